@@ -70,10 +70,10 @@ fn the_builds_differ_and_do_not_name_this_machine() {
 #[test]
 fn the_compat_path_is_only_in_builds_with_its_feature() {
     for artifact in artifacts() {
-        let old = artifact.features.iter().any(|feature| feature == "compat");
+        let has_feature = artifact.features.iter().any(|feature| feature == "compat");
         let lower = text(&artifact).to_ascii_lowercase();
         let found = lower.contains("sessioncompat") || lower.contains("session_compat");
-        assert_eq!(found, old, "{}", artifact.build);
+        assert_eq!(found, has_feature, "{}", artifact.build);
     }
 }
 

@@ -64,7 +64,7 @@ fn the_checked_in_chain_passes_and_names_its_migrations() {
         "rollback, staged to legacy: fail",
         "    conditional: layout 2 is refused: first roll back migration 1 on the staged build",
     ] {
-        assert!(first.stdout.lines().any(|of| of == line), "{line}:\n{}", first.stdout);
+        assert!(first.stdout.lines().any(|found| found == line), "{line}:\n{}", first.stdout);
     }
     let report: serde_json::Value =
         serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
@@ -104,8 +104,12 @@ fn a_forbidden_change_in_a_wasm_is_named_and_exits_with_1() {
     let old = schema("staged");
     let mut new = old.clone();
     let receipts = new.memories.iter_mut().find(|memory| memory.name == "RECEIPTS").unwrap();
-    let Some(stable_schema::Value::Versions(versions)) = &mut receipts.value else { panic!() };
-    let Some(stable_schema::Body::Cbor(Shape::Record(record))) = versions.get_mut(&1) else { panic!() };
+    let Some(stable_schema::Value::Versions(versions)) = &mut receipts.value else {
+        panic!("the values of RECEIPTS have no versions")
+    };
+    let Some(stable_schema::Body::Cbor(Shape::Record(record))) = versions.get_mut(&1) else {
+        panic!("version 1 of RECEIPTS is not a CBOR record")
+    };
     record.fields[3].shape = Shape::Text;
     let did = interface("staged");
     for (name, schema) in [("old.wasm", &old), ("new.wasm", &new)] {
@@ -120,7 +124,7 @@ fn a_forbidden_change_in_a_wasm_is_named_and_exits_with_1() {
         "    value.v1.expires_at: forbidden: u64 where text is read",
         "  interface: compatible",
     ] {
-        assert!(printed.stdout.lines().any(|of| of == line), "{line}:\n{}", printed.stdout);
+        assert!(printed.stdout.lines().any(|found| found == line), "{line}:\n{}", printed.stdout);
     }
 }
 
@@ -143,7 +147,7 @@ fn a_broken_interface_exits_with_1_and_a_trailing_result_warns() {
         "    warning: n: the result is nat where int is expected: an error in @icp-sdk/core",
         "    warning: m: 1 results where 2 are expected: an error in @icp-sdk/core",
     ] {
-        assert!(printed.stdout.lines().any(|of| of == line), "{line}:\n{}", printed.stdout);
+        assert!(printed.stdout.lines().any(|found| found == line), "{line}:\n{}", printed.stdout);
     }
     let printed = check(folder.path(), &["a.wasm", "c.wasm"]);
     assert_eq!(printed.code, 1, "{}", printed.stdout);
@@ -195,7 +199,7 @@ fn upgrades_from_every_release_to_this_tree_pass() {
     let printed = check(&root, &["--tree"]);
     assert_eq!((printed.code, printed.stderr.as_str()), (0, ""), "{}", printed.stdout);
     for line in ["release 0.1.0", "upgrade, legacy to staged: pass", "upgrade, direct to direct: pass"] {
-        assert!(printed.stdout.lines().any(|of| of == line), "{line}:\n{}", printed.stdout);
+        assert!(printed.stdout.lines().any(|found| found == line), "{line}:\n{}", printed.stdout);
     }
 }
 

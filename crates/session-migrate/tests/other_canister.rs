@@ -51,7 +51,10 @@ fn a_sound_release_passes_with_interruptions_and_a_rollback() {
     let part = report.canister.as_ref().unwrap();
     let method = |name: &str| part.methods.iter().find(|method| method.name == name).unwrap();
     assert!(method("account").compared > 1_000 && method("account").differ == 0, "{part:?}");
-    assert!(method("find").calls > 0 && method("find").compared == 0, "the old wasm has no such method");
+    assert!(
+        method("find").calls > 0 && method("find").compared == 0,
+        "answers of `find` are not compared, since the old wasm lacks the method"
+    );
     let upgrades = part.interruptions.iter().filter(|line| line.contains("upgraded again")).count();
     assert!(upgrades > 1, "{part:?}");
     let trapped = part.interruptions.iter().find(|line| line.contains("messages trapped")).unwrap();
@@ -70,7 +73,7 @@ fn number(text: &str) -> u64 {
 }
 
 /// Returns a release whose migration loses the last digit of each balance. The migration digests what it meant to
-/// write, so that its own counts and digests agree.
+/// write, so that the migration's own counts and digests agree.
 fn lossy() -> PathBuf {
     ledger_split_changed(
         "lossy",
@@ -329,7 +332,7 @@ fn check_compares_schemas_that_the_wasms_of_the_example_carry() {
         "rollback, new to old: fail",
         "    conditional: layout 2 is refused: first roll back migration 1 on the new build",
     ] {
-        assert!(printed.lines().any(|of| of == line), "{line}:\n{printed}");
+        assert!(printed.lines().any(|found| found == line), "{line}:\n{printed}");
     }
     for (wasm, release, memories) in [(&old, "old", 1), (&new, "new", 8)] {
         let checked_in = root().join(format!("examples/ledger-split/schemas/{release}.json"));

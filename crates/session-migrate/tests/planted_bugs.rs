@@ -66,7 +66,7 @@ fn replay(trace: &Trace, plant: impl FnOnce(&ReplayCanister, &Module)) -> Judgem
 
 /// Returns the method of the first wrong answer, the field that differs, and its value in the replay.
 fn first_wrong(judgement: &Judgement) -> (&str, &str, &str) {
-    let first = judgement.wrong.first().expect("the bug is found");
+    let first = judgement.wrong.first().expect("the bug was not found");
     (&first.of, &first.difference.field, &first.difference.b)
 }
 
@@ -88,7 +88,7 @@ fn a_loss_in_a_conversion_is_found_by_replay() {
     });
     let (of, field, now) = first_wrong(&key_lost);
     assert_eq!((of, field), ("uploads_begin", "Ok"), "{key_lost:?}");
-    assert_eq!(now, "\"@session:2\"", "another session");
+    assert_eq!(now, "\"@session:2\"", "the repeated begin gets another session");
 }
 
 fn ab(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {

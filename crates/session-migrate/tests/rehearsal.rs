@@ -42,10 +42,10 @@ fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> FinishedRehearsal
     let stderr = String::from_utf8(output.stderr).unwrap();
     let report =
         std::fs::read(dir.path().join("report.json")).unwrap_or_else(|_| panic!("no report: {stderr}"));
-    let mut left: Vec<_> =
+    let mut files: Vec<_> =
         std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["empty.txt", "large.jpg", "report.json", "small.pdf"]);
+    files.sort();
+    assert_eq!(files, ["empty.txt", "large.jpg", "report.json", "small.pdf"]);
     FinishedRehearsal {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),
@@ -105,12 +105,12 @@ fn a_rehearsal_passes_and_reports_every_upload() {
     assert_eq!(report["verdict"], "pass");
     assert_eq!(report["problems"], Value::Array(Vec::new()));
     assert_eq!((&report["seed"], &report["clients"]), (&Value::from(1), &Value::from(3)));
-    let made = &report["provenance"];
-    assert_eq!(keys(made), sorted(["began", "command", "tool", "commit", "dirty", "server"]));
+    let provenance = &report["provenance"];
+    assert_eq!(keys(provenance), sorted(["began", "command", "tool", "commit", "dirty", "server"]));
     let command: Vec<_> =
-        made["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        provenance["command"].as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
     assert_eq!(command[..4], ["session-migrate", "rehearse", "--clients", "3"]);
-    assert!(made["server"].as_str().unwrap().starts_with("pocket-ic-server 16."), "{made}");
+    assert!(provenance["server"].as_str().unwrap().starts_with("pocket-ic-server 16."), "{provenance}");
     let spent = |phase: &Value| phase["seconds"].as_f64().unwrap();
     let phases: f64 = report["phases"].as_array().unwrap().iter().map(spent).sum();
     let whole = report["seconds"].as_f64().unwrap();
@@ -231,7 +231,7 @@ fn a_rollback_between_the_upgrades_loses_nothing() {
     assert_eq!(stdout.lines().filter(|line| line.starts_with("sessions after upgrade to ")).count(), 3);
 }
 
-/// Returns the module with another name for one of its methods.
+/// Writes the module of a build with another name for one of its methods; returns the path.
 fn without_method(build: Build, export: &str, folder: &Path) -> PathBuf {
     let packed = std::fs::read(wasm(build)).unwrap();
     let mut bytes = build::unpack(&packed).unwrap().into_owned();
@@ -256,7 +256,7 @@ fn a_refused_finalize_is_reported_and_uploads_continue() {
     assert!(stderr.contains("migration_finalize was rejected"), "{stderr}");
     let stages = report["stages"].as_array().unwrap();
     let builds: Vec<_> = stages.iter().map(|stage| stage["build"].as_str().unwrap()).collect();
-    assert_eq!(builds, ["legacy", "staged"], "a rollback is still possible");
+    assert_eq!(builds, ["legacy", "staged"], "the direct build is not installed");
     assert!(report["uploads"].as_array().unwrap().iter().all(|upload| upload["intact"] == true), "{stderr}");
 }
 

@@ -109,7 +109,7 @@ fn a_truncated_trace_is_refused_with_its_line() {
         assert!(error_of(&path, lines_left).contains("truncated"));
     }
     std::fs::write(&path, &whole[..whole.len() - lines[4].len() - 10]).unwrap();
-    assert!(error_of(&path, 4).contains("truncated"), "in the middle of a line");
+    assert!(error_of(&path, 4).contains("truncated"), "the trace ends in the middle of a line");
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_line_that_was_changed_is_named() {
     change(&path, |text| {
         text.lines().filter(|line| !line.contains("put_chunk")).map(|line| format!("{line}\n")).collect()
     });
-    assert!(error_of(&path, 3).contains("was changed"), "a line taken away");
+    assert!(error_of(&path, 3).contains("was changed"), "a line was removed");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Connects to a network whose root key the user has specified.
+//! Connects to a network, with a root key that the user specifies for every network but the Internet Computer.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,19 +15,19 @@ const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b06010401
 /// Number of hexadecimal digits of a root key in DER.
 const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
 
-/// The longest time for one request; the agent's own HTTP client has the same limit.
+/// Timeout of an HTTP request; that of the HTTP client that an agent creates by default is the same.
 const LONGEST_CALL: Duration = Duration::from_secs(360);
 
 /// Why a network cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetworkError {
-    /// The URL is invalid, or no network answers there.
+    /// The URL is invalid, no network answers there, or no HTTP client can be created.
     #[error("cannot use the network at {url}: {detail}")]
     Url {
         /// The given URL.
         url: String,
-        /// What is wrong with it.
+        /// Why the network cannot be used.
         detail: String,
     },
     /// An invalid root key.
@@ -54,7 +54,7 @@ pub enum NetworkError {
     Identity {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the identity cannot be read.
         detail: String,
     },
 }
@@ -70,15 +70,14 @@ pub enum RootKey {
     Der(Vec<u8>),
 }
 
-/// Domains of the Internet Computer; their subdomains belong to it, too.
+/// Domains of the Internet Computer, each with its subdomains.
 const MAINNET: [&str; 4] = ["icp-api.io", "ic0.app", "icp0.io", "internetcomputer.org"];
 
 impl RootKey {
-    /// Returns the given key. If none is given and the network is the Internet Computer, returns
-    /// [`RootKey::Mainnet`].
+    /// Parses the given key; without one, returns [`RootKey::Mainnet`] if the URL is the Internet Computer's.
     ///
     /// # Errors
-    /// [`NetworkError`] if no key is given for another network, or if the URL or the key is invalid.
+    /// [`NetworkError`] if the given key is invalid. Without a key: if the URL is invalid or another network's.
     pub fn of(url: &str, given: Option<&str>) -> Result<RootKey, NetworkError> {
         if let Some(given) = given {
             return given.parse();
@@ -170,12 +169,12 @@ impl Network {
         self.agent.read_root_key()
     }
 
-    /// Returns a handle for a controller's calls about this canister.
+    /// Returns a handle for a controller's calls about the canister `id`.
     pub fn management(&self, id: Principal) -> Management {
         Management::new(self.agent.clone(), id)
     }
 
-    /// Returns the upload canister of this id.
+    /// Returns the upload canister `id`.
     pub fn canister(&self, id: Principal) -> LiveCanister {
         LiveCanister::new(self.agent.clone(), id)
     }

@@ -1,4 +1,4 @@
-//! A controller's calls about one canister, and the certified facts about it.
+//! A controller's calls about one canister, and the facts about the canister that the network certifies.
 
 use candid::Principal;
 use candid::utils::{ArgumentDecoder, ArgumentEncoder};
@@ -12,7 +12,7 @@ use ic_management_canister_types::{
 use super::canister::failed;
 use crate::client::{ClientError, EncodedCall, decode_reply};
 
-/// A canister, as its controller sees it. Every answer is certified by the network.
+/// A canister, as its controller sees it. Every returned value is certified by the network.
 #[derive(Clone, Debug)]
 pub struct Management {
     agent: Agent,
@@ -116,7 +116,7 @@ impl Management {
         })
     }
 
-    /// Returns a section of the module's metadata; `None` if it has no section of this name.
+    /// Returns a section of the module's metadata; `None` if there is no section of this name.
     pub async fn metadata(&self, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         match self.agent.read_state_canister_metadata(self.canister, name).await {
             Ok(bytes) => Ok(Some(bytes)),
@@ -138,7 +138,7 @@ pub(super) fn time_of(certificate: &Certificate) -> Option<u64> {
     }
 }
 
-/// Reads a natural of the state tree; `None` if it is truncated or has more than 64 bits.
+/// Reads a natural of the state tree; `None` for a natural that is truncated or has more than 64 bits.
 fn natural(mut bytes: &[u8]) -> Option<u64> {
     leb128::read::unsigned(&mut bytes).ok()
 }

@@ -2,7 +2,7 @@
 //!
 //! The Internet Computer executes each request id at most once, and the same call with the same nonce and expiry has
 //! the same id. A driver that keeps nonce and expiry (in a [`Ticket`]) can therefore send the same request again after
-//! a lost answer or a restart, until the request expires. After that it can still ask for the outcome.
+//! a lost answer or a restart, until the request expires. Afterwards, the driver can still ask for the outcome.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,7 +23,7 @@ use super::management::time_of;
 use super::{Network, Retry};
 use crate::client::{ClientError, EncodedCall};
 
-/// Time from signing a request to its expiry. The Internet Computer accepts at most five minutes.
+/// Time from the first signing of a request to its expiry. The Internet Computer accepts at most five minutes.
 const LIFETIME: Duration = Duration::from_secs(240);
 
 /// Pause between two checks of a request's status.
@@ -81,7 +81,7 @@ pub struct Ticket {
     pub expiry: u64,
 }
 
-/// A request that can be sent again.
+/// A signed request.
 pub struct OneCall {
     effective: Principal,
     method: &'static str,
@@ -97,13 +97,13 @@ pub enum RequestOutcome {
     Replied {
         /// The reply.
         reply: Vec<u8>,
-        /// The certificate that contains it, in CBOR.
+        /// The certificate that contains the reply, in CBOR.
         certificate: Vec<u8>,
     },
-    /// The request was rejected: by the network before execution, or by the called canister.
+    /// The request was rejected, before or during its execution.
     Rejected(Rejection),
-    /// The request has expired without a trace: it was not executed, or it was executed so long ago that the network no
-    /// longer has its outcome.
+    /// The network has no outcome of the request: the request has expired without being executed, or the network no
+    /// longer stores its outcome.
     Lost,
 }
 
@@ -117,7 +117,8 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    /// Returns whether the call was rejected because the canister has too few cycles, that is, because it is frozen.
+    /// Returns whether the call was rejected because the canister has too few cycles, that is, because the canister is
+    /// frozen.
     pub fn is_out_of_cycles(&self) -> bool {
         self.code.as_deref() == Some("CanisterOutOfCycles")
     }
@@ -133,8 +134,8 @@ impl From<&ClientError> for Rejection {
     }
 }
 
-/// Returns the time of the state in which a call was answered, nanoseconds. `certificate` comes from
-/// [`RequestOutcome::Replied`].
+/// Returns the time of the state in which a call was answered, nanoseconds; `None` if `certificate`, which comes from
+/// [`RequestOutcome::Replied`], does not decode or contains no time.
 pub fn answered_at(certificate: &[u8]) -> Option<u64> {
     time_of(&serde_cbor::from_slice(certificate).ok()?)
 }
@@ -150,7 +151,7 @@ impl Network {
     /// Signs a call without sending it.
     ///
     /// # Errors
-    /// If the identity cannot sign.
+    /// If the call cannot be signed.
     pub fn prepare(&self, target: Target) -> Result<OneCall, ClientError> {
         let nonce = NonceFactory::random().generate().unwrap_or_default();
         self.signed(target, nonce, now().saturating_add(nanos(LIFETIME)))
@@ -159,7 +160,7 @@ impl Network {
     /// Signs the call of a ticket again.
     ///
     /// # Errors
-    /// If the ticket belongs to another call, caller or canister.
+    /// If the ticket belongs to another call, caller or canister, or the call cannot be signed.
     pub fn prepare_again(&self, target: Target, ticket: &Ticket) -> Result<OneCall, ClientError> {
         let method = target.method;
         let nonce = hex::decode(&ticket.nonce).unwrap_or_default();
@@ -202,10 +203,12 @@ impl Network {
         Ok(OneCall { effective, method, envelope, request_id, ticket })
     }
 
-    /// Sends a call repeatedly until its outcome is known, or until it has expired and left no trace on the network.
+    /// Sends a call, repeatedly if necessary, until its outcome is known. Once the call has expired, only asks for the
+    /// outcome.
     ///
     /// # Errors
-    /// If no answer arrives in the time that `retry` allows. The outcome is unknown then.
+    /// Any error but a rejection, if the error is permanent or `retry` no longer repeats the call. The outcome of the
+    /// call is unknown then.
     pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<RequestOutcome, ClientError> {
         let method = call.method;
         let sent = retry.again(|| async {
@@ -230,12 +233,12 @@ impl Network {
         }
     }
 
-    /// Sends a call and returns its reply. The caller may repeat the call, which must be harmless if it is executed
-    /// twice. While the call is in flight, there is one copy of its arguments in memory. The agent would keep three,
-    /// each of some megabytes if the call sends a slice of a snapshot.
+    /// Sends a call and returns its reply. The caller may repeat a failed call, so the call must be harmless if it is
+    /// executed twice. While the call is in flight, there is one copy of its arguments in memory. The agent would keep
+    /// three, each of some megabytes if the call sends a slice of a snapshot.
     ///
     /// # Errors
-    /// If the call is rejected, or the network does not answer.
+    /// If the call cannot be signed, is rejected or is not answered, or if the certificate of the answer is not valid.
     pub async fn send_large(&self, target: Target) -> Result<Vec<u8>, ClientError> {
         let OneCall { effective, method, envelope, request_id, .. } = self.prepare(target)?;
         let failed = |error: AgentError| failed(method, error);
@@ -275,11 +278,12 @@ impl Network {
         Ok(reply)
     }
 
-    /// Asks for the outcome of a call, without sending the call again, until the outcome is known or the call has
-    /// expired.
+    /// Asks for the outcome of a call, without sending the call again, until the outcome is known, or the call has
+    /// expired and the network does not know the call.
     ///
     /// # Errors
-    /// If no answer arrives in the time that `retry` allows. The outcome is unknown then.
+    /// Any error but a rejection, if the error is permanent or `retry` no longer repeats the question. The outcome of
+    /// the call is unknown then.
     pub async fn find_outcome(
         &self,
         method: &'static str,
@@ -313,7 +317,7 @@ impl Network {
                 }
                 RequestStatusResponse::Done => return Ok(RequestOutcome::Lost),
                 RequestStatusResponse::Unknown => {
-                    // Once the network's time is past the expiry, it no longer accepts the request.
+                    // After the expiry, the network no longer accepts the request.
                     let time = certificate.as_ref().and_then(time_of).unwrap_or_else(now);
                     if time > ticket.expiry {
                         return Ok(RequestOutcome::Lost);
@@ -326,7 +330,7 @@ impl Network {
     }
 }
 
-/// A rejection is the outcome of a call; every other error leaves its outcome unknown.
+/// A rejection is the outcome of a call; every other error leaves the outcome unknown.
 fn rejected(error: ClientError) -> Result<RequestOutcome, ClientError> {
     match error {
         ClientError::Rejected { .. } => Ok(RequestOutcome::Rejected((&error).into())),

@@ -1,4 +1,4 @@
-//! Retries calls while a canister is stopped or the network is not reachable.
+//! Retries calls that fail with a transient error, such as a stopped canister or a network that does not answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Retries calls that may succeed later.
 #[derive(Clone, Copy)]
 pub struct Retry<'a> {
-    /// For how long to retry.
+    /// Maximum sum of the pauses.
     pub retry_for: Duration,
     /// Where each retry is reported.
     pub progress: &'a Progress,
@@ -29,8 +29,8 @@ impl<'a> Retry<'a> {
         Retry { retry_for, progress, clock: system_clock() }
     }
 
-    /// Makes a call, and repeats it as long as its error is transient. The call must be harmless if it is executed
-    /// twice.
+    /// Makes a call, and repeats the call while its error is transient, for at most `retry_for`. The call must be
+    /// harmless if it is executed twice.
     ///
     /// # Errors
     /// The last error.
@@ -41,8 +41,8 @@ impl<'a> Retry<'a> {
         self.again_if(ClientError::is_transient, call).await
     }
 
-    /// Makes a call that must not be executed twice. Repeats it only if it was rejected for a transient reason, such as
-    /// a stopped canister. A lost answer is returned as an error.
+    /// Makes a call that must not be executed twice. Repeats the call only if it was rejected for a transient reason,
+    /// such as a stopped canister. A lost answer is returned as an error.
     ///
     /// # Errors
     /// The last error.
@@ -50,14 +50,14 @@ impl<'a> Retry<'a> {
         &self,
         call: impl FnMut() -> F,
     ) -> Result<T, ClientError> {
-        let is_rejected =
+        let is_transient_rejection =
             |error: &ClientError| error.is_transient() && matches!(error, ClientError::Rejected { .. });
-        self.again_if(is_rejected, call).await
+        self.again_if(is_transient_rejection, call).await
     }
 
     async fn again_if<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
-        may_help: impl Fn(&ClientError) -> bool,
+        is_retried: impl Fn(&ClientError) -> bool,
         call: impl FnMut() -> F,
     ) -> Result<T, ClientError> {
         let backoff = ExponentialBuilder::default()
@@ -69,6 +69,6 @@ impl<'a> Retry<'a> {
             self.progress.line(&format!("{error}; again in {:.1} s", pause.as_secs_f64()));
         };
         let clock = self.clock.clone();
-        call.retry(backoff).sleep(move |pause| clock.pause(pause)).when(may_help).notify(report).await
+        call.retry(backoff).sleep(move |pause| clock.pause(pause)).when(is_retried).notify(report).await
     }
 }

@@ -1,7 +1,7 @@
 //! Reports as self-contained HTML pages with plots: no script, no font, no network.
 //!
-//! Owns: the page layout, its style, and plots that compare two sides. Does not own: the content of a page, which is in
-//! the folder of its report. Boundary: callers pass unescaped text, which is escaped here.
+//! Owns: the page layout, its style, and bar plots. Does not own: the content of a page, which is in the folder of its
+//! report. Boundary: titles and the texts of plots are passed unescaped, and are escaped here.
 
 mod numbers;
 mod plot;

@@ -1,11 +1,11 @@
 //! Human-readable numbers.
 
-/// Formats instructions with three digits: `1.32 M`.
+/// Formats a number of instructions: `1.32 M`.
 pub fn instructions(count: u64) -> String {
     scaled(count, 1_000, &["", " k", " M", " B", " T"])
 }
 
-/// Formats bytes with three digits: `1.72 MiB`.
+/// Formats a number of bytes: `1.72 MiB`.
 pub fn bytes(count: u64) -> String {
     scaled(count, 1_024, &[" B", " KiB", " MiB", " GiB", " TiB"])
 }
@@ -18,7 +18,7 @@ pub fn percent(change: f64) -> String {
 fn scaled(count: u64, step: u64, units: &[&str]) -> String {
     let mut value = count as f64;
     let mut unit = 0;
-    // A value that would be shown as 1000 is 1.00 of the next unit.
+    // A value that would be rounded to `step` is shown as 1.00 of the next unit.
     while value >= step as f64 - 0.5 && unit + 1 < units.len() {
         value /= step as f64;
         unit += 1;
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_three_digits_and_a_unit() {
+    fn numbers_are_rounded_and_have_a_unit() {
         let shown = [0, 999, 1_000, 12_345, 999_999, 1_320_000, 84_500_000, u64::MAX].map(instructions);
         assert_eq!(
             shown,

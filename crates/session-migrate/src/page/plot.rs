@@ -1,11 +1,11 @@
-//! Bar plots: a row for each measurement, with side A above side B, on a common axis.
+//! Bar plots: a row of one or more bars for each measurement, on a common axis.
 //!
 //! Only the bars are drawn; names and numbers are text of the page, so that the plot is as wide as the screen
 //! while the text keeps its size.
 
 use maud::{Markup, html};
 
-/// The inner width of a drawing; it is stretched to the available width.
+/// The inner width of a drawing, which is stretched to the available width.
 const WIDTH: f64 = 1_000.0;
 
 /// Distance from one bar to the next; 16 is the font size of the page.
@@ -38,11 +38,12 @@ pub struct Row {
 /// One bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bar {
-    /// Its color.
+    /// The side, which determines the color.
     pub side: Side,
-    /// Its length.
+    /// The value at the end of the bar.
     pub length: u64,
-    /// End of a thin line that begins at the end of the bar.
+    /// The value at the end of a thin line that begins at the end of the bar; there is no line unless this is greater
+    /// than `length`.
     pub reach: u64,
 }
 

@@ -26,7 +26,7 @@ pub enum PlanError {
     Layout {
         /// The snapshot.
         path: PathBuf,
-        /// Its layout.
+        /// The layout of the snapshot.
         layout: u16,
     },
     /// The wasms are not available.

@@ -1,5 +1,5 @@
 //! Plans the staged upgrade of an operator's canister: runs the real modules on a copy of its snapshot, and
-//! measures every message.
+//! measures the messages of each step.
 //!
 //! Owns: the order of the steps, the cost of each, and the verdict. Does not own: clients (the rehearsal has
 //! them) and the contents of the snapshot (the inspection has them).
@@ -86,7 +86,7 @@ fn on_copy(
         format!("the snapshot is damaged: {} times {}; see inspect", found.count, found.kind.name())
     }));
     let before = plan.steps.memory();
-    let converted = plan.go([legacy, staged, direct], progress)?;
+    let converted = plan.run_steps([legacy, staged, direct], progress)?;
     let after = plan.steps.memory();
     plan.reasons.extend(plan.steps.done.iter().flat_map(|step| {
         let exceeded = step.exceeded().into_iter();
@@ -137,9 +137,9 @@ struct Plan<'p> {
 }
 
 impl Plan<'_> {
-    /// Runs all steps, with a rollback in the middle. Returns the status of the first migration at the moment when it
-    /// had converted every session, or `None` if it did not.
-    fn go(
+    /// Runs the steps, with a rollback in the middle, as far as they are not refused. Returns the status of the first
+    /// migration at the first time that it was in the phase `Converted`, or `None` if it never was in this phase.
+    fn run_steps(
         &mut self,
         [legacy, staged, direct]: [&Wasm; 3],
         progress: &Progress,
@@ -165,7 +165,7 @@ impl Plan<'_> {
         progress.phase("rolling back, to measure it");
         let canister = self.steps.canister;
         let begun = canister.migration_rollback(self.steps.controller);
-        if self.allowed("the rollback", begun) {
+        if self.succeeded("the rollback", begun) {
             self.settle("rollback", MigrationPhase::RolledBack)?;
             self.upgrade("rollback: upgrade to legacy", legacy)?;
             self.upgrade("upgrade to staged again", staged)?;
@@ -173,15 +173,15 @@ impl Plan<'_> {
         }
         progress.phase("verifying and finalizing");
         let verifying = canister.migration_verify(self.steps.controller);
-        if !self.allowed("the verification", verifying) {
+        if !self.succeeded("the verification", verifying) {
             return Ok(Some(converted));
         }
         self.settle("verification", MigrationPhase::Converted)?;
         let finalized = canister.migration_finalize(self.steps.controller, converted.quarantined > 0);
-        if !self.allowed("the finalization", finalized) {
+        if !self.succeeded("the finalization", finalized) {
             return Ok(Some(converted));
         }
-        self.steps.measured("finalization", steps::UPDATE_LIMIT)?;
+        self.steps.record("finalization", steps::UPDATE_LIMIT)?;
         progress.phase("upgrading to the direct build");
         if self.upgrade("upgrade to direct", direct)? {
             progress.phase("moving payload into extents");
@@ -197,10 +197,10 @@ impl Plan<'_> {
         Ok(Some(converted))
     }
 
-    /// Upgrades, and records the cost; returns `false` if the upgrade was refused.
+    /// Upgrades, and records the cost; if the upgrade is refused, records the reason and returns `false`.
     fn upgrade(&mut self, name: &str, wasm: &Wasm) -> Result<bool, PlanError> {
         let upgraded = self.steps.canister.upgrade(self.steps.controller, wasm.build.name(), &wasm.module);
-        self.steps.measured(name, steps::INSTALL_LIMIT)?;
+        self.steps.record(name, steps::INSTALL_LIMIT)?;
         if let Err(reject) = &upgraded {
             let why = reject.reject_message.lines().next().unwrap_or_default();
             self.reasons.push(format!("{name} is refused: {why}"));
@@ -208,12 +208,12 @@ impl Plan<'_> {
         Ok(upgraded.is_ok())
     }
 
-    /// Waits for the migration to settle, and records the cost; returns `None` if it has settled in another phase than
-    /// the expected one.
+    /// Waits for the migration to settle, and records the cost and the reasons against the upgrade. Returns the status
+    /// if the migration is in the expected phase.
     fn settle(&mut self, name: &str, expected: MigrationPhase) -> Result<Option<MigrationStatus>, PlanError> {
         let status = self.steps.settle(name)?;
-        let is_there = status.phase == expected;
-        if !is_there {
+        let is_expected = status.phase == expected;
+        if !is_expected {
             let MigrationStatus { phase, note, .. } = &status;
             let share = self.steps.canister.admin_config_get(self.steps.controller)?.compat_share_percent;
             let why = if share > 0 && *phase == MigrationPhase::Idle {
@@ -234,11 +234,11 @@ impl Plan<'_> {
                 status.source
             ));
         }
-        Ok(Some(status).filter(|_| is_there))
+        Ok(Some(status).filter(|_| is_expected))
     }
 
-    /// Returns whether a controller's call was allowed; if not, adds the error to the reasons against the upgrade.
-    fn allowed<T>(&mut self, what: &str, answer: Result<T, ClientError>) -> bool {
+    /// Returns whether a controller's call succeeded; if not, adds the error to the reasons against the upgrade.
+    fn succeeded<T>(&mut self, what: &str, answer: Result<T, ClientError>) -> bool {
         if let Err(error) = &answer {
             self.reasons.push(format!("{what} is refused: {error}"));
         }

@@ -9,7 +9,7 @@ pub const SOURCE: &str = "\"Cycles costs\" of the Internet Computer's documentat
 const REFERENCE_NODES: u128 = 13;
 const MESSAGE: u128 = 5_000_000;
 const INSTRUCTION: u128 = 1;
-/// Cycles for a GiB of memory per second.
+/// Cycles for a GiB of memory per second on [`REFERENCE_NODES`] nodes.
 const GIB_SECOND: u128 = 127_000;
 const YEAR_SECONDS: u128 = 31_557_600;
 
@@ -46,7 +46,7 @@ mod tests {
     fn prices_are_in_proportion_to_the_nodes() {
         let Cycles { nodes_13, nodes_34 } = Cycles::of_messages(2, 3_000_000);
         assert_eq!((nodes_13, nodes_34), (13_000_000, 34_000_000));
-        // An empty legacy canister's 320 MiB, as in the runbook: about 1.26 T.
+        // The 320 MiB of an empty legacy canister: about 1.25 T.
         assert_eq!(Cycles::of_memory(335_609_856).nodes_13 / 10_000_000_000, 125);
     }
 }

@@ -66,7 +66,7 @@ pub struct ClassPlan {
 pub struct StepCost {
     /// The name of the step.
     pub name: String,
-    /// Messages that the canister executes.
+    /// Messages that the canister executes, without queries.
     pub messages: u64,
     /// Instructions of all messages.
     pub instructions: u64,
@@ -76,7 +76,7 @@ pub struct StepCost {
     pub limit: u64,
     /// Price of the messages.
     pub cycles: Cycles,
-    /// Time at one message per round, seconds.
+    /// Time at one message per second, seconds.
     pub seconds: u64,
     /// Size of stable memory afterwards, bytes.
     pub stable_bytes: u64,

@@ -15,27 +15,27 @@ pub(super) const INSTALL_LIMIT: u64 = 300_000_000_000;
 /// Instruction limit of an update or a timer.
 pub(super) const UPDATE_LIMIT: u64 = 40_000_000_000;
 
-/// Heap that a canister may have, unless its setting `wasm_memory_limit` says otherwise.
+/// Heap that a canister without the setting `wasm_memory_limit` may have, bytes.
 const HEAP_LIMIT: u64 = 3 << 30;
 
 /// Bytes of a bucket of the memory manager.
 const BUCKET_BYTES: u64 = 128 * PAGE_BYTES;
 
-/// The steps that have been run, and the messages since the last one.
+/// The steps that have been run, and the messages since the last step.
 pub(super) struct Steps<'p> {
     pub canister: Canister<'p>,
     pub controller: Principal,
     pub done: Vec<StepCost>,
     /// Index of the first message that is not counted yet.
     next: u64,
-    current: Taken,
-    /// The sizes of the memories after the last message.
+    current: Tally,
+    /// The sizes of the memories after the last message that was counted.
     memory: Memory,
 }
 
-/// The cost of the messages of one step.
+/// The costs of messages, without queries.
 #[derive(Clone, Copy, Default)]
-struct Taken {
+struct Tally {
     messages: u64,
     instructions: u64,
     largest: u64,
@@ -64,12 +64,12 @@ impl Memory {
 impl<'p> Steps<'p> {
     pub fn new(canister: Canister<'p>, controller: Principal) -> Result<Steps<'p>, PlanError> {
         let memory = Memory::of(canister, controller)?;
-        let (done, current) = (Vec::new(), Taken::default());
+        let (done, current) = (Vec::new(), Tally::default());
         let mut steps = Steps { canister, controller, done, next: 0, current, memory };
         // Messages before this moment belong to no step, and are dropped.
         steps.count()?;
         steps.memory = memory;
-        steps.current = Taken::default();
+        steps.current = Tally::default();
         Ok(steps)
     }
 
@@ -81,22 +81,22 @@ impl<'p> Steps<'p> {
                 stable_bytes: cost.stable_memory_pages * PAGE_BYTES,
                 heap_bytes: cost.wasm_memory_pages * PAGE_BYTES,
             };
-            let taken = &mut self.current;
+            let tally = &mut self.current;
             // Queries are made by the plan itself, and change nothing.
             if cost.entry.contains("query") {
                 continue;
             }
-            taken.messages += 1;
-            taken.instructions += cost.instructions;
-            taken.largest = taken.largest.max(cost.instructions);
+            tally.messages += 1;
+            tally.instructions += cost.instructions;
+            tally.largest = tally.largest.max(cost.instructions);
         }
         Ok(())
     }
 
     /// Records the messages since the last step as a step of this name.
-    pub fn measured(&mut self, name: &str, limit: u64) -> Result<(), PlanError> {
+    pub fn record(&mut self, name: &str, limit: u64) -> Result<(), PlanError> {
         self.count()?;
-        let Taken { messages, instructions, largest } = std::mem::take(&mut self.current);
+        let Tally { messages, instructions, largest } = std::mem::take(&mut self.current);
         let Memory { stable_bytes, heap_bytes } = self.memory;
         self.done.push(StepCost {
             name: name.into(),
@@ -118,11 +118,11 @@ impl<'p> Steps<'p> {
     pub fn settle(&mut self, name: &str) -> Result<MigrationStatus, PlanError> {
         let canister = self.canister;
         let status = canister.settled(canister.migration_status()?, || self.count())?;
-        self.measured(name, UPDATE_LIMIT)?;
+        self.record(name, UPDATE_LIMIT)?;
         Ok(status)
     }
 
-    /// Returns the sizes of the memories after the last message.
+    /// Returns the sizes of the memories after the last message that was counted.
     pub fn memory(&self) -> Memory {
         self.memory
     }

@@ -1,4 +1,5 @@
-//! Translation of agents' requests (the interface of the Internet Computer, in CBOR) to PocketIC's protocol.
+//! Translation of agents' requests and their answers (the interface of the Internet Computer, in CBOR) to PocketIC's
+//! protocol.
 //!
 //! Signatures and certificates are not verified here: the server verifies the former, the agent the latter.
 
@@ -66,7 +67,7 @@ fn effective(canister: Principal) -> RawEffectivePrincipal {
 }
 
 /// Reads the answer to a call: `Some(None)` if the outcome must be read later, `None` if the body is not an answer to a
-/// call.
+/// call, or a rejection with an unknown error code.
 pub(super) fn called(body: &[u8], message: &RawMessageId) -> Option<Option<RawCanisterResult>> {
     match serde_cbor::from_slice(body).ok()? {
         TransportCallResponse::Replied { certificate } => {
@@ -158,12 +159,12 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_the_state_omits_is_unknown() {
+    fn outcome_of_a_call_is_read_from_the_state() {
         let message = message(canister(), vec![9; 32]);
         let with_status = |status: &str, rest| {
             let status = labeled("status", leaf(status));
-            let of_call = labeled([9; 32], fork(rest, status));
-            Certificate { tree: labeled(REQUEST_STATUS, of_call), signature: vec![], delegation: None }
+            let call_tree = labeled([9; 32], fork(rest, status));
+            Certificate { tree: labeled(REQUEST_STATUS, call_tree), signature: vec![], delegation: None }
         };
         let reply = with_status("replied", labeled("reply", leaf("yes")));
         assert!(matches!(outcome(&reply, &message), Some(RawCanisterResult::Ok(reply)) if reply == b"yes"));
@@ -175,7 +176,7 @@ mod tests {
             |code: &str| fork(labeled("error_code", leaf(code)), labeled("reject_message", leaf("no more")));
         let Some(RawCanisterResult::Err(reject)) = outcome(&with_status("rejected", why("IC0503")), &message)
         else {
-            panic!("no rejection");
+            panic!("the outcome is not a rejection");
         };
         assert_eq!(reject.error_code, ErrorCode::CanisterCalledTrap);
         assert_eq!(reject.reject_code, RejectCode::CanisterError);

@@ -1,4 +1,4 @@
-//! Forwarding of requests and answers, unchanged.
+//! Forwarding of requests and answers, unchanged except for the ports of gateways.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl Forward {
 #[derive(Clone)]
 pub(super) struct Frontend {
     pub forward: Arc<Forward>,
-    /// Address to which its requests are forwarded.
+    /// Address to which the port's requests are forwarded.
     to: Authority,
     /// The instance that the gateway serves, if the port is in front of one.
     gateway_of: Option<InstanceId>,
@@ -77,7 +77,7 @@ impl Frontend {
         }
     }
 
-    /// Forwards a request, and returns the server's answer, whatever it is.
+    /// Forwards a request, and returns the server's answer, whatever it is; if there is none, an error of the proxy.
     pub async fn pass(&self, mut request: Request) -> Response {
         let target = Uri::builder()
             .scheme(Scheme::HTTP)
@@ -120,7 +120,7 @@ impl Frontend {
         let begun = watch.before(instance, operation).await;
         // The lock is held so that calls reach the server in the order in which they are recorded. A request that may
         // wait for long is forwarded without the lock, so that it blocks no other request.
-        let (response, body) = if action.takes_its_time() {
+        let (response, body) = if action.may_be_delayed() {
             drop(guard);
             let answer = self.pass_whole(request).await;
             guard = self.forward.watch.lock().await;
@@ -157,7 +157,7 @@ impl Frontend {
             Some(Err(why)) => {
                 let (response, body) = self.pass_whole(request).await;
                 if opened(opening, &body).is_some() {
-                    self.out_of_reach(&why).await;
+                    self.note_unrecorded_gateway(&why).await;
                 }
                 return response;
             }
@@ -176,13 +176,13 @@ impl Frontend {
             Ok(Some(body)) => with_body(response, body),
             Ok(None) => response,
             Err(error) => {
-                self.out_of_reach(&error.to_string()).await;
+                self.note_unrecorded_gateway(&error.to_string()).await;
                 response
             }
         }
     }
 
-    async fn out_of_reach(&self, why: &str) {
+    async fn note_unrecorded_gateway(&self, why: &str) {
         self.forward.note(format!("calls through a gateway are not in the trace: {why}")).await;
     }
 
@@ -222,7 +222,7 @@ async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Byte
     }
 }
 
-/// Serves a port until the handle is aborted.
+/// Starts to serve a port, until the returned task is aborted.
 pub(super) fn serve(listener: TcpListener, frontend: Frontend) -> JoinHandle<()> {
     let router = Router::new().fallback(handle).with_state(frontend);
     tokio::spawn(async move {
@@ -231,7 +231,6 @@ pub(super) fn serve(listener: TcpListener, frontend: Frontend) -> JoinHandle<()>
     })
 }
 
-/// Handles every request of a port.
 async fn handle(State(frontend): State<Frontend>, request: Request) -> Response {
     let route = frontend.route(&request);
     if route == Route::Other {

@@ -1,8 +1,8 @@
 //! HTTP gateways. Agents connect to a port of a gateway, which the server opens, so the proxy opens a port of its own
 //! in front of the gateway's port.
 //!
-//! Owns: the ports in front of the server's gateways, and the port numbers in requests and answers. Boundary: a gateway
-//! that uses TLS is ignored, since its traffic cannot be read.
+//! Owns: the ports in front of the server's gateways, and the port numbers in requests and answers. Boundary: there is
+//! no port in front of a gateway that uses TLS, since its traffic cannot be read.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -34,7 +34,7 @@ pub(super) struct RequestedGateway {
     /// The request to forward, without a port number, so that the server chooses the gateway's port.
     pub body: Bytes,
     listener: TcpListener,
-    /// The instance that the gateway serves; absent if only the answer will contain it.
+    /// The instance that the gateway serves; absent if only the answer will name the instance.
     instance: Option<InstanceId>,
     opening: Opening,
 }
@@ -93,8 +93,8 @@ impl RequestedGateway {
         Some(Ok(RequestedGateway { body, listener, instance, opening }))
     }
 
-    /// Serves the port in front of the gateway on `host`, if the answer says that the server has opened one; returns
-    /// the answer with the proxy's port in it.
+    /// Serves the port in front of the gateway on `host`, if the answer says that the server has opened a gateway for
+    /// an instance; returns the answer with the proxy's port in place of the gateway's.
     pub fn serve(
         self,
         answer: &[u8],
@@ -104,8 +104,8 @@ impl RequestedGateway {
     ) -> std::io::Result<Option<Bytes>> {
         let RequestedGateway { listener, instance, opening, .. } = self;
         let Some((mut answer, info)) = opened(opening, answer) else { return Ok(None) };
-        let of_answer = || answer.pointer("/Created/instance_id").map(ToString::to_string);
-        let Some(instance) = instance.or_else(of_answer) else { return Ok(None) };
+        let from_answer = || answer.pointer("/Created/instance_id").map(ToString::to_string);
+        let Some(instance) = instance.or_else(from_answer) else { return Ok(None) };
         let real: Authority = match format!("{host}:{}", info.port).parse() {
             Ok(real) => real,
             Err(error) => return Err(std::io::Error::other(error)),
@@ -121,7 +121,7 @@ impl RequestedGateway {
     }
 }
 
-/// Reads an answer, and the description of the gateway in it, if there is one. The port in it is the server's.
+/// Reads an answer, and the description of the gateway in it, if there is one. The described port is the server's.
 pub(super) fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info())?).ok()?;

@@ -18,7 +18,7 @@ pub(super) enum Change {
 }
 
 #[derive(CandidType, Deserialize)]
-struct OfCanister {
+struct CanisterArg {
     canister_id: Principal,
 }
 
@@ -51,10 +51,11 @@ impl Mode {
     }
 }
 
-/// Returns which canister a call changes, and how. `None` for calls that change none, or that do not decode.
+/// Returns which canister a call changes, and how. `None` for methods that are not listed here, and for arguments that
+/// do not decode.
 pub(super) fn change(method: &str, arg: &[u8]) -> Option<(Principal, Change)> {
-    let of_canister = |change| {
-        let OfCanister { canister_id } = candid::decode_one(arg).ok()?;
+    let changed_canister = |change| {
+        let CanisterArg { canister_id } = candid::decode_one(arg).ok()?;
         Some((canister_id, change))
     };
     match method {
@@ -66,9 +67,9 @@ pub(super) fn change(method: &str, arg: &[u8]) -> Option<(Principal, Change)> {
             let InstallChunkedCode { mode, target_canister } = candid::decode_one(arg).ok()?;
             Some((target_canister, mode.change()))
         }
-        "stop_canister" => of_canister(Change::Stop),
-        "start_canister" => of_canister(Change::Start),
-        "uninstall_code" | "delete_canister" | "load_canister_snapshot" => of_canister(Change::Replace),
+        "stop_canister" => changed_canister(Change::Stop),
+        "start_canister" => changed_canister(Change::Start),
+        "uninstall_code" | "delete_canister" | "load_canister_snapshot" => changed_canister(Change::Replace),
         _ => None,
     }
 }

@@ -2,8 +2,9 @@
 //! trace.
 //!
 //! Tests that use a server by its address use the proxy's address instead, and notice nothing: requests and
-//! answers are forwarded unchanged. Agents connect to the proxy's ports in front of the HTTP gateways that
-//! the server opens. The first upload canister that is installed or called is recorded.
+//! answers are forwarded unchanged, except for the ports of HTTP gateways. Agents connect to the proxy's ports in front
+//! of the gateways that the server opens. One canister is recorded: by default, the first upload canister that is
+//! installed or called.
 //!
 //! Owns: forwarding, the ports in front of gateways, and recognizing calls to the canister in the PocketIC protocol and
 //! in the agents' protocol. Does not own: the trace format ([`crate::trace`]). Boundary: the proxy's own requests

@@ -59,8 +59,8 @@ pub(super) enum Action {
 }
 
 impl Action {
-    /// Returns whether a request may have to wait for another one, so that others must not wait for it.
-    pub fn takes_its_time(self) -> bool {
+    /// Returns whether the server may answer the request late, so that no other request must wait for the answer.
+    pub fn may_be_delayed(self) -> bool {
         match self {
             Action::Await
             | Action::IngressStatus
@@ -76,7 +76,7 @@ impl Action {
         }
     }
 
-    /// Parses a request to `/api`, about a canister or, for the management canister only, about a subnet.
+    /// Parses the path below `/api` of a request about a canister or a subnet.
     fn of_agent(path: &[&str]) -> Option<Action> {
         let [version, "canister" | "subnet", _, what] = path else { return None };
         Some(match *what {
@@ -117,8 +117,8 @@ impl Route {
             ["instances"] => Route::Opens(Opening::WithInstance),
             ["http_gateway"] => Route::Opens(Opening::Alone),
             ["http_gateway", id, "stop"] => Route::Closes((*id).into()),
-            ["instances", id, of_instance @ ..] => {
-                let action = match of_instance {
+            ["instances", id, instance_path @ ..] => {
+                let action = match instance_path {
                     ["update", "submit_ingress_message"] => Action::Submit,
                     ["update", "await_ingress_message"] => Action::Await,
                     ["read", "ingress_status"] => Action::IngressStatus,
@@ -126,7 +126,7 @@ impl Route {
                     ["update", "tick"] => Action::Tick,
                     ["update", "set_stable_memory"] => Action::SetStableMemory,
                     ["auto_progress"] => Action::AutoProgress,
-                    ["api", of_agent @ ..] => match Action::of_agent(of_agent) {
+                    ["api", agent_path @ ..] => match Action::of_agent(agent_path) {
                         Some(action) => action,
                         None => return Route::Other,
                     },
@@ -141,7 +141,7 @@ impl Route {
     /// Parses a request to a gateway in front of an instance.
     pub fn at_gateway(instance: &str, method: &Method, path: &str) -> Route {
         match parts(path).as_slice() {
-            ["api", of_agent @ ..] if *method == Method::POST => Action::of_agent(of_agent)
+            ["api", agent_path @ ..] if *method == Method::POST => Action::of_agent(agent_path)
                 .map_or(Route::Other, |action| Route::Instance(instance.into(), action)),
             _ => Route::Other,
         }
@@ -168,7 +168,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// Parses the body of a request; returns `None` if the server will not understand it, either.
+    /// Parses the body of a request; returns `None` if the body is not one of this action.
     pub fn read(action: Action, body: &[u8]) -> Option<Operation> {
         Some(match action {
             Action::Submit => Operation::Submit(json(body)?),

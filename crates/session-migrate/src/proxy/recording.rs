@@ -83,8 +83,8 @@ impl Recording {
         self.last_time
     }
 
-    /// Begins the trace with this canister, if no canister is recorded yet and this is an upload canister. `fresh` says
-    /// whether it was just installed.
+    /// Begins the trace with this canister, if no canister is recorded yet, no other one was requested, and this is an
+    /// upload canister. `fresh` says whether the canister was just installed.
     pub async fn begin_with(&mut self, instance: &str, canister: Principal, fresh: bool) {
         let key = (instance.to_owned(), canister);
         let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);
@@ -117,7 +117,7 @@ impl Recording {
         }
     }
 
-    /// Records a change of a canister.
+    /// Records a change of the recorded canister. An installation of another canister may begin the recording.
     pub async fn change(&mut self, instance: &str, canister: Principal, change: Change) {
         if change == Change::Install {
             self.others.remove(&(instance.to_owned(), canister));
@@ -150,7 +150,7 @@ impl Recording {
     }
 
     /// Returns whether an earlier call is still not answered. Asks the server, which may have an answer that no client
-    /// has requested yet.
+    /// has requested yet, and records such answers.
     pub async fn is_waiting(&mut self) -> bool {
         for (message, caller) in self.transcript.outstanding() {
             match self.outcome(&message, caller).await {

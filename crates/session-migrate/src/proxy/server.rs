@@ -32,7 +32,7 @@ pub struct Options {
     pub canister: Option<Principal>,
 }
 
-/// A running proxy. If it is dropped before [`Proxy::stop`], it leaves no trace file.
+/// A running proxy. Only [`Proxy::stop`] returns whether the trace is complete.
 pub struct Proxy {
     url: Url,
     forward: Arc<Forward>,
@@ -41,10 +41,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts a proxy on its own threads. It accepts requests when this returns.
+    /// Starts a proxy on threads of its own. The proxy accepts requests when this function returns.
     ///
     /// # Errors
-    /// If the server does not answer, the address is in use, or the trace cannot be written.
+    /// [`ProxyError`], such as a server that does not answer, an address in use, or a trace that cannot be written.
     pub fn start(options: Options) -> Result<Proxy, ProxyError> {
         let Options { listen, server, out, canister } = options;
         let authority = authority(&server)?;
@@ -96,7 +96,7 @@ impl Proxy {
     /// Completes the trace and stops.
     ///
     /// # Errors
-    /// If nothing was recorded, or the trace cannot be written. No file is left then.
+    /// If nothing was recorded, or the trace cannot be written. No trace is left then, but its payload files may be.
     pub fn stop(mut self) -> Result<Recorded, ProxyError> {
         let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NoCallReceived) };
         let recorded = runtime.block_on(async {

@@ -10,14 +10,13 @@ use super::writer_thread::WriterThread;
 use crate::trace::queue::{Entry, Queue};
 use crate::trace::{CallResult, Header, SentCall, TraceError};
 
-/// One recording.
 #[derive(Default)]
 pub(super) struct Transcript {
     /// Entries that are not written yet. The key of an unanswered call is its message id on the server.
     queue: Queue<RawMessageId>,
     /// Absent before the recording begins, and once it is complete.
     writer: Option<WriterThread>,
-    /// The number of calls in the completed trace, or why there is no trace.
+    /// The number of calls in the completed trace, or why there is no trace; absent before the recording is complete.
     ended: Option<Result<u64, TraceError>>,
     notes: BTreeSet<String>,
 }
@@ -90,7 +89,7 @@ impl Transcript {
         }
     }
 
-    /// Returns the number of calls in the completed trace, and the notes; `None` if no trace was begun.
+    /// Returns the number of calls in the completed trace, and the notes; `None` if no trace was completed.
     pub fn outcome(self) -> Option<Result<(u64, BTreeSet<String>), TraceError>> {
         let ended = self.ended?;
         Some(ended.map(|calls| (calls, self.notes)))

@@ -59,7 +59,7 @@ impl Upstream {
         self.ask(Method::GET, instance, "auto_progress", &()).await.unwrap_or(false)
     }
 
-    /// Returns the controllers of a canister.
+    /// Returns the controllers of a canister; none if the server does not report them.
     pub async fn controllers(&self, instance: &str, canister: Principal) -> Vec<Principal> {
         let canister = RawCanisterId { canister_id: canister.as_slice().to_vec() };
         let found: Option<Vec<RawPrincipalId>> =
@@ -84,7 +84,7 @@ impl Upstream {
         }
     }
 
-    /// Returns the outcome of a submitted call, if it is known.
+    /// Returns the outcome of a submitted call, if the server reports it.
     pub async fn outcome(
         &self,
         instance: &str,
@@ -100,7 +100,7 @@ impl Upstream {
             .flatten()
     }
 
-    /// Makes a request about an instance; returns `None` for any answer that is not of the expected type.
+    /// Makes a request about an instance; returns `None` if no answer of the expected type arrives.
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,

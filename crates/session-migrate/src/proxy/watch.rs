@@ -28,11 +28,11 @@ pub(super) struct Watch {
 pub(super) struct Begun {
     instance: InstanceId,
     operation: Operation,
-    /// Time at which it was forwarded, nanoseconds.
+    /// Time at which the operation was forwarded, nanoseconds; 0 if it is not recorded.
     at: u64,
     /// Whether an earlier call had no answer yet.
     together: bool,
-    /// Whether it repeats an earlier call of an agent.
+    /// Whether the operation repeats an earlier call of an agent.
     again: bool,
 }
 
@@ -47,7 +47,7 @@ impl Watch {
         Watch { recording, changes: HashMap::new(), running: HashMap::new(), by_agents: HashSet::new() }
     }
 
-    /// Records an operation that is about to be sent to the server.
+    /// Prepares to record an operation that is about to be sent to the server. Records an agent's call immediately.
     pub async fn before(&mut self, instance: InstanceId, operation: Operation) -> Begun {
         let mut begun = Begun { instance, operation, at: 0, together: false, again: false };
         match &begun.operation {
@@ -71,7 +71,7 @@ impl Watch {
         if let Operation::AgentCall(call, message) = &begun.operation {
             begun.again = !self.by_agents.insert((begun.instance.clone(), message.message_id.clone()));
             if !begun.again {
-                // Recorded now, since the call may be answered before the server's acknowledgement arrives.
+                // Recorded immediately, since the call may be answered before the server's acknowledgement arrives.
                 self.submitted(
                     &begun.instance,
                     call.clone(),
@@ -83,7 +83,7 @@ impl Watch {
         begun
     }
 
-    /// Remembers an operation that continues on the server, until its result is requested.
+    /// Remembers an operation that continues on the server, until its result arrives.
     pub fn continues(&mut self, id: OperationId, begun: Begun) {
         self.running.insert(id, begun);
     }
@@ -93,7 +93,7 @@ impl Watch {
         self.running.remove(id)
     }
 
-    /// Notes an operation that the server refused.
+    /// Withdraws an agent's call that the server refused; ignores any other operation.
     pub fn refused(&mut self, begun: &Begun) {
         if let Operation::AgentCall(_, message) = &begun.operation
             && !begun.again
@@ -106,7 +106,7 @@ impl Watch {
         }
     }
 
-    /// Notes an operation that the server has completed.
+    /// Records an operation that the server has completed.
     pub async fn done(&mut self, begun: Begun, answer: &[u8]) {
         if !self.record(begun, answer).await {
             self.recording
@@ -203,7 +203,7 @@ impl Watch {
         }
     }
 
-    /// Returns the call as it appears in the trace; `None` if it is not a call of the recorded canister.
+    /// Returns the call as it appears in the trace; `None` for a call that is not to the recorded canister.
     fn recorded_call(
         &self,
         instance: &str,
@@ -218,7 +218,7 @@ impl Watch {
         self.recording.records(instance, canister).then_some(sent)
     }
 
-    /// Notes the answer to a submitted call.
+    /// Records the answer to a submitted call.
     async fn answered(&mut self, instance: &str, message: &RawMessageId, result: RawCanisterResult) {
         let change = self.changes.remove(&(instance.to_owned(), message.message_id.clone()));
         if let Some((canister, change)) = change {
@@ -237,7 +237,7 @@ impl Watch {
     }
 }
 
-/// Returns the canister of a call; `None` for the management canister.
+/// Returns the canister of a call; `None` for the management canister and for an invalid id.
 fn canister_of(call: &RawCanisterCall) -> Option<Principal> {
     let id = Principal::try_from_slice(&call.canister_id).ok()?;
     (id != Principal::management_canister()).then_some(id)

@@ -21,7 +21,6 @@ impl WriterThread {
         WriterThread { entries, thread: std::thread::spawn(move || write(&path, &header, &received)) }
     }
 
-    /// Adds an entry.
     pub fn take(&self, entry: Entry) {
         // The thread ends early only with an error, which is returned at the end.
         let _ = self.entries.send(entry);
@@ -30,7 +29,7 @@ impl WriterThread {
     /// Completes the trace; returns the number of calls in it.
     ///
     /// # Errors
-    /// If the trace could not be written; no file is left then.
+    /// If the trace could not be written; no trace is left then, but its payload files may be.
     pub fn finish(self) -> Result<u64, TraceError> {
         drop(self.entries);
         match self.thread.join() {

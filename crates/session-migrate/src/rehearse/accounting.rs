@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_imbalance_is_named() {
+    fn every_kind_of_problem_is_named() {
         type Change = fn(&mut MigrationStatus);
         let cases: [(&str, Change); 6] = [
             ("Stuck", |s| s.phase = MigrationPhase::Stuck),

@@ -9,7 +9,7 @@ use crate::server::ServerError;
 use crate::snapshot::{CopyError, SnapshotError};
 use crate::trace::TraceError;
 
-/// Why a rehearsal could not start or continue. A problem that it finds is in its report, and never an error.
+/// Why a rehearsal could not start or continue. A problem that a rehearsal finds is in its report, and never an error.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearseError {
     /// A given file to upload cannot be used.
@@ -50,7 +50,7 @@ pub enum RehearseError {
     /// The snapshot cannot be read.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The snapshot is not that of an upload canister.
+    /// The snapshot cannot be inspected.
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// The snapshot cannot be loaded.

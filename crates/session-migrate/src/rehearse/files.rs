@@ -28,7 +28,7 @@ const DERIVATIVES: [(&str, AssetType, u64, bool); 3] = [
     ("placeholder.jpg", AssetType::Derivative, 1_024, false),
 ];
 
-/// Content of the placeholder.
+/// Every byte of the placeholder.
 const FILL: u8 = 0x42;
 
 /// Checks that every file is a readable, regular file within the limit. Empty files are allowed.
@@ -53,7 +53,7 @@ pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
     Ok(())
 }
 
-/// Creates the assets of each client, client by client. Generated files are put into `folder`.
+/// Returns the assets of each client, client by client. Generated files are put into `folder`.
 pub(super) fn assets(options: &Options, folder: &Path) -> Result<Vec<Vec<Asset>>, RehearseError> {
     if options.files.is_empty() {
         return (0..options.clients).map(|client| generated(options.seed, client, folder)).collect();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_generated_set_has_the_origins_sizes_and_repeats_exactly() {
+    fn generated_files_have_fixed_sizes_and_are_reproducible() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let first = assets(&options(1), a.path()).unwrap();
         let sizes: Vec<_> = first[0].iter().map(|asset| asset.bytes).collect();
@@ -135,7 +135,7 @@ mod tests {
         };
         let again = assets(&options(1), b.path()).unwrap();
         assert_eq!(hashes(&first), hashes(&again));
-        assert_ne!(first[0][0].sha256, first[1][0].sha256, "clients differ");
+        assert_ne!(first[0][0].sha256, first[1][0].sha256, "clients upload different originals");
         let display = std::fs::read(&first[0][1].path).unwrap();
         let original = std::fs::read(&first[0][0].path).unwrap();
         assert_eq!(display, original[..204_800]);

@@ -10,9 +10,9 @@
 //!    does not reconcile is not finalized: then all uploads are finished on the staged build.
 //! 4. Every byte is read back and hashed, the memories are listed, and the migration's counts are reconciled.
 //!
-//! A fault of the canister never stops the rehearsal; it is recorded as a problem of the upload in question, or as a
-//! general one. Only a failure of the environment stops it (a server that has exited, a file that can no longer be
-//! read).
+//! Once the clients have their capsules, a fault of the canister never stops the rehearsal, but is recorded as a
+//! problem of an upload or as a general one. Then only a failure of the environment stops the rehearsal (a server that
+//! has exited, a file that can no longer be read).
 
 mod accounting;
 mod course;
@@ -62,7 +62,8 @@ use upload_run::Clients;
 /// Checks that `options` can be rehearsed, without starting anything.
 ///
 /// # Errors
-/// If a file is unreadable or too large, a given wasm is not an upload canister, or the trace cannot be written.
+/// If a file is unreadable, not a regular file or too large, a given wasm is not an upload canister, or the trace
+/// cannot be written.
 pub fn check(options: &Options) -> Result<(), RehearseError> {
     files::check(&options.files)?;
     options.record.as_deref().map_or(Ok(()), Writer::check)?;

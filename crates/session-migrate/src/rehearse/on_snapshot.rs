@@ -1,9 +1,9 @@
 //! Rehearses on an operator's own snapshot: all steps of the migration, with the canister's own clients and
 //! new ones.
 //!
-//! legacy → staged → rolled back → legacy → staged → finalized → direct. Everything readable is read before
-//! the first step; after every step the answers must be the same. At the end the result is inspected like any
-//! other snapshot.
+//! legacy → staged → rolled back → legacy → staged → finalized → direct. What can be read is read before the first
+//! step, up to a maximum; after the upgrades to the staged build, the rollback and the last step, the answers must be
+//! the same. At the end the result is inspected like any other snapshot.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -101,7 +101,7 @@ fn on_copy(
     };
     course::play(&canister, true, &mut stages, &mut clients, progress, compare)?;
     progress.phase("inspecting the result");
-    let after = of_result(&canister, folder.path())?;
+    let after = damage_of_result(&canister, folder.path())?;
     clients.problems.extend(new_damage(&contents.damage, &after));
     let part = SnapshotPart {
         path: snapshot.path.display().to_string(),
@@ -116,11 +116,14 @@ fn on_copy(
     Ok(Report { snapshot: Some(part), rollback: true, ..summary::sum_up(circumstances, stages, clients) })
 }
 
-/// Maximum number of differences that are reported for each step.
+/// Maximum number of differences that are reported for each comparison.
 const SHOWN: usize = 20;
 
 /// Returns the damage that an inspection finds in the canister at the end.
-fn of_result(canister: &Canister<'_>, folder: &Path) -> Result<BTreeMap<FindingKind, u64>, RehearseError> {
+fn damage_of_result(
+    canister: &Canister<'_>,
+    folder: &Path,
+) -> Result<BTreeMap<FindingKind, u64>, RehearseError> {
     let folder = folder.join("result");
     let (pic, id) = (canister.pic(), canister.id());
     let taken = pic

@@ -80,7 +80,7 @@ pub(super) fn runs(
     Ok(runs)
 }
 
-/// First number of the snapshot's own clients: there are at most a hundred new clients.
+/// Number of the first of the snapshot's own clients, above the numbers of all new clients.
 pub(super) const OWN_CLIENTS: u32 = 1_001;
 
 /// Creates a file, and generates the chunks that the client still has to send.
@@ -108,14 +108,14 @@ fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
     file.set_len(session.bytes)
 }
 
-/// Maximum number of calls of one pass over everything readable.
-const CALLS: usize = 20_000;
+/// Maximum number of answers that are compared.
+const MAX_ANSWERS: usize = 20_000;
 
-/// What the members of the snapshot's capsules can read, and others cannot.
+/// The answers to members of the snapshot's capsules and to others who ask for what is in the capsules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Readable {
     answers: BTreeMap<String, String>,
-    /// Whether there was more to read than the maximum number of calls allows.
+    /// Whether reading ended early, so as not to exceed [`MAX_ANSWERS`].
     pub is_truncated: bool,
 }
 
@@ -131,7 +131,7 @@ impl Readable {
             let mut people = capsule.members.clone();
             people.extend(others.filter(|other| !capsule.members.contains(other)));
             for (number, who) in people.iter().enumerate() {
-                if readable.answers.len() + 1 + 3 * capsule.memories.len() > CALLS {
+                if readable.answers.len() + 1 + 3 * capsule.memories.len() > MAX_ANSWERS {
                     readable.is_truncated = true;
                     return readable;
                 }
@@ -140,15 +140,15 @@ impl Readable {
                     let lists = (found.id, found.owners, found.writers, found.readers, found.created_at);
                     digest(&candid::encode_args((lists,)).unwrap_or_default())
                 });
-                readable.note(who, &capsule.id, listed);
+                readable.add(who, &capsule.id, listed);
                 for (memory, blob) in &capsule.memories {
                     let read = canister.memories_read(*who, memory);
                     let read = read.map(|memory| digest(&candid::encode_one(memory).unwrap_or_default()));
-                    readable.note(who, memory, read);
+                    readable.add(who, memory, read);
                     if let Some(blob) = blob {
                         // The first reader reads every byte, all others the first chunk.
                         let bytes = read_blob(canister, *who, &format!("blob_{blob}"), number == 0);
-                        readable.note(who, &format!("blob_{blob}"), bytes);
+                        readable.add(who, &format!("blob_{blob}"), bytes);
                     }
                 }
             }
@@ -156,7 +156,7 @@ impl Readable {
         readable
     }
 
-    fn note(&mut self, who: &Principal, what: &str, answer: Result<String, ClientError>) {
+    fn add(&mut self, who: &Principal, what: &str, answer: Result<String, ClientError>) {
         let answer = match answer {
             Ok(digest) => digest,
             Err(ClientError::Refused { .. }) => "refused".to_owned(),
@@ -165,7 +165,6 @@ impl Readable {
         self.answers.insert(format!("{what} as {who}"), answer);
     }
 
-    /// Returns the number of answers.
     pub fn len(&self) -> usize {
         self.answers.len()
     }

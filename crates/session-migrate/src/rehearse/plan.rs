@@ -56,8 +56,8 @@ impl StopPoint {
     }
 }
 
-/// Assigns a point to each upload, so that all possible points occur equally often, as far as that is possible.
-/// `chunks` are the uploads' numbers of chunks; the largest uploads get their points first.
+/// Assigns to each upload the possible point that was assigned least often before, the largest upload first. `chunks`
+/// are the uploads' numbers of chunks.
 pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     let mut order: Vec<usize> = (0..chunks.len()).collect();
     order.sort_by_key(|&upload| std::cmp::Reverse(chunks[upload]));
@@ -101,7 +101,7 @@ pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> 
     let inner = chunks.saturating_sub(2);
     let mut middle: Vec<u32> = (1..=inner).collect();
     shuffle(&mut middle, rng);
-    // At least one chunk is missing, and about half of them.
+    // About half of the chunks in between are missing, at least one.
     middle.truncate((inner / 2) as usize);
     let mut sent = vec![0, chunks.saturating_sub(1)];
     sent.extend(middle);

@@ -19,9 +19,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// What was wrong, one line each; empty if the verdict is pass.
     pub problems: Vec<String>,
-    /// What could not be rehearsed with these files, one line each.
+    /// What was not rehearsed, and other remarks, one line each.
     pub notes: Vec<String>,
-    /// The server it ran on.
+    /// The server of the rehearsal.
     pub server: ServerKind,
     /// When, how and from which tree the report was made.
     pub provenance: Provenance,
@@ -41,11 +41,12 @@ pub struct Report {
     pub stages: Vec<StageReport>,
     /// Every upload.
     pub uploads: Vec<UploadReport>,
-    /// Every run of a migration, in order, including those rolled back.
+    /// Every run of a migration, in order, including rollbacks.
     pub runs: Vec<MigrationRun>,
-    /// The last status of the first migration; all zero if it was not reached.
+    /// The last status of the first migration, for another canister that of the last run; all zero if there is none.
     pub migration: MigrationReport,
-    /// The status of the second migration, which moves payload into extents; all zero if it was not reached.
+    /// The status of the upload canister's second migration, which moves payload into extents; all zero if the
+    /// migration was not reached.
     pub payload: MigrationReport,
     /// The snapshot, if the rehearsal began with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,11 +61,11 @@ pub struct Report {
 pub struct BuildReport {
     /// `legacy`, `staged` or `direct`; for another canister, `old` or `new`.
     pub name: String,
-    /// Its cargo features.
+    /// Cargo features of the wasm.
     pub features: Vec<String>,
-    /// Its size in bytes, unpacked.
+    /// Size of the wasm in bytes, unpacked.
     pub wasm_bytes: u64,
-    /// Its size in bytes, gzipped.
+    /// Size of the wasm in bytes, gzipped.
     pub wasm_gz_bytes: u64,
     /// SHA-256 of the gzipped file, in hex: the module hash.
     pub sha256: String,
@@ -90,7 +91,7 @@ pub struct StageReport {
     pub name: String,
     /// The build that was installed.
     pub build: String,
-    /// Whether the IC accepted the module, and the canister reports that it is this build.
+    /// Whether the IC accepted the module, and an upload canister reports that it is this build.
     pub upgrade_ok: bool,
     /// Instructions of the install message; absent if the server does not report costs.
     pub instructions: Option<u64>,
@@ -99,7 +100,7 @@ pub struct StageReport {
 /// One upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadReport {
-    /// Number of its client, from 1.
+    /// Number of the client, from 1; clients of a snapshot's uploads in flight have numbers above those of new clients.
     pub client: u32,
     /// Name of the file.
     pub name: String,
@@ -125,26 +126,26 @@ pub struct UploadReport {
 pub struct SnapshotPart {
     /// The snapshot.
     pub path: String,
-    /// Legacy records in it.
+    /// Legacy records in the snapshot.
     pub sessions: u64,
     /// Sessions that their clients continued.
     pub continued: u64,
-    /// Capsules in it.
+    /// Capsules in the snapshot.
     pub capsules: u64,
-    /// Answers that were compared after every step.
+    /// Answers that were compared at several steps.
     pub reads: u64,
-    /// Kinds of damage in the snapshot.
+    /// Damage in the snapshot: the number of findings by kind.
     pub damage_before: BTreeMap<String, u64>,
-    /// Kinds of damage in the canister at the end.
+    /// Damage in the canister at the end: the number of findings by kind.
     pub damage_after: BTreeMap<String, u64>,
 }
 
 /// A run of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationRun {
-    /// The installation or upgrade after which it ran.
+    /// The installation or upgrade after which the migration ran.
     pub stage: String,
-    /// 1: sessions. 2: payload into extents.
+    /// Number of the migration. For the upload canister, 1 converts sessions, and 2 moves payload into extents.
     pub migration: u16,
     /// Last phase of the run: `Converted`, `RolledBack`, `Stuck`, …
     pub phase: String,

@@ -25,11 +25,11 @@ pub(super) struct Stages<'p> {
     pub wasms: [Wasm; 3],
     /// The stages so far.
     pub done: Vec<StageReport>,
-    /// Status of the migration when the staged build had converted everything.
+    /// Last status of the first migration, after the rehearsal has waited for its end.
     pub migration: Option<MigrationStatus>,
-    /// Status of the second migration when the direct build had moved all payload.
+    /// Status of the second migration, after the rehearsal has waited for its end.
     pub payload: Option<MigrationStatus>,
-    /// Every run of a migration, including those rolled back.
+    /// Every run of a migration, including rollbacks.
     pub runs: Vec<MigrationRun>,
     /// Uploads that were in flight when the legacy build was last replaced, for which the migration must
     /// account.
@@ -38,7 +38,6 @@ pub(super) struct Stages<'p> {
     known: Expected,
 }
 
-/// Returns the controller of the canister.
 pub(super) fn controller() -> Principal {
     Principal::self_authenticating("controller of the rehearsal")
 }
@@ -77,7 +76,7 @@ impl<'p> Stages<'p> {
         self.canister = self.canister.recorded(tape);
         let build = legacy.build;
         expect_build(&self.canister, build).map_err(failed)?;
-        self.note(build, format!("install {build}"), true, 0);
+        self.note_stage(build, format!("install {build}"), true, 0);
         Ok(self.canister)
     }
 
@@ -91,7 +90,7 @@ impl<'p> Stages<'p> {
             .map_err(|why| RehearseError::File { path: snapshot.path.clone(), why })?;
         self.known =
             Expected { in_flight: 0, quarantined: contents.unconvertible, expired: contents.expired };
-        self.note(build, "load the snapshot".into(), true, 0);
+        self.note_stage(build, "load the snapshot".into(), true, 0);
         Ok(self.canister)
     }
 
@@ -115,16 +114,17 @@ impl<'p> Stages<'p> {
         if let Err(why) = answer {
             clients.problems.push(format!("the upgrade to the {build} build failed: {why}"));
         }
-        self.note(build, format!("upgrade to {build}"), upgraded, from);
+        self.note_stage(build, format!("upgrade to {build}"), upgraded, from);
         upgraded
     }
 
-    /// Returns the name of the last stage.
+    /// Returns the name of the last stage; empty before the first.
     pub fn last(&self) -> &str {
         self.done.last().map_or("", |stage| stage.name.as_str())
     }
 
-    /// Rolls the migration back and lets time pass until everything is in layout 1 again.
+    /// Rolls the migration back and lets time pass until the migration is at rest. Records a problem unless everything
+    /// is in layout 1 again.
     pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let rolled_back = canister.migration_rollback(self.controller);
         let Some(status) =
@@ -142,8 +142,8 @@ impl<'p> Stages<'p> {
     }
 
     /// Verifies the first migration again and finalizes it, so that the direct build may begin the second one. Returns
-    /// `false` if the migration does not reconcile, or if the canister refuses either call; a rollback then remains
-    /// possible.
+    /// `false` if the migration is not converted, the canister refuses either call, or the migration is not finalized
+    /// afterwards.
     pub fn finalize(&mut self, canister: &Canister<'_>, clients: &mut Clients) -> bool {
         if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {
             return false;
@@ -162,7 +162,7 @@ impl<'p> Stages<'p> {
         phase == MigrationPhase::Finalized
     }
 
-    fn note(&mut self, build: Build, name: String, upgrade_ok: bool, from: u64) {
+    fn note_stage(&mut self, build: Build, name: String, upgrade_ok: bool, from: u64) {
         self.done.push(StageReport {
             name,
             build: build.name().to_owned(),
@@ -180,7 +180,7 @@ impl<'p> Stages<'p> {
         });
     }
 
-    /// Lets time pass until the migration has converted everything, then reconciles it.
+    /// Lets time pass until the migration is at rest, and reconciles it.
     pub fn wait_until_converted(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let status = canister.migration_status().and_then(|status| canister.settled(status, || Ok(())));
         let Some(status) = clients.ok_or_problem(status) else { return };

@@ -16,11 +16,11 @@ struct PlannedCall {
     lost: bool,
 }
 
-fn seen(step: UploadStep) -> PlannedCall {
+fn with_reply(step: UploadStep) -> PlannedCall {
     PlannedCall { step, lost: false }
 }
 
-/// Drives each upload to its stop point.
+/// Drives each new upload to its stop point.
 pub(super) fn before_upgrade(
     canister: &Canister<'_>,
     clients: &mut Clients,
@@ -33,13 +33,13 @@ pub(super) fn before_upgrade(
             continue;
         }
         let chunks = run.uploader.chunks();
-        let mut calls = VecDeque::from([seen(UploadStep::Begin)]);
+        let mut calls = VecDeque::from([with_reply(UploadStep::Begin)]);
         match run.stop {
             StopPoint::NotBegun => calls.clear(),
             StopPoint::Begun => {}
             StopPoint::Hole => {
                 let sent = plan::chunks_with_a_hole(chunks, &mut clients.rng);
-                calls.extend(sent.into_iter().map(|index| seen(UploadStep::Put(index))));
+                calls.extend(sent.into_iter().map(|index| with_reply(UploadStep::Put(index))));
                 // The upgrade follows so soon after the last chunk that the client misses the reply.
                 if let Some(last) = calls.back_mut() {
                     last.lost = true;
@@ -48,15 +48,15 @@ pub(super) fn before_upgrade(
             StopPoint::Complete => {
                 let mut order: Vec<u32> = (0..chunks).collect();
                 plan::shuffle(&mut order, &mut clients.rng);
-                calls.extend(order.into_iter().map(|index| seen(UploadStep::Put(index))));
+                calls.extend(order.into_iter().map(|index| with_reply(UploadStep::Put(index))));
             }
             StopPoint::Finished => {
-                calls.extend((0..chunks).map(|index| seen(UploadStep::Put(index))));
-                calls.push_back(seen(UploadStep::Finish));
+                calls.extend((0..chunks).map(|index| with_reply(UploadStep::Put(index))));
+                calls.push_back(with_reply(UploadStep::Finish));
             }
             StopPoint::Aborted => {
-                calls.extend((0..chunks.div_ceil(2)).map(|index| seen(UploadStep::Put(index))));
-                calls.push_back(seen(UploadStep::Abort));
+                calls.extend((0..chunks.div_ceil(2)).map(|index| with_reply(UploadStep::Put(index))));
+                calls.push_back(with_reply(UploadStep::Abort));
             }
         }
         work.push(calls);
@@ -73,7 +73,7 @@ pub(super) fn before_upgrade(
     Ok(())
 }
 
-/// Drives the clients on the staged build; some uploads are finished, some get half of their missing chunks.
+/// Drives the clients between two upgrades; some uploads are finished, some get half of their missing chunks.
 pub(super) fn between_upgrades(
     canister: &Canister<'_>,
     clients: &mut Clients,
@@ -82,7 +82,7 @@ pub(super) fn between_upgrades(
     continue_uploads(canister, clients, progress, true)
 }
 
-/// Drives the clients on the last build until every upload is finished.
+/// Drives the clients on the last build until every upload without a problem is finished.
 pub(super) fn after_upgrades(
     canister: &Canister<'_>,
     clients: &mut Clients,
@@ -105,8 +105,8 @@ fn continue_uploads(
         } else if run.uploader.aborted() {
             expect_gone(canister, run)?;
         } else if run.uploader.result().is_some() {
-            // The client has missed the reply to finish, and calls finish again.
-            calls.push_back(seen(UploadStep::Finish));
+            // The client calls finish again, as if it had missed the reply.
+            calls.push_back(with_reply(UploadStep::Finish));
         } else {
             if run.uploader.session().is_some() {
                 calls.extend(reconnect(canister, run)?);
@@ -124,7 +124,7 @@ fn continue_uploads(
                 if stays {
                     puts.truncate(puts.len() / 2);
                 }
-                calls.extend(begin.into_iter().chain(puts).chain(finish).map(seen));
+                calls.extend(begin.into_iter().chain(puts).chain(finish).map(with_reply));
             }
         }
         work.push(calls);
@@ -133,27 +133,27 @@ fn continue_uploads(
 }
 
 /// Asks the canister which chunks of an open upload have arrived, and compares them with those that the client has
-/// sent. Returns the calls to repeat because the client does not know their outcome.
+/// sent. Returns the calls to repeat, as by a client that does not know their outcome.
 fn reconnect(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<PlannedCall>, ClientError> {
     let must = run.must_be_stored();
     match run.uploader.ask(canister) {
         Ok(status) => compare(run, &must, &status),
-        Err(error) => note(run, error)?,
+        Err(error) => record_error(run, error)?,
     }
     if !run.is_sound() {
         return Ok(Vec::new());
     }
     let mut again = Vec::new();
     if run.repeats_begin {
-        again.push(seen(UploadStep::Begin));
+        again.push(with_reply(UploadStep::Begin));
     }
     let unsure = run.unseen.pop_first().or(must.last().copied());
-    again.extend(unsure.map(|index| seen(UploadStep::Put(index))));
+    again.extend(unsure.map(|index| with_reply(UploadStep::Put(index))));
     run.unseen.clear();
     Ok(again)
 }
 
-/// Compares the canister's status with the client's view.
+/// Records a problem for each difference between the canister's status and the client's view.
 fn compare(run: &mut UploadRun, must: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
     let now = run.uploader.stored().clone();
     let lost: Vec<u32> = must.difference(&now).copied().collect();
@@ -180,7 +180,7 @@ fn compare(run: &mut UploadRun, must: &std::collections::BTreeSet<u32>, status: 
     }
 }
 
-/// Checks that an aborted upload is gone: it has no status, and accepts no chunk.
+/// Checks that an aborted upload has no status, and accepts no chunk.
 fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), ClientError> {
     let uploader = &run.uploader;
     let Some(session) = uploader.session() else {
@@ -193,7 +193,7 @@ fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), Clien
         match answer {
             Ok(()) => run.record_problem(format!("it was aborted, but still {what}")),
             Err(error) if says_it_is_gone(&error) => {}
-            Err(error) => note(run, error)?,
+            Err(error) => record_error(run, error)?,
         }
     }
     Ok(())
@@ -206,7 +206,7 @@ fn says_it_is_gone(error: &ClientError) -> bool {
 
 /// Records an error as a problem of the upload. An error about the file to upload is not the canister's, and is
 /// returned.
-fn note(run: &mut UploadRun, error: ClientError) -> Result<(), ClientError> {
+fn record_error(run: &mut UploadRun, error: ClientError) -> Result<(), ClientError> {
     match error {
         ClientError::File { .. } => Err(error),
         error => {
@@ -217,7 +217,7 @@ fn note(run: &mut UploadRun, error: ClientError) -> Result<(), ClientError> {
 }
 
 /// Makes all calls of `work`, which has one queue for each upload. In each round, every client sends the next call of
-/// one of its uploads, taking its uploads in turn, and all replies are awaited.
+/// one of its uploads, taking its uploads in turn, and all replies are awaited. An error ends the calls of its upload.
 fn drive(
     canister: &Canister<'_>,
     runs: &mut [UploadRun],
@@ -239,11 +239,11 @@ fn drive(
         for ((index, planned), reply) in planned.into_iter().zip(replies) {
             let run = &mut runs[index];
             let known = run.must_be_stored();
-            match reply.and_then(|reply| take(run, planned, &reply)) {
+            match reply.and_then(|reply| deliver(run, planned, &reply)) {
                 Ok(StepOutcome::Done) => {}
                 Ok(StepOutcome::CallAgain) => work[index].push_front(planned),
                 Err(error) => {
-                    note(run, error)?;
+                    record_error(run, error)?;
                     work[index].clear();
                 }
             }
@@ -275,7 +275,7 @@ fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Ve
 }
 
 /// Passes the reply to the client, unless the reply is planned to be lost.
-fn take(run: &mut UploadRun, planned: PlannedCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
+fn deliver(run: &mut UploadRun, planned: PlannedCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
     if !planned.lost {
         return run.uploader.accept(planned.step, reply);
     }

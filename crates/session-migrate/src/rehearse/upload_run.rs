@@ -18,7 +18,7 @@ pub(super) struct UploadRun {
     pub uploader: Uploader,
     /// The point at which the upload stops before the first upgrade.
     pub stop: StopPoint,
-    /// Whether the upload stays unfinished across the second upgrade, too.
+    /// Whether the upload stays unfinished until the upgrade to the direct build.
     pub stays: bool,
     /// Chunks that are stored although the client never saw the reply.
     pub unseen: BTreeSet<u32>,
@@ -28,7 +28,7 @@ pub(super) struct UploadRun {
     pub read_back: Option<[u8; 32]>,
     /// What went wrong with this upload.
     pub problems: Vec<String>,
-    /// Whether a repeated begin with the same idempotency key finds the session. It does not find sessions of the first
+    /// Whether a repeated begin with the same idempotency key finds the session: not if the session is one of the first
     /// public release.
     pub repeats_begin: bool,
     /// Whether the upload was in flight in the snapshot of the rehearsal.
@@ -41,7 +41,6 @@ impl UploadRun {
         format!("client {} {}", self.client, self.uploader.asset.name)
     }
 
-    /// Records a problem of this upload.
     pub fn record_problem(&mut self, what: impl std::fmt::Display) {
         self.problems.push(what.to_string());
     }
@@ -51,7 +50,7 @@ impl UploadRun {
         self.problems.is_empty()
     }
 
-    /// Returns whether the canister has an open session for it.
+    /// Returns whether the client knows of an open session for the upload.
     pub fn is_in_flight(&self) -> bool {
         let uploader = &self.uploader;
         uploader.session().is_some() && uploader.result().is_none() && !uploader.aborted()
@@ -156,7 +155,6 @@ impl Clients {
     }
 }
 
-/// Creates a self-authenticating principal from the seed.
 fn client_principal(seed: u64, number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of rehearsal {seed}"))
 }

@@ -1,4 +1,4 @@
-//! The end of the rehearsal: every byte is read back, every memory and every stored chunk is counted.
+//! The end of the rehearsal: every byte is read back, and every memory and the stored bytes are counted.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,7 +14,8 @@ use super::upload_run::{Clients, UploadRun};
 use crate::client::{Canister, ClientError};
 use crate::progress::Progress;
 
-/// Reads every finished upload back as its client, and hashes it.
+/// Reads every finished upload back as its client, and records what differs from the file. An upload that was neither
+/// finished nor aborted is a problem.
 pub(super) fn read_back(canister: &Canister<'_>, clients: &mut Clients, progress: &Progress) {
     for run in &mut clients.runs {
         if run.uploader.aborted() {
@@ -108,7 +109,7 @@ pub(super) fn memories(canister: &Canister<'_>, clients: &mut Clients) {
     }
 }
 
-/// How often, and for how many seconds each time, the canister is given time to free what is left of aborted uploads.
+/// How often the canister is given [`SWEEP_SECONDS`] to free what is left of aborted uploads.
 const SWEEPS: u32 = 5;
 const SWEEP_SECONDS: u64 = 60;
 

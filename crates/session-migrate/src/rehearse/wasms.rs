@@ -22,7 +22,7 @@ pub struct Wasms {
 /// A wasm to install.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wasm {
-    /// The build as which it is installed.
+    /// The build as which the wasm is installed.
     pub build: Build,
     /// The installed module.
     pub module: Module,

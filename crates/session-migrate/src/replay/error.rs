@@ -51,7 +51,7 @@ pub enum ReplayError {
     /// An interruption did not have its expected effect.
     #[error("line {line}: the interruption `{interruption}`: {detail}")]
     Interruption {
-        /// The line before which it occurred.
+        /// The line before which the interruption occurred.
         line: usize,
         /// The interruption.
         interruption: String,

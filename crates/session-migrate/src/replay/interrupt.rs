@@ -20,9 +20,7 @@ const ROLLBACK_ROUNDS: u32 = 1_000;
 /// An interruption: `KIND@WHEN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interruption {
-    /// Its kind.
     kind: InterruptionKind,
-    /// When it occurs.
     when: When,
 }
 
@@ -31,7 +29,7 @@ pub struct Interruption {
 pub enum When {
     /// Before the event in this line of the trace.
     Line(usize),
-    /// Before every n-th event.
+    /// Before the first event, and before every n-th event after it.
     Every(usize),
 }
 
@@ -116,7 +114,7 @@ impl Interruption {
         }
     }
 
-    /// Checks that the interruption occurs somewhere in the trace.
+    /// Checks that the line of the interruption, if it has one, contains an event.
     pub fn check(&self, trace: &Trace) -> Result<(), ReplayError> {
         let lines = trace.line_of(0)..trace.line_of(trace.events.len());
         match self.when {

@@ -5,8 +5,8 @@ use super::subject::SentCall;
 use super::{Builds, ReplayCanister, ReplayError};
 use crate::trace::{Codec, CodecError, Event, EventKind, Trace, TracedAnswer, TracedCall};
 
-/// Number of calls after which the costs are read: a call executes one or two messages, and the server keeps the costs
-/// of the last 10,000.
+/// Number of calls after which the costs are read: they cause fewer messages than the 10,000 whose costs the server
+/// keeps.
 const CALLS_PER_READING: usize = 1_000;
 
 /// Outcome of an event.
@@ -16,16 +16,16 @@ pub enum Played {
     Done,
     /// A call or an upgrade was answered.
     Answered(TracedAnswer),
-    /// The call names an id that this canister has not issued, so it could not be sent.
+    /// The call was not sent, since it names an id that this canister has not issued.
     NotSent {
         /// The name of the id in the trace.
         name: String,
     },
 }
 
-/// A trace that was played to its end.
+/// What was played of a trace.
 pub struct Playing {
-    /// Outcome of each event, in order.
+    /// Outcome of each played event, in order.
     pub events: Vec<Played>,
     /// The codec, which has learned the ids that the canister has issued.
     pub codec: Codec,
@@ -81,7 +81,8 @@ impl<'a> Player<'a> {
         self.subject
     }
 
-    /// Replays until event number `end` is next. Calls in flight together are not separated.
+    /// Replays until event number `end` is next, or the trace ends. Calls in flight together are not separated, so the
+    /// replay may end later.
     pub fn play_to(&mut self, end: usize) -> Result<(), ReplayError> {
         while self.playing.events.len() < end {
             let first = self.playing.events.len();
@@ -91,7 +92,7 @@ impl<'a> Player<'a> {
                 interruption.before(together.clone(), self.trace, self.subject, self.builds)?;
             }
             self.subject.set_time(self.trace.header.start.saturating_add(event.at));
-            self.event(first, &event.what)?;
+            self.play_event(first, &event.what)?;
             if self.unread >= CALLS_PER_READING {
                 self.unread = 0;
                 self.subject.read_meter()?;
@@ -105,12 +106,12 @@ impl<'a> Player<'a> {
         self.playing
     }
 
-    fn event(&mut self, first: usize, what: &EventKind) -> Result<(), ReplayError> {
+    fn play_event(&mut self, first: usize, what: &EventKind) -> Result<(), ReplayError> {
         let played = match what {
             EventKind::Call(_) => {
                 let group = group(&self.trace.events, first);
                 self.unread += group.len();
-                return self.playing.calls(self.trace, self.subject, first, &group);
+                return self.playing.play_calls(self.trace, self.subject, first, &group);
             }
             EventKind::Pass { rounds } => {
                 self.subject.rounds(*rounds);
@@ -151,7 +152,7 @@ fn group(events: &[Event], first: usize) -> Vec<&TracedCall> {
 }
 
 impl Playing {
-    fn calls(
+    fn play_calls(
         &mut self,
         trace: &Trace,
         subject: &ReplayCanister,
@@ -163,8 +164,7 @@ impl Playing {
             let line = trace.line_of(first + number);
             let mut arg = self.encode(trace, line, call)?;
             if arg.is_err() {
-                // An argument is an id from the answer to one of the calls in flight: the recorded caller had that
-                // answer already.
+                // The id may be in the answer to one of the calls in flight, which the recorded caller had already.
                 self.wait(subject, &mut sent);
                 arg = self.encode(trace, line, call)?;
             }
@@ -190,7 +190,7 @@ impl Playing {
         }
     }
 
-    /// Awaits the answers to all calls that were sent, in their order.
+    /// Awaits the answers to all calls that were sent, and adds their outcomes, in their order.
     fn wait(&mut self, subject: &ReplayCanister, sent: &mut Vec<(&TracedCall, Result<SentCall, String>)>) {
         for (call, sent) in sent.drain(..) {
             self.events.push(match sent {

@@ -1,6 +1,6 @@
 //! The final state of a canister, independent of its layout.
 //!
-//! Most of it is queried as the clients of the trace would: sessions, capsules, memories, and the bytes of
+//! Most of the state is queried as the clients of the trace would: sessions, capsules, memories, and the bytes of
 //! every blob. What no query returns (receipts, sessions by idempotency key, indexes, accounts) is read from
 //! stable memory.
 

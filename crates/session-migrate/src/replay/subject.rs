@@ -43,18 +43,19 @@ pub struct ReplayCanister {
     pic: PocketIc,
     id: Principal,
     controllers: Vec<Principal>,
-    /// Costs of its messages so far; empty if the server does not report costs.
+    /// Costs of the messages up to the last reading; empty if the server does not report costs.
     costs: Vec<MessageCost>,
-    /// How many of these messages belong to the installation.
+    /// How many of the messages in `costs` belong to the installation.
     installation: usize,
     metered: bool,
 }
 
 impl ReplayCanister {
-    /// Installs a module under the name `build`, at the time and for the controllers of the header.
+    /// Installs a module under the name `build`, at the time and for the controllers of the header. A
+    /// server whose time is later keeps it.
     ///
     /// # Errors
-    /// If there is no usable server, or the module cannot be installed.
+    /// If there is no usable server, the module cannot be installed, or the controllers cannot be set.
     pub fn install(build: &str, module: &Module, header: &Header) -> Result<ReplayCanister, ReplayError> {
         let pic = server::pocket_ic()?;
         let start = Time::from_nanos_since_unix_epoch(header.start);
@@ -105,7 +106,7 @@ impl ReplayCanister {
         self.pic.get_time().as_nanos_since_unix_epoch()
     }
 
-    /// Sets the time, nanoseconds since 1970, unless it is already later.
+    /// Sets the time, nanoseconds since 1970, unless the instance's time is already later.
     pub fn set_time(&self, nanos: u64) {
         let time = Time::from_nanos_since_unix_epoch(nanos);
         if time > self.pic.get_time() {

@@ -1,4 +1,4 @@
-//! Loads a copy of a snapshot's canister into a server of this process.
+//! Loads a copy of a snapshot's canister into a canister on a server.
 
 use std::path::{Path, PathBuf};
 
@@ -40,9 +40,10 @@ pub enum CopyError {
     },
 }
 
-/// Loads a snapshot into an empty canister, at the time of the snapshot. If the snapshot has a module, the canister
-/// runs that module with the heap of the snapshot; otherwise it runs `legacy` with an empty heap. The embedded server
-/// reads stable memory from the file when it needs it, so the snapshot must not change as long as the canister exists.
+/// Loads a snapshot into an empty canister, at the time `as_of` or the server's if that is later. If the snapshot has a
+/// module, the canister runs that module with the heap of the snapshot; otherwise it runs `legacy` with an empty heap.
+/// The embedded server reads stable memory from the file when it needs it, so the snapshot must not change as long as
+/// the canister exists.
 ///
 /// # Errors
 /// [`CopyError`].

@@ -32,7 +32,7 @@ pub enum SnapshotError {
     Unfinished {
         /// The file that records the unfinished download.
         path: PathBuf,
-        /// The command that finishes it.
+        /// The command that finishes the download.
         resume_command: &'static str,
     },
     /// A file that the metadata lists is missing.
@@ -40,7 +40,7 @@ pub enum SnapshotError {
     Missing {
         /// The file.
         path: PathBuf,
-        /// Its size according to the metadata.
+        /// Size of the file according to the metadata, bytes.
         expected: u64,
     },
     /// A file does not have the length in the metadata.
@@ -61,7 +61,7 @@ pub enum SnapshotError {
     Metadata {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         why: String,
     },
     /// A chunk of the wasm chunk store does not have the hash in its name.
@@ -71,9 +71,9 @@ pub enum SnapshotError {
     Chunk {
         /// The file.
         path: PathBuf,
-        /// Hash according to its name, hex.
+        /// Hash according to the name of the file, hex.
         expected: String,
-        /// Hash of its bytes, hex.
+        /// Hash of the bytes of the file, hex.
         got: String,
     },
     /// A manifest that cannot be read.
@@ -81,7 +81,7 @@ pub enum SnapshotError {
     Manifest {
         /// The manifest.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         why: String,
     },
     /// A file differs from the manifest.
@@ -119,7 +119,7 @@ pub enum SnapshotError {
     NotAMemory {
         /// The file.
         path: PathBuf,
-        /// Its size, bytes.
+        /// Size of the file, bytes.
         got: u64,
         /// What the file seems to be.
         what: &'static str,
@@ -129,7 +129,7 @@ pub enum SnapshotError {
     Gzip {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         why: String,
     },
 }

@@ -19,8 +19,8 @@ pub const STABLE_MEMORY: &str = "stable_memory.bin";
 /// The folder with the chunks of the canister's wasm chunk store.
 pub const CHUNK_STORE: &str = "wasm_chunk_store";
 
-/// A file that `icp` and `session-migrate` keep during a download. Until the download is complete, the other files have
-/// their full length, but with holes.
+/// A file that `icp` and `session-migrate` keep during a download. Until the download is complete, the other files may
+/// have their full length, but with holes.
 pub const PROGRESS: &str = ".download_progress.json";
 const PROGRESS_BEING_WRITTEN: &str = ".download_progress.json.tmp";
 /// The field of the progress file that only this program writes.
@@ -29,7 +29,7 @@ const OWN_PROGRESS: &str = "session_migrate";
 /// The fields of the metadata that are used here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// When the snapshot was taken, nanoseconds; for an uploaded one, when it was uploaded.
+    /// When the snapshot was taken, nanoseconds; for an uploaded snapshot, when it was uploaded.
     pub taken_at_timestamp: u64,
     /// Bytes of the module.
     pub wasm_module_size: u64,
@@ -60,7 +60,8 @@ fn resume_command(progress: &Path) -> &'static str {
     if is_own { "session-migrate snapshot download" } else { "icp canister snapshot download --resume" }
 }
 
-/// Reads the metadata of a folder, and checks that the files have the sizes and hashes that it lists.
+/// Reads the metadata of a folder, and checks that the download is finished, and that the files have the listed sizes,
+/// and the chunks of the wasm chunk store their listed hashes.
 pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
     for name in [PROGRESS, PROGRESS_BEING_WRITTEN] {
         let path = folder.join(name);

@@ -32,7 +32,7 @@ pub enum Verified {
 pub struct Manifest {
     /// Version of this format.
     pub format: u32,
-    /// The program that wrote it.
+    /// The program that wrote the manifest.
     pub tool: String,
     /// The canister.
     pub canister: String,
@@ -53,11 +53,11 @@ pub struct Manifest {
 /// A file of a snapshot folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Its path in the folder, with `/`.
+    /// Path of the file in the folder, with `/`.
     pub path: String,
-    /// Its length.
+    /// Length of the file, bytes.
     pub bytes: u64,
-    /// Its SHA-256, hex.
+    /// SHA-256 of the file, hex.
     pub sha256: String,
 }
 
@@ -91,7 +91,8 @@ impl Manifest {
     /// Reads the manifest of a folder, if there is one.
     ///
     /// # Errors
-    /// [`SnapshotError::Manifest`] if the manifest does not decode or has another format.
+    /// [`SnapshotError::Manifest`] if the manifest does not decode or has another format, [`SnapshotError::Io`] if
+    /// the file cannot be read.
     pub fn next_to(folder: &Path) -> Result<Option<Manifest>, SnapshotError> {
         let path = Manifest::path(folder);
         let text = match fs::read(&path) {
@@ -135,7 +136,7 @@ impl Manifest {
     /// of bytes of each read.
     ///
     /// # Errors
-    /// [`SnapshotError::Differs`] for the first file that is not as listed.
+    /// [`SnapshotError::Differs`] for the first file that is not as listed, or the error of a file that cannot be read.
     pub fn verify(&self, folder: &Path, read: &mut dyn FnMut(u64)) -> Result<(), SnapshotError> {
         self.files.iter().try_for_each(|entry| self.compare(folder, entry, read))
     }

@@ -1,10 +1,10 @@
 //! Snapshots on disk: a folder as the command-line tools download it, or raw stable memory.
 //!
 //! Owns: whether a folder is complete, reading stable memory without loading it, and walking the structures
-//! of ic-stable-structures with every byte checked first. Does not own: what the records mean. Boundary:
+//! of ic-stable-structures without a panic. Does not own: what the records mean. Boundary:
 //! nothing here writes to a snapshot; only copies are run, in a canister on a server.
 //!
-//! The library ic-stable-structures panics when it reads a damaged node. Its maps are therefore walked here
+//! The library ic-stable-structures panics when it reads a damaged node. Maps of the library are therefore walked here
 //! ([`Tree`]), with typed errors.
 
 mod copy;
@@ -36,13 +36,13 @@ pub use upload_canister::stable::{Damage, Key, cell};
 /// A snapshot that is complete, as far as its format can show, which has no checksums.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// Its path.
+    /// Path of the snapshot.
     pub path: PathBuf,
-    /// Its form.
+    /// Form of the snapshot.
     pub form: Form,
     /// The folder's metadata; absent for a raw memory.
     pub metadata: Option<Metadata>,
-    /// Its stable memory.
+    /// Stable memory of the snapshot.
     pub stable: StableFile,
     /// The manifest next to a folder.
     pub manifest: Option<Manifest>,
@@ -85,8 +85,7 @@ impl Snapshot {
     }
 
     /// Calls `work` with the snapshot, while another thread compares every byte of it with its manifest, if it has one.
-    /// Hashing includes the holes, and takes longer than everything else before the first message. The result of `work`
-    /// is returned only if no file differs, so `work` must change nothing but its own copy.
+    /// The result of `work` is returned only if no file differs, so `work` must change nothing but its own copy.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`], or the error of a file that cannot be read; otherwise the error of `work`.

@@ -22,14 +22,14 @@ const BLOCK: usize = 65_536;
 /// Maximum number of cached blocks: 64 MiB.
 const KEPT: usize = 1_024;
 
-/// The zeros that a page is compared with.
+/// The zeros that a block is compared with.
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// The stable memory of a snapshot, as a [`Memory`] of ic-stable-structures. It is never written; a clone shares file
-/// and cache.
+/// The stable memory of a snapshot, as a [`Memory`] of ic-stable-structures. The memory is never written; a clone
+/// shares file and cache.
 ///
 /// [`Memory::read`] cannot return an error: bytes that cannot be read are zeros, and [`Self::failure`] returns the
-/// error. Callers must check it before they use the bytes.
+/// error. Callers must call [`Self::failure`] before they use the bytes.
 #[derive(Clone, Debug)]
 pub struct StableFile(Rc<Inner>);
 
@@ -59,7 +59,7 @@ impl StableFile {
         StableFile::of(file, path)
     }
 
-    /// Opens a stable memory; if it is gzipped, it is unpacked into a sparse unnamed temporary file.
+    /// Opens a stable memory. A gzipped one is unpacked into a sparse unnamed temporary file.
     pub(super) fn open_any(path: &Path) -> Result<(Form, StableFile), SnapshotError> {
         let mut file = File::open(path).map_err(SnapshotError::io("read", path))?;
         let mut magic = [0; 2];
@@ -92,7 +92,7 @@ impl StableFile {
         self.0.len
     }
 
-    /// Returns the error of the first read that has failed since the last call, if any.
+    /// Returns the error of the first failed read or attempted write since the last call of this function.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -103,7 +103,8 @@ impl StableFile {
         }
     }
 
-    /// Returns the number of pages that are not all zero. Holes of the file are not read.
+    /// Returns the number of pages that are not all zero. Holes of the file are not read. `progress` gets the number
+    /// of bytes of each read, and at the end that of all holes.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -152,7 +153,7 @@ impl StableFile {
         Ok(())
     }
 
-    fn note(&self, error: io::Error) {
+    fn keep_failure(&self, error: io::Error) {
         self.0.failure.borrow_mut().get_or_insert(error);
     }
 
@@ -207,12 +208,12 @@ impl Memory for StableFile {
     fn read(&self, offset: u64, into: &mut [u8]) {
         if let Err(error) = self.read_through(offset, into) {
             into.fill(0);
-            self.note(error);
+            self.keep_failure(error);
         }
     }
 
     fn write(&self, offset: u64, _: &[u8]) {
-        self.note(io::Error::other(format!("a snapshot is never written, at offset {offset}")));
+        self.keep_failure(io::Error::other(format!("a snapshot is never written, at offset {offset}")));
     }
 }
 
@@ -235,7 +236,7 @@ pub(crate) fn read_exact_at(file: &File, mut into: &mut [u8], mut offset: u64) -
     Ok(())
 }
 
-/// Writes a block, unless it is all zeros.
+/// Writes a block, unless the block is all zeros.
 fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
     if *block == ZEROS[..block.len()] {
         return Ok(());

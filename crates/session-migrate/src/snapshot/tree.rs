@@ -1,4 +1,4 @@
-//! Walks a stable B-tree map, and checks every byte before using it.
+//! Walks a stable B-tree map, and reports damaged bytes instead of panicking.
 //!
 //! ```text
 //! byte 0       "BTR", version: 1 derived page size, 2 page size
@@ -10,8 +10,8 @@
 //! node         "BTN", 2, kind, u16 entries, next page; children, keys, values; continues in its overflow pages
 //! overflow     "NOF", next page, bytes of the node
 //! ```
-//! All numbers are little-endian. Every page is visited once: if two nodes share a page, that is damage, so a
-//! walk ends regardless of the bytes.
+//! All numbers are little-endian. Every page is visited at most once: if two nodes share a page, that is damage, so
+//! a walk ends regardless of the bytes.
 
 use ic_stable_structures::Memory;
 use upload_canister::stable::fixed_len;
@@ -61,7 +61,7 @@ pub struct Walked {
 /// An entry, whose value is read on demand.
 pub struct Entry<'t, M> {
     node: &'t Node<'t, M>,
-    /// Offset of its node in the memory.
+    /// Offset of the entry's node in the memory.
     pub offset: u64,
     value: u64,
     /// Length of the value, bytes.
@@ -170,7 +170,8 @@ impl<'m, M: Memory> Tree<'m, M> {
         Ok(Some(Tree { memory, bytes, page_bytes, root, len, pages }))
     }
 
-    /// Passes every entry to `each`, in ascending order. Damaged nodes are skipped, and reported at the end.
+    /// Passes every entry to `each`, in ascending order. Damaged nodes and entries are skipped, and reported
+    /// at the end.
     pub fn walk<K: Key>(&self, each: &mut dyn FnMut(K, &Entry<'_, M>)) -> Walked {
         let places = (self.bytes - FIRST_PAGE) / (self.page_bytes + PAGE_HEADER) + 1;
         let mut walk = Walk {
@@ -203,7 +204,7 @@ impl<'m, M: Memory> Tree<'m, M> {
 /// A walk in progress.
 struct Walk<'w, 'm, M, K> {
     tree: &'w Tree<'m, M>,
-    /// One bit for each page: whether it was visited.
+    /// One bit for each page: whether the page was visited.
     seen: Vec<u64>,
     walked: Walked,
     last: Option<K>,

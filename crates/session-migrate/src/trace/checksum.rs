@@ -1,7 +1,7 @@
 //! The checksum at the end of every line.
 //!
 //! Each checksum covers its line and the previous checksum, so that a changed, added or removed line is detected at
-//! that line.
+//! that line or the next one.
 
 use sha2::{Digest, Sha256};
 
@@ -30,7 +30,7 @@ impl ChecksumChain {
         format!("{body}{FIELD}{}{CLOSE}", self.0)
     }
 
-    /// Checks the checksum of a line and returns the object without it.
+    /// Checks the checksum of a line and returns the object without the checksum.
     pub fn open(&mut self, line: &str) -> Result<String, Mismatch> {
         let (body, got) =
             line.strip_suffix(CLOSE).and_then(|rest| rest.rsplit_once(FIELD)).unwrap_or((line, "missing"));

@@ -31,7 +31,7 @@ pub enum CodecError {
     Trace(#[from] TraceError),
 }
 
-/// The codec of one canister's messages: it learns the ids that the canister issues.
+/// The codec of one canister's messages, which learns the ids that the canister issues.
 #[derive(Clone, Debug)]
 pub struct Codec {
     interface: Interface,
@@ -79,13 +79,13 @@ impl Codec {
         }
         let text = one_line(&IDLArgs { args: shown });
         let mut payload = |reference: &_| payload_at_hand(reference, arg.len(), &keep);
-        let again = self.sent(method, &text, &mut payload).ok()?;
+        let again = self.parse(method, &text, &mut payload).ok()?;
         let again = self.interface.encode(method, again).ok()?;
         // The values must be the same; the notation of their types may differ.
         (self.interface.decode(&again)? == sent).then_some((Arguments::Candid(text), keep))
     }
 
-    fn sent(
+    fn parse(
         &self,
         method: &str,
         text: &str,
@@ -112,7 +112,7 @@ impl Codec {
         let bad = |detail: String| CodecError::Arguments { method: method.into(), detail };
         match arguments {
             Arguments::Candid(text) => {
-                let args = self.sent(method, text, payload)?;
+                let args = self.parse(method, text, payload)?;
                 self.interface.encode(method, args).map_err(bad)
             }
             Arguments::Raw(text) => match PayloadRef::parse(text) {
@@ -122,12 +122,12 @@ impl Codec {
         }
     }
 
-    /// Returns the name of a session, learning it if it is new.
+    /// Returns the name of a session; a new session gets a name.
     pub fn session_name(&mut self, session: u64) -> String {
         self.ids.learn_session(session)
     }
 
-    /// Replaces the ids in a text by names, learning those that are new.
+    /// Replaces the ids in a text by names; new ids get names.
     pub fn name(&mut self, text: &str) -> String {
         self.ids.learn_text(text)
     }
@@ -231,15 +231,15 @@ mod tests {
     fn payload_is_named_and_not_written_out() {
         let codec = codec();
         let mut seeds = Seeds::default();
-        let made = seeds.generate(5, 1000, 1_800_000);
-        let arg = Encode!(&7u64, &0u32, &ByteBuf::from(made.clone()), &None::<ByteBuf>).unwrap();
+        let generated = seeds.generate(5, 1000, 1_800_000);
+        let arg = Encode!(&7u64, &0u32, &ByteBuf::from(generated.clone()), &None::<ByteBuf>).unwrap();
         let (arguments, keep) = codec.arguments("uploads_put_chunk", &arg, &seeds);
         assert!(keep.is_empty() && text(&arguments).contains("\"@seed:5:1000:1800000\""), "{arguments:?}");
         assert_eq!(codec.encode("uploads_put_chunk", &arguments, &mut no_payload).unwrap(), arg);
 
         let (arguments, keep) = codec.arguments("uploads_put_chunk", &arg, &Seeds::default());
-        assert!(keep == [made.clone()] && text(&arguments).contains("\"@sha256:"), "{arguments:?}");
-        let again = codec.encode("uploads_put_chunk", &arguments, &mut |_| Ok(made.clone()));
+        assert!(keep == [generated.clone()] && text(&arguments).contains("\"@sha256:"), "{arguments:?}");
+        let again = codec.encode("uploads_put_chunk", &arguments, &mut |_| Ok(generated.clone()));
         assert_eq!(again.unwrap(), arg);
     }
 
@@ -256,7 +256,9 @@ mod tests {
         let sent = other.encode("uploads_abort", &arguments, &mut no_payload).unwrap();
         assert_eq!(sent, Encode!(&9u64).unwrap());
         let gone = Encode!(&Reply::<()>::Err(Error::not_found("session", 9))).unwrap();
-        let TracedAnswer::Reply(reply_text) = other.reply("uploads_abort", &gone) else { panic!() };
+        let TracedAnswer::Reply(reply_text) = other.reply("uploads_abort", &gone) else {
+            panic!("the reply is not Candid")
+        };
         assert!(reply_text.contains("key = \"@session:1\""), "{reply_text}");
         let error = codec().encode("uploads_abort", &arguments, &mut no_payload).unwrap_err();
         assert!(matches!(error, CodecError::UnknownName(name) if name == "@session:1"));
@@ -294,12 +296,16 @@ mod tests {
             is_public: None,
         };
         let reply = Encode!(&Reply::Ok(capsule)).unwrap();
-        let TracedAnswer::Reply(reply_text) = codec.reply("capsules_create", &reply) else { panic!() };
+        let TracedAnswer::Reply(reply_text) = codec.reply("capsules_create", &reply) else {
+            panic!("the reply is not Candid")
+        };
         for part in ["created_at = \"@+2000ms\"", "id = \"@capsule:1\"", "principal \"2vxsx-fae\""] {
             assert!(reply_text.contains(part), "{reply_text}");
         }
         codec.clock_runs();
-        let TracedAnswer::Reply(reply_text) = codec.reply("capsules_create", &reply) else { panic!() };
+        let TracedAnswer::Reply(reply_text) = codec.reply("capsules_create", &reply) else {
+            panic!("the reply is not Candid")
+        };
         assert!(reply_text.contains("created_at = \"@time\""), "{reply_text}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Why a trace cannot be read or written. No call was made, and no partial file is left.
+/// Why a trace cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// A file or folder cannot be used.
@@ -28,7 +28,7 @@ pub enum TraceError {
     NewerVersion {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// Version of the trace.
         got: u32,
         /// The newest version that this program reads.
         newest: u32,
@@ -41,7 +41,7 @@ pub enum TraceError {
         /// The last existing line.
         line: usize,
     },
-    /// A line was changed, or one was added or removed before it.
+    /// A line was changed, or a line was added or removed before this line.
     #[error(
         "{path}:{line}: this line or the one before it was changed: its checksum is {got}, expected {expected}"
     )]
@@ -86,13 +86,13 @@ pub enum TraceError {
         path: PathBuf,
         /// The line.
         line: usize,
-        /// The file, whose name is the digest it should have.
+        /// The file, whose name is the expected digest.
         file: PathBuf,
-        /// The digest it has.
+        /// The actual digest.
         got: String,
-        /// The number of bytes it has.
+        /// The actual number of bytes.
         bytes: u64,
-        /// The number of bytes it should have.
+        /// The expected number of bytes.
         expected_bytes: u64,
     },
     /// The canister's interface does not parse.

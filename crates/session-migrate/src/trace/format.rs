@@ -64,7 +64,7 @@ pub enum EventKind {
     },
     /// The canister was upgraded.
     Upgrade {
-        /// The build to which it was upgraded.
+        /// The build to which the canister was upgraded.
         build: String,
         /// `{"reply":"()"}` if the upgrade was accepted, or the rejection.
         answer: TracedAnswer,
@@ -90,7 +90,7 @@ pub struct TracedCall {
     /// The arguments.
     #[serde(flatten)]
     pub arguments: Arguments,
-    /// Whether it was sent while a call of an earlier line had no answer yet.
+    /// Whether the call was sent while a call of an earlier line had no answer yet.
     #[serde(default, skip_serializing_if = "is_false")]
     pub together: bool,
     /// The answer.
@@ -128,13 +128,13 @@ pub enum Arguments {
 pub enum TracedAnswer {
     /// A reply, as Candid text.
     Reply(String),
-    /// A reply that is not Candid: hexadecimal digits or, if it is long, its digest.
+    /// A reply that is not Candid: hexadecimal digits or, for a long reply, its digest.
     Raw(String),
     /// The call was rejected.
     Rejected {
         /// The IC's error code by name, such as `CanisterCalledTrap`.
         code: String,
-        /// The first line of the IC's message. Not compared, since it comes from the server, not the
+        /// The first line of the IC's message. This text is not compared, since it comes from the server, not from the
         /// canister.
         message: String,
     },
@@ -151,7 +151,7 @@ impl From<&RejectResponse> for TracedAnswer {
     fn from(reject: &RejectResponse) -> TracedAnswer {
         TracedAnswer::Rejected {
             code: format!("{:?}", reject.error_code),
-            // A trap is followed by advice and a backtrace; its first line says what happened.
+            // The message of a trap continues with advice and a backtrace; the first line says what happened.
             message: reject.reject_message.lines().next().unwrap_or_default().to_owned(),
         }
     }

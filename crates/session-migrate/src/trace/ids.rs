@@ -36,13 +36,13 @@ impl IdKind {
             return Some(IdKind::Blob);
         }
         let (number, digest) = text.strip_prefix("mem_")?.split_once('_')?;
-        let of_32 = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v'));
+        let is_base_32 = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v'));
         let is_memory = match digest.len() {
             32 => digits(number) && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
             26 => {
                 let (length, number) = number.split_at_checked(1)?;
                 let digit_count = length.bytes().next()?.checked_sub(b'a')?;
-                number.len() == usize::from(digit_count) + 1 && of_32(number) && of_32(digest)
+                number.len() == usize::from(digit_count) + 1 && is_base_32(number) && is_base_32(digest)
             }
             _ => false,
         };
@@ -88,12 +88,12 @@ impl Ids {
         self.names.get(&(kind, id.to_owned())).copied()
     }
 
-    /// Returns the name of a session in a reply, learning it if it is new.
+    /// Returns the name of a session in a reply; a new session gets a name.
     pub(super) fn learn_session(&mut self, session: u64) -> String {
         self.learn(IdKind::Session, &session.to_string()).to_string()
     }
 
-    /// Returns the name of a session, if a reply has shown it.
+    /// Returns the name of a session, if a reply has shown the session.
     pub(super) fn session(&self, session: &str) -> Option<String> {
         self.known(IdKind::Session, session).map(|name| name.to_string())
     }
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(ids.learn_session(40), "@session:1");
         assert_eq!(ids.learn_text("icp://blob/blob_9"), "icp://blob/@blob:1");
         assert_eq!(ids.learn_text(MEMORY), "@memory:1");
-        assert_eq!(ids.text("capsule_1"), "capsule_1", "nobody has shown it");
+        assert_eq!(ids.text("capsule_1"), "capsule_1", "no reply has shown capsule_1");
         assert_eq!(ids.session("41").as_deref(), Some("@session:2"));
         assert_eq!(ids.session("42"), None);
     }

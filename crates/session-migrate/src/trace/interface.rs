@@ -1,4 +1,4 @@
-//! The canister's Candid interface, as far as a trace needs it: names for the labels of a message, types for arguments.
+//! A canister's Candid interface: names for the labels of a message, types for arguments and replies.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ const UNITS_PER_BYTE: usize = 1_000;
 /// Cost allowed for every message in addition to [`UNITS_PER_BYTE`].
 const UNITS: usize = 1_000_000;
 
-/// The newest checked-in interface; the interfaces of the other builds and of earlier releases are supertypes of it.
+/// The newest checked-in interface; the interfaces of the other builds and of earlier releases are its supertypes.
 const NEWEST: &str = include_str!("../../../../candid/direct.did");
 
 /// A parsed interface.
@@ -67,7 +67,7 @@ impl Interface {
         self.encode_as(method, &function.args, args)
     }
 
-    /// Encodes arguments as [`Interface::encode`] does, and refuses too few of them.
+    /// Encodes arguments as [`Interface::encode`] does, but refuses to omit arguments that are not optional.
     pub(crate) fn encode_all(&self, method: &str, args: IDLArgs) -> Result<Vec<u8>, String> {
         let function = self.env.get_method(&self.service, method).map_err(|error| error.to_string())?;
         let is_required = |ty: &Type| {
@@ -82,8 +82,8 @@ impl Interface {
         self.encode(method, args)
     }
 
-    /// Encodes arguments of the canister's `init`: by the types in the interface or, if it has none, by their own
-    /// types.
+    /// Encodes arguments of the canister's `init`: by the types in the interface or, if the interface has none, by
+    /// the arguments' own types.
     pub(crate) fn encode_init(&self, args: IDLArgs) -> Result<Vec<u8>, String> {
         let service = self.env.trace_type(&self.service).map_err(|error| first_line(&error))?;
         match service.as_ref() {

@@ -38,14 +38,14 @@ pub enum PayloadRef {
         seed: u64,
         /// Where the part begins, bytes.
         offset: u64,
-        /// Its length, bytes.
+        /// Length of the part, bytes.
         length: u64,
     },
     /// A file with this SHA-256: `@sha256:DIGEST:LENGTH`. If a reply contains the reference, the file need not exist.
     Sha256 {
         /// The digest.
         digest: [u8; 32],
-        /// Its length, bytes.
+        /// Length of the file, bytes.
         length: u64,
     },
 }
@@ -90,7 +90,7 @@ impl PayloadRef {
     }
 }
 
-/// Returns the folder of the payload files of the trace at `path`, which is next to it.
+/// Returns the folder of the payload files of the trace at `path`. The folder is next to the trace.
 pub(super) fn folder(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".payload");
@@ -105,8 +105,8 @@ impl Seeds {
     /// Generates bytes of a seeded file and remembers their seed.
     pub fn generate(&mut self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
         let bytes = seeded(seed, offset, length);
-        let made = PayloadRef::Seed { seed, offset, length: length as u64 };
-        self.0.insert(Sha256::digest(&bytes).into(), made);
+        let reference = PayloadRef::Seed { seed, offset, length: length as u64 };
+        self.0.insert(Sha256::digest(&bytes).into(), reference);
         bytes
     }
 
@@ -147,8 +147,8 @@ mod tests {
     #[test]
     fn generated_bytes_are_identified_by_their_seed() {
         let mut seeds = Seeds::default();
-        let made = seeds.generate(3, 100, 200);
-        assert_eq!(seeds.reference_to(&made), PayloadRef::Seed { seed: 3, offset: 100, length: 200 });
+        let generated = seeds.generate(3, 100, 200);
+        assert_eq!(seeds.reference_to(&generated), PayloadRef::Seed { seed: 3, offset: 100, length: 200 });
         assert_eq!(seeds.reference_to(b"others"), PayloadRef::of(b"others"));
     }
 }

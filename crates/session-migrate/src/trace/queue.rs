@@ -1,5 +1,5 @@
-//! Calls and other events in the order in which they happened; each leaves the queue when it and all earlier
-//! ones are complete.
+//! Calls and other events in the order in which they happened; an entry leaves the queue once all earlier
+//! entries are complete, and the entry itself.
 
 use std::collections::VecDeque;
 
@@ -21,7 +21,7 @@ pub struct SentCall {
     pub method: String,
     /// The encoded arguments.
     pub arg: Vec<u8>,
-    /// Whether it was sent before an earlier call was answered.
+    /// Whether the call was sent before an earlier call was answered.
     pub together: bool,
 }
 
@@ -79,9 +79,9 @@ impl<K> Queue<K> {
         self.outstanding().next().is_some()
     }
 
-    /// Adds the answer to the unanswered call that `is_it` accepts; changes nothing if there is none.
-    pub fn answer(&mut self, is_it: impl Fn(&K) -> bool, answer: CallResult) {
-        let index = self.0.iter().position(|item| matches!(item, Item::Unanswered(id, _) if is_it(id)));
+    /// Adds the answer to the unanswered call that `is_wanted` accepts; changes nothing if there is none.
+    pub fn answer(&mut self, is_wanted: impl Fn(&K) -> bool, answer: CallResult) {
+        let index = self.0.iter().position(|item| matches!(item, Item::Unanswered(id, _) if is_wanted(id)));
         if let Some(index) = index
             && let Some(Item::Unanswered(_, call)) = self.0.remove(index)
         {
@@ -89,12 +89,12 @@ impl<K> Queue<K> {
         }
     }
 
-    /// Removes the call that `is_it` accepts, if it is not answered.
-    pub fn withdraw(&mut self, is_it: impl Fn(&K) -> bool) {
-        self.0.retain(|item| !matches!(item, Item::Unanswered(id, _) if is_it(id)));
+    /// Removes the unanswered calls that `is_wanted` accepts.
+    pub fn withdraw(&mut self, is_wanted: impl Fn(&K) -> bool) {
+        self.0.retain(|item| !matches!(item, Item::Unanswered(id, _) if is_wanted(id)));
     }
 
-    /// Removes and returns the next entry; `None` if the next one is a call without an answer.
+    /// Removes and returns the next entry; `None` if the queue is empty or begins with an unanswered call.
     pub fn next(&mut self) -> Option<Entry> {
         match self.0.pop_front_if(|item| matches!(item, Item::Complete(_)))? {
             Item::Complete(entry) => Some(entry),
@@ -142,7 +142,7 @@ mod tests {
         queue.sent(3, call(3));
         queue.push(Entry::Event { at: 4, what: EventKind::Stop });
         queue.answer(|id| *id == 3, Ok(vec![]));
-        assert_eq!(times(&mut queue), [] as [u64; 0], "the first one is not answered");
+        assert_eq!(times(&mut queue), [] as [u64; 0], "the first call is not answered");
         assert_eq!(queue.outstanding().count(), 1);
         queue.answer(|id| *id == 9, Ok(vec![]));
         queue.answer(|id| *id == 1, Ok(vec![]));

@@ -14,7 +14,7 @@ use super::{Arguments, Event, EventKind, Header, TraceError, VERSION};
 /// A trace.
 #[derive(Clone, Debug)]
 pub struct Trace {
-    /// Its path.
+    /// Path of the trace.
     pub path: PathBuf,
     /// The first line.
     pub header: Header,
@@ -49,7 +49,7 @@ impl Trace {
             last = number;
             let object = match checksums.open(line) {
                 Ok(object) => object,
-                // The last line has no line break, so it was not written completely.
+                // A last line without a line break was not written completely.
                 Err(_) if number == text.lines().count() && !text.ends_with('\n') => {
                     return Err(TraceError::Truncated { path: trace.path, line: number });
                 }
@@ -62,7 +62,7 @@ impl Trace {
                     return Err(trace
                         .malformed(number, format!("the end line says {end} events, but there are {got}")));
                 }
-                Err(_) => trace.take(number, &object)?,
+                Err(_) => trace.add_event(number, &object)?,
             }
         }
         if !ended {
@@ -113,7 +113,7 @@ impl Trace {
         TraceError::Malformed { path: self.path.clone(), line, detail: detail.into() }
     }
 
-    fn take(&mut self, line: usize, object: &str) -> Result<(), TraceError> {
+    fn add_event(&mut self, line: usize, object: &str) -> Result<(), TraceError> {
         let event: Event =
             serde_json::from_str(object).map_err(|error| self.malformed(line, error.to_string()))?;
         let before = self.events.last().map_or(0, |event| event.at);

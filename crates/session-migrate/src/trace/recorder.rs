@@ -52,7 +52,7 @@ impl Recorder {
         }
     }
 
-    /// Adds any other event at this time, nanoseconds since 1970.
+    /// Adds an event at the time `at`, nanoseconds since 1970.
     pub fn add_event(&mut self, at: u64, what: EventKind) -> Result<(), TraceError> {
         if what == EventKind::ClockRuns {
             self.codec.clock_runs();
@@ -65,7 +65,7 @@ impl Recorder {
     /// Completes the trace; returns its path.
     ///
     /// # Errors
-    /// If the trace cannot be written; no file is left then.
+    /// If the trace cannot be written; no trace is left then, but its payload files may be.
     pub fn finish(self) -> Result<PathBuf, TraceError> {
         self.writer.finish()
     }

@@ -18,7 +18,7 @@ struct Inner {
     queue: Queue<Ticket>,
     /// Number of calls that were sent.
     calls: u64,
-    /// The first error; a client cannot handle it while it runs.
+    /// The first error, which is returned at the end, since clients cannot handle it.
     failed: Option<TraceError>,
 }
 
@@ -32,7 +32,7 @@ impl Tape {
         Tape(RefCell::new(Inner { recorder, queue: Queue::default(), calls: 0, failed: None }))
     }
 
-    /// Adds a call sent at this time of the canister, nanoseconds since 1970.
+    /// Adds a call that was sent at the canister's time `at`, nanoseconds since 1970.
     pub fn sent(&self, at: u64, kind: CallKind, caller: Principal, method: &str, arg: &[u8]) -> Ticket {
         let inner = &mut *self.0.borrow_mut();
         let ticket = Ticket(inner.calls);
@@ -50,22 +50,22 @@ impl Tape {
         inner.write_complete();
     }
 
-    /// Adds another event at this time, nanoseconds since 1970.
+    /// Adds an event at the time `at`, nanoseconds since 1970.
     pub fn add_event(&self, at: u64, what: EventKind) {
         let mut inner = self.0.borrow_mut();
         inner.queue.push(Entry::Event { at, what });
         inner.write_complete();
     }
 
-    /// Generates bytes of a seeded file. When they are sent, the trace contains their seed instead.
+    /// Generates bytes of a seeded file. For a call that sends these bytes, the trace contains their seed.
     pub fn generate(&self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
         self.0.borrow_mut().recorder.seeds.generate(seed, offset, length)
     }
 
-    /// Completes the trace. Calls that were never answered are not in it.
+    /// Completes the trace, without the calls that were never answered.
     ///
     /// # Errors
-    /// The first error since the beginning; no file is left then.
+    /// The first error since the beginning; no trace is left then, but its payload files may be.
     pub fn finish(self) -> Result<PathBuf, TraceError> {
         let mut inner = self.0.into_inner();
         inner.queue.abandon();

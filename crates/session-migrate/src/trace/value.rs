@@ -29,7 +29,7 @@ const TAKE_SESSION: [&str; 6] = [
     "uploads_status",
 ];
 
-/// Replaces the leaves of a value. `leaf` gets each leaf, with the label of the innermost field around it.
+/// Replaces the leaves of a value. `leaf` gets each leaf, with the label of the innermost field that contains the leaf.
 fn map<E>(
     value: IDLValue,
     label: &str,
@@ -92,17 +92,19 @@ pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: T
     }))
 }
 
-/// Replaces session ids in errors by names. An error about a session has the id as text in its field `key`, and the
-/// word `session` in its field `kind`.
+/// Replaces known session ids in errors by names. An error about a session has the id as text in its field `key`, and
+/// the word `session` in its field `kind`.
 fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     match value {
         IDLValue::Record(fields) => {
-            let of_session = fields
+            let is_about_session = fields
                 .iter()
                 .any(|field| field.id.to_string() == "kind" && field.val == IDLValue::Text("session".into()));
             let rename = |field: IDLField| {
                 let name = match &field.val {
-                    IDLValue::Text(key) if of_session && field.id.to_string() == "key" => ids.session(key),
+                    IDLValue::Text(key) if is_about_session && field.id.to_string() == "key" => {
+                        ids.session(key)
+                    }
                     _ => None,
                 };
                 let val = name.map_or_else(|| name_session_keys(field.val, ids), IDLValue::Text);

@@ -1,4 +1,4 @@
-//! Writes a trace line by line; it appears under its final name only when it is complete.
+//! Writes a trace line by line. The trace appears under its final name only when it is complete.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::payload::{self, PayloadRef};
 use super::{Event, Header, TraceError};
 use crate::{folder_of, temporary_next_to};
 
-/// A trace that is being written. If it is dropped before [`Writer::finish`], it leaves no file.
+/// A trace that is being written. A writer that is dropped before [`Writer::finish`] leaves no file.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
@@ -62,11 +62,11 @@ impl Writer {
         let folder = match &self.payloads {
             Some(folder) => folder,
             None => {
-                let made = tempfile::Builder::new()
+                let created = tempfile::Builder::new()
                     .prefix(".payload-")
                     .tempdir_in(folder_of(&self.path))
                     .map_err(TraceError::io("create", &payload::folder(&self.path)))?;
-                self.payloads.insert(made)
+                self.payloads.insert(created)
             }
         };
         let file = folder.path().join(hex::encode(digest));
@@ -79,7 +79,7 @@ impl Writer {
     /// Writes the end line and gives the trace its name.
     ///
     /// # Errors
-    /// If the trace cannot be written; no file is left then.
+    /// If the trace cannot be written; no trace is left then, but its payload files may be.
     pub fn finish(mut self) -> Result<PathBuf, TraceError> {
         self.line(&End { end: self.events })?;
         let path = self.path;

@@ -32,7 +32,7 @@ const MAX_MODULE: usize = 1_900_000;
 /// Number of queries in a row that the new build must answer after the installation.
 const ANSWERS: u32 = 3;
 
-/// Pause after a query that the previous build has answered.
+/// Pause after a query that another build has answered.
 const LAG: Duration = Duration::from_secs(1);
 
 /// What an upgrade needs in addition to its plan.
@@ -107,7 +107,6 @@ impl<'a, 'j> Driver<'a, 'j> {
 }
 
 impl Driver<'_, '_> {
-    /// Returns the time since `moment`.
     pub(super) fn since(&self, moment: Duration) -> Duration {
         self.retry.clock.now().saturating_sub(moment)
     }
@@ -118,7 +117,7 @@ impl Driver<'_, '_> {
         self.end(ending)
     }
 
-    /// Checks the canister; if nothing prevents the upgrade, starts it and drives it to its end.
+    /// Checks the canister; if nothing prevents the upgrade, starts the upgrade and drives it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
         match self.run_preflight().await? {
             Err(ending) => self.report(ending),
@@ -189,7 +188,7 @@ impl Driver<'_, '_> {
         let installed = self.install(&facts).await?;
         let started = self.start_again().await?;
         let checked = match (installed, started) {
-            (Ok(()), Ok(())) => self.checked(&facts).await?,
+            (Ok(()), Ok(())) => self.check_upgrade(&facts).await?,
             (Ok(()), Err(why)) => Err(why),
             (Err(why), Ok(())) => return Ok(Ending::NotInstalled { why }),
             (Err(why), Err(stopped)) => return Ok(Ending::NotInstalled { why: format!("{why}; {stopped}") }),
@@ -237,22 +236,22 @@ impl Driver<'_, '_> {
 
     /// Records a fact that later steps depend on.
     pub(super) fn record_fact<T: Serialize>(&mut self, fact: &str, known: T) -> Result<T, UpgradeError> {
-        let value = serde_json::to_value(&known).map_err(|error| self.damaged(&error))?;
+        let value = serde_json::to_value(&known).map_err(|error| self.not_encodable(&error))?;
         self.journal.append(Event::Known { fact: fact.to_owned(), value })?;
         Ok(known)
     }
 
-    fn damaged(&self, error: &serde_json::Error) -> UpgradeError {
+    fn not_encodable(&self, error: &serde_json::Error) -> UpgradeError {
         let (path, source) = (self.journal.path().to_path_buf(), std::io::Error::other(error.to_string()));
         UpgradeError::Journal { action: "write", path, source }
     }
 
-    /// Returns what the preflight has found, once it is known.
+    /// Returns what the preflight has found, once this is in the journal.
     fn facts(&self) -> Option<Facts> {
         read(self.journal.known("preflight")?).ok()
     }
 
-    /// Returns the snapshot of this upgrade, once it is taken.
+    /// Returns the id of this upgrade's snapshot, once the id is in the journal.
     fn snapshot(&self) -> Option<Vec<u8>> {
         read(self.journal.known("snapshot")?).ok()
     }
@@ -328,8 +327,8 @@ impl Driver<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Installs the module, if nobody else has installed one in the meantime. The inner error says why it is not
-    /// installed.
+    /// Installs the module, unless the canister has changed since the preflight; first stops the canister if the plan
+    /// says so. The inner error says why the module is not installed.
     async fn install(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
         let module = self.module.map(|module| module.gz.clone()).unwrap_or_default();
         if self.journal.intent(Step::Install).is_none() {
@@ -351,8 +350,8 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Starts the canister if it may have been stopped, even if the stop was rejected: it may be stopping nevertheless.
-    /// The inner error says why it stays stopped.
+    /// Starts the canister if it may have been stopped, even if the stop was rejected: the canister may be stopping
+    /// nevertheless. The inner error says why the canister stays stopped.
     async fn start_again(&mut self) -> Result<Result<(), String>, UpgradeError> {
         self.find_outcome(Step::Stop).await?;
         if self.journal.intent(Step::Stop).is_none() {
@@ -410,12 +409,12 @@ impl Driver<'_, '_> {
 
     /// Confirms the installation and checks the migration that follows it; returns the number of records in quarantine,
     /// or why the upgrade has failed.
-    async fn checked(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
+    async fn check_upgrade(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
         let (hash, build) = (self.plan.module_hash.clone(), self.plan.to);
         if let Err(other) = self.confirm(&hash, build).await? {
             return Ok(Err(other.to_string()));
         }
-        let checked = self.converted_and_verified(facts).await?;
+        let checked = self.wait_until_verified(facts).await?;
         let got = self.hash().await?;
         if got != hash {
             return Ok(Err(Unconfirmed::OtherModule { expected: hash, got }.to_string()));
@@ -423,9 +422,9 @@ impl Driver<'_, '_> {
         Ok(checked)
     }
 
-    /// Waits until everything is converted and verified; returns the number of records in quarantine, or why
-    /// the upgrade has failed.
-    async fn converted_and_verified(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
+    /// Waits until everything is converted and verified or, if the build is the same as before, until the migration is
+    /// in its previous state. Returns the number of records in quarantine, or why the upgrade has failed.
+    async fn wait_until_verified(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
         let goal = match (facts.build, self.plan.to, facts.phase.as_str()) {
             (from, to, _) if from == to => Goal::Unchanged,
             (_, Build::Direct, "Finalized") => Goal::Converted(facts.migration + 1),

@@ -12,10 +12,10 @@ use crate::transfer::TransferError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// A call failed, and its outcome is not known.
+    /// A call failed, for another reason than a lack of cycles.
     #[error("{0}; resume with --resume, or end the upgrade with --abort")]
     Client(ClientError),
-    /// The canister is frozen: it executes nothing, not even a rollback.
+    /// The canister is frozen, and executes nothing, not even a rollback.
     #[error("{0}; nothing is lost, but it no longer executes anything: top it up, then --resume, or --abort")]
     OutOfCycles(String),
     /// The journal cannot be read or written.
@@ -35,7 +35,7 @@ pub enum UpgradeError {
         path: PathBuf,
         /// The line.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         why: String,
     },
     /// Another process uses the journal.

@@ -11,7 +11,7 @@ pub struct Facts {
     pub build: Build,
     /// Certified module hash, hex.
     pub module_hash: String,
-    /// When the module was installed, nanoseconds; absent on networks that do not certify it.
+    /// When the module was installed, nanoseconds; absent on networks that do not certify this time.
     pub installed_at: Option<u64>,
     /// Version of the canister, a number that grows with every message that changes the canister.
     pub version: u64,
@@ -27,7 +27,8 @@ pub struct Facts {
     pub cycles: String,
     /// The canister's memory, bytes.
     pub memory_bytes: String,
-    /// The verdict of `check` on stable memory; absent if the running module does not state what it keeps there.
+    /// The verdict of `check` on stable memory; absent if the running module does not state what it keeps in stable
+    /// memory.
     #[serde(default)]
     pub stable_memory: Option<String>,
 }

@@ -5,7 +5,7 @@
 pub(super) enum Goal {
     /// Everything is converted, by the migration with this number or a later one.
     Converted(u16),
-    /// As before: the module is new, but it is the same build, so nothing is converted.
+    /// The same as before: the module is another one of the same build, so nothing is converted.
     Unchanged,
     /// Everything is rolled back.
     RolledBack,

@@ -40,8 +40,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns whether the upgrade cannot end before this step is done. It can end without a snapshot, without stopping
-    /// the canister, and without installing the module.
+    /// Returns whether the upgrade cannot end before this step is done. An upgrade can end without a snapshot, without
+    /// stopping the canister, and without installing the module.
     pub(super) fn must_be_done(self) -> bool {
         !matches!(self, Step::Snapshot | Step::Stop | Step::Install)
     }
@@ -85,12 +85,12 @@ pub enum EffectOutcome {
 pub enum Event {
     /// An upgrade begins.
     Begun {
-        /// Its plan.
+        /// The plan of the upgrade.
         plan: Box<Plan>,
     },
     /// A fact that later steps depend on.
     Known {
-        /// Its name.
+        /// The name of the fact.
         fact: String,
         /// The fact.
         value: Value,
@@ -108,15 +108,15 @@ pub enum Event {
     Receipt {
         /// The effect.
         step: Step,
-        /// Its outcome.
+        /// The outcome of the effect.
         outcome: EffectOutcome,
     },
-    /// The request expired and was not executed; a new one follows.
+    /// The request has expired, and the state of the canister does not show the effect.
     Lost {
         /// The effect.
         step: Step,
     },
-    /// The canister was out of cycles, and the request was not executed; a new one follows.
+    /// The canister was out of cycles, and the request was not executed.
     OutOfCycles {
         /// The effect.
         step: Step,
@@ -136,7 +136,7 @@ pub enum Event {
     },
     /// The upgrade has ended.
     Ended {
-        /// How it has ended.
+        /// How the upgrade has ended.
         ending: Box<Ending>,
     },
 }
@@ -144,14 +144,14 @@ pub enum Event {
 /// A line of the journal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// When it was written, in UTC.
+    /// When the line was written, in UTC.
     pub at: String,
     /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// An observer of every line. Its error ends the driver immediately, as if the process were killed.
+/// An observer of every line. An error of the observer ends the driver immediately, as if the process were killed.
 pub trait Listener {
     /// Is called before a line is written.
     ///
@@ -274,7 +274,7 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    /// Returns the outcome of an effect, if it is known.
+    /// Returns the outcome of an effect, if the journal has one.
     pub(super) fn receipt(&self, wanted: Step) -> Option<&EffectOutcome> {
         self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Receipt { step, outcome } if *step == wanted => Some(outcome),
@@ -282,7 +282,7 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns the last request of an effect, if it may have been sent.
+    /// Returns the last request of an effect, unless the journal says that the request was not executed.
     pub(super) fn intent(&self, wanted: Step) -> Option<&Ticket> {
         let last = self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Intent { step, ticket, .. } if *step == wanted => Some(Some(ticket)),
@@ -292,7 +292,7 @@ impl<'a> Journal<'a> {
         last.flatten()
     }
 
-    /// Returns the certificate of the last effect that was executed, hex.
+    /// Returns the certificate of the last effect that was answered with a reply, hex.
     pub(super) fn last_certificate(&self) -> Option<&str> {
         self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Receipt { outcome: EffectOutcome::Replied { certificate, .. }, .. } => {
@@ -302,7 +302,7 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns a fact, if it is known.
+    /// Returns a fact, if the journal has it.
     pub(super) fn known(&self, wanted: &str) -> Option<&Value> {
         self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Known { fact, value } if fact == wanted => Some(value),

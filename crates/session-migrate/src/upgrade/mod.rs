@@ -1,4 +1,5 @@
-//! Upgrades a live canister by one step of the staged upgrade: legacy to staged, or staged to direct.
+//! Upgrades a live canister by one step of the staged upgrade, legacy to staged or staged to direct, or to another
+//! module of the staged or direct build.
 //!
 //! Owns: the order of the steps, the journal that survives this process, the conditions under which the upgrade
 //! counts as failed, and the recovery. Does not own: what the canister does (the migration does it), the network
@@ -33,7 +34,8 @@ pub use report::{Ending, Lost, Report};
 
 use driver::Driver;
 
-/// Starts an upgrade and drives it to its end. If the preflight refuses it, nothing is written to the journal.
+/// Starts an upgrade and drives it to its end. If the preflight refuses the upgrade, or there is nothing to do, nothing
+/// is written to the journal.
 ///
 /// # Errors
 /// [`UpgradeError`]: the state of the upgrade is in the journal, to be resumed or aborted.

@@ -14,7 +14,7 @@ pub struct PlannedCall {
     pub call: String,
     /// What the call is for.
     pub purpose: String,
-    /// The condition under which the call is made; empty if it is always made.
+    /// The condition under which the call is made; empty for a call of an upgrade without a failure.
     pub when: String,
 }
 

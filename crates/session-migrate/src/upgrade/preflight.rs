@@ -1,4 +1,4 @@
-//! The preflight: checks the canister before anything is changed. It only reads.
+//! The preflight: checks the canister before anything is changed, and itself only reads.
 
 use ic_management_canister_types::{CanisterStatusResult, CanisterStatusType};
 use stable_schema::Compatibility::Forbidden;
@@ -61,7 +61,7 @@ impl Driver<'_, '_> {
         if !reasons.is_empty() {
             return Ok(Err(reasons));
         }
-        let compared = self.compared(module).await?;
+        let compared = self.compare_modules(module).await?;
         reasons.extend(compared.reasons);
         let migration = match self.migration_status().await {
             Ok(status) => status,
@@ -110,7 +110,7 @@ impl Driver<'_, '_> {
     }
 
     /// Compares the module with the running one: their interfaces, and what they keep in stable memory.
-    async fn compared(&self, module: &Module) -> Result<Compared, UpgradeError> {
+    async fn compare_modules(&self, module: &Module) -> Result<Compared, UpgradeError> {
         let old_did = self.metadata("candid:service").await?;
         let old_schema = self.metadata(stable_schema::METADATA).await?;
         let wasm = build::unpack(&module.gz).unwrap_or_default();
@@ -153,8 +153,9 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns how the canister differs from what the preflight has found; if it does, the module must not be
-    /// installed. A higher version is not a difference, since every call of a client raises it.
+    /// Returns why the module must not be installed: a difference between the canister and what the preflight has
+    /// found, or that the caller is no longer a controller. A higher version is not a difference, since every call of a
+    /// client raises the version.
     pub(super) async fn changed_since(&self, facts: &Facts) -> Result<Option<String>, UpgradeError> {
         let certified = self.certified().await?;
         let hash = certified.module_hash.map(hex::encode).unwrap_or_default();
@@ -191,7 +192,7 @@ impl Driver<'_, '_> {
 struct Compared {
     /// Reasons against the upgrade.
     reasons: Vec<String>,
-    /// The verdict on stable memory, if the running module states what it keeps there.
+    /// The verdict on stable memory, if the running module states what it keeps in stable memory.
     stable_memory: Option<String>,
 }
 

@@ -12,10 +12,11 @@ use crate::client::ClientError;
 use crate::network::Target;
 use crate::transfer::SLICE;
 
-/// Facts of the journal, by which a later process continues a recovery: why it has begun, why the migration is not
-/// rolled back, and what the restore of the snapshot loses.
+/// Fact of the journal: why a recovery has begun. A later process continues the recovery by this fact and those below.
 const FAILED: &str = "failed";
+/// Fact of the journal: why the rollback has failed.
 const NO_ROLLBACK: &str = "no_rollback";
+/// Fact of the journal: what the restore of the snapshot loses.
 const LOST: &str = "lost";
 
 impl Driver<'_, '_> {
@@ -78,13 +79,13 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns why a recovery has begun, if it has.
+    /// Returns why a recovery has begun, if one has.
     pub(super) fn failed(&self) -> Result<Option<String>, UpgradeError> {
         self.journal.known(FAILED).map(read).transpose()
     }
 
-    /// Rolls the migration back if there is one, and installs the previous module. The inner error says why that is not
-    /// possible.
+    /// Rolls the migration back, if the previous build cannot read converted records, and installs the previous module.
+    /// The inner error says why that has failed.
     async fn roll_back(
         &mut self,
         facts: &Facts,
@@ -97,7 +98,7 @@ impl Driver<'_, '_> {
                     Ok(module) => module,
                     Err(why) => return Ok(Err(why)),
                 };
-                if let Err(why) = self.everything_rolled_back(facts).await? {
+                if let Err(why) = self.roll_back_migration(facts).await? {
                     return Ok(Err(why));
                 }
                 self.effect(Step::InstallBefore, install(self.plan.canister, module)?).await?
@@ -115,7 +116,7 @@ impl Driver<'_, '_> {
     }
 
     /// Rolls the migration back, if the previous build cannot read converted records.
-    async fn everything_rolled_back(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
+    async fn roll_back_migration(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
         // The previous module is sent only after the rollback: if it was sent, nothing is left to roll back.
         if facts.build != Build::Legacy || self.journal.intent(Step::InstallBefore).is_some() {
             return Ok(Ok(()));

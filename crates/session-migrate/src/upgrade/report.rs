@@ -17,40 +17,40 @@ pub enum Ending {
         /// The reasons.
         reasons: Vec<String>,
     },
-    /// The module runs, and the migration is converted and verified.
+    /// The module runs. If the build is another than before, the migration is converted and verified.
     Upgraded {
         /// Records in quarantine.
         quarantined: u64,
     },
-    /// The module was not installed: the canister is unchanged.
+    /// The module was not installed.
     NotInstalled {
-        /// Why it was not installed.
+        /// Why the module was not installed and, in that case, that the canister could not be started again.
         why: String,
     },
     /// The upgrade failed after the install; the previous module runs again, and every later write is kept.
     RolledBack {
-        /// Why it failed.
+        /// Why the upgrade failed.
         why: String,
     },
     /// The upgrade failed after the install; the snapshot is restored.
     Restored {
-        /// Why it failed.
+        /// Why the upgrade failed.
         why: String,
-        /// Why it was not rolled back instead.
+        /// Why the upgrade was not rolled back instead.
         no_rollback: String,
         /// What the restore has lost; absent if the canister did not say.
         lost: Option<Lost>,
     },
-    /// The upgrade failed after the install; the new module still runs.
+    /// The upgrade failed after the install, and a recovery was not attempted or failed.
     Held {
-        /// Why it failed.
+        /// Why the upgrade failed.
         why: String,
-        /// Why there was no recovery, or why it failed.
+        /// Why there was no recovery, or why the recovery failed.
         no_recovery: String,
     },
 }
 
-/// What was written between the snapshot and its restoration.
+/// Counts of what clients have written: between the snapshot and its restoration, or since the canister began to count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// Calls that write: begin, put, finish, abort, and whole files.
@@ -95,9 +95,9 @@ pub struct Report {
     pub module_hash: String,
     /// What the preflight has found.
     pub before: Option<Facts>,
-    /// The snapshot that was taken, hex, unless it was deleted.
+    /// Id of the snapshot that was taken, hex, unless the snapshot was deleted.
     pub snapshot: Option<String>,
-    /// How it has ended.
+    /// How the upgrade has ended.
     pub ending: Ending,
 }
 

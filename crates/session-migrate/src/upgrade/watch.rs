@@ -25,7 +25,11 @@ impl Driver<'_, '_> {
         self.retry.again(|| self.canister.update("migration_status", ())).await
     }
 
-    /// Waits until the migration has ended or failed; returns its status, or why the upgrade has failed.
+    /// Waits until the migration has reached its goal, and returns its status, or until the upgrade has failed, and
+    /// returns why.
+    ///
+    /// # Errors
+    /// Also [`UpgradeError::Paused`] if the migration is paused.
     pub(super) async fn watch(
         &mut self,
         goal: Goal,
@@ -48,7 +52,7 @@ impl Driver<'_, '_> {
                 Err(error) => return Err(error.into()),
             };
             refused_since = None;
-            let seen = seen(&status);
+            let seen = seen_event(&status);
             if last != Some((status.migration, status.phase)) {
                 last = Some((status.migration, status.phase));
                 self.journal.append(seen.clone())?;
@@ -58,7 +62,7 @@ impl Driver<'_, '_> {
                 self.show(&seen);
                 reported_at = Some(self.retry.clock.now());
             }
-            if let Some(result) = self.judged(goal, status, self.since(began) >= limit)? {
+            if let Some(result) = self.judge(goal, status, self.since(began) >= limit)? {
                 return Ok(result);
             }
             self.retry.clock.pause(PAUSE).await;
@@ -74,7 +78,7 @@ impl Driver<'_, '_> {
     }
 
     /// Returns the status if the goal is reached, why the upgrade has failed if it has, and `None` otherwise.
-    fn judged(
+    fn judge(
         &self,
         goal: Goal,
         status: MigrationStatus,
@@ -89,15 +93,15 @@ impl Driver<'_, '_> {
         {
             return failed(format!("{} records are in quarantine, at most {max} may be", status.quarantined));
         }
-        let is_there = match goal {
+        let is_reached = match goal {
             Goal::Converted(number) => phase == Converted && status.migration >= number,
             Goal::Unchanged => matches!(phase, Converted | Finalized | Idle),
             Goal::RolledBack => phase == RolledBack,
         };
-        if is_there {
+        if is_reached {
             return match goal {
                 Goal::RolledBack => Ok(Some(Ok(status))),
-                _ => Ok(Some(reconciled(status))),
+                _ => Ok(Some(reconcile(status))),
             };
         }
         match phase {
@@ -120,8 +124,8 @@ impl Driver<'_, '_> {
     }
 }
 
-/// Checks that the counts of a converted migration add up, and that its digests agree.
-fn reconciled(status: MigrationStatus) -> Result<MigrationStatus, String> {
+/// Checks that the counts of a converted migration add up, that its digests agree, and that it has no note.
+fn reconcile(status: MigrationStatus) -> Result<MigrationStatus, String> {
     let sum = done(&status);
     if sum != status.source || status.digest_before != status.digest_after {
         return Err(format!("{sum} of {} records are accounted for, or their digests differ", status.source));
@@ -136,7 +140,7 @@ fn done(status: &MigrationStatus) -> u64 {
     [status.converted, status.already, status.quarantined, status.expired].iter().sum()
 }
 
-fn seen(status: &MigrationStatus) -> Event {
+fn seen_event(status: &MigrationStatus) -> Event {
     Event::Seen {
         migration: status.migration,
         phase: format!("{:?}", status.phase),

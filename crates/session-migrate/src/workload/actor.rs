@@ -21,9 +21,9 @@ pub(super) struct Habits {
     pub sequence: Sequence,
     /// Whether replies are lost now and then.
     pub flaky: bool,
-    /// Whether it sends the SHA-256 of every chunk along.
+    /// Whether the client sends the SHA-256 of every chunk along.
     pub hashes: bool,
-    /// Whether it aborts in the middle.
+    /// Whether the client aborts the upload in the middle.
     pub aborts: bool,
 }
 
@@ -36,9 +36,9 @@ impl Habits {
 /// The next operation of a client.
 #[derive(Clone, Copy, Debug)]
 enum ClientAction {
-    /// A step of its upload. `lost`: whether the reply is lost.
+    /// A step of the upload. `lost`: whether the reply is lost.
     Step { step: UploadStep, lost: bool },
-    /// A query for the status of its upload.
+    /// A query for the status of the upload.
     Ask,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Actor {
     actions: VecDeque<ClientAction>,
 }
 
-fn seen(step: UploadStep) -> ClientAction {
+fn with_reply(step: UploadStep) -> ClientAction {
     ClientAction::Step { step, lost: false }
 }
 
@@ -81,13 +81,13 @@ impl Actor {
                 if canister.one_in(2) {
                     actions.extend(
                         (step != UploadStep::Begin)
-                            .then_some([seen(UploadStep::Begin), ClientAction::Ask])
+                            .then_some([with_reply(UploadStep::Begin), ClientAction::Ask])
                             .into_iter()
                             .flatten(),
                     );
                 }
             }
-            actions.push_back(seen(step));
+            actions.push_back(with_reply(step));
         }
         Ok(Actor { uploader, actions })
     }
@@ -98,9 +98,9 @@ impl Actor {
 
     /// Starts a failed upload again from the beginning, with all its chunks.
     pub fn start_over(&mut self) {
-        self.actions = (0..self.uploader.chunks()).map(|index| seen(UploadStep::Put(index))).collect();
-        self.actions.push_front(seen(UploadStep::Begin));
-        self.actions.push_back(seen(UploadStep::Finish));
+        self.actions = (0..self.uploader.chunks()).map(|index| with_reply(UploadStep::Put(index))).collect();
+        self.actions.push_front(with_reply(UploadStep::Begin));
+        self.actions.push_back(with_reply(UploadStep::Finish));
         self.uploader = Uploader::new(
             self.uploader.client,
             self.uploader.capsule.clone(),
@@ -139,8 +139,8 @@ impl Actor {
         }
     }
 
-    /// Waits for the answer to a call, and processes it.
-    fn take(
+    /// Waits for the answer to a call, and passes it to the uploader unless it is lost.
+    fn await_answer(
         &mut self,
         canister: &RecordedCanister<'_>,
         step: UploadStep,
@@ -152,7 +152,7 @@ impl Actor {
             .wait(method(step), sent)
             .and_then(|reply| if lost { Ok(StepOutcome::Done) } else { self.uploader.accept(step, &reply) });
         if let Ok(StepOutcome::CallAgain) = answer {
-            self.actions.push_front(seen(step));
+            self.actions.push_front(with_reply(step));
         }
         ignore_refusal(answer)
     }
@@ -197,7 +197,7 @@ pub(super) fn round(
         }
     }
     for (index, (step, lost, call)) in sent {
-        actors[index].take(canister, step, lost, call)?;
+        actors[index].await_answer(canister, step, lost, call)?;
     }
     Ok(())
 }

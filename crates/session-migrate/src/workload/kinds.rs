@@ -64,7 +64,7 @@ fn many_small(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Clie
     canister.read_everything(client)
 }
 
-/// Creates memories without an upload, changes them, and deletes them again.
+/// Creates a memory without an upload, and changes it; deletes the first memory of the capsule, and reads it again.
 fn memories(canister: &mut RecordedCanister<'_>, round: u32, capsule: &str) -> Result<(), ClientError> {
     let client = person(1);
     let base = api::AssetMetadataBase::new("note.txt", "text/plain", api::AssetType::Original, 5, 0);
@@ -74,8 +74,8 @@ fn memories(canister: &mut RecordedCanister<'_>, round: u32, capsule: &str) -> R
     let (sha256, idem) = (None::<ByteBuf>, format!("note {round}"));
     let args = (capsule, inline, blob, backend, &text, &text, Some(5u64), sha256, &metadata, idem);
     canister.pause_between_calls();
-    let note: String = canister.handle.update(client, "memories_create", args)?;
-    canister.update(client, "memories_update", (&note, &metadata))?;
+    let created: String = canister.handle.update(client, "memories_create", args)?;
+    canister.update(client, "memories_update", (&created, &metadata))?;
     if let Some(first) = canister.handle.memories_list(client, capsule, None, Some(1))?.first() {
         canister.update(client, "memories_delete", (&first.id,))?;
         canister.query(client, "memories_read", (&first.id,))?;
@@ -133,7 +133,7 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
             Actor::new(canister, client, &capsule, TWO_CHUNKS, Habits::PLAIN)?,
         ];
         let [active, lost] = &mut actors;
-        // Two calls of each upload: it is begun, and one chunk is stored.
+        // Two calls of each upload: the begin, and one chunk.
         for _ in 0..2 {
             round(canister, std::slice::from_mut(active), 1)?;
             round(canister, std::slice::from_mut(lost), 1)?;
@@ -149,9 +149,9 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
         lost.start_over();
         drive(canister, std::slice::from_mut(lost), 1)?;
         // An abandoned upload expires.
-        let mut left = [Actor::new(canister, client, &capsule, MIDDLE, Habits::PLAIN)?];
+        let mut abandoned = [Actor::new(canister, client, &capsule, MIDDLE, Habits::PLAIN)?];
         for _ in 0..3 {
-            round(canister, &mut left, 1)?;
+            round(canister, &mut abandoned, 1)?;
         }
         canister.pass(ttl + minute);
         canister.pass(minute * 2);

@@ -10,7 +10,7 @@ pub enum Workload {
     SingleLarge,
     /// Many files smaller than a chunk: in a session each, in one call each, many in one call.
     ManySmall,
-    /// Several clients, each with a call in flight at any time.
+    /// Several clients, with several calls in flight at once.
     ParallelLanes,
     /// Chunks are sent backwards and shuffled.
     OutOfOrder,
@@ -18,7 +18,7 @@ pub enum Workload {
     FlakyClient,
     /// A client so slow that its sessions are barely kept alive, or expire.
     SlowClient,
-    /// Calls beyond every limit, with wrong hashes, with bytes that are not Candid, and about other callers' sessions.
+    /// Calls beyond limits, with wrong hashes, with bytes that are not Candid, and about other callers' sessions.
     AbusiveClient,
     /// Several of these kinds at once.
     Mixed,
@@ -73,7 +73,7 @@ impl FromStr for Workload {
 /// A workload of a certain size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// Its kind.
+    /// The kind of clients.
     pub workload: Workload,
     /// Seed for the files' contents and every choice; the same seed makes the same calls.
     pub seed: u64,

@@ -19,7 +19,6 @@ use crate::trace::Tape;
 /// Longest time between two calls, in milliseconds, to which the times in a trace are rounded.
 const MAX_PAUSE_MILLIS: u64 = 2_000;
 
-/// A canister that is being recorded.
 pub(super) struct RecordedCanister<'p> {
     pub handle: Canister<'p>,
     tape: &'p Tape,
@@ -51,12 +50,10 @@ impl Whole {
     }
 }
 
-/// Returns the controller of the canister.
 pub(super) fn controller() -> Principal {
     Principal::self_authenticating("controller of the workload")
 }
 
-/// Returns the principal of a client.
 pub(super) fn person(number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of the workload"))
 }
@@ -87,7 +84,6 @@ impl<'p> RecordedCanister<'p> {
         self.below(times) == 0
     }
 
-    /// Shuffles items.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         crate::rehearse::shuffle(items, &mut self.rng);
     }
@@ -99,14 +95,14 @@ impl<'p> RecordedCanister<'p> {
     }
 
     /// Returns a seed that no earlier file of the workload has.
-    fn next_file(&mut self) -> u64 {
+    fn next_seed(&mut self) -> u64 {
         self.files += 1;
         self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
     }
 
-    /// Generates a file of `bytes` bytes that differs from every other.
+    /// Generates a file of `bytes` bytes from a seed of its own.
     pub fn file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
-        let seed = self.next_file();
+        let seed = self.next_seed();
         let name = format!("file-{seed}.bin");
         let path = self.folder.path().join(&name);
         self.write(&path, seed, bytes).map_err(|source| ClientError::File { path: path.clone(), source })?;
@@ -138,7 +134,6 @@ impl<'p> RecordedCanister<'p> {
         Ok(Whole { bytes: asset.chunk(0, self.chunk_size)?, asset, capsule: capsule.to_owned() })
     }
 
-    /// Creates a capsule of a client.
     pub fn capsule(&mut self, client: Principal) -> Result<String, ClientError> {
         self.pause_between_calls();
         Ok(self.handle.capsules_create(client, None)?.id)
@@ -171,7 +166,8 @@ impl<'p> RecordedCanister<'p> {
         ignore_refusal(self.handle.call(caller, EncodedCall { method, arg: arg.to_vec() }))
     }
 
-    /// Reads everything that a client can see, byte for byte.
+    /// Reads what a client can see: of sessions and capsules the first page, of each capsule all memories and all
+    /// bytes.
     pub fn read_everything(&mut self, client: Principal) -> Result<(), ClientError> {
         self.query(client, "uploads_list", (None::<u64>, None::<u32>))?;
         let capsules: Vec<api::Capsule> =

@@ -86,7 +86,7 @@ const LOST: &[(&str, Damage, &str)] = &[
 ];
 
 #[test]
-fn a_blob_with_another_digest_is_not_taken() {
+fn a_damaged_blob_is_not_taken() {
     for (damage, act, message) in LOST {
         let victim = victim();
         act(&victim);
@@ -213,7 +213,7 @@ const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
 fn base(memory: &mut PublicMemory) -> &mut upload_canister::migrations::public_release::PublicBase {
     match &mut memory.blob_internal_assets[0].metadata {
         PublicAssetMetadata::Image(image) => &mut image.base,
-        _ => panic!("the generator makes images"),
+        _ => panic!("the first asset is not an image"),
     }
 }
 
@@ -244,9 +244,13 @@ fn further_assets_of_a_memory_become_memories() {
     });
     let adopted = victim.adopted();
     assert_eq!(adopted.report.verdict, Verdict::Pass);
-    assert_eq!(adopted.count(RecordKind::Asset).repaired, 3, "their sizes, and two of their ids");
-    let of_three = adopted.report.items.iter().find(|item| item.id == victim.ids[0]).unwrap();
-    assert!(of_three.rest.iter().any(|rest| rest.contains("order of its 3 assets")), "{of_three:?}");
+    assert_eq!(
+        adopted.count(RecordKind::Asset).repaired,
+        3,
+        "three assets are repaired: their sizes, and the ids of two"
+    );
+    let item = adopted.report.items.iter().find(|item| item.id == victim.ids[0]).unwrap();
+    assert!(item.rest.iter().any(|rest| rest.contains("order of its 3 assets")), "{item:?}");
     let repaired = format!("{:?}", adopted.items(RecordKind::Asset, RecordOutcome::Repaired));
     for message in ["asset1", "were within the record, and are blob_"] {
         assert!(repaired.contains(message), "{repaired}");
@@ -419,7 +423,7 @@ fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
 
 #[test]
 fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
-    // A little Candid overwrites the header; a lot of it extends into the first bucket.
+    // The Candid of one gallery overwrites the header; that of 2,000 galleries extends into the first bucket.
     for galleries in [1, 2_000] {
         let mut release = PublicRelease::new(128);
         let capsule = release.capsule(person(1), NOW);
@@ -446,7 +450,7 @@ fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
 }
 
 #[test]
-fn a_damaged_node_loses_only_what_is_below_it() {
+fn a_damaged_node_is_reported_with_its_offset() {
     let victim = victim();
     let mut bytes = victim.memories.bytes();
     let at = bytes.windows(4).position(|window| window == b"BTN\x02").unwrap();

@@ -36,18 +36,19 @@ fn module(build: Build) -> Module {
     Module::read(&build::ensure_one(build).unwrap().wasm_gz).unwrap()
 }
 
-/// Upgrades to a build, and waits until its migration has converted everything.
-pub fn upgraded(canister: &Canister<'_>, build: Build) {
+/// Upgrades to a build, and waits until its migration has converted everything. Before the upgrade to the direct build,
+/// verifies and finalizes the first migration.
+pub fn upgrade_to(canister: &Canister<'_>, build: Build) {
     if build == Build::Direct {
         canister.migration_verify(controller()).unwrap();
-        settled(canister);
+        expect_converted(canister);
         canister.migration_finalize(controller(), false).unwrap();
     }
     canister.upgrade(controller(), build.name(), &module(build)).unwrap();
-    settled(canister);
+    expect_converted(canister);
 }
 
-fn settled(canister: &Canister<'_>) {
+fn expect_converted(canister: &Canister<'_>) {
     let status = canister.migration_status().unwrap();
     let status = canister.settled::<session_migrate::client::ClientError>(status, || Ok(())).unwrap();
     assert_eq!((status.phase, status.quarantined), (MigrationPhase::Converted, 0), "{status:?}");
@@ -97,13 +98,17 @@ fn every_blob_is_read_back_through_every_build() {
             let memory = canister.memories_read(*owner, memory).unwrap();
             assert_eq!((&memory.blob.locator, memory.created_by), (blob, *owner));
             assert_eq!(memory.asset_metadata.base().name, "harbour.jpg");
-            assert_eq!(memory.id, format!("mem_{}", memory.created_at), "nanoseconds");
+            assert_eq!(
+                memory.id,
+                format!("mem_{}", memory.created_at),
+                "the id is the time of creation, nanoseconds"
+            );
             canister.memories_read(person(1_000), &memory.id).unwrap_err();
         }
     };
     check(&canister);
     for build in [Build::Staged, Build::Direct] {
-        upgraded(&canister, build);
+        upgrade_to(&canister, build);
         check(&canister);
     }
     // New ids are larger than all ids that the release has issued.
@@ -139,7 +144,7 @@ fn thousands_of_capsules_and_a_large_blob_reach_direct() {
     let canister = loaded(&pic, &adopted.out());
     for build in [Build::Legacy, Build::Staged, Build::Direct] {
         if build != Build::Legacy {
-            upgraded(&canister, build);
+            upgrade_to(&canister, build);
         }
         // Every blob is read by its owner, and every hundredth also by strangers, who are refused.
         for (owner, blob, bytes) in &blobs {

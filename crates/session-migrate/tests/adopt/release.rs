@@ -117,19 +117,18 @@ pub fn tuple<T: CandidType>(record: &T) -> Vec<u8> {
     candid::encode_one((1_u16, record)).unwrap()
 }
 
-/// A stable memory that was adopted: the folder of the result, and the report.
+/// A stable memory that was adopted: the folder that contains the result, and the report.
 pub struct Adopted {
     pub folder: TempDir,
     pub report: Report,
 }
 
 impl Adopted {
-    /// Adopts a stable memory.
     pub fn of(stable: &[u8]) -> Adopted {
-        Adopted::tried(stable).unwrap()
+        Adopted::try_of(stable).unwrap()
     }
 
-    pub fn tried(stable: &[u8]) -> Result<Adopted, AdoptError> {
+    pub fn try_of(stable: &[u8]) -> Result<Adopted, AdoptError> {
         let folder = tempfile::tempdir().unwrap();
         let snapshot = folder.path().join("old.bin");
         std::fs::write(&snapshot, stable).unwrap();

@@ -16,7 +16,7 @@ use upload_model::public_release::{CHUNK_SIZE, blob_of};
 
 use super::on_the_server::{expect_blob, loaded};
 use super::release::{file, outcome_of, person};
-use super::stand_in::{Old, completed, new_metadata};
+use super::stand_in::{Old, complete, new_metadata};
 
 fn session(report: &Report, id: u64) -> (RecordOutcome, String) {
     outcome_of(report, RecordKind::Session, &id.to_string())
@@ -31,7 +31,7 @@ struct Spoilt<'a> {
 
 impl Spoilt<'_> {
     fn begin(&self, name: &str) -> u64 {
-        self.old.started(person(1), self.capsule, name, self.bytes, &[])
+        self.old.begin_and_put(person(1), self.capsule, name, self.bytes, &[])
     }
 
     fn put(&self, caller: Principal, id: u64, idx: u32) -> bool {
@@ -100,7 +100,7 @@ fn an_upload_with_a_spoilt_hash_is_finished_here() {
     for (id, (what, _)) in sessions.into_iter().zip(SPOILT) {
         let status = canister.uploads_status(owner, id).unwrap();
         assert_eq!((status.missing.len(), status.bytes_received), (0, bytes.len() as u64), "{what}");
-        let blob = completed(&canister, owner, id, &bytes);
+        let blob = complete(&canister, owner, id, &bytes);
         expect_blob(&canister, owner, &blob, &bytes);
     }
 }
@@ -113,7 +113,7 @@ fn sessions_of_years_ago_expire_like_any_other() {
     let capsule = old.capsule(owner);
     let bytes = file(90, 1);
     let sessions: Vec<u64> =
-        (0..100).map(|n| old.started(owner, &capsule, &format!("{n}"), &bytes, &[0])).collect();
+        (0..100).map(|n| old.begin_and_put(owner, &capsule, &format!("{n}"), &bytes, &[0])).collect();
     let years = Duration::from_secs(10 * 365 * 24 * 3_600);
     old.pic.advance_time(years);
     let (_folder, out, report) = old.adopted();
@@ -122,7 +122,7 @@ fn sessions_of_years_ago_expire_like_any_other() {
     pic.set_time(old.pic.get_time());
     let canister = loaded(&pic, &out);
     // The clients of these sessions have as much time as the clients of new sessions.
-    let blob = completed(&canister, owner, sessions[0], &bytes);
+    let blob = complete(&canister, owner, sessions[0], &bytes);
     pic.advance_time(Duration::from_secs(DEFAULT_SESSION_TTL_SECONDS + 1));
     pic.tick();
     let expired = canister.uploads_status(owner, sessions[99]).unwrap_err();
@@ -138,7 +138,7 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
     let [owner, heir] = [person(1), person(2)];
     let [given, deleted] = [(); 2].map(|()| old.capsule(owner));
     let bytes = file(700, 1);
-    let begin = |capsule: &str, name: &str| old.started(owner, capsule, name, &bytes, &[0]);
+    let begin = |capsule: &str, name: &str| old.begin_and_put(owner, capsule, name, &bytes, &[0]);
     let without_right = begin(&given, "without a right");
     let [without_capsule, half] = ["without a capsule", "half"].map(|name| begin(&deleted, name));
     let digest = ByteBuf::from(Sha256::digest(&bytes).to_vec());
@@ -181,10 +181,10 @@ fn a_session_with_the_number_of_a_blob_is_not_taken() {
         let owner = person(1);
         let capsule = old.capsule(owner);
         let [first, second] = [1, 2].map(|seed| file(600, seed));
-        let number = old.started(owner, &capsule, "first", &first, &[0]);
+        let number = old.begin_and_put(owner, &capsule, "first", &first, &[0]);
         let (blob, memory) = old.finish(owner, number, &first);
         let () = old.call(owner, "forget_heap", ()).unwrap();
-        assert_eq!(old.started(owner, &capsule, "second", &second, sent), number);
+        assert_eq!(old.begin_and_put(owner, &capsule, "second", &second, sent), number);
         let (_folder, out, report) = old.adopted();
         assert_eq!(report.verdict, Verdict::Fail, "{sent:?}");
         let (outcome_of_session, why) = session(&report, number);
@@ -193,12 +193,12 @@ fn a_session_with_the_number_of_a_blob_is_not_taken() {
         let pic = server::pocket_ic().unwrap();
         let canister = loaded(&pic, &out);
         canister.uploads_status(owner, number).unwrap_err();
-        let of_memory = outcome_of(&report, RecordKind::Memory, &memory).0;
+        let memory_outcome = outcome_of(&report, RecordKind::Memory, &memory).0;
         if sent.is_empty() {
-            assert_eq!(of_memory, RecordOutcome::Taken);
+            assert_eq!(memory_outcome, RecordOutcome::Taken);
             expect_blob(&canister, owner, &blob, &first);
         } else {
-            assert_eq!(of_memory, RecordOutcome::NotTaken);
+            assert_eq!(memory_outcome, RecordOutcome::NotTaken);
             canister.blob_get_meta(owner, &blob).unwrap_err();
         }
     }

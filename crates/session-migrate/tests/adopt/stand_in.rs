@@ -93,8 +93,8 @@ impl Old {
     }
 
     pub fn capsule(&self, owner: Principal) -> String {
-        let made: PublicCapsule = self.call(owner, "capsules_create", (None::<PublicPerson>,)).unwrap();
-        made.id
+        let capsule: PublicCapsule = self.call(owner, "capsules_create", (None::<PublicPerson>,)).unwrap();
+        capsule.id
     }
 
     pub fn begin(&self, owner: Principal, capsule: &str, name: &str, bytes: u64, chunks: u32) -> u64 {
@@ -117,7 +117,14 @@ impl Old {
     }
 
     /// Begins an upload, and sends the chunks with the indices `sent`.
-    pub fn started(&self, owner: Principal, capsule: &str, name: &str, bytes: &[u8], sent: &[u32]) -> u64 {
+    pub fn begin_and_put(
+        &self,
+        owner: Principal,
+        capsule: &str,
+        name: &str,
+        bytes: &[u8],
+        sent: &[u32],
+    ) -> u64 {
         let chunks = bytes.len().div_ceil(CHUNK_SIZE) as u32;
         let session = self.begin(owner, capsule, name, bytes.len() as u64, chunks);
         sent.iter().for_each(|idx| self.put(owner, session, *idx, bytes));
@@ -158,7 +165,7 @@ impl Old {
 }
 
 /// Completes an upload on the adopted canister, and returns the id of its blob.
-pub fn completed(canister: &Canister<'_>, owner: Principal, session: u64, bytes: &[u8]) -> String {
+pub fn complete(canister: &Canister<'_>, owner: Principal, session: u64, bytes: &[u8]) -> String {
     let status = canister.uploads_status(owner, session).unwrap();
     for ChunkRange { first, last } in status.missing {
         for idx in first..=last {

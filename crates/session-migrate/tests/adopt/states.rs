@@ -15,7 +15,7 @@ use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 use super::release::{Adopted, Memories, NOW, file, outcome_of, person};
 
 /// Returns the error of `inspect` on a stable memory that no build can read.
-fn inspected(stable: &[u8]) -> String {
+fn inspect_error(stable: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let snapshot = folder.path().join("old.bin");
     std::fs::write(&snapshot, stable).unwrap();
@@ -24,7 +24,7 @@ fn inspected(stable: &[u8]) -> String {
     error.to_string()
 }
 
-/// Returns the bytes of all chunks in the file next to the folder, in its order.
+/// Returns the bytes of all chunks in the file next to the folder, in the order of the file.
 fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
     let left = adopted.left();
     let chunks = left.iter().filter(|line| line["kind"] == "chunk");
@@ -35,21 +35,21 @@ fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
 /// and the first chunk of an earlier blob.
 #[test]
 fn a_memory_whose_blob_was_replaced_is_not_taken() {
-    // Whether the later upload is in another capsule, and whether its capsule still exists.
-    for (other, is_there) in [(false, true), (true, true), (true, false)] {
-        let case = format!("of another capsule {other}, which is there {is_there}");
+    // Whether the later upload is in another capsule, and whether the later upload's capsule still exists.
+    for (other, still_exists) in [(false, true), (true, true), (true, false)] {
+        let case = format!("in another capsule: {other}, which still exists: {still_exists}");
         let mut release = PublicRelease::new(1);
         let own = release.capsule(person(1), NOW);
         let foreign = release.capsule(person(2), NOW + 1);
         let (first, blob) = release.upload(&own, 1, &file(CHUNK_SIZE + 1_000, 1), NOW + 2);
-        let of = if other { &foreign } else { &own };
-        let (second, same) = release.upload(of, 1, &file(13, 2), NOW + 3);
+        let target = if other { &foreign } else { &own };
+        let (second, same) = release.upload(target, 1, &file(13, 2), NOW + 3);
         assert_eq!(blob, same);
         let memories = Memories::of(&release);
-        if !is_there {
-            memories.capsules().remove(of).unwrap();
+        if !still_exists {
+            memories.capsules().remove(target).unwrap();
         }
-        let reason = inspected(&memories.bytes());
+        let reason = inspect_error(&memories.bytes());
         assert!(
             reason.contains(&format!("{first} refers to blob_{blob} with another SHA-256")),
             "{case}: {reason}"
@@ -59,10 +59,10 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{case}");
         let (outcome, why) = outcome_of(&adopted.report, RecordKind::Memory, &first);
         assert_eq!(outcome, RecordOutcome::NotTaken, "{case}: {why}");
-        let reason = if other && is_there { "belongs to" } else { "a later upload has replaced it" };
+        let reason = if other && still_exists { "belongs to" } else { "a later upload has replaced it" };
         assert!(why.contains(reason), "{case}: {why}");
         let (outcome, why) = outcome_of(&adopted.report, RecordKind::Blob, &format!("blob_{blob}"));
-        if is_there {
+        if still_exists {
             assert_eq!(
                 outcome_of(&adopted.report, RecordKind::Memory, &second).0,
                 RecordOutcome::Taken,
@@ -114,7 +114,7 @@ fn a_memory_whose_blob_was_deleted_is_not_taken() {
     let memories = Memories::of(&release);
     memories.blobs().remove(&blob).unwrap();
     memories.remove_chunk(1, 0);
-    let reason = inspected(&memories.bytes());
+    let reason = inspect_error(&memories.bytes());
     assert!(reason.contains(&format!("{memory} refers to blob_{blob}, which is not stored")), "{reason}");
     let adopted = Adopted::of(&memories.bytes());
     let refused = (RecordOutcome::NotTaken, format!("blob_{blob} is not stored"));
@@ -174,7 +174,7 @@ fn what_was_replaced_in_the_same_round_is_in_the_file() {
     left.sort();
     let mut files = [first, second];
     files.sort();
-    assert_eq!(left, files, "the new owner gets none of them");
+    assert_eq!(left, files, "both files are in the file next to the folder");
 }
 
 /// D12: texts and lists of the release have no limits.
@@ -223,7 +223,7 @@ fn texts_beyond_a_limit_are_truncated_and_kept_in_the_file() {
     }
     assert_eq!(adopted.count(RecordKind::Asset).not_taken, 2);
     let line = adopted.left().into_iter().find(|line| line["kind"] == "capsule").unwrap();
-    assert!(line["record"].as_str().unwrap().len() > 1_800_000, "the record as it was");
+    assert!(line["record"].as_str().unwrap().len() > 1_800_000, "the whole record is in the file");
 }
 
 /// D36: in the release, all memories of a capsule are in the capsule's record.

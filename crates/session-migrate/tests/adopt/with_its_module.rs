@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use upload_canister::api::Error;
 use upload_model::public_release::{CHUNK_SIZE, blob_of};
 
-use super::on_the_server::{expect_blob, loaded, upgraded};
+use super::on_the_server::{expect_blob, loaded, upgrade_to};
 use super::release::{file, person};
-use super::stand_in::{Old, completed, new_metadata};
+use super::stand_in::{Old, complete, new_metadata};
 
 #[test]
 fn sessions_in_every_state_continue_under_their_numbers() {
@@ -22,14 +22,14 @@ fn sessions_in_every_state_continue_under_their_numbers() {
     let [own, others] = [person(1), person(2)];
     let [capsule, foreign] = [own, others].map(|owner| old.capsule(owner));
     let bytes = file(2 * CHUNK_SIZE + 900, 1);
-    let done = old.started(own, &capsule, "done", &bytes, &[0, 1, 2]);
+    let done = old.begin_and_put(own, &capsule, "done", &bytes, &[0, 1, 2]);
     let (blob, memory) = old.finish(own, done, &bytes);
     let in_flight = [&[][..], &[0], &[1, 0], &[2, 0], &[0, 1, 2]].map(|sent| {
         let name = format!("{sent:?}");
-        (own, old.started(own, &capsule, &name, &bytes, sent))
+        (own, old.begin_and_put(own, &capsule, &name, &bytes, sent))
     });
-    let of_others = (others, old.started(others, &foreign, "theirs", &bytes, &[1]));
-    let aborted = old.started(own, &capsule, "aborted", &bytes, &[0]);
+    let others_upload = (others, old.begin_and_put(others, &foreign, "theirs", &bytes, &[1]));
+    let aborted = old.begin_and_put(own, &capsule, "aborted", &bytes, &[0]);
     let () = old.call(own, "uploads_abort", (aborted,)).unwrap();
 
     let (_folder, out, report) = old.adopted();
@@ -46,7 +46,7 @@ fn sessions_in_every_state_continue_under_their_numbers() {
     let pic = server::pocket_ic().unwrap();
     let canister = loaded(&pic, &out);
     let mut uploads: Vec<(Principal, u64)> = in_flight.to_vec();
-    uploads.push(of_others);
+    uploads.push(others_upload);
     for (position, (owner, session)) in uploads.iter().enumerate() {
         let status = canister.uploads_status(*owner, *session).unwrap();
         let arrived: u32 = status.received.iter().map(|range| range.last - range.first + 1).sum();
@@ -59,10 +59,10 @@ fn sessions_in_every_state_continue_under_their_numbers() {
     let mut expected = vec![(own, blob)];
     for (build, part) in [Build::Legacy, Build::Staged, Build::Direct].into_iter().zip(uploads.chunks(2)) {
         if build != Build::Legacy {
-            upgraded(&canister, build);
+            upgrade_to(&canister, build);
         }
         for (owner, session) in part {
-            let blob = completed(&canister, *owner, *session, &bytes);
+            let blob = complete(&canister, *owner, *session, &bytes);
             assert!(!expected.iter().any(|(_, known)| *known == blob) || *owner == own, "{blob}");
             expected.push((*owner, blob));
         }
@@ -80,7 +80,7 @@ fn a_committed_upload_without_its_memory_gets_one() {
     let owner = person(1);
     let capsule = old.capsule(owner);
     let bytes = file(CHUNK_SIZE + 5, 2);
-    let session = old.started(owner, &capsule, "half", &bytes, &[0, 1]);
+    let session = old.begin_and_put(owner, &capsule, "half", &bytes, &[0, 1]);
     let digest: [u8; 32] = Sha256::digest(&bytes).into();
     let args = (session, ByteBuf::from(digest), bytes.len() as u64);
     let () = old.call(owner, "commit_without_memory", args).unwrap();
@@ -116,20 +116,20 @@ fn a_contradictory_session_is_repaired_or_not_taken() {
     let () = old.call(owner, "uploads_put_chunk", (uneven, 1_u32, ByteBuf::from(vec![1; 7]))).unwrap();
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Fail);
-    let of = |session: u64| {
+    let session_item = |session: u64| {
         let found = report
             .items
             .iter()
             .find(|item| item.kind == RecordKind::Session && item.id == session.to_string());
         found.unwrap().clone()
     };
-    assert!(of(known).notes[0].contains("the metadata said 2 bytes"), "{:?}", of(known));
-    assert!(of(unknown).notes[0].contains("its size is unknown"), "{:?}", of(unknown));
-    assert!(of(uneven).notes[0].contains("must send them again"), "{:?}", of(uneven));
+    assert!(session_item(known).notes[0].contains("the metadata said 2 bytes"), "{:?}", session_item(known));
+    assert!(session_item(unknown).notes[0].contains("its size is unknown"), "{:?}", session_item(unknown));
+    assert!(session_item(uneven).notes[0].contains("must send them again"), "{:?}", session_item(uneven));
     let pic = server::pocket_ic().unwrap();
     let canister = loaded(&pic, &out);
     for session in [known, uneven] {
-        let blob = completed(&canister, owner, session, &bytes);
+        let blob = complete(&canister, owner, session, &bytes);
         expect_blob(&canister, owner, &blob, &bytes);
     }
     let gone = canister.uploads_status(owner, unknown).unwrap_err();
@@ -142,10 +142,10 @@ fn chunks_of_a_lost_session_with_the_same_number_do_not_count() {
     let owner = person(1);
     let capsule = old.capsule(owner);
     let [first, second] = [4, 5].map(|seed| file(2 * CHUNK_SIZE, seed));
-    let lost = old.started(owner, &capsule, "lost", &first, &[0, 1]);
+    let lost = old.begin_and_put(owner, &capsule, "lost", &first, &[0, 1]);
     // After any loss of the heap, the release numbers its sessions from 1 again.
     let () = old.call(owner, "forget_heap", ()).unwrap();
-    let session = old.started(owner, &capsule, "second", &second, &[1]);
+    let session = old.begin_and_put(owner, &capsule, "second", &second, &[1]);
     assert_eq!(session, lost);
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
@@ -153,7 +153,7 @@ fn chunks_of_a_lost_session_with_the_same_number_do_not_count() {
     let canister = loaded(&pic, &out);
     let status = canister.uploads_status(owner, session).unwrap();
     assert_eq!((status.received.len(), status.next_expected), (1, Some(0)), "{status:?}");
-    let blob = completed(&canister, owner, session, &second);
+    let blob = complete(&canister, owner, session, &second);
     expect_blob(&canister, owner, &blob, &second);
 }
 
@@ -163,9 +163,9 @@ fn the_commands_in_adopting_md_do_what_it_says() {
     let owner = person(1);
     let capsule = old.capsule(owner);
     let bytes = file(CHUNK_SIZE + 9, 6);
-    let session = old.started(owner, &capsule, "done", &bytes, &[0, 1]);
+    let session = old.begin_and_put(owner, &capsule, "done", &bytes, &[0, 1]);
     old.finish(owner, session, &bytes);
-    old.started(owner, &capsule, "in flight", &bytes, &[0]);
+    old.begin_and_put(owner, &capsule, "in flight", &bytes, &[0]);
     let folder = tempfile::tempdir().unwrap();
     old.snapshot(&folder);
     let page = include_str!("../../../../docs/adopting.md");

@@ -1,5 +1,5 @@
-//! `adopt` with unusable input or an unusable output path: it prints one line, has the right exit code, and leaves no
-//! file.
+//! `adopt` with unusable input or an unusable output path: it prints one line that begins with `error: `, has the right
+//! exit code, and leaves no file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ fn names(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Expects that nothing is adopted, that one line says why, and that no file is created.
-fn refused(folder: &Path, args: &[&str], code: i32, expected: &str) {
+fn expect_refusal(folder: &Path, args: &[&str], code: i32, expected: &str) {
     let before = names(folder);
     let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
         .arg("adopt")
@@ -51,14 +51,14 @@ fn input_that_is_not_a_snapshot_of_that_release_is_refused() {
     write("short.bin", &old[..65_536 * 2]);
     write("candid.bin", &[b"DIDL\x00\x00".as_slice(), &[0; 65_530]].concat());
     fs::create_dir(folder.join("empty")).unwrap();
-    let adopted = |name| [name, "--out", "new"];
-    refused(folder, &adopted("absent.bin"), 2, "cannot read absent.bin");
-    refused(folder, &adopted("text.bin"), 2, "expected whole pages");
-    refused(folder, &adopted("cut.bin"), 2, "expected whole pages");
-    refused(folder, &adopted("zeros.bin"), 2, "is not a snapshot of the first public release");
-    refused(folder, &adopted("short.bin"), 2, "is not a snapshot of the first public release");
-    refused(folder, &adopted("candid.bin"), 2, "not what the first public release saves");
-    refused(folder, &adopted("empty"), 2, "has no metadata.json");
+    let args = |name| [name, "--out", "new"];
+    expect_refusal(folder, &args("absent.bin"), 2, "cannot read absent.bin");
+    expect_refusal(folder, &args("text.bin"), 2, "expected whole pages");
+    expect_refusal(folder, &args("cut.bin"), 2, "expected whole pages");
+    expect_refusal(folder, &args("zeros.bin"), 2, "is not a snapshot of the first public release");
+    expect_refusal(folder, &args("short.bin"), 2, "is not a snapshot of the first public release");
+    expect_refusal(folder, &args("candid.bin"), 2, "not what the first public release saves");
+    expect_refusal(folder, &args("empty"), 2, "has no metadata.json");
 }
 
 #[test]
@@ -69,21 +69,21 @@ fn places_that_cannot_be_written_are_refused() {
     fs::create_dir(folder.join("there")).unwrap();
     fs::write(folder.join("half.left.jsonl"), "").unwrap();
     fs::write(folder.join("other.manifest.json"), "").unwrap();
-    refused(folder, &["old.bin", "--out", "there"], 2, "there exists");
-    refused(folder, &["old.bin", "--out", "half"], 2, "half.left.jsonl exists");
-    refused(folder, &["old.bin", "--out", "other"], 2, "other.manifest.json exists");
-    refused(folder, &["old.bin", "--out", "no/such/folder"], 2, "cannot write into");
-    refused(folder, &["old.bin", "--out", "old.bin/new"], 2, "cannot write into");
-    refused(
+    expect_refusal(folder, &["old.bin", "--out", "there"], 2, "there exists");
+    expect_refusal(folder, &["old.bin", "--out", "half"], 2, "half.left.jsonl exists");
+    expect_refusal(folder, &["old.bin", "--out", "other"], 2, "other.manifest.json exists");
+    expect_refusal(folder, &["old.bin", "--out", "no/such/folder"], 2, "cannot write into");
+    expect_refusal(folder, &["old.bin", "--out", "old.bin/new"], 2, "cannot write into");
+    expect_refusal(
         folder,
         &["old.bin", "--out", "new", "--json", "no/such/report"],
         2,
         "cannot write no/such/report",
     );
     // Nobody can create a folder in `/proc`.
-    refused(folder, &["old.bin", "--out", "/proc/new"], 2, "cannot write into /proc");
+    expect_refusal(folder, &["old.bin", "--out", "/proc/new"], 2, "cannot write into /proc");
     fs::write(folder.join("text.wasm"), "hello").unwrap();
-    refused(folder, &["old.bin", "--out", "new", "--legacy", "text.wasm"], 2, "text.wasm");
+    expect_refusal(folder, &["old.bin", "--out", "new", "--legacy", "text.wasm"], 2, "text.wasm");
 }
 
 /// A limit on the size of files simulates a full disk.

@@ -27,25 +27,25 @@ struct Inner {
     refused: AtomicU32,
 }
 
-/// A proxy in front of a network. It runs until the process ends.
-pub struct Answers {
+/// A proxy in front of a network, which runs until the process ends.
+pub struct FaultyProxy {
     pub url: String,
     inner: Arc<Inner>,
 }
 
-impl Answers {
+impl FaultyProxy {
     /// Starts a proxy that loses the first answer to each of these methods. After each lost answer, the network is
     /// unreachable for `away_for` requests.
-    pub fn in_front_of(upstream: &str, methods: &[&'static str], away_for: u32) -> Answers {
-        Answers::with(upstream, methods, away_for, 0)
+    pub fn in_front_of(upstream: &str, methods: &[&'static str], away_for: u32) -> FaultyProxy {
+        FaultyProxy::with(upstream, methods, away_for, 0)
     }
 
     /// Starts a proxy that, once a module is installed, answers this many reads of the state with the earlier state.
-    pub fn lagging_by(upstream: &str, reads: u32) -> Answers {
-        Answers::with(upstream, &[], 0, reads)
+    pub fn lagging_by(upstream: &str, reads: u32) -> FaultyProxy {
+        FaultyProxy::with(upstream, &[], 0, reads)
     }
 
-    fn with(upstream: &str, methods: &[&'static str], away_for: u32, lag: u32) -> Answers {
+    fn with(upstream: &str, methods: &[&'static str], away_for: u32, lag: u32) -> FaultyProxy {
         let inner = Arc::new(Inner {
             upstream: upstream.trim_end_matches('/').to_owned(),
             client: reqwest::Client::new(),
@@ -71,7 +71,7 @@ impl Answers {
                 axum::serve(listener, router).await.unwrap();
             });
         });
-        Answers { url, inner }
+        FaultyProxy { url, inner }
     }
 
     pub fn lost(&self) -> u32 {
@@ -94,15 +94,15 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
         inner.refused.fetch_add(1, Ordering::Relaxed);
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let is_met = |name: &&str| body.windows(name.len()).any(|part| part == name.as_bytes());
+    let names = |name: &&str| body.windows(name.len()).any(|part| part == name.as_bytes());
     let lose = {
         let mut to_lose = inner.to_lose.lock().unwrap();
-        to_lose.iter().position(is_met).map(|index| to_lose.remove(index)).is_some()
+        to_lose.iter().position(names).map(|index| to_lose.remove(index)).is_some()
     };
-    if is_met(&"install_code") {
+    if names(&"install_code") {
         inner.stale.store(inner.lag, Ordering::Relaxed);
     }
-    let is_read = is_met(&"last_install_timestamp");
+    let is_read = names(&"last_install_timestamp");
     if is_read && let Some(first) = inner.first_read.lock().unwrap().clone() {
         let left = inner.stale.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_ok() {
@@ -124,8 +124,8 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
     (status, bytes).into_response()
 }
 
-/// A wire to a network. When it is cut, open connections are dropped; while it is cut, new ones are dropped
-/// immediately.
+/// A wire to a network. When the wire is cut, open connections are dropped; while it is cut, new connections are
+/// dropped immediately.
 #[derive(Clone)]
 pub struct Wire {
     pub url: String,

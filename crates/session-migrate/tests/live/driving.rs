@@ -122,7 +122,7 @@ impl Network {
     }
 
     /// Damages a session, which the migration will quarantine. An upgrade checks the first and the last session, so the
-    /// damaged one is neither.
+    /// damaged session is neither.
     pub fn damage_a_session(&self) {
         let [damaged, _] =
             ["damaged.jpg", "after.jpg"].map(|name| self.upload_in_flight(name).session().unwrap());
@@ -136,7 +136,7 @@ impl Network {
         assert!(self.stored().contains(&(uploader.asset.name.clone(), file)), "{}", uploader.asset.name);
     }
 
-    pub fn runs(&self) -> String {
+    pub fn running_build(&self) -> String {
         self.client().build_info().unwrap().build
     }
 

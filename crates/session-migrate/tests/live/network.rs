@@ -77,7 +77,7 @@ impl Network {
         command
     }
 
-    /// Writes a file whose content depends on its size and on the length of its name.
+    /// Writes a file whose content depends only on the size and on the length of the name.
     pub fn file(&self, name: &str, bytes: usize) -> PathBuf {
         let path = self.folder.path().join(name);
         let content: Vec<u8> = (0..bytes).map(|i| (i * i / 7 + name.len()) as u8).collect();
@@ -103,7 +103,6 @@ pub fn outcome_of(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
 }
 
-/// Returns a command that runs the program.
 pub fn program(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
     command.args(args);

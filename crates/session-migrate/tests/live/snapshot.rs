@@ -38,13 +38,16 @@ impl Network {
 }
 
 /// Waits until the progress file of a transfer shows that a part of stable memory is complete, and kills the process.
-fn kill_before_its_end(mut child: Child, note: &Path) {
+fn kill_before_its_end(mut child: Child, progress_file: &Path) {
     let reached = || {
-        let note: serde_json::Value = serde_json::from_slice(&fs::read(note).ok()?).ok()?;
-        note.pointer("/stable_memory/frontier").or(note.pointer("/reached/stable_memory/frontier"))?.as_u64()
+        let progress: serde_json::Value = serde_json::from_slice(&fs::read(progress_file).ok()?).ok()?;
+        progress
+            .pointer("/stable_memory/frontier")
+            .or(progress.pointer("/reached/stable_memory/frontier"))?
+            .as_u64()
     };
     while reached().unwrap_or(0) == 0 {
-        assert_eq!(child.try_wait().unwrap(), None, "it is to be killed before it ends");
+        assert_eq!(child.try_wait().unwrap(), None, "the transfer has ended before it was killed");
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -136,14 +139,14 @@ fn killed_upload_ends_as_one_snapshot_that_loads() {
     let other = installed(&network.pic, network.owner, Build::Direct);
     let id = other.to_text();
     let args = ["snapshot", "upload", "folder", "--canister", &id, "--parallel", "1"];
-    let note = network.path("folder.upload.json");
-    kill_before_its_end(network.start_in_background(&args), &note);
+    let progress_file = network.path("folder.upload.json");
+    kill_before_its_end(network.start_in_background(&args), &progress_file);
 
     let (code, out) = outcome_of(&network.run(&args).output().unwrap());
     assert_eq!(code, 0, "{out}");
-    assert!(!note.exists());
+    assert!(!progress_file.exists());
     let snapshots = network.pic.list_canister_snapshots(other, None).unwrap();
-    assert_eq!(snapshots.len(), 1, "the interrupted upload is the same snapshot");
+    assert_eq!(snapshots.len(), 1, "the interrupted and the resumed upload are one snapshot");
     network.pic.load_canister_snapshot(other, None, snapshots[0].id.clone()).unwrap();
     network.canister = other;
     assert_eq!(network.client().build_info().unwrap().build, "legacy");

@@ -24,13 +24,13 @@ fn aborted_upgrade_rolls_back_once_the_module_is_installed() {
         }
     }
     assert!(network.drive(&plan, &staged, &mut Kill).is_err());
-    assert_eq!(network.runs(), "staged");
+    assert_eq!(network.running_build(), "staged");
     let canister = network.canister.to_text();
     let (code, out) = network.upgrade_command("staged", &[]);
     assert!(code == 2 && out.contains("--resume or --abort"), "{code}: {out}");
     let (code, out) = outcome_of(&network.run(&["upgrade", &canister, "--abort"]).output().unwrap());
     assert!(code == 1 && out.contains("rolled back"), "{code}: {out}");
-    assert_eq!(network.runs(), "legacy");
+    assert_eq!(network.running_build(), "legacy");
     let (code, out) = outcome_of(&network.run(&["upgrade", &canister, "--resume"]).output().unwrap());
     assert!(code == 2 && out.contains("no unfinished upgrade"), "{code}: {out}");
     network.finish(upload);
@@ -42,8 +42,8 @@ fn refused_upgrades_name_every_reason_and_do_nothing() {
     let refused = |to: &str, more: &[&str], expected: &str| {
         let (code, out) = network.upgrade_command(to, more);
         assert!(code == 2 && out.contains(expected), "{to} {more:?}: {code}: {out}");
-        assert_eq!(network.runs(), "legacy");
-        assert!(!network.journal().exists(), "nothing is left");
+        assert_eq!(network.running_build(), "legacy");
+        assert!(!network.journal().exists(), "no journal is left");
     };
     refused("direct", &[], "legacy to direct is not a step");
     refused("direct", &["--rehearse"], "rehearse before the upgrade to the staged build");
@@ -59,17 +59,17 @@ fn refused_upgrades_name_every_reason_and_do_nothing() {
     let _: api::MigrationStatus =
         network.client().update(Principal::anonymous(), "migration_resume", ()).unwrap();
 
-    let full: Vec<Vec<u8>> = (0..10)
+    let snapshots: Vec<Vec<u8>> = (0..10)
         .map(|_| network.pic.take_canister_snapshot(network.canister, None, None).unwrap().id)
         .collect();
     refused("staged", &[], "the canister has 10 snapshots, at most 10");
-    let replaced = ["--replace-snapshot", &hex::encode(&full[3])];
+    let replaced = ["--replace-snapshot", &hex::encode(&snapshots[3])];
     network.pic.set_controllers(network.canister, None, vec![Principal::anonymous()]).unwrap();
     refused("staged", &replaced, "may not upgrade it");
     assert_eq!(network.snapshots(), 10);
     network.pic.set_controllers(network.canister, None, vec![network.owner, Principal::anonymous()]).unwrap();
     let (code, out) = network.upgrade_command("staged", &replaced);
-    assert_eq!((code, network.runs().as_str(), network.snapshots()), (0, "staged", 10), "{out}");
+    assert_eq!((code, network.running_build().as_str(), network.snapshots()), (0, "staged", 10), "{out}");
     let (code, out) = network.upgrade_command("staged", &[]);
     assert!(code == 0 && out.contains("is already running"), "{code}: {out}");
 }
@@ -100,7 +100,7 @@ fn dry_run_prints_the_calls_and_sends_none() {
 
     let (code, out) = network.upgrade_command("staged", &["--json", "--stop", "--drop-snapshot"]);
     assert_eq!(code, 0, "{out}");
-    let made: Vec<String> = network
+    let sent: Vec<String> = network
         .events()
         .into_iter()
         .filter_map(|event| match event {
@@ -108,7 +108,7 @@ fn dry_run_prints_the_calls_and_sends_none() {
             _ => None,
         })
         .collect();
-    assert_eq!(made, planned);
+    assert_eq!(sent, planned);
     assert_eq!(network.snapshots(), 0);
     let report =
         out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).next_back();

@@ -47,11 +47,11 @@ fn trapping(module: &Module) -> Module {
     let mut changed = wasm_encoder::Module::new();
     let mut swapped = Swapped { update: update.unwrap().index };
     swapped.parse_core_module(&mut changed, Parser::new(0), &wasm).unwrap();
-    of_wasm(module, &changed.finish())
+    with_wasm(module, &changed.finish())
 }
 
 /// Returns the module of `wasm`, described like `module`.
-fn of_wasm(module: &Module, wasm: &[u8]) -> Module {
+fn with_wasm(module: &Module, wasm: &[u8]) -> Module {
     let gz = gzip(wasm).unwrap();
     let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&gz));
     Module { gz, sha256, ..module.clone() }
@@ -65,7 +65,7 @@ fn module_that_traps_in_post_upgrade_changes_nothing() {
     let plan = Plan { stop: true, ..network.plan(Build::Staged, &wrong) };
     let report = network.drive(&plan, &wrong, &mut Silent).unwrap();
     assert!(matches!(report.ending, Ending::NotInstalled { .. }), "{report:?}");
-    assert_eq!((network.runs(), network.snapshots()), ("legacy".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshots()), ("legacy".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -84,7 +84,7 @@ fn too_many_quarantined_records_are_rolled_back() {
     let report = network.drive(&plan, &staged, &mut writing).unwrap();
     let Ending::RolledBack { why } = &report.ending else { panic!("{report:?}") };
     assert!(why.contains("1 records are in quarantine"), "{why}");
-    assert_eq!(network.runs(), "legacy");
+    assert_eq!(network.running_build(), "legacy");
     assert_eq!(uploads.len(), 2);
     uploads.into_iter().for_each(|upload| network.finish(upload));
 }
@@ -105,7 +105,7 @@ fn migration_that_neither_verifies_nor_rolls_back_is_held() {
     let Ending::Held { why, no_recovery } = &report.ending else { panic!("{report:?}") };
     assert!(why.contains("are not sound"), "{why}");
     assert!(no_recovery.contains("the migration is stuck"), "{no_recovery}");
-    assert_eq!(network.runs(), "staged");
+    assert_eq!(network.running_build(), "staged");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn restore_is_the_last_resort_and_says_what_it_loses() {
     let staged = network.module(Build::Staged);
     let plan = Plan { on_failure: OnFailure::Restore, ..network.plan(Build::Staged, &staged) };
     let controller = Principal::anonymous();
-    let mut break_it = After(|event: &Event| match event {
+    let mut breaking = After(|event: &Event| match event {
         event if is_receipt(event, Step::Snapshot) => {
             meanwhile(|| drop(network.upload_in_flight("lost.jpg")));
         }
@@ -129,11 +129,11 @@ fn restore_is_the_last_resort_and_says_what_it_loses() {
         _ => {}
     });
     let report =
-        network.drive_at(&network.url, &plan, &staged, &mut break_it, Duration::from_secs(2)).unwrap();
+        network.drive_at(&network.url, &plan, &staged, &mut breaking, Duration::from_secs(2)).unwrap();
     let Ending::Restored { lost: Some(lost), .. } = &report.ending else { panic!("{report:?}") };
     assert_eq!((lost.sessions_begun, lost.bytes_stored), (1, CHUNK as u64), "{lost}");
-    assert_eq!(network.runs(), "legacy");
-    assert_eq!(network.sessions().len(), 1, "the later one is lost");
+    assert_eq!(network.running_build(), "legacy");
+    assert_eq!(network.sessions().len(), 1, "the session begun after the snapshot is lost");
     network.finish(upload);
 }
 
@@ -165,7 +165,7 @@ fn stuck_migration_is_rolled_back() {
     let report = network.drive(&plan, &staged, &mut stuck).unwrap();
     let Ending::RolledBack { why } = &report.ending else { panic!("{report:?}") };
     assert_eq!(why, "the migration is stuck: no room for a blob");
-    assert_eq!(network.runs(), "legacy");
+    assert_eq!(network.running_build(), "legacy");
     network.finish(upload);
 }
 
@@ -176,7 +176,7 @@ fn module_that_answers_as_another_build_is_not_confirmed() {
     // The legacy build again, but with the features of the staged build. A custom section changes the module hash.
     let legacy = network.module(Build::Legacy);
     let wasm = [&unpack(&legacy.gz).unwrap()[..], b"\x00\x05\x04note"].concat();
-    let wrong = Module { features: network.module(Build::Staged).features, ..of_wasm(&legacy, &wasm) };
+    let wrong = Module { features: network.module(Build::Staged).features, ..with_wasm(&legacy, &wasm) };
     let plan = Plan { on_failure: OnFailure::Restore, ..network.plan(Build::Staged, &wrong) };
     let report = network.drive(&plan, &wrong, &mut Silent).unwrap();
     let (Ending::RolledBack { why } | Ending::Restored { why, .. }) = &report.ending else {
@@ -184,6 +184,6 @@ fn module_that_answers_as_another_build_is_not_confirmed() {
     };
     assert!(why.contains("answered by the build `legacy`, expected staged"), "{why}");
     assert_eq!(report.before.unwrap().module_hash, legacy.sha256);
-    assert_eq!(network.runs(), "legacy");
+    assert_eq!(network.running_build(), "legacy");
     network.finish(upload);
 }

@@ -81,7 +81,7 @@ fn killed_at_every_moment(case: &Case<'_>) {
         let (ended, at) = (network.drive(&plan, &staged, &mut first), first.at);
         let last = match (ended, at) {
             (Ok(_), None) => {
-                assert!(moment > case.moments, "it has more moments than {moment}");
+                assert!(moment > case.moments, "the upgrade has only {moment} moments");
                 return;
             }
             // Nothing is left to resume.
@@ -92,9 +92,9 @@ fn killed_at_every_moment(case: &Case<'_>) {
         if let Some(report) = last {
             assert!((case.is_expected)(&report.ending), "{moment}: {report:?}");
         }
-        assert_eq!((network.runs().as_str(), network.snapshots()), (case.runs, 1), "{moment}");
+        assert_eq!((network.running_build().as_str(), network.snapshots()), (case.runs, 1), "{moment}");
         let intents = network.events().into_iter().filter(|event| matches!(event, Event::Intent { .. }));
-        assert_eq!(intents.count(), case.effects, "{moment}: no effect was sent as a second request");
+        assert_eq!(intents.count(), case.effects, "{moment}: each effect is one request");
         network.finish(upload);
     }
 }

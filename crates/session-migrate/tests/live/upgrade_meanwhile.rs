@@ -36,7 +36,7 @@ impl Network {
         self.pic.update_canister_settings(self.canister, Some(CONTROLLER), settings).unwrap();
     }
 
-    /// Freezes the canister: its balance is too low for any call from now on.
+    /// Freezes the canister: from now on, the balance is too low for any call.
     fn freeze(&self) {
         self.set_freezing_threshold(u64::MAX >> 1);
     }
@@ -57,14 +57,14 @@ fn same(plan: &Plan) -> Plan {
 fn not_installed(report: Result<Report, UpgradeError>) -> String {
     match report {
         Ok(Report { ending: Ending::NotInstalled { why }, .. }) => why,
-        other => panic!("{other:?}"),
+        other => panic!("the upgrade did not end before the install: {other:?}"),
     }
 }
 
 fn held(report: Result<Report, UpgradeError>) -> (String, String) {
     match report {
         Ok(Report { ending: Ending::Held { why, no_recovery }, .. }) => (why, no_recovery),
-        other => panic!("{other:?}"),
+        other => panic!("the upgrade is not held: {other:?}"),
     }
 }
 
@@ -86,7 +86,7 @@ fn a_foreign_install_after_the_preflight_stops_the_upgrade() {
         let report = network.drive(&plan, &staged, &mut foreign).unwrap();
         let Ending::NotInstalled { why } = report.ending else { panic!("{report:?}") };
         assert!(why.contains(expected), "{why}");
-        assert_eq!(network.runs(), build.name());
+        assert_eq!(network.running_build(), build.name());
     }
 }
 
@@ -106,7 +106,7 @@ fn foreign_install_after_the_install_stays_as_it_is() {
         let (why, no_recovery) = held(network.upgrade_while(same, foreign));
         assert!(why.contains("somebody else has installed a module"), "{why}");
         assert!(no_recovery.contains("which stays as it is"), "{no_recovery}");
-        assert_eq!(network.runs(), build.name());
+        assert_eq!(network.running_build(), build.name());
     }
 }
 
@@ -121,7 +121,7 @@ fn rollback_by_somebody_else_is_completed() {
     });
     let Ok(Report { ending: Ending::RolledBack { why }, .. }) = &report else { panic!("{report:?}") };
     assert!(why.contains("somebody has rolled the migration back"), "{why}");
-    assert_eq!(network.runs(), "legacy");
+    assert_eq!(network.running_build(), "legacy");
     network.finish(upload);
 }
 
@@ -138,7 +138,7 @@ fn paused_migration_is_left_to_whoever_has_paused_it() {
         }
     });
     assert!(matches!(paused, Err(UpgradeError::Paused { converted: 0, .. })), "{paused:?}");
-    assert_eq!(network.runs(), "staged");
+    assert_eq!(network.running_build(), "staged");
     control("migration_resume");
     let report = network.upgrade_while(same, |_| {}).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
@@ -155,7 +155,7 @@ fn a_caller_who_is_no_longer_a_controller_installs_nothing() {
         }
     }));
     assert!(why.contains(&format!("{} may no longer upgrade it", network.owner)), "{why}");
-    assert_eq!((network.runs(), network.snapshots()), ("legacy".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshots()), ("legacy".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -171,7 +171,7 @@ fn canister_that_cannot_be_started_again_is_reported() {
     }));
     assert!(why.contains("the canister is stopped, and could not be started"), "{why}");
     network.pic.start_canister(network.canister, Some(CONTROLLER)).unwrap();
-    assert_eq!(network.runs(), "legacy");
+    assert_eq!(network.running_build(), "legacy");
     network.finish(upload);
 }
 
@@ -186,7 +186,7 @@ fn controllers_changed_after_the_install_end_with_the_new_build() {
     }));
     assert!(why.contains("migration_verify"), "{why}");
     assert!(no_recovery.contains("CanisterInvalidController"), "{no_recovery}");
-    assert_eq!(network.runs(), "staged");
+    assert_eq!(network.running_build(), "staged");
     network.finish(upload);
 }
 
@@ -200,7 +200,7 @@ fn snapshot_limit_reached_meanwhile_changes_nothing() {
         }
     }));
     assert!(why.contains("snapshot"), "{why}");
-    assert_eq!((network.runs(), network.snapshots()), ("legacy".to_owned(), 10));
+    assert_eq!((network.running_build(), network.snapshots()), ("legacy".to_owned(), 10));
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_deleted_snapshot_cannot_be_restored() {
     }));
     assert!(why.contains("1 records are in quarantine"), "{why}");
     assert!(no_recovery.contains("the previous module cannot be read from snapshot"), "{no_recovery}");
-    assert_eq!(network.runs(), "staged");
+    assert_eq!(network.running_build(), "staged");
     network.finish(upload);
 }
 
@@ -237,7 +237,7 @@ fn frozen_canister_is_not_upgraded() {
     let (code, out) = network.upgrade_command("staged", &[]);
     assert!(code == 2 && out.contains("out of cycles"), "{code}: {out}");
     network.thaw();
-    assert_eq!(network.runs(), "legacy");
+    assert_eq!(network.running_build(), "legacy");
     network.finish(upload);
 }
 
@@ -280,6 +280,6 @@ fn a_canister_frozen_in_a_rollback_is_resumed() {
     }
     let report = network.upgrade_while(strict, |_| {}).unwrap();
     assert!(matches!(report.ending, Ending::RolledBack { .. }), "{report:?}");
-    assert_eq!(network.runs(), "legacy");
+    assert_eq!(network.running_build(), "legacy");
     network.finish(upload);
 }

@@ -10,7 +10,7 @@ use session_migrate::network::{Clock, system_clock};
 use session_migrate::upgrade::Plan;
 use session_migrate::upgrade::{Ending, Event, Silent, Step};
 
-use super::answers::{Answers, Wire};
+use super::answers::{FaultyProxy, Wire};
 use super::driving::After;
 use super::network::Network;
 
@@ -23,13 +23,13 @@ fn lost_answer_and_absent_network_change_nothing() {
     let upload = network.upload_in_flight("a.jpg");
     let staged = network.module(Build::Staged);
     let plan = network.plan(Build::Staged, &staged);
-    let answers = Answers::in_front_of(&network.url, &["take_canister_snapshot", "install_code"], 6);
+    let answers = FaultyProxy::in_front_of(&network.url, &["take_canister_snapshot", "install_code"], 6);
     let report =
         network.drive_at(&answers.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     assert_eq!(answers.lost(), 2);
     assert!(answers.refused() >= 6);
-    assert_eq!((network.runs(), network.snapshots()), ("staged".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshots()), ("staged".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -56,7 +56,7 @@ fn network_that_drops_connections_is_waited_for() {
     let report = network.drive_at(&wire.url, &plan, &staged, &mut cutting, Duration::from_secs(60)).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     assert_eq!(wire.dropped(), 2 * EFFECTS.len() as u32);
-    assert_eq!((network.runs(), network.snapshots()), ("staged".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshots()), ("staged".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -129,7 +129,7 @@ fn network_away_for_a_minute_at_each_step_is_waited_for() {
     assert!(away.skipped() >= MINUTE * times, "{times} times, {:?}", away.skipped());
     let sent: Vec<Step> = network.events().iter().filter_map(intent).collect();
     assert_eq!(sent, EFFECTS, "every effect is one request");
-    assert_eq!((network.runs(), network.snapshots()), ("staged".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshots()), ("staged".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -157,7 +157,7 @@ fn network_that_stays_away_leaves_an_upgrade_to_resume() {
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     let sent: Vec<Step> = network.events().iter().filter_map(intent).collect();
     assert_eq!(sent, EFFECTS, "every effect is one request");
-    assert_eq!((network.runs(), network.snapshots()), ("staged".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshots()), ("staged".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -166,9 +166,9 @@ fn a_lagging_node_is_asked_again() {
     let network = Network::with(Build::Legacy);
     let staged = network.module(Build::Staged);
     let plan = network.plan(Build::Staged, &staged);
-    let lagging = Answers::lagging_by(&network.url, 2);
+    let lagging = FaultyProxy::lagging_by(&network.url, 2);
     let report =
         network.drive_at(&lagging.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
-    assert_eq!((lagging.is_lagging(), network.runs().as_str()), (false, "staged"));
+    assert_eq!((lagging.is_lagging(), network.running_build().as_str()), (false, "staged"));
 }

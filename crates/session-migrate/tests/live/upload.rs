@@ -101,7 +101,7 @@ fn a_killed_upload_continues_after_two_upgrades() {
     let mut child = network.start(&[&file]);
     let received = || network.sessions().first().map_or(0, |status| status.bytes_received);
     while received() < 3 * CHUNK as u64 {
-        assert_eq!(child.try_wait().unwrap(), None, "it is to be killed before it ends");
+        assert_eq!(child.try_wait().unwrap(), None, "the upload has ended before it was killed");
     }
     child.kill().unwrap();
     child.wait().unwrap();
@@ -111,7 +111,7 @@ fn a_killed_upload_continues_after_two_upgrades() {
     network.upgrade(Build::Direct);
     let done = network.upload(&[&file], &[]);
     assert!(done.status.success(), "{}", text(&done.stderr));
-    assert!(network.sessions().is_empty(), "the session that was begun before was finished");
+    assert!(network.sessions().is_empty(), "the session of the killed upload was finished");
     assert_eq!(network.stored(), [("large.bin".to_owned(), std::fs::read(&file).unwrap())]);
 }
 
@@ -121,7 +121,7 @@ fn stopped_canister_is_waited_for() {
     let file = network.file("large.bin", 10 * CHUNK);
     let mut child = network.start(&[&file]);
     while network.sessions().is_empty() {
-        assert_eq!(child.try_wait().unwrap(), None);
+        assert_eq!(child.try_wait().unwrap(), None, "the upload has ended before the canister was stopped");
     }
     network.pic.stop_canister(network.canister, None).unwrap();
     network.upgrade(Build::Direct);
@@ -154,14 +154,14 @@ fn changed_file_is_aborted_and_files_before_it_are_listed() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let received = || network.sessions().first().map_or(0, |status| status.bytes_received);
     while received() < 3 * CHUNK as u64 {
-        assert_eq!(child.try_wait().unwrap(), None, "the file is to change before it is uploaded");
+        assert_eq!(child.try_wait().unwrap(), None, "the upload has ended before the file was changed");
     }
     std::fs::write(&large, "another file").unwrap();
     let output = child.wait_with_output().unwrap();
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("large.bin changed while it was being uploaded; repeat the command"), "{error}");
-    assert!(network.sessions().is_empty(), "the session that nobody can continue holds no room");
+    assert!(network.sessions().is_empty(), "the session that nobody can continue has ended");
     let memories =
         network.client().memories_all(network.owner, &network.capsules(network.owner)[0].id).unwrap();
     let listed = text(&output.stdout);

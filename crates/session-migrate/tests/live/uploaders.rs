@@ -91,13 +91,13 @@ fn forty_uploaders_do_not_notice_the_whole_upgrade() {
         // Ends the clients even if an assertion fails in this thread.
         let over = Over(&traffic.is_over);
         wait_for_all();
-        let (staged, direct) = upgraded(&network, &traffic, wait_for_all);
+        let (staged, direct) = upgrade_twice(&network, &traffic, wait_for_all);
         drop(over);
         let clients = running.join().unwrap();
         assert!(staged > 0 && direct > 0, "files uploaded during the upgrades: {staged}, {direct}");
         clients
     });
-    assert_eq!(network.runs(), "direct");
+    assert_eq!(network.running_build(), "direct");
     assert_eq!(network.client().migration_status().unwrap().phase, MigrationPhase::Converted);
     for (client, (owner, files)) in clients.into_iter().enumerate() {
         let expected: Vec<_> = (0..files).map(|number| file(client, number)).collect();
@@ -106,7 +106,7 @@ fn forty_uploaders_do_not_notice_the_whole_upgrade() {
 }
 
 /// Upgrades to the staged and to the direct build; returns how many files were uploaded during each.
-fn upgraded(network: &Network, traffic: &Traffic, wait: impl Fn()) -> (usize, usize) {
+fn upgrade_twice(network: &Network, traffic: &Traffic, wait: impl Fn()) -> (usize, usize) {
     let upgrade = |to: &str| {
         let before = traffic.uploaded.load(Ordering::Relaxed);
         let (code, out) = network.upgrade_command(to, &[]);

@@ -16,7 +16,7 @@ use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, ValType};
 use wasmparser::{Export, ExternalKind, Parser, Payload, TypeRef};
 
-/// Returns the module `like` with `wasm` as its code.
+/// Returns `wasm` as a module with the features and the hash of `like`.
 fn packed(wasm: &[u8], like: &Module) -> Module {
     Module { gz: gzip(wasm).unwrap(), wasm_bytes: wasm.len() as u64, ..like.clone() }
 }
@@ -58,8 +58,9 @@ impl Reencode for Renamed {
 /// An addition to a module: a function that counts down before it calls an exported function.
 struct Slower {
     export: String,
-    /// The exported function, and its type, which has neither parameters nor results.
+    /// The exported function.
     function: u32,
+    /// The type of the exported function, which has neither parameters nor results.
     ty: u32,
     /// The number of the new function.
     number: u32,
@@ -161,7 +162,7 @@ fn change_storage(subject: &ReplayCanister, module: &Module, change: impl FnOnce
 /// Changes a converted session as if its conversion had lost a chunk.
 pub fn lose_chunk(subject: &ReplayCanister, module: &Module, chunk: u32) {
     change_storage(subject, module, |storage| {
-        let session = storage.sessions.sessions.next_key(None).expect("the session is converted");
+        let session = storage.sessions.sessions.next_key(None).expect("no session is converted");
         let record = storage.sessions.sessions.get(&session).unwrap().unwrap();
         let mut converted = record.into_session().unwrap();
         let mut remaining = ChunkSet::default();
@@ -180,7 +181,7 @@ pub fn lose_chunk(subject: &ReplayCanister, module: &Module, chunk: u32) {
 pub fn lose_key(subject: &ReplayCanister, module: &Module, (capsule, owner, idem): (&str, Principal, &str)) {
     change_storage(subject, module, |storage| {
         let key = IdemKey::of(capsule, &owner, idem);
-        let session = storage.index.find(key).unwrap().expect("the key points to the session");
+        let session = storage.index.find(key).unwrap().expect("the key points to no session");
         storage.index.forget_key(key, session).unwrap();
     });
 }

@@ -1,5 +1,5 @@
 //! A server for agents, in front of one that supports only the PocketIC protocol: `/api` up to version 4, and
-//! HTTP gateways, like the official server. It verifies nothing, and its certificates are not signed.
+//! HTTP gateways, like the official server. This server verifies nothing, and its certificates are not signed.
 
 mod gateways;
 
@@ -34,7 +34,7 @@ use crate::certified;
 /// How long the outcome of a call is awaited before the test fails.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-type Rejected = Result<RawMessageId, pocket_ic::RejectResponse>;
+type Submitted = Result<RawMessageId, pocket_ic::RejectResponse>;
 
 /// The running server, which stops when it is dropped.
 pub struct AgentServer {
@@ -48,9 +48,9 @@ struct Shared {
     server: Url,
     /// The supported versions, which follow `/api/` in a path.
     versions: &'static [&'static str],
-    /// The calls of agents by request id, with the ids that the PocketIC server gave them.
+    /// The calls of agents by request id, with the ids that the PocketIC server has issued.
     calls: tokio::sync::Mutex<HashMap<[u8; 32], RawMessageId>>,
-    /// Calls that were answered immediately.
+    /// Request ids of the calls that were answered immediately.
     answered: Mutex<Vec<[u8; 32]>>,
     news: Condvar,
     gateways: Mutex<Vec<(HttpGatewayDetails, JoinHandle<()>)>>,
@@ -86,12 +86,15 @@ impl AgentServer {
     /// Waits until this call is answered, whether or not the answer reaches anyone.
     pub fn wait_for(&self, id: RequestId) {
         let answered = self.shared.answered.lock().unwrap();
-        let (answered, _) =
-            self.shared.news.wait_timeout_while(answered, PATIENCE, |them| !them.contains(&id)).unwrap();
-        assert!(answered.contains(&id), "the call never arrived");
+        let (answered, _) = self
+            .shared
+            .news
+            .wait_timeout_while(answered, PATIENCE, |answered| !answered.contains(&id))
+            .unwrap();
+        assert!(answered.contains(&id), "the call was not answered");
     }
 
-    /// Returns the ports of its gateways.
+    /// Returns the ports of the server's gateways.
     pub fn gateway_ports(&self) -> Vec<u16> {
         self.shared.gateways.lock().unwrap().iter().map(|(gateway, _)| gateway.port).collect()
     }
@@ -213,12 +216,12 @@ impl Shared {
     }
 
     /// Forwards a call, unless the same call was forwarded before.
-    async fn submit(&self, instance: usize, id: RequestId, call: &RawCanisterCall) -> Rejected {
+    async fn submit(&self, instance: usize, id: RequestId, call: &RawCanisterCall) -> Submitted {
         let mut calls = self.calls.lock().await;
         if let Some(message) = calls.get(&*id) {
             return Ok(message.clone());
         }
-        let submitted: Rejected = self.operate(instance, "update/submit_ingress_message", call).await;
+        let submitted: Submitted = self.operate(instance, "update/submit_ingress_message", call).await;
         submitted.inspect(|message| {
             calls.insert(*id, message.clone());
         })

@@ -24,7 +24,7 @@ const VERSIONS: &[&str] = &["v2", "v3", "v4"];
 
 /// The argument of some methods of the management canister.
 #[derive(Clone, CandidType)]
-struct OfCanister {
+struct CanisterArg {
     canister_id: Principal,
 }
 
@@ -116,14 +116,14 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     // Calls of the management canister by an agent are recorded, too.
     let controller =
         Agent::new(instance_url(proxy.url(), &front_end.pic), front_end.id, person("controller"));
-    let (controller, whom) = (controller.managing(), (OfCanister { canister_id: front_end.id },));
-    let stop = controller.submit("stop_canister", whom.clone());
+    let (controller, canister_arg) = (controller.managing(), (CanisterArg { canister_id: front_end.id },));
+    let stop = controller.submit("stop_canister", canister_arg.clone());
     front_end.pic.tick();
     controller.poll(&stop).unwrap();
     // The next call has the subnet in its path, and so has the request for its outcome.
     let subnet = front_end.pic.get_subnet(front_end.id).unwrap();
     let controller = controller.at_subnet(subnet);
-    let start = controller.call("start_canister", whom);
+    let start = controller.call("start_canister", canister_arg);
     controller.send(&start).unwrap();
     controller.poll(&start).unwrap();
     front_end.upgrade(Build::Staged);
@@ -187,9 +187,9 @@ fn a_call_sent_again_by_version_2_is_recorded_once() {
     let front_end = FrontEnd::install(proxy.url());
     front_end.pic.auto_progress();
     let agent = Agent::new(instance_url(proxy.url(), &front_end.pic), front_end.id, person("client"));
-    let made = upload(&agent);
+    let calls_made = upload(&agent);
     let recorded = proxy.stop().unwrap();
-    assert_eq!(recorded.calls, made);
+    assert_eq!(recorded.calls, calls_made);
     assert!(calls(&out).iter().all(|call| !call.together));
 }
 
@@ -217,22 +217,22 @@ fn a_live_front_end_reaches_its_gateway_through_the_proxy() {
     let (_folder, out) = scratch();
     let proxy = proxy(&server.url, &out);
     let mut front_end = FrontEnd::install(proxy.url());
-    let mut made = 0;
+    let mut calls_made = 0;
     for wanted in [None, Some(free_port())] {
         let url = front_end.pic.make_live(wanted);
         let port = url.port().unwrap();
         assert!(wanted.is_none_or(|wanted| wanted == port));
-        assert!(!server.gateway_ports().contains(&port), "the server's own gateway");
+        assert!(!server.gateway_ports().contains(&port), "the port is that of the server's gateway");
         assert_eq!(gateways(proxy.url()), [port]);
         assert_eq!(reqwest::blocking::get(url.clone()).unwrap().text().unwrap(), "a page");
         let client = person(&format!("client at {wanted:?}"));
-        made += upload(&Agent::new(url, front_end.id, client));
+        calls_made += upload(&Agent::new(url, front_end.id, client));
         front_end.pic.stop_live();
         assert_eq!(server.gateway_ports(), [] as [u16; 0]);
-        TcpListener::bind(("127.0.0.1", port)).expect("the port is free again");
+        TcpListener::bind(("127.0.0.1", port)).expect("the port is not free again");
     }
     let recorded = proxy.stop().unwrap();
-    assert_eq!(recorded.calls, made);
+    assert_eq!(recorded.calls, calls_made);
     assert_notes(&recorded, &["the time advanced automatically"]);
     // The proxy cannot know when calls were executed, so the trace must not contain times.
     let events = Trace::read(&out).unwrap().events;
@@ -258,7 +258,7 @@ fn an_instance_created_with_a_gateway_is_recorded() {
     let front_end = FrontEnd::install_on(builder.with_http_gateway(config).build());
     let url = front_end.pic.url().unwrap();
     assert_eq!(gateways(proxy.url()), [url.port().unwrap()]);
-    let made = upload(&Agent::new(url, front_end.id, person("client")));
+    let calls_made = upload(&Agent::new(url, front_end.id, person("client")));
 
     // A gateway whose requests cannot be read is reported, and the server's refusals are forwarded.
     let open = |config: Value| {
@@ -273,12 +273,12 @@ fn an_instance_created_with_a_gateway_is_recorded() {
     let tls = json!({ "cert_path": "cert.pem", "key_path": "key.pem" });
     let opened = open(json!({ "forward_to": instance, "https_config": tls }));
     let port = opened["Created"]["port"].as_u64().unwrap() as u16;
-    assert!(server.gateway_ports().contains(&port), "the proxy is not in front of it");
+    assert!(server.gateway_ports().contains(&port), "the port is not that of the server's gateway");
     let refused = open(json!({ "forward_to": instance, "port": port }));
     assert!(refused["Error"]["message"].is_string(), "{refused}");
 
     let recorded = proxy.stop().unwrap();
-    assert_eq!(recorded.calls, made);
+    assert_eq!(recorded.calls, calls_made);
     assert_notes(&recorded, &["through a gateway are not in the trace: it speaks TLS"]);
     assert_replays(&out);
 }

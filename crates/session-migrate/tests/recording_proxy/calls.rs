@@ -51,7 +51,7 @@ fn recorded_calls_replay_to_the_same_answers_elsewhere() {
     let proxy = proxy(&server.url(), &out);
     let mut front_end = FrontEnd::install(proxy.url());
     front_end.act();
-    assert!(!out.exists(), "a trace appears when it is complete");
+    assert!(!out.exists(), "no trace exists before it is complete");
     let recorded = proxy.stop().unwrap();
     assert_recorded(&out, &recorded, front_end.calls);
     assert_eq!(recorded.canister, front_end.id);

@@ -11,12 +11,12 @@ pub fn state(time: u64, id: RequestId, result: Option<RawCanisterResult>) -> Vec
     let mut leb128 = Vec::new();
     // A certificate contains numbers in the encoding that Candid also uses, LEB128.
     Nat::from(time).encode(&mut leb128).unwrap();
-    let of_call = labeled("request_status", labeled(id.as_slice(), of_call(result)));
-    let tree = fork(of_call, labeled("time", leaf(leb128)));
+    let calls = labeled("request_status", labeled(id.as_slice(), call_status(result)));
+    let tree = fork(calls, labeled("time", leaf(leb128)));
     serde_cbor::to_vec(&Certificate { tree, signature: vec![0; 48], delegation: None }).unwrap()
 }
 
-fn of_call(result: Option<RawCanisterResult>) -> HashTree {
+fn call_status(result: Option<RawCanisterResult>) -> HashTree {
     match result {
         None => labeled("status", leaf("received")),
         Some(RawCanisterResult::Ok(reply)) => {

@@ -24,7 +24,7 @@ fn start_command(server: &Url, out: &Path) -> (Child, Url) {
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     lines.read_line(&mut line).unwrap();
     let url = line.split(' ').find(|word| word.starts_with("http://")).unwrap().parse().unwrap();
-    // The rest of its output is read at the end.
+    // The rest of the command's output is read at the end.
     child.stdout = Some(lines.into_inner());
     (child, url)
 }

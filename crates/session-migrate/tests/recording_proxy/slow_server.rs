@@ -1,5 +1,5 @@
-//! A server that never answers immediately, in front of one that does: an operation is refused as busy once,
-//! then started, and its result must be requested.
+//! A server that does not answer operations immediately, in front of one that does: an operation is refused as busy
+//! once, then started, and its result must be requested.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -23,7 +23,7 @@ pub struct SlowServer {
 impl SlowServer {
     /// Returns how many results had to be requested.
     pub fn late(&self) -> u64 {
-        self.state.results.lock().unwrap().given
+        self.state.results.lock().unwrap().issued
     }
 }
 
@@ -35,10 +35,10 @@ struct Slow {
 
 #[derive(Default)]
 struct Results {
-    given: u64,
+    issued: u64,
     waiting: HashMap<String, Bytes>,
     /// Requests that were refused as busy once, and will be accepted the next time.
-    seen: HashMap<(String, Bytes), ()>,
+    refused_once: HashMap<(String, Bytes), ()>,
 }
 
 pub fn start(server: &Url) -> SlowServer {
@@ -64,10 +64,10 @@ async fn handle(State(slow): State<Arc<Slow>>, method: Method, uri: Uri, body: B
     }
     let late = path.contains("/update/") || path.ends_with("/read/query");
     let busy = late || path.ends_with("/get_time");
-    if busy && slow.results.lock().unwrap().seen.insert((path.clone(), body.clone()), ()).is_none() {
+    if busy && slow.results.lock().unwrap().refused_once.insert((path.clone(), body.clone()), ()).is_none() {
         return (StatusCode::CONFLICT, r#"{"state_label":"busy","op_id":"other"}"#).into_response();
     }
-    slow.results.lock().unwrap().seen.remove(&(path.clone(), body.clone()));
+    slow.results.lock().unwrap().refused_once.remove(&(path.clone(), body.clone()));
     let request = slow.client.request(method, slow.server.join(&path).unwrap()).body(body);
     let answer = request.send().await.unwrap();
     let (status, bytes) = (answer.status(), answer.bytes().await.unwrap());
@@ -75,8 +75,8 @@ async fn handle(State(slow): State<Arc<Slow>>, method: Method, uri: Uri, body: B
         return (status, bytes).into_response();
     }
     let mut results = slow.results.lock().unwrap();
-    results.given += 1;
-    let id = format!("operation-{}", results.given);
+    results.issued += 1;
+    let id = format!("operation-{}", results.issued);
     results.waiting.insert(id.clone(), bytes);
     let body = format!(r#"{{"state_label":"state","op_id":"{id}"}}"#);
     (StatusCode::ACCEPTED, body).into_response()

@@ -1,5 +1,6 @@
 //! A canister with a history: thousands of calls by clients who finish, abort, resume and abandon uploads, records of
-//! the first public release, and completed migrations. It is created by the canister's own code, without an IC.
+//! the first public release, and completed migrations. The history is created by the canister's own code, without an
+//! IC.
 
 use std::path::Path;
 
@@ -53,7 +54,6 @@ pub struct Aged {
     calls: u64,
 }
 
-/// Returns the principal of a person.
 pub fn person(n: u64) -> Principal {
     Principal::self_authenticating(n.to_be_bytes())
 }
@@ -130,8 +130,8 @@ impl Aged {
     }
 
     fn make_capsule(&mut self, owner: Principal) {
-        let made = self.storage.capsules.create(owner, None, self.now).unwrap();
-        self.capsules.push((owner, made.id));
+        let capsule = self.storage.capsules.create(owner, None, self.now).unwrap();
+        self.capsules.push((owner, capsule.id));
     }
 
     /// Makes `calls` calls, with time between them.
@@ -147,7 +147,7 @@ impl Aged {
                 74..78 => self.abort(),
                 78..84 => self.put_whole(),
                 84..90 => self.delete_memory(),
-                90..93 => self.note(),
+                90..93 => self.create_note(),
                 93..95 => self.share(),
                 95 => {
                     let owner = person(1 + self.rng.next_u64() % 9);
@@ -259,7 +259,7 @@ impl Aged {
         }
     }
 
-    fn note(&mut self) {
+    fn create_note(&mut self) {
         let (owner, capsule) = self.capsule();
         let bytes = b"a note that is kept within its record".to_vec();
         let asset = metadata(bytes.len() as u64, "note.txt");

@@ -1,5 +1,5 @@
-//! Tests of every finding of `inspect`: each is planted in a sound canister, and found by its name, memory
-//! and key.
+//! Tests of every finding of `inspect`: each is planted in a sound canister, and found by its kind and
+//! memory.
 
 use candid::Principal;
 use ic_stable_structures::memory_manager::MemoryId;
@@ -59,7 +59,7 @@ fn damaged_structures_are_found_with_memory_and_offset() {
 #[test]
 fn records_that_do_not_decode_are_found_with_their_keys() {
     let rubbish = || RawRecord(b"rubbish".to_vec());
-    let of_maps: [(Layout, MemoryId, u8); 9] = [
+    let tables: [(Layout, MemoryId, u8); 9] = [
         (ONE, ids::LEGACY_SESSIONS, numbers::LEGACY_SESSIONS),
         (TWO, ids::SESSIONS, numbers::SESSIONS),
         (TWO, ids::UPLOAD_META, numbers::UPLOAD_META),
@@ -70,7 +70,7 @@ fn records_that_do_not_decode_are_found_with_their_keys() {
         (TWO, ids::MIGRATION_QUARANTINE, numbers::MIGRATION_QUARANTINE),
         (THREE, ids::PAYLOAD_STATES, numbers::PAYLOAD_STATES),
     ];
-    for (layout, id, number) in of_maps {
+    for (layout, id, number) in tables {
         let mut key = 0;
         let found = finds(layout, FindingKind::DamagedRecord, number, |canister| {
             let mut table: Table<u64, RawRecord> = canister.table(id);
@@ -160,8 +160,8 @@ fn the_memory_of_another_canister_is_named() {
     let foreign = finds(ONE, FindingKind::DamagedStructure, numbers::CONDEMNED_CAPSULES, |canister| {
         let memory = canister.memory(numbers::CONDEMNED_CAPSULES);
         memory.write(0, &[0; 3]);
-        let mut of_another = StableBTreeMap::<u64, u64, _>::init(memory);
-        of_another.insert(1, 1);
+        let mut foreign_map = StableBTreeMap::<u64, u64, _>::init(memory);
+        foreign_map.insert(1, 1);
     });
     assert!(foreign.what.contains("keys and values with bounds"), "{foreign}");
 }
@@ -192,42 +192,42 @@ fn sessions_that_contradict_themselves_are_found() {
 #[test]
 fn dangling_index_entries_are_found() {
     const NOBODY: u64 = 1 << 40;
-    let put = |kind, memory, layout, damage: &dyn Fn(&DamagedCanister)| {
+    let expect = |kind, memory, layout, damage: &dyn Fn(&DamagedCanister)| {
         finds(layout, kind, memory, damage);
     };
     let nowhere = FindingKind::IndexToNowhere;
-    put(nowhere, numbers::SESSION_BY_IDEM, ONE, &|canister| {
+    expect(nowhere, numbers::SESSION_BY_IDEM, ONE, &|canister| {
         canister.table(ids::SESSION_BY_IDEM).insert([7_u8; 32], &NOBODY);
     });
-    put(nowhere, numbers::SESSION_BY_ACTIVITY, TWO, &|canister| {
+    expect(nowhere, numbers::SESSION_BY_ACTIVITY, TWO, &|canister| {
         canister.table(ids::SESSION_BY_ACTIVITY).insert((5_u64, NOBODY), &());
     });
-    put(nowhere, numbers::SESSION_BY_OWNER, TWO, &|canister| {
+    expect(nowhere, numbers::SESSION_BY_OWNER, TWO, &|canister| {
         canister.table(ids::SESSION_BY_OWNER).insert((person(1), NOBODY), &());
     });
-    put(nowhere, numbers::RECEIPT_BY_EXPIRY, ONE, &|canister| {
+    expect(nowhere, numbers::RECEIPT_BY_EXPIRY, ONE, &|canister| {
         canister.table(ids::RECEIPT_BY_EXPIRY).insert((5_u64, NOBODY), &());
     });
-    put(nowhere, numbers::PAYLOAD_STATES, TWO, &|canister| {
+    expect(nowhere, numbers::PAYLOAD_STATES, TWO, &|canister| {
         canister.table(ids::PAYLOAD_STATES).insert(NOBODY, &PayloadState::default());
     });
-    put(nowhere, numbers::LEGACY_ACTIVITY, ONE, &|canister| {
+    expect(nowhere, numbers::LEGACY_ACTIVITY, ONE, &|canister| {
         canister.table(ids::LEGACY_ACTIVITY).insert(NOBODY, &5_u64);
     });
-    put(nowhere, numbers::BLOB_REFS, THREE, &|canister| {
+    expect(nowhere, numbers::BLOB_REFS, THREE, &|canister| {
         canister.table(ids::BLOB_REFS).insert(NumberAndText(NOBODY, "mem".into()), &"capsule".to_owned());
     });
-    put(nowhere, numbers::BLOB_BY_CONTENT, TWO, &|canister| {
+    expect(nowhere, numbers::BLOB_BY_CONTENT, TWO, &|canister| {
         canister.table(ids::BLOB_BY_CONTENT).insert(TwoTexts("capsule_1".into(), "00".into()), &NOBODY);
     });
-    put(nowhere, numbers::MEMORY_BY_CAPSULE, ONE, &|canister| {
+    expect(nowhere, numbers::MEMORY_BY_CAPSULE, ONE, &|canister| {
         canister.table(ids::MEMORY_BY_CAPSULE).insert(TwoTexts("capsule_1".into(), "mem".into()), &());
     });
-    put(nowhere, numbers::CAPSULE_BY_MEMBER, ONE, &|canister| {
+    expect(nowhere, numbers::CAPSULE_BY_MEMBER, ONE, &|canister| {
         let capsule: Blob<32> = Blob::try_from(b"capsule_9999".as_slice()).unwrap();
         canister.table(ids::CAPSULE_BY_MEMBER).insert((person(1), capsule), &());
     });
-    put(nowhere, numbers::MEMORY_BY_IDEM, TWO, &|canister| {
+    expect(nowhere, numbers::MEMORY_BY_IDEM, TWO, &|canister| {
         canister.table(ids::MEMORY_BY_IDEM).insert([7_u8; 32], &"mem".to_owned());
     });
 }

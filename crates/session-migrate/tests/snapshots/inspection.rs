@@ -17,7 +17,6 @@ use upload_canister::stable::{Memories, RawMemory};
 
 use super::aged::{Aged, aged, write_folder};
 
-/// Inspects a stable memory.
 pub fn inspected(stable: &[u8], deep: bool) -> Result<Report, InspectError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("stable_memory.bin");
@@ -25,15 +24,14 @@ pub fn inspected(stable: &[u8], deep: bool) -> Result<Report, InspectError> {
     inspect::run(&Options { snapshot: path, deep }, &Progress::hidden())
 }
 
-/// Returns the findings as lines.
 pub fn lines(report: &Report) -> Vec<String> {
     report.findings.iter().map(ToString::to_string).collect()
 }
 
 /// Returns the stable memory of a canister in this layout after thousands of calls, which is created only once.
 pub fn sound(layout: Layout) -> &'static [u8] {
-    static MADE: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
-    MADE[usize::from(layout.0) - 1].get_or_init(|| aged(layout, 1_500, 7).bytes())
+    static CANISTERS: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
+    CANISTERS[usize::from(layout.0) - 1].get_or_init(|| aged(layout, 1_500, 7).bytes())
 }
 
 /// Returns the ids of the memories that have pages.
@@ -81,7 +79,7 @@ fn every_class_without_damage_is_counted() {
 }
 
 #[test]
-fn a_rolled_back_or_partial_migration_is_sound() {
+fn a_canister_used_after_a_rollback_is_sound() {
     let mut canister = aged(Layout::SPLIT, 400, 11);
     canister.roll_back();
     canister.live(200);
@@ -106,7 +104,7 @@ fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
     assert_eq!(
         (deep.sound, report.counts.chunks),
         (deep.blobs, 4),
-        "those in quarantine: {:?}",
+        "every blob is sound, and only chunks of quarantined sessions stay in the map: {:?}",
         report.counts
     );
 }

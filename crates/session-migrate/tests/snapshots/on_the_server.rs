@@ -23,7 +23,7 @@ fn run(args: &[&str], snapshot: &Path, folder: &Path) -> (Output, Value) {
     (output, report.unwrap_or_default())
 }
 
-/// Writes a canister of the legacy build with a history into a folder without a module.
+/// Writes the stable memory of a canister into a snapshot folder without a module; returns the folder.
 fn snapshot(folder: &Path, canister: &Aged) -> PathBuf {
     let path = folder.join("snapshot");
     write_folder(&path, &canister.bytes(), canister.now.as_nanos(), None);

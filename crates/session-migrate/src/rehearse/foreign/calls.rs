@@ -30,7 +30,7 @@ const MAX_CALLS: usize = 100_000;
 pub(super) enum Section {
     /// On the old wasm, before the upgrade.
     Before,
-    /// While the migration runs, one call for each round.
+    /// While the migration runs, one call in a round.
     During,
     /// After everything is converted.
     After,
@@ -39,7 +39,7 @@ pub(super) enum Section {
 /// One call, as the file specifies it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parsed {
-    /// Its line, from 1 on.
+    /// The line of the call, from 1 on.
     pub line: usize,
     pub section: Section,
     pub caller: Principal,
@@ -89,7 +89,7 @@ fn section_of(text: &str) -> Option<Section> {
     }
 }
 
-/// Returns the numbers for which a line is repeated, and the rest of the line.
+/// Returns the numbers for which a line is repeated (`None` without a range), and the rest of the line.
 fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     let Some((range, rest)) = text.split_once(char::is_whitespace).filter(|(range, _)| range.contains("..="))
     else {
@@ -97,8 +97,8 @@ fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     };
     let numbers = range.split_once("..=").and_then(|(first, last)| {
         let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
-        let is_small = first <= last && (last - first) as usize <= MAX_CALLS;
-        is_small.then(|| (first..=last).map(Some).collect())
+        let is_valid = first <= last && (last - first) as usize <= MAX_CALLS;
+        is_valid.then(|| (first..=last).map(Some).collect())
     });
     match numbers {
         Some(numbers) => Ok((numbers, rest.trim_start())),
@@ -106,7 +106,7 @@ fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     }
 }
 
-/// Parses `@caller method (arguments)`; without `@caller`, the anonymous principal makes the call.
+/// Parses `@caller method (arguments)`. By default, the caller is the anonymous principal, and there are no arguments.
 fn call(text: &str) -> Result<(Principal, String, IDLArgs), String> {
     let (caller, text) = match text.strip_prefix('@') {
         Some(text) => {

@@ -15,7 +15,7 @@ pub(super) type Status = api::MigrationStatus<Reserved>;
 /// The endpoint without which a migration cannot be watched.
 pub(super) const STATUS: &str = "migration_status";
 
-/// The endpoints, each with what cannot be tested without it, as the report says it.
+/// The endpoints, each with what cannot be tested without the endpoint, as in the report.
 const ENDPOINTS: [(&str, &str); 5] = [
     (STATUS, "whether a migration runs and when it is complete, its counts and digests, interruptions"),
     ("migration_resume", "that it continues after it was stuck or rolled back"),
@@ -24,7 +24,8 @@ const ENDPOINTS: [(&str, &str); 5] = [
     ("migration_finalize", "that the migration ends"),
 ];
 
-/// Returns what cannot be tested on a canister with these methods, one line for each endpoint that it lacks.
+/// Returns what cannot be tested on a canister with these methods, one line for each endpoint that the canister lacks;
+/// without [`STATUS`], one line for every endpoint.
 pub(super) fn untestable(methods: &Methods) -> Vec<String> {
     let lacks_all = !methods.has(STATUS);
     let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_all || !methods.has(name));
@@ -41,7 +42,7 @@ impl Pair<'_> {
         self.decoded(STATUS, answer)
     }
 
-    /// Calls an endpoint that changes the migration; returns the status that it answers with.
+    /// Calls an endpoint that changes the migration; returns the status in the answer.
     ///
     /// # Errors
     /// The canister's refusal, or its answer if that is not a status.

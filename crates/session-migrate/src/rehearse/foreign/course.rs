@@ -21,7 +21,7 @@ use crate::trace::CallKind;
 /// Instruction limits at which messages are made to trap, in percent of what the largest message has used.
 const LIMITS: [u64; 4] = [2, 20, 50, 80];
 
-/// Rounds at each of these limits. The rounds are a minute apart, so that a watchdog notices each trap.
+/// Rounds at each of the [`LIMITS`]. The rounds are a minute apart, so that a watchdog notices each trap.
 const TRAPPED_ROUNDS: u32 = 3;
 
 /// More than the minute after which a watchdog checks the migration.
@@ -45,9 +45,9 @@ pub(super) struct Course<'a> {
     runs: Vec<MigrationRun>,
     notes: Vec<String>,
     interruptions: Vec<String>,
-    /// Whether the requested interruptions were made.
+    /// Whether a requested interruption was made.
     is_interrupted: bool,
-    /// Number of messages that trapped, if limits were set.
+    /// Number of messages that trapped at the [`LIMITS`]; `None` if the messages were not limited or not counted.
     trapped: Option<usize>,
 }
 
@@ -113,7 +113,7 @@ impl<'a> Course<'a> {
         }
         self.compare();
         if self.has(STATUS) {
-            self.migrated();
+            self.run_migrations();
         } else {
             self.without_endpoints();
         }
@@ -172,7 +172,7 @@ impl<'a> Course<'a> {
         format!("after {}", self.last())
     }
 
-    /// Returns the value of an answer, or notes its error as a problem.
+    /// Returns the value of an answer, or records the error as a problem.
     fn ok_or_problem<T>(&mut self, answer: Result<T, String>) -> Option<T> {
         let when = self.when();
         answer.map_err(|why| self.pair.problems.push(format!("{when}: {why}"))).ok()
@@ -187,7 +187,7 @@ impl<'a> Course<'a> {
         });
     }
 
-    /// Installs one of the wasms over the running one; returns whether it is installed.
+    /// Upgrades the canister to one of the wasms; returns whether the upgrade succeeded.
     fn install(&mut self, name: &str, is_new: bool) -> bool {
         self.progress.phase(name);
         let (side, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
@@ -237,23 +237,23 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Runs the migrations of the new wasm, one after the other, and then one more upgrade.
-    fn migrated(&mut self) {
-        let mut has_next = self.one_migrated(true);
+    /// Runs the migrations of the new wasm, one after the other, and one more upgrade if all were finalized.
+    fn run_migrations(&mut self) {
+        let mut has_next = self.run_migration(true);
         while has_next == Some(true) {
-            has_next = self.one_migrated(false);
+            has_next = self.run_migration(false);
         }
         if has_next == Some(false) && self.install("upgrade after the end", true) {
             self.compare();
         }
     }
 
-    /// Runs one migration, rolls it back on request, and finalizes it; returns whether another one has begun, or `None`
-    /// if the rehearsal cannot continue. Only a rollback of the first migration leads back to the old wasm, which does
-    /// not support the layouts from which later migrations start.
-    fn one_migrated(&mut self, is_first: bool) -> Option<bool> {
+    /// Runs one migration, on request rolls it back and runs it again, and finalizes it; returns whether another one
+    /// has begun, or `None` if the rehearsal cannot continue. Only a rollback of the first migration leads back to the
+    /// old wasm, which does not support the layouts from which later migrations start.
+    fn run_migration(&mut self, is_first: bool) -> Option<bool> {
         self.progress.phase("migrating under traffic");
-        if !self.converted(true) {
+        if !self.wait_until_converted(true) {
             return None;
         }
         self.play(self.calls_of(Section::After));
@@ -262,17 +262,17 @@ impl<'a> Course<'a> {
             self.progress.phase("verifying every unit");
             let verified = self.pair.control("migration_verify", NO_ARGUMENTS);
             self.ok_or_problem(verified)?;
-            self.reconciled(false)?;
+            self.settle_and_reconcile(false)?;
         }
-        if self.options.rollback && self.has("migration_rollback") && !self.rolled_back(is_first) {
+        if self.options.rollback && self.has("migration_rollback") && !self.roll_back(is_first) {
             return None;
         }
-        if self.has("migration_finalize") { self.finalized() } else { None }
+        if self.has("migration_finalize") { self.finalize() } else { None }
     }
 
     /// Waits until everything is converted; returns whether the rehearsal can continue.
-    fn converted(&mut self, with_interruptions: bool) -> bool {
-        let Some(status) = self.reconciled(with_interruptions) else { return false };
+    fn wait_until_converted(&mut self, with_interruptions: bool) -> bool {
+        let Some(status) = self.settle_and_reconcile(with_interruptions) else { return false };
         self.note_run(&status);
         if status.expired > 0 {
             self.notes.push(format!("{} of {} units have expired", status.expired, status.source));
@@ -282,8 +282,8 @@ impl<'a> Course<'a> {
 
     /// Waits until the migration is at rest, reconciles it, and makes every query; returns its status if it is
     /// converted and reconciles.
-    fn reconciled(&mut self, with_interruptions: bool) -> Option<Status> {
-        let settled = self.settled(with_interruptions);
+    fn settle_and_reconcile(&mut self, with_interruptions: bool) -> Option<Status> {
+        let settled = self.settle(with_interruptions);
         let status = self.ok_or_problem(settled)?;
         let expected =
             Expected { in_flight: 0, quarantined: self.options.max_quarantined, expired: u64::MAX };
@@ -306,15 +306,15 @@ impl<'a> Course<'a> {
         });
     }
 
-    /// Lets time pass until the migration is at rest or makes no progress, and makes one call in each round. With
-    /// interruptions, makes the remaining calls at the end.
-    fn settled(&mut self, with_interruptions: bool) -> Result<Status, String> {
+    /// Lets time pass until the migration is at rest or makes no progress, and makes one call in each round, unless the
+    /// migration needs recovery. With interruptions, interrupts, and makes the remaining calls at the end.
+    fn settle(&mut self, with_interruptions: bool) -> Result<Status, String> {
         let mut calls = self.calls_of(Section::During);
         let mut status = self.pair.status()?;
         let (mut standstill, mut round) = (0, 0);
         let mut recoveries = 0;
         loop {
-            if recoveries < RECOVERIES && self.recovered(&status)? {
+            if recoveries < RECOVERIES && self.recover(&status)? {
                 recoveries += 1;
                 status = self.pair.status()?;
             }
@@ -339,17 +339,17 @@ impl<'a> Course<'a> {
         Ok(status)
     }
 
-    /// Returns whether messages that were made to trap have left the migration stuck, or sound units in quarantine.
-    /// Until the migration has recovered, calls about these units are refused, as they should be.
+    /// Returns whether messages that were made to trap have left the migration stuck, or too many units in quarantine.
+    /// Until the migration has recovered, calls about its units may be refused, as they should be.
     fn needs_recovery(&self, status: &Status) -> bool {
         let is_trapped = self.is_interrupted && self.options.interruptions.contains(&Interruption::Trap);
         let is_stuck = status.phase == MigrationPhase::Stuck;
         is_trapped && (is_stuck || status.quarantined > self.options.max_quarantined)
     }
 
-    /// Resumes the migration if it is stuck, or retries the units in quarantine, as a controller would after such
-    /// traps; returns whether it did either.
-    fn recovered(&self, status: &Status) -> Result<bool, String> {
+    /// If the migration needs recovery, resumes it or retries the units in quarantine, as a controller would; returns
+    /// whether an endpoint for this was called.
+    fn recover(&self, status: &Status) -> Result<bool, String> {
         use MigrationPhase::{Converted, Converting, Stuck, Verifying};
         let (endpoint, arg) = match status.phase {
             _ if !self.needs_recovery(status) => return Ok(false),
@@ -360,7 +360,7 @@ impl<'a> Course<'a> {
         Ok(self.has(endpoint) && self.pair.control(endpoint, &arg).map(|_| true)?)
     }
 
-    /// Interrupts the migration, if an interruption is due in this round.
+    /// Makes the requested interruptions that are due in this round.
     fn interrupt(&mut self, round: u32) -> Result<(), String> {
         let wanted = |how| self.options.interruptions.contains(&how);
         let (upgrade, trap) = (wanted(Interruption::Upgrade), wanted(Interruption::Trap));
@@ -378,7 +378,7 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Lets the messages of the migration trap at several limits.
+    /// Limits the instructions of messages, so that those of the migration trap at each of the [`LIMITS`].
     fn trap(&mut self) {
         let (pic, id) = (self.pair.pic, self.pair.id);
         self.pair.pass(Duration::from_secs(1));
@@ -425,10 +425,10 @@ impl<'a> Course<'a> {
 
     /// Rolls back, continues on the old wasm if `to_old`, and migrates again; returns whether the rehearsal can
     /// continue.
-    fn rolled_back(&mut self, to_old: bool) -> bool {
+    fn roll_back(&mut self, to_old: bool) -> bool {
         self.progress.phase("rolling back");
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);
-        let settled = rolled_back.and_then(|_| self.settled(false));
+        let settled = rolled_back.and_then(|_| self.settle(false));
         let Some(status) = self.ok_or_problem(settled) else { return false };
         self.note_run(&status);
         if status.phase != MigrationPhase::RolledBack {
@@ -458,11 +458,11 @@ impl<'a> Course<'a> {
             }
         }
         self.progress.phase("migrating again");
-        self.converted(false)
+        self.wait_until_converted(false)
     }
 
     /// Finalizes a migration; returns whether another one has begun, or `None` if the rehearsal cannot continue.
-    fn finalized(&mut self) -> Option<bool> {
+    fn finalize(&mut self) -> Option<bool> {
         self.progress.phase("finalizing");
         let number = self.runs.last().map_or(0, |run| run.migration);
         let leave = self.runs.last().is_some_and(|run| run.counts.quarantined > 0);

@@ -2,7 +2,8 @@
 //!
 //! The old wasm is installed on two canisters, which get the same calls. One of them is upgraded, migrated, rolled back
 //! on request and finalized; the other one stays as it is. Both must give the same answer to every call, and to every
-//! query, which is repeated after each step. The user can exempt methods by name.
+//! query, which is repeated after each step. Exempt are methods that only the new wasm has, and methods that the user
+//! names.
 //!
 //! Owns: the order of the steps and the verdict. Does not own: the endpoints (the crate `ic-stable-migrate`).
 
@@ -38,7 +39,7 @@ pub struct Checked {
 /// Reads and checks every input, without starting anything.
 ///
 /// # Errors
-/// The file that cannot be used, and the line.
+/// The file or option that cannot be used, and why; in the file of calls, also the line.
 pub fn check(options: ForeignOptions) -> Result<Checked, RehearseError> {
     let inputs = Inputs::read(&options)?;
     Ok(Checked { options, inputs })

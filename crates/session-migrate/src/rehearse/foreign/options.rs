@@ -7,7 +7,7 @@ use std::str::FromStr;
 /// Options of a rehearsal of another canister.
 #[derive(Clone, Debug)]
 pub struct ForeignOptions {
-    /// The wasm that is installed.
+    /// The wasm that is installed first.
     pub old: PathBuf,
     /// The wasm to upgrade to.
     pub new: PathBuf,
@@ -32,7 +32,7 @@ pub struct ForeignOptions {
 pub enum Interruption {
     /// By another upgrade to the new wasm.
     Upgrade,
-    /// By traps of its messages at several instruction limits.
+    /// By traps of the migration's messages at several instruction limits.
     Trap,
 }
 

@@ -32,8 +32,9 @@ pub(super) struct Pair<'p> {
     /// Whether the new wasm runs.
     pub runs_new: bool,
     pub methods: BTreeMap<String, MethodReport>,
-    /// Number of calls that both canisters have rejected, and the first of these calls.
+    /// Number of calls that both canisters have rejected.
     pub rejected: u64,
+    /// The first call that both canisters have rejected.
     pub first_rejected: Option<String>,
     pub problems: Vec<String>,
     /// Number of differences since the last step, by method.
@@ -46,7 +47,7 @@ impl<'p> Pair<'p> {
     /// Creates two canisters with the old wasm.
     ///
     /// # Errors
-    /// The IC's or the canister's message, if it cannot be installed.
+    /// The IC's or the canister's message, if the old wasm cannot be installed.
     pub fn install(
         pic: &'p PocketIc,
         old: &Module,
@@ -97,7 +98,8 @@ impl<'p> Pair<'p> {
     }
 
     /// Makes a call on both canisters and compares the answers; returns the difference, unless it is allowed. A method
-    /// that only the new wasm has is called on the upgraded canister alone, and the call must not be rejected.
+    /// that only the new wasm has is called on the upgraded canister alone, while this runs the new wasm, and the call
+    /// must not be rejected.
     fn ask(&mut self, call: &PlannedCall) -> Option<String> {
         if !call.is_old && !self.runs_new {
             return None;
@@ -149,7 +151,8 @@ impl<'p> Pair<'p> {
         (wait(sent), expected.map(wait))
     }
 
-    /// Returns an answer as text. A reply is decoded as a client of the old wasm would decode it.
+    /// Returns an answer as text. A reply is decoded with the old interface if this has the method, otherwise with the
+    /// new one or none; a reply that does not decode is shown in hex.
     pub fn shown(&self, method: &str, answer: &Reply) -> String {
         match answer {
             Ok(reply) => {
@@ -168,7 +171,7 @@ impl<'p> Pair<'p> {
         }
     }
 
-    /// Plays a call, and notes what is wrong with the answer.
+    /// Makes a call, and records what is wrong with the answer as a problem.
     pub fn play(&mut self, call: &PlannedCall, when: &str) {
         let Some(differs) = self.ask(call) else { return };
         let found = self.found.entry(call.method.clone()).or_default();
@@ -178,7 +181,7 @@ impl<'p> Pair<'p> {
         }
     }
 
-    /// Plays calls while both canisters run the old wasm: any difference makes the comparison worthless.
+    /// Makes calls while both canisters run the old wasm: any difference makes the comparison worthless.
     ///
     /// # Errors
     /// The call that cannot be compared.
@@ -195,7 +198,7 @@ impl<'p> Pair<'p> {
         Ok(())
     }
 
-    /// Makes every query again after a step.
+    /// Makes queries after a step, and reports how many differences since the last step were not shown.
     pub fn compare<'c>(&mut self, queries: impl Iterator<Item = &'c PlannedCall>, when: &str) {
         queries.for_each(|query| self.play(query, when));
         let more = self.found.iter().filter(|(_, count)| **count > SHOWN);
@@ -211,7 +214,7 @@ pub(super) fn in_one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the first line of a rejection: a trap is followed by advice and a backtrace.
+/// Returns the first line of a rejection, shortened: the message of a trap continues with advice and a backtrace.
 pub(super) fn first_line(reject: &RejectResponse) -> String {
     shorten(reject.reject_message.lines().next().unwrap_or_default())
 }

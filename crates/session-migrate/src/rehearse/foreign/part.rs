@@ -28,6 +28,6 @@ pub struct MethodReport {
     pub compared: u64,
     /// Compared answers that differ.
     pub differ: u64,
-    /// Whether its answers may differ (`--may-differ`), so that they were not compared.
+    /// Whether the method's answers may differ (`--may-differ`), so that they were not compared.
     pub may_differ: bool,
 }

@@ -15,9 +15,9 @@ pub(super) struct RehearsedModule {
     pub path: PathBuf,
     pub module: Module,
     pub methods: Methods,
-    /// Whether an upgrade to it keeps the wasm memory.
+    /// Whether an upgrade to this wasm keeps the wasm memory.
     pub keeps_wasm_memory: bool,
-    /// Its Candid interface, if it has one.
+    /// The Candid interface in the wasm, if there is one.
     pub interface: Option<Interface>,
 }
 
@@ -80,7 +80,7 @@ impl Inputs {
     /// Reads and checks every input.
     ///
     /// # Errors
-    /// The file, its line, and what is wrong.
+    /// The file or option that cannot be used, and why; in the file of calls, also the line.
     pub fn read(options: &ForeignOptions) -> Result<Inputs, RehearseError> {
         let (old, new) = (RehearsedModule::read(&options.old)?, RehearsedModule::read(&options.new)?);
         let path = &options.calls;
@@ -90,7 +90,7 @@ impl Inputs {
         let parsed = calls::parse(&text).map_err(unusable)?;
         let calls: Vec<PlannedCall> = parsed
             .into_iter()
-            .map(|call| ready(&old, &new, call))
+            .map(|call| planned_call(&old, &new, call))
             .collect::<Result<_, _>>()
             .map_err(unusable)?;
         if let Some(name) =
@@ -109,7 +109,7 @@ impl Inputs {
 }
 
 /// Finds the method of a call and encodes its arguments.
-fn ready(old: &RehearsedModule, new: &RehearsedModule, call: Parsed) -> Result<PlannedCall, String> {
+fn planned_call(old: &RehearsedModule, new: &RehearsedModule, call: Parsed) -> Result<PlannedCall, String> {
     let Parsed { line, section, caller, method, args } = call;
     let failed = |why: String| format!("line {line}: {why}");
     let is_old = old.methods.has(&method);

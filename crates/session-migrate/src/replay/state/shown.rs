@@ -1,4 +1,4 @@
-//! The entries of a state as records, independent of the layout. Their field names appear in reports.
+//! Entries of a state as records, independent of the layout. Their field names appear in reports.
 
 use candid::{CandidType, Principal};
 use serde_bytes::ByteBuf;
@@ -15,7 +15,7 @@ pub(super) struct ReceiptShown {
     pub digest: Option<ByteBuf>,
     pub uploaded_at: Option<u64>,
     pub expires_at: u64,
-    /// The session to which its idempotency key belongs.
+    /// The session to which the idempotency key of the ended session belongs.
     pub key_leads_to: Option<SessionOfKey>,
 }
 

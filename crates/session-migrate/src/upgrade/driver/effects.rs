@@ -1,5 +1,5 @@
 //! Effects, the calls that change the canister: each is recorded in the journal before it is sent and after it is
-//! answered. If the answer is lost, its outcome is determined from the state that the network certifies.
+//! answered. If the answer is lost, the outcome of the effect is determined from the state of the canister.
 
 use ic_management_canister_types::CanisterStatusType;
 
@@ -9,7 +9,8 @@ use crate::client::ClientError;
 use crate::network::{Certified, RequestOutcome, Target, answered_at};
 
 impl Driver<'_, '_> {
-    /// Executes an effect exactly once, even if this process is killed or the answer is lost.
+    /// Executes an effect, and returns its outcome. An effect is not repeated if this process was killed or the answer
+    /// was lost, unless the request has expired and the state of the canister does not show the effect.
     pub(in super::super) async fn effect(
         &mut self,
         step: Step,
@@ -46,7 +47,11 @@ impl Driver<'_, '_> {
         self.record(step, settled).await.map(drop)
     }
 
-    /// Records the outcome of an effect and returns it; `None` if its request has expired and was not executed.
+    /// Records the outcome of an effect and returns it; `None` if the request has expired and the state of the canister
+    /// does not show the effect.
+    ///
+    /// # Errors
+    /// Also if the canister is out of cycles and the upgrade cannot end without the effect.
     async fn record(
         &mut self,
         step: Step,
@@ -87,7 +92,7 @@ impl Driver<'_, '_> {
             Step::DropSnapshot => {
                 let snapshot = self.snapshot().unwrap_or_default();
                 let snapshots = self.retry.again(|| self.management.snapshots()).await?;
-                !snapshots.iter().any(|there| there.id == snapshot)
+                !snapshots.iter().any(|other| other.id == snapshot)
             }
         })
     }
@@ -118,11 +123,11 @@ impl Driver<'_, '_> {
         Ok(certified.module_hash.map(hex::encode).unwrap_or_default())
     }
 
-    /// Returns the id of the snapshot that did not exist at the preflight, if there is one.
+    /// Returns the id of a snapshot that did not exist at the preflight, if there is one.
     pub(super) async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, ClientError> {
         let before = self.facts().map(|facts| facts.snapshots).unwrap_or_default();
         let snapshots = self.retry.again(|| self.management.snapshots()).await?;
-        let mut new = snapshots.into_iter().filter(|there| !before.contains(&hex::encode(&there.id)));
+        let mut new = snapshots.into_iter().filter(|snapshot| !before.contains(&hex::encode(&snapshot.id)));
         Ok(new.next().map(|snapshot| snapshot.id))
     }
 }

@@ -14,7 +14,7 @@ impl Frontend {
         let HttpGatewayBackend::PocketIcInstance(instance) =
             serde_json::from_value(config["forward_to"].clone()).unwrap()
         else {
-            panic!("a gateway before {config}");
+            panic!("the gateway is not in front of an instance: {config}");
         };
         let port = serde_json::from_value::<Option<u16>>(config["port"].clone()).unwrap().unwrap_or_default();
         let frontend = Frontend { shared: self.shared.clone(), instance: Some(instance) };
