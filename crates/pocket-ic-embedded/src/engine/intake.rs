@@ -313,7 +313,7 @@ fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
 /// function leaves segments as they are at instantiation.
 fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, InvalidWasm> {
     let refused = |text: String| invalid(format!("Wasm module contains a function at index {index} {text}."));
-    let (mut complex, mut keeps_segments) = (0, true);
+    let (mut total, mut keeps_segments) = (0, true);
     let mut operators = body.get_operators_reader().map_err(unreadable)?;
     while !operators.eof() {
         let operator = operators.read().map_err(unreadable)?;
@@ -321,11 +321,11 @@ fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, Invalid
             return Err(refused(format!("with unsupported instruction {name}")));
         }
         keeps_segments &= !matches!(operator, Operator::ElemDrop { .. } | Operator::DataDrop { .. });
-        complex += complexity(&operator);
+        total += complexity(&operator);
     }
-    if complex > MAX_FUNCTION_COMPLEXITY {
+    if total > MAX_FUNCTION_COMPLEXITY {
         return Err(refused(format!(
-            "with complexity {complex} which exceeds the maximum complexity allowed {MAX_FUNCTION_COMPLEXITY}"
+            "with complexity {total} which exceeds the maximum complexity allowed {MAX_FUNCTION_COMPLEXITY}"
         )));
     }
     Ok(keeps_segments)

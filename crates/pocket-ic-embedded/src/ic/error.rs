@@ -27,7 +27,7 @@ impl UserError {
     }
 
     /// Returns the same error, as a rejection whose code canisters do not see.
-    pub fn uncoded(self) -> Self {
+    pub fn hiding_code(self) -> Self {
         Self { shows_code: false, ..self }
     }
 
@@ -128,7 +128,7 @@ impl UserError {
 
     /// Returns a rejection with the canister's own text.
     pub fn rejected_by_canister(message: String) -> Self {
-        Self::rejected(message).uncoded()
+        Self::rejected(message).hiding_code()
     }
 }
 

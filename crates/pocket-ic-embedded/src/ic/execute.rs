@@ -75,8 +75,8 @@ impl Instance {
     /// Returns the entry point that a call runs, or the rejection of the call.
     fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
         let id = call.callee;
-        let canister = self.canisters.get(&id).ok_or_else(|| self.not_found_error(id).uncoded())?;
-        canister.check_running().map_err(UserError::uncoded)?;
+        let canister = self.canisters.get(&id).ok_or_else(|| self.not_found_error(id).hiding_code())?;
+        canister.check_running().map_err(UserError::hiding_code)?;
         let state = canister.state.as_ref().ok_or_else(|| UserError::no_wasm_module(id))?;
         canister.check_not_frozen()?;
         if let Origin::Canister { caller, .. } = call.origin

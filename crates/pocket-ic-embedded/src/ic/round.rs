@@ -155,7 +155,7 @@ impl Instance {
             for callback in canister.calls.expired(now) {
                 answers.push((
                     Origin::Canister { caller: canister.id, callback, deadline: 0 },
-                    UserError::new(ErrorCode::DeadlineExpired, "Call deadline has expired.").uncoded(),
+                    UserError::new(ErrorCode::DeadlineExpired, "Call deadline has expired.").hiding_code(),
                     0,
                 ));
             }

@@ -281,7 +281,7 @@ pub(super) fn uninstall_code(
     for context in canister.calls.clear() {
         instance.respond(
             context.origin,
-            Err(UserError::rejected("Canister has been uninstalled.").uncoded()),
+            Err(UserError::rejected("Canister has been uninstalled.").hiding_code()),
             context.cycles,
         );
     }
