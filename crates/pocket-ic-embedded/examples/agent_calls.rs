@@ -84,9 +84,9 @@ fn main() {
     let ways = ways(&pic, &agent, &runtime, &client, &url, id);
     let mut times = vec![[vec![], vec![]]; ways.len()];
     for _ in 0..ROUNDS {
-        for (place, clients) in CLIENTS.into_iter().enumerate() {
+        for (column, clients) in CLIENTS.into_iter().enumerate() {
             for (way, times) in ways.iter().zip(&mut times) {
-                times[place].push(measure(way, clients));
+                times[column].push(measure(way, clients));
             }
         }
     }
@@ -210,7 +210,7 @@ fn envelope(id: Principal, is_query: bool, is_signed: bool) -> Vec<u8> {
     };
     let signature = is_signed.then(|| identity.sign(&content).expect("a signature"));
     let (sender_pubkey, sender_sig) =
-        signature.map_or((None, None), |made| (made.public_key, made.signature));
+        signature.map_or((None, None), |signature| (signature.public_key, signature.signature));
     let envelope =
         Envelope { content: Cow::Owned(content), sender_pubkey, sender_sig, sender_delegation: None };
     envelope.encode_bytes()
@@ -240,12 +240,12 @@ fn print(ways: &[Way<'_>], medians: &[[f64; 2]]) {
     for (way, times) in ways.iter().zip(medians) {
         let other = way.limits.and_then(|(name, _)| ways.iter().position(|other| other.name == name));
         let cells: Vec<String> = (0..CLIENTS.len())
-            .map(|place| {
+            .map(|column| {
                 let ratio = other.map_or("- | -".to_owned(), |other| {
-                    let limit = way.limits.map_or(0.0, |(_, limits)| limits[place]);
-                    format!("{:.2} | {limit}", times[place] / medians[other][place])
+                    let limit = way.limits.map_or(0.0, |(_, limits)| limits[column]);
+                    format!("{:.2} | {limit}", times[column] / medians[other][column])
                 });
-                format!("{:.0} | {ratio}", times[place])
+                format!("{:.0} | {ratio}", times[column])
             })
             .collect();
         println!("| {} | {} |", way.name, cells.join(" | "));

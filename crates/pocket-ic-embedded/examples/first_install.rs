@@ -82,7 +82,7 @@ fn measure(what: &str, program: &str, module: &[u8], cache: &Path, folder: &Path
     println!("| {what} | {seconds:.2} | {processor:.2} | {} | {} |", megabytes("VmRSS"), megabytes("VmHWM"));
 }
 
-/// Returns the processor time that a process has used; 0 where the system does not report it.
+/// Returns the processor time that a process has used, in seconds; 0 where the system does not report it.
 fn processor_seconds(process: u32) -> f64 {
     /// The unit in which Linux counts, on every machine.
     const TICKS_PER_SECOND: f64 = 100.0;

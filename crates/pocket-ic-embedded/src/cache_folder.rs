@@ -16,7 +16,7 @@ const OFF: &str = "off";
 pub enum CacheFolder {
     /// Nowhere: every process compiles for itself.
     Off,
-    /// In this folder, which must be writable by its owner alone.
+    /// In this folder, which only the user of the process may own and write to.
     At(PathBuf),
 }
 
@@ -27,8 +27,8 @@ impl From<OsString> for CacheFolder {
 }
 
 impl CacheFolder {
-    /// Returns the folder from `POCKET_IC_EMBEDDED_MODULE_CACHE`; if it is not set, one in the user's cache
-    /// folder.
+    /// Returns the folder from `POCKET_IC_EMBEDDED_MODULE_CACHE`; if the variable is not set, one in the user's cache
+    /// folder, if there is one.
     pub(crate) fn from_environment() -> Self {
         Self::chosen(env::var_os(VARIABLE), dirs::cache_dir())
     }
@@ -49,8 +49,8 @@ impl CacheFolder {
         }
     }
 
-    /// Does the same as [`Self::open`] for a folder that the user did not choose explicitly: if it cannot be
-    /// used, modules are compiled again, and a message says why.
+    /// Does the same as [`Self::open`], but if the folder cannot be used, returns `None` after a message on standard
+    /// error.
     pub(crate) fn open_if_possible(&self) -> Option<ModuleCache> {
         self.open().unwrap_or_else(|error| {
             stderr::line(format_args!("pocket-ic-embedded: {error}. Every process compiles its modules"));

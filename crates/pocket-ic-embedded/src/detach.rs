@@ -6,7 +6,7 @@ use rustix::stdio::{stderr, stdin, stdout};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-/// Detaches from standard input and output, and from standard error if `POCKET_IC_MUTE_SERVER` is set.
+/// Detaches from standard input and output, and from standard error if `POCKET_IC_MUTE_SERVER` is set and not empty.
 ///
 /// If these streams are pipes of the client, their readers (`python tests.py | cat`) would wait until the server exits,
 /// long after the tests. The program therefore executes itself again, with `/dev/null` in their place: there is no safe

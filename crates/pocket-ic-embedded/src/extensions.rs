@@ -36,22 +36,22 @@ pub struct Extensions {
 /// Time limit of a short request, the same as in the library's default client.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Returns the HTTP client that all extensions in this process share. It runs a thread of its own, and sets no time
-/// limit.
+/// Returns the HTTP client that all extensions in this process share. The client runs a thread of its own, and sets no
+/// time limit.
 fn client() -> Result<&'static Client, reqwest::Error> {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     if let Some(client) = CLIENT.get() {
         return Ok(client);
     }
-    let made = Client::builder().timeout(None).build()?;
-    Ok(CLIENT.get_or_init(|| made))
+    let client = Client::builder().timeout(None).build()?;
+    Ok(CLIENT.get_or_init(|| client))
 }
 
 /// Why a request to an extension failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExtensionError {
-    /// There was no complete answer.
+    /// The request could not be sent, or there was no complete answer.
     #[error("{url}: {source}")]
     Http {
         /// The address of the extension.
@@ -80,7 +80,8 @@ pub enum ExtensionError {
 }
 
 impl Extensions {
-    /// Returns the extensions for the instance of this client. The first request shows whether its server has them.
+    /// Returns the extensions for the instance of this client. The first request shows whether the client's server has
+    /// extensions.
     pub fn of(pic: &PocketIc) -> Extensions {
         let server = pic.get_server_url();
         let base =
@@ -98,7 +99,8 @@ impl Extensions {
         answer(url, |client, url| client.get(url).timeout(PATIENCE))
     }
 
-    /// Sets the instruction limit of a canister's messages; `None` restores the usual limit of each kind of message.
+    /// Limits the instructions of each message of a canister in addition to the usual limit of its kind; `None` removes
+    /// the additional limit.
     ///
     /// # Errors
     /// [`ExtensionError`]; refused if there is no such canister.
@@ -113,11 +115,11 @@ impl Extensions {
     }
 
     /// Uploads a snapshot whose `stable_memory.bin` the server uses in place instead of copying it: the file must not
-    /// change as long as the canister exists. The server never writes to it. There is no time limit, since the server
-    /// reads the whole folder.
+    /// change as long as the canister exists. The server never writes to the file. There is no time limit, since the
+    /// server reads the whole folder.
     ///
     /// # Errors
-    /// [`ExtensionError`]; refused if the folder is not a complete snapshot.
+    /// [`ExtensionError`]; refused, for example, if the folder is not a complete snapshot.
     pub fn upload_snapshot_in_place(
         &self,
         request: &RawCanisterSnapshotUpload,

@@ -38,7 +38,8 @@ pub struct Network {
 /// Starts an NNS and an application subnet that follow the host's time, and a gateway.
 ///
 /// # Errors
-/// If the port is in use.
+/// If the instance or its gateway cannot be created, for example because the port is in use, or if the server
+/// fails afterwards.
 pub async fn start(state: &Arc<ServerState>, ip_addr: IpAddr, port: u16) -> Result<Network, LiveError> {
     let subnets = SubnetConfigSet { nns: true, application: 1, ..SubnetConfigSet::default() };
     let config = InstanceConfig {

@@ -2,8 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks a mutex even if an earlier holder panicked. Only for data that no panic can leave inconsistent: its holders
-/// make single inserts and removals.
+/// Locks a mutex even if an earlier holder panicked. Only for data that no panic can leave inconsistent.
 pub(crate) fn unpoisoned<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

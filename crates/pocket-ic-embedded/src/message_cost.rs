@@ -22,13 +22,13 @@ pub struct MessageCost {
     pub stable_bytes_read: u64,
     /// 4 KiB pages of stable memory that were written, each counted once.
     pub dirty_stable_pages: u64,
-    /// 4 KiB pages of the wasm memory whose contents changed.
+    /// 4 KiB pages of the wasm memory whose contents changed; 0 after a trap.
     pub dirty_wasm_pages: u64,
     /// Size of the wasm memory after the execution, in 64 KiB pages.
     pub wasm_memory_pages: u64,
     /// Size of stable memory after the execution, in 64 KiB pages.
     pub stable_memory_pages: u64,
-    /// How long the wasm ran, nanoseconds. The only figure that differs between runs.
+    /// How long the wasm ran, nanoseconds; differs between runs.
     pub wall_nanos: u64,
     /// Time of the round, or of the last round for queries and `inspect_message`, nanoseconds since 1970.
     pub time_nanos: u64,

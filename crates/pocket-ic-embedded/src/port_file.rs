@@ -1,5 +1,5 @@
-//! The file from which clients read the port. The process that creates the file becomes the server; processes that find
-//! it later exit.
+//! The file from which clients read the port. The process that creates the file, or takes over a stale one, becomes the
+//! server; processes that find the file of a running server exit.
 
 use crate::stderr;
 use std::fs::{self, File, OpenOptions};
@@ -91,7 +91,7 @@ impl PortFile {
     /// changed in the meantime.
     fn claim_existing(path: &Path, ip_addr: IpAddr) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Read { path: path.to_owned(), source };
-        let Some(text) = found(wait_for_port(path)).map_err(failed)? else { return Ok(None) };
+        let Some(text) = if_exists(wait_for_port(path)).map_err(failed)? else { return Ok(None) };
         let Some(port) = port_in(&text) else {
             return if text.is_empty() {
                 Ok(Some(Claim::Unclear(PortFileError::Empty(path.to_owned()))))
@@ -110,13 +110,13 @@ impl PortFile {
     fn take_over(path: &Path, stale: &str, port: u16) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Write { path: path.to_owned(), source };
         let opened = OpenOptions::new().read(true).write(true).open(path);
-        let Some(mut file) = found(opened).map_err(failed)? else { return Ok(None) };
+        let Some(mut file) = if_exists(opened).map_err(failed)? else { return Ok(None) };
         if file.try_lock().is_err() {
             return Ok(Some(Claim::Running));
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
-        let Some(named) = found(fs::metadata(path)).map_err(failed)? else { return Ok(None) };
+        let Some(named) = if_exists(fs::metadata(path)).map_err(failed)? else { return Ok(None) };
         if text != stale || named.ino() != file.metadata().map_err(failed)?.ino() {
             return Ok(None);
         }
@@ -148,7 +148,7 @@ impl Drop for PortFile {
 }
 
 /// Turns the error that a file does not exist into `None`.
-fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -109,7 +109,7 @@ pub fn main() -> ExitCode {
     run(&options)
 }
 
-/// Serves with these options. Exits with 0 after an orderly shutdown, with 3 if the server cannot run.
+/// Serves with these options, or prints the version. Returns exit code 3 if the server cannot run, otherwise 0.
 pub fn run(options: &ServeOptions) -> ExitCode {
     if options.version {
         return match print(VERSION_LINE) {

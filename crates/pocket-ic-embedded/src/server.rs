@@ -49,10 +49,10 @@ impl EmbeddedServer {
     /// Starts a server on its own threads, which accepts requests as soon as this function returns. The output of
     /// canisters goes to standard error if the environment variable `POCKET_IC_EMBEDDED_LOGS` is set and not empty.
     /// Compiled modules are shared with other processes in the folder named by `POCKET_IC_EMBEDDED_MODULE_CACHE`, or
-    /// else in the user's cache folder.
+    /// else in the user's cache folder; not at all if the variable is `off`.
     ///
     /// # Errors
-    /// If no port or thread is available.
+    /// If no port or thread is available, or the engine cannot be set up.
     pub fn start() -> Result<Self, StartError> {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let bind_error = |source| StartError::Bind { address: wanted, source };
@@ -84,7 +84,7 @@ impl EmbeddedServer {
     /// so tests can share it.
     ///
     /// # Errors
-    /// If it could not be started; every later call returns the same error.
+    /// If the server could not be started; every later call returns the same error.
     pub fn shared() -> Result<&'static Self, &'static StartError> {
         static SHARED: OnceLock<Result<EmbeddedServer, StartError>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref()

@@ -33,18 +33,18 @@ pub fn runtime() -> Builder {
 /// How long work may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// It ends in less than a millisecond.
+    /// The work ends in less than a millisecond.
     Brief,
-    /// It may take longer: another thread takes over the other tasks of this thread.
+    /// The work may take longer: another thread takes over the other tasks of this thread.
     Long,
 }
 
-/// Largest request that is handled in less than a millisecond, bytes.
+/// Largest body with which a request counts as brief work, bytes.
 const SHORT_REQUEST: usize = 64 << 10;
 
 impl Work {
     /// Returns how long a request may take, judged by the length of its body alone.
-    pub const fn of_request(body: &[u8]) -> Self {
+    pub const fn for_request(body: &[u8]) -> Self {
         Self::long_if(body.len() > SHORT_REQUEST)
     }
 

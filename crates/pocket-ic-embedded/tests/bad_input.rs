@@ -150,7 +150,7 @@ fn a_blob_that_was_never_sent_is_named() {
 }
 
 #[test]
-fn compressed_blobs_are_checked_when_they_are_used() {
+fn compressed_blobs_are_unpacked_when_they_are_used() {
     let pic = instance();
     let id = installed(&pic);
     let memory = vec![1u8; 100_000];

@@ -242,7 +242,7 @@ fn the_costs_of_messages_can_be_read() {
 }
 
 #[test]
-fn an_extension_that_a_server_lacks_is_named() {
+fn a_refusal_names_the_address_of_the_extension() {
     let pic = instance();
     let id = pic.create_canister();
     let extensions = Extensions::of(&pic);
@@ -321,6 +321,6 @@ fn instances_do_not_wait_for_each_other() {
             call(&free, id, "inc", &[]).unwrap();
             before && is_busy() && rounds.load(Ordering::SeqCst) == round
         });
-        assert!(overlapped);
+        assert!(overlapped, "no call was answered while a query ran");
     });
 }

@@ -41,15 +41,15 @@ impl Address {
     /// Returns the address for the segments of a path after `/api`.
     ///
     /// # Errors
-    /// If nothing is served at this path, or its id is not a principal.
+    /// If nothing is served at this path, or the id in the path is not a principal.
     pub fn parse(version: &str, kind: &str, effective: &str, action: &str) -> Result<Self, Refusal> {
         use RangesForm::{Sharded, Whole};
-        let place = |make: fn(Principal) -> Effective| {
+        let parse_id = |make: fn(Principal) -> Effective| {
             Principal::from_text(effective)
                 .map(make)
                 .map_err(|error| Refusal::bad(format!("Invalid {kind} id {effective:.100}: {error}")))
         };
-        let (canister, subnet) = (|| place(Effective::Canister), || place(Effective::Subnet));
+        let (canister, subnet) = (|| parse_id(Effective::Canister), || parse_id(Effective::Subnet));
         let certified = CallReply::Certificate;
         Ok(match (version, kind, action) {
             ("v2", "canister", "call") => Self::Call { effective: canister()?, reply: CallReply::Accepted },

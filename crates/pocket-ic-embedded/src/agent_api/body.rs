@@ -11,9 +11,10 @@ use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Maximum length of a request, the same as at the Internet Computer's boundary.
+/// Maximum length of a request in bytes, the same as at the Internet Computer's boundary.
 const MAX_BYTES: usize = 4 << 20;
-/// Length up to which a request that is too large is still read to its end, so that its client receives the refusal.
+/// Length in bytes up to which a request that is too large is still read to its end, so that its client receives the
+/// refusal.
 const MAX_READ_BYTES: usize = 16 * MAX_BYTES;
 /// Time that a client has to send its request.
 const PATIENCE: Duration = Duration::from_secs(30);

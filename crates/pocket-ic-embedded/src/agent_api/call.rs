@@ -26,7 +26,7 @@ pub async fn call(
     body: &[u8],
 ) -> Result<Response, Refusal> {
     let checked = checked::check(&slot, Action::Call, body)?;
-    let submitted = operate(&slot, Work::of_request(body), |instance| {
+    let submitted = operate(&slot, Work::for_request(body), |instance| {
         checked.check_time(instance, Action::Call)?;
         let (id, expiry) = (*checked.id, checked.content.ingress_expiry);
         let call = AgentCall { id, expiry, effective, call: checked.content.into_call()? };

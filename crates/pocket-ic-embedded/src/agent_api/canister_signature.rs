@@ -22,7 +22,7 @@ impl CanisterKey {
     /// Parses a key without its DER wrapping.
     ///
     /// # Errors
-    /// Bytes that do not begin with the id of a canister.
+    /// Bytes that do not begin with the length and the bytes of a principal.
     pub fn parse(raw: &[u8]) -> Result<Self, String> {
         let id = raw.split_first().and_then(|(length, rest)| rest.get(..usize::from(*length)));
         let id = id.ok_or("a canister's key begins with the length and the bytes of the canister's id")?;

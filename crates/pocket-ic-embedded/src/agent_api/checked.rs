@@ -1,4 +1,4 @@
-//! Requests of agents whose sender is verified, and operations on their instance.
+//! Checks of agents' requests and their senders, and operations on the instance.
 
 use super::envelope::{Action, Content, Envelope};
 use super::refusal::Refusal;
@@ -17,7 +17,7 @@ const MAX_EXPIRY: Duration = Duration::from_secs(5 * 60 + 30);
 /// the instance's certificates.
 const MAX_CLOCK_SKEW: u64 = 5 * 60 * 1_000_000_000;
 
-/// A well-formed request with a verified signature.
+/// A well-formed request; if the instance checks envelopes, of a verified sender.
 pub struct Checked {
     /// What is requested.
     pub content: Content,
@@ -27,7 +27,7 @@ pub struct Checked {
     pub sender: Sender,
 }
 
-/// Decodes a request and verifies its sender.
+/// Decodes a request and, if the instance checks envelopes, verifies its sender.
 ///
 /// # Errors
 /// A request that is malformed or not signed by its sender.
@@ -46,10 +46,11 @@ pub fn check(slot: &Slot, action: Action, body: &[u8]) -> Result<Checked, Refusa
 }
 
 impl Checked {
-    /// Checks, by the instance's time, that the request and the delegations have not expired.
+    /// Checks, by the instance's time, that the request and the delegations have not expired. The expiry of anonymous
+    /// queries and reads does not matter, nor does any expiry if the instance does not check envelopes.
     ///
     /// # Errors
-    /// A request that has expired, or whose expiry is too far ahead.
+    /// A request or delegation that has expired, or a request whose expiry is too far ahead.
     pub fn check_time(&self, instance: &Instance, action: Action) -> Result<(), Refusal> {
         if !instance.checks_envelopes() {
             return Ok(());
@@ -81,7 +82,8 @@ impl Checked {
     }
 }
 
-/// Returns a hint if the instance's time differs so much from the host's that agents refuse its certificates.
+/// Returns a hint if the instance's time differs so much from the host's that agents refuse its certificates, otherwise
+/// an empty text.
 fn advice(now: u64) -> String {
     match now.abs_diff(clock::present()) {
         ..=MAX_CLOCK_SKEW => String::new(),

@@ -45,7 +45,7 @@ pub fn instance_routes(state: Server) -> Router<Server> {
     layered(router, state)
 }
 
-/// Returns the routes of one instance.
+/// Returns the routes of one instance, for its gateways.
 pub fn routes(state: Server, instance: usize) -> Router<Server> {
     let status = move |State(state): State<Server>| async move { status::status(&state, instance).await };
     let request = move |State(state): State<Server>,

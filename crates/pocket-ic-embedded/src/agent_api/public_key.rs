@@ -42,7 +42,7 @@ const SECP256K1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.10")
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const COSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.56387.1.1");
 const CANISTER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.56387.1.2");
-/// Number of bytes of a malformed key that an error shows.
+/// Maximum number of bytes of a refused key that an error shows.
 const SHOWN: usize = 32;
 
 /// Returns whether a key, DER, is marked as an Ed25519 key.

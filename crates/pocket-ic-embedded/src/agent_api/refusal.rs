@@ -18,12 +18,12 @@ impl Refusal {
         Self { status, text: text.into() }
     }
 
-    /// Returns the refusal of a malformed request.
+    /// Returns a refusal with status 400, `Bad Request`.
     pub fn bad(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
-    /// Returns the refusal of a request for a path that does not exist.
+    /// Returns a refusal with status 404, `Not Found`.
     pub fn not_found(text: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, text)
     }

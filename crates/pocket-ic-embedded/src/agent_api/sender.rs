@@ -36,10 +36,11 @@ impl Sender {
         self.expires
     }
 
-    /// Verifies that the request comes from its sender. The root key, DER, verifies signatures of canisters.
+    /// Verifies that the request comes from its sender, and that the delegations allow it. The root key, DER, verifies
+    /// signatures of canisters.
     ///
     /// # Errors
-    /// A sender, key, signature or delegation that does not match.
+    /// A sender, key, signature or delegation that does not match, or delegations that do not allow the request.
     pub fn authenticate(
         envelope: &Envelope,
         id: &RequestId,
@@ -125,7 +126,8 @@ impl Sender {
     }
 }
 
-/// Verifies each delegation with the previous key. Returns the last key.
+/// Verifies each delegation with the previous key. Returns the last key; an error if a signature is
+/// not valid or a key appears twice.
 fn verify_links<'a>(
     first: &'a [u8],
     links: &'a [SignedDelegation],

@@ -26,7 +26,7 @@ mod cose {
     pub const EXPONENT: i128 = -2;
 }
 
-/// Number of bytes of a wrong challenge that an error shows: more than a correct one has.
+/// Maximum number of bytes of a wrong challenge that an error shows: more than a correct challenge has.
 const SHOWN: usize = 64;
 /// The SEC 1 tag of a point whose two coordinates follow.
 const SEC1_UNCOMPRESSED: u8 = 4;

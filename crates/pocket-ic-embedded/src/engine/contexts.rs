@@ -1,10 +1,10 @@
 //! The kinds of execution that the system API distinguishes, and the table of its functions with the kinds in which
 //! each may be called.
 //!
-//! The table follows the IC interface specification, section "Overview of imports"; the constants are named by the
-//! letters used there. The instruction charges are the fixed parts that the IC's execution layer publishes. For stable
-//! memory they are the charges of the IC's native implementation: in it, reading the size is free, since it is not a
-//! system call.
+//! The table follows the IC interface specification, section "Overview of imports"; the constants for single kinds are
+//! named by the letters used there. The instruction charges are the fixed parts that the IC's execution layer
+//! publishes. For stable memory they are the charges of the IC's native implementation: in it, reading the size is
+//! free, since it is not a system call.
 
 use super::entry::EntryPoint;
 
@@ -88,11 +88,11 @@ pub(super) fn context_of(entry: &EntryPoint, composite_query: bool) -> (Contexts
 pub(super) struct Api {
     /// The function's name in the module `ic0`.
     pub(super) name: &'static str,
-    /// The kinds of execution in which it may be called.
+    /// The kinds of execution in which the function may be called.
     pub(super) contexts: Contexts,
     /// Instructions charged for every call; charges that depend on sizes are added to this.
     pub(super) cost: u64,
-    /// Whether only modules with a 32-bit memory may import it, since it has a 64-bit or 128-bit successor.
+    /// Whether modules with a 64-bit memory must not import the function, since it has a 64-bit or 128-bit successor.
     narrow: bool,
 }
 
@@ -100,7 +100,7 @@ const fn api(name: &'static str, contexts: Contexts, cost: u64) -> Api {
     Api { name, contexts, cost, narrow: false }
 }
 
-/// A function for 32-bit memories only.
+/// A function that modules with a 64-bit memory must not import.
 const fn narrow(name: &'static str, contexts: Contexts, cost: u64) -> Api {
     Api { narrow: true, ..api(name, contexts, cost) }
 }

@@ -6,7 +6,7 @@
 
 use wasmtime::OperatorCost;
 
-/// Assigns one cost to a list of operators.
+/// Assigns each cost to the operators of its list.
 macro_rules! weights {
     ($table:ident: $($cost:literal => [$($operator:ident),* $(,)?],)*) => {
         $($( $table.$operator = $cost; )*)*

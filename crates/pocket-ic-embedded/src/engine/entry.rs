@@ -53,7 +53,8 @@ pub enum SystemEntry {
 /// succeeds without running anything, as on the IC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryPoint {
-    /// The module's `(start)` function: once after install, reinstall and upgrade, before the canister's own hook.
+    /// The module's `(start)` function: once per install, reinstall and upgrade, before `canister_init`
+    /// or `canister_post_upgrade`.
     Start,
     /// `canister_init`
     Init,
@@ -65,7 +66,7 @@ pub enum EntryPoint {
     InspectMessage,
     /// An update method.
     Update(String),
-    /// A query method in non-replicated mode: the caller of the engine discards its changes.
+    /// A query method in non-replicated mode: the caller of the engine discards the changes of the query.
     Query(String),
     /// A composite query method, in non-replicated mode.
     CompositeQuery(String),

@@ -45,9 +45,12 @@ pub enum StateMismatch {
         expected: usize,
     },
     /// A saved global has a wrong type.
-    #[error("global {index} is of type {got}; the module's is of type {expected}")]
+    #[error(
+        "saved global {index} is of type {got}; the module's global is of type {expected} (numbered from 0 among the \
+         globals that are mutable or exported)"
+    )]
     GlobalType {
-        /// Position in the list.
+        /// Position among the globals that are mutable or exported, from 0.
         index: usize,
         /// Type given.
         got: &'static str,
@@ -63,8 +66,8 @@ pub enum Trap {
     /// `ic0.trap`
     #[error("Canister called `ic0.trap` with message: '{0}'")]
     CalledTrap(String),
-    /// A wasm trap, or a use of the system API that the IC counts as one: access beyond the end of stable memory, or an
-    /// amount that does not fit the function's type.
+    /// A wasm trap, or a use of the system API that the IC counts as one, such as an access beyond the end of stable
+    /// memory.
     #[error("Canister trapped: {0}")]
     Wasm(String),
     /// The message used more instructions than this limit.
@@ -81,14 +84,14 @@ pub enum Trap {
         /// Number of bytes that the canister requested.
         peak: u64,
     },
-    /// The message accessed more stable memory than one message may.
+    /// The message accessed or modified more stable memory than one message may.
     #[error("Canister exceeded memory access limits: {0}")]
     MemoryAccessLimit(String),
     /// The host has no memory left for the canister.
     #[error("Canister cannot grow its memory usage.")]
     OutOfMemory,
-    /// The canister called a system API function in a kind of execution that does not allow it, or with arguments that
-    /// the function does not accept.
+    /// The canister broke a rule of the system API, for example by calling a function in a kind of execution that does
+    /// not allow it.
     #[error("Canister violated contract: {0}")]
     ContractViolation(String),
     /// The module does not export the method.

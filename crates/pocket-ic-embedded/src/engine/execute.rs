@@ -24,11 +24,11 @@ use super::types::{Limits, MessageContext};
 
 /// The error text of a message whose execution panicked.
 const PANICKED: &str = "the thread that ran the message panicked";
-/// Number of modules that are kept compiled for future canisters.
+/// Maximum number of modules that are kept compiled for future canisters.
 const MAX_MODULES: usize = 64;
-/// Number of instances that are kept alive between messages.
+/// Maximum number of idle instances that are kept for later messages.
 const MAX_INSTANCES: usize = 16;
-/// Maximum total size of the wasm memories of these instances, in bytes.
+/// Maximum total size of the wasm memories of idle instances, in bytes.
 const MAX_INSTANCE_BYTES: u64 = 1 << 30;
 
 /// Compiles modules and executes messages. Cheap to clone; clones share compiled modules and live instances.
@@ -54,7 +54,7 @@ thread_local! {
 }
 
 /// Allows [`Engine::execute`] to run messages on the current thread, which must have a stack of [`THREAD_STACK`] bytes.
-/// Called on any other thread, it starts a new thread for each message.
+/// On any other thread, [`Engine::execute`] starts a new thread for each message.
 pub fn allow_on_this_thread() {
     RUNS_MESSAGES.set(true);
 }
@@ -82,7 +82,7 @@ impl Engine {
         })
     }
 
-    /// Returns this engine, but without limits on the number of exported methods and the lengths of their
+    /// Returns this engine, but without limits on the number of exported methods and on the lengths of method
     /// names.
     pub fn without_method_limits(self) -> Self {
         Self { limits_methods: false, ..self }
@@ -99,8 +99,8 @@ impl Engine {
 
     fn compiled(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let hash: [u8; 32] = Sha256::digest(uploaded).into();
-        let place = self.slot_for(hash);
-        let mut compiled = lock(&place);
+        let slot = self.slot_for(hash);
+        let mut compiled = lock(&slot);
         if let Some(module) = &*compiled {
             return Ok(module.clone());
         }
@@ -122,8 +122,8 @@ impl Engine {
     fn slot_for(&self, hash: [u8; 32]) -> Compiled {
         let mut modules = lock(&self.shared.modules);
         if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {
-            // The module of a locked slot is being compiled.
-            modules.retain(|_, place| match place.try_lock() {
+            // A locked slot is in use: its module may be being compiled.
+            modules.retain(|_, slot| match slot.try_lock() {
                 Ok(compiled) => compiled.as_ref().is_some_and(|module| Arc::strong_count(module) > 1),
                 Err(_) => true,
             });
@@ -134,7 +134,7 @@ impl Engine {
         modules.entry(hash).or_default().clone()
     }
 
-    /// Executes one message. Blocks until it ends; never panics, regardless of what the wasm does.
+    /// Executes one message. Blocks until the message ends; never panics, regardless of what the wasm does.
     pub fn execute(
         &self,
         state: &CanisterState,
@@ -186,8 +186,8 @@ impl Engine {
         MessageOutcome { wall_time, ..outcome }
     }
 
-    /// Returns an instance in the given state: one that is already in it, one that can be brought into it, or
-    /// a new one.
+    /// Returns an instance in the given state: preferably one whose memory already has its contents, otherwise one that
+    /// can be brought into the state, otherwise a new one.
     fn instance_for(&self, state: &CanisterState) -> Result<LiveInstance, Trap> {
         let existing = {
             let mut instances = lock(&self.shared.instances);
@@ -206,7 +206,7 @@ impl Engine {
         Ok(live)
     }
 
-    /// Keeps an instance for later messages, and drops the oldest if there are too many.
+    /// Keeps an instance for later messages if it is reusable. Drops the least recently used ones beyond the limits.
     fn keep(&self, live: LiveInstance) {
         if !live.reusable() {
             return;
@@ -239,7 +239,8 @@ fn on_new_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
     })
 }
 
-/// Returns whether the module has the function of the entry point; an error if the function is required but missing.
+/// Returns whether the module has the function of the entry point; an error if a method is missing. A callback is only
+/// looked up when it is called.
 fn has_entry_point(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
     let method = |kind, name: &str| {
         if module.has_export(kind, name) {

@@ -38,8 +38,7 @@ impl Heap {
         Some(())
     }
 
-    /// Returns whether the `len` bytes at `offset` were never written, so that they are all zeros; does not
-    /// read them.
+    /// Returns whether the `len` bytes at `offset` are known to be zeros without being read.
     pub fn untouched(&self, offset: u64, len: usize) -> bool {
         self.pages.untouched(offset, len)
     }

@@ -13,9 +13,8 @@ use super::types::{Limits, MessageContext, OutgoingCall, Response};
 pub(super) struct Host {
     /// The module's memory, if it has one.
     pub(super) memory: Option<Memory>,
-    /// The running message.
+    /// The running message, or [`Message::none`].
     pub(super) message: Message,
-    /// Limits the growth of the memory.
     pub(super) limiter: HeapLimiter,
 }
 
@@ -112,12 +111,12 @@ impl Message {
     }
 }
 
-/// Enforces the canister's limit on a growing wasm memory.
+/// Limits the growth of the wasm memory, and the number and sizes of tables.
 #[derive(Default)]
 pub(super) struct HeapLimiter {
     /// The canister's limit in bytes; 0 = none.
     pub(super) limit: u64,
-    /// The largest memory that the index type allows, in bytes.
+    /// The largest memory that the module may have, in bytes.
     pub(super) largest: u64,
 }
 
@@ -146,7 +145,7 @@ impl ResourceLimiter for HeapLimiter {
 
 /// A word of the wasm memory's index type: `u32`, or `u64` with memory64.
 pub(super) trait Word: wasmtime::WasmTy + Copy + Send + Sync + 'static {
-    /// Whether the original 32-bit functions exist for this index type.
+    /// Whether the functions marked as narrow in `contexts.rs` exist for this index type.
     const NARROW: bool;
     fn wide(self) -> u64;
     fn narrow(value: u64) -> Self;
@@ -158,7 +157,7 @@ impl Word for u32 {
         self.into()
     }
     fn narrow(value: u64) -> Self {
-        // The values are sizes and counts far below 4 GiB.
+        // The values are sizes and counts far below 2^32.
         u32::try_from(value).unwrap_or(u32::MAX)
     }
 }
@@ -211,7 +210,6 @@ pub(super) fn split<'a>(c: &'a mut ApiCaller<'_>) -> (&'a mut [u8], &'a mut Host
     }
 }
 
-/// Returns an error for the contract that the canister broke.
 pub(super) fn violation(text: impl Into<String>) -> Error {
     Trap::ContractViolation(text.into()).into()
 }
@@ -272,7 +270,7 @@ pub(super) fn put_u128(c: &mut ApiCaller<'_>, api: &'static Api, dst: u64, value
     Ok(())
 }
 
-/// Copies `source(host)[offset..offset + len]` into the wasm memory, at one instruction per byte.
+/// Copies `source(message)[offset..offset + len]` into the wasm memory, at one instruction per byte.
 pub(super) fn copy_out(
     c: &mut ApiCaller<'_>,
     api: &'static Api,

@@ -1,5 +1,5 @@
-//! A live instance of a module, which can be brought into any state of any canister with that module, and
-//! from which the state can be read.
+//! A live instance of a module, which can be brought into states of any canister with that module, and from which the
+//! state can be read.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::state::CanisterState;
 pub(super) struct LiveInstance {
     module: Arc<CanisterModule>,
     parts: Parts,
-    /// Contents of the memory, as of the last restore or capture.
+    /// Contents of the memory at the last restore or capture, or at instantiation.
     resident: Heap,
 }
 
@@ -89,7 +89,8 @@ impl LiveInstance {
         })
     }
 
-    /// Returns whether the instance can be brought into this state, and if so, whether it is already in it.
+    /// Returns `None` if the instance cannot be brought into this state, otherwise whether its memory already has the
+    /// contents of the state.
     pub(super) fn fits(&self, state: &CanisterState) -> Option<bool> {
         let fits = Arc::ptr_eq(&self.module, state.module()) && self.parts.memory_bytes() <= state.heap.bytes;
         fits.then(|| self.resident.pages.same(&state.heap.pages))

@@ -33,7 +33,7 @@ const MAX_GLOBALS: usize = 1_000;
 const MAX_METHODS: usize = 1_000;
 /// Maximum number of custom sections with the prefix `icp:`.
 const MAX_CUSTOM_SECTIONS: usize = 16;
-/// Maximum total size of these sections and their names, in bytes.
+/// Maximum total size of the custom sections with the prefix `icp:`, including their names without prefix, in bytes.
 const MAX_CUSTOM_BYTES: usize = 1 << 20;
 /// Names that a module must not export, since the IC adds exports with these names.
 const RESERVED_EXPORTS: [&str; 6] = [
@@ -45,11 +45,11 @@ const RESERVED_EXPORTS: [&str; 6] = [
     "stable_bytemap_memory",
 ];
 
-/// Returns the wasm features that are allowed: the second version of the standard, with 64-bit memories and
-/// tail calls.
+/// Returns the wasm features that are allowed: the second version of the standard without references to host objects,
+/// and in addition 64-bit memories and tail calls.
 pub(super) fn features() -> WasmFeatures {
     let features = WasmFeatures::WASM2 | WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL;
-    // References to host objects: there are none in a canister.
+    // There are no host objects that a canister could refer to.
     features - WasmFeatures::GC_TYPES
 }
 
@@ -66,19 +66,19 @@ pub(super) struct ModuleInfo {
     /// The exported methods, by name. [`check_methods`] checks their limits.
     pub(super) methods: BTreeMap<String, MethodKind>,
     pub(super) system: BTreeSet<SystemEntry>,
-    /// The function of the `(start)` section.
+    /// Index of the function in the `(start)` section.
     pub(super) start: Option<u32>,
-    /// Custom sections, by name: contents, and whether the section is public.
+    /// The custom sections with the prefix `icp:`, by name without prefix: contents, and whether the section is public.
     pub(super) custom: BTreeMap<String, (Vec<u8>, bool)>,
     pub(super) globals: Vec<StateGlobal>,
-    /// Whether it imports the functions that read the certificate of a query.
+    /// Whether the module imports a function that reads the certificate of a query.
     pub(super) reads_certificate: bool,
     pub(super) has_table: bool,
     pub(super) has_memory: bool,
     pub(super) memory64: bool,
-    /// The declared minimum and maximum, in wasm pages.
+    /// The declared minimum and maximum of the memory, in wasm pages.
     pub(super) memory_pages: (u64, Option<u64>),
-    /// Whether the code changes only memory and globals, so that segments stay as they are at instantiation.
+    /// Whether the code contains no `data.drop` or `elem.drop`, so that segments stay as they are at instantiation.
     pub(super) keeps_segments: bool,
 }
 
@@ -96,12 +96,12 @@ fn undecodable(text: impl std::fmt::Display) -> InvalidWasm {
 
 /// Returns the wasm in an upload: unpacked if it is gzipped.
 ///
-/// The last four bytes of a gzipped module must be the size of the first member when unpacked. So a second
-/// member of another size, or trailing data, is refused.
+/// The last four bytes of a gzipped module must be the size of the first member when unpacked. So data after the first
+/// member is refused, unless it ends with this size.
 pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
-    /// The smallest header, and the checksum and size at the end.
+    /// No shorter upload can be a gzip stream.
     const MIN_GZIP_BYTES: usize = 16;
-    let at_most_max = |size: u64| {
+    let check_size = |size: u64| {
         if size <= MAX_MODULE_BYTES {
             return Ok(());
         }
@@ -114,7 +114,7 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
             Some(size) if uploaded.len() >= MIN_GZIP_BYTES => u64::from(u32::from_le_bytes(*size)),
             _ => return Err(undecodable("invalid Wasm module: gzip stream is too short")),
         };
-        at_most_max(size)?;
+        check_size(size)?;
         let mut wasm = Vec::new();
         GzDecoder::new(uploaded)
             .take(size + 1)
@@ -128,7 +128,7 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
         }
         wasm
     } else {
-        at_most_max(uploaded.len() as u64)?;
+        check_size(uploaded.len() as u64)?;
         uploaded.to_vec()
     };
     if !wasm.starts_with(b"\0asm") {
@@ -137,8 +137,8 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
     Ok(wasm)
 }
 
-/// Returns whether the module declares a memory with 64-bit addresses. If the module cannot be read, it
-/// declares none.
+/// Returns whether the module declares a memory with 64-bit addresses; `false` if the module cannot be read up to its
+/// memory.
 pub(super) fn has_wide_memory(wasm: &[u8]) -> bool {
     Parser::new(0).parse_all(wasm).map_while(Result::ok).any(|payload| match payload {
         Payload::MemorySection(memories) => {
@@ -284,7 +284,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
     Ok(info)
 }
 
-/// Checks the limits on exported methods. An instance can be created without these limits.
+/// Checks the limits on exported methods. A PocketIC instance can be created without these limits.
 pub(super) fn check_methods(info: &ModuleInfo) -> Result<(), InvalidWasm> {
     at_most("exported methods", info.methods.len(), MAX_METHODS)?;
     let names = info.methods.keys().map(String::len).sum();
@@ -313,7 +313,7 @@ fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
 /// function leaves segments as they are at instantiation.
 fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, InvalidWasm> {
     let refused = |text: String| invalid(format!("Wasm module contains a function at index {index} {text}."));
-    let (mut complex, mut keeps_segments) = (0, true);
+    let (mut total, mut keeps_segments) = (0, true);
     let mut operators = body.get_operators_reader().map_err(unreadable)?;
     while !operators.eof() {
         let operator = operators.read().map_err(unreadable)?;
@@ -321,17 +321,18 @@ fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, Invalid
             return Err(refused(format!("with unsupported instruction {name}")));
         }
         keeps_segments &= !matches!(operator, Operator::ElemDrop { .. } | Operator::DataDrop { .. });
-        complex += complexity(&operator);
+        total += complexity(&operator);
     }
-    if complex > MAX_FUNCTION_COMPLEXITY {
+    if total > MAX_FUNCTION_COMPLEXITY {
         return Err(refused(format!(
-            "with complexity {complex} which exceeds the maximum complexity allowed {MAX_FUNCTION_COMPLEXITY}"
+            "with complexity {total} which exceeds the maximum complexity allowed {MAX_FUNCTION_COMPLEXITY}"
         )));
     }
     Ok(keeps_segments)
 }
 
-/// Returns the name of an operator that canisters must not use: tables stay as they are at instantiation.
+/// Returns the name of an operator that changes a table; `None` for all others. Canisters must not use these
+/// operators: tables stay as they are at instantiation.
 fn changes_table(operator: &Operator<'_>) -> Option<&'static str> {
     Some(match operator {
         Operator::TableSet { .. } => "table.set",

@@ -166,24 +166,25 @@ impl CanisterModule {
         self.info.system.contains(&entry)
     }
 
-    /// Returns the custom section `icp:public <name>` or `icp:private <name>`, and whether it is public.
+    /// Returns the contents of the custom section `icp:public <name>` or `icp:private <name>`, and whether it is
+    /// public.
     pub fn custom_section(&self, name: &str) -> Option<(&[u8], bool)> {
         let (data, public) = self.info.custom.get(name)?;
         Some((data, *public))
     }
 
-    /// Returns the custom sections by name: contents, and whether they are public.
+    /// Returns all custom sections of [`Self::custom_section`], by name.
     pub fn custom_sections(&self) -> impl Iterator<Item = (&str, (&[u8], bool))> {
         let sections = self.info.custom.iter();
         sections.map(|(name, (data, public))| (name.as_str(), (data.as_slice(), *public)))
     }
 
-    /// Returns whether the module's queries can read their certificate.
+    /// Returns whether the module imports a function that reads the certificate of a query.
     pub fn reads_certificate(&self) -> bool {
         self.info.reads_certificate
     }
 
-    /// Returns the total size of the custom sections, in bytes.
+    /// Returns the total size of the contents of [`Self::custom_sections`], in bytes.
     pub fn custom_sections_bytes(&self) -> u64 {
         let sections = self.info.custom.values();
         sections.map(|(data, _)| data.len() as u64).sum()
@@ -214,7 +215,7 @@ impl CanisterModule {
         largest(&self.info)
     }
 
-    /// Returns the smallest and largest wasm memory, in bytes.
+    /// Returns the smallest and largest wasm memory, in bytes; zeros for a module without memory.
     pub(super) fn memory_limits(&self) -> (u64, u64) {
         limits(&self.info)
     }

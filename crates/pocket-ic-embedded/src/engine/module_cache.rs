@@ -76,7 +76,7 @@ pub enum ModuleCacheError {
     Unsafe {
         /// The folder.
         folder: PathBuf,
-        /// Who else may write to it.
+        /// Who else may write to the folder.
         reason: String,
     },
 }
@@ -112,7 +112,8 @@ impl ModuleCache {
         self.folder.join(hex::encode(key)).with_extension(ENTRY_EXTENSION)
     }
 
-    /// Returns the module of an entry; `None` if there is no entry, or if it is damaged or others may have written it.
+    /// Returns the module of an entry; `None` if the entry is missing, unreadable or damaged, or if others may have
+    /// written it.
     pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<CachedModule> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -218,12 +219,12 @@ fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
     (mode & GROUP_OR_OTHERS_WRITE != 0).then(|| format!("others may write to it (mode {:o})", mode & 0o7777))
 }
 
-/// What the machine code depends on in addition to the wasm.
+/// A digest of what the machine code depends on in addition to the wasm.
 pub(super) struct Compiler([u8; HASH_BYTES]);
 
 impl Compiler {
-    /// Returns everything that identifies the compiler of a runtime: its version and configuration, the target
-    /// processor, and the rules by which its input is checked and rewritten.
+    /// Returns a digest of everything that identifies the compiler of a runtime: its version and configuration, the
+    /// target processor, and the rules by which its input is checked and rewritten.
     pub(super) fn of(engine: &wasmtime::Engine) -> Self {
         let mut hasher = Sha256Hasher::default();
         RULES.hash(&mut hasher);
@@ -302,14 +303,18 @@ mod tests {
         assert_eq!(code_of(&entry, &key), Some((true, &b"machine code"[..])));
         assert_eq!(code_of(&entry, &other), None);
         for len in 0..entry.len() {
-            assert_eq!(code_of(&entry[..len], &key), None, "{len} bytes");
+            assert_eq!(code_of(&entry[..len], &key), None, "the first {len} bytes are refused");
         }
         for byte in 0..entry.len() {
             let mut damaged = entry.clone();
             damaged[byte] ^= 1;
-            assert_eq!(code_of(&damaged, &key), None, "byte {byte}");
+            assert_eq!(code_of(&damaged, &key), None, "an entry with another byte {byte} is refused");
         }
-        assert_eq!(code_of(&[&entry[..], b"\0"].concat(), &key), None, "a byte too many");
+        assert_eq!(
+            code_of(&[&entry[..], b"\0"].concat(), &key),
+            None,
+            "an entry with a byte too many is refused"
+        );
     }
 
     #[test]

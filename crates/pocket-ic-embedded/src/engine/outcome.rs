@@ -31,8 +31,8 @@ pub struct MessageOutcome {
     pub dirty_wasm_pages: u64,
     /// How long the wasm ran on this machine.
     pub wall_time: Duration,
-    /// The texts of `debug_print` and, after a trap, its message as the last text. Only the newest texts, at most
-    /// [`super::MAX_LOG_BYTES`] in total.
+    /// The texts of `debug_print` and, after a trap, the text about the trap as the last one. Only the newest texts, at
+    /// most [`super::MAX_LOG_BYTES`] in total.
     pub logs: Vec<Vec<u8>>,
     /// Calls made.
     pub calls: Vec<OutgoingCall>,

@@ -23,7 +23,7 @@ struct Places {
     end: u64,
 }
 
-/// A page in a file; when it is dropped, its place becomes free.
+/// A page in a file. When a page of the temporary file is dropped, its place becomes free.
 pub(super) struct StoredPage {
     file: Arc<PageFile>,
     number: u64,

@@ -1,7 +1,7 @@
 //! Sparse bytes in shared pages: the representation of wasm and stable memories between messages.
 //!
-//! Three levels of [`Arc`]s, so that a clone copies one pointer and a write copies at most one page, one
-//! node, one group and the list of groups: 500 GiB are 500 groups. A missing page is all zeros. A page is in
+//! Nested [`Arc`]s, so that a clone copies one pointer, and a write copies at most the list of groups, and the groups,
+//! nodes and pages that it touches: 500 GiB are 500 groups. A missing page is all zeros. A page is in
 //! memory or in a file. Callers handle sizes and bounds.
 
 use super::allocator;
@@ -29,7 +29,7 @@ static ZEROS: [u8; PAGE] = [0; PAGE];
 #[derive(Clone, Default)]
 pub(super) struct Paged {
     groups: Arc<Vec<Option<Arc<Group>>>>,
-    /// Upper bound of the number of pages in memory: the number written since all pages were moved to a file.
+    /// Number of pages that have come into memory since the pages were last moved to a file.
     resident: usize,
 }
 
@@ -40,13 +40,13 @@ impl fmt::Debug for Paged {
 }
 
 impl Paged {
-    /// Returns whether one was cloned from the other, and neither has been written since.
+    /// Returns whether both are unchanged clones of the same bytes.
     pub(super) fn same(&self, other: &Paged) -> bool {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
 
-    /// Returns the bytes of these ranges of a file that no longer changes, without reading them.
-    pub(super) fn of_file(file: &Arc<PageFile>, data: &[Range<u64>]) -> Paged {
+    /// Returns the pages that contain these ranges of a file, without reading them. The file must no longer change.
+    pub(super) fn from_file(file: &Arc<PageFile>, data: &[Range<u64>]) -> Paged {
         let mut paged = Paged::default();
         for range in data {
             for index in range.start / PAGE as u64..range.end.div_ceil(PAGE as u64) {
@@ -75,7 +75,7 @@ impl Paged {
             .count() as u64
     }
 
-    /// Returns whether the `len` bytes at `offset` were never written, so that they are zeros.
+    /// Returns whether no page exists for the `len` bytes at `offset`, so that they are zeros.
     pub(super) fn untouched(&self, offset: u64, len: usize) -> bool {
         pieces(offset, len).all(|(index, _, _)| self.page(index).is_none())
     }
@@ -135,8 +135,8 @@ impl Paged {
         }
     }
 
-    /// Moves the pages to a temporary file if more than `limit` may be in memory. Pages that cannot be moved stay in
-    /// memory until newly written pages exceed the limit again.
+    /// Moves all pages to a temporary file if more than `limit` have come into memory since the last time. Pages that
+    /// cannot be moved stay in memory until the next time.
     pub(super) fn keep_resident(&mut self, limit: usize) {
         if self.resident <= limit {
             return;
@@ -179,7 +179,8 @@ impl Paged {
         changed
     }
 
-    /// Makes `memory`, which must be equal to `self`, equal to `target`, and touches only pages that differ.
+    /// Makes `memory`, which must be equal to `self`, equal to `target`, and writes only to pages that the two do not
+    /// share.
     pub(super) fn restore(&self, target: &Paged, memory: &mut [u8]) {
         if self.same(target) {
             return;
@@ -229,7 +230,7 @@ fn same_page(a: Option<&Page>, b: Option<&Page>) -> bool {
     }
 }
 
-/// Returns the bytes of a page.
+/// Returns the bytes of a page; zeros for a missing one.
 fn contents(page: Option<&Page>) -> Cow<'_, [u8; PAGE]> {
     match page {
         None => Cow::Borrowed(&ZEROS),

@@ -2,7 +2,8 @@
 //! that belong to the canister's state, and turns the `(start)` section into an export.
 //!
 //! Without its `(start)` section a module can be instantiated any number of times; the start function runs only for the
-//! entry point `Start`. Custom sections are dropped; all other sections are copied byte for byte.
+//! entry point `Start`. The export section is written again, custom sections are dropped, and all other sections are
+//! copied byte for byte.
 
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection, SectionId};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload};

@@ -11,9 +11,9 @@ use super::error::{EngineError, InvalidWasm};
 use super::host::{Host, Word};
 use super::module_cache::{CachedModule, Compiler, ModuleCache};
 
-/// Native stack that wasm may use, in bytes. If it needs more, that is the trap "stack overflow".
+/// Native stack that wasm may use, in bytes. Wasm that needs more traps with "stack overflow".
 const WASM_STACK: usize = 5 << 20;
-/// Native stack of the threads that run wasm, in bytes: room for the system API above the wasm.
+/// Native stack of the threads that run wasm, in bytes: the stack of the wasm, and room for the system API.
 pub const THREAD_STACK: usize = WASM_STACK + (3 << 20);
 
 /// Minimum size of wasm for which caching compiled code, and returning memory afterwards, is worthwhile.
@@ -28,8 +28,8 @@ pub(super) struct Runtime {
     cache: Option<ModuleCache>,
 }
 
-/// A runtime for modules with one type of memory: it determines the cost of loads and stores, and the types
-/// of the system API.
+/// A runtime for modules with one type of memory. The type determines the cost of loads and stores, and the types of
+/// the system API.
 pub(super) struct RuntimeForMemory {
     config: Config,
     engine: wasmtime::Engine,
@@ -61,7 +61,7 @@ impl RuntimeForMemory {
 }
 
 impl RuntimeForMemory {
-    /// Checks the types of a module's imports.
+    /// Links a module's imports to the system API; an error if an import has a wrong type.
     pub(super) fn link(&self, module: &Module) -> Result<InstancePre<Host>, InvalidWasm> {
         self.linker.instantiate_pre(module).map_err(|error| InvalidWasm(format!("{error:#}")))
     }
@@ -90,7 +90,8 @@ impl Runtime {
         self.cache.as_ref()?.load(&for_memory.engine, &for_memory.compiler.key(wasm))
     }
 
-    /// Compiles a rewritten module, and stores the code in the cache together with the result of its check.
+    /// Compiles a rewritten module. Stores the code of a large module in the cache, if there is one, together with the
+    /// result of its check.
     pub(super) fn compile(
         &self,
         for_memory: &RuntimeForMemory,

@@ -65,7 +65,7 @@ impl StableMemory {
     /// as this memory or a copy of it exists. The memory is padded with zeros to whole pages.
     ///
     /// # Errors
-    /// A file that cannot be searched for holes.
+    /// If the file cannot be read, or not be searched for holes.
     pub fn from_file(file: File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
         // A page that extends beyond the end of the file could not be read on demand, so its bytes are read now.
@@ -75,7 +75,7 @@ impl StableMemory {
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut end, whole)?;
         let mut memory = Self {
             pages: bytes.div_ceil(WASM_PAGE),
-            bytes: Paged::of_file(&PageFile::existing(file), &data),
+            bytes: Paged::from_file(&PageFile::existing(file), &data),
         };
         memory.bytes.write(whole, &end);
         Ok(memory)
@@ -111,8 +111,7 @@ impl StableMemory {
         }
     }
 
-    /// Returns whether the `len` bytes at `offset` were never written, so that they are all zeros; does not
-    /// read them.
+    /// Returns whether the `len` bytes at `offset` are known to be zeros without being read.
     pub fn untouched(&self, offset: u64, len: usize) -> bool {
         self.bytes.untouched(offset, len)
     }

@@ -40,7 +40,10 @@ impl CanisterState {
         }
     }
 
-    /// Restores a state from its saved parts (snapshot upload).
+    /// Returns a state that consists of saved parts.
+    ///
+    /// # Errors
+    /// A wasm memory or globals that do not fit the module.
     pub fn from_parts(
         module: Arc<CanisterModule>,
         heap: Heap,
@@ -69,8 +72,8 @@ impl CanisterState {
     }
 
     /// Returns the state after an upgrade's code change, before the new module's `(start)`: stable memory is kept, and
-    /// the globals are the new module's initial ones. So is the wasm memory, unless `keep_wasm_memory` is set: with it,
-    /// the wasm memory is kept, and grown to the new module's minimum.
+    /// wasm memory and globals are the new module's initial ones. With `keep_wasm_memory`, the wasm memory is kept,
+    /// too, and grown to the new module's minimum.
     pub fn replace_module(&self, module: Arc<CanisterModule>, keep_wasm_memory: bool) -> Self {
         let mut next = Self::new(module);
         next.stable = self.stable.clone();

@@ -11,7 +11,7 @@ pub const LOG_RECORD_BYTES: u64 = 20;
 /// Maximum length of a text that is kept, in bytes: a text of this length fills a log.
 pub(super) const MAX_TEXT_BYTES: u64 = MAX_LOG_BYTES - LOG_RECORD_BYTES;
 
-/// Texts of at most [`MAX_LOG_BYTES`] together.
+/// Texts that take at most [`MAX_LOG_BYTES`] in a log.
 #[derive(Default)]
 pub(super) struct Texts {
     texts: VecDeque<Vec<u8>>,

@@ -1,6 +1,7 @@
 //! Input and effects of an execution: message context, limits, replies and calls.
 //!
-//! Plain data only. Errors are in `error.rs`, the memories of a canister in `state.rs`, the whole outcome in `outcome.rs`.
+//! Plain data only. Errors are in `error.rs`, the memories of a canister in `state.rs`, the whole outcome in
+//! `outcome.rs`.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -56,7 +57,7 @@ impl fmt::Debug for DataCertificate {
     }
 }
 
-/// Everything that a canister can read about the message through the system API.
+/// Everything that the system API needs to know about the message and the canister.
 #[derive(Clone, Debug)]
 pub struct MessageContext {
     /// The executing canister.
@@ -85,7 +86,7 @@ pub struct MessageContext {
     pub cycles_available: u128,
     /// Cycles refunded with the reply or reject (callbacks).
     pub cycles_refunded: u128,
-    /// Number of changes of the canister's code, settings and state.
+    /// Increases with every change of the canister's code, settings, status and state.
     pub canister_version: u64,
     /// The canister's status.
     pub status: CanisterRunStatus,
@@ -154,7 +155,7 @@ pub struct Limits {
     /// Instructions that may be used, including system API charges.
     pub instructions: u64,
     /// The limit named in error texts. Larger than `instructions` if earlier steps of the same message, such as the
-    /// pre-upgrade hook of an upgrade, have used some of them.
+    /// pre-upgrade hook of an upgrade, have used some instructions.
     pub message_instructions: u64,
     /// Maximum length of a reply, bytes.
     pub reply_bytes: u64,
@@ -164,7 +165,7 @@ pub struct Limits {
     pub method_name_bytes: u64,
     /// Maximum number of outgoing calls of one message; further `call_perform` return an error code.
     pub calls: usize,
-    /// The canister's wasm memory limit in bytes; 0 = only what the memory's index type allows.
+    /// The canister's wasm memory limit in bytes; 0 = none.
     pub wasm_memory_bytes: u64,
     /// Largest stable memory in bytes.
     pub stable_memory_bytes: u64,
@@ -239,7 +240,7 @@ pub enum Response {
     Reject(String),
 }
 
-/// A call that the canister made with `call_perform`.
+/// A call that the canister makes: under construction, or made with `call_perform`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingCall {
     /// The canister to call.
@@ -248,13 +249,13 @@ pub struct OutgoingCall {
     pub method: String,
     /// The argument.
     pub arg: Vec<u8>,
-    /// Cycles attached; already deducted from the balance that later system calls of the same message see.
+    /// Cycles attached; already deducted from the balance that the rest of the message sees.
     pub cycles: u128,
     /// Function table index and environment for the reply.
     pub on_reply: (u32, u64),
     /// Function table index and environment for the reject.
     pub on_reject: (u32, u64),
-    /// Function table index and environment for the cleanup, which runs if one of the two callbacks above traps.
+    /// Function table index and environment for the cleanup, which runs if the callback for the reply or reject traps.
     pub on_cleanup: Option<(u32, u64)>,
     /// `None`: wait without a time limit. `Some`: best effort, for at most this many seconds.
     pub timeout_seconds: Option<u32>,

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 /// Header field that shows whether the response is the certified one.
 const VERIFICATION: HeaderName = HeaderName::from_static("x-response-verification");
 /// Header fields about the connection; the gateway sets its own.
-const OF_THE_CONNECTION: [HeaderName; 4] =
+const CONNECTION_FIELDS: [HeaderName; 4] =
     [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, HeaderName::from_static("keep-alive")];
 
 /// Returns a text response with a status.
@@ -17,23 +17,31 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
 }
 
 /// Returns the canister's response with this body, which may be longer than the first piece that the canister sent.
-/// `verification` says whether it was verified.
-pub fn response(method: &Method, of_canister: &HttpResponse, body: Body, verification: &str) -> Response {
-    let Ok(status) = StatusCode::from_u16(of_canister.status) else {
+/// `verification` says whether the response was verified.
+pub fn response(
+    method: &Method,
+    canister_response: &HttpResponse,
+    body: Body,
+    verification: &str,
+) -> Response {
+    let Ok(status) = StatusCode::from_u16(canister_response.status) else {
         return text(
             StatusCode::BAD_GATEWAY,
-            format!("The canister answered with status {}, which is not an HTTP status", of_canister.status),
+            format!(
+                "The canister answered with status {}, which is not an HTTP status",
+                canister_response.status
+            ),
         );
     };
-    let whole = of_canister.rest.is_none() && *method != Method::HEAD;
+    let whole = canister_response.rest.is_none() && *method != Method::HEAD;
     let mut headers = HeaderMap::new();
-    for (name, value) in &of_canister.headers {
+    for (name, value) in &canister_response.headers {
         let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()));
         let (Ok(name), Ok(value)) = parsed else {
             return text(StatusCode::BAD_GATEWAY, format!("The canister's header {name:?} is malformed"));
         };
-        // The gateway sets the length itself, since a wrong one would break the connection.
-        if OF_THE_CONNECTION.contains(&name) || (whole && name == header::CONTENT_LENGTH) {
+        // The server sets the length of a whole body itself, since a wrong length would break the connection.
+        if CONNECTION_FIELDS.contains(&name) || (whole && name == header::CONTENT_LENGTH) {
             continue;
         }
         headers.append(name, value);

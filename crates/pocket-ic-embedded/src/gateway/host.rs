@@ -12,12 +12,12 @@ pub struct Domains(Vec<String>);
 pub struct NamedCanister {
     /// The canister's id.
     pub canister: Principal,
-    /// Whether its responses are served without verification.
+    /// Whether the canister's responses are served without verification.
     pub raw: bool,
 }
 
 impl Domains {
-    /// Returns these domains, or `localhost` alone if none are given.
+    /// Returns these domains; `localhost` for `None`.
     pub fn new(domains: Option<Vec<String>>) -> Self {
         let mut domains = domains.unwrap_or_else(|| vec!["localhost".into()]);
         domains.iter_mut().for_each(|domain| domain.make_ascii_lowercase());

@@ -1,4 +1,4 @@
-//! HTTP gateways: each has its own port, and serves an instance's canisters to browsers and its interface to
+//! HTTP gateways: each has its own port, and serves an instance's canisters to browsers and the instance's interface to
 //! agents.
 
 mod answer;
@@ -86,7 +86,8 @@ pub async fn open_for(
 /// Opens a gateway.
 ///
 /// # Errors
-/// A port that is in use, an instance that does not exist, or a configuration that is not supported.
+/// An instance that does not exist, an address on which the gateway cannot or must not listen, or a configuration that
+/// is not supported.
 pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result<HttpGatewayInfo, OpError> {
     let HttpGatewayConfig {
         ip_addr,

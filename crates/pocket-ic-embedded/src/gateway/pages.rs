@@ -20,9 +20,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// The longest body that is verified, in bytes.
+/// Length in bytes above which a body that has more pieces is not verified.
 const MAX_VERIFIED_BYTES: usize = 64 << 20;
-/// Number of pieces fetched before the client has read the first one.
+/// Number of pieces of a body that are buffered until the client reads them.
 const PIECES_AHEAD: usize = 2;
 
 /// The pages of an instance's canisters.
@@ -36,7 +36,7 @@ pub struct Pages {
 enum Failure {
     /// The canister rejected the request.
     Rejected(UserError),
-    /// The request could not be delivered.
+    /// The request could not be delivered, or the server failed.
     Refused(OpError),
     /// The reply is not a response.
     Malformed(String),
@@ -70,7 +70,7 @@ impl Pages {
             );
         };
         let headers = parts.headers.iter();
-        let asked = HttpRequest {
+        let request = HttpRequest {
             method: parts.method.to_string(),
             url: parts.uri.path_and_query().map_or("/", |url| url.as_str()).to_owned(),
             headers: headers
@@ -85,26 +85,27 @@ impl Pages {
             Ok(slot) => slot,
             Err(refusal) => return answer::text(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()),
         };
-        match ask(&slot, canister, asked, raw).await {
+        match ask(&slot, canister, request, raw).await {
             Ok((response, verification)) => page(slot, &parts.method, response, &verification),
-            Err(failure) => failed(canister, failure),
+            Err(failure) => failure_response(canister, failure),
         }
     }
 }
 
-/// Returns the response of a canister and whether it was verified.
+/// Returns the response of a canister, and a text that says whether the response was verified.
 async fn ask(
     slot: &Arc<Slot>,
     canister: Principal,
-    mut asked: HttpRequest,
+    mut request: HttpRequest,
     raw: bool,
 ) -> Result<(HttpResponse, String), Failure> {
-    let encode = |asked: &HttpRequest| asked.encode().map_err(|error| Failure::Malformed(error.to_string()));
-    let reply = query(slot, canister, "http_request", encode(&asked)?).await?;
+    let encode =
+        |request: &HttpRequest| request.encode().map_err(|error| Failure::Malformed(error.to_string()));
+    let reply = query(slot, canister, "http_request", encode(&request)?).await?;
     let mut response = decode(&reply)?;
     if response.upgrade {
-        asked.certificate_version = None;
-        let response = decode(&update(slot, canister, "http_request_update", encode(&asked)?).await?)?;
+        request.certificate_version = None;
+        let response = decode(&update(slot, canister, "http_request_update", encode(&request)?).await?)?;
         return Ok((response, "none; made by an update".into()));
     }
     if raw {
@@ -126,7 +127,7 @@ async fn ask(
         Ok(Authority { root_key: instance.root_key(), now: instance.time() })
     });
     let authority = authority.await.map_err(fault)?.map_err(Failure::Refused)?;
-    let verified = threads::run(Work::Long, || verify(&asked, &response, canister, &authority));
+    let verified = threads::run(Work::Long, || verify(&request, &response, canister, &authority));
     let verified = verified.map_err(fault)?.map_err(Failure::Uncertified)?;
     if let Some(headers) = verified.headers {
         response.headers = headers;
@@ -167,7 +168,7 @@ async fn query(
     arg: Vec<u8>,
 ) -> Result<Vec<u8>, Failure> {
     let call = call(canister, method, arg);
-    settled(slot.operate(Work::Long, |instance| instance.query(call)).await)
+    reply_or_failure(slot.operate(Work::Long, |instance| instance.query(call)).await)
 }
 
 async fn update(
@@ -181,10 +182,10 @@ async fn update(
         Ok(id) => instance.await_message(&id),
         Err(rejection) => Ok(Err(rejection)),
     });
-    settled(operation.await)
+    reply_or_failure(operation.await)
 }
 
-fn settled(done: Result<Result<CallResult, OpError>, Panicked>) -> Result<Vec<u8>, Failure> {
+fn reply_or_failure(done: Result<Result<CallResult, OpError>, Panicked>) -> Result<Vec<u8>, Failure> {
     done.map_err(fault)?.map_err(Failure::Refused)?.map_err(Failure::Rejected)
 }
 
@@ -227,7 +228,7 @@ async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<
 }
 
 /// A body that delivers all bytes before a failure. If the next bytes are not ready yet, a connection sends the bytes
-/// that it has; if they fail, it drops them. Therefore a failure is reported one poll later.
+/// that it has; after a failure, it drops them. Therefore a failure is reported one poll later.
 struct Sent {
     body: Channel<Bytes, Broken>,
     failure: Option<Broken>,
@@ -271,7 +272,7 @@ fn describe(failure: Failure) -> String {
     }
 }
 
-fn failed(canister: Principal, failure: Failure) -> Response {
+fn failure_response(canister: Principal, failure: Failure) -> Response {
     let status = match &failure {
         Failure::Rejected(error) if error.code == ErrorCode::CanisterNotFound => StatusCode::NOT_FOUND,
         Failure::Refused(OpError::CanisterRouting(_)) => StatusCode::NOT_FOUND,

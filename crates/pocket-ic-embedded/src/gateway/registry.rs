@@ -32,7 +32,7 @@ impl Gateways {
         number
     }
 
-    /// Stops a gateway, unless it has stopped. Returns whether it ever existed.
+    /// Stops a gateway, unless it has stopped already. Returns whether there ever was a gateway with this number.
     pub(super) fn stop(&self, number: usize) -> bool {
         match unpoisoned(&self.0).get_mut(number) {
             Some(gateway) => {

@@ -30,7 +30,7 @@ pub struct Verified {
 /// Verifies a response with its complete body.
 ///
 /// # Errors
-/// The reason why it is not the certified one.
+/// The reason why the response is not the certified one.
 pub fn verify(
     asked: &HttpRequest,
     answered: &HttpResponse,

@@ -20,13 +20,13 @@ use serde::Deserialize;
 use std::io::Read;
 use std::sync::Arc;
 
-/// Maximum size of an unpacked blob, the same as of an uncompressed one.
+/// Maximum size of an unpacked blob, the same as of an uncompressed blob.
 const MAX_UNPACKED_BYTES: u64 = MAX_BODY_BYTES as u64;
 
 type Server = State<Arc<ServerState>>;
 
 pub(super) async fn submit(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
-    operate(&state, id, Work::of_request(&body), |instance| {
+    operate(&state, id, Work::for_request(&body), |instance| {
         let call: UserCall = parse::<RawCanisterCall>(&body)?.try_into()?;
         let submitted = threads::within(Work::long_if(instance.inspects(&call)), || instance.submit(call))?;
         Ok(submitted.map_err(|rejection| rejection.into_response(false)))
@@ -135,13 +135,14 @@ async fn upload(state: &ServerState, id: usize, body: Bytes, stable: StableFile)
     .await
 }
 
-/// Number of instructions after which messages trap; `null` for the usual limit of each kind of message.
+/// Number of instructions after which messages trap, unless the usual limit of their kind is lower; `null` for the
+/// usual limits alone.
 #[derive(Deserialize)]
 struct InstructionCap {
     instructions: Option<u64>,
 }
 
-/// Sets the number of instructions after which the messages of a canister trap. Not part of the protocol.
+/// Limits the instructions of a canister's messages. Not part of the protocol.
 pub(super) async fn cap_instructions(
     State(state): Server,
     Path((id, canister)): Path<(usize, String)>,

@@ -1,7 +1,7 @@
 //! The PocketIC REST protocol: routes, bodies, status codes.
 //!
-//! Every operation is answered when it is complete, with status 200: clients never have to poll. Operations
-//! on one instance wait for each other; operations on different instances run in parallel.
+//! Every operation is answered when it is complete: clients never have to poll. Operations on one
+//! instance wait for each other; operations on different instances run in parallel.
 
 mod instance_reads;
 mod instance_updates;

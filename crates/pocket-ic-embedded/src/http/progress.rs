@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
 
 impl AutoProgress {
-    /// Sets the instance's time to the current time and starts the task.
+    /// Sets the instance's time to the current time, unless it is ahead, and starts the task.
     async fn start(slot: Arc<Slot>, delay_ms: Option<u64>) -> Result<Self, OpError> {
         let pause = match delay_ms {
             // An interval cannot be zero.
@@ -60,7 +60,7 @@ impl AutoProgress {
 /// Starts to advance the time of an instance automatically.
 ///
 /// # Errors
-/// If the time already advances automatically, or the instance was deleted.
+/// If the time already advances automatically, or the instance was deleted or is unusable.
 pub(super) async fn start(slot: &Arc<Slot>, delay_ms: Option<u64>) -> Result<(), OpError> {
     let mut progress = slot.progress.lock().await;
     match *progress {
@@ -75,7 +75,8 @@ pub(super) async fn start(slot: &Arc<Slot>, delay_ms: Option<u64>) -> Result<(),
     }
 }
 
-/// Stops the task of an instance, if there is one, waits for its last round, and sets the next state.
+/// Stops the task of an instance, if there is one, waits for its last round, and sets the next state; does nothing for
+/// a deleted instance.
 pub(super) async fn end(slot: &Slot, next: AutoProgressState) {
     let mut progress = slot.progress.lock().await;
     if let AutoProgressState::Deleted = *progress {

@@ -50,7 +50,8 @@ pub(crate) struct NewInstance {
 /// Creates an instance, and a gateway and automatic progress if the configuration requests them.
 ///
 /// # Errors
-/// A configuration that is not supported, or a gateway that cannot be opened; the instance is removed in that case.
+/// A configuration that is not supported, a gateway that cannot be opened (the instance is removed in that case), or
+/// automatic progress that cannot be started.
 pub(crate) async fn create(
     state: &Arc<ServerState>,
     config: &InstanceConfig,
@@ -109,7 +110,7 @@ pub(super) async fn put_blob(
                 .into_response();
         }
     };
-    let stored = at_length(|| {
+    let stored = as_long_work(|| {
         let hash: [u8; 32] = Sha256::digest(&bytes).into();
         state.put_blob(hash, Blob::new(&bytes, gzip));
         hex::encode(hash)
@@ -124,10 +125,10 @@ pub(super) async fn get_blob(State(state): State<Arc<ServerState>>, Path(hash): 
     };
     let Some(blob) = state.blob(&hash) else { return StatusCode::NOT_FOUND.into_response() };
     let encoding = blob.gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
-    (encoding, at_length(|| blob.to_vec())).into_response()
+    (encoding, as_long_work(|| blob.to_vec())).into_response()
 }
 
 /// Runs work that can take seconds for a large blob.
-fn at_length<T>(job: impl FnOnce() -> T) -> Result<T, (StatusCode, String)> {
+fn as_long_work<T>(job: impl FnOnce() -> T) -> Result<T, (StatusCode, String)> {
     threads::run(Work::Long, job).map_err(|fault| (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()))
 }

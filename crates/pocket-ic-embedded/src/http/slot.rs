@@ -6,7 +6,6 @@ use std::sync::{Mutex, TryLockError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-/// An instance, and the task that advances its time, if there is one.
 pub(crate) struct Slot {
     /// Held by the running operation. Waiting operations do not occupy a thread: the number of threads is
     /// limited, and operations on other instances need some, too.
@@ -17,8 +16,8 @@ pub(crate) struct Slot {
     checks_envelopes: bool,
     /// The instance's root key, DER.
     root_key: &'static [u8],
-    /// Notified when a call has been submitted, so that automatic progress runs a round before the next one is due.
-    work: Notify,
+    /// Notified when an agent has submitted a call, so that automatic progress runs a round before the next one is due.
+    submitted: Notify,
 }
 
 impl Slot {
@@ -29,7 +28,7 @@ impl Slot {
             root_key: instance.root_key(),
             instance: Mutex::new(instance),
             progress: tokio::sync::Mutex::default(),
-            work: Notify::new(),
+            submitted: Notify::new(),
         }
     }
 
@@ -43,14 +42,14 @@ impl Slot {
         self.root_key
     }
 
-    /// Wakes up the task that advances time, if there is one.
+    /// Makes the task that advances time, if there is one, run a round immediately.
     pub fn hurry(&self) {
-        self.work.notify_one();
+        self.submitted.notify_one();
     }
 
     /// Returns after [`Self::hurry`] was called.
     pub async fn hurried(&self) {
-        self.work.notified().await;
+        self.submitted.notified().await;
     }
 
     /// Runs an operation on the instance, after any earlier ones. The outer error is a panic: a bug in the server. A
@@ -81,7 +80,7 @@ pub(super) enum AutoProgressState {
     Off,
     /// Time advances automatically.
     On(AutoProgress),
-    /// The instance was deleted, after this request had found it: time will never advance again.
+    /// The instance was deleted: its time never advances again, even for a request that found the instance before.
     Deleted,
 }
 

@@ -1,4 +1,4 @@
-//! The state of the server: instances, blobs, and when it was last used.
+//! The state of the server: instances, blobs, gateways, and when the server was last used.
 
 use super::slot::{Slot, update_error};
 use crate::engine::{Engine, StableMemory};
@@ -163,7 +163,7 @@ impl Activity {
         Busy(self)
     }
 
-    /// Returns the time since the last request ended; zero while one is pending.
+    /// Returns the time since the last activity; zero while a request is being answered.
     #[cfg(any(feature = "cli", test))]
     pub fn idle_for(&self) -> Duration {
         let inner = unpoisoned(&self.inner);
@@ -195,7 +195,7 @@ mod tests {
         bytes[40 << 20] = 1;
         let blob = Blob::new(&bytes, false);
         let page = blob.memory().bytes_apart(&StableMemory::new());
-        assert!((1..=1 << 16).contains(&page), "{page} bytes for one that is not zero");
+        assert!((1..=1 << 16).contains(&page), "one byte that is not zero takes {page} bytes");
         assert!(blob.to_vec() == bytes);
         assert_eq!(Blob::new(b"abc", true).to_vec(), b"abc");
     }

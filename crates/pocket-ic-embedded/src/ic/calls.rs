@@ -60,7 +60,7 @@ pub struct Callback {
     pub on_reply: (u32, u64),
     /// Function and environment for a rejection.
     pub on_reject: (u32, u64),
-    /// Function and environment for the cleanup, which runs if one of the above traps.
+    /// Function and environment for the cleanup, which runs if the function for the reply or rejection traps.
     pub on_cleanup: Option<(u32, u64)>,
     /// When a best-effort call expires, nanoseconds; 0 for calls without a time limit.
     pub deadline: u64,

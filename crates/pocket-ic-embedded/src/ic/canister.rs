@@ -17,12 +17,12 @@ use pocket_ic::common::rest::SubnetInstructionConfig;
 /// Cost of one GiB of memory for one second on an application subnet of 13 nodes, in cycles. Nothing is
 /// charged; the figure only converts the freezing threshold from seconds to cycles.
 const CYCLES_PER_GIB_SECOND: u128 = 127_000;
-/// Number of nodes assumed by the figures above and by the system API.
+/// Number of nodes of every subnet, as the system API shows it; [`CYCLES_PER_GIB_SECOND`] is for this number.
 const SUBNET_NODES: u32 = 13;
 /// Instructions per message in benchmarking mode: more than any test would wait for.
 const BENCHMARKING_INSTRUCTIONS: u64 = 1_000_000_000_000_000;
 
-/// Status of the canister; while it is stopping, with the stop calls that wait for it.
+/// Status of a canister; for a stopping canister, with the stop calls that wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunStatus {
     /// Accepts messages.
@@ -50,7 +50,7 @@ pub enum LowMemoryHook {
     /// Enough memory is free.
     #[default]
     NotSatisfied,
-    /// Memory became low; the hook runs in the next round.
+    /// Memory became low; the hook is due.
     Ready,
     /// The hook has run; it runs again only if there was enough memory in between.
     Executed,
@@ -74,7 +74,7 @@ pub struct QueryStats {
 pub struct Canister {
     /// The canister's id.
     pub id: Principal,
-    /// The subnet it lives on.
+    /// The canister's subnet.
     pub subnet: Principal,
     /// Whether the limits for production or for benchmarks apply.
     pub instructions: SubnetInstructionConfig,
@@ -165,7 +165,7 @@ impl Canister {
     /// Returns `Ok(())` if new messages are accepted.
     ///
     /// # Errors
-    /// The rejection if it is stopping or stopped.
+    /// The rejection if the canister is stopping or stopped.
     pub fn check_running(&self) -> Result<(), UserError> {
         match self.status {
             RunStatus::Running => Ok(()),
@@ -215,7 +215,8 @@ impl Canister {
         self.idle_cycles_per_day().saturating_mul(u128::from(self.settings.freezing_threshold)) / 86_400
     }
 
-    /// Returns `Ok(())` if the balance is above the freezing limit.
+    /// Returns `Ok(())` if everything is free on the subnet, or the balance is positive and not below the freezing
+    /// limit.
     ///
     /// # Errors
     /// The rejection that says how many cycles are missing.
@@ -252,7 +253,7 @@ impl Canister {
         ))
     }
 
-    /// Returns the context of a message of this canister: everything that does not depend on the message.
+    /// Returns the context of a message of this canister, without what only the message knows, such as the argument.
     pub fn message_context(&self, caller: Principal, time_nanos: u64) -> MessageContext {
         MessageContext {
             controllers: self.settings.controllers.clone(),
@@ -278,7 +279,7 @@ impl Canister {
         }
     }
 
-    /// Returns the wasm memory that an entry point may use, in bytes; 0 if the limit in the settings does not apply.
+    /// Returns the limit in the settings for the wasm memory that an entry point may use, in bytes; 0 if none applies.
     /// The limit keeps users from filling the memory, but must not keep the canister from completing calls that it has
     /// begun.
     pub fn wasm_memory_limit(&self, entry: &EntryPoint) -> u64 {

@@ -1,4 +1,4 @@
-//! Takes a snapshot of a canister, and loads one onto it.
+//! Takes snapshots of canisters, and loads snapshots onto canisters.
 
 use super::canister::{Canister, LowMemoryHook};
 use super::error::UserError;

@@ -51,12 +51,12 @@ impl ChunkStore {
         self.chunks.keys()
     }
 
-    /// Forgets all chunks.
+    /// Removes all chunks.
     pub fn clear(&mut self) {
         self.chunks.clear();
     }
 
-    /// Returns the bytes of all chunks.
+    /// Returns the total size of all chunks, in bytes.
     pub fn bytes(&self) -> u64 {
         self.chunks.values().map(|chunk| chunk.len() as u64).sum()
     }

@@ -1,4 +1,4 @@
-//! The time of an instance: the time it was set to, and the time of the last round.
+//! The time of an instance: the current time, and the time of the last round.
 //!
 //! All times are nanoseconds since 1970-01-01 UTC.
 
@@ -16,7 +16,7 @@ pub fn present() -> u64 {
 }
 
 /// Two times: the earliest time that the next round can have, and the time of the last round. Queries see the
-/// time of the last round; a newly set time becomes visible only after a round.
+/// time of the last round; they see a time set by [`Clock::set`] only after a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     time: u64,
@@ -49,7 +49,7 @@ impl Clock {
         self.time
     }
 
-    /// Sets the time of the next round. Setting the current time again changes nothing.
+    /// Sets the current time. Setting it to the same time again changes nothing.
     ///
     /// # Errors
     /// [`OpError::SettingTimeIntoPast`] when `nanos` is before the current time.
@@ -61,7 +61,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Sets the time so that queries see it immediately.
+    /// Sets the current time so that queries see it immediately.
     ///
     /// # Errors
     /// [`OpError::SettingTimeIntoPast`] when `nanos` is before the current time.

@@ -17,23 +17,23 @@ pub struct UserError {
     /// Whether a canister that gets this rejection sees the code before the text. The code is left out if the callee
     /// does not exist, is not running or is uninstalled during the call, if the call's deadline passes, or if the text
     /// comes from the callee.
-    pub coded: bool,
+    pub shows_code: bool,
 }
 
 impl UserError {
     /// Returns an error with this code and text.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), coded: true }
+        Self { code, message: message.into(), shows_code: true }
     }
 
     /// Returns the same error, as a rejection whose code canisters do not see.
-    pub fn uncoded(self) -> Self {
-        Self { coded: false, ..self }
+    pub fn hiding_code(self) -> Self {
+        Self { shows_code: false, ..self }
     }
 
     /// Returns the text that a canister sees in `msg_reject_msg`.
     pub fn reject_text(self) -> String {
-        if self.coded { format!("{}: {}", self.code_text(), self.message) } else { self.message }
+        if self.shows_code { format!("{}: {}", self.code_text(), self.message) } else { self.message }
     }
 
     /// Returns the numbered code as agents read it.
@@ -128,7 +128,7 @@ impl UserError {
 
     /// Returns a rejection with the canister's own text.
     pub fn rejected_by_canister(message: String) -> Self {
-        Self::rejected(message).uncoded()
+        Self::rejected(message).hiding_code()
     }
 }
 
@@ -156,8 +156,7 @@ fn suggestion(code: ErrorCode) -> Option<&'static str> {
     }
 }
 
-/// An operation on an instance that the server refuses. The client gets the message, with status 403 for `Forbidden`,
-/// 501 for `Unsupported`, and 400 otherwise.
+/// An operation on an instance that the server refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpError {
     /// The canister does not exist on this instance.

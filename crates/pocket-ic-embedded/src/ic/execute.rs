@@ -75,8 +75,8 @@ impl Instance {
     /// Returns the entry point that a call runs, or the rejection of the call.
     fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
         let id = call.callee;
-        let canister = self.canisters.get(&id).ok_or_else(|| self.not_found_error(id).uncoded())?;
-        canister.check_running().map_err(UserError::uncoded)?;
+        let canister = self.canisters.get(&id).ok_or_else(|| self.not_found_error(id).hiding_code())?;
+        canister.check_running().map_err(UserError::hiding_code)?;
         let state = canister.state.as_ref().ok_or_else(|| UserError::no_wasm_module(id))?;
         canister.check_not_frozen()?;
         if let Origin::Canister { caller, .. } = call.origin
@@ -108,7 +108,8 @@ impl Instance {
         }
     }
 
-    /// Runs one message of a call context and handles its consequences. Returns the instructions it used.
+    /// Runs one message of a call context and handles its consequences. Returns the instructions that the message
+    /// used.
     pub(super) fn run_in_context(
         &mut self,
         id: Principal,
@@ -151,8 +152,8 @@ impl Instance {
         Some(outcome)
     }
 
-    /// Applies the effects of a successful message: all of them if `changes` is set, otherwise only its answer and its
-    /// cycles.
+    /// Applies the effects of a successful message: all of them if `changes` is set, otherwise only its answer, its
+    /// cycles and the instructions it used.
     fn settle(
         &mut self,
         id: Principal,
@@ -201,8 +202,8 @@ impl Instance {
         self.respond(origin, result, refund);
     }
 
-    /// Closes a call context if nothing more can happen in it; if it has no answer yet, it is answered with
-    /// `failure`, or with the message that the canister did not reply.
+    /// Closes a call context if nothing more can happen in it; if it has no answer yet, it is answered with `failure`,
+    /// or with the message that the canister did not reply. A stopping canister may then be stopped.
     fn close(&mut self, id: Principal, context: ContextId, failure: Option<UserError>) {
         let closed = self.canisters.get_mut(&id).and_then(|canister| canister.calls.close_if_done(context));
         let Some(closed) = closed else {
@@ -302,7 +303,7 @@ impl Instance {
     }
 
     /// Runs the cleanup of a callback that trapped. Returns the instructions that the cleanup used and, if it trapped
-    /// as well, its trap; it has changed nothing in that case.
+    /// as well, the cleanup's trap; in that case the cleanup has changed nothing.
     fn run_cleanup(
         &mut self,
         id: Principal,
@@ -323,7 +324,6 @@ impl Instance {
         (used, result)
     }
 
-    /// Records the cost of an execution.
     pub(super) fn record_cost(
         &mut self,
         id: Principal,
@@ -379,7 +379,7 @@ fn deadline_of(origin: &Origin) -> u64 {
     }
 }
 
-/// Applies state, balance, timer and certified data after a successful message.
+/// Applies the effects of a successful message on the canister itself.
 pub(super) fn apply(canister: &mut Canister, outcome: &MessageOutcome) {
     canister.state = Some(outcome.state.clone());
     settle_cycles(canister, outcome);

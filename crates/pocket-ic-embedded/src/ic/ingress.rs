@@ -25,7 +25,7 @@ impl Instance {
     /// The outer error concerns the operation; the inner one is the ingress filter's answer to the user.
     ///
     /// # Errors
-    /// A message that cannot be routed.
+    /// A message that cannot be routed, or that is too large.
     pub fn submit(&mut self, call: UserCall) -> Result<Result<RawMessageId, UserError>, OpError> {
         let subnet = self.destination(&call)?;
         let id = self.new_message_id(&call);
@@ -91,7 +91,7 @@ impl Instance {
     /// Returns the answer of a message, if there is one yet.
     ///
     /// # Errors
-    /// If `caller` is given and did not submit the message.
+    /// If the id is malformed, or `caller` is given and did not submit the message.
     pub fn ingress_status(
         &self,
         id: &RawMessageId,
@@ -115,7 +115,7 @@ impl Instance {
                 return Ok(self.subnet(principal(bytes, "Bad subnet id")?)?.id);
             }
             RawEffectivePrincipal::CanisterId(bytes) => {
-                return self.place_of(call, principal(bytes, "Bad canister id")?);
+                return self.route_call(call, principal(bytes, "Bad canister id")?);
             }
             RawEffectivePrincipal::None => {}
         }
@@ -123,7 +123,7 @@ impl Instance {
             return Ok(self.route(call.callee)?.id);
         }
         if let Some(target) = management::target(call) {
-            return self.place_of(call, target);
+            return self.route_call(call, target);
         }
         if management::creates_for_users(&call.method) {
             return subnet::default_subnet(&self.subnets)
@@ -135,7 +135,7 @@ impl Instance {
         ))
     }
 
-    fn place_of(&self, call: &UserCall, id: Principal) -> Result<Principal, OpError> {
+    fn route_call(&self, call: &UserCall, id: Principal) -> Result<Principal, OpError> {
         let found = self.route(id);
         if found.is_err() && management::creates_for_users(&call.method) {
             return Err(OpError::Unsupported(format!(
@@ -145,7 +145,7 @@ impl Instance {
         Ok(found?.id)
     }
 
-    /// Returns `Ok(())` if a message is accepted: the canister must be able to receive it and must not refuse
+    /// Returns `Ok(())` if a message is accepted: the canister must be able to receive the message, and must not refuse
     /// it.
     fn filter(&mut self, call: &UserCall) -> Result<(), UserError> {
         if call.callee == Principal::management_canister() {

@@ -7,15 +7,15 @@ use candid::Principal;
 /// A submitted message.
 #[derive(Clone, Debug)]
 pub struct IngressRecord {
-    /// Further data about the message, if an agent has sent it.
+    /// Further data about the message, if an agent sent the message.
     pub request: Option<Request>,
-    /// Who submitted it.
+    /// Who submitted the message.
     pub sender: Principal,
-    /// The call, until it is executed.
+    /// The call, until its execution begins.
     pub call: Option<UserCall>,
-    /// The subnet to which it was sent.
+    /// The subnet to which the message was sent.
     pub subnet: Principal,
-    /// The answer, once there is one. Kept as long as the instance exists, or until the request is forgotten.
+    /// The answer, once there is one.
     pub answer: Option<CallResult>,
 }
 

@@ -74,7 +74,7 @@ impl Instance {
         }
         Ok(Created {
             instance: Self {
-                engine: configured(engine, config.icp_config.as_ref()),
+                engine: engine_for(engine, config.icp_config.as_ref()),
                 subnets,
                 clock: Clock::new(initial),
                 canisters: BTreeMap::new(),
@@ -105,7 +105,7 @@ impl Instance {
     /// Returns the public key of a subnet, DER.
     ///
     /// # Errors
-    /// If there is none with this id.
+    /// If the instance has no such subnet.
     pub fn public_key(&self, subnet: Principal) -> Result<&'static [u8], OpError> {
         Ok(&self.subnet(subnet)?.keys.public_key)
     }
@@ -125,7 +125,7 @@ impl Instance {
         self.clock.now()
     }
 
-    /// Sets the time that the next round sees.
+    /// Sets the current time; queries see this time after the next round.
     ///
     /// # Errors
     /// A time before the current one.
@@ -133,7 +133,7 @@ impl Instance {
         self.clock.set(nanos)
     }
 
-    /// Sets the time that queries see from now on.
+    /// Sets the current time; queries see this time immediately.
     ///
     /// # Errors
     /// A time before the current one.
@@ -157,7 +157,7 @@ impl Instance {
     /// Returns the subnet that is responsible for a canister id, whether or not the canister exists.
     ///
     /// # Errors
-    /// If there is none.
+    /// If no subnet of the instance is responsible.
     pub(super) fn route(&self, id: Principal) -> Result<&Subnet, OpError> {
         self.subnets
             .iter()
@@ -168,7 +168,7 @@ impl Instance {
     /// Returns a subnet by its id.
     ///
     /// # Errors
-    /// If there is none.
+    /// If the instance has no such subnet.
     pub(super) fn subnet(&self, id: Principal) -> Result<&Subnet, OpError> {
         self.subnets.iter().find(|subnet| subnet.id == id).ok_or(OpError::SubnetNotFound(id))
     }
@@ -240,7 +240,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Sets an instruction limit for every message of a canister, or removes it.
+    /// Sets a limit for the instructions of every message of a canister, in addition to the usual limits, or removes
+    /// it.
     ///
     /// # Errors
     /// If there is no such canister.
@@ -279,7 +280,7 @@ fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
     }
 }
 
-/// Returns the system canisters whose deployment a client requests, by name; `None` if it requests none.
+/// Returns the system canisters whose deployment a client requests, by name; `None` if there are none.
 fn system_canisters(features: &IcpFeatures) -> Option<String> {
     let IcpFeatures {
         registry,
@@ -316,7 +317,7 @@ fn system_canisters(features: &IcpFeatures) -> Option<String> {
 
 /// Returns the engine that the client's configuration requests. The beta features concern only HTTP outcalls, which are
 /// refused when they are made.
-fn configured(engine: Engine, icp: Option<&IcpConfig>) -> Engine {
+fn engine_for(engine: Engine, icp: Option<&IcpConfig>) -> Engine {
     let IcpConfig { beta_features: _, function_name_length_limits, canister_execution_rate_limiting: _ } =
         icp.cloned().unwrap_or_default();
     match function_name_length_limits {
@@ -330,31 +331,32 @@ mod tests {
     use super::*;
     use pocket_ic::common::rest::{IcpFeaturesConfig, IncompleteStateFlag, SubnetConfigSet};
 
-    fn created(config: InstanceConfig) -> Result<Instance, String> {
+    fn create(config: InstanceConfig) -> Result<Instance, String> {
         let subnet_config_set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into();
         let config = InstanceConfig { subnet_config_set, ..config };
         let created = Instance::create(Engine::new().unwrap(), &config, false);
         created.map(|created| created.instance).map_err(|error| error.to_string())
     }
 
-    fn icp(icp_config: IcpConfig) -> Result<Instance, String> {
-        created(InstanceConfig { icp_config: Some(icp_config), ..InstanceConfig::default() })
+    fn create_with(icp_config: IcpConfig) -> Result<Instance, String> {
+        create(InstanceConfig { icp_config: Some(icp_config), ..InstanceConfig::default() })
     }
 
     #[test]
     fn flags_are_implemented_or_refused_by_name() {
         for flag in [IcpConfigFlag::Enabled, IcpConfigFlag::Disabled] {
-            icp(IcpConfig { beta_features: Some(flag.clone()), ..IcpConfig::default() }).unwrap();
-            icp(IcpConfig { function_name_length_limits: Some(flag), ..IcpConfig::default() }).unwrap();
+            create_with(IcpConfig { beta_features: Some(flag.clone()), ..IcpConfig::default() }).unwrap();
+            create_with(IcpConfig { function_name_length_limits: Some(flag), ..IcpConfig::default() })
+                .unwrap();
         }
         let limited =
             |flag| IcpConfig { canister_execution_rate_limiting: Some(flag), ..IcpConfig::default() };
-        icp(limited(IcpConfigFlag::Disabled)).unwrap();
+        create_with(limited(IcpConfigFlag::Disabled)).unwrap();
         assert_eq!(
-            icp(limited(IcpConfigFlag::Enabled)).err().unwrap(),
+            create_with(limited(IcpConfigFlag::Enabled)).err().unwrap(),
             "Rate limiting of canister execution is not supported by the embedded server"
         );
-        created(InstanceConfig {
+        create(InstanceConfig {
             log_level: Some("Debug".into()),
             incomplete_state: Some(IncompleteStateFlag::Enabled),
             disable_ingress_validation: Some(true),
@@ -374,7 +376,7 @@ mod tests {
         };
         let config = InstanceConfig { icp_features: Some(features), ..InstanceConfig::default() };
         assert_eq!(
-            created(config).err().unwrap(),
+            create(config).err().unwrap(),
             "Deploying system canisters (icp_features: registry, ii) is not supported by the embedded server"
         );
     }
@@ -387,7 +389,8 @@ mod tests {
             [(None, false), (Some(IcpConfigFlag::Enabled), false), (Some(IcpConfigFlag::Disabled), true)]
         {
             let instance =
-                icp(IcpConfig { function_name_length_limits: flag.clone(), ..IcpConfig::default() }).unwrap();
+                create_with(IcpConfig { function_name_length_limits: flag.clone(), ..IcpConfig::default() })
+                    .unwrap();
             assert_eq!(instance.engine.compile(&wasm).is_ok(), accepted, "{flag:?}");
         }
     }

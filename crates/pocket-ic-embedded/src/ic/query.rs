@@ -25,7 +25,7 @@ const CALL_INSTRUCTIONS: u64 = 50_000_000;
 
 /// A query of a user and the queries that it makes.
 struct Graph {
-    /// Number of composite queries that wait for others.
+    /// Number of composite queries that wait for other queries.
     waiting: usize,
     /// Instructions that are left for the graph.
     left: u64,
@@ -33,7 +33,7 @@ struct Graph {
 
 /// Why a query of a graph has no reply.
 enum Failure {
-    /// A rejection, which the calling query receives.
+    /// A rejection, which the caller of the query receives.
     Rejection(UserError),
     /// An error that ends the whole graph: only the user receives it.
     Graph(UserError),
@@ -143,7 +143,7 @@ impl Instance {
         message.arg = call.arg;
         message.caller_info = call.info;
         message.composite_query = composite;
-        // Only the query sent by the user is answered with a certificate, not the queries that it calls.
+        // Only the query sent by the user can read a certificate, not the queries that it calls.
         if graph.waiting == 0 {
             let subnet = canister.subnet;
             message.data_certificate = Some(match state.module().reads_certificate() {
@@ -173,7 +173,7 @@ impl Instance {
         result
     }
 
-    /// Makes the calls of a composite query until the query has replied; its other calls are not made.
+    /// Makes the calls of a composite query until the query has replied; the remaining calls are not made.
     fn run_composite(&mut self, mut run: Composite, graph: &mut Graph) -> GraphResult {
         let mut failure = None;
         while run.reply.is_none()

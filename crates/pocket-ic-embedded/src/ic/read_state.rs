@@ -27,10 +27,10 @@ pub struct ReadRequest {
     pub targets: Option<Vec<Principal>>,
 }
 
-/// Why a path cannot be read.
+/// Why a request to read is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadRefusal {
-    /// The path cannot be read at this endpoint.
+    /// The request has too many paths, or a path that cannot be read at this endpoint.
     #[error("{0}")]
     Invalid(String),
     /// The sender may not read the path.
@@ -49,7 +49,7 @@ impl Instance {
     /// Returns a certificate that proves the presence or absence of the paths.
     ///
     /// # Errors
-    /// A path that cannot be read, or not by this sender.
+    /// Too many paths, or a path that cannot be read at all or not by this sender.
     pub fn read_state(&mut self, request: &ReadRequest) -> Result<Vec<u8>, ReadRefusal> {
         if request.paths.len() > MAX_PATHS {
             return Err(ReadRefusal::Invalid(format!(
@@ -58,7 +58,7 @@ impl Instance {
             )));
         }
         let (id, proven) = {
-            let reader = Reader { instance: self, request, subnet: self.read_at(request.effective)? };
+            let reader = Reader { instance: self, request, subnet: self.subnet_to_read(request.effective)? };
             let mut proven = Vec::new();
             let mut call_id = None;
             for path in &request.paths {
@@ -69,7 +69,7 @@ impl Instance {
         Ok(self.certificate(id, request.form, &proven))
     }
 
-    fn read_at(&self, effective: Effective) -> Result<&Subnet, ReadRefusal> {
+    fn subnet_to_read(&self, effective: Effective) -> Result<&Subnet, ReadRefusal> {
         let found = match effective {
             Effective::Subnet(id) => self.subnet(id),
             // Agents that create canisters without an effective id read the outcome from the root subnet.
@@ -156,7 +156,8 @@ impl Reader<'_> {
         self.request.form == RangesForm::Whole || root.is_some_and(|root| root.id.as_slice() == id)
     }
 
-    /// Checks that the call was sent by the reader, and to this effective id.
+    /// Checks that the call, if it is known, was sent by the reader to this effective id, and to a canister that the
+    /// reader's delegations allow.
     fn check_request(&self, id: &[u8]) -> Result<(), ReadRefusal> {
         let id: MessageId = id.try_into().map_err(|_| {
             ReadRefusal::Invalid(format!("Invalid request id: got {} bytes, not 32", id.len()))
@@ -227,7 +228,7 @@ fn invalid(path: &Path) -> ReadRefusal {
     ReadRefusal::Invalid(format!("Invalid path requested: {} cannot be read here", display(path)))
 }
 
-/// Returns the path as text; labels that are not UTF-8 in hex.
+/// Returns the first labels of a path as text; those that are not printable ASCII in hex.
 fn display(path: &Path) -> String {
     let labels = path.iter().map(|label| match std::str::from_utf8(label) {
         Ok(text) if text.chars().all(|char| char.is_ascii_graphic()) => format!("/{text:.100}"),

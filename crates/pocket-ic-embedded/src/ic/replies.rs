@@ -42,7 +42,7 @@ pub struct Change {
 pub struct SnapshotMetadata {
     /// The origin of the snapshot.
     pub source: SnapshotSource,
-    /// Nanoseconds since 1970.
+    /// When the snapshot was taken, nanoseconds since 1970.
     pub taken_at_timestamp: u64,
     /// Bytes of the module.
     pub wasm_module_size: u64,

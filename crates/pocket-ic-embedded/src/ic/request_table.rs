@@ -5,7 +5,6 @@ use super::certification::RangesForm;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
-/// The calls of agents: when each can be forgotten, and who is waiting for its answer.
 #[derive(Default)]
 pub struct Requests {
     /// The calls by their expiry.

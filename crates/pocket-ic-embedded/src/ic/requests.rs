@@ -14,7 +14,7 @@ use candid::Principal;
 use pocket_ic::ErrorCode;
 use tokio::sync::oneshot;
 
-/// How long an answer can be read after its request has expired.
+/// How long an answer can be read after its request has expired, nanoseconds.
 const KEPT_AFTER_EXPIRY: u64 = 5 * 60 * 1_000_000_000;
 /// The only query of the management canister that is sent to a subnet.
 const LIST_CANISTERS: &str = "list_canisters";
@@ -49,7 +49,7 @@ impl Instance {
     /// The outer error concerns the request; the inner one is the ingress filter's answer.
     ///
     /// # Errors
-    /// A wrong effective id.
+    /// A wrong effective id, or an argument that is too large.
     pub fn submit_request(&mut self, request: AgentCall) -> Result<Result<(), UserError>, OpError> {
         let AgentCall { id, expiry, effective, call } = request;
         if self.ingress.contains_key(&id) {
@@ -76,7 +76,8 @@ impl Instance {
         Ok(QueryAnswer { result, time_nanos: self.clock.last_round(), keys })
     }
 
-    /// Returns a channel that receives the certificate of a request's answer; nothing for an unknown request.
+    /// Returns a channel that receives the certificate of a request's answer; the channel is closed without one if the
+    /// request is unknown or forgotten.
     pub fn wait_for_request(&mut self, id: MessageId, form: RangesForm) -> oneshot::Receiver<Vec<u8>> {
         let (certificate, receiver) = oneshot::channel();
         self.requests.waiters.push(Waiter { id, form, certificate });

@@ -27,8 +27,8 @@ const THREADS: u64 = 4;
 const STOP_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Instance {
-    /// Runs one round: first the timers and heartbeats that are due, regardless of what they use; then the waiting
-    /// messages and their consequences, within the shares of their canisters and subnets.
+    /// Runs one round: first the hooks, timers and heartbeats that are due, regardless of what they use; then the
+    /// waiting messages and their consequences, within the shares of their canisters and subnets.
     pub fn round(&mut self) {
         let now = self.clock.begin_round();
         self.rounds += 1;
@@ -42,14 +42,14 @@ impl Instance {
         let mut shares = Shares::default();
         let mut postponed = VecDeque::new();
         while let Some(work) = self.queue.pop_front() {
-            let charged = self.charged(&work);
-            if charged.is_some_and(|charged| shares.used_up(charged)) {
+            let payer = self.payer_of(&work);
+            if payer.is_some_and(|payer| shares.used_up(payer)) {
                 postponed.push_back(work);
                 continue;
             }
             let used = self.run_work(work, now);
-            if let Some(charged) = charged {
-                shares.charge(charged, used);
+            if let Some(payer) = payer {
+                shares.charge(payer, used);
             }
         }
         self.queue = postponed;
@@ -61,7 +61,7 @@ impl Instance {
 
     /// Returns the shares to which a message is charged; `None` for a message that does not run, but is only answered
     /// or dropped.
-    fn charged(&self, work: &Work) -> Option<Charged> {
+    fn payer_of(&self, work: &Work) -> Option<Payer> {
         let (callee, subnet) = match work {
             Work::Ingress(id) => {
                 let record = self.ingress.get(id)?;
@@ -76,7 +76,7 @@ impl Instance {
             (Some(callee), self.subnet_of_canister(callee)?)
         };
         let instructions = self.subnet(subnet).map(Subnet::round_instructions).ok()?;
-        Some(Charged { canister, subnet, instructions })
+        Some(Payer { canister, subnet, instructions })
     }
 
     fn run_work(&mut self, work: Work, now: u64) -> u64 {
@@ -155,7 +155,7 @@ impl Instance {
             for callback in canister.calls.expired(now) {
                 answers.push((
                     Origin::Canister { caller: canister.id, callback, deadline: 0 },
-                    UserError::new(ErrorCode::DeadlineExpired, "Call deadline has expired.").uncoded(),
+                    UserError::new(ErrorCode::DeadlineExpired, "Call deadline has expired.").hiding_code(),
                     0,
                 ));
             }
@@ -183,7 +183,7 @@ impl Instance {
 /// The canister and the subnet to whose shares a message is charged, and the number of instructions that one canister
 /// may use in a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Charged {
+struct Payer {
     /// `None` for calls of the management canister, which are limited only by the subnet's share.
     canister: Option<Principal>,
     subnet: Principal,
@@ -204,7 +204,8 @@ struct Share {
 }
 
 impl Share {
-    /// Returns whether one more message would be too much for this number of threads.
+    /// Returns whether this is all that a canister or subnet may use in a round with this number of threads, each with
+    /// this number of instructions.
     fn used_up(self, threads: u64, instructions: u64) -> bool {
         let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
         self.messages >= threads * CANISTER_MESSAGES
@@ -218,19 +219,19 @@ impl Share {
 }
 
 impl Shares {
-    fn used_up(&self, charged: Charged) -> bool {
+    fn used_up(&self, payer: Payer) -> bool {
         let used_up = |shares: &BTreeMap<Principal, Share>, id: &Principal, threads| {
-            shares.get(id).is_some_and(|share| share.used_up(threads, charged.instructions))
+            shares.get(id).is_some_and(|share| share.used_up(threads, payer.instructions))
         };
-        used_up(&self.subnets, &charged.subnet, THREADS)
-            || charged.canister.is_some_and(|id| used_up(&self.canisters, &id, 1))
+        used_up(&self.subnets, &payer.subnet, THREADS)
+            || payer.canister.is_some_and(|id| used_up(&self.canisters, &id, 1))
     }
 
-    fn charge(&mut self, charged: Charged, instructions: u64) {
-        if let Some(canister) = charged.canister {
+    fn charge(&mut self, payer: Payer, instructions: u64) {
+        if let Some(canister) = payer.canister {
             self.canisters.entry(canister).or_default().charge(instructions);
         }
-        self.subnets.entry(charged.subnet).or_default().charge(instructions);
+        self.subnets.entry(payer.subnet).or_default().charge(instructions);
     }
 }
 
@@ -315,7 +316,10 @@ mod tests {
                 arg: vec![],
                 sender_canister_version: None,
             };
-            assert!(run("install_code", encode_one(install).unwrap()) > 60_000, "{end}");
+            assert!(
+                run("install_code", encode_one(install).unwrap()) > 60_000,
+                "an initialization that ends with {end:?}"
+            );
         }
     }
 }

@@ -32,11 +32,11 @@ const DEFAULT_RESERVED_CYCLES_LIMIT: u128 = 5_000_000_000_000;
 /// What a canister's controllers can set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Sorted, without duplicates.
+    /// The controllers, sorted, without duplicates.
     pub controllers: Vec<Principal>,
     /// Percent of a core; only kept and shown.
     pub compute_allocation: u64,
-    /// Bytes; only kept and shown.
+    /// Bytes; storage counts as at least this much when the freezing limit is calculated.
     pub memory_allocation: u64,
     /// Number of seconds for which the balance must pay for storage.
     pub freezing_threshold: u64,
@@ -83,7 +83,7 @@ impl Settings {
     /// Returns these settings with the fields in `change` replaced.
     ///
     /// # Errors
-    /// The first value that is out of range, with the range.
+    /// The first value that is not allowed.
     pub fn with(&self, change: CanisterSettings) -> Result<Self, UserError> {
         let mut new = self.clone();
         if let Some(mut controllers) = change.controllers {
@@ -114,16 +114,16 @@ impl Settings {
                 cycles("minimum_incoming_canister_call_cycles", &value)?;
         }
         if let Some(value) = change.log_visibility {
-            new.log_visibility = visibility("log_visibility", value)?;
+            new.log_visibility = check_viewers("log_visibility", value)?;
         }
         if let Some(value) = change.log_memory_limit {
             new.log_memory_limit = bounded("log_memory_limit", &value, MAX_LOG_BYTES)?;
         }
         if let Some(value) = change.snapshot_visibility {
-            new.snapshot_visibility = visibility("snapshot_visibility", value)?;
+            new.snapshot_visibility = check_viewers("snapshot_visibility", value)?;
         }
         if let Some(value) = change.status_visibility {
-            new.status_visibility = visibility("status_visibility", value)?;
+            new.status_visibility = check_viewers("status_visibility", value)?;
         }
         if let Some(value) = change.wasm_memory_limit {
             new.wasm_memory_limit = bounded("wasm_memory_limit", &value, MAX_WASM_MEMORY_LIMIT)?;
@@ -226,7 +226,7 @@ macro_rules! visibility {
 
 visibility!(LogVisibility, SnapshotVisibility, StatusVisibility);
 
-fn visibility<V: Visibility>(name: &str, value: V) -> Result<V, UserError> {
+fn check_viewers<V: Visibility>(name: &str, value: V) -> Result<V, UserError> {
     match value.viewers().map_or(0, <[_]>::len) {
         got if got > MAX_VIEWERS => Err(invalid(format!(
             "The number of viewers in {name} exceeds maximum allowed {MAX_VIEWERS}: got {got}"
@@ -338,15 +338,15 @@ mod tests {
 
     #[test]
     fn environment_variables_are_as_many_and_as_long_as_allowed() {
-        let of = |count: usize, bytes: usize| {
+        let check = |count: usize, bytes: usize| {
             let variables = (0..count)
                 .map(|n| EnvironmentVariable { name: format!("{n:0bytes$}"), value: "x".repeat(bytes) });
             check_environment(&variables.collect::<Vec<_>>()).map_err(|error| error.message)
         };
-        assert_eq!(of(MAX_ENVIRONMENT_VARIABLES, MAX_ENVIRONMENT_VARIABLE_BYTES), Ok(()));
-        let many = of(MAX_ENVIRONMENT_VARIABLES + 1, 3).unwrap_err();
+        assert_eq!(check(MAX_ENVIRONMENT_VARIABLES, MAX_ENVIRONMENT_VARIABLE_BYTES), Ok(()));
+        let many = check(MAX_ENVIRONMENT_VARIABLES + 1, 3).unwrap_err();
         assert!(many.starts_with("Too many environment variables"), "{many}");
-        let long = of(1, MAX_ENVIRONMENT_VARIABLE_BYTES + 1).unwrap_err();
+        let long = check(1, MAX_ENVIRONMENT_VARIABLE_BYTES + 1).unwrap_err();
         assert!(long.contains("exceeds the maximum"), "{long}");
     }
 

@@ -1,4 +1,4 @@
-//! Snapshots of a canister: they are taken from it or uploaded piece by piece, and can be read piece by piece.
+//! Snapshots of a canister: taken from the canister or uploaded piece by piece, and read piece by piece.
 //!
 //! Reading and writing snapshot folders is in `snapshot_dir.rs`; access is checked in `management/snapshots.rs`.
 
@@ -22,7 +22,7 @@ use std::io;
 
 /// How many snapshots one canister can have.
 pub const MAX_SNAPSHOTS: usize = 10;
-/// Maximum number of bytes that one read of a snapshot returns.
+/// Maximum number of bytes that one management call reads from the module or a memory of a snapshot.
 pub const MAX_SLICE_BYTES: u64 = 2_000_000;
 
 /// The snapshots of one canister by id, in order of creation.
@@ -36,7 +36,7 @@ impl SnapshotStore {
     /// Stores a snapshot under a new id: the canister's id and a counter. First removes `replaced`.
     ///
     /// # Errors
-    /// If the snapshot to replace does not exist or there are too many.
+    /// If the snapshot to replace does not exist, or the canister has too many snapshots.
     pub fn insert(
         &mut self,
         canister: Principal,
@@ -107,7 +107,7 @@ pub(super) enum Contents {
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) contents: Contents,
-    /// The chunk store when the snapshot was taken.
+    /// The chunk store when the snapshot was taken, or the uploaded chunks.
     pub chunks: ChunkStore,
     /// The certified data.
     pub certified_data: Vec<u8>,
@@ -130,7 +130,7 @@ impl Snapshot {
         version: u64,
         now: u64,
     ) -> Result<Self, UserError> {
-        let module = sized("wasm_module_size", args.wasm_module_size, MAX_MODULE_BYTES)?;
+        let module = checked_size("wasm_module_size", args.wasm_module_size, MAX_MODULE_BYTES)?;
         let heap_pages = whole_pages("wasm_memory_size", args.wasm_memory_size)?;
         if args.wasm_memory_size > MAX_WASM_MEMORY {
             return Err(out_of_range("wasm_memory_size", args.wasm_memory_size, MAX_WASM_MEMORY));
@@ -159,7 +159,7 @@ impl Snapshot {
         })
     }
 
-    /// Returns its origin.
+    /// Returns the origin of the snapshot.
     pub fn source(&self) -> SnapshotSource {
         match self.contents {
             Contents::Taken(_) => SnapshotSource::TakenFromCanister(Reserved),
@@ -176,7 +176,7 @@ impl Snapshot {
         (self.module().len() as u64, self.heap().bytes(), self.stable().bytes())
     }
 
-    /// Returns the bytes of module, memories, chunks and certified data.
+    /// Returns the total size of module, memories, chunks and certified data, in bytes.
     pub fn total_size(&self) -> u64 {
         let (module, wasm_memory, stable) = self.sizes();
         module + wasm_memory + stable + self.chunks.bytes() + self.certified_data.len() as u64
@@ -204,7 +204,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns whether a part of a memory was never written, so that it is zeros.
+    /// Returns whether a part of a memory is known to be zeros without being read; `false` for other parts.
     pub fn is_hole(&self, kind: &SnapshotDataKind) -> bool {
         let length = |size: u64| usize::try_from(size).ok();
         match kind {
@@ -275,10 +275,11 @@ impl Snapshot {
         }
     }
 
-    /// Makes a file the stable memory of an uploaded snapshot; see [`StableMemory::from_file`].
+    /// Makes a file the stable memory of an uploaded snapshot; see [`StableMemory::from_file`]. Leaves a snapshot that
+    /// was taken unchanged.
     ///
     /// # Errors
-    /// A file that cannot be searched for holes.
+    /// If the file cannot be read, or not be searched for holes.
     pub fn hold_stable(&mut self, file: File) -> io::Result<()> {
         if let Contents::Uploaded { stable, .. } = &mut self.contents {
             *stable = StableMemory::from_file(file)?;
@@ -340,7 +341,7 @@ fn out_of_range(name: &str, got: u64, max: u64) -> UserError {
     )
 }
 
-fn sized(name: &str, got: u64, max: u64) -> Result<usize, UserError> {
+fn checked_size(name: &str, got: u64, max: u64) -> Result<usize, UserError> {
     usize::try_from(got).ok().filter(|_| got <= max).ok_or_else(|| out_of_range(name, got, max))
 }
 

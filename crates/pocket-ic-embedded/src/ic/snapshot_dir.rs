@@ -50,7 +50,7 @@ pub enum SnapshotDirError {
         "{path}: the download is not finished, and its files may have holes; finish it with `icp canister snapshot download --resume`"
     )]
     Unfinished {
-        /// The file that shows this.
+        /// The file that records the progress of the download.
         path: PathBuf,
     },
     /// The metadata is malformed.
@@ -66,7 +66,7 @@ pub enum SnapshotDirError {
     MissingGlobal {
         /// The file.
         path: PathBuf,
-        /// The global.
+        /// Position of the global in the metadata, from 0.
         index: usize,
     },
     /// A file does not have the length in the metadata.
@@ -84,7 +84,7 @@ pub enum SnapshotDirError {
         "global {index} is {value}, which {METADATA} has no way to write: read the snapshot with the management canister"
     )]
     NotFinite {
-        /// The global.
+        /// Position of the global in the metadata, from 0.
         index: usize,
         /// The global's value, infinite or not a number.
         value: f64,
@@ -136,7 +136,7 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
             fs::write(&path, bytes).map_err(at(&path))?;
         }
     }
-    // This is written last, so that a folder with metadata is complete.
+    // The metadata is written last, so that a folder with metadata is complete.
     let path = dir.join(METADATA);
     let text = serde_json::to_string_pretty(&metadata)
         .map_err(|source| SnapshotDirError::Metadata { path: path.clone(), source })?;
@@ -148,7 +148,7 @@ pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError>
 pub enum StableFile {
     /// The file is copied, as the protocol requires.
     Copied,
-    /// The pages of the file are read on demand: it must not change as long as the canister exists.
+    /// The pages of the file are read on demand: the file must not change as long as the canister exists.
     InPlace,
 }
 
@@ -244,7 +244,7 @@ fn copy_out(
     let mut offset = 0;
     while offset < size {
         let step = MAX_SLICE_BYTES.min(size - offset);
-        // Memory that was never written takes no space on disk, either: skipped parts read as zeros.
+        // Parts that are known to be zeros are skipped: they become holes, which read as zeros and take no space.
         let part = kind(offset, step);
         if !snapshot.is_hole(&part) {
             let bytes = snapshot.read(&part).map_err(rejected)?;
@@ -265,7 +265,7 @@ fn copy_in(
 ) -> Result<(), SnapshotDirError> {
     let Some(mut file) = open_sized(path, size)? else { return Ok(()) };
     let mut buffer = vec![0; usize::try_from(MAX_SLICE_BYTES.min(size)).unwrap_or(usize::MAX)];
-    // The memories are already zero, so holes are skipped.
+    // The declared contents are zeros, so holes are skipped.
     for range in data_ranges(&file, size).map_err(at(path))? {
         let mut offset = range.start;
         file.seek(SeekFrom::Start(offset)).map_err(at(path))?;

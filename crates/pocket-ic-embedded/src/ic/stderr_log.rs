@@ -1,5 +1,4 @@
-//! Canister logs on the server's standard error, one line per record, in the format that readers of PocketIC
-//! logs expect.
+//! Canister logs on the server's standard error, in the format that readers of PocketIC logs expect.
 
 use crate::stderr;
 use candid::Principal;

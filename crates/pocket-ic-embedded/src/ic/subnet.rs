@@ -42,9 +42,9 @@ fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static 
 /// One subnet and the canister ids that it allocates.
 #[derive(Clone, Debug)]
 pub struct Subnet {
-    /// The id: the self-authenticating principal of its public key.
+    /// The subnet's id: the self-authenticating principal of its public key.
     pub id: Principal,
-    /// The keys with which it signs.
+    /// The keys with which the subnet signs.
     pub keys: &'static SubnetKeys,
     /// The public key of the instance's root subnet, DER.
     pub root_key: &'static [u8],
@@ -82,7 +82,8 @@ impl Subnet {
             .ok_or_else(unknown)?;
         let seed: [u8; 32] =
             Sha256::digest([b"embedded subnet ".as_slice(), &index.to_be_bytes()].concat()).into();
-        // The k-th subnet owns the k-th range from the top of the u64 ids, as on the official server.
+        // The first subnet owns the second-highest range of the u64 ids, the next subnet the range below, and so on, as
+        // on the official server.
         let first = (u64::MAX / RANGE_LEN - 1 - index) * RANGE_LEN;
         Ok(Self {
             id: keys.subnet_id,
@@ -100,7 +101,7 @@ impl Subnet {
         })
     }
 
-    /// Returns whether it is a system subnet, as the NNS, II and Bitcoin subnets are.
+    /// Returns whether this is a system subnet, as the NNS, II and Bitcoin subnets are.
     fn is_system(&self) -> bool {
         [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin].contains(&self.kind)
     }
@@ -306,9 +307,10 @@ mod tests {
     #[test]
     fn a_round_has_more_instructions_on_a_system_subnet() {
         let subnets = build(&config(1, 1)).unwrap();
-        let of = |kind| subnets.iter().find(|subnet| subnet.kind == kind).unwrap().round_instructions();
-        assert_eq!(of(SubnetKind::Application), 7_000_000_000);
-        assert_eq!(of(SubnetKind::System), 52_000_000_000);
+        let instructions_on =
+            |kind| subnets.iter().find(|subnet| subnet.kind == kind).unwrap().round_instructions();
+        assert_eq!(instructions_on(SubnetKind::Application), 7_000_000_000);
+        assert_eq!(instructions_on(SubnetKind::System), 52_000_000_000);
     }
 
     #[test]
@@ -376,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn every_range_of_the_mainnet_is_correct() {
+    fn the_seven_ranges_of_the_mainnet_do_not_overlap() {
         let all = SubnetConfigSet {
             nns: true,
             sns: true,
@@ -389,9 +391,12 @@ mod tests {
             build(&all.into()).unwrap().iter().flat_map(|subnet| subnet.fixed.clone()).collect();
         assert_eq!(ranges.len(), 7);
         for (index, (first, last)) in ranges.iter().enumerate() {
-            assert!(first <= last);
+            assert!(first <= last, "range {index} ends before it starts");
             let others = ranges.iter().enumerate().filter(|(other, _)| *other != index);
-            assert!(others.into_iter().all(|(_, (start, end))| end < first || last < start));
+            assert!(
+                others.into_iter().all(|(_, (start, end))| end < first || last < start),
+                "range {index} overlaps another"
+            );
         }
     }
 

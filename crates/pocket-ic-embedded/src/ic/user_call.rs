@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 pub struct UserCall {
     /// The caller.
     pub sender: Principal,
-    /// The canister; the management canister for its methods.
+    /// The canister that is called, or the management canister.
     pub callee: Principal,
     /// The effective principal, if the client has specified one.
     pub effective: RawEffectivePrincipal,
@@ -65,7 +65,7 @@ pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
 /// Parses the canister id in the address of a request.
 ///
 /// # Errors
-/// If it is not a principal.
+/// If the text is not a principal.
 pub fn named_canister(text: &str) -> Result<Principal, OpError> {
     Principal::from_text(text).map_err(|_| OpError::Conversion("Bad canister id".into()))
 }

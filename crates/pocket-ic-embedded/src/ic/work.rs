@@ -12,9 +12,9 @@ pub(super) enum Work {
     Request {
         /// The canister that called.
         caller: Principal,
-        /// The callback that gets its answer.
+        /// The callback that gets the answer.
         callback: CallbackId,
-        /// When it expires (best-effort calls), nanoseconds; 0 for never.
+        /// When a best-effort call expires, nanoseconds; 0 for calls without a time limit.
         deadline: u64,
         /// The canister that is called.
         callee: Principal,

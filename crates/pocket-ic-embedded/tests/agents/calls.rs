@@ -36,7 +36,7 @@ fn rejections_carry_numbered_codes() {
         ("missing", "IC0536", "no update method"),
     ] {
         let Err(AgentError::CertifiedReject { reject, .. }) = update(&network, &agent, id, method) else {
-            panic!("{method} is rejected by certificate");
+            panic!("{method} is not rejected by certificate");
         };
         assert_eq!(reject.error_code.as_deref(), Some(code), "{method}");
         assert!(reject.reject_message.contains(part), "{}", reject.reject_message);
@@ -120,7 +120,7 @@ fn a_call_sent_twice_runs_once() {
         .collect();
     assert_eq!(replies, vec![vec![1, 0, 0, 0]; 3]);
     assert_eq!(read(&network.pic, network.canister()), 1);
-    // With another nonce it is another call.
+    // The same call with another nonce is another call.
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
     assert_eq!(network.send_call("v4", &envelope).0, 200);
     assert_eq!(read(&network.pic, network.canister()), 2);
@@ -199,19 +199,19 @@ fn an_instance_without_progress_accepts_and_answers_later() {
 #[test]
 fn unsigned_calls_are_accepted_where_nothing_is_checked() {
     let mut network = Network::new();
-    let mallory = ic_agent::agent::Envelope {
+    let unsigned = ic_agent::agent::Envelope {
         content: std::borrow::Cow::Owned(network.call(user(1), "inc", 1)),
         sender_pubkey: None,
         sender_sig: None,
         sender_delegation: None,
     };
-    assert_eq!(network.send_call("v4", &mallory).0, 400);
+    assert_eq!(network.send_call("v4", &unsigned).0, 400);
     network = Network::with(builder().disable_ingress_validation());
-    let mallory = ic_agent::agent::Envelope {
+    let unsigned = ic_agent::agent::Envelope {
         content: std::borrow::Cow::Owned(network.call(user(1), "inc", 1)),
-        ..mallory
+        ..unsigned
     };
-    assert_eq!(network.send_call("v4", &mallory).0, 200);
+    assert_eq!(network.send_call("v4", &unsigned).0, 200);
     assert_eq!(network.pic.query_call(network.canister(), ANONYMOUS, "read", vec![]).unwrap(), [1, 0, 0, 0]);
 }
 
@@ -319,7 +319,7 @@ fn management_calls_are_routed_to_their_subnet() {
 }
 
 #[test]
-fn only_canisters_are_listed_at_a_subnet() {
+fn only_list_canisters_can_be_queried_at_a_subnet() {
     let network = Network::new();
     let subnet = network.pic.get_subnet(network.canister()).unwrap();
     let ask = |method: &str| {

@@ -171,7 +171,7 @@ fn wrong_signatures_of_canisters_are_refused() {
     // The bytes of the signature follow the field's name.
     let name = flipped.certificate.windows(9).position(|part| part == b"signature").unwrap();
     flipped.certificate[name + 20] ^= 1;
-    let cut = CanisterSignature { certificate: b"no CBOR".to_vec(), ..good() };
+    let no_certificate = CanisterSignature { certificate: b"no CBOR".to_vec(), ..good() };
     let untagged = good().encode()[3..].to_vec();
     for (signature, part) in [
         (uncertified.encode(), "certified_data doesn't match"),
@@ -181,7 +181,7 @@ fn wrong_signatures_of_canisters_are_refused() {
         (of_neighbor.encode(), "certified_data entry not found"),
         (on_root.encode(), "certified_data entry not found"),
         (flipped.encode(), "invalid BLS signature"),
-        (cut.encode(), "certificate"),
+        (no_certificate.encode(), "certificate"),
         (untagged, "self-describing tag"),
         (b"\xd9\xd9\xf7no CBOR".to_vec(), "failed to parse"),
         (vec![], "self-describing tag"),

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use std::net::TcpListener;
 
 /// Returns a canister that answers as instructed: `put_query`, `put_update` and `put_more` store replies;
-/// `http_request`, `http_request_update` and `more` return them. `asked` returns the argument of the last update.
+/// `http_request`, `http_request_update` and `more` return them. `asked` returns the argument of the last
+/// `http_request_update`.
 /// `certify` sets the certified data, and `certificate` returns the certificate for them.
 pub fn site() -> Vec<u8> {
     let keep = |name: &str, at: u32| {
@@ -290,7 +291,7 @@ fn an_instance_can_begin_with_a_gateway() {
     // Deleting the instance stops its gateway.
     let port = url.port().unwrap();
     drop(pic);
-    crate::common::wait_for("the port", || TcpListener::bind(("127.0.0.1", port)).ok());
+    crate::common::wait_for("the release of the port", || TcpListener::bind(("127.0.0.1", port)).ok());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let body = json!({
         "subnet_config_set": { "system": [], "verified_application": [],

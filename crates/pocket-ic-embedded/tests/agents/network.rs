@@ -139,7 +139,7 @@ pub fn expiring(to: &dyn Identity) -> Delegation {
     }
 }
 
-/// Sends a call and expects it to be refused for this reason.
+/// Sends a call and expects it to be refused for this reason, without being executed.
 pub fn expect_refused(network: &Network, envelope: &Envelope<'_>, part: &str) {
     let (status, body) = network.send_call("v4", envelope);
     let text = String::from_utf8_lossy(&body);

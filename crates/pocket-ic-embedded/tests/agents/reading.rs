@@ -363,7 +363,7 @@ fn expired_requests_are_forgotten_after_a_while() {
 }
 
 #[test]
-fn strangers_see_no_more_through_another_canister() {
+fn a_canister_is_not_read_at_the_address_of_another() {
     let network = Network::new();
     controlled_by(&network.pic, network.canister(), &ed25519(1));
     let agent = network.agent(ed25519(1));

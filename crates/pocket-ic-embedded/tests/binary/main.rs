@@ -90,7 +90,7 @@ fn terminate(pid: u32) {
 }
 
 #[test]
-fn a_signal_ends_it_and_removes_the_port_file() {
+fn a_signal_ends_the_server_and_removes_the_port_file() {
     for signal in ["-TERM", "-INT"] {
         let (_dir, file) = scratch();
         let child = start(&file, &[]);
@@ -126,7 +126,7 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
         }
         assert_eq!(printed, "", "mute: {mute}");
         let status = reqwest::blocking::get(format!("http://127.0.0.1:{port}/status")).unwrap();
-        assert_eq!(status.status(), 200, "it lives on");
+        assert_eq!(status.status(), 200, "the server still answers");
         terminate(child.id());
         assert!(end(child).success());
         if !mute {
@@ -180,7 +180,7 @@ fn a_port_in_use_is_one_clear_line_and_exit_code_3() {
 }
 
 #[test]
-fn only_loopback_unless_allowed() {
+fn an_address_that_is_not_loopback_is_refused() {
     let (_dir, file) = scratch();
     let output = run(&["--ip-addr", "0.0.0.0", "--port-file", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(3));
@@ -189,7 +189,7 @@ fn only_loopback_unless_allowed() {
 }
 
 #[test]
-fn every_signal_that_ends_it_removes_the_port_file() {
+fn every_signal_that_ends_the_server_removes_the_port_file() {
     for signal in ["-HUP", "-QUIT"] {
         let (_dir, file) = scratch();
         let child = start(&file, &["--log-levels", "error", "--ttl", "2592000"]);

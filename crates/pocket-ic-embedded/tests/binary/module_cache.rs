@@ -52,7 +52,7 @@ fn servers_that_need_a_module_concurrently_both_get_it() {
     assert_eq!(cached.len(), 1, "{cached:?}");
     assert!(cached[0].0.ends_with(".module"), "{cached:?}");
     install_on_a_new_server(&cache, large());
-    assert_eq!(contents(&cache), cached, "the next server has it without compiling");
+    assert_eq!(contents(&cache), cached, "the next server compiles nothing");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn an_unusable_folder_from_the_environment_is_not_fatal() {
     let (good, bad) = (dir.path().join("modules"), dir.path().join("open"));
     fs::create_dir(&bad).unwrap();
     fs::set_permissions(&bad, Permissions::from_mode(0o777)).unwrap();
-    for (value, says) in [(good.as_path(), false), (&bad, true), (Path::new("off"), false)] {
+    for (value, reported) in [(good.as_path(), false), (&bad, true), (Path::new("off"), false)] {
         let child = Command::new(BINARY)
             .args(["--ttl", "1"])
             .env("POCKET_IC_EMBEDDED_MODULE_CACHE", value)
@@ -86,7 +86,7 @@ fn an_unusable_folder_from_the_environment_is_not_fatal() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success());
         let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(text.contains("Every process compiles its modules"), says, "{text}");
+        assert_eq!(text.contains("Every process compiles its modules"), reported, "{text}");
     }
     assert!(good.is_dir());
     assert!(!dir.path().join("off").exists());

@@ -30,14 +30,14 @@ pub fn user(n: u8) -> Principal {
     Principal::self_authenticating([n; 32])
 }
 
-/// Waits for a condition, and fails if it is not met.
+/// Waits until the condition returns a value, and fails after [`PATIENCE`].
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(started.elapsed() < PATIENCE, "{what} did not happen");
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -95,8 +95,8 @@ pub fn manage(
     method: &str,
     arg: Vec<u8>,
 ) -> Result<Vec<u8>, RejectResponse> {
-    let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
-    pic.update_call_with_effective_principal(Principal::management_canister(), place, sender, method, arg)
+    let effective = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
+    pic.update_call_with_effective_principal(Principal::management_canister(), effective, sender, method, arg)
 }
 
 /// Returns the argument of the management methods that only name a canister.
@@ -106,10 +106,10 @@ pub fn about(id: Principal) -> Vec<u8> {
 
 /// Submits a call of a management method that only names a canister.
 pub fn submit_manage(pic: &PocketIc, id: Principal, method: &str) -> RawMessageId {
-    let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
+    let effective = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
     pic.submit_call_with_effective_principal(
         Principal::management_canister(),
-        place,
+        effective,
         ANONYMOUS,
         method,
         about(id),
@@ -119,12 +119,12 @@ pub fn submit_manage(pic: &PocketIc, id: Principal, method: &str) -> RawMessageI
 
 /// Reads four bytes, little endian.
 pub fn number(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes(bytes.try_into().expect("four bytes"))
+    u32::from_le_bytes(bytes.try_into().expect("a number has four bytes"))
 }
 
 /// Reads eight bytes, little endian.
 pub fn long(bytes: &[u8]) -> u64 {
-    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+    u64::from_le_bytes(bytes.try_into().expect("a number has eight bytes"))
 }
 
 /// The source of [`counter`].

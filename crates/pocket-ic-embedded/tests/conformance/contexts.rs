@@ -1,7 +1,7 @@
 //! Each kind of message is executed in the correct mode of the system API.
 //!
 //! The engine's own tests check every function in every mode. Here a function that is forbidden in a mode is called in
-//! every situation that leads to that mode, and the violation names the mode.
+//! situations that lead to that mode, and the violation names the mode.
 
 use crate::common::{ANONYMOUS, builder, call, installed_wasm, submit_manage, wasm};
 use candid::Principal;
@@ -50,7 +50,7 @@ fn calling(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup
 }
 
 fn text(result: Result<Vec<u8>, RejectResponse>) -> String {
-    let error = result.expect_err("a violation");
+    let error = result.expect_err("the message violates the contract");
     assert_eq!(error.error_code, ErrorCode::CanisterContractViolation, "{error}");
     error.reject_message
 }
@@ -70,13 +70,14 @@ fn after_a_round(pic: &PocketIc, module: Vec<u8>, prepare: fn(&PocketIc, Princip
 
 fn upgraded(pic: &PocketIc, before: Vec<u8>, after: Vec<u8>) -> String {
     let id = installed_wasm(pic, before);
-    let error = pic.upgrade_canister(id, after, vec![], None).expect_err("a violation");
+    let error = pic.upgrade_canister(id, after, vec![], None).expect_err("the message violates the contract");
     error.reject_message
 }
 
 fn reinstalled(pic: &PocketIc, module: Vec<u8>) -> String {
     let id = pic.create_canister();
-    let error = pic.reinstall_canister(id, module, vec![], None).expect_err("a violation");
+    let error =
+        pic.reinstall_canister(id, module, vec![], None).expect_err("the message violates the contract");
     error.reject_message
 }
 

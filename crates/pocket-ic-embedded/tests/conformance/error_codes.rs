@@ -28,7 +28,7 @@ const SEEN_BY_CANISTER: &[(ErrorCode, &str, SeenByCanister)] = &[
             settings,
             sender_canister_version: None,
         };
-        let arg = encode_one(args).expect("it encodes");
+        let arg = encode_one(args).expect("the argument encodes");
         manage(pic, asks_for_cycles, ANONYMOUS, "update_settings", arg).expect("the settings are accepted");
         call(pic, id, "beg", asks_for_cycles.as_slice()).expect("an answer")
     }),
@@ -46,7 +46,7 @@ const NO_RATES: &str = "there are no rate limits";
 const NO_ADMINS: &str = "subnets with admins are refused";
 const NO_CAUSE: &str = "nothing here causes it";
 
-/// Codes that this server never sends, or that no test can provoke, and why.
+/// Codes that this server never sends, or that these tests do not provoke, and why.
 const UNREACHABLE: &[(ErrorCode, &str)] = &[
     (SubnetOversubscribed, "it takes a million canisters"),
     (MaxNumberOfCanistersReached, "the number of canisters is not limited"),

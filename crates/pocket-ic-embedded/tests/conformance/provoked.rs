@@ -22,7 +22,7 @@ pub enum ErrorPath {
 use ErrorPath::{Certified, Uncertified};
 
 fn fails(result: Result<Vec<u8>, RejectResponse>) -> RejectResponse {
-    result.expect_err("an error")
+    result.expect_err("the call is rejected")
 }
 
 /// Returns the error of an update call.
@@ -39,7 +39,7 @@ fn managed(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
 }
 
 fn upgrade(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
-    pic.upgrade_canister(id, module, vec![], None).expect_err("an error")
+    pic.upgrade_canister(id, module, vec![], None).expect_err("the call is rejected")
 }
 
 /// Stops the faulty canister, which never finishes stopping because it keeps calling itself. Returns the id of the stop
@@ -64,7 +64,7 @@ fn set(pic: &PocketIc, id: Principal, settings: CanisterSettings) {
     pic.update_canister_settings(id, None, settings).expect("the settings are accepted");
 }
 
-/// The code, a part of the message, whether it is certified, and how it is provoked.
+/// Each error's code, a part of its message, whether the error is certified, and how it is provoked.
 pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     (StopCanisterRequestTimeout, "timed out", Certified, |pic, id| {
         let stop = stopping(pic, id);
@@ -81,12 +81,12 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     }),
     (CanisterOutOfCycles, "is out of cycles: requested", Certified, |pic, id| update(pic, id, "spend")),
     (CanisterNotFound, "not found", Uncertified, |pic, id| {
-        pic.stop_canister(id, None).expect("it stops");
+        pic.stop_canister(id, None).expect("the canister stops");
         pic.delete_canister(id, None).expect("the stopped canister is deleted");
         update(pic, id, "pong")
     }),
     (CanisterSnapshotNotFound, "Could not find the snapshot ID 00ff", Certified, |pic, id| {
-        pic.load_canister_snapshot(id, None, vec![0, 255]).expect_err("an error")
+        pic.load_canister_snapshot(id, None, vec![0, 255]).expect_err("the call is rejected")
     }),
     (CanisterNotHostedBySubnet, "does not belong to any subnet", Certified, |pic, _| {
         let subnet = pic.topology().get_app_subnets()[0];
@@ -99,7 +99,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
             RawEffectivePrincipal::SubnetId(subnet.as_slice().to_vec()),
             ANONYMOUS,
             "provisional_create_canister_with_cycles",
-            encode_one(args).expect("it encodes"),
+            encode_one(args).expect("the argument encodes"),
         ))
     }),
     (CanisterRejectedMessage, "not today", Certified, |pic, id| update(pic, id, "refuse")),
@@ -110,7 +110,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
             vec![],
             None,
         )
-        .expect("it installs");
+        .expect("the module is installed");
         update(pic, id, "any")
     }),
     (CanisterRejectedMessage, "Only canisters can call", Uncertified, |pic, id| managed(pic, id, "raw_rand")),
@@ -120,12 +120,12 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
         Certified,
         |pic, id| {
             (0..10).for_each(|_| drop(snapshot(pic, id)));
-            pic.take_canister_snapshot(id, None, None).expect_err("an error")
+            pic.take_canister_snapshot(id, None, None).expect_err("the call is rejected")
         },
     ),
     (CanisterRejectedMessage, "Failed to create snapshot for empty canister", Certified, |pic, _| {
         let empty = pic.create_canister();
-        pic.take_canister_snapshot(empty, None, None).expect_err("an error")
+        pic.take_canister_snapshot(empty, None, None).expect_err("the call is rejected")
     }),
     (UnknownManagementMessage, "no method 'make_coffee'", Uncertified, |pic, id| {
         managed(pic, id, "make_coffee")
@@ -146,7 +146,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
                 snapshot_id: snapshot(pic, id),
                 kind: types::SnapshotDataKind::WasmMemory { offset: 1, size: 262_144 },
             };
-            let arg = encode_one(args).expect("it encodes");
+            let arg = encode_one(args).expect("the argument encodes");
             fails(manage(pic, id, ANONYMOUS, "read_canister_snapshot_data", arg))
         },
     ),
@@ -161,7 +161,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
                 kind: types::SnapshotDataOffset::StableMemory { offset: 0 },
                 chunk: vec![1],
             };
-            let arg = encode_one(args).expect("it encodes");
+            let arg = encode_one(args).expect("the argument encodes");
             fails(manage(pic, id, ANONYMOUS, "upload_canister_snapshot_data", arg))
         },
     ),
@@ -213,7 +213,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     ),
     (CanisterContractViolation, "Error from Wasm chunk store", Certified, |pic, id| {
         let chunk = vec![0; (1 << 20) + 1];
-        pic.upload_chunk(id, None, chunk).expect_err("an error")
+        pic.upload_chunk(id, None, chunk).expect_err("the call is rejected")
     }),
     (CanisterContractViolation, "Missing upgrade option", Certified, |pic, id| {
         let persistent =
@@ -231,7 +231,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     ),
     (CanisterDidNotReply, "Canister did not reply to the call", Certified, |p, c| update(p, c, "nothing")),
     (CanisterStopped, "is stopped", Uncertified, |pic, id| {
-        pic.stop_canister(id, None).expect("it stops");
+        pic.stop_canister(id, None).expect("the canister stops");
         update(pic, id, "pong")
     }),
     (CanisterStopping, "is stopping", Uncertified, |pic, id| {
@@ -243,7 +243,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     }),
     (CanisterStoppingCancelled, "stop request was cancelled", Certified, |pic, id| {
         let stop = stopping(pic, id);
-        pic.start_canister(id, None).expect("it starts");
+        pic.start_canister(id, None).expect("the canister starts");
         fails(pic.await_call(stop))
     }),
     (CanisterInvalidController, "Only the controllers of the canister", Uncertified, |pic, id| {
@@ -261,7 +261,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
             arg: vec![],
             sender_canister_version: None,
         };
-        fails(manage(pic, id, ANONYMOUS, "install_code", encode_one(args).expect("it encodes")))
+        fails(manage(pic, id, ANONYMOUS, "install_code", encode_one(args).expect("the argument encodes")))
     }),
     // The limit of canister_inspect_message is the smallest, so this is the fastest way.
     (CanisterInstructionLimitExceeded, "limit of 200000000 instructions", Uncertified, |p, c| {
@@ -290,13 +290,13 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
     (CanisterMethodNotFound, "Canister has no update method 'brew'", Certified, |p, c| update(p, c, "brew")),
     (CanisterMethodNotFound, "Canister has no query method 'brew'", Uncertified, |p, c| query(p, c, "brew")),
     (CanisterWasmModuleNotFound, "contains no Wasm module", Uncertified, |pic, id| {
-        pic.uninstall_canister(id, None).expect("it is uninstalled");
+        pic.uninstall_canister(id, None).expect("the code is uninstalled");
         update(pic, id, "pong")
     }),
     (CanisterAlreadyInstalled, "is already installed", Certified, |pic, id| {
         let args =
             types::ProvisionalCreateCanisterWithCyclesArgs { specified_id: Some(id), ..Default::default() };
-        let arg = encode_one(args).expect("it encodes");
+        let arg = encode_one(args).expect("the argument encodes");
         fails(manage(pic, id, ANONYMOUS, "provisional_create_canister_with_cycles", arg))
     }),
     (

@@ -1,4 +1,4 @@
-//! What the functions of the system API return to a canister about a message, one function per row.
+//! What functions of the system API return to a canister.
 
 use crate::common::{ANONYMOUS, call, instance, user, wasm};
 use candid::Principal;
@@ -70,19 +70,19 @@ fn le(value: u64, bytes: usize) -> Vec<u8> {
     u128::from(value).to_le_bytes()[..bytes].to_vec()
 }
 
-fn sized(bytes: &[u8]) -> Vec<u8> {
+fn with_size(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_le_bytes(), bytes].concat()
 }
 
 /// The functions, and their answers in an update call by user 1.
 const TABLE: &[(TestedFunctions, Expected)] = &[
-    (blob(&["msg_arg_data_size", "msg_arg_data_copy"], 8), |_| sized(ARGUMENT)),
-    (blob(&["msg_caller_size", "msg_caller_copy"], 29), |_| sized(user(1).as_slice())),
-    (blob(&["canister_self_size", "canister_self_copy"], 10), |called| sized(called.id.as_slice())),
-    (blob(&["subnet_self_size", "subnet_self_copy"], 29), |called| sized(called.subnet.as_slice())),
-    (blob(&["msg_caller_info_data_size", "msg_caller_info_data_copy"], 4), |_| sized(b"info")),
-    (blob(&["msg_caller_info_signer_size", "msg_caller_info_signer_copy"], 3), |_| sized(&[1, 2, 3])),
-    (blob(&["root_key_size", "root_key_copy"], 133), |_| sized(&SubnetKeys::of(0).public_key)),
+    (blob(&["msg_arg_data_size", "msg_arg_data_copy"], 8), |_| with_size(ARGUMENT)),
+    (blob(&["msg_caller_size", "msg_caller_copy"], 29), |_| with_size(user(1).as_slice())),
+    (blob(&["canister_self_size", "canister_self_copy"], 10), |called| with_size(called.id.as_slice())),
+    (blob(&["subnet_self_size", "subnet_self_copy"], 29), |called| with_size(called.subnet.as_slice())),
+    (blob(&["msg_caller_info_data_size", "msg_caller_info_data_copy"], 4), |_| with_size(b"info")),
+    (blob(&["msg_caller_info_signer_size", "msg_caller_info_signer_copy"], 3), |_| with_size(&[1, 2, 3])),
+    (blob(&["root_key_size", "root_key_copy"], 133), |_| with_size(&SubnetKeys::of(0).public_key)),
     (number(&["subnet_self_node_count"]), |_| le(13, 4)),
     (number(&["canister_status"]), |_| le(1, 4)),
     (number(&["in_replicated_execution"]), |_| le(1, 4)),

@@ -1,4 +1,5 @@
-//! The bodies of requests: bytes, JSON, and bodies that are almost valid are sent to every route, which must answer.
+//! The bodies of requests: bytes, JSON, and bodies that are almost valid are sent to every route of the protocol
+//! that takes a body; each must answer.
 
 use crate::common::{ANONYMOUS, call, installed, instance, number};
 use crate::fuzz;
@@ -43,7 +44,7 @@ impl TestInstance {
         }
     }
 
-    /// Returns every route that takes a body, with a valid body.
+    /// Returns every route of the protocol that takes a body, with a valid body.
     fn routes(&self) -> Vec<(String, Value)> {
         let id = base64(self.canister.as_slice());
         let canister = json!({ "canister_id": id });
@@ -188,7 +189,7 @@ fn arbitrary_and_truncated_bodies_are_answered() {
 /// Returns valid arguments of management methods, with the methods.
 fn management_arguments(instance: &TestInstance) -> Vec<(&'static str, Vec<u8>)> {
     let canister_id = instance.canister;
-    let record = encode_one(types::CanisterIdRecord { canister_id }).expect("it encodes");
+    let record = encode_one(types::CanisterIdRecord { canister_id }).expect("the argument encodes");
     let mut all: Vec<(&str, Vec<u8>)> = [
         "canister_status",
         "start_canister",
@@ -208,7 +209,8 @@ fn management_arguments(instance: &TestInstance) -> Vec<(&'static str, Vec<u8>)>
     all.extend([
         (
             "provisional_create_canister_with_cycles",
-            encode_one(types::ProvisionalCreateCanisterWithCyclesArgs::default()).expect("it encodes"),
+            encode_one(types::ProvisionalCreateCanisterWithCyclesArgs::default())
+                .expect("the argument encodes"),
         ),
         (
             "install_code",
@@ -219,7 +221,7 @@ fn management_arguments(instance: &TestInstance) -> Vec<(&'static str, Vec<u8>)>
                 arg: vec![],
                 sender_canister_version: None,
             })
-            .expect("it encodes"),
+            .expect("the argument encodes"),
         ),
         (
             "update_settings",
@@ -232,7 +234,7 @@ fn management_arguments(instance: &TestInstance) -> Vec<(&'static str, Vec<u8>)>
                 },
                 sender_canister_version: Some(1),
             })
-            .expect("it encodes"),
+            .expect("the argument encodes"),
         ),
         (
             "upload_canister_snapshot_metadata",
@@ -247,9 +249,9 @@ fn management_arguments(instance: &TestInstance) -> Vec<(&'static str, Vec<u8>)>
                 global_timer: None,
                 on_low_wasm_memory_hook_status: None,
             })
-            .expect("it encodes"),
+            .expect("the argument encodes"),
         ),
-        ("upload_chunk", encode_args((1u8, "no record")).expect("it encodes")),
+        ("upload_chunk", encode_args((1u8, "no record")).expect("the argument encodes")),
     ]);
     all
 }

@@ -26,7 +26,8 @@ fn packed(wasm: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory does not fail")
 }
 
-/// Compiles a module and, if it is accepted, runs all its entry points. Returns whether it was accepted.
+/// Compiles a module and, if it is accepted, runs its methods and most other entry points. Returns whether the module
+/// was accepted.
 fn run_all(wasm: &[u8]) -> Result<bool, TestCaseError> {
     let Ok(module) = ENGINE.compile(wasm) else {
         return Ok(false);

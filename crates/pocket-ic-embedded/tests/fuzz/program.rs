@@ -157,7 +157,7 @@ fn statement() -> impl Strategy<Value = String> {
     })
 }
 
-/// Generates a canister with all entry points, a start function, and callbacks.
+/// Generates a canister with the entry points of [`ENTRIES`], a start function, and callbacks.
 pub fn program() -> impl Strategy<Value = String> {
     let bodies = vec(vec(statement(), 0..4), ENTRIES.len() + 2);
     (bodies, expressions()).prop_map(|(bodies, (narrow, _))| {

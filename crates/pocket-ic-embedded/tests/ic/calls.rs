@@ -13,6 +13,7 @@ use pocket_ic::{ErrorCode, PocketIc};
 /// the number that `read` returns. `forward_traps` traps in the cleanup, too. `forward_text` passes on the reply, or
 /// the text of the rejection. The composite queries `forward_query`, `query_traps` and `query_text` do the same with
 /// queries; `query_twice` makes two calls, and answers with the first reply.
+/// `refund` returns the cycles that were refunded with the latest answer to a `forward` or `forward_trap`.
 const PROXY: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -321,7 +322,7 @@ fn raw_rand_is_answered_in_the_next_round() {
         candid::decode_one::<Vec<u8>>(&answer).unwrap()
     });
     assert_eq!((one.len(), other.len()), (32, 32));
-    assert_ne!(one, other, "of the same round");
+    assert_ne!(one, other, "two draws of the same round differ");
     assert_eq!(pic.cycle_balance(proxy), before);
 }
 

@@ -48,8 +48,8 @@ fn the_queries_of_a_graph_share_their_instructions() {
     let (target, proxy) = (installed(&pic), proxy(&pic));
     let error = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "spin")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::QueryCallGraphTotalInstructionLimitExceeded);
-    let costs_nothing_later = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "read"));
-    assert_eq!(number(&costs_nothing_later.unwrap()), 0);
+    let later = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "read"));
+    assert_eq!(number(&later.unwrap()), 0);
 }
 
 /// The depth is limited, not the number of calls: `deep` calls itself twice, with 0 and with the next smaller number.

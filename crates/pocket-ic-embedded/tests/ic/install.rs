@@ -136,7 +136,7 @@ fn large_modules_are_installed_in_pieces() {
 }
 
 #[test]
-fn gzipped_modules_and_the_empty_one() {
+fn gzipped_modules_and_the_empty_module_are_installed() {
     use std::io::Write;
     let pic = instance();
     let id = pic.create_canister();

@@ -165,7 +165,7 @@ fn a_canister_sees_its_own_status() {
     assert!(error.reject_message.contains("not allowed to call canister_status"), "{error}");
 }
 
-/// A canister can use its own chunk store even if it is not one of its controllers.
+/// A canister can use its own chunk store even if it does not control itself.
 #[test]
 fn a_canister_stores_chunks_in_its_own_store() {
     let pic = instance();

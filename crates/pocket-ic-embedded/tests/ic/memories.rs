@@ -104,7 +104,7 @@ fn logs_are_kept_on_upgrade_and_purged_on_reinstall() {
 }
 
 #[test]
-fn the_log_of_a_failed_install_is_kept() {
+fn the_log_of_a_failed_upgrade_is_kept() {
     let pic = instance();
     let id = installed_with(&pic, 5);
     let failing = wasm(

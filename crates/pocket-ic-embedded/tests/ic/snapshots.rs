@@ -22,7 +22,7 @@ fn a_snapshot_restores_everything() {
     assert_eq!(
         snapshot.total_size,
         counter().len() as u64 + 2 * 65_536,
-        "its module and a page of each memory"
+        "the snapshot has the module and a page of each memory"
     );
     call(&pic, id, "inc", &[]).unwrap();
     call(&pic, id, "stable_inc", &[]).unwrap();
@@ -32,7 +32,7 @@ fn a_snapshot_restores_everything() {
     assert_eq!(read(&pic, id), 6);
     assert_eq!(query_number(&pic, id, "hidden"), 8);
     assert_eq!(query_number(&pic, id, "stable_read"), 1);
-    // Loading it again restores the same state: messages executed since have not changed the snapshot.
+    // Loading the snapshot again restores the same state: messages executed since have not changed the snapshot.
     call(&pic, id, "inc", &[]).unwrap();
     pic.load_canister_snapshot(id, None, snapshot.id.clone()).unwrap();
     assert_eq!(read(&pic, id), 6);
@@ -183,18 +183,18 @@ fn declared_snapshot_sizes_are_checked() {
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
     }
     let reply = declare(0, 65_536).unwrap();
-    let made: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
+    let upload: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
     // Eight zero bytes are not a module; the canister is unchanged.
-    let error = pic.load_canister_snapshot(id, None, made.snapshot_id.clone()).unwrap_err();
+    let error = pic.load_canister_snapshot(id, None, upload.snapshot_id.clone()).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterInvalidWasm);
     let piece = types::UploadCanisterSnapshotDataArgs {
         canister_id: id,
-        snapshot_id: made.snapshot_id.clone(),
+        snapshot_id: upload.snapshot_id.clone(),
         kind: types::SnapshotDataOffset::WasmModule { offset: 0 },
         chunk: b"\0asm\x01\0\0\0".to_vec(),
     };
     manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
-    pic.load_canister_snapshot(id, None, made.snapshot_id).unwrap();
+    pic.load_canister_snapshot(id, None, upload.snapshot_id).unwrap();
     assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
 }
 
@@ -425,24 +425,27 @@ fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     };
     let arg = encode_one(declared).unwrap();
     let reply = manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", arg).unwrap();
-    let made: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
+    let upload: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
     let pieces = [
         (types::SnapshotDataOffset::WasmModule { offset: 0 }, module),
         (types::SnapshotDataOffset::WasmMemory { offset: bytes - 1 }, vec![7]),
     ];
     for (kind, chunk) in pieces {
-        let (canister_id, snapshot_id) = (id, made.snapshot_id.clone());
+        let (canister_id, snapshot_id) = (id, upload.snapshot_id.clone());
         let piece = types::UploadCanisterSnapshotDataArgs { canister_id, snapshot_id, kind, chunk };
         manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
     }
-    pic.load_canister_snapshot(id, None, made.snapshot_id).unwrap();
+    pic.load_canister_snapshot(id, None, upload.snapshot_id).unwrap();
     let taken = pic.take_canister_snapshot(id, None, None).unwrap();
     assert!(taken.total_size > bytes);
     let folder = tempfile::tempdir().unwrap();
     pic.canister_snapshot_download(id, ANONYMOUS, taken.id, folder.path().to_owned());
     let mut file = std::fs::File::open(folder.path().join("wasm_memory.bin")).unwrap();
     assert_eq!(file.metadata().unwrap().len(), bytes);
-    assert!(file.metadata().unwrap().blocks() * 512 < 64 << 20, "what was never written takes no space");
+    assert!(
+        file.metadata().unwrap().blocks() * 512 < 64 << 20,
+        "pages that were never written take no space"
+    );
     file.seek(SeekFrom::End(-1)).unwrap();
     let mut last = Vec::new();
     file.read_to_end(&mut last).unwrap();

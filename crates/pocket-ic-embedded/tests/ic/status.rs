@@ -82,7 +82,7 @@ fn versions_count_every_change_once() {
     let mut last = status(&pic, id).version;
     let mut expect = |what: &str, changes: u64| {
         let now = status(&pic, id).version;
-        assert_eq!(now - last, changes, "{what}");
+        assert_eq!(now - last, changes, "the number of versions added by: {what}");
         last = now;
     };
     expect("reading the status", 0);

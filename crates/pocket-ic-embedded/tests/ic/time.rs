@@ -81,7 +81,7 @@ fn the_global_timer_fires_once_when_it_is_due() {
 }
 
 #[test]
-fn an_upgrade_and_a_stop_hold_the_timer() {
+fn an_upgrade_cancels_the_timer_and_a_stop_defers_it() {
     let pic = instance();
     let id = installed(&pic);
     let due = nanos(&pic) + 1_000_000_000;

@@ -1,5 +1,5 @@
-//! Functions that provide bytes in pairs `*_size` and `*_copy`: argument, caller, names, keys, environment
-//! variables.
+//! Functions that pass byte strings to the canister, in pairs `*_size` and `*_copy`, and all functions about
+//! environment variables.
 
 use wasmtime::Result;
 

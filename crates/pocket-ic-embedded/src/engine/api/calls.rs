@@ -8,7 +8,7 @@ use crate::engine::host::{ApiCaller, Word, charge, enter, split, take, take_text
 use crate::engine::host::{Message, range};
 use crate::engine::types::{OutgoingCall, Response};
 
-/// Maximum timeout of a best-effort call, in seconds; longer ones are reduced to it.
+/// Maximum timeout of a best-effort call, in seconds; longer timeouts are reduced to this one.
 const MAX_TIMEOUT_SECONDS: u32 = 300;
 /// What `call_perform` returns when no more calls can be made: the reject code for transient errors.
 const QUEUE_FULL: u32 = 2;
@@ -18,7 +18,7 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     call::<W>(d)
 }
 
-fn open_reply(message: &Message, name: &str) -> Result<()> {
+fn check_unanswered(message: &Message, name: &str) -> Result<()> {
     if message.ctx.responded {
         return Err(violation(format!("ic0_{name}: the call is already replied")));
     }
@@ -29,7 +29,7 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("msg_reply_data_append")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        open_reply(&c.data().message, api.name)?;
+        check_unanswered(&c.data().message, api.name)?;
         charge(&mut c, len.wide())?;
         let (memory, host) = split(&mut c);
         let range = range(api, "heap", src.wide(), len.wide(), memory.len())?;
@@ -48,7 +48,7 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     d.func(api, move |mut c: ApiCaller<'_>| -> Result<()> {
         enter(&mut c, api)?;
         let message = &mut c.data_mut().message;
-        open_reply(message, api.name)?;
+        check_unanswered(message, api.name)?;
         message.ctx.responded = true;
         message.reply = Some(Response::Reply(std::mem::take(&mut message.reply_data)));
         Ok(())
@@ -56,7 +56,7 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("msg_reject")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        open_reply(&c.data().message, api.name)?;
+        check_unanswered(&c.data().message, api.name)?;
         if len.wide() > c.data().message.limits.reply_bytes {
             return Err(violation(format!(
                 "ic0_msg_reject: application payload size ({}) cannot be larger than {}",
@@ -78,8 +78,7 @@ fn table_index(value: u64) -> Result<u32> {
     u32::try_from(value).map_err(|_| violation(format!("function table index {value} is too large")))
 }
 
-/// Returns the call under construction.
-fn in_preparation<'a>(message: &'a mut Message, name: &str) -> Result<&'a mut OutgoingCall> {
+fn call_under_construction<'a>(message: &'a mut Message, name: &str) -> Result<&'a mut OutgoingCall> {
     message
         .call
         .as_mut()
@@ -127,7 +126,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("call_on_cleanup")?;
     d.func(api, move |mut c: ApiCaller<'_>, fun: W, env: W| -> Result<()> {
         enter(&mut c, api)?;
-        let call = in_preparation(&mut c.data_mut().message, api.name)?;
+        let call = call_under_construction(&mut c.data_mut().message, api.name)?;
         if call.on_cleanup.is_some() {
             return Err(violation("ic0_call_on_cleanup can be called at most once between `ic0.call_new` and `ic0.call_perform`"));
         }
@@ -141,7 +140,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         let (memory, host) = split(&mut c);
         let range = range(api, "heap", src.wide(), len.wide(), memory.len())?;
         let limit = host.message.limits.call_bytes;
-        let call = in_preparation(&mut host.message, api.name)?;
+        let call = call_under_construction(&mut host.message, api.name)?;
         let size = call.arg.len() as u64 + len.wide();
         if size > limit {
             return Err(violation(format!(
@@ -154,7 +153,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("call_with_best_effort_response")?;
     d.func(api, move |mut c: ApiCaller<'_>, timeout_seconds: u32| -> Result<()> {
         enter(&mut c, api)?;
-        let call = in_preparation(&mut c.data_mut().message, api.name)?;
+        let call = call_under_construction(&mut c.data_mut().message, api.name)?;
         if call.timeout_seconds.is_some() {
             return Err(violation(
                 "ic0_call_with_best_effort_response failed because a timeout is already set",
@@ -167,7 +166,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     d.func(api, move |mut c: ApiCaller<'_>| -> Result<u32> {
         enter(&mut c, api)?;
         let message = &mut c.data_mut().message;
-        in_preparation(message, api.name)?;
+        call_under_construction(message, api.name)?;
         if message.calls.len() >= message.limits.calls {
             message.abandon_call();
             return Ok(QUEUE_FULL);

@@ -42,7 +42,7 @@ fn amount<W: Word>(d: &mut Definer<'_>, name: &'static str, get: fn(&Message) ->
     })
 }
 
-/// Returns the cycles of the call that can still be accepted. After a response they are refunded to the
+/// Returns the cycles of the call that can still be accepted: none after the response, which refunds the rest to the
 /// caller.
 fn available(message: &Message) -> u128 {
     if message.ctx.responded { 0 } else { message.ctx.cycles_available }

@@ -6,15 +6,16 @@ use crate::engine::contexts::{self, Api};
 use crate::engine::error::EngineError;
 use crate::engine::host::{ApiCaller, Host, enter};
 
-/// Defines functions in a linker, each with its row of the table in `contexts.rs`.
 pub(super) struct Definer<'a> {
     pub(super) linker: &'a mut Linker<Host>,
 }
 
 impl Definer<'_> {
     pub(super) fn api(&self, name: &'static str) -> Result<&'static Api> {
-        contexts::find(name)
-            .ok_or_else(|| EngineError(format!("the system API function {name} has no permissions")).into())
+        contexts::find(name).ok_or_else(|| {
+            EngineError(format!("the system API function {name} is missing from the table of permissions"))
+                .into()
+        })
     }
 
     pub(super) fn func<P, R>(&mut self, api: &Api, func: impl IntoFunc<Host, P, R>) -> Result<()> {

@@ -169,7 +169,7 @@ fn misuse_is_a_violation() {
         assert!(got.contains(text), "{method}: {got}");
         assert_eq!((outcome.reply, outcome.calls), (None, vec![]), "{method}");
     }
-    let trap = run("add_too_much").result.expect_err("only 900 are there");
+    let trap = run("add_too_much").result.expect_err("only 900 cycles can be spent");
     assert_eq!(trap.error_code(), 207);
     assert_eq!(run("two_megabytes").calls[0].arg.len(), 2 << 20);
 }
@@ -186,12 +186,12 @@ fn a_message_responds_only_if_it_calls_reply_or_reject() {
 fn cycles_are_accepted_burned_and_retained() {
     let outcome = run("cycles");
     let bytes = reply(&outcome);
-    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a number has 8 bytes"));
     assert_eq!(number(0), 30);
-    assert_eq!(number(8), 20, "all that was left of 50");
+    assert_eq!(number(8), 20, "the second call of accept takes what is left of 50");
     assert_eq!(number(16), 0);
     assert_eq!(number(24), 1050);
-    assert_eq!(number(32), 950, "all but the frozen 100");
+    assert_eq!(number(32), 950, "all but the frozen 100 are burned");
     assert_eq!(number(48), 100);
     assert_eq!(number(56), 0);
     assert_eq!((outcome.cycles_accepted, outcome.cycles_burned), (50, 950));
@@ -353,7 +353,7 @@ fn a_call_takes_all_that_can_be_spent_and_no_more() {
         let outcome = run_with("one", MessageContext { balance, ..with_cycles() }, Limits::update());
         (outcome.result, outcome.calls.iter().map(|call| call.cycles).collect::<Vec<_>>())
     };
-    assert_eq!(with(600), (Ok(()), vec![500]), "all but the frozen 100");
+    assert_eq!(with(600), (Ok(()), vec![500]), "all but the frozen 100 can be attached");
     let (result, calls) = with(599);
     assert!(matches!(result, Err(Trap::OutOfCycles { requested: 100, available: 99, .. })), "{result:?}");
     assert!(calls.is_empty(), "{calls:?}");

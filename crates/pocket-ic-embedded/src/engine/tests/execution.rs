@@ -49,7 +49,7 @@ const COUNTER: &str = r#"(module
 
 fn numbers(outcome: &MessageOutcome) -> Vec<u32> {
     let bytes = reply(outcome);
-    let words = bytes.chunks(4).map(|c| c.try_into().expect("whole words"));
+    let words = bytes.chunks(4).map(|c| c.try_into().expect("the reply has whole words"));
     words.map(u32::from_le_bytes).collect()
 }
 
@@ -130,7 +130,7 @@ fn states_of_many_canisters_in_parallel() {
                 let mut state = fresh(COUNTER);
                 for round in 1..=50 {
                     let outcome = update(&state, "bump");
-                    assert_eq!(numbers(&outcome), [1000 + round, 5 + round, round], "{canister}");
+                    assert_eq!(numbers(&outcome), [1000 + round, 5 + round, round], "canister {canister}");
                     state = outcome.state;
                 }
             });
@@ -197,16 +197,16 @@ fn entry_points_that_are_not_exported_do_nothing() {
 }
 
 #[test]
-fn missing_methods() {
+fn calling_a_method_that_is_not_exported_traps() {
     let state = fresh(COUNTER);
     let outcome = update(&state, "nothing");
     let trap = outcome.result.expect_err("no such method");
     assert_eq!(trap.to_string(), "Canister has no update method 'nothing'.");
     assert_eq!(trap.error_code(), 536);
     // The kind of the method must match, too.
-    let trap = update(&state, "bump_query").result.expect_err("it is a query");
+    let trap = update(&state, "bump_query").result.expect_err("`bump_query` is a query");
     assert_eq!(trap.to_string(), "Canister has no update method 'bump_query'.");
-    let trap = query(&state, "bump").result.expect_err("it is an update");
+    let trap = query(&state, "bump").result.expect_err("`bump` is an update method");
     assert_eq!(trap.to_string(), "Canister has no query method 'bump'.");
     assert!(!state.module().has_export(MethodKind::CompositeQuery, "bump"));
 }
@@ -279,7 +279,7 @@ fn faults_have_the_texts_of_the_ic() {
     assert_eq!(update(&state, "narrow_limit").result, Ok(()), "4 GiB are not more than 4 GiB");
     let limits = Limits::update().with_instructions(1_000_000);
     let outcome = ENGINE.execute(&state, EntryPoint::Update("forever".into()), context(), limits);
-    let trap = outcome.result.expect_err("it never ends");
+    let trap = outcome.result.expect_err("`forever` never ends");
     assert_eq!(outcome.instructions, 1_000_000);
     assert_eq!(trap.error_code(), 522);
     assert_eq!(
@@ -309,7 +309,7 @@ fn the_last_prints_of_a_message_are_kept() {
     let much = update(&state, "much");
     assert_eq!(much.logs.iter().map(Vec::len).collect::<Vec<_>>(), [1 << 20, 4]);
     assert_eq!(much.logs[1], b"last");
-    assert!(much.instructions > 5 << 20, "all of it is charged");
+    assert!(much.instructions > 5 << 20, "each printed byte is charged");
     let long = update(&state, "long");
     assert_eq!(long.logs.iter().map(Vec::len).sum::<usize>() as u64, MAX_LOG_BYTES - LOG_RECORD_BYTES);
     assert!(long.logs[0].starts_with(b"last"));

@@ -12,24 +12,24 @@ use crate::engine::intake::{check_code, complexity, describe};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).expect("in memory");
-    encoder.finish().expect("in memory")
+    encoder.write_all(bytes).expect("memory can be written");
+    encoder.finish().expect("memory can be written")
 }
 
 fn refused(uploaded: &[u8]) -> String {
-    ENGINE.compile(uploaded).expect_err("refused").to_string()
+    ENGINE.compile(uploaded).expect_err("the upload is refused").to_string()
 }
 
 const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
 
 #[test]
 fn the_empty_module_is_valid() {
-    let module = ENGINE.compile(EMPTY).expect("valid");
+    let module = ENGINE.compile(EMPTY).expect("the module is valid");
     let state = CanisterState::new(module);
     assert_eq!(state.wasm_memory_bytes(), 0);
     assert_eq!(state.heap().read(0, 0), Some(vec![]));
     assert_eq!(state.globals(), []);
-    assert_eq!(update(&state, "any").result.expect_err("empty").error_code(), 536);
+    assert_eq!(update(&state, "any").result.expect_err("the module has no methods").error_code(), 536);
     let outcome = ENGINE.execute(&state, EntryPoint::Init, context(), Limits::install());
     assert_eq!(outcome.result, Ok(()));
 }
@@ -37,21 +37,22 @@ fn the_empty_module_is_valid() {
 #[test]
 fn a_table_section_may_be_empty() {
     const NO_TABLE: [u8; 3] = [4, 1, 0];
-    ENGINE.compile(&[EMPTY, &NO_TABLE].concat()).expect("valid");
+    ENGINE.compile(&[EMPTY, &NO_TABLE].concat()).expect("the module is valid");
 }
 
 #[test]
 fn modules_keep_the_bytes_as_uploaded() {
-    let wasm = wat::parse_str(r#"(module (func (export "canister_update a")))"#).expect("valid");
+    let wasm =
+        wat::parse_str(r#"(module (func (export "canister_update a")))"#).expect("the wasm text is valid");
     let packed = gzip(&wasm);
-    let plain = ENGINE.compile(&wasm).expect("valid");
-    let module = ENGINE.compile(&packed).expect("valid");
+    let plain = ENGINE.compile(&wasm).expect("the module is valid");
+    let module = ENGINE.compile(&packed).expect("the module is valid");
     assert_eq!(module.uploaded(), packed);
     assert_eq!(module.module_hash(), <[u8; 32]>::from(Sha256::digest(&packed)));
     assert_ne!(module.module_hash(), plain.module_hash());
     assert!(module.has_export(MethodKind::Update, "a"));
     // The same bytes give the same module.
-    assert!(Arc::ptr_eq(&module, &ENGINE.compile(&packed).expect("valid")));
+    assert!(Arc::ptr_eq(&module, &ENGINE.compile(&packed).expect("the module is valid")));
 }
 
 #[test]
@@ -83,14 +84,14 @@ fn packed_modules_may_not_unpack_to_more_than_100_mib() {
 #[test]
 fn a_gzip_ends_with_the_size_of_its_only_member() {
     let packed = gzip(EMPTY);
-    for (tail, says) in [
+    for (tail, expected) in [
         (gzip(b"text"), "specified uncompressed size 4 does not match extracted size 5"),
         (vec![0; 4], "specified uncompressed size 0 does not match extracted size 1"),
         (vec![9, 0, 0, 0], "specified uncompressed size 9 does not match extracted size 8"),
         (b"garbage".to_vec(), "exceeds the maximum allowed size of 104857600"),
     ] {
         let text = refused(&[&packed[..], &tail].concat());
-        assert!(text.contains(says), "{text}");
+        assert!(text.contains(expected), "{text}");
     }
     for size in [0u32, 7, 9, 8 + (1 << 24)] {
         let mut wrong = packed.clone();
@@ -103,7 +104,7 @@ fn a_gzip_ends_with_the_size_of_its_only_member() {
     }
     assert!(refused(&packed[..15]).contains("gzip stream is too short"));
     // The bytes after the first member are not checked, as long as they end with the size of the first member.
-    ENGINE.compile(&[&packed[..], &packed].concat()).expect("the size is right");
+    ENGINE.compile(&[&packed[..], &packed].concat()).expect("the upload ends with the right size");
 }
 
 /// Returns a module with one function for each list of instructions; each function gets a final `end`.
@@ -126,12 +127,12 @@ fn functions<'a>(bodies: impl IntoIterator<Item = Vec<Instruction<'a>>>) -> Vec<
 }
 
 #[test]
-fn functions_have_at_most_a_million_operators_by_complexity() {
+fn functions_have_a_complexity_of_at_most_a_million() {
     use Instruction::{Call, Nop};
-    check_code(&functions([vec![], vec![Nop; 999_999]])).expect("at the limit");
+    check_code(&functions([vec![], vec![Nop; 999_999]])).expect("a complexity of a million is allowed");
     let mut calls = vec![Call(0); 19_999];
     calls.extend(vec![Nop; 49]);
-    check_code(&functions([vec![], calls.clone()])).expect("at the limit");
+    check_code(&functions([vec![], calls.clone()])).expect("a complexity of a million is allowed");
     calls.push(Nop);
     let refusal = "Wasm module contains a function at index 1 with complexity 1000001 which exceeds the maximum complexity allowed 1000000.";
     for body in [vec![Nop; 1_000_000], calls] {
@@ -145,12 +146,12 @@ fn a_code_section_has_at_most_12_mib() {
     const MAX: usize = 12 << 20;
     // The section has thirteen functions; the byte with their number does not count. Each function takes five bytes in
     // addition to its operators: three for its size, one for its locals, and one for its `end`.
-    let of = |bytes: usize| {
+    let module_with = |bytes: usize| {
         let nops = bytes - 13 * 5;
         functions((0..13).map(|index| vec![Instruction::Nop; nops / 13 + usize::from(index < nops % 13)]))
     };
-    check_code(&of(MAX)).expect("at the limit");
-    let text = refused(&of(MAX + 1));
+    check_code(&module_with(MAX)).expect("12 MiB are allowed");
+    let text = refused(&module_with(MAX + 1));
     assert!(
         text.ends_with(
             "Wasm module code section size of 12582913 exceeds the maximum allowed size of 12582912."
@@ -169,8 +170,8 @@ fn tables_stay_as_they_are() {
         ("table.init", "(table.init 0 (i32.const 0) (i32.const 0) (i32.const 1))"),
     ] {
         let text = rejected(&format!("(module (table 1 funcref) (elem func $f) (func) (func $f {code}))"));
-        let says = format!("contains a function at index 1 with unsupported instruction {name}.");
-        assert!(text.contains(&says), "{text}");
+        let expected = format!("contains a function at index 1 with unsupported instruction {name}.");
+        assert!(text.contains(&expected), "{text}");
     }
     compile(
         "(module (table 1 funcref) (elem $e func $f) (func $f (drop (table.get 0 (i32.const 0))) (elem.drop $e)))",
@@ -223,13 +224,16 @@ fn an_engine_may_be_without_limits_on_methods() {
         {} (func (export "canister_query {name}")))"#,
         (0..1_000).map(|i| format!(r#"(func (export "canister_update {i}"))"#)).collect::<String>()
     );
-    let wasm = wat::parse_str(&wat).expect("valid");
+    let wasm = wat::parse_str(&wat).expect("the wasm text is valid");
     let lenient = ENGINE.clone().without_method_limits();
-    let state = CanisterState::new(lenient.compile(&wasm).expect("without limits"));
+    let state = CanisterState::new(lenient.compile(&wasm).expect("this engine has no limits on methods"));
     assert!(refused(&wasm).contains("1002 exported methods"), "the other engine has its limits");
     let call = EntryPoint::Update("call".into());
     assert_eq!(lenient.execute(&state, call.clone(), context(), Limits::update()).result, Ok(()));
-    let trap = ENGINE.execute(&state, call, context(), Limits::update()).result.expect_err("too long");
+    let trap = ENGINE
+        .execute(&state, call, context(), Limits::update())
+        .result
+        .expect_err("the name of the called method is too long");
     assert!(
         trap.to_string().contains("Size of method_name 20001 exceeds the allowed limit of 20000"),
         "{trap}"
@@ -253,7 +257,7 @@ fn unknown_imports_are_refused() {
 
 #[test]
 fn invalid_exports_are_refused_and_valid_ones_are_found() {
-    for (module, says) in [
+    for (module, expected) in [
         (r#"(func $f (export "canister_update a") (export "canister_query a"))"#, "Duplicate function 'a'"),
         (
             r#"(func (export "canister_composite_query a") (export "canister_query a"))"#,
@@ -267,7 +271,7 @@ fn invalid_exports_are_refused_and_valid_ones_are_found() {
         (r#"(func (export "canister_something"))"#, "reserved function 'canister_something'"),
     ] {
         let text = rejected(&format!("(module {module})"));
-        assert!(text.contains(says), "{text}");
+        assert!(text.contains(expected), "{text}");
     }
     let module = compile(
         r#"(module
@@ -321,7 +325,8 @@ fn modules_over_a_size_limit_are_refused() {
     // Imported functions do not count.
     let import = r#"(import "ic0" "msg_reply" (func)) (import "ic0" "msg_reject" (func (param i32 i32)))"#;
     let most = format!("(module {import} {})", "(func)".repeat(50_000));
-    describe(&wat::parse_str(most).expect("valid"), true).expect("not too many");
+    describe(&wat::parse_str(most).expect("the wasm text is valid"), true)
+        .expect("50,000 own functions are allowed");
     let section = |i: usize| format!(r#"(@custom "icp:public {i}" "x")"#);
     compile(&many(&section, 16));
     let bytes = |n: usize| format!(r#"(module (@custom "icp:public name" "{}"))"#, "x".repeat(n));
@@ -426,9 +431,9 @@ fn operators_have_the_published_complexity() {
                 Ok(wasmparser::Payload::CodeSectionEntry(body)) => Some(body),
                 _ => None,
             });
-            let body = body.expect("it has a function");
+            let body = body.expect("the module has a function");
             let first = body.get_operators_reader().and_then(|mut reader| reader.read());
-            let found = complexity(&first.expect("it has an operator"));
+            let found = complexity(&first.expect("the function has an operator"));
             assert_eq!(found, *expected, "{operator}");
         }
     }

@@ -88,13 +88,14 @@ fn system_calls_have_their_charges() {
 }
 
 #[test]
-fn the_performance_counters() {
+fn performance_counters_count_the_message_or_its_call_context() {
     let state = fresh(METERED);
     let read = |earlier: u64| {
         let ctx = MessageContext { call_context_instructions: earlier, ..context() };
         let entry = EntryPoint::Update("counters".into());
         let bytes = reply(&ENGINE.execute(&state, entry, ctx, Limits::update()));
-        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        let word =
+            |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a number has 8 bytes"));
         (word(0), word(8))
     };
     // Function entry, the address, the kind, the call, the charge.
@@ -110,8 +111,8 @@ fn the_performance_counters() {
 #[test]
 fn counts_repeat_on_any_engine_and_instance() {
     let other = Engine::new().expect("the runtime starts");
-    let wasm = wat::parse_str(METERED).expect("valid");
-    let module = other.compile(&wasm).expect("valid");
+    let wasm = wat::parse_str(METERED).expect("the wasm text is valid");
+    let module = other.compile(&wasm).expect("the module is valid");
     for method in ["ten_divisions", "counters", "write_a_page", "fill"] {
         let state = fresh(METERED);
         let first = cost(&state, method, b"");
@@ -166,26 +167,26 @@ fn later_steps_name_the_limit_of_the_whole_message() {
 }
 
 #[test]
-fn stable_access_limits() {
+fn a_message_accesses_stable_memory_within_its_limits() {
     let state = fresh(METERED);
     let run = |method: &str, limits: Limits| {
         ENGINE.execute(&state, EntryPoint::Update(method.into()), context(), limits)
     };
     let dirtied = Limits { stable_dirtied_bytes: 4096, ..Limits::update() };
     assert_eq!(run("write_a_page_twice", dirtied.clone()).result, Ok(()));
-    let trap = run("write_two_halves", dirtied).result.expect_err("two pages");
+    let trap = run("write_two_halves", dirtied).result.expect_err("the write modifies two pages");
     assert_eq!(trap.error_code(), 524);
     let accessed = Limits { stable_accessed_bytes: 4095, ..Limits::update() };
-    let trap = run("read_a_page", accessed).result.expect_err("one page");
+    let trap = run("read_a_page", accessed).result.expect_err("a page has more than 4095 bytes");
     assert!(trap.to_string().contains("accessed pages"), "{trap}");
     let small = Limits { stable_memory_bytes: 9 * WASM_PAGE, ..Limits::update() };
     // Growing returns -1, so the write that follows is out of bounds.
-    let trap = run("write_a_page", small).result.expect_err("no memory");
+    let trap = run("write_a_page", small).result.expect_err("the memory has not grown");
     assert_eq!(trap, Trap::Wasm("stable memory out of bounds".into()));
 }
 
 #[test]
-fn wasm_memory_limits() {
+fn growing_beyond_the_wasm_memory_limit_traps() {
     let state = fresh(
         r#"(module
         (import "ic0" "msg_reply" (func $reply))
@@ -204,7 +205,7 @@ fn wasm_memory_limits() {
     };
     assert_eq!(reply_u32(&run(0)), 1);
     assert_eq!(reply_u32(&run(10 * WASM_PAGE)), 1);
-    let trap = run(10 * WASM_PAGE - 1).result.expect_err("over the limit");
+    let trap = run(10 * WASM_PAGE - 1).result.expect_err("ten pages are over the limit");
     assert_eq!(trap, Trap::WasmMemoryLimit { limit: 10 * WASM_PAGE - 1, peak: 10 * WASM_PAGE });
     assert_eq!(trap.error_code(), 539);
     assert_eq!(reply_u32(&update(&state, "grow_beyond_4_gib")), u32::MAX);

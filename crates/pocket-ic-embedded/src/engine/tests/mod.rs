@@ -73,10 +73,10 @@ fn reply(outcome: &MessageOutcome) -> Vec<u8> {
 
 fn reply_u32(outcome: &MessageOutcome) -> u32 {
     let bytes = reply(outcome);
-    u32::from_le_bytes(bytes.try_into().expect("four bytes"))
+    u32::from_le_bytes(bytes.try_into().expect("a number has four bytes"))
 }
 
 fn reply_u64(outcome: &MessageOutcome) -> u64 {
     let bytes = reply(outcome);
-    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+    u64::from_le_bytes(bytes.try_into().expect("a number has eight bytes"))
 }

@@ -44,7 +44,7 @@ fn answer(cache: ModuleCache, wasm: &[u8]) -> (u32, u64) {
 }
 
 fn entries(dir: &TempDir) -> Vec<PathBuf> {
-    let files = fs::read_dir(dir.path()).expect("a folder");
+    let files = fs::read_dir(dir.path()).expect("the folder is readable");
     files.map(|entry| entry.expect("readable").path()).collect()
 }
 
@@ -54,16 +54,16 @@ fn the_entry(dir: &TempDir) -> PathBuf {
 }
 
 fn inode(path: &Path) -> u64 {
-    fs::symlink_metadata(path).expect("it is there").ino()
+    fs::symlink_metadata(path).expect("the file exists").ino()
 }
 
 fn used(path: &Path) -> SystemTime {
-    fs::metadata(path).and_then(|metadata| metadata.modified()).expect("it is there")
+    fs::metadata(path).and_then(|metadata| metadata.modified()).expect("the file exists")
 }
 
 fn set_used(path: &Path, hours_ago: u64) {
     let then = SystemTime::now() - Duration::from_secs(3600 * hours_ago);
-    File::open(path).and_then(|file| file.set_modified(then)).expect("ours");
+    File::open(path).and_then(|file| file.set_modified(then)).expect("the file belongs to the test");
 }
 
 #[test]
@@ -78,7 +78,10 @@ fn a_large_module_is_found_by_the_next_process() {
         set_used(&entry, 5);
         assert_eq!(answer(cache(&dir), &wasm), first, "the same answer for the same instructions");
         assert_eq!(inode(&the_entry(&dir)), written, "nothing was written again");
-        assert!(used(&entry).elapsed().unwrap() < Duration::from_secs(3600), "its use was noted");
+        assert!(
+            used(&entry).elapsed().unwrap() < Duration::from_secs(3600),
+            "the time of its last use is updated"
+        );
         assert_eq!(fs::metadata(&entry).unwrap().mode() & 0o777, 0o600);
     }
 }
@@ -167,11 +170,11 @@ fn an_invalid_entry_is_replaced_and_not_run() {
     for (what, spoil) in spoilers {
         spoil();
         let spoiled = inode(&entry);
-        assert_eq!(answer(cache(&dir), &wasm), expected, "{what}");
+        assert_eq!(answer(cache(&dir), &wasm), expected, "{what}: the module is compiled");
         let replaced = inode(&the_entry(&dir));
-        assert_ne!(replaced, spoiled, "{what}: compiled again and replaced");
-        assert_eq!(answer(cache(&dir), &wasm), expected, "{what}");
-        assert_eq!(inode(&entry), replaced, "{what}: the new one is found");
+        assert_ne!(replaced, spoiled, "{what}: the entry is replaced");
+        assert_eq!(answer(cache(&dir), &wasm), expected, "{what}: the new entry works");
+        assert_eq!(inode(&entry), replaced, "{what}: the new entry is not written again");
     }
 }
 
@@ -193,9 +196,10 @@ fn the_least_recently_used_entry_is_removed() {
     set_used(&second, 1);
     answer(bounded(), &large(1, ""));
     answer(bounded(), &large(3, ""));
-    assert!(first.exists(), "used a moment ago");
-    assert!(!second.exists(), "used an hour ago");
-    assert!(!killed.exists() && running.exists());
+    assert!(first.exists(), "the entry used a moment ago stays");
+    assert!(!second.exists(), "the entry used an hour ago is removed");
+    assert!(!killed.exists(), "the old temporary file is removed");
+    assert!(running.exists(), "the new temporary file stays");
     assert_eq!(entries(&dir).len(), 3);
     answer(cache(&dir).with_max_bytes(size / 2), &large(4, ""));
     assert!(first.exists(), "an entry that is too large for the cache evicts nothing");

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::engine::contexts::APIS;
 
-/// Name, parameters and results as letters (i: i32, l: i64), and the kinds of execution in which it may be called, as
-/// the specification's letters. Transcribed from the specification, independently of the engine's own table.
+/// Each function's name, parameters and results as letters (i: i32, l: i64), and the kinds of execution in which it may
+/// be called, as the specification's letters. Transcribed from the specification, independently of the engine's own
+/// table.
 const TABLE: &[(&str, &str, &str, &str)] = &[
     ("msg_arg_data_size", "", "i", "I U RQ NRQ CQ Ry CRy F"),
     ("msg_arg_data_copy", "iii", "", "I U RQ NRQ CQ Ry CRy F"),
@@ -159,7 +160,7 @@ fn the_table_has_every_function_but_those_for_minting() {
 }
 
 #[test]
-fn every_function_in_every_context() {
+fn functions_may_be_called_in_the_contexts_of_the_table() {
     let mut wrong = Vec::new();
     for (name, params, results, allowed) in TABLE {
         let state = fresh(&module(name, params, results));
@@ -206,7 +207,7 @@ fn minting_is_refused() {
 #[test]
 fn forbidden_text_names_function_and_mode() {
     let outcome = query(&fresh(&module("call_perform", "", "i")), "q");
-    let trap = outcome.result.expect_err("not allowed in queries");
+    let trap = outcome.result.expect_err("a query must not call this function");
     assert_eq!(trap.error_code(), 504);
     assert_eq!(
         trap.to_string(),

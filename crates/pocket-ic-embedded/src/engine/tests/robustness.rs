@@ -31,7 +31,7 @@ proptest! {
 
     #[test]
     fn damaged_modules_are_refused_or_run(damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
-        let mut wasm = wat::parse_str(SUBJECT).expect("valid");
+        let mut wasm = wat::parse_str(SUBJECT).expect("the wasm text is valid");
         for (at, byte) in damage {
             let at = at.index(wasm.len());
             wasm[at] = byte;
@@ -97,15 +97,16 @@ fn many_canisters_take_turns() {
     }
 }
 
-/// A page of the wasm memory that becomes zero again counts as changed.
 #[test]
-fn pages_that_become_zero_again() {
+fn pages_that_become_zero_again_count_as_changed() {
     let state = fresh(
         r#"(module (memory 2) (data (i32.const 40000) "x")
         (func (export "canister_update clear") (memory.fill (i32.const 0) (i32.const 0) (i32.const 131072)))
         (func (export "canister_update set") (memory.fill (i32.const 0) (i32.const 1) (i32.const 131072))))"#,
     );
-    let byte = |state: &CanisterState, at: u64| state.heap().read(at, 1).expect("within")[0];
+    let byte = |state: &CanisterState, at: u64| {
+        state.heap().read(at, 1).expect("the byte is within the wasm memory")[0]
+    };
     let set = update(&state, "set");
     assert_eq!(set.dirty_wasm_pages, 32);
     let clear = update(&set.state, "clear");

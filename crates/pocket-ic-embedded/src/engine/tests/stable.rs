@@ -1,4 +1,4 @@
-//! Compares stable memory with a plain vector, and the number of pages that are touched with a set.
+//! Stable memory compared with a vector, its counts of pages compared with a set, its sizes, and pages kept in files.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -47,7 +47,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn behaves_like_a_vector(
+    fn stable_memory_behaves_like_a_vector(
         ops in prop::collection::vec(op(), 1..40),
         file in prop::collection::vec(prop_oneof![Just(0), any::<u8>()], 0..3),
     ) {
@@ -95,7 +95,9 @@ proptest! {
     }
 
     #[test]
-    fn counts_pages_like_a_set(accesses in prop::collection::vec((span(), any::<bool>()), 1..30)) {
+    fn stable_memory_accesses_count_pages_like_a_set(
+        accesses in prop::collection::vec((span(), any::<bool>()), 1..30),
+    ) {
         let mut access = StableAccess::default();
         let (mut accessed, mut dirtied) = (BTreeSet::new(), BTreeSet::new());
         for ((offset, len), write) in accesses {
@@ -118,10 +120,10 @@ proptest! {
 /// Returns a file of these bytes, with holes for pages of zeros.
 fn in_file(bytes: &[u8]) -> File {
     let file = tempfile::tempfile().expect("a file");
-    file.set_len(bytes.len() as u64).expect("room");
+    file.set_len(bytes.len() as u64).expect("the temporary file has room");
     for (index, page) in bytes.chunks(PAGE).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0))
     {
-        file.write_all_at(page, (index * PAGE) as u64).expect("room");
+        file.write_all_at(page, (index * PAGE) as u64).expect("the temporary file has room");
     }
     file
 }
@@ -188,23 +190,23 @@ fn messages_reach_all_of_500_gib() {
 }
 
 #[test]
-fn sparse_up_to_its_largest_size() {
+fn stable_memory_is_sparse_up_to_its_largest_size() {
     let mut memory = StableMemory::new();
     let largest = 500 << 30;
     assert_eq!(memory.grow(largest / WASM_PAGE, largest), Some(0));
     assert_eq!(memory.grow(1, largest), None);
     assert_eq!(memory.grow(u64::MAX, u64::MAX), None);
-    memory.write(largest - 5, b"hello").expect("within");
+    memory.write(largest - 5, b"hello").expect("the access is within stable memory");
     let mut end = [1; 7];
-    memory.read(largest - 7, &mut end).expect("within");
+    memory.read(largest - 7, &mut end).expect("the access is within stable memory");
     assert_eq!(&end, b"\0\0hello");
-    let beyond = memory.write(largest - 4, b"hello").expect_err("beyond");
+    let beyond = memory.write(largest - 4, b"hello").expect_err("the write ends beyond stable memory");
     assert_eq!(beyond, StableOutOfBounds { offset: largest - 4, len: 5, size: largest });
     assert!(memory.read(u64::MAX, &mut end).is_err());
 }
 
 #[test]
-fn uploads_are_padded_to_whole_pages() {
+fn contents_are_padded_to_whole_pages() {
     let memory = StableMemory::from_bytes(&[9; 70_000]);
     assert_eq!(memory.pages(), 2);
     let bytes = memory.to_vec();
@@ -243,14 +245,14 @@ fn pages_beyond_the_bound_are_not_in_memory() {
     assert_eq!(memory.grow(bytes.div_ceil(WASM_PAGE), bytes + WASM_PAGE), Some(0));
     let page = |index: usize| [index as u8 | 1; PAGE];
     for index in 0..pages {
-        memory.write((index * PAGE) as u64, &page(index)).expect("within");
+        memory.write((index * PAGE) as u64, &page(index)).expect("the access is within stable memory");
     }
     assert!(memory.bytes_apart(&StableMemory::new()) < 10 * PAGE as u64);
     let earlier = memory.clone();
-    memory.write(5, b"changed").expect("within");
+    memory.write(5, b"changed").expect("the access is within stable memory");
     let read = |memory: &StableMemory, index: usize| {
         let mut bytes = [0; PAGE];
-        memory.read((index * PAGE) as u64, &mut bytes).expect("within");
+        memory.read((index * PAGE) as u64, &mut bytes).expect("the access is within stable memory");
         bytes
     };
     for index in [0, 1, RESIDENT_PAGES, pages - 1] {

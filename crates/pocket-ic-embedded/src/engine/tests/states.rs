@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::error::StateMismatch;
 
-/// A global of each type, hidden or exported.
+/// A module with a global of each type. The constant that is not exported does not belong to the state.
 const GLOBALS: &str = r#"(module
     (memory 2)
     (global $constant i32 (i32.const 1))
@@ -42,17 +42,17 @@ fn globals_are_saved_and_restored() {
     assert_eq!(changed.globals()[4], initial[4], "a NaN keeps its bits");
     assert_eq!(changed.globals()[5], GlobalValue::V128(7 | 8 << 64));
     // The state is restored from its parts.
-    let memory = changed.heap().read(0, changed.wasm_memory_bytes()).expect("all of it");
+    let memory = changed.heap().read(0, changed.wasm_memory_bytes()).expect("the range is the whole memory");
     let mut heap = Heap::zeroed(memory.len() as u64 / WASM_PAGE);
     assert_eq!(heap.write(1, &memory), None);
-    heap.write(0, &memory).expect("within");
+    heap.write(0, &memory).expect("the write is within the wasm memory");
     let copy = CanisterState::from_parts(
         changed.module().clone(),
         heap,
         changed.globals(),
         StableMemory::from_bytes(b"stable"),
     )
-    .expect("it fits");
+    .expect("the parts fit the module");
     assert_eq!(copy.heap().read(0, memory.len() as u64), Some(memory));
     let next = update(&copy, "change").state;
     assert_eq!(next.globals()[1], GlobalValue::I32(5));
@@ -62,7 +62,7 @@ fn globals_are_saved_and_restored() {
 }
 
 #[test]
-fn parts_that_do_not_fit() {
+fn parts_that_do_not_fit_the_module_are_refused() {
     let state = fresh(GLOBALS);
     let build = |pages: u64, globals: Vec<GlobalValue>| {
         let module = state.module().clone();
@@ -72,24 +72,29 @@ fn parts_that_do_not_fit() {
     let globals = state.globals();
     assert_eq!(build(3, globals.clone()), Ok(3 << 16));
     for pages in [0, 1, 65_537] {
-        assert!(matches!(build(pages, globals.clone()), Err(StateMismatch::WasmMemory { .. })), "{pages}");
+        assert!(
+            matches!(build(pages, globals.clone()), Err(StateMismatch::WasmMemory { .. })),
+            "{pages} pages"
+        );
     }
     let count = build(2, globals[1..].to_vec());
     assert_eq!(count, Err(StateMismatch::GlobalCount { got: 5, expected: 6 }));
     let mut wrong = globals;
     wrong[2] = GlobalValue::I32(4);
-    let mismatch = build(2, wrong).expect_err("an i64 is expected");
-    assert_eq!(mismatch.to_string(), "global 2 is of type i32; the module's is of type i64");
+    let mismatch = build(2, wrong).expect_err("the module has an i64");
+    assert_eq!(
+        mismatch.to_string(),
+        "saved global 2 is of type i32; the module's global is of type i64 (numbered from 0 among the globals that are mutable or exported)"
+    );
 }
 
 #[test]
-fn an_upgrade_keeps_stable_memory_and_only_that() {
-    let old = update(&fresh(GLOBALS), "change").state;
+fn an_upgrade_keeps_stable_memory_and_on_request_the_heap() {
+    let mut old = update(&fresh(GLOBALS), "change").state;
     let module =
         compile(r#"(module (memory 5) (data (i32.const 70000) "new") (global (mut i32) (i32.const 9)))"#);
-    let mut old = old;
-    old.stable_mut().grow(1, 1 << 20).expect("there is room");
-    old.stable_mut().write(3, b"kept").expect("within");
+    old.stable_mut().grow(1, 1 << 20).expect("the limit allows a page");
+    old.stable_mut().write(3, b"kept").expect("the write is within stable memory");
     let new = old.replace_module(module.clone(), false);
     assert_eq!(new.heap().read(70000, 4), Some(b"new\0".to_vec()));
     assert_eq!(new.globals(), [GlobalValue::I32(9)]);
@@ -100,7 +105,7 @@ fn an_upgrade_keeps_stable_memory_and_only_that() {
     assert_eq!(with_heap.globals(), [GlobalValue::I32(9)]);
 }
 
-/// In every message, dropped segments are as at instantiation, regardless of what the previous message did.
+/// The IC runs each message on a new instance, so a segment that one message has dropped is there again in the next.
 #[test]
 fn segments_are_fresh_in_every_message() {
     let state = fresh(
@@ -155,7 +160,10 @@ fn memories_with_64_bit_addresses() {
     let entry = EntryPoint::ReplyCallback { fun, env };
     let outcome = ENGINE.execute(&state, entry, context(), Limits::update());
     assert_eq!(reply_u64(&outcome), 0x12_3456_789a);
-    assert_eq!(update(&state, "bad_index").result.expect_err("33 bits").error_code(), 504);
+    assert_eq!(
+        update(&state, "bad_index").result.expect_err("a table index of 33 bits is refused").error_code(),
+        504
+    );
     // The original 32-bit functions are not available for these memories, nor are 32-bit parameters.
     let text = rejected(r#"(module (import "ic0" "stable_size" (func (result i32))) (memory i64 1))"#);
     assert!(text.contains("'stable_size' from 'ic0'"), "{text}");

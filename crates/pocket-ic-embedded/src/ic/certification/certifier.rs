@@ -29,7 +29,8 @@ impl Instance {
         encode(tree.witness(paths), &tree.signature(), delegation.as_deref())
     }
 
-    /// Returns the certificate of a canister's certified data. It is signed only if the canister reads it.
+    /// Returns the certificate of a canister's certified data. The certificate is signed only if the
+    /// canister reads it.
     pub(in crate::ic) fn data_certificate(
         &mut self,
         canister: Principal,

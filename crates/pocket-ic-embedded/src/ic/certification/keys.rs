@@ -56,7 +56,8 @@ impl SubnetKeys {
     }
 
     fn derive(index: usize) -> Self {
-        let subnet = SecretKey::from_bytes(&bls_secret(index)).expect("a number from 1 to the group's order");
+        let subnet = SecretKey::from_bytes(&bls_secret(index))
+            .expect("the secret is positive and below the group's order");
         let der = [BLS_DER_PREFIX.as_slice(), &subnet.sk_to_pk().compress()].concat();
         let node = ic_ed25519::PrivateKey::deserialize_raw_32(&secret("node", index));
         let node_public_key = node.public_key().serialize_rfc8410_der();
@@ -126,12 +127,12 @@ mod tests {
     fn bls_keys_and_signatures_equal_those_of_another_library() {
         for index in 0..4 {
             let keys = SubnetKeys::of(index);
-            let judge = bls::PrivateKey::deserialize(&bls_secret(index)).unwrap();
-            assert_eq!(judge.public_key().serialize(), keys.public_key[37..]);
+            let reference = bls::PrivateKey::deserialize(&bls_secret(index)).unwrap();
+            assert_eq!(reference.public_key().serialize(), keys.public_key[37..]);
             for byte in 0..8 {
                 let root = [byte; 32];
                 let message = [b"\x0dic-state-root".as_slice(), &root].concat();
-                assert_eq!(judge.sign(&message).serialize(), keys.sign_root(&root).as_slice());
+                assert_eq!(reference.sign(&message).serialize(), keys.sign_root(&root).as_slice());
             }
         }
     }

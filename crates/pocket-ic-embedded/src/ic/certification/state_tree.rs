@@ -149,9 +149,9 @@ impl StateTree {
         self.tree.insert(&path!["time"], natural(time_nanos));
         let metrics_path = path!["subnet", self.keys.subnet_id, "metrics"];
         self.tree.insert(&metrics_path, Leaf::new(serde_cbor::to_vec(metrics).unwrap_or_default()));
-        let mut gone = std::mem::take(&mut self.canisters);
+        let mut previous = std::mem::take(&mut self.canisters);
         for canister in canisters {
-            let state = match gone.remove(&canister.id) {
+            let state = match previous.remove(&canister.id) {
                 Some(state) if state.is_state_of(canister) => state,
                 old => {
                     if !old.is_some_and(|old| old.has_module_of(canister)) {
@@ -163,7 +163,7 @@ impl StateTree {
             };
             self.canisters.insert(canister.id, state);
         }
-        for id in gone.keys() {
+        for id in previous.keys() {
             self.tree.delete(&path!["canister", id]);
         }
         self.put_requests(requests);
@@ -185,8 +185,8 @@ impl StateTree {
         }
     }
 
-    /// Updates the values that can change without a new module. Only an uninstalled canister has no time of
-    /// installation.
+    /// Updates the values that can change without a new module. A time of installation never has to be deleted here: it
+    /// disappears only together with the module.
     fn put_state(&mut self, canister: &Canister) {
         let id = canister.id;
         let mut put = |path: Path, value: Leaf| self.tree.insert(&path, value);
@@ -235,9 +235,9 @@ impl StateTree {
         paths.iter().fold(time, |witness, path| merge_hash_trees(witness, self.tree.witness(path)))
     }
 
-    /// Returns the signature of the current tree, created at the first request.
+    /// Returns the signature of the current tree, which is created when its bytes are first requested.
     pub fn signature(&self) -> RootSignature {
-        RootSignature { keys: self.keys, root: self.root, made: self.signature.clone() }
+        RootSignature { keys: self.keys, root: self.root, signature: self.signature.clone() }
     }
 }
 
@@ -246,13 +246,13 @@ impl StateTree {
 pub struct RootSignature {
     keys: &'static SubnetKeys,
     root: Hash,
-    made: Arc<OnceLock<Vec<u8>>>,
+    signature: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl RootSignature {
     /// Returns the 48 bytes of the signature.
     pub fn bytes(&self) -> &[u8] {
-        self.made.get_or_init(|| self.keys.sign_root(&self.root))
+        self.signature.get_or_init(|| self.keys.sign_root(&self.root))
     }
 }
 

@@ -55,7 +55,6 @@ impl<'a> ManagementCall<'a> {
         Self { caller, subnet, origin, method, arg, target, cycles: 0, now, instructions: 0 }
     }
 
-    /// Returns a canister's call.
     pub(in crate::ic) fn by_canister(
         caller: Principal,
         method: &'a str,
@@ -68,17 +67,16 @@ impl<'a> ManagementCall<'a> {
         Self { caller, subnet: None, origin, method, arg, target, cycles, now, instructions: 0 }
     }
 
-    /// Decodes the argument of the call.
     pub(super) fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
         decode_argument(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
     }
 }
 
-/// How a call ended.
+/// When a call is answered.
 pub(super) enum Reply {
-    /// With this answer.
+    /// Immediately, with this answer.
     Now(Vec<u8>),
-    /// Not yet: the caller is recorded, and will get its answer later.
+    /// Later: the method has recorded who waits for the answer.
     Later,
 }
 

@@ -17,7 +17,7 @@ use ic_management_canister_types::{
 use pocket_ic::ErrorCode;
 use std::sync::Arc;
 
-/// The private custom section of modules whose wasm memory survives upgrades.
+/// The private custom section of modules whose wasm memory can survive upgrades.
 const PERSISTENCE_SECTION: &str = "enhanced-orthogonal-persistence";
 
 /// `install_code`
@@ -102,10 +102,11 @@ fn deploy(
         _ => deployment.install(instance, &module),
     };
     call.instructions = deployment.total_instructions.saturating_sub(deployment.limits.instructions);
-    // The memory can exceed the limit: the initial memory of a module, or a memory that it takes over.
+    // The memory can exceed the limit in the settings: a module's initial memory, or one that an upgrade keeps.
     let canister = instance.controlled(id, call.caller)?;
-    let within = |state: CanisterState| canister.check_wasm_memory(state.wasm_memory_bytes()).map(|()| state);
-    let state = match deployed.and_then(within) {
+    let check_limit =
+        |state: CanisterState| canister.check_wasm_memory(state.wasm_memory_bytes()).map(|()| state);
+    let state = match deployed.and_then(check_limit) {
         Ok(state) => state,
         Err(error) => {
             instance.record_logs(id, &deployment.logs, call.now);
@@ -250,8 +251,8 @@ impl Deployment {
     }
 }
 
-/// `uninstall_code`: removes code, memories, timer, logs and chunks; callers waiting for an answer get a
-/// rejection.
+/// `uninstall_code`: removes code, memories, certified data, timer, logs and chunks; callers waiting for an answer get
+/// a rejection.
 pub(super) fn uninstall(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: UninstallCodeArgs = call.decode()?;
     uninstall_code(instance, args.canister_id, call.caller, args.sender_canister_version, call.now)?;
@@ -280,7 +281,7 @@ pub(super) fn uninstall_code(
     for context in canister.calls.clear() {
         instance.respond(
             context.origin,
-            Err(UserError::rejected("Canister has been uninstalled.").uncoded()),
+            Err(UserError::rejected("Canister has been uninstalled.").hiding_code()),
             context.cycles,
         );
     }

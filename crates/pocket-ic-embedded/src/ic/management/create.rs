@@ -58,7 +58,7 @@ fn create_with(
     sender_version: Option<u64>,
 ) -> Result<Reply, UserError> {
     let settings = Settings::new(call.caller.id).with(settings.unwrap_or_default())?;
-    let subnet = place(instance, call, specified)?;
+    let subnet = choose_subnet(instance, call, specified)?;
     let canisters = &instance.canisters;
     let Some(subnet) = instance.subnets.iter_mut().find(|s| s.id == subnet) else {
         return Err(no_subnet(subnet));
@@ -85,9 +85,9 @@ fn create_with(
     encode(call.method, (CanisterIdRecord { canister_id: id },)).map(Reply::Now)
 }
 
-/// Returns the subnet for a new canister: the owner of the specified id, the subnet to which the call was sent, or the
-/// subnet of the calling canister.
-fn place(
+/// Returns the subnet for a new canister: the owner of the specified id, otherwise the subnet to which the call was
+/// sent, otherwise the subnet of the calling canister, otherwise the default subnet.
+fn choose_subnet(
     instance: &Instance,
     call: &ManagementCall,
     specified: Option<Principal>,
@@ -148,8 +148,8 @@ pub(super) fn raw_rand(instance: &mut Instance, call: &mut ManagementCall) -> Re
 }
 
 impl Instance {
-    /// Answers the `raw_rand` calls of earlier rounds: 32 bytes each, the same in every run, so that tests
-    /// are reproducible.
+    /// Answers the `raw_rand` calls of earlier rounds with 32 bytes each, derived from a counter and the time, so that
+    /// tests are reproducible.
     pub(in crate::ic) fn answer_raw_rand(&mut self, now: u64) {
         for (origin, cycles) in std::mem::take(&mut self.raw_rand_calls) {
             self.random_draws += 1;

@@ -30,7 +30,8 @@ pub(super) fn start(instance: &mut Instance, call: &mut ManagementCall) -> Resul
     Ok(Reply::Now(empty_reply()))
 }
 
-/// `stop_canister`: answered immediately if nothing is open, otherwise when the last open call has ended.
+/// `stop_canister`: answered once no call is open, unless the canister is started again or the stop call times out
+/// before.
 pub(super) fn stop(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
     let canister = instance.controlled(args.canister_id, call.caller)?;

@@ -35,7 +35,7 @@ enum Access {
     Canisters,
     /// Controllers of the canister that the call is about.
     Controllers,
-    /// Everyone whom the canister's settings allow to see its status, and the canister itself.
+    /// Everyone whom the canister's settings allow to see its status.
     StatusReaders,
     /// Everyone whom the canister's settings allow to see its snapshots.
     SnapshotReaders,
@@ -54,9 +54,9 @@ enum Execution {
 /// Who may call a method as a query.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum QueryAccess {
-    /// Nobody: it is not a query method.
+    /// Nobody: the method is not a query method.
     Nobody,
-    /// Everyone who may call it as an update.
+    /// Everyone who may call the method as an update.
     SameAsUpdate,
     /// Everybody, unless the method itself refuses.
     Anyone,
@@ -66,7 +66,7 @@ enum QueryAccess {
 struct Method {
     name: &'static str,
     access: Access,
-    /// Whether a canister may also call it about itself.
+    /// Whether a canister may also call the method about itself.
     is_open_to_itself: bool,
     query: QueryAccess,
     /// Returns the canister that a call is about, if its argument names one.
@@ -80,7 +80,7 @@ impl Method {
         access: Access,
         run: fn(&mut Instance, &mut ManagementCall) -> Result<Reply, UserError>,
     ) -> Self {
-        Self::of(name, access, Execution::Update(run))
+        Self::new(name, access, Execution::Update(run))
     }
 
     const fn read(
@@ -88,10 +88,10 @@ impl Method {
         access: Access,
         run: fn(&Instance, &ManagementCall) -> CallResult,
     ) -> Self {
-        Self::of(name, access, Execution::Read(run))
+        Self::new(name, access, Execution::Read(run))
     }
 
-    const fn of(name: &'static str, access: Access, run: Execution) -> Self {
+    const fn new(name: &'static str, access: Access, run: Execution) -> Self {
         let query = QueryAccess::Nobody;
         Self { name, access, is_open_to_itself: false, query, target: argument::canister_id, run }
     }
@@ -248,7 +248,8 @@ fn check_access(instance: &Instance, call: &ManagementCall) -> Result<&'static M
     Ok(method)
 }
 
-/// Executes a call and answers it. Returns the instructions that canisters' code used for it.
+/// Executes a call and answers it, unless the method answers later. Returns the instructions that canisters' code used
+/// for it.
 pub(super) fn execute(instance: &mut Instance, mut call: ManagementCall) -> u64 {
     let result = dispatch(instance, &mut call);
     let ManagementCall { origin, cycles: refund, instructions: used, .. } = call;

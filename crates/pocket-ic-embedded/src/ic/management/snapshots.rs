@@ -171,7 +171,7 @@ fn check_owner(canister: Principal, snapshot: Option<&[u8]>) -> Result<(), UserE
 /// A request to write a snapshot into a folder.
 #[derive(Clone, Debug)]
 pub struct DownloadRequest {
-    /// The user who requests it, and who must be allowed to read the snapshot.
+    /// The user who requests the download, and who must be allowed to read the snapshot.
     pub sender: Principal,
     /// The canister of the snapshot.
     pub canister: Principal,
@@ -184,7 +184,7 @@ pub struct DownloadRequest {
 /// A request to create a snapshot from a folder.
 #[derive(Clone, Debug)]
 pub struct UploadRequest {
-    /// The user who requests it, and who must be a controller.
+    /// The user who requests the upload, and who must be a controller.
     pub sender: Principal,
     /// The canister that gets the snapshot.
     pub canister: Principal,
@@ -214,7 +214,8 @@ impl Instance {
     /// Creates a snapshot from a folder and returns its id.
     ///
     /// # Errors
-    /// A canister that the sender does not control, or a folder that does not contain a valid snapshot.
+    /// A canister that the sender does not control, a folder that does not contain a valid snapshot, or a snapshot that
+    /// cannot be replaced or added.
     pub fn upload_snapshot(&mut self, request: &UploadRequest) -> Result<Vec<u8>, OpError> {
         let now = self.clock.begin_round();
         let rejected = |error: UserError| OpError::Snapshot(error.message);

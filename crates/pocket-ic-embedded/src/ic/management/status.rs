@@ -73,16 +73,16 @@ fn module_hash(canister: &Canister) -> Option<Vec<u8>> {
 pub(super) fn metrics(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterMetricsArgs = call.decode()?;
     let canister = instance.find(args.canister_id)?;
-    let nothing = Nat::from(0u8);
+    let zero = Nat::from(0u8);
     let cycles_consumed = CyclesConsumed {
-        memory: nothing.clone(),
-        compute_allocation: nothing.clone(),
-        ingress_induction: nothing.clone(),
-        instructions: nothing.clone(),
-        request_and_response_transmission: nothing.clone(),
-        uninstall: nothing.clone(),
-        canister_creation: nothing.clone(),
-        http_outcalls: nothing,
+        memory: zero.clone(),
+        compute_allocation: zero.clone(),
+        ingress_induction: zero.clone(),
+        instructions: zero.clone(),
+        request_and_response_transmission: zero.clone(),
+        uninstall: zero.clone(),
+        canister_creation: zero.clone(),
+        http_outcalls: zero,
         burned_cycles: canister.burned.into(),
     };
     encode(call.method, (CanisterMetricsResult { cycles_consumed },))
