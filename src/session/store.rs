@@ -47,7 +47,9 @@ impl Default for HeapStore {
 impl SessionStore for HeapStore {
     fn allocate_id(&mut self) -> Result<SessionId, StoreError> {
         let id = SessionId(self.next_id);
-        self.next_id = self.next_id.checked_add(1).ok_or_else(|| StoreError::NoId { reason: format!("no number is left after {}", self.next_id) })?;
+        self.next_id = self.next_id.checked_add(1).ok_or_else(|| StoreError::NoId {
+            reason: format!("no number is left after {}", self.next_id),
+        })?;
         Ok(id)
     }
 

@@ -61,8 +61,8 @@ fn blob(storage: &mut Storage, plan: &Plan, id: BlobId, blob: &PlannedBlob) -> R
     let (Some(owner), Some((first, others))) = (owner, memories.split_first()) else {
         return Err(AdoptError::Fault(format!("{id} has no capsule or no memory")));
     };
-    storage.usage.reserve_unlimited(*owner, capsule, record.size).map_err(refused)?;
-    storage.usage.end(*owner, record.size).map_err(refused)?;
+    let charged = storage.usage.after_adding(*owner, capsule, record.size).map_err(refused)?;
+    storage.usage.store(&charged);
     storage.blobs.commit(Destination { id, is_new: true }, record, first, capsule).map_err(refused)?;
     for memory in others {
         storage.blobs.add_ref(id, memory, capsule);

@@ -115,7 +115,9 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
     };
     let done = transferring(async |progress| {
         let network = args.network.connect().await?;
-        transfer::download(&network, args.canister, &which, &args.out, options, progress).await.map_err(transfer_failure)
+        transfer::download(&network, args.canister, &which, &args.out, options, progress)
+            .await
+            .map_err(transfer_failure)
     })?;
     print(&args.out, &done.manifest);
     if done.was_complete {
