@@ -42,9 +42,8 @@ measure_all() {
 
 # Installs the direct build on servers of both commits, with the program of the later one.
 install() {
-  local program=$folder/$after/clone/target/debug/examples/first_install
-  local module
-  module=$(find "$folder/$after/clone/target/canister" -name 'direct*.wasm*' | head -n 1)
+  local target=$folder/$after/clone/target
+  local program=$target/debug/examples/first_install module=$target/session-migrate/direct.wasm.gz
   measure "$after" example cargo build --package pocket-ic-embedded --example first_install
   for commit in "$before" "$after"; do
     measure "$commit" install "$program" "$folder/$commit/clone/target/debug/pocket-ic-embedded" "$module"
