@@ -32,7 +32,8 @@ pub struct Options {
     pub canister: Option<Principal>,
 }
 
-/// A running proxy. Only [`Proxy::stop`] returns whether the trace is complete.
+/// A running proxy. Only [`Proxy::stop`] returns whether the trace is complete. If the proxy is dropped, a trace that
+/// is not complete is discarded.
 pub struct Proxy {
     url: Url,
     forward: Arc<Forward>,
