@@ -30,7 +30,8 @@ impl WriterThread {
     /// Completes the trace; returns the number of calls in it.
     ///
     /// # Errors
-    /// If the trace could not be written; no trace is left then, but its payload files may be.
+    /// If the trace could not be written; no trace is left then. Payload files may be left in a folder that existed
+    /// before.
     pub fn finish(self) -> Result<u64, TraceError> {
         // This fails only if the thread has ended with an error.
         let _ = self.entries.send(None);
