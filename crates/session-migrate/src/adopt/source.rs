@@ -215,6 +215,12 @@ impl Source {
         Ok(source)
     }
 
+    /// Returns whether the header was reconstructed without a chunk map: the map is empty, or no assignment of buckets
+    /// gives a sound one.
+    pub fn lacks_chunk_map(&self) -> bool {
+        self.header == Header::Reconstructed && self.memory(ids::CHUNKS).size() == 0
+    }
+
     fn memory(&self, id: u8) -> SourceMemory {
         self.memories.get(MemoryId::new(id))
     }

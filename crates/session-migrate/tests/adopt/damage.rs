@@ -468,6 +468,22 @@ fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
 }
 
 #[test]
+fn a_chunk_map_that_cannot_be_reconstructed_is_the_reason() {
+    let mut release = PublicRelease::new(128);
+    let capsule = release.capsule(person(1), NOW);
+    let chunk = file(500, 1);
+    release.upload(&capsule, 1, &chunk, NOW + 1);
+    let mut bytes = release.after_pre_upgrade();
+    let chunk_at = bytes.windows(chunk.len()).position(|window| window == chunk).unwrap();
+    let node_at = bytes[..chunk_at].windows(4).rposition(|window| window == b"BTN\x02").unwrap();
+    bytes[node_at] = b'X';
+    let adopted = Adopted::of(&bytes);
+    assert_eq!((adopted.report.verdict, adopted.report.header), (Verdict::Fail, Header::Reconstructed));
+    let blobs = adopted.items(RecordKind::Blob, RecordOutcome::NotTaken);
+    assert!(blobs[0].notes[0].contains("could not be reconstructed"), "{blobs:?}");
+}
+
+#[test]
 fn a_damaged_node_is_reported_with_its_offset() {
     let victim = victim();
     let mut bytes = victim.memories.bytes();
