@@ -26,7 +26,7 @@ const ENVIRONMENT: u8 = 3;
 #[derive(Debug, Parser)]
 #[command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
 #[command(
-    after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 invalid usage, 3 something else failed, such as the compiler or the server"
+    after_help = "Exit codes: 0 pass, 1 --check found a figure that is worse by more than 2 %, exceeds a limit, is not checked in or was not measured, or an outdated document, 2 invalid usage, 3 something else failed, such as the compiler or the server"
 )]
 struct Cli {
     #[command(flatten)]
