@@ -98,6 +98,19 @@ fn a_trace_that_was_not_completed_leaves_nothing() {
 }
 
 #[test]
+fn a_trace_that_cannot_get_its_name_leaves_no_payload() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.trace");
+    let header = Header::new(0, "legacy", "a test", vec![]);
+    let mut writer = session_migrate::trace::Writer::create(&path, &header).unwrap();
+    writer.payload(&payload()).unwrap();
+    // A file cannot replace a folder.
+    std::fs::create_dir(&path).unwrap();
+    assert!(writer.finish().is_err());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
 fn a_truncated_trace_is_refused_with_its_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = record(folder.path());

@@ -20,13 +20,14 @@ use upload_bench::results::{self, Results};
 use upload_bench::sizes;
 
 const LOSS: u8 = 1;
+const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 3;
 
 /// Measures the cost of every call of the upload canister, on all three builds.
 #[derive(Debug, Parser)]
 #[command(name = "bench-costs", version, about, args_conflicts_with_subcommands = true)]
 #[command(
-    after_help = "Exit codes: 0 pass, 1 a figure got worse by more than 2 %, 2 invalid usage, 3 something else failed, such as the compiler or the server"
+    after_help = "Exit codes: 0 pass, 1 --check found a figure that is worse by more than 2 %, exceeds a limit, is not checked in or was not measured, or an outdated document, 2 invalid usage, 3 something else failed, such as the compiler or the server"
 )]
 struct Cli {
     #[command(flatten)]
@@ -159,16 +160,16 @@ pub fn run() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(ENVIRONMENT)
+            ExitCode::from(if error.is_usage() { USAGE } else { ENVIRONMENT })
         }
     }
 }
 
 fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
-    let wasms = measure::wasms(&Build::ALL)?;
     let recorded = publish::recorded_peers()?;
+    let kept = kept(args.files, recorded.clone(), "side-by-side")?;
+    let wasms = measure::wasms(&Build::ALL)?;
     let progress = start_progress();
-    let kept = if args.files { recorded.clone() } else { None };
     let figures = peers::run(&wasms, kept, &|step| progress.line(step))?;
     drop(progress);
     println!("{}", peers::load_table(Style::Terminal, &figures));
@@ -183,6 +184,18 @@ fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
     }
     let faults = if args.check { peers::faults(&figures, &recorded.unwrap_or_default()) } else { Vec::new() };
     Ok(exit_code(args.check, &faults))
+}
+
+/// Returns the checked-in figures of which only a part is to be measured again; `None` if everything is.
+///
+/// # Errors
+/// [`BenchError::NothingRecorded`].
+fn kept<T>(is_part: bool, recorded: Option<T>, subcommand: &'static str) -> Result<Option<T>, BenchError> {
+    match (is_part, recorded) {
+        (false, _) => Ok(None),
+        (true, None) => Err(BenchError::NothingRecorded { subcommand }),
+        (true, recorded) => Ok(recorded),
+    }
 }
 
 fn start_progress() -> Progress {
@@ -248,6 +261,7 @@ fn full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
 }
 
 fn sizes(args: SizeArgs) -> Result<(), BenchError> {
+    let kept = kept(args.adoption, publish::recorded_sizes()?, "sizes")?;
     let temporary = tempfile::tempdir().map_err(BenchError::file("create", std::env::temp_dir()))?;
     let folder = args.folder.unwrap_or_else(|| temporary.path().to_path_buf());
     let options = sizes::Options {
@@ -258,8 +272,7 @@ fn sizes(args: SizeArgs) -> Result<(), BenchError> {
     };
     let wasms = measure::wasms(&Build::ALL)?;
     let progress = start_progress();
-    let recorded = if args.adoption { publish::recorded_sizes()? } else { None };
-    let figures = match recorded {
+    let figures = match kept {
         Some(mut figures) => {
             sizes::measure_adoption(&options.folder, &mut figures, &|what| progress.line(what))?;
             figures
@@ -345,4 +358,19 @@ fn check(measured: &[Measured]) -> Result<u8, BenchError> {
         comparison.unrecorded.len()
     );
     Ok(if failed { LOSS } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_measured_alone_only_if_the_rest_is_checked_in() {
+        let error = kept(true, None::<u8>, "sizes").unwrap_err();
+        assert!(error.is_usage());
+        assert!(error.to_string().contains("cargo bench-costs sizes --update"), "{error}");
+        assert_eq!(kept(true, Some(7), "sizes").unwrap(), Some(7));
+        assert_eq!(kept(false, Some(7), "sizes").unwrap(), None);
+        assert_eq!(kept(false, None::<u8>, "sizes").unwrap(), None);
+    }
 }

@@ -91,6 +91,14 @@ pub enum BenchError {
         /// Compiler of this machine.
         here: String,
     },
+    /// A part of the figures is to be measured again, but none are checked in.
+    #[error(
+        "no figures are checked in of which a part could be kept: measure everything, cargo bench-costs {subcommand} --update"
+    )]
+    NothingRecorded {
+        /// The subcommand.
+        subcommand: &'static str,
+    },
     /// A program could not be run, or failed.
     #[error("`{command}`: {detail}")]
     Program {
@@ -112,6 +120,11 @@ pub enum BenchError {
 }
 
 impl BenchError {
+    /// Returns whether the command line is at fault.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, BenchError::NothingRecorded { .. })
+    }
+
     /// Returns, for `map_err`, a function that makes [`BenchError::File`] of an error.
     pub fn file<E: std::fmt::Display>(
         action: &'static str,

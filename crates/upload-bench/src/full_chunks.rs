@@ -98,16 +98,18 @@ const MOST_EACH: u64 = 300_000;
 pub fn faults(measured: &[FullChunks], recorded: &[FullChunks]) -> Vec<String> {
     let mut faults = Vec::new();
     for FullChunks { sessions, each, .. } in measured {
-        let before = recorded.iter().find(|run| run.sessions == *sessions).map_or(0, |run| run.each);
+        let before = recorded.iter().find(|run| run.sessions == *sessions).map(|run| run.each);
         if *each > MOST_EACH {
             faults.push(format!(
                 "{each} instructions for each of {sessions} sessions, the target is {MOST_EACH}"
             ));
         }
-        if each * 100 > before * 102 {
-            faults.push(format!(
+        match before {
+            None => faults.push(format!("{sessions} sessions: not checked in")),
+            Some(before) if each * 100 > before * 102 => faults.push(format!(
                 "{each} instructions for each of {sessions} sessions, {before} are checked in"
-            ));
+            )),
+            Some(_) => {}
         }
     }
     faults
@@ -354,6 +356,16 @@ fn number(bytes: &[u8], at: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_that_is_worse_or_not_checked_in_is_a_fault() {
+        let run =
+            |sessions, each| FullChunks { sessions, stable_bytes: 0, messages: 0, each, each_without: 0 };
+        let recorded = [run(10, 1_000), run(20, 1_000)];
+        let faults = faults(&[run(10, 1_020), run(20, 1_021), run(30, 1_000)], &recorded);
+        let worse = "1021 instructions for each of 20 sessions, 1000 are checked in";
+        assert_eq!(faults, [worse, "30 sessions: not checked in"]);
+    }
 
     /// With empty values there is no payload to omit, so the library can read the whole map.
     #[test]

@@ -2,7 +2,7 @@
 
 use super::progress;
 use super::reply::{self, error, json};
-use super::slot::AutoProgressState;
+use super::slot::{AutoProgressState, Slot};
 use super::state::{Blob, ServerState};
 use crate::gateway;
 use crate::ic::{Created, Instance, OpError};
@@ -50,8 +50,8 @@ pub(crate) struct NewInstance {
 /// Creates an instance, and a gateway and automatic progress if the configuration requests them.
 ///
 /// # Errors
-/// A configuration that is not supported, a gateway that cannot be opened (the instance is removed in that case), or
-/// automatic progress that cannot be started.
+/// A configuration that is not supported, a gateway that cannot be opened, or automatic progress that cannot be started.
+/// No instance and no gateway are left then.
 pub(crate) async fn create(
     state: &Arc<ServerState>,
     config: &InstanceConfig,
@@ -59,21 +59,43 @@ pub(crate) async fn create(
     let Created { instance, auto_progress } = Instance::create(state.engine(), config, state.prints_logs())?;
     let topology = instance.topology()?;
     let (instance_id, slot) = state.add_instance(instance);
-    let gateway = match &config.http_gateway_config {
-        None => Ok(None),
-        Some(wanted) => gateway::open_for(state, instance_id, wanted.clone()).await.map(Some),
-    };
-    let gateway = match gateway {
-        Ok(gateway) => gateway,
-        Err(refusal) => {
-            state.remove_instance(instance_id)?;
-            return Err(refusal);
-        }
-    };
-    if let Some(delay_ms) = auto_progress {
-        progress::start(&slot, delay_ms).await?;
-    }
+    let gateway = equip(state, instance_id, &slot, config, auto_progress).await?;
     Ok(NewInstance { instance_id, topology, gateway })
+}
+
+/// Opens the gateway and starts the automatic progress that are requested for an instance; if one of them fails, removes
+/// the instance.
+async fn equip(
+    state: &Arc<ServerState>,
+    instance_id: usize,
+    slot: &Arc<Slot>,
+    config: &InstanceConfig,
+    auto_progress: Option<Option<u64>>,
+) -> Result<Option<HttpGatewayInfo>, OpError> {
+    let equipped = async {
+        let gateway = match &config.http_gateway_config {
+            None => None,
+            Some(wanted) => Some(gateway::open_for(state, instance_id, wanted.clone()).await?),
+        };
+        if let Some(delay_ms) = auto_progress {
+            progress::start(slot, delay_ms).await?;
+        }
+        Ok::<_, OpError>(gateway)
+    };
+    let equipped = equipped.await;
+    if equipped.is_err() {
+        // This fails only if a client has already deleted the instance.
+        let _ = remove(state, instance_id).await;
+    }
+    equipped
+}
+
+/// Removes an instance with its gateways, and ends its automatic progress.
+async fn remove(state: &ServerState, id: usize) -> Result<(), OpError> {
+    let slot = state.remove_instance(id)?;
+    state.gateways().stop_those_of(id);
+    progress::end(&slot, AutoProgressState::Deleted).await;
+    Ok(())
 }
 
 /// `GET /instances`
@@ -86,12 +108,8 @@ pub(super) async fn delete_instance(
     State(state): State<Arc<ServerState>>,
     Path(id): Path<usize>,
 ) -> Response {
-    match state.remove_instance(id) {
-        Ok(slot) => {
-            state.gateways().stop_those_of(id);
-            progress::end(&slot, AutoProgressState::Deleted).await;
-            StatusCode::OK.into_response()
-        }
+    match remove(&state, id).await {
+        Ok(()) => StatusCode::OK.into_response(),
         Err(refusal) => error(&refusal),
     }
 }
@@ -131,4 +149,36 @@ pub(super) async fn get_blob(State(state): State<Arc<ServerState>>, Path(hash): 
 /// Runs work that can take seconds for a large blob.
 fn as_long_work<T>(job: impl FnOnce() -> T) -> Result<T, (StatusCode, String)> {
     threads::run(Work::Long, job).map_err(|fault| (StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Engine;
+    use pocket_ic::common::rest::{InstanceHttpGatewayConfig, SubnetConfigSet};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_instance_that_cannot_advance_is_removed_with_its_gateway() {
+        let state = Arc::new(ServerState::new(Engine::new().unwrap(), false));
+        let config = InstanceConfig {
+            subnet_config_set: SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into(),
+            http_gateway_config: Some(InstanceHttpGatewayConfig {
+                ip_addr: None,
+                port: None,
+                domains: None,
+                https_config: None,
+                domain_custom_provider_local_file: None,
+            }),
+            ..InstanceConfig::default()
+        };
+        let created = Instance::create(state.engine(), &config, false).unwrap();
+        let (id, slot) = state.add_instance(created.instance);
+        // Somebody else has started it in the meantime.
+        progress::start(&slot, None).await.unwrap();
+        assert!(equip(&state, id, &slot, &config, Some(None)).await.is_err());
+        assert!(state.slot(id).is_err());
+        let gateways = gateway::list(State(state.clone())).await.into_body();
+        assert_eq!(axum::body::to_bytes(gateways, 1_000).await.unwrap(), "[]");
+        assert!(progress::start(&slot, None).await.is_err(), "its time never advances again");
+    }
 }

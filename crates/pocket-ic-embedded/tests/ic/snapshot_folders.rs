@@ -164,6 +164,8 @@ fn a_folder_of_an_unfinished_download_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("snapshot");
     pic.canister_snapshot_download(id, ANONYMOUS, snapshot.id, folder.clone());
+    let time = || pic.get_time().as_nanos_since_unix_epoch();
+    let before = time();
     for name in [".download_progress.json", ".download_progress.json.tmp"] {
         fs::write(folder.join(name), "{}").unwrap();
         let refused = catch_unwind(AssertUnwindSafe(|| {
@@ -172,8 +174,10 @@ fn a_folder_of_an_unfinished_download_is_refused() {
         let text = *refused.unwrap_err().downcast::<String>().unwrap();
         assert!(text.contains("not finished") && text.contains("--resume"), "{text}");
         fs::remove_file(folder.join(name)).unwrap();
+        assert_eq!(time(), before, "a refused upload does not advance the time");
     }
     pic.canister_snapshot_upload(id, ANONYMOUS, None, folder);
+    assert_eq!(time(), before + 1);
 }
 
 /// The metadata file cannot represent infinities and NaN.

@@ -215,6 +215,12 @@ impl Source {
         Ok(source)
     }
 
+    /// Returns whether the header was reconstructed without a chunk map: the map is empty, or no assignment of buckets
+    /// gives a sound one.
+    pub fn lacks_chunk_map(&self) -> bool {
+        self.header == Header::Reconstructed && self.memory(ids::CHUNKS).size() == 0
+    }
+
     fn memory(&self, id: u8) -> SourceMemory {
         self.memories.get(MemoryId::new(id))
     }
@@ -289,15 +295,24 @@ impl Source {
     }
 
     fn read_indexes_and_unknown_memories(&mut self, file: &StableFile) {
-        let mut by_owner = Vec::new();
+        let (mut by_owner, mut undecodable) = (Vec::new(), Vec::new());
         self.walk(ids::RESERVED_BY_OWNER, &mut |Raw(key), _| {
             let parsed = key.split_first_chunk::<4>().and_then(|(len, rest)| {
                 let (owner, capsule) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
                 Some((Principal::try_from_slice(owner).ok()?, String::from_utf8(capsule.to_vec()).ok()?))
             });
-            by_owner.extend(parsed);
+            match parsed {
+                Some(entry) => by_owner.push(entry),
+                None => undecodable.push(Undecodable {
+                    kind: super::RecordKind::IndexEntry,
+                    key: hex::encode(&key),
+                    bytes: key,
+                    why: "its key is not a principal and the id of a capsule".into(),
+                }),
+            }
         });
         self.by_owner = by_owner;
+        self.undecodable.extend(undecodable);
         let mut admins = Vec::new();
         self.walk(ids::RESERVED_ADMINS, &mut |admin: Principal, _| admins.push(admin));
         self.admins.extend(admins);

@@ -25,7 +25,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "BUILD")]
     build: Option<String>,
     /// Interrupt the replay: upgrade:BUILD, trap, restart, low-cycles or rollback, followed by @LINE (before the event
-    /// in that line) or @everyN (before every N-th event); may be repeated.
+    /// in that line) or @everyN (before the first event and every N-th event after it); may be repeated.
     #[arg(long, value_name = "KIND@WHEN")]
     interrupt: Vec<Interruption>,
     /// Rules file with allowed differences [default: ab/allowed.toml in the source tree].

@@ -32,7 +32,8 @@ pub struct Options {
     pub canister: Option<Principal>,
 }
 
-/// A running proxy. Only [`Proxy::stop`] returns whether the trace is complete.
+/// A running proxy. Only [`Proxy::stop`] returns whether the trace is complete. If the proxy is dropped, a trace that
+/// is not complete is discarded.
 pub struct Proxy {
     url: Url,
     forward: Arc<Forward>,
@@ -96,7 +97,8 @@ impl Proxy {
     /// Completes the trace and stops.
     ///
     /// # Errors
-    /// If nothing was recorded, or the trace cannot be written. No trace is left then, but its payload files may be.
+    /// If nothing was recorded, or the trace cannot be written. No trace is left then. Payload files may be left
+    /// in a folder that existed before.
     pub fn stop(mut self) -> Result<Recorded, ProxyError> {
         let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NoCallReceived) };
         let recorded = runtime.block_on(async {

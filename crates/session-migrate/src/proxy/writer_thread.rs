@@ -8,9 +8,10 @@ use std::thread::JoinHandle;
 use crate::trace::queue::Entry;
 use crate::trace::{Header, Recorder, TraceError};
 
-/// A trace that is being written.
+/// A trace that is being written. If it is dropped before [`WriterThread::finish`], no trace is left.
 pub(super) struct WriterThread {
-    entries: Sender<Entry>,
+    /// `None` completes the trace.
+    entries: Sender<Option<Entry>>,
     thread: JoinHandle<Result<u64, TraceError>>,
 }
 
@@ -23,15 +24,17 @@ impl WriterThread {
 
     pub fn take(&self, entry: Entry) {
         // The thread ends early only with an error, which is returned at the end.
-        let _ = self.entries.send(entry);
+        let _ = self.entries.send(Some(entry));
     }
 
     /// Completes the trace; returns the number of calls in it.
     ///
     /// # Errors
-    /// If the trace could not be written; no trace is left then, but its payload files may be.
+    /// If the trace could not be written; no trace is left then. Payload files may be left in a folder that existed
+    /// before.
     pub fn finish(self) -> Result<u64, TraceError> {
-        drop(self.entries);
+        // This fails only if the thread has ended with an error.
+        let _ = self.entries.send(None);
         match self.thread.join() {
             Ok(written) => written,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -39,13 +42,44 @@ impl WriterThread {
     }
 }
 
-fn write(path: &std::path::Path, header: &Header, entries: &Receiver<Entry>) -> Result<u64, TraceError> {
+fn write(
+    path: &std::path::Path,
+    header: &Header,
+    entries: &Receiver<Option<Entry>>,
+) -> Result<u64, TraceError> {
     let mut recorder = Recorder::create(path, header)?;
     let mut calls = 0;
     for entry in entries {
+        let Some(entry) = entry else {
+            recorder.finish()?;
+            return Ok(calls);
+        };
         calls += u64::from(matches!(entry, Entry::Call(..)));
         recorder.entry(entry)?;
     }
-    recorder.finish()?;
+    // Nobody waits for the trace any more. The recorder is dropped, which discards it.
     Ok(calls)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trace::EventKind;
+
+    #[test]
+    fn only_a_finished_trace_appears() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("one.trace");
+        let begun = || {
+            let writer = WriterThread::begin(path.clone(), Header::new(1000, "legacy", "a test", vec![]));
+            writer.take(Entry::Event { at: 2000, what: EventKind::Stop });
+            writer
+        };
+        let WriterThread { entries, thread } = begun();
+        drop(entries);
+        thread.join().unwrap().unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a dropped trace leaves no file");
+        assert_eq!(begun().finish().unwrap(), 0);
+        assert!(path.exists());
+    }
 }

@@ -95,17 +95,20 @@ impl Snapshot {
         work: impl FnOnce(&Snapshot) -> Result<T, E>,
     ) -> Result<T, E> {
         let Some(manifest) = self.manifest.clone() else { return work(&*self) };
-        self.verified = Verified::EveryByte;
+        let before = std::mem::replace(&mut self.verified, Verified::EveryByte);
         let path = self.path.clone();
         std::thread::scope(|scope| {
             let verifying = scope.spawn(move || manifest.verify(&path, &mut |_| ()));
             let worked = work(&*self);
             progress.phase("verifying the snapshot");
             match verifying.join() {
-                Ok(verified) => verified?,
+                Ok(Ok(())) => worked,
+                Ok(Err(error)) => {
+                    self.verified = before;
+                    Err(error.into())
+                }
                 Err(panic) => std::panic::resume_unwind(panic),
             }
-            worked
         })
     }
 

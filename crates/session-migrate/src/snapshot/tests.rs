@@ -8,6 +8,7 @@ use std::path::Path;
 use candid::Principal;
 use ic_stable_structures::{BTreeMap as LibraryMap, Memory, Storable, VectorMemory};
 use proptest::prelude::*;
+use sha2::Digest as _;
 use upload_canister::stable::keys::TwoTexts;
 
 use super::*;
@@ -251,6 +252,23 @@ fn a_stable_memory_is_read_from_every_form() {
         let mut seen = 0;
         assert_eq!(stable.pages_in_use(&mut |bytes| seen += bytes).unwrap(), 3);
         assert_eq!(seen, 4 * 65_536);
+    }
+}
+
+#[test]
+fn a_snapshot_that_differs_from_its_manifest_is_not_verified() {
+    let folder = folder(&pages(2));
+    let path = STABLE_MEMORY.to_owned();
+    let digest = sha256_of(&folder.path().join(&path), u64::MAX, &mut |_| ()).unwrap().finalize();
+    for (sha256, expected) in
+        [("00".to_owned(), Verified::Lengths), (hex::encode(digest), Verified::EveryByte)]
+    {
+        let mut manifest = Manifest::new(String::new(), String::new(), String::new(), String::new());
+        manifest.files = vec![FileEntry { path: path.clone(), bytes: 2 * 65_536, sha256 }];
+        let mut snapshot = Snapshot::open(folder.path()).unwrap();
+        (snapshot.manifest, snapshot.verified) = (Some(manifest), Verified::Lengths);
+        let worked = snapshot.while_verifying(&Progress::hidden(), |_| Ok::<(), SnapshotError>(()));
+        assert_eq!((worked.is_ok(), snapshot.verified), (expected == Verified::EveryByte, expected));
     }
 }
 

@@ -65,7 +65,8 @@ impl Tape {
     /// Completes the trace, without the calls that were never answered.
     ///
     /// # Errors
-    /// The first error since the beginning; no trace is left then, but its payload files may be.
+    /// The first error since the beginning; no trace is left then. Payload files may be left in a folder that existed
+    /// before.
     pub fn finish(self) -> Result<PathBuf, TraceError> {
         let mut inner = self.0.into_inner();
         inner.queue.abandon();

@@ -79,13 +79,25 @@ impl Writer {
     /// Writes the end line and gives the trace its name.
     ///
     /// # Errors
-    /// If the trace cannot be written; no trace is left then, but its payload files may be.
+    /// If the trace cannot be written; no trace is left then. Payload files may be left in a folder that existed
+    /// before.
     pub fn finish(mut self) -> Result<PathBuf, TraceError> {
         self.line(&End { end: self.events })?;
+        let (path, folder) = (self.path.clone(), payload::folder(&self.path));
+        let is_new = self.payloads.is_some() && !folder.exists();
+        let named = self.give_names(&folder);
+        if named.is_err() && is_new {
+            // If this fails, too, payload is left without a trace.
+            let _ = std::fs::remove_dir_all(&folder);
+        }
+        named.map(|()| path)
+    }
+
+    /// Moves the payload files into `folder`, and gives the trace its name.
+    fn give_names(self, folder: &Path) -> Result<(), TraceError> {
         let path = self.path;
         if let Some(from) = self.payloads {
-            let folder = payload::folder(&path);
-            std::fs::create_dir_all(&folder).map_err(TraceError::io("create", &folder))?;
+            std::fs::create_dir_all(folder).map_err(TraceError::io("create", folder))?;
             // The trace comes last, so that it never exists without its payload.
             for entry in std::fs::read_dir(from.path()).map_err(TraceError::io("read", from.path()))? {
                 let entry = entry.map_err(TraceError::io("read", from.path()))?;
@@ -96,7 +108,7 @@ impl Writer {
         let file =
             self.file.into_inner().map_err(|error| TraceError::io("write", &path)(error.into_error()))?;
         file.persist(&path).map_err(|error| TraceError::io("write", &path)(error.error))?;
-        Ok(path)
+        Ok(())
     }
 
     fn line(&mut self, object: &impl serde::Serialize) -> Result<(), TraceError> {

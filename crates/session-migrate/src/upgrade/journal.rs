@@ -222,7 +222,8 @@ impl<'a> Journal<'a> {
         let torn = &bytes[whole..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
-                return Err(damaged(lines.len() + 1, "it does not start like a line of a journal".into()));
+                let line = bytes[..whole].iter().filter(|byte| **byte == b'\n').count() + 1;
+                return Err(damaged(line, "it does not start like a line of a journal".into()));
             }
             file.set_len(whole as u64).map_err(|error| failed("truncate", error))?;
         }
@@ -368,6 +369,23 @@ mod tests {
         assert!(matches!(journal.unfinished(), Err(UpgradeError::NothingToResume { .. })));
         journal.begin(plan()).unwrap();
         assert!(journal.unfinished().is_ok(), "the next upgrade is added to the same file");
+    }
+
+    #[test]
+    fn a_damaged_last_line_is_counted_from_the_beginning_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut silent = Silent;
+        let mut journal = Journal::open(&path, &mut silent).unwrap();
+        for _ in 0..2 {
+            journal.begin(plan()).unwrap();
+            journal.append(ended()).unwrap();
+        }
+        drop(journal);
+        let bytes = [&std::fs::read(&path).unwrap()[..], b"no journal"].concat();
+        std::fs::write(&path, bytes).unwrap();
+        let error = Journal::open(&path, &mut Silent).err().unwrap();
+        assert!(matches!(error, UpgradeError::Damaged { line: 5, .. }), "{error}");
     }
 
     #[test]

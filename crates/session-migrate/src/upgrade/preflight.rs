@@ -73,7 +73,7 @@ impl Driver<'_, '_> {
             }
             Err(error) => return Err(error.into()),
         };
-        reasons.extend(wrong_phase(build, to, &migration));
+        reasons.extend(wrong_phase(build, &migration));
         let config: AdminConfig = retry.again(|| self.canister.update("admin_config_get", ())).await?;
         if build == Build::Staged && config.compat_share_percent > 0 {
             reasons.push(format!(
@@ -222,13 +222,14 @@ fn forbidden(report: &check::Report) -> Vec<String> {
     reasons
 }
 
-fn wrong_phase(from: Build, to: Build, status: &MigrationStatus) -> Option<String> {
+fn wrong_phase(from: Build, status: &MigrationStatus) -> Option<String> {
     use MigrationPhase::{Converted, Finalized, Idle, Paused, RolledBack};
     let phase = status.phase;
-    let (is_right, expected) = match (from, to) {
-        (Build::Legacy, _) => (matches!(phase, Idle | RolledBack), "Idle or RolledBack"),
-        (_, Build::Direct) => (matches!(phase, Converted | Finalized | Idle), "Converted or Finalized"),
-        _ => (matches!(phase, Idle | Converted | Finalized), "Idle, Converted or Finalized"),
+    let (is_right, expected) = match from {
+        Build::Legacy => (matches!(phase, Idle | RolledBack), "Idle or RolledBack"),
+        Build::Staged | Build::Direct => {
+            (matches!(phase, Idle | Converted | Finalized), "Idle, Converted or Finalized")
+        }
     };
     let advice = match (phase, status.note.as_str()) {
         _ if is_right => return None,
@@ -253,4 +254,55 @@ fn too_few_cycles(status: &CanisterStatusResult) -> Option<String> {
              again with a snapshot, and {MARGIN} for the upgrade; top it up"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_every_phase_that_is_accepted() {
+        let phases = [
+            MigrationPhase::Idle,
+            MigrationPhase::Converted,
+            MigrationPhase::Finalized,
+            MigrationPhase::RolledBack,
+            MigrationPhase::Stuck,
+        ];
+        for from in Build::ALL {
+            let refusal = |phase| wrong_phase(from, &status(phase));
+            let stuck = refusal(MigrationPhase::Stuck).unwrap();
+            for phase in phases {
+                let is_named = stuck.split_once(", expected ").unwrap().1.contains(&format!("{phase:?}"));
+                assert_eq!(refusal(phase).is_none(), is_named, "{from}, {phase:?}: {stuck}");
+            }
+        }
+    }
+
+    fn status(phase: MigrationPhase) -> MigrationStatus {
+        MigrationStatus {
+            migration: 1,
+            name: String::new(),
+            layout: 1,
+            phase,
+            cursor: None,
+            source: 0,
+            converted: 0,
+            already: 0,
+            quarantined: 0,
+            expired: 0,
+            digest_before: serde_bytes::ByteBuf::new(),
+            digest_after: serde_bytes::ByteBuf::new(),
+            instructions: 0,
+            messages: 0,
+            batch: 0,
+            attempts: 0,
+            classes: Vec::new(),
+            proven_since: None,
+            journal_entries: 0,
+            note: String::new(),
+            rollback_done: None,
+            rollback_left: None,
+        }
+    }
 }

@@ -422,6 +422,24 @@ fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
 }
 
 #[test]
+fn an_index_entry_whose_key_does_not_decode_is_in_the_file() {
+    let mut bytes = victim().memories.bytes();
+    let owner = person(1);
+    // The key of an entry: the length of the principal, the principal, the id of the capsule.
+    let key = [&(owner.as_slice().len() as u32).to_be_bytes()[..], owner.as_slice()].concat();
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    bytes[at] = 1;
+    let adopted = Adopted::of(&bytes);
+    assert_eq!(adopted.report.verdict, Verdict::Fail);
+    assert_eq!(adopted.count(RecordKind::IndexEntry).found, 1);
+    let refused = adopted.items(RecordKind::IndexEntry, RecordOutcome::NotTaken);
+    assert!(refused[0].id.starts_with("0100001d"), "{refused:?}");
+    assert!(refused[0].notes[0].contains("its key is not a principal"), "{refused:?}");
+    let line = adopted.left().into_iter().find(|line| line["kind"] == "index_entry").unwrap();
+    assert_eq!(line["id"], refused[0].id);
+}
+
+#[test]
 fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
     // The Candid of one gallery overwrites the header; that of 2,000 galleries extends into the first bucket.
     for galleries in [1, 2_000] {
@@ -447,6 +465,22 @@ fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
         assert_eq!(counts, expected, "{galleries}");
         assert_eq!(adopted.report.verdict, Verdict::Pass, "{:?}", adopted.report.damage);
     }
+}
+
+#[test]
+fn a_chunk_map_that_cannot_be_reconstructed_is_the_reason() {
+    let mut release = PublicRelease::new(128);
+    let capsule = release.capsule(person(1), NOW);
+    let chunk = file(500, 1);
+    release.upload(&capsule, 1, &chunk, NOW + 1);
+    let mut bytes = release.after_pre_upgrade();
+    let chunk_at = bytes.windows(chunk.len()).position(|window| window == chunk).unwrap();
+    let node_at = bytes[..chunk_at].windows(4).rposition(|window| window == b"BTN\x02").unwrap();
+    bytes[node_at] = b'X';
+    let adopted = Adopted::of(&bytes);
+    assert_eq!((adopted.report.verdict, adopted.report.header), (Verdict::Fail, Header::Reconstructed));
+    let blobs = adopted.items(RecordKind::Blob, RecordOutcome::NotTaken);
+    assert!(blobs[0].notes[0].contains("could not be reconstructed"), "{blobs:?}");
 }
 
 #[test]

@@ -217,18 +217,23 @@ impl Instance {
     /// A canister that the sender does not control, a folder that does not contain a valid snapshot, or a snapshot that
     /// cannot be replaced or added.
     pub fn upload_snapshot(&mut self, request: &UploadRequest) -> Result<Vec<u8>, OpError> {
-        let now = self.clock.begin_round();
+        // The time advances only if the upload is accepted.
+        let mut clock = self.clock;
+        let now = clock.begin_round();
         let rejected = |error: UserError| OpError::Snapshot(error.message);
         let canister = self.controlled(request.canister, Caller::user(request.sender)).map_err(rejected)?;
         let version = canister.version;
         check_owner(request.canister, request.replaced.as_deref()).map_err(rejected)?;
         let declare = |args| Snapshot::declared(&args, version, now);
         let snapshot = snapshot_dir::upload(&request.dir, request.stable, declare).map_err(folder_error)?;
-        self.controlled(request.canister, Caller::user(request.sender))
+        let id = self
+            .controlled(request.canister, Caller::user(request.sender))
             .and_then(|canister| {
                 canister.snapshots.insert(request.canister, snapshot, request.replaced.as_deref())
             })
-            .map_err(rejected)
+            .map_err(rejected)?;
+        self.clock = clock;
+        Ok(id)
     }
 }
 

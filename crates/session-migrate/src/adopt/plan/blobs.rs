@@ -11,6 +11,9 @@ impl Planner<'_> {
             let prefix = place_of(blob);
             let checked = match self.source.places.get(&prefix) {
                 _ if !seen.insert(prefix) => Err("another blob has the same chunks".into()),
+                _ if blob.size > 0 && self.source.lacks_chunk_map() => {
+                    Err("no chunks are found: the chunk map is empty, or could not be reconstructed".into())
+                }
                 Some(place) => check_blob(blob, place),
                 None => Err("none of its chunks is stored".into()),
             };

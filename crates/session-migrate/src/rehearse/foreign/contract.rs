@@ -29,7 +29,11 @@ const ENDPOINTS: [(&str, &str); 5] = [
 pub(super) fn untestable(methods: &Methods) -> Vec<String> {
     let lacks_all = !methods.has(STATUS);
     let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_all || !methods.has(name));
-    missing.map(|(name, what)| format!("not tested, as there is no {name}: {what}")).collect()
+    let line = |(name, what): &(&str, &str)| {
+        let absent = if methods.has(name) { STATUS } else { *name };
+        format!("not tested, as there is no {absent}: {what}")
+    };
+    missing.map(line).collect()
 }
 
 impl Pair<'_> {
@@ -74,4 +78,22 @@ impl Pair<'_> {
 /// Returns the argument of `migration_finalize`.
 pub(super) fn leave_quarantined(leave: bool) -> Vec<u8> {
     encode_args((Some(leave),)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_names_an_endpoint_that_is_absent() {
+        let updates = ["migration_verify", "migration_finalize"].map(str::to_owned).into();
+        let notes = untestable(&Methods { updates, ..Methods::default() });
+        let absent = notes.iter().map(|note| {
+            let named = note.strip_prefix("not tested, as there is no ").unwrap();
+            named.split(':').next().unwrap()
+        });
+        let expected = [STATUS, "migration_resume", STATUS, "migration_rollback", STATUS];
+        assert_eq!(absent.collect::<Vec<_>>(), expected);
+        assert!(notes[2].ends_with("that every converted unit is read back and found sound"), "{notes:?}");
+    }
 }
