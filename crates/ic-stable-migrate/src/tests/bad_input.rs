@@ -201,3 +201,20 @@ fn a_key_that_does_not_decode_is_refused() {
     );
     assert_eq!(notes.ledger.quarantined(None).len(), 1);
 }
+
+/// Stores raw bytes as a key of the quarantine of all migrations.
+fn quarantine_raw(memories: &Memories, key: &[u8]) {
+    let mut map: StableBTreeMap<Raw, Raw, VectorMemory> = StableBTreeMap::init(memories.0[5].clone());
+    map.insert(Raw(key.to_vec()), Raw(QuarantineRecord::new("damaged".into(), vec![0xff]).encode()));
+}
+
+#[test]
+fn a_key_without_the_number_of_a_migration_is_refused() {
+    for (stored, hex) in [(&[][..], ""), (&[5], "05")] {
+        let memories = old_release(["a", "b"].map(str::to_owned));
+        quarantine_raw(&memories, stored);
+        let notes = Notes::<String>::open(memories);
+        let refused = Engine::new(&[&ONLY]).check(&notes).unwrap_err();
+        assert!(matches!(&refused, Error::DamagedKey { key, .. } if key == hex), "{refused:?}");
+    }
+}
