@@ -218,3 +218,17 @@ fn a_key_without_the_number_of_a_migration_is_refused() {
         assert!(matches!(&refused, Error::DamagedKey { key, .. } if key == hex), "{refused:?}");
     }
 }
+
+#[test]
+fn damaged_keys_take_no_place_in_a_page_of_the_quarantine() {
+    let memories = Memories::default();
+    drop(Notes::<String>::open(memories.clone()));
+    for n in 0..60 {
+        quarantine_raw(&memories, &[0, 1, 0x80, n]);
+    }
+    let mut notes = Notes::<String>::open(memories);
+    let record = QuarantineRecord::new("damaged".into(), vec![0xff]);
+    notes.ledger.quarantine.insert(1, "ä".to_owned(), &record);
+    let listed: Vec<_> = notes.ledger.quarantined(None).into_iter().map(|unit| unit.session).collect();
+    assert_eq!((listed, notes.ledger.quarantine.len(1)), (vec!["ä".to_owned()], 61));
+}
