@@ -187,19 +187,20 @@ impl Receipts {
         self.by_session.insert_raw(id.0, bytes);
     }
 
-    /// Drops up to `limit` receipts that expire at or before `now`, and returns them, a damaged one as an error.
+    /// Drops up to `limit` entries by expiry at or before `now`, with their receipts, and returns one result for each: a
+    /// damaged receipt as an error, and `None` if there is no receipt.
     pub fn drop_expired(
         &mut self,
         now: Time,
         limit: usize,
-    ) -> Vec<(SessionId, Result<Receipt, StableError>)> {
+    ) -> Vec<(SessionId, Result<Option<Receipt>, StableError>)> {
         let keys: Vec<_> = self.by_expiry.keys(..=(now.as_nanos(), u64::MAX)).take(limit).collect();
         let mut dropped = Vec::with_capacity(keys.len());
         for key in keys {
             let receipt = self.by_session.get(&key.1);
             self.by_session.remove(&key.1);
             self.by_expiry.remove(&key);
-            dropped.extend(receipt.transpose().map(|receipt| (SessionId(key.1), receipt)));
+            dropped.push((SessionId(key.1), receipt));
         }
         dropped
     }

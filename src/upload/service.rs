@@ -220,10 +220,12 @@ impl UploadService<'_> {
         let dropped = self.storage.receipts.drop_expired(self.now, SWEEP_BATCH);
         let receipts = dropped.len();
         for (id, receipt) in dropped {
-            let forgotten = receipt
-                .and_then(|receipt| self.storage.index.forget_key(IdemKey(receipt.idem_key), id))
-                .map_err(Error::from);
-            first_error = first_error.and(forgotten);
+            let forgotten = match receipt {
+                Ok(Some(receipt)) => self.storage.index.forget_key(IdemKey(receipt.idem_key), id),
+                Ok(None) => Ok(()),
+                Err(damage) => Err(damage),
+            };
+            first_error = first_error.and(forgotten.map_err(Error::from));
         }
         let swept = self.sweep_chunks();
         first_error?;

@@ -289,7 +289,7 @@ impl<'a, H: Host> Control<'a, H> {
     /// the error of [`Migration::leave_in_quarantine`].
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // An idle engine in the new layout has converted nothing, so there is nothing to verify.
+        // While the migration is idle, only clients' calls have converted units, if any.
         let nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
         if self.state.phase != Phase::Converted && !nothing_to_do {
             return Err(self.refused("finalize", &self.why_not_converted()?));
@@ -307,7 +307,7 @@ impl<'a, H: Host> Control<'a, H> {
             let why = "quarantined records cannot be retried afterwards; retry them, or finalize with `true` to leave them there";
             return Err(self.refused("finalize", why));
         }
-        if !nothing_to_do {
+        if !nothing_to_do || self.state.source > 0 {
             self.recheck_written()?;
         }
         self.migration.leave_in_quarantine(self.host)?;

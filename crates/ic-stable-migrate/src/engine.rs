@@ -157,7 +157,8 @@ impl<'m, H: Host> Engine<'m, H> {
     /// stable memory is in the layout of another migration.
     ///
     /// # Errors
-    /// A damaged record, or no room; the unit is not changed.
+    /// A damaged record, or no room; the unit is not changed. The layout may be that of this migration from then on, as
+    /// after [`Self::enter_layout`].
     pub fn touch(
         migration: &dyn Migration<H>,
         host: &mut H,
@@ -174,7 +175,11 @@ impl<'m, H: Host> Engine<'m, H> {
         host.check_room()?;
         let now = now.into();
         begin(migration, &mut state);
-        leave_old_layout(migration, host, &mut state, now)?;
+        if layout == plan.from {
+            leave_old_layout(migration, host, &mut state, now)?;
+            // An error below does not undo the change of the layout, so the state is stored along with it.
+            host.ledger_mut().set_state(number, &state);
+        }
         if !state.is_validated(&key) {
             // The engine has not counted this unit yet, and will not find it once it is converted.
             count_source(migration, host, &mut state, key.clone())?;

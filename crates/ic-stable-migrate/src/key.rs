@@ -214,13 +214,35 @@ impl<K: Key> Storable for Stored<K> {
 /// the key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Numbered<K> {
-    pub migration: u16,
+    /// None if the stored bytes are too short for a number; `key` then holds all of them.
+    migration: Option<u16>,
     pub key: Stored<K>,
+}
+
+impl<K: Key> Numbered<K> {
+    pub const fn new(migration: u16, key: Stored<K>) -> Self {
+        Self { migration: Some(migration), key }
+    }
+
+    pub fn is_of(&self, migration: u16) -> bool {
+        self.migration == Some(migration)
+    }
+
+    /// Returns the key of the unit.
+    pub fn unit(&self) -> Result<K, String> {
+        match self.migration {
+            Some(_) => self.key.key(),
+            None => Err(format!("{}, too short for the number of a migration", count_bytes(&self.key.bytes))),
+        }
+    }
 }
 
 impl<K: Key> fmt::Debug for Numbered<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "({}, {:?})", self.migration, self.key)
+        match self.migration {
+            Some(migration) => write!(f, "({migration}, {:?})", self.key),
+            None => f.write_str(&self.key.hex()),
+        }
     }
 }
 
@@ -233,7 +255,10 @@ impl<K: Key> Storable for Numbered<K> {
     };
 
     fn to_bytes(&self) -> Cow<'_, [u8]> {
-        Cow::Owned([self.migration.to_be_bytes().as_slice(), &self.key.bytes].concat())
+        match self.migration {
+            Some(migration) => Cow::Owned([migration.to_be_bytes().as_slice(), &self.key.bytes].concat()),
+            None => Cow::Borrowed(&self.key.bytes),
+        }
     }
 
     fn into_bytes(self) -> Vec<u8> {
@@ -243,10 +268,9 @@ impl<K: Key> Storable for Numbered<K> {
     fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
         match bytes.split_first_chunk() {
             Some((migration, key)) => {
-                Self { migration: u16::from_be_bytes(*migration), key: Stored::of_bytes(key.to_vec()) }
+                Self::new(u16::from_be_bytes(*migration), Stored::of_bytes(key.to_vec()))
             }
-            // No migration has the number 0, so this key is in no migration's quarantine.
-            None => Self { migration: 0, key: Stored::of_bytes(bytes.into_owned()) },
+            None => Self { migration: None, key: Stored::of_bytes(bytes.into_owned()) },
         }
     }
 }

@@ -22,6 +22,10 @@ use crate::{
 /// Maximum number of journal entries, or of keys of quarantined units, in one reply.
 const PAGE: usize = 50;
 
+/// Maximum number of keys of a migration's quarantine that are read for one reply, damaged ones included, so that the
+/// reply takes at most a few hundred million instructions for each migration.
+const KEYS_READ: usize = 100_000;
+
 /// Maximum number of bytes of quarantined records in one reply, so that the reply stays below the IC's limit of 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
@@ -264,25 +268,24 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
 
     /// Lists up to a page of quarantined units with keys above `after`, of all migrations, since units may stay in
     /// quarantine after their migration is finalized. Units of two migrations with the same key are on the same page;
-    /// if the records of one key are larger than a page, they are truncated. Damaged keys are left out.
+    /// if the records of one key are larger than a page, they are truncated. Damaged keys are left out; at most 100,000 keys of a migration are read, damaged ones included.
     pub fn quarantined(&self, after: Option<K>) -> Vec<QuarantinedRecord<K>> {
         let after = after.map(|key| Stored::of(&key));
         let later = self.by_number.keys(..).filter(|number| *number != FIRST_MIGRATION);
         let migrations = iter::once(FIRST_MIGRATION).chain(later);
         let keys_of = |migration| {
-            let keys = self.quarantine.stored_keys(migration, after.clone());
-            keys.take(PAGE).map(move |key| (key, migration))
+            let stored = self.quarantine.stored_keys(migration, after.clone()).take(KEYS_READ);
+            let sound = stored.filter_map(move |stored| Some((stored.key().ok()?, stored)));
+            sound.take(PAGE).map(move |(key, stored)| (stored, migration, key))
         };
         let mut keys: Vec<_> = migrations.flat_map(keys_of).collect();
         keys.sort_unstable();
-        let last = keys.get(PAGE.saturating_sub(1)).map(|(key, _)| key.clone());
-        keys.retain(|(key, _)| last.as_ref().is_none_or(|last| key <= last));
+        let last = keys.get(PAGE.saturating_sub(1)).map(|(stored, ..)| stored.clone());
+        keys.retain(|(stored, ..)| last.as_ref().is_none_or(|last| stored <= last));
         let (mut page, mut bytes) = (Vec::new(), 0_usize);
-        for same_key in keys.chunk_by(|(one, _), (other, _)| one == other) {
-            let get = |(key, migration): &(Stored<K>, u16)| {
-                let key = key.key().ok()?;
-                let record = self.quarantine.get_or_damaged(*migration, &key)?;
-                Some((key, record))
+        for same_key in keys.chunk_by(|(one, ..), (other, ..)| one == other) {
+            let get = |(_, migration, key): &(Stored<K>, u16, K)| {
+                Some((key.clone(), self.quarantine.get_or_damaged(*migration, key)?))
             };
             let records: Vec<_> = same_key.iter().filter_map(get).collect();
             let needed = records.iter().map(|(_, record)| record.bytes_in_answer()).sum::<usize>();

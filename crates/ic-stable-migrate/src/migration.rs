@@ -80,7 +80,7 @@ pub trait Migration<H: Host> {
     /// Records what must be known from the moment the layout changes to [`Plan::to`].
     ///
     /// # Errors
-    /// A damaged record.
+    /// A damaged record; the engine sets the layout back, and calls this again when the layout next changes.
     fn layout_entered(&self, _: &mut H) -> Result<(), StableError> {
         Ok(())
     }

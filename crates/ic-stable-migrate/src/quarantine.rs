@@ -127,7 +127,7 @@ macro_rules! call {
         let key = Stored::of($key.borrow());
         match $first {
             Some(first) if $migration == FIRST_MIGRATION => first.$method(&key),
-            _ => $by_number.$method(&Numbered { migration: $migration, key }),
+            _ => $by_number.$method(&Numbered::new($migration, key)),
         }
     }};
 }
@@ -194,7 +194,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         let stored = || keys.iter().map(Stored::of);
         let absent = match &self.first {
             Some(first) if migration == FIRST_MIGRATION => first.first_absent(stored()),
-            _ => self.by_number.first_absent(stored().map(|key| Numbered { migration, key })),
+            _ => self.by_number.first_absent(stored().map(|key| Numbered::new(migration, key))),
         };
         absent.and_then(|place| keys.get(place).cloned())
     }
@@ -204,7 +204,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         let key = Stored::of(key.borrow());
         match &mut self.first {
             Some(first) if migration == FIRST_MIGRATION => first.insert(key, record),
-            _ => self.by_number.insert(Numbered { migration, key }, record),
+            _ => self.by_number.insert(Numbered::new(migration, key), record),
         }
     }
 
@@ -234,11 +234,11 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
             Some(first) if migration == FIRST_MIGRATION => Box::new(first.keys_after(after.as_ref())),
             _ => {
                 let start = match after {
-                    Some(key) => Bound::Excluded(Numbered { migration, key }),
-                    None => Bound::Included(Numbered { migration, key: Stored::lowest() }),
+                    Some(key) => Bound::Excluded(Numbered::new(migration, key)),
+                    None => Bound::Included(Numbered::new(migration, Stored::lowest())),
                 };
                 let keys = self.by_number.keys((start, Bound::Unbounded));
-                Box::new(keys.take_while(move |key| key.migration == migration).map(|key| key.key))
+                Box::new(keys.take_while(move |key| key.is_of(migration)).map(|key| key.key))
             }
         }
     }
@@ -249,9 +249,12 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
     /// [`Error::DamagedKey`] if there is one.
     pub(crate) fn check_keys(&self, limit: usize) -> Result<(), Error> {
         let first = self.first.iter().flat_map(|first| first.keys(..).take(limit));
-        let by_number = self.by_number.keys(..).take(limit).map(|key| key.key);
-        for key in first.chain(by_number) {
-            key.key().map_err(|reason| Error::DamagedKey { key: key.hex(), reason })?;
+        let damaged = |key: &Stored<K>, reason| Error::DamagedKey { key: key.hex(), reason };
+        for key in first {
+            key.key().map_err(|reason| damaged(&key, reason))?;
+        }
+        for numbered in self.by_number.keys(..).take(limit) {
+            numbered.unit().map_err(|reason| damaged(&numbered.key, reason))?;
         }
         Ok(())
     }

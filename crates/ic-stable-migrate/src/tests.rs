@@ -98,6 +98,16 @@ struct CountWords(&'static Plan);
 
 const ONLY: CountWords = CountWords(&COUNT_WORDS);
 
+/// Name of a plan to whose layout [`CountWords`] cannot change.
+const CANNOT_ENTER: &str = "cannot enter";
+
+/// Text of a note that [`CountWords`] cannot convert.
+const CANNOT_CONVERT: &str = "cannot convert";
+
+fn damaged_table() -> StableError {
+    StableError { name: "table", key: "1".into(), reason: "damaged".into() }
+}
+
 fn convert_text(text: String) -> Counted {
     Counted { words: text.split_whitespace().count() as u64, text }
 }
@@ -105,6 +115,10 @@ fn convert_text(text: String) -> Counted {
 impl<K: Key> Migration<Notes<K>> for CountWords {
     fn plan(&self) -> &'static Plan {
         self.0
+    }
+
+    fn layout_entered(&self, _: &mut Notes<K>) -> Result<(), StableError> {
+        if self.0.name == CANNOT_ENTER { Err(damaged_table()) } else { Ok(()) }
     }
 
     fn sources(&self, notes: &Notes<K>, last: Option<K>, limit: usize) -> Result<Vec<K>, Error> {
@@ -123,6 +137,7 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
     fn convert(&self, notes: &mut Notes<K>, key: K, _: &mut Work<'_>) -> Result<Advance, Error> {
         let Some(raw) = notes.old.get_raw(&key) else { return Ok(Advance::Gone) };
         match String::decode(&raw) {
+            Ok(text) if text == CANNOT_CONVERT => Err(damaged_table().into()),
             Ok(text) => {
                 notes.new.insert(key.clone(), &convert_text(text));
                 let back = notes.new.get(&key)?.map(|note| note.text).unwrap_or_default();

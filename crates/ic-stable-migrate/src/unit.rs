@@ -120,6 +120,9 @@ pub fn begin<H: Host>(migration: &dyn Migration<H>, state: &mut MigrationState<H
 
 /// Changes the layout, if it is still the old one. Called before the first target unit is written: from then on, builds
 /// that know only the old layout must refuse this memory.
+///
+/// # Errors
+/// A damaged record, or the error of [`Migration::layout_entered`]; the layout is not changed.
 pub fn leave_old_layout<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -128,10 +131,13 @@ pub fn leave_old_layout<H: Host>(
 ) -> Result<(), StableError> {
     let plan = migration.plan();
     if host.layout()? == plan.from {
+        host.set_layout(plan.to);
+        if let Err(error) = migration.layout_entered(host) {
+            host.set_layout(plan.from);
+            return Err(error);
+        }
         // There is no target unit yet, so none is unsound.
         state.proven_since = Some(now.as_nanos());
-        host.set_layout(plan.to);
-        migration.layout_entered(host)?;
         let event = format!("layout {}", plan.to.0);
         host.ledger_mut().record(now, &event, plan.to, plan.number, state);
     }

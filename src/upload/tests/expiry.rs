@@ -168,6 +168,22 @@ fn a_full_slice_of_receipts_says_that_there_is_more() {
 }
 
 #[test]
+fn an_expiry_entry_without_a_receipt_counts_in_a_full_slice() {
+    on_every_path(|mut canister| {
+        let begun: Vec<u64> = (0..=SWEEP_BATCH).map(|n| canister.begin(0, &n.to_string())).collect();
+        begun.iter().for_each(|id| canister.service().abort(*id).unwrap());
+        // The first receipt gets a second, earlier entry; the sweep drops the receipt with that one.
+        let first = SessionId(begun[0]);
+        let mut receipt = canister.storage.receipts.get(first).unwrap().unwrap();
+        receipt.expires_at -= 1;
+        canister.storage.receipts.insert(first, &receipt);
+        canister.now = canister.now.plus_seconds(2 * DEFAULT_SESSION_TTL_SECONDS);
+        assert_eq!((canister.service().sweep(), canister.storage.receipts.len()), (Ok(false), 2));
+        assert_eq!((canister.service().sweep(), canister.storage.receipts.len()), (Ok(true), 0));
+    });
+}
+
+#[test]
 fn a_key_is_forgotten_with_its_receipt() {
     on_every_path(|mut canister| {
         let key = IdemKey::of(&canister.capsule, &person(OWNER), "a");

@@ -201,3 +201,34 @@ fn a_key_that_does_not_decode_is_refused() {
     );
     assert_eq!(notes.ledger.quarantined(None).len(), 1);
 }
+
+/// Stores raw bytes as a key of the quarantine of all migrations.
+fn quarantine_raw(memories: &Memories, key: &[u8]) {
+    let mut map: StableBTreeMap<Raw, Raw, VectorMemory> = StableBTreeMap::init(memories.0[5].clone());
+    map.insert(Raw(key.to_vec()), Raw(QuarantineRecord::new("damaged".into(), vec![0xff]).encode()));
+}
+
+#[test]
+fn a_key_without_the_number_of_a_migration_is_refused() {
+    for (stored, hex) in [(&[][..], ""), (&[5], "05")] {
+        let memories = old_release(["a", "b"].map(str::to_owned));
+        quarantine_raw(&memories, stored);
+        let notes = Notes::<String>::open(memories);
+        let refused = Engine::new(&[&ONLY]).check(&notes).unwrap_err();
+        assert!(matches!(&refused, Error::DamagedKey { key, .. } if key == hex), "{refused:?}");
+    }
+}
+
+#[test]
+fn damaged_keys_take_no_place_in_a_page_of_the_quarantine() {
+    let memories = Memories::default();
+    drop(Notes::<String>::open(memories.clone()));
+    for n in 0..60 {
+        quarantine_raw(&memories, &[0, 1, 0x80, n]);
+    }
+    let mut notes = Notes::<String>::open(memories);
+    let record = QuarantineRecord::new("damaged".into(), vec![0xff]);
+    notes.ledger.quarantine.insert(1, "ä".to_owned(), &record);
+    let listed: Vec<_> = notes.ledger.quarantined(None).into_iter().map(|unit| unit.session).collect();
+    assert_eq!((listed, notes.ledger.quarantine.len(1)), (vec!["ä".to_owned()], 61));
+}

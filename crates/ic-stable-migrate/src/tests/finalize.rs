@@ -40,6 +40,22 @@ fn a_migration_without_any_source_can_be_finalized_at_once() {
     assert!(refused.to_string().ends_with("it has not begun; wait for Converted"), "{refused}");
 }
 
+#[test]
+fn a_changed_target_of_a_touch_is_found_before_finalization() {
+    let mut notes = Notes::<u64>::open(Memories::default());
+    notes.set_layout(Layout(2));
+    notes.old.insert(2, &"two words".into());
+    Engine::touch(&ONLY, &mut notes, 2, NOW).unwrap();
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.phase, state.source, state.already), (Phase::Idle, 1, 1));
+    notes.new.insert(2, &Counted { words: 9, text: "two words".into() });
+    let engine = Engine::new(&[&ONLY]);
+    let refused = engine.control(&mut notes, NOW).unwrap().finalize(false).unwrap_err();
+    assert!(refused.to_string().contains("note 2 has another number of words"), "{refused}");
+    notes.new.insert(2, &convert_text("two words".into()));
+    engine.control(&mut notes, NOW).unwrap().finalize(false).unwrap();
+}
+
 /// Returns notes that are all still in the old table. All but the last one are also in quarantine, as after a migration
 /// that quarantines units in place.
 fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {

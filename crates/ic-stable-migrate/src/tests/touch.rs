@@ -87,3 +87,42 @@ fn a_retried_unit_that_was_touched_is_counted_once() {
         assert_eq!(state.quarantined, 2);
     }
 }
+
+#[test]
+fn a_touch_that_fails_in_the_new_layout_records_that_layout() {
+    static NEXT: Plan = Plan { number: 2, from: Layout(2), to: Layout(3), ..COUNT_WORDS };
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    notes.old.insert(3, &CANNOT_CONVERT.to_owned());
+    Engine::touch(&ONLY, &mut notes, 3, NOW).unwrap_err();
+    assert_eq!((notes.layout(), notes.old.len(), notes.new.len()), (Ok(Layout(2)), 4, 0));
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.plan, state.proven_since), (Some(COUNT_WORDS.digest()), Some(NOW.as_nanos())));
+    assert_eq!((state.phase, state.source, state.imbalance()), (Phase::Idle, 0, None));
+    let next = Engine::enter_layout(&CountWords(&NEXT), &mut notes, NOW);
+    assert!(matches!(next, Err(Error::NotEntered { .. })), "the next migration does not wait: {next:?}");
+
+    notes.old.insert(3, &"note number 3".into());
+    Engine::new(&[&ONLY]).run(&mut notes, WHOLE).unwrap();
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.phase, state.source), (Phase::Converted, 4), "{}", state.note);
+}
+
+#[test]
+fn a_layout_that_cannot_be_entered_is_not_left_half_entered() {
+    static BLOCKED: Plan = Plan { name: CANNOT_ENTER, ..COUNT_WORDS };
+    let blocked = CountWords(&BLOCKED);
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    Engine::touch(&blocked, &mut notes, 3, NOW).unwrap_err();
+    Engine::enter_layout(&blocked, &mut notes, NOW).unwrap_err();
+    assert_eq!((notes.layout(), notes.ledger.state_of(1)), (Ok(Layout(1)), Ok(MigrationState::default())));
+    Engine::new(&[&blocked as &dyn Migration<Notes<u64>>]).run(&mut notes, WHOLE).unwrap();
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.phase, state.proven_since, notes.layout()), (Phase::Stuck, None, Ok(Layout(1))));
+
+    let engine = Engine::new(&[&ONLY]);
+    engine.control(&mut notes, NOW).unwrap().resume().unwrap();
+    engine.run(&mut notes, WHOLE).unwrap();
+    let events: Vec<_> = notes.ledger.journal(0).unwrap().into_iter().map(|entry| entry.event).collect();
+    assert!(events.contains(&"layout 2".to_owned()), "{events:?}");
+    assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Converted);
+}
