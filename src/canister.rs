@@ -92,7 +92,7 @@ fn admin_config_set(config: AdminConfig, force: Option<bool>) -> Result<()> {
         storage.settings.set(&checked);
         Ok(())
     })?;
-    migration::run_slice();
+    migration::run_message();
     Ok(())
 }
 

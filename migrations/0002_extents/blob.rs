@@ -21,13 +21,15 @@ pub fn digest(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
 /// Copies chunks until none is left or the message's budget is used up.
 ///
 /// # Errors
-/// A damaged record, or no room. The blob is unchanged, and occupies no extents.
+/// If copying fails because there is no room or a chunk reads back differently, the blob is unchanged, and its extents
+/// are freed.
 pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut Work<'_>) -> Result<Advance> {
     let mut progress = if work.progress.is_empty() {
         let extents = Some(storage.blobs.allocate(blob.size)?);
         PayloadState { extents, ..PayloadState::new(blob.digest.algorithm) }
     } else {
-        PayloadState::decode(&work.progress).map_err(Error::Internal)?
+        PayloadState::decode(&work.progress)
+            .map_err(|reason| Error::Internal(format!("{id}: progress of the move: {reason}")))?
     };
     let extents = progress.extents.clone().unwrap_or_default();
     let moved = move_some(storage, id, blob, &extents, &mut progress, work);

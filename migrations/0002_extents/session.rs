@@ -23,13 +23,14 @@ pub struct SessionProgress {
     /// Chunks that have already been copied, as ranges.
     #[n(1)]
     copied: Vec<(u32, u32)>,
-    /// Number of chunks that the client had replaced when the first of the copied chunks was copied.
+    /// [`PayloadState::replaced`](crate::upload::PayloadState::replaced) when copying (re)started; if it has changed
+    /// since, a copied chunk may be stale.
     #[n(2)]
     replaced: Option<u64>,
 }
 
-/// Version of the stored progress. It differs from every version of the payload state, since the progress of a blob is
-/// stored as a payload state.
+/// Version of the stored progress. It must differ from the versions of the payload state, the progress of a blob: both
+/// are stored in the same field, and [`extents_of`](super::extents_of) distinguishes them by the version.
 const VERSION: u8 = 3;
 
 impl Record for SessionProgress {
@@ -53,8 +54,9 @@ pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
     let (session, meta) = records(storage, id)?;
     Ok(Sha256::new()
         .chain_update(id.0.to_be_bytes())
-        // A sum of these digests is stored between messages, and another build may continue the sum: this text must not
-        // change as long as a canister may be in the middle of this migration.
+        // A sum of these digests is stored between messages, and another build may continue the sum, so the `Debug`
+        // output of `Session`, field names included, must not change while a canister may be in the middle of this
+        // migration.
         .chain_update(format!("{session:?}"))
         .chain_update(meta.encode())
         .finalize()
@@ -72,7 +74,10 @@ pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
 /// Copies chunks until none is left or the message's budget is used up.
 ///
 /// # Errors
-/// A damaged record, or no room. The session is unchanged, and occupies no extents.
+/// If copying fails because there is no room, a chunk reads back differently, or the stored ranges of copied chunks are
+/// malformed, the session is unchanged and its extents are freed. A damaged record of the session is reported before
+/// anything is changed; [`digest`] finds it, too, and the engine calls that first, while it still has the progress. If
+/// `mapped_sessions::shrink` fails, the session has already switched to the extents.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
     let (session, meta) = records(storage, id)?;
     let replaced = storage.payload_of(id)?.replaced;
@@ -83,14 +88,15 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
             replaced,
         }
     } else {
-        SessionProgress::decode(&work.progress).map_err(Error::Internal)?
+        SessionProgress::decode(&work.progress)
+            .map_err(|reason| Error::Internal(format!("session {id}: progress of the move: {reason}")))?
     };
     if progress.replaced != replaced {
         // Any of the copied chunks may have been replaced since.
         progress = SessionProgress { copied: Vec::new(), replaced, ..progress };
     }
     let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
-    let moved = copy_some(storage, prefix, &session, &meta, &mut progress, work);
+    let moved = copy_some(storage, id, prefix, &session, &meta, &mut progress, work);
     let (class, fate) = match abandon_on_error(storage, &progress.extents, moved)? {
         Moved::Partly => {
             work.progress = progress.encode();
@@ -122,14 +128,15 @@ fn change_over(storage: &mut Storage, id: SessionId, extents: Extents) -> Result
 /// chunks, unless they belong to a blob, too.
 fn copy_some(
     storage: &mut Storage,
+    id: SessionId,
     prefix: ChunkPrefix,
     session: &Session,
     meta: &UploadMeta,
     progress: &mut SessionProgress,
     work: &Work<'_>,
 ) -> Result<Moved> {
-    let mut copied = ChunkSet::from_ranges(&progress.copied)
-        .ok_or_else(|| Error::Internal("the ranges of copied chunks are not ascending".into()))?;
+    let malformed = || Error::Internal(format!("session {id}: the ranges of copied chunks are malformed"));
+    let mut copied = ChunkSet::from_ranges(&progress.copied).ok_or_else(malformed)?;
     let copied_before = copied.len();
     for idx in session.received_idxs.ranges().flat_map(|(first, last)| first..=last) {
         if copied.contains(idx) {

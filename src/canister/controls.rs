@@ -44,7 +44,7 @@ fn migration_dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
 fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<MigrationStatus> {
     controllers_only()?;
     with_app(|App { storage, .. }| control(storage, now()))?;
-    migration::run_slice();
+    migration::run_message();
     migration_status()
 }
 

@@ -21,8 +21,8 @@ const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 thread_local! {
-    /// Number of messages that the engine had used when [`watch`] last ran.
-    static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
+    /// Number of messages of the first migration with work left when [`watch`] last ran; `None` if there was none.
+    static SEEN_MESSAGES: Cell<Option<u64>> = const { Cell::new(None) };
 
     /// Time of the engine's last message, nanoseconds.
     static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
@@ -44,15 +44,15 @@ pub fn dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
     with_app(|App { storage, .. }| migrate::dry_run(storage, message, after, limit))
 }
 
-pub fn run_slice() {
+pub fn run_message() {
     run(MESSAGE_INSTRUCTIONS);
 }
 
 /// Ensures that a migration with work left makes progress.
 pub fn watch() {
-    let mut seen = SEEN.get();
+    let mut seen = SEEN_MESSAGES.get();
     let watched = with_app(|App { storage, .. }| migrate::ENGINE.watch(storage, now(), &mut seen));
-    SEEN.set(seen);
+    SEEN_MESSAGES.set(seen);
     match watched {
         Ok(Watched::Quiet) => {}
         Ok(Watched::Run) => schedule(),
@@ -61,7 +61,7 @@ pub fn watch() {
 }
 
 fn run(budget: u64) {
-    match slice(budget) {
+    match run_engine(budget) {
         Ok(RunOutcome::Done) => {}
         Ok(RunOutcome::More) => schedule(),
         Err(error) => report("migration", error),
@@ -74,11 +74,11 @@ pub fn stepped_at() -> Option<u64> {
     STEPPED_AT.get()
 }
 
-fn slice(budget: u64) -> Result<RunOutcome> {
+fn run_engine(budget: u64) -> Result<RunOutcome> {
     STEPPED_AT.set(Some(now().as_nanos()));
     with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget))
 }
 
 fn schedule() {
-    MESSAGES.with(|messages| messages.run_next(run_slice));
+    MESSAGES.with(|messages| messages.run_next(run_message));
 }

@@ -11,7 +11,7 @@ pub fn start() {
     }
 }
 
-pub const fn run_slice() {}
+pub const fn run_message() {}
 
 pub const fn watch() {}
 

@@ -1,8 +1,9 @@
 //! The arguments of `uploads_put_chunk`, read without a copy of the chunk.
 //!
 //! Decoding through the Candid library needs the whole message on the heap, twice. Clients nearly always send `(nat64,
-//! nat32, vec nat8, opt vec nat8)` with a type table of two entries; such a message is read in place. All other
-//! messages are left to the library, which accepts or refuses them.
+//! nat32, vec nat8, opt vec nat8)` with a type table of two entries. A message of this shape, with a digest of 32 bytes
+//! or without one, is read in place; any message that cannot be read in place is left to the library, which accepts or
+//! refuses it.
 
 use serde_bytes::ByteBuf;
 
@@ -38,7 +39,8 @@ pub enum ChunkBytes {
     Owned(Vec<u8>),
 }
 
-/// Number of bytes at the beginning of the message that are copied to read its type table and its numbers.
+/// Number of bytes at the beginning of the message that are copied to read its type table, the session id, the chunk
+/// number and the length of the chunk.
 const HEAD_BYTES: usize = 96;
 
 /// Reads the arguments.
@@ -56,7 +58,7 @@ pub fn read(message: &dyn MessageArgument) -> Result<PutArgs> {
     Ok(PutArgs { session, idx, chunk: ChunkBytes::Owned(chunk.into_vec()), sha256 })
 }
 
-/// A type in the message, if it can be read in place.
+/// The argument types that can be read in place.
 #[derive(Clone, Copy, PartialEq)]
 enum Type {
     Blob,
@@ -153,7 +155,7 @@ impl Cursor<'_> {
         self.take::<1>().map(|[byte]| byte)
     }
 
-    /// Reads a length in LEB128 that fits into 28 bits, a hundred times the size of a message.
+    /// Reads a length of at most four bytes in LEB128, which is less than 2^28; no message is that long.
     fn length(&mut self) -> Option<usize> {
         let mut rest = self.bytes.get(self.at..)?;
         let length = leb128::take(&mut rest, 4)?;

@@ -1,4 +1,5 @@
-//! Streaming of arguments and replies, so that a chunk need not be on the heap as a whole.
+//! Reads arguments and sends replies; bytes in extents are streamed, so that none of their chunks is on the heap as a
+//! whole.
 
 use candid::CandidType;
 use candid::ser::ValueSerializer;
@@ -43,7 +44,7 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
 /// Replies with `Ok` and `len` stored bytes from offset `at` of an object.
 ///
 /// # Errors
-/// The bytes cannot be read; no reply has been sent then.
+/// The bytes cannot be read; no reply has been sent.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
     let mut header = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is 0, the length of the empty byte string.
@@ -79,12 +80,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cached_type_table_gives_the_librarys_bytes() {
+    fn replies_are_encoded_as_by_the_library() {
         fn assert_same<T: CandidType>(values: &[T]) {
             for value in values {
                 let library = candid::encode_one(value).unwrap();
-                assert_eq!(encode(value).unwrap(), library, "the first encoding of a value");
-                assert_eq!(encode(value).unwrap(), library, "an encoding with the cached header");
+                assert_eq!(encode(value).unwrap(), library, "the first encoding of a value differs");
+                assert_eq!(encode(value).unwrap(), library, "an encoding with the cached header differs");
             }
         }
         assert_same::<Result<()>>(&[

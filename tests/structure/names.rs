@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{documents, relative, sources};
 
-/// Maximum number of characters of a test's name: subject, condition, expectation.
+/// Maximum length of a test's name, which states subject, condition and expectation.
 const LONGEST: usize = 60;
 
 #[test]
@@ -30,7 +30,7 @@ fn test_names_have_at_most_60_characters() {
     assert_eq!(long, Vec::<String>::new());
 }
 
-/// Returns the names that a source file declares: items, and variants of enums.
+/// Returns the names that a source file appears to declare; finds some others, too.
 fn declared(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let words: Vec<&str> = text.split(|c: char| !is_part(c)).filter(|word| !word.is_empty()).collect();
@@ -54,7 +54,7 @@ fn declared(text: &str) -> impl Iterator<Item = &str> {
     items.into_iter().chain(variants)
 }
 
-/// Every Rust file and every path of code (`Type::method`, `module::test`) in a document is in the tree.
+/// Every Rust file named in a document exists, and every part of a Rust path is declared or used somewhere.
 #[test]
 fn documents_name_what_exists() {
     let code: Vec<_> = ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources).collect();
@@ -69,7 +69,7 @@ fn documents_name_what_exists() {
     let is_file_name =
         |name: &str| name.ends_with(".rs") && name.chars().all(|c| c.is_alphanumeric() || "_/.-".contains(c));
     let exists = |name: &str| declared.contains(name) || modules.contains(name);
-    // The first part of a path may also be the name of a crate.
+    // All parts but the last may also be foreign: a crate, or a type of one.
     let is_used =
         |name: &str| exists(name) || code.iter().any(|(_, text)| text.contains(&format!("{name}::")));
     let is_path =
@@ -84,8 +84,8 @@ fn documents_name_what_exists() {
             let is_missing = match name {
                 file if is_file_name(file) => !is_file(file),
                 path if is_path(path) => {
-                    let (first, last) = path.rsplit_once("::").unwrap();
-                    !exists(last) || !first.split("::").all(is_used)
+                    let (parents, last) = path.rsplit_once("::").unwrap();
+                    !exists(last) || !parents.split("::").all(is_used)
                 }
                 _ => continue,
             };

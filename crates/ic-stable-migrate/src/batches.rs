@@ -51,8 +51,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Fits the size of the next batch to the budget left in the message, by the average cost of the last `handled`
-    /// units, which have used the instructions since the meter read `before`.
+    /// Fits the size of the next batch to the budget left in the message, by the average cost of the `handled`
+    /// units of this batch; `before` is the meter reading when the batch began.
     fn fit(&mut self, before: u64, handled: u64) {
         let used = self.message.meter.used();
         let each = used.saturating_sub(before).checked_div(handled).unwrap_or(0);
@@ -82,7 +82,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit.
     pub(super) fn convert_some(&mut self) -> Result<bool, H::Error> {
         match self.migration.bulk().filter(|_| !self.state.pace.skip_next) {
-            Some(bulk) => self.convert_first(bulk),
+            Some(bulk) => self.convert_in_bulk(bulk),
             None => {
                 let units = self.state.pace.units();
                 let keys = self.migration.sources(self.host, self.state.cursor.clone(), units)?;
@@ -93,19 +93,19 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         }
     }
 
-    fn convert_first(&mut self, bulk: &dyn Bulk<H>) -> Result<bool, H::Error> {
+    fn convert_in_bulk(&mut self, bulk: &dyn Bulk<H>) -> Result<bool, H::Error> {
         let MessageBudget { now, meter, .. } = self.message;
         let before = meter.used();
         let units = self.state.pace.units();
         let mut budget = BatchBudget::of(self.message, &mut self.highest_cost);
         let settled = bulk.convert_first(self.host, units, now, &mut || budget.allows_another())?;
-        let converted = settled.len() as u64;
+        let settled_count = settled.len() as u64;
         for unit in settled {
             count(&mut self.state.pace.steps);
             settle(self.migration, self.host, &mut self.state, unit, false)?;
         }
-        self.fit(before, converted);
-        Ok(converted > 0)
+        self.fit(before, settled_count);
+        Ok(settled_count > 0)
     }
 
     fn convert(&mut self, key: H::Key) -> Result<(), H::Error> {
@@ -124,7 +124,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             let class = self.migration.trapped_class();
             return self.account(digest, Settled { key, class, fate: Fate::Quarantined(record) });
         }
-        let mut work = self.work(&key);
+        let mut work = self.begin_or_continue(&key);
         match self.migration.convert(self.host, key.clone(), &mut work)? {
             Advance::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
             Advance::Gone => self.state.cursor = Some(key),
@@ -133,8 +133,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Adds a unit that has been handled to the counts and digests. `digest` is given for a unit that was not counted
-    /// before the first conversion.
+    /// Adds a unit that has been handled to the counts and digests. `digest` is the digest of the source unit,
+    /// if the migration does not count ahead.
     fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
         if let Some(digest) = digest {
             self.state.digest_before.add(digest);
@@ -145,7 +145,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
 
     /// Returns the message's budget for a unit, with the progress of the unit if an earlier message has begun it.
     /// Abandons any other unit that was begun.
-    fn work(&mut self, key: &H::Key) -> Work<'a> {
+    fn begin_or_continue(&mut self, key: &H::Key) -> Work<'a> {
         let MessageBudget { now, meter, budget } = self.message;
         let begun = self.state.unit.take_if(|unit| unit.key == *key);
         self.abandon_unit();
@@ -184,16 +184,17 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         }
         self.host.check_room()?;
         let Some(reversal) = self.migration.reversal() else {
-            return self.get_stuck(format!("{} cannot be rolled back", self.migration.plan().name));
+            return self
+                .become_stuck(format!("the migration `{}` has no rollback", self.migration.plan().name));
         };
-        let mut work = self.work(&key);
+        let mut work = self.begin_or_continue(&key);
         match reversal.revert(self.host, key.clone(), &mut work)? {
             Reverted::Done => {
                 self.state.cursor = Some(key);
                 self.count_rolled_back();
             }
             Reverted::More => self.state.unit = Some(UnitProgress { key, progress: work.progress }),
-            Reverted::Refused(reason) => self.get_stuck(reason)?,
+            Reverted::Refused(reason) => self.become_stuck(reason)?,
         }
         Ok(())
     }

@@ -117,7 +117,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 Ok(true) => {}
                 Ok(false) => break RunOutcome::Done,
                 Err(error) => {
-                    self.get_stuck(error.to_string())?;
+                    self.become_stuck(error.to_string())?;
                     break RunOutcome::Done;
                 }
             }
@@ -159,7 +159,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    pub(crate) fn get_stuck(&mut self, note: String) -> Result<(), H::Error> {
+    pub(crate) fn become_stuck(&mut self, note: String) -> Result<(), H::Error> {
         self.state.note = note;
         self.state.resume_to = Some(self.state.phase);
         self.enter(Phase::Stuck)
@@ -179,7 +179,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     /// was changed.
     fn step(&mut self) -> Result<bool, H::Error> {
         if let Some(note) = self.too_many_steps() {
-            self.get_stuck(note)?;
+            self.become_stuck(note)?;
             return Ok(true);
         }
         match self.state.phase {
@@ -233,7 +233,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                     }
                     self.enter(Phase::Converted)
                 }
-                Some(note) => self.get_stuck(note),
+                Some(note) => self.become_stuck(note),
             };
         };
         let keys = self.migration.targets(self.host, recheck.cursor.clone(), self.state.pace.units());

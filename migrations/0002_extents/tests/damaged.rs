@@ -143,6 +143,24 @@ fn a_damaged_payload_state_hides_no_session() {
     assert_eq!(counts(&to_end(&mut canister)), [2, 2, 0]);
 }
 
+/// The engine digests a unit before it takes the progress out of its state, so a damaged record costs no extents.
+#[test]
+fn a_session_damaged_while_it_moves_keeps_its_progress() {
+    let mut canister = finalized();
+    let content = file(3 * CHUNK);
+    let (id, _) = begun(&mut canister, &content, "damaged in the middle");
+    assert_eq!(in_the_middle(&mut canister), id);
+    let begun_unit = state(&canister).unit;
+    let sound = canister.storage.sessions.metas.get_raw(&id).unwrap();
+    canister.storage.sessions.metas.insert_raw(id, vec![9]);
+    let stuck = to_end(&mut canister);
+    assert_eq!((stuck.phase, stuck.unit), (Phase::Stuck, begun_unit), "{}", stuck.note);
+    canister.storage.sessions.metas.insert_raw(id, sound);
+    control(&mut canister).resume().unwrap();
+    assert_eq!(counts(&to_end(&mut canister)), [1, 1, 0]);
+    assert_all_moved(&mut canister, &[content.len()]);
+}
+
 /// The test sets up what a build has left whose range of sessions to move could not advance past a quarantined session.
 #[test]
 fn one_call_skips_a_bounded_number_of_sessions() {

@@ -119,12 +119,12 @@ pub fn submit_manage(pic: &PocketIc, id: Principal, method: &str) -> RawMessageI
 
 /// Reads four bytes, little endian.
 pub fn number(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes(bytes.try_into().expect("a number has four bytes"))
+    u32::from_le_bytes(bytes.try_into().expect("there are four bytes"))
 }
 
 /// Reads eight bytes, little endian.
 pub fn long(bytes: &[u8]) -> u64 {
-    u64::from_le_bytes(bytes.try_into().expect("a number has eight bytes"))
+    u64::from_le_bytes(bytes.try_into().expect("there are eight bytes"))
 }
 
 /// The source of [`counter`].

@@ -270,7 +270,7 @@ fn ask(pic: &PocketIc, id: Principal) -> Vec<u8> {
         }),
     );
     let answer = post("await_ingress_message", &submitted["Ok"]);
-    let reply = answer["Ok"].as_str().unwrap_or_else(|| panic!("no reply but {answer}"));
+    let reply = answer["Ok"].as_str().unwrap_or_else(|| panic!("expected a reply, got {answer}"));
     base64::prelude::BASE64_STANDARD.decode(reply).expect("base64")
 }
 

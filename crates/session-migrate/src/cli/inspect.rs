@@ -106,7 +106,7 @@ fn print(report: &Report) {
     print_rows(["migration", "class", "treatment", "units", "for example"], classes.collect(), [3]);
     for migration in &report.migrations {
         say!(
-            "migration {}: {}, {} units = {} converted + {} quarantined + {} expired{}",
+            "migration {}: {}, {} units: {} converted, {} quarantined, {} expired{}",
             migration.migration,
             migration.phase,
             migration.source,

@@ -46,7 +46,7 @@ pub(super) fn run(args: PlanArgs) -> u8 {
 
 fn print(report: &Report) {
     say!(
-        "{}: {} legacy records = {} to be converted + {} to be quarantined + {} expired",
+        "{}: {} legacy records: {} to be converted, {} to be quarantined, {} expired",
         report.snapshot.path.display(),
         report.records,
         report.converted,

@@ -131,7 +131,8 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
             say!("sessions after {stage}: rolled back, {} instructions", m.instructions);
         } else if *migration == 1 {
             say!(
-                "sessions after {stage}: {} records = {} converted + {} already + {} quarantined + {} expired; {phase}",
+                "sessions after {stage}: {} records: {} converted, {} converted on touch, {} quarantined, \
+                 {} expired; {phase}",
                 m.source,
                 m.converted,
                 m.already,
@@ -140,7 +141,7 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
             );
         } else {
             say!(
-                "payload after {stage}: {} sessions and blobs = {} moved into extents + {} quarantined; {phase}",
+                "payload after {stage}: {} sessions and blobs: {} moved into extents, {} quarantined; {phase}",
                 m.source,
                 m.converted,
                 m.quarantined

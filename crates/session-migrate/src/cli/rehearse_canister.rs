@@ -12,9 +12,9 @@ use super::table::table;
 // A doc comment here would become the help text of the command.
 #[derive(Debug, Args)]
 pub(super) struct ForeignArgs {
-    /// Rehearse the upgrade of another canister from the wasm OLD to the wasm NEW, with the calls of --calls. A second
-    /// canister, which keeps OLD, gets the same calls; both must give the same answers. NEW's `migration_…` endpoints
-    /// are watched.
+    /// Rehearse the upgrade of another canister from the wasm OLD to the wasm NEW, with the calls of --calls. OLD is
+    /// installed twice; one copy keeps it and gets the same calls, and both must answer alike. The migration is driven
+    /// and checked through NEW's `migration_…` endpoints.
     #[arg(
         long,
         num_args = 2,
@@ -23,20 +23,21 @@ pub(super) struct ForeignArgs {
         conflicts_with_all = ["snapshot", "files", "clients", "seed", "record", "legacy", "staged", "direct"]
     )]
     canister: Vec<PathBuf>,
-    /// With --canister: file with the calls to make before, during and after the migration, in Candid's text form.
+    /// With --canister: file of calls to make before, during and after the migration; for its format see
+    /// docs/rehearse-canister.md.
     #[arg(long, value_name = "FILE", requires = "canister")]
     calls: Option<PathBuf>,
-    /// With --canister: Candid arguments of the installation of OLD.
+    /// With --canister: Candid arguments for every installation of OLD, including the return to it with --rollback.
     #[arg(long, value_name = "ARGS", default_value = "()", requires = "canister")]
     init_args: String,
-    /// With --canister: Candid arguments of the upgrades to NEW.
+    /// With --canister: Candid arguments for every upgrade to NEW.
     #[arg(long, value_name = "ARGS", default_value = "()", requires = "canister")]
     upgrade_args: String,
     /// With --canister: a method whose answers may differ from those of OLD; may be repeated.
     #[arg(long, value_name = "METHOD", requires = "canister")]
     may_differ: Vec<String>,
-    /// With --canister: interrupt the migration, by upgrades in the middle of it or by messages that trap at several
-    /// instruction limits; may be repeated.
+    /// With --canister: interrupt the migration. `upgrade`: upgrade to NEW again during the migration; `trap`: lower
+    /// the instruction limit so that its messages trap. May be given once for each.
     #[arg(long, value_name = "upgrade|trap", requires = "canister")]
     interrupt: Vec<Interruption>,
     /// With --canister: fail if more units than this are quarantined.
@@ -76,12 +77,16 @@ pub(super) fn print(report: &Report) {
         };
         [name.clone(), kind.to_owned(), calls.to_string(), compared.to_string(), same]
     });
-    say!("{}", table(["method", "kind", "calls", "compared", "as before"], rows, [2, 3]));
+    say!("{}", table(["method", "kind", "calls", "compared", "same as OLD"], rows, [2, 3]));
     print_stages(report);
     for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
+        if phase == "RolledBack" {
+            say!("migration {migration} after {stage}: rolled back, {} instructions", m.instructions);
+            continue;
+        }
         say!(
-            "migration {migration} after {stage}: {} units = {} converted + {} already + {} quarantined + {} expired; {phase}, \
-             {} instructions",
+            "migration {migration} after {stage}: {} units: {} converted, {} converted on touch, {} quarantined, \
+             {} expired; {phase}, {} instructions",
             m.source,
             m.converted,
             m.already,

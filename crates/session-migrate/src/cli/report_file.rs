@@ -62,12 +62,12 @@ impl ReportFile {
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 
-    /// Writes the whole text.
+    /// Writes the text, and renames the file to its final name.
     pub fn write_text(self, text: &str) -> Result<(), String> {
         self.write(|file| file.write_all(text.as_bytes()))
     }
 
-    /// Writes a report as JSON.
+    /// Writes a report as JSON, and renames the file to its final name.
     pub fn write_json(self, report: &impl Serialize) -> Result<(), String> {
         self.write(|file| {
             serde_json::to_writer_pretty(&mut *file, report)?;

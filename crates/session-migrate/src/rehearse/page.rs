@@ -145,9 +145,10 @@ fn migrations(report: &Report) -> Markup {
                     th { "migration" }
                     th { "after" }
                     th { "ended" }
-                    @for title in ["records", "converted", "already", "quarantined", "expired", "instructions"] {
+                    @for title in ["records", "converted", "converted on touch", "quarantined", "expired"] {
                         th.number { (title) }
                     }
+                    th.number { "instructions" }
                 }
                 @for run in &report.runs { (row(run)) }
             }

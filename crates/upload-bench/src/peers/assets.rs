@@ -82,8 +82,8 @@ fn no_settings() -> Vec<u8> {
 }
 
 fn stored(content: &Content) -> Stored {
-    let Content { name, sha256, file, .. } = content;
-    Stored { item: name.clone(), blob: name.clone(), bytes: file.bytes, sha256: *sha256 }
+    let Content { name, sha256, spec, .. } = content;
+    Stored { delete_key: name.clone(), read_key: name.clone(), bytes: spec.bytes, sha256: *sha256 }
 }
 
 impl Peer for Assets {
@@ -129,7 +129,7 @@ impl Peer for Assets {
     }
 
     fn read_small(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {
-        let got: assets::Content = self.query("get", Get::new(&stored.blob))?;
+        let got: assets::Content = self.query("get", Get::new(&stored.read_key))?;
         Ok(got.content.into_vec())
     }
 
@@ -137,7 +137,7 @@ impl Peer for Assets {
         let first = range.start / CHUNK_BYTES;
         let mut bytes = Vec::new();
         for index in first..range.end.div_ceil(CHUNK_BYTES) {
-            let chunk = GetChunk::new(&stored.blob, index, stored.sha256);
+            let chunk = GetChunk::new(&stored.read_key, index, stored.sha256);
             bytes.extend(self.query::<assets::Content>("get_chunk", chunk)?.content);
         }
         Ok(part(bytes, range, first * CHUNK_BYTES))
@@ -145,7 +145,7 @@ impl Peer for Assets {
 
     fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError> {
         // Everyone may read every asset.
-        Ok((!private).then(|| stored.blob.clone()))
+        Ok((!private).then(|| stored.read_key.clone()))
     }
 
     fn browse(&self, url: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, BenchError> {
@@ -169,7 +169,7 @@ impl Peer for Assets {
     }
 
     fn delete(&self, stored: &[Stored]) -> Result<(), BenchError> {
-        let key = |stored: &Stored| Key { key: stored.item.clone() };
+        let key = |stored: &Stored| Key { key: stored.delete_key.clone() };
         if let [one] = stored {
             return self.call_only("delete_asset", key(one));
         }

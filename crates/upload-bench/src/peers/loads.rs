@@ -95,7 +95,7 @@ fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError>
     let cost = peer.canister().take_cost()?;
     for (stored, content) in stored.into_iter().zip(contents) {
         let read = peer.read(&stored?)?;
-        let same = read.len() as u64 == content.file.bytes && content.chunks.iter().flatten().eq(read.iter());
+        let same = read.len() as u64 == content.spec.bytes && content.chunks.iter().flatten().eq(read.iter());
         peer.canister().expect(
             "the file read back",
             "the same bytes",
@@ -104,6 +104,6 @@ fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError>
     }
     // The cost of reading back is discarded.
     peer.canister().take_cost()?;
-    let bytes = contents.iter().map(|content| content.file.bytes).sum();
+    let bytes = contents.iter().map(|content| content.spec.bytes).sum();
     Ok(Load { clients: contents.len() as u32, bytes, seconds, cost })
 }

@@ -1,4 +1,4 @@
-//! What is measured side by side: canisters that store files, of whatever kind, and the files.
+//! The canisters that are compared, of any kind, and the files uploaded to them.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use crate::error::BenchError;
 use crate::metered_canister::MeteredCanister;
 use crate::payload::{CHUNK_BYTES, File};
 
-/// A file in memory, so that the time to generate it is in no measurement.
+/// A file in memory, generated in advance, so that this is not measured.
 pub struct Content {
     /// Its name, unique among the files of a canister.
     pub name: String,
@@ -15,15 +15,15 @@ pub struct Content {
     /// Its SHA-256.
     pub sha256: [u8; 32],
     /// Its size, and the seed of its bytes.
-    pub file: File,
+    pub spec: File,
 }
 
 impl Content {
     /// Returns a file of this many bytes; each number gives a different file.
     pub fn new(number: u64, bytes: u64) -> Self {
-        let file = File { bytes, seed: number + 1 };
-        let chunks = (0..file.chunks()).map(|index| file.chunk(index)).collect();
-        Content { name: format!("/file-{number}"), chunks, sha256: file.sha256(), file }
+        let spec = File { bytes, seed: number + 1 };
+        let chunks = (0..spec.chunks()).map(|index| spec.chunk(index)).collect();
+        Content { name: format!("/file-{number}"), chunks, sha256: spec.sha256(), spec }
     }
 
     /// Returns the bytes of a range.
@@ -37,16 +37,16 @@ impl Content {
 #[derive(Clone, Debug)]
 pub struct Stored {
     /// The key to delete it by.
-    pub item: String,
+    pub delete_key: String,
     /// The key to read it by.
-    pub blob: String,
+    pub read_key: String,
     /// Its size.
     pub bytes: u64,
     /// Its SHA-256.
     pub sha256: [u8; 32],
 }
 
-/// A canister that stores files, on a separate instance.
+/// A canister that stores files, in a PocketIC instance of its own.
 pub trait Peer: Sync {
     /// Returns the canister.
     fn canister(&self) -> &MeteredCanister;
@@ -68,7 +68,7 @@ pub trait Peer: Sync {
     fn read_range(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<u8>, BenchError>;
 
     /// Makes a file available to browsers: to everyone, or to those with an access token. Returns its URL; `None` if
-    /// the canister has no such files.
+    /// the canister cannot serve private files.
     fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError>;
 
     /// Gets a file or a range of it as a gateway does. If the canister sends bytes outside the range, they are dropped.
@@ -83,7 +83,7 @@ pub trait Peer: Sync {
     /// Lists all files; returns the keys to read them by.
     fn list(&self) -> Result<Vec<String>, BenchError>;
 
-    /// Gives as many principals access as a capsule can have.
+    /// Grants access to as many principals as a capsule of the upload canister admits.
     fn fill_access_lists(&self) -> Result<(), BenchError>;
 
     /// Upgrades the canister.

@@ -31,7 +31,7 @@ impl Uploads {
     fn small_file<'c>(&self, content: &'c Content) -> SmallFile<'c> {
         SmallFile {
             capsule_id: self.capsule.clone(),
-            asset_metadata: content.file.metadata(),
+            asset_metadata: content.spec.metadata(),
             idem: content.name.clone(),
             bytes: Bytes::new(&content.chunks[0]),
             digest: ByteBuf::from(content.sha256),
@@ -41,8 +41,8 @@ impl Uploads {
 }
 
 fn stored(content: &Content, done: UploadFinishResult) -> Stored {
-    let Content { sha256, file, .. } = content;
-    Stored { item: done.memory_id, blob: done.blob_id, bytes: file.bytes, sha256: *sha256 }
+    let Content { sha256, spec, .. } = content;
+    Stored { delete_key: done.memory_id, read_key: done.blob_id, bytes: spec.bytes, sha256: *sha256 }
 }
 
 impl Peer for Uploads {
@@ -51,13 +51,13 @@ impl Peer for Uploads {
     }
 
     fn upload(&self, content: &Content) -> Result<Stored, BenchError> {
-        let Content { name, chunks, sha256, file } = content;
-        let session = begin(&self.canister, &self.capsule, file, name)?;
+        let Content { name, chunks, sha256, spec } = content;
+        let session = begin(&self.canister, &self.capsule, spec, name)?;
         for (index, chunk) in (0u32..).zip(chunks) {
             let args = (session, index, Bytes::new(chunk), None::<ByteBuf>);
             self.canister.update::<()>("uploads_put_chunk", args)?;
         }
-        Ok(stored(content, finish(&self.canister, session, sha256, file.bytes)?))
+        Ok(stored(content, finish(&self.canister, session, sha256, spec.bytes)?))
     }
 
     fn upload_at_once(&self, content: &Content) -> Result<Stored, BenchError> {
@@ -79,22 +79,23 @@ impl Peer for Uploads {
     }
 
     fn read_small(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {
-        let bytes: ByteBuf = self.canister.query("blob_read_chunk", (&stored.blob, 0u32))?;
+        let bytes: ByteBuf = self.canister.query("blob_read_chunk", (&stored.read_key, 0u32))?;
         Ok(bytes.into_vec())
     }
 
     fn read_range(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<u8>, BenchError> {
-        let args = (&stored.blob, range.start, range.end - range.start);
+        let args = (&stored.read_key, range.start, range.end - range.start);
         Ok(self.canister.query::<ByteBuf>("blob_read_range", args)?.into_vec())
     }
 
     fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError> {
         if private {
-            let token: AccessToken = self.canister.query("blob_access_token", (&stored.blob, None::<u32>))?;
+            let token: AccessToken =
+                self.canister.query("blob_access_token", (&stored.read_key, None::<u32>))?;
             return Ok(Some(token.path));
         }
         self.canister.update::<Capsule>("capsules_set_public", (&self.capsule, true))?;
-        Ok(Some(format!("/blob/{}", stored.blob)))
+        Ok(Some(format!("/blob/{}", stored.read_key)))
     }
 
     fn browse(&self, url: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, BenchError> {
@@ -117,7 +118,7 @@ impl Peer for Uploads {
     }
 
     fn delete(&self, stored: &[Stored]) -> Result<(), BenchError> {
-        stored.iter().try_for_each(|stored| self.canister.update("memories_delete", (&stored.item,)))
+        stored.iter().try_for_each(|stored| self.canister.update("memories_delete", (&stored.delete_key,)))
     }
 
     fn is_freeing(&self) -> Result<bool, BenchError> {

@@ -111,7 +111,7 @@ impl Filled {
         // In the minute after the first upload, the upload canister asks for the key of its access tokens.
         peer.canister().settle();
         (0..ROUNDS_OF_A_CALL).for_each(|_| peer.canister().tick());
-        let blobs = stored.into_iter().map(|stored| stored.blob).collect();
+        let blobs = stored.into_iter().map(|stored| stored.read_key).collect();
         Ok(Self { peer, state, blobs })
     }
 

@@ -186,7 +186,8 @@ fn a_message_responds_only_if_it_calls_reply_or_reject() {
 fn cycles_are_accepted_burned_and_retained() {
     let outcome = run("cycles");
     let bytes = reply(&outcome);
-    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a number has 8 bytes"));
+    let number =
+        |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("the slice has eight bytes"));
     assert_eq!(number(0), 30);
     assert_eq!(number(8), 20, "the second call of accept takes what is left of 50");
     assert_eq!(number(16), 0);

@@ -426,7 +426,7 @@ fn operators_have_the_published_complexity() {
                 "(module (type (func)) (memory 1) (table 1 funcref) (global (mut i32) (i32.const 0)) \
                  (func (local i32) {operator}))"
             );
-            let wasm = wat::parse_str(text).expect("the test's wasm text is right");
+            let wasm = wat::parse_str(text).expect("the test's WAT is valid");
             let body = wasmparser::Parser::new(0).parse_all(&wasm).find_map(|payload| match payload {
                 Ok(wasmparser::Payload::CodeSectionEntry(body)) => Some(body),
                 _ => None,

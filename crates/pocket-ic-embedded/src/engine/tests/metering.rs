@@ -95,7 +95,7 @@ fn performance_counters_count_the_message_or_its_call_context() {
         let entry = EntryPoint::Update("counters".into());
         let bytes = reply(&ENGINE.execute(&state, entry, ctx, Limits::update()));
         let word =
-            |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("a number has 8 bytes"));
+            |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("the slice has eight bytes"));
         (word(0), word(8))
     };
     // Function entry, the address, the kind, the call, the charge.

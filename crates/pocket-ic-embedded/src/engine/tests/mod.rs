@@ -37,12 +37,12 @@ fn with_arg(arg: &[u8]) -> MessageContext {
 }
 
 fn compile(wat: &str) -> Arc<CanisterModule> {
-    let wasm = wat::parse_str(wat).expect("the test's wasm text is right");
+    let wasm = wat::parse_str(wat).expect("the test's WAT is valid");
     ENGINE.compile(&wasm).expect("the test's module is valid")
 }
 
 fn rejected(wat: &str) -> String {
-    let wasm = wat::parse_str(wat).expect("the test's wasm text is right");
+    let wasm = wat::parse_str(wat).expect("the test's WAT is valid");
     let error = ENGINE.compile(&wasm).expect_err("the module is refused");
     assert_eq!(error.error_code(), 505);
     error.to_string()
@@ -67,16 +67,16 @@ fn reply(outcome: &MessageOutcome) -> Vec<u8> {
     assert_eq!(outcome.result, Ok(()));
     match &outcome.reply {
         Some(Response::Reply(bytes)) => bytes.clone(),
-        other => panic!("no reply but {other:?}"),
+        other => panic!("expected a reply, got {other:?}"),
     }
 }
 
 fn reply_u32(outcome: &MessageOutcome) -> u32 {
     let bytes = reply(outcome);
-    u32::from_le_bytes(bytes.try_into().expect("a number has four bytes"))
+    u32::from_le_bytes(bytes.try_into().expect("the reply has four bytes"))
 }
 
 fn reply_u64(outcome: &MessageOutcome) -> u64 {
     let bytes = reply(outcome);
-    u64::from_le_bytes(bytes.try_into().expect("a number has eight bytes"))
+    u64::from_le_bytes(bytes.try_into().expect("the reply has eight bytes"))
 }

@@ -28,7 +28,7 @@ fn large(answer: u32, memory: &str) -> Vec<u8> {
             (call $append ({index}.const 0) ({index}.const 4)) (call $reply))
         {filler})"#
     );
-    wat::parse_str(wat).expect("the test's wasm text is right")
+    wat::parse_str(wat).expect("the test's WAT is valid")
 }
 
 fn cache(dir: &TempDir) -> ModuleCache {
