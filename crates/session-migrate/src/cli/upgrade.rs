@@ -41,8 +41,8 @@ pub(super) struct UpgradeArgs {
     /// Print the journal's lines and the result as JSON on standard output.
     #[arg(long)]
     json: bool,
-    /// Stop the canister for the install. This is not necessary, since the canister has no open calls; clients are
-    /// rejected until it is started again.
+    /// Stop the canister for the install; clients are rejected until it is started again. Without it, the callback of a
+    /// call that is open at that moment (a timer's call to the canister itself, or `raw_rand`) runs in the new module.
     #[arg(long)]
     stop: bool,
     /// Download the snapshot and rehearse the upgrade on it before anything is installed; only for the upgrade to the
