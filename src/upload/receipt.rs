@@ -187,8 +187,8 @@ impl Receipts {
         self.by_session.insert_raw(id.0, bytes);
     }
 
-    /// Drops up to `limit` entries by expiry at or before `now`, with their receipts, and returns one result for each: a
-    /// damaged receipt as an error, and `None` if there is no receipt.
+    /// Drops up to `limit` entries by expiry at or before `now`, with their receipts, and returns one result for each:
+    /// a damaged receipt as an error, and `None` if there is no receipt.
     pub fn drop_expired(
         &mut self,
         now: Time,

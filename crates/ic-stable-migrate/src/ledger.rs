@@ -268,7 +268,8 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
 
     /// Lists up to a page of quarantined units with keys above `after`, of all migrations, since units may stay in
     /// quarantine after their migration is finalized. Units of two migrations with the same key are on the same page;
-    /// if the records of one key are larger than a page, they are truncated. Damaged keys are left out; at most 100,000 keys of a migration are read, damaged ones included.
+    /// if the records of one key are larger than a page, they are truncated. Damaged keys are left out. At most 100,000
+    /// keys of each migration are read for a page, damaged ones included.
     pub fn quarantined(&self, after: Option<K>) -> Vec<QuarantinedRecord<K>> {
         let after = after.map(|key| Stored::of(&key));
         let later = self.by_number.keys(..).filter(|number| *number != FIRST_MIGRATION);

@@ -144,8 +144,8 @@ pub struct MigrationState<K: Key = u64> {
     /// SHA-256 of the plan that the run follows.
     #[cbor(n(14), with = "crate::codec::opt_digest")]
     pub plan: Option<Digest>,
-    /// How many units of each class were handled. A retried unit counts each time, since a record in quarantine does not
-    /// say in which class it was counted.
+    /// How many units of each class were handled. A retried unit counts each time, since a record in quarantine does
+    /// not say in which class it was counted.
     #[cbor(n(15), default)]
     pub classes: Vec<(String, u64)>,
     /// The unit that the last message left unfinished.

@@ -57,7 +57,7 @@ fn write(
         calls += u64::from(matches!(entry, Entry::Call(..)));
         recorder.entry(entry)?;
     }
-    // Nobody waits for the trace any more. The recorder is dropped, which discards it.
+    // Nobody waits for the trace. The recorder is dropped, which discards it.
     Ok(calls)
 }
 

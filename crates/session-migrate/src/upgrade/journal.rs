@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_last_line_is_counted_from_the_beginning_of_the_file() {
+    fn a_damaged_last_line_is_counted_from_the_start_of_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         let mut silent = Silent;
