@@ -145,7 +145,7 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
     let mut table = table(
         style,
         1,
-        &[
+        [
             "upload, begin to finish",
             "legacy M/MiB",
             "staged M/MiB",
