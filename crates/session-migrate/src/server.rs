@@ -156,7 +156,7 @@ pub fn pocket_ic() -> Result<PocketIc, ServerError> {
     instance(PocketIcBuilder::new().with_application_subnet())
 }
 
-/// Creates an instance like [`pocket_ic`], but for messages that need more instructions than the IC allows.
+/// Creates an instance like [`pocket_ic()`], but for messages that need more instructions than the IC allows.
 pub fn without_instruction_limit() -> Result<PocketIc, ServerError> {
     instance(PocketIcBuilder::new().with_benchmarking_application_subnet())
 }
