@@ -136,7 +136,7 @@ impl LegacyUploadSession {
         [HEADER, &self.value()].concat()
     }
 
-    /// Returns the BLAKE3 of a stored record: of its value if the record begins with [`HEADER`], otherwise of all its
+    /// Returns the BLAKE3 of a stored record: of its value if the record begins with `HEADER`, otherwise of all its
     /// bytes.
     pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
         blake3::hash(after_header(bytes).unwrap_or(bytes)).into()
