@@ -11,8 +11,8 @@ use crate::stable::Record;
 use crate::storage::Storage;
 use crate::upload::PayloadState;
 
-/// Returns the SHA-256 of the part of a blob that must survive: its id, and its record without the location. The bytes
-/// of the blob are compared chunk by chunk.
+/// Returns the digest by which the migration reconciles a blob: the SHA-256 of its id and of its record without the
+/// location. The bytes of the blob are compared chunk by chunk.
 pub fn digest(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
     let without_place = BlobRecord { place: Place::Extents(Extents::default()), ..blob.clone() };
     Sha256::new().chain_update(id.0.to_be_bytes()).chain_update(without_place.encode()).finalize().into()
@@ -21,7 +21,7 @@ pub fn digest(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
 /// Copies chunks until none is left or the message's budget is used up.
 ///
 /// # Errors
-/// If copying fails because there is no room or a chunk reads back differently, the blob is unchanged, and its extents
+/// No room for the extents, or a chunk that reads back differently. The blob stays in the chunk map, and the new extents
 /// are freed.
 pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut Work<'_>) -> Result<Advance> {
     let mut progress = if work.progress.is_empty() {
@@ -48,7 +48,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
     Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Copies chunks, at least one per message. After the last one, the blob's bytes are in the extents.
+/// Copies chunks, at least one per message. After the last one, points the blob to the extents.
 fn move_some(
     storage: &mut Storage,
     id: BlobId,

@@ -81,12 +81,13 @@ fn uploads_finish(session: u64, digest: ByteBuf, total_len: u64) -> Result<Uploa
     let finished = uploads(|uploads| uploads.finish(session, &digest, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
         // The caller may call again immediately or later; hashing continues either way.
-        continue_hashing_at_once(session);
+        schedule_hashing(session);
     }
     log_finished(finished)
 }
 
-/// Logs a line if this message has finished the upload, but not for a repeated call.
+/// Logs a line if the upload was finished at the time of this message. A later repetition gets the original
+/// `uploaded_at`, and logs nothing.
 fn log_finished(finished: Result<UploadFinishResult>) -> Result<UploadFinishResult> {
     if let Ok(finished) = &finished
         && finished.uploaded_at == now().as_nanos()
@@ -141,16 +142,16 @@ thread_local! {
     static HASHING: RefCell<BTreeMap<u64, Chain>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-fn continue_hashing_at_once(session: u64) {
+fn schedule_hashing(session: u64) {
     HASHING.with_borrow_mut(|hashing| {
         hashing.entry(session).or_insert_with(Chain::new).run_next(move || continue_hashing(session));
     });
 }
 
-/// Hashes as much of a large upload as fits into one message, and continues in another message if bytes are left.
+/// Hashes as much of a large upload as fits into one message, and schedules another message if bytes are left.
 fn continue_hashing(session: u64) {
     match uploads(|uploads| uploads.continue_hashing(session)) {
-        Ok(false) => return continue_hashing_at_once(session),
+        Ok(false) => return schedule_hashing(session),
         Ok(true) => {}
         Err(error) => report("hashing", format!("session {session}: {error}")),
     }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 pub enum Access {
     /// Memories and blobs may be read.
     Read,
-    /// Uploads may be made.
+    /// Memories may be uploaded, created, changed and deleted.
     Write,
     /// Access lists may be changed, and the capsule may be deleted or made public.
     Own,
@@ -37,7 +37,7 @@ impl std::fmt::Display for Access {
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct CapsuleRecord {
-    /// The subject of the capsule, if it has a principal; at most one.
+    /// The subject's principal, if the subject is identified by one: zero or one entry.
     #[cbor(n(0), with = "codec::principals")]
     pub subject_principal: Vec<Principal>,
     /// The subject of the capsule, if it is known by another id.
@@ -46,7 +46,7 @@ pub struct CapsuleRecord {
     /// Principals who may do everything.
     #[cbor(n(2), with = "codec::principals")]
     pub owners: Vec<Principal>,
-    /// Principals who may upload and read.
+    /// Principals who may read, and upload, create, change and delete memories.
     #[cbor(n(3), with = "codec::principals")]
     pub writers: Vec<Principal>,
     /// Principals who may read.
@@ -168,7 +168,7 @@ pub struct MemoryRecord {
     pub request: Option<Request>,
 }
 
-/// The parameters of a `memories_create` call.
+/// Identifies a `memories_create` call, so that a repetition is recognized.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Request {
@@ -187,7 +187,7 @@ pub enum Content {
     /// In a blob.
     #[n(0)]
     Blob {
-        /// The blob.
+        /// Number of the blob.
         #[n(0)]
         id: u64,
         /// Digest of the bytes.
@@ -206,7 +206,7 @@ pub enum Content {
     /// Elsewhere, according to the client.
     #[n(2)]
     External {
-        /// The store.
+        /// Kind of the store that holds the bytes.
         #[n(0)]
         backend: StorageBackend,
         /// Key in that store.
@@ -232,7 +232,7 @@ impl Content {
         Self::Blob { id: id.0, checksum: bytes, size: blob.size, algorithm }
     }
 
-    /// Returns the size, bytes.
+    /// Returns the size in bytes.
     pub const fn size(&self) -> u64 {
         match self {
             Self::Blob { size, .. } | Self::External { size, .. } => *size,

@@ -12,8 +12,8 @@ const LARGEST_PAGE: u32 = 10_000;
 /// Maximum number of example keys per class on a page.
 const EXAMPLES: usize = 3;
 
-/// Returns a page of the dry run of a migration: the units after the unit `after`, at most `limit` and
-/// [`LARGEST_PAGE`], as many as the message has budget for.
+/// Returns a page of the dry run of a migration: the units with keys above `after`, until `limit`, [`LARGEST_PAGE`] or
+/// the message's budget is reached, but at least one.
 pub(crate) fn page<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -35,12 +35,12 @@ pub(crate) fn page<H: Host>(
     let listed = keys.len();
     let (mut seen, mut writing): (u64, u64) = (0, 0);
     for key in keys {
-        if message.meter.used() > message.budget {
+        if seen > 0 && message.meter.used() > message.budget {
             break;
         }
         page.next = Some(key.clone());
         count(&mut seen);
-        // A unit that stays in place while quarantined is not converted.
+        // Some migrations leave quarantined units in place: these are listed, but not converted.
         if host.ledger().quarantine.contains(plan.number, &key) {
             continue;
         }
@@ -57,7 +57,7 @@ pub(crate) fn page<H: Host>(
         page.next = None;
     }
     page.instructions = message.meter.used().saturating_sub(used_before);
-    // The migration reads each unit as this page does; `writing` is the cost of converting it beyond that.
+    // Reading these units costs the migration what it cost this page; converting them costs `writing` in addition.
     page.estimated_instructions = page.instructions.saturating_add(writing);
     page.estimated_messages = page.estimated_instructions.div_ceil(message.budget.max(1));
     Ok(page)

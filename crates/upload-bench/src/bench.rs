@@ -108,7 +108,7 @@ impl Recorder {
     }
 
     /// Returns the benchmark so far, and starts another one on the same canister.
-    pub fn next(&mut self, name: impl Into<String>) -> Bench {
+    pub fn finish_and_start(&mut self, name: impl Into<String>) -> Bench {
         std::mem::replace(&mut self.bench, Bench::new(name))
     }
 

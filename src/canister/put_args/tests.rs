@@ -89,7 +89,8 @@ proptest! {
         let digest = digest.map(|len| ByteBuf::from(vec![3; len]));
         let mut message = Encode!(&5_u64, &6_u32, &ByteBuf::from(vec![7; len]), &digest).unwrap();
         for (at, byte) in changes {
-            // Only changes in the header matter.
+            // Changes the header and the first bytes of the chunk. The tag and the length of the digest come after the
+            // chunk, so they are changed only in short messages.
             let at = at.index(message.len().min(40));
             message[at] = byte;
         }

@@ -28,7 +28,8 @@ pub fn unit_in_progress(storage: &Storage) -> Option<u64> {
     storage.migration.state_of(SECOND).unwrap().unit.map(|unit| unit.key)
 }
 
-/// A canister on the staged build whose first migration is finalized.
+/// The start of migration 2: a canister on the staged build, with migration 1 finalized, to be upgraded to the direct
+/// build.
 #[derive(Clone, Copy, Debug)]
 pub struct InChunkMap;
 
@@ -56,8 +57,10 @@ impl Start for InChunkMap {
 pub struct Dump {
     pub held: Held,
     pub phase: Phase,
+    /// Source units; converted, also on touch; quarantined; expired.
     pub counts: [u64; 4],
     pub classes: Vec<(String, u64)>,
+    /// Before and after the migration.
     pub digests: [[u8; 32]; 2],
     pub quarantine: Vec<u64>,
 }

@@ -1,8 +1,8 @@
 //! The cost figures that are judged: the worst one of each endpoint, and three of the whole trace.
 //!
-//! Side B's figure may be larger than side A's by a percentage. From a figure in instructions, a number of instructions
-//! per message is deducted first: in small messages, a percentage alone would only reflect what the compiler happens to
-//! inline.
+//! Side B's figure may exceed side A's by at most the percentage in the rules. From side B's figures in instructions, the
+//! tolerance per message in the rules is deducted first: in small messages, a percentage alone would only reflect what
+//! the compiler happens to inline.
 
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 
@@ -25,7 +25,7 @@ pub(super) struct Figure<'r> {
 }
 
 impl Figure<'_> {
-    /// Returns by how many percent side B's figure is larger than side A's; negative if side B's is smaller.
+    /// Returns the percentage by which side B's figure exceeds side A's; negative if side B's is smaller.
     pub fn more_percent(&self) -> f64 {
         more_percent(self.a, self.b)
     }
@@ -39,7 +39,7 @@ impl Figure<'_> {
     }
 }
 
-/// Returns by how many percent `b` is larger than `a`, negative if `b` is smaller; 10,000 if only `a` is zero.
+/// Returns the percentage by which `b` exceeds `a`, negative if `b` is smaller; 10,000 if only `a` is zero.
 pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     match (a, b) {
         (0, 0) => 0.0,
@@ -75,6 +75,7 @@ fn endpoint_figures(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figu
         ("instructions, median", |cost| cost.median, 1),
         ("instructions, p99", |cost| cost.p99, 1),
     ];
+    // Upgrades and timers have no kind of their own.
     let one_kind = endpoint.name != endpoint.kind;
     figures.into_iter().take(if one_kind { 3 } else { 1 }).map(|(field, value, messages)| Figure {
         name: &endpoint.name,

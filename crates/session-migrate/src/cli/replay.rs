@@ -25,7 +25,7 @@ pub(super) struct ReplayArgs {
     #[arg(long, value_name = "BUILD")]
     build: Option<String>,
     /// Interrupt the replay: upgrade:BUILD, trap, restart, low-cycles or rollback, followed by @LINE (before the event
-    /// in that line) or @everyN (before the first event and every N-th event after it); may be repeated.
+    /// on that line) or @everyN (before the first event and every N-th event after it); may be repeated.
     #[arg(long, value_name = "KIND@WHEN")]
     interrupt: Vec<Interruption>,
     /// Rules file with allowed differences [default: ab/allowed.toml in the source tree].
@@ -51,7 +51,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
             .filter_map(Interruption::build)
             .try_for_each(|build| builds.get(build).map(drop))?;
         let progress = Progress::stderr();
-        progress.phase(format!("playing {} on {build}", args.trace.display()));
+        progress.phase(format!("replaying {} on {build}", args.trace.display()));
         let mut subject = ReplayCanister::install(&build, &module, &trace.header)?;
         let playing = replay::play(&trace, &mut subject, &mut builds, &args.interrupt)?;
         Ok((trace, playing.events))
@@ -83,7 +83,7 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     code_of(verdict)
 }
 
-/// Formats the numbers of calls and of upgrades in a trace. Upgrades are named because they have answers, too.
+/// Formats the numbers of calls and of upgrades in a trace. Upgrades are included because they have answers, too.
 pub(super) fn calls(trace: &Trace) -> String {
     let count = |is: fn(&EventKind) -> bool| trace.events.iter().filter(|event| is(&event.what)).count();
     let calls = count(|what| matches!(what, EventKind::Call(_)));

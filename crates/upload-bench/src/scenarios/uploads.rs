@@ -74,7 +74,7 @@ pub fn finish(
     }
 }
 
-/// Measures the first calls of a canister, which create its tables, and the second upload.
+/// Measures the first calls to a canister, which create its tables, and the second upload.
 pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("first_upload", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
@@ -107,17 +107,17 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
         run.measure(step, |canister| put(canister, session, &file, index))?;
     }
     let finished = run.measure("finish", |canister| finish(canister, session, &sha256, file.bytes))?;
-    let mut done = vec![run.next(format!("lost_reply_{chunks}"))];
+    let mut done = vec![run.finish_and_start(format!("lost_reply_{chunks}"))];
 
     run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("finish", |canister| finish(canister, session, &sha256, file.bytes))?;
-    done.push(run.next(format!("read_{chunks}")));
+    done.push(run.finish_and_start(format!("read_{chunks}")));
 
     reads(&mut run, &finished.blob_id, chunks)?;
-    done.push(run.next(format!("upgrade_{chunks}")));
+    done.push(run.finish_and_start(format!("upgrade_{chunks}")));
 
     run.measure("post_upgrade", |canister| canister.upgrade(NO_ARGUMENTS))?;
-    done.push(run.next(format!("delete_{chunks}")));
+    done.push(run.finish_and_start(format!("delete_{chunks}")));
 
     run.measure("memories_delete", |canister| {
         canister.update::<()>("memories_delete", (&finished.memory_id,))
@@ -165,7 +165,8 @@ fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
     run.canister.expect("the sweep", "finished", "still running")
 }
 
-/// Measures an upload with the last chunk first, so that nothing can be hashed on arrival.
+/// Measures an upload in reverse order: nothing can be hashed until the first chunk, the last to arrive. Its put begins to
+/// hash the others.
 pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("out_of_order_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
@@ -224,7 +225,7 @@ pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Measures the abort of a session with this many chunks.
+/// Measures the abort of a session of which this many chunks have arrived.
 pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("abort_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks.max(1), 1);

@@ -1,7 +1,8 @@
 //! What operators and system calls cost, against the figures that the IC's execution layer publishes.
 //!
-//! The figures come from the layer's sources: the functions `instruction_to_cost`, and the constants `overhead` of its
-//! system API complexity. They are transcribed here independently of the engine's own tables.
+//! The figures come from the layer's sources: the functions `instruction_to_cost`, and the modules `overhead` and, for
+//! stable memory, `overhead_native` of its system API complexity. They are transcribed here independently of the engine's
+//! own tables.
 
 use super::*;
 use crate::engine::contexts::APIS;
@@ -73,11 +74,11 @@ const WEIGHTS: &[Row] = &[
     (10, "f32x4.div", &[V, V], true),
     (12, "f64x2.div", &[V, V], true),
     (14, "f64x2.sqrt", &[V], true),
-    // Each byte or element that these operators fill or copy costs one more.
+    // Each byte that these operators write costs one more; here, each writes one.
     (100 + 1, "memory.fill", &[I, I, I], false),
     (100 + 1, "memory.copy", &[I, I, I], false),
     (100 + 1, "memory.init 0", &[I, ZERO, I], false),
-    // The operators that begin and end a block cost nothing.
+    // `block`, `loop`, `else` and `end` cost nothing.
     (0, "block loop end end", &[], false),
     (2, "block br 0 end", &[], false),
     (2, "block (param i32) br_if 0 end", &[I], false),
@@ -90,7 +91,7 @@ const WEIGHTS: &[Row] = &[
     (60 + 1, "return_call_indirect (type $nothing)", &[ZERO], false),
 ];
 
-/// Operators whose weight does not fit a byte, as the runtime's table requires: published weight, weight here.
+/// Operators whose published weight exceeds 255, the maximum of the runtime's table: published weight, weight here.
 const CAPPED: &[(u64, u64, &str, &[&str], bool)] =
     &[(300, 255, "memory.grow", &[ZERO], true), (300, 255, "data.drop 0", &[], false)];
 
