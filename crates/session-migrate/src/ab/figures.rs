@@ -75,7 +75,7 @@ fn endpoint_figures(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figu
         ("instructions, median", |cost| cost.median, 1),
         ("instructions, p99", |cost| cost.p99, 1),
     ];
-    // Upgrades and timers have no kind of their own.
+    // For an upgrade and for timers, the kind is the name.
     let one_kind = endpoint.name != endpoint.kind;
     figures.into_iter().take(if one_kind { 3 } else { 1 }).map(|(field, value, messages)| Figure {
         name: &endpoint.name,

@@ -36,7 +36,7 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
         (u64::from(count), u64::from(count)),
         (stats.sessions, stats.memories),
     )?;
-    let mut done = vec![run.next(format!("calls_{count}"))];
+    let mut done = vec![run.finish_and_start(format!("calls_{count}"))];
     upload_calls(&mut run, &seed)?;
     other_calls(&mut run, &seed)?;
     done.push(run.finish());
@@ -125,16 +125,16 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put", |canister| put(canister, session, &file, 0))?;
     run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
-    let uploaded = run.next("inline_1_kib");
+    let uploaded = run.finish_and_start("inline_1_kib");
     run.payload(file.bytes);
     run.measure("memories_create", |canister| create_inline(canister, &capsule, file.bytes, "inline"))?;
-    let inline = run.next("whole_1_kib");
+    let inline = run.finish_and_start("whole_1_kib");
     run.payload(file.bytes);
     run.measure("put_whole", |canister| put_files(canister, &capsule, "uploads_put_whole", 10..11))?;
-    let one = run.next("whole_100_of_1_kib");
+    let one = run.finish_and_start("whole_100_of_1_kib");
     run.payload(100 * file.bytes);
     run.measure("put_many", |canister| put_files(canister, &capsule, "uploads_put_many", 100..200))?;
-    let many = run.next("whole_1000_for_3000_members");
+    let many = run.finish_and_start("whole_1000_for_3000_members");
     run.payload(1_000 * file.bytes);
     run.unmeasured(|canister| open_to_many(canister, &capsule))?;
     run.measure("put_many", |canister| put_files(canister, &capsule, "uploads_put_many", 1_000..2_000))?;
