@@ -218,11 +218,18 @@ fn print(report: &Report, json: bool) {
             }
             say!("refused: nothing was done");
         }
-        Ending::Upgraded { quarantined } => say!(
-            "upgraded to the {} build, module hash {}; everything is converted and verified, {quarantined} records in quarantine",
-            report.to,
-            report.module_hash
-        ),
+        Ending::Upgraded { quarantined } => {
+            let is_same_build = report.before.as_ref().is_some_and(|before| before.build == report.to);
+            let migration = match is_same_build {
+                true => "the migration is as before",
+                false => "everything is converted and verified",
+            };
+            say!(
+                "upgraded to the {} build, module hash {}; {migration}, {quarantined} records in quarantine",
+                report.to,
+                report.module_hash
+            );
+        }
         Ending::NotInstalled { why } => {
             eprintln!("error: {why}");
             say!("not installed: the canister runs as before");

@@ -1,7 +1,7 @@
 //! `upgrade` on a live network, as an operator runs it.
 
 use candid::Principal;
-use session_migrate::build::Build;
+use session_migrate::build::{Build, gzip, unpack};
 use session_migrate::upgrade::{Event, Line, Listener, Step};
 use upload_canister::api;
 
@@ -34,6 +34,19 @@ fn aborted_upgrade_rolls_back_once_the_module_is_installed() {
     let (code, out) = outcome_of(&network.run(&["upgrade", &canister, "--resume"]).output().unwrap());
     assert!(code == 2 && out.contains("no unfinished upgrade"), "{code}: {out}");
     network.finish(upload);
+}
+
+#[test]
+fn a_newer_module_of_a_build_leaves_its_migration_as_before() {
+    let network = Network::with(Build::Staged);
+    // A custom section named "note", of one byte, changes nothing but the module's hash.
+    let wasm = [&unpack(&module(Build::Staged)).unwrap()[..], b"\0\x06\x04note\x01"].concat();
+    let newer = network.path("newer.wasm.gz");
+    std::fs::write(&newer, gzip(&wasm).unwrap()).unwrap();
+    let (code, out) = network.upgrade_command("staged", &["--wasm", newer.to_str().unwrap()]);
+    assert!(code == 0 && out.contains("the migration is as before"), "{code}: {out}");
+    let (code, out) = network.upgrade_command("staged", &["--wasm", newer.to_str().unwrap()]);
+    assert!(code == 0 && out.contains("is already running"), "{code}: {out}");
 }
 
 #[test]
