@@ -75,26 +75,24 @@ impl AdminConfig {
     /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.
     pub fn check_open(&self, before: &Self, in_use: u64) -> Result<()> {
         type Limit = fn(&AdminConfig) -> u64;
-        let limits: [(&str, Limit, u64); 7] = [
-            ("max_sessions_per_caller", |config| config.max_sessions_per_caller, 0),
-            ("max_bytes_per_caller", |config| config.max_bytes_per_caller, 0),
-            ("max_bytes_per_capsule", |config| config.max_bytes_per_capsule, 0),
-            ("max_bytes", |config| config.max_bytes, in_use),
-            ("max_capsules_per_caller", Self::capsules_per_caller, 0),
-            ("max_memories_per_capsule", Self::memories_per_capsule, 0),
+        const UPLOAD: &str = "upload";
+        let are_in_use = if in_use > 0 { ", which are in use," } else { "" };
+        // A field, its value, the largest value that refuses everything, what that value is, and what is refused.
+        let limits: [(&str, Limit, u64, &str, &str); 7] = [
+            ("max_sessions_per_caller", |config| config.max_sessions_per_caller, 0, "", UPLOAD),
+            ("max_bytes_per_caller", |config| config.max_bytes_per_caller, 0, "", UPLOAD),
+            ("max_bytes_per_capsule", |config| config.max_bytes_per_capsule, 0, "", UPLOAD),
+            ("max_bytes", |config| config.max_bytes, in_use, are_in_use, UPLOAD),
+            ("max_capsules_per_caller", Self::capsules_per_caller, 0, "", "new capsule"),
+            ("max_memories_per_capsule", Self::memories_per_capsule, 0, "", UPLOAD),
             // A share of few bytes may be less than one byte.
-            ("max_promised_percent", Self::max_promised_bytes, 0),
+            ("max_promised_percent", Self::max_promised_bytes, 0, " bytes of `max_bytes`", UPLOAD),
         ];
-        for (field, limit, used) in limits {
+        for (field, limit, closed, note, refused) in limits {
             let got = limit(self);
-            if got <= used && got != limit(before) {
-                let minimum = match field {
-                    "max_bytes" if used > 0 => format!("more than {used}, which are in use,"),
-                    "max_promised_percent" => "more than 0 bytes of `max_bytes`".into(),
-                    _ => format!("more than {used}"),
-                };
-                let refused = if field == "max_capsules_per_caller" { "new capsule" } else { "upload" };
-                let expected = format!("{minimum} or `force`: this would refuse every {refused}");
+            if got <= closed && got != limit(before) {
+                let expected =
+                    format!("more than {closed}{note} or `force`: this would refuse every {refused}");
                 return Err(Error::invalid(field, expected, got));
             }
         }

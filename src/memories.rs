@@ -263,7 +263,10 @@ fn remove(storage: &mut Storage, memory_id: &str, record: MemoryRecord) -> Resul
     let stored = storage.usage.stored(&record.capsule_id)?;
     let freed = storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?;
     storage.capsules.detach(memory_id, &record)?;
-    storage.usage.free_from(&stored, freed);
+    // A blob that other memories refer to stays.
+    if freed > 0 {
+        storage.usage.free_from(&stored, freed);
+    }
     Ok(())
 }
 

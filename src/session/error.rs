@@ -77,11 +77,7 @@ impl fmt::Display for SessionError {
             Self::NotPending(id) => write!(f, "session {id} is committed"),
             Self::ZeroChunkSize => f.write_str("chunk_size must be at least one byte"),
             Self::TooManyChunks { bytes_expected, chunk_size } => {
-                write!(
-                    f,
-                    "{bytes_expected} bytes in chunks of {chunk_size} are not fewer than {} chunks",
-                    u32::MAX
-                )
+                write!(f, "{bytes_expected} bytes in chunks of {chunk_size} are at least {} chunks", u32::MAX)
             }
             Self::IndexOutOfRange { id, idx, chunks } => {
                 write!(f, "chunk {idx} of session {id}: the session has {chunks} chunks")

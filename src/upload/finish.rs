@@ -216,10 +216,7 @@ impl UploadService<'_> {
         let memory_id = self.memory_id_of(id, meta);
         let blob_id = ChunkPrefix::of(&meta.provisional_memory_id, id).blob_id();
         let destination = self.storage.blobs.destination(blob_id, blob.digest, capsule_id)?;
-        let stored = match destination.is_new {
-            true => None,
-            false => Some(self.storage.usage.stored(capsule_id)?),
-        };
+        let stored = (!destination.is_new).then(|| self.storage.usage.stored(capsule_id)).transpose()?;
         let memory = MemoryRecord {
             capsule_id: capsule_id.clone(),
             asset_metadata: meta.asset_metadata.clone(),

@@ -178,6 +178,13 @@ impl TestCanister {
         self.service().put_chunk(id, idx as u32, &mut chunk, None)
     }
 
+    /// Begins a session, and sends all chunks of the file.
+    pub fn send(&mut self, file: &[u8], idem: &str) -> u64 {
+        let id = self.begin(file.len(), idem);
+        (0..file.len().div_ceil(CHUNK)).for_each(|idx| self.put(id, file, idx).unwrap());
+        id
+    }
+
     pub fn finish(&mut self, id: u64, file: &[u8]) -> Result<UploadFinishResult> {
         let digest = self.digest(file);
         self.service().finish(id, &digest, file.len() as u64)

@@ -103,12 +103,8 @@ impl Usage {
         capsule: &'a str,
         bytes: u64,
     ) -> std::result::Result<Reservation<'a>, StableError> {
-        let accounts = [Account::Caller(caller), Account::Capsule(capsule), Account::Canister];
-        let mut after = accounts.map(|account| (account, 0));
-        for (account, now) in &mut after {
-            *now = self.bytes_of(*account)?.saturating_add(bytes);
-        }
-        Ok(Reservation(after))
+        let before = self.read([Account::Caller(caller), Account::Capsule(capsule), Account::Canister])?;
+        Ok(Reservation(before.map(|(account, now)| (account, now.saturating_add(bytes)))))
     }
 
     /// Reserves bytes for a session.
@@ -153,10 +149,8 @@ impl Usage {
         capsule: &str,
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
-        let Reservation(accounts) = self.after_adding(caller, capsule, 0)?;
-        for (account, now) in accounts {
-            self.set_or_remove(account, now.saturating_sub(bytes));
-        }
+        let before = self.read([Account::Caller(caller), Account::Capsule(capsule), Account::Canister])?;
+        self.subtract(&before, bytes);
         Ok(())
     }
 
@@ -180,19 +174,13 @@ impl Usage {
 
     /// Reads the accounts of a capsule and of the canister, for [`Self::free_from`].
     pub fn stored<'a>(&self, capsule: &'a str) -> std::result::Result<StoredBytes<'a>, StableError> {
-        let mut accounts = [(Account::Capsule(capsule), 0), (Account::Canister, 0)];
-        for (account, now) in &mut accounts {
-            *now = self.bytes_of(*account)?;
-        }
-        Ok(StoredBytes(accounts))
+        Ok(StoredBytes(self.read([Account::Capsule(capsule), Account::Canister])?))
     }
 
     /// Subtracts freed bytes from accounts that were read before the first change of the call, so that a damaged
     /// account cannot stop it halfway.
     pub fn free_from(&mut self, StoredBytes(before): &StoredBytes<'_>, bytes: u64) {
-        for (account, now) in before {
-            self.set_or_remove(*account, now.saturating_sub(bytes));
-        }
+        self.subtract(before, bytes);
     }
 
     /// Subtracts freed bytes from the accounts of a capsule and of the canister.
@@ -213,6 +201,24 @@ impl Usage {
     /// Returns the number of accounts that are not empty.
     pub fn accounts(&self) -> u64 {
         self.bytes.len()
+    }
+
+    /// Returns accounts with the bytes on each.
+    fn read<'a, const N: usize>(
+        &self,
+        accounts: [Account<'a>; N],
+    ) -> std::result::Result<[(Account<'a>, u64); N], StableError> {
+        let mut before = accounts.map(|account| (account, 0));
+        for (account, now) in &mut before {
+            *now = self.bytes_of(*account)?;
+        }
+        Ok(before)
+    }
+
+    fn subtract(&mut self, before: &[(Account<'_>, u64)], bytes: u64) {
+        for (account, now) in before {
+            self.set_or_remove(*account, now.saturating_sub(bytes));
+        }
     }
 
     fn bytes_of(&self, account: Account<'_>) -> std::result::Result<u64, StableError> {

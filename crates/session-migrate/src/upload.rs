@@ -92,6 +92,10 @@ pub async fn own_capsule(
         let list = || canister.query("capsules_list", (&after, None::<u32>));
         let page: Vec<api::Capsule> = retry.again(list).await?;
         let Some(last) = page.last() else { break };
+        if after.as_ref() == Some(&last.id) {
+            let at = last.id.clone();
+            return Err(ClientError::NoProgress { method: "capsules_list", at }.into());
+        }
         after = Some(last.id.clone());
         owned.extend(
             page.into_iter().filter(|capsule| capsule.owners.contains(&caller)).map(|capsule| capsule.id),

@@ -167,7 +167,7 @@ pub fn run() -> ExitCode {
 
 fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
     let recorded = publish::recorded_peers()?;
-    let kept = kept(args.files, recorded.clone(), "side-by-side")?;
+    let kept = figures_to_keep(args.files, recorded.clone(), "side-by-side")?;
     let wasms = measure::wasms(&Build::ALL)?;
     let progress = start_progress();
     let figures = peers::run(&wasms, kept, &|step| progress.line(step))?;
@@ -190,7 +190,11 @@ fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
 ///
 /// # Errors
 /// [`BenchError::NothingRecorded`].
-fn kept<T>(is_part: bool, recorded: Option<T>, subcommand: &'static str) -> Result<Option<T>, BenchError> {
+fn figures_to_keep<T>(
+    is_part: bool,
+    recorded: Option<T>,
+    subcommand: &'static str,
+) -> Result<Option<T>, BenchError> {
     match (is_part, recorded) {
         (false, _) => Ok(None),
         (true, None) => Err(BenchError::NothingRecorded { subcommand }),
@@ -261,7 +265,7 @@ fn full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
 }
 
 fn sizes(args: SizeArgs) -> Result<(), BenchError> {
-    let kept = kept(args.adoption, publish::recorded_sizes()?, "sizes")?;
+    let kept = figures_to_keep(args.adoption, publish::recorded_sizes()?, "sizes")?;
     let temporary = tempfile::tempdir().map_err(BenchError::file("create", std::env::temp_dir()))?;
     let folder = args.folder.unwrap_or_else(|| temporary.path().to_path_buf());
     let options = sizes::Options {
@@ -366,11 +370,11 @@ mod tests {
 
     #[test]
     fn a_part_is_measured_alone_only_if_the_rest_is_checked_in() {
-        let error = kept(true, None::<u8>, "sizes").unwrap_err();
+        let error = figures_to_keep(true, None::<u8>, "sizes").unwrap_err();
         assert!(error.is_usage());
         assert!(error.to_string().contains("cargo bench-costs sizes --update"), "{error}");
-        assert_eq!(kept(true, Some(7), "sizes").unwrap(), Some(7));
-        assert_eq!(kept(false, Some(7), "sizes").unwrap(), None);
-        assert_eq!(kept(false, None::<u8>, "sizes").unwrap(), None);
+        assert_eq!(figures_to_keep(true, Some(7), "sizes").unwrap(), Some(7));
+        assert_eq!(figures_to_keep(false, Some(7), "sizes").unwrap(), None);
+        assert_eq!(figures_to_keep(false, None::<u8>, "sizes").unwrap(), None);
     }
 }

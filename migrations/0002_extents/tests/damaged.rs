@@ -12,8 +12,7 @@ fn counts(state: &MigrationState) -> [u64; 3] {
 
 /// Begins a session and sends all its chunks. Returns its id, and the prefix under which the chunks are stored.
 fn begun(canister: &mut TestCanister, content: &[u8], idem: &str) -> (u64, ChunkPrefix) {
-    let id = canister.begin(content.len(), idem);
-    (0..content.len().div_ceil(CHUNK)).for_each(|idx| canister.put(id, content, idx).unwrap());
+    let id = canister.send(content, idem);
     let status = canister.service().status(id).unwrap();
     (id, ChunkPrefix::of(&status.provisional_memory_id, SessionId(id)))
 }

@@ -31,12 +31,12 @@ impl<T: Copy + PartialEq> Mark<T> {
     /// Returns whether the message of the marked step has trapped: the same step was marked at the last check, and its
     /// mark has not been taken since. If so, removes the mark.
     pub fn has_trapped(&mut self) -> bool {
-        let has_trapped = self.step.is_some() && self.step == self.seen;
-        self.seen = self.step;
-        if has_trapped {
+        if self.step.is_some() && self.step == self.seen {
             *self = Self::default();
+            return true;
         }
-        has_trapped
+        self.seen = self.step;
+        false
     }
 
     /// Returns the marked step.

@@ -39,8 +39,7 @@ fn content_is_not_shared_between_capsules() {
     on_every_path(|mut canister| {
         let file = file(10);
         let upload = |canister: &mut TestCanister| {
-            let id = canister.begin(file.len(), "a");
-            canister.put(id, &file, 0).unwrap();
+            let id = canister.send(&file, "a");
             canister.finish(id, &file).unwrap().blob_id
         };
         let first = upload(&mut canister);
@@ -95,8 +94,7 @@ fn a_deleted_capsule_vanishes_and_its_bytes_are_swept() {
 fn a_deleted_memory_leaves_no_record_of_its_blob() {
     on_every_path(|mut canister| {
         let file = file(10);
-        let id = canister.begin(file.len(), "a");
-        canister.put(id, &file, 0).unwrap();
+        let id = canister.send(&file, "a");
         let memory = canister.finish(id, &file).unwrap().memory_id;
         assert_eq!(canister.storage.blobs.blob_total(), 1);
         crate::memories::delete(&mut canister.storage, person(OWNER), &memory).unwrap();

@@ -38,8 +38,7 @@ fn an_empty_file_can_be_finished() {
 fn a_finish_whose_reply_was_lost_is_answered_again() {
     on_every_path(|mut canister| {
         let file = file(10);
-        let id = canister.begin(file.len(), "a");
-        canister.put(id, &file, 0).unwrap();
+        let id = canister.send(&file, "a");
         let first = canister.finish(id, &file).unwrap();
         canister.now = canister.now.plus_seconds(60);
         assert_eq!(canister.finish(id, &file).unwrap(), first);
@@ -58,8 +57,7 @@ fn a_finish_whose_reply_was_lost_is_answered_again() {
 fn a_finished_session_is_reported_as_finished() {
     on_every_path(|mut canister| {
         let file = file(10);
-        let id = canister.begin(10, "a");
-        canister.put(id, &file, 0).unwrap();
+        let id = canister.send(&file, "a");
         canister.finish(id, &file).unwrap();
         let finished = Error::conflict("session", id, "is finished");
         assert_eq!(canister.put(id, &file, 0), Err(finished.clone()));

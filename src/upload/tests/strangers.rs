@@ -82,11 +82,7 @@ fn a_finish_with_a_damaged_account_changes_nothing() {
     for account in ["caller", "capsule", "canister"] {
         on_every_path(|mut canister| {
             let file = file(CHUNK + 5);
-            let [first, id] = ["first", "second"].map(|idem| {
-                let id = canister.begin(file.len(), idem);
-                (0..2).for_each(|idx| canister.put(id, &file, idx).unwrap());
-                id
-            });
+            let [first, id] = ["first", "second"].map(|idem| canister.send(&file, idem));
             // The second file has the same content, so its bytes are freed.
             canister.finish(first, &file).unwrap();
             let name = match account {
@@ -113,8 +109,7 @@ fn a_finish_with_a_damaged_account_changes_nothing() {
 fn a_deletion_with_a_damaged_account_changes_nothing() {
     on_every_path(|mut canister| {
         let file = file(100);
-        let id = canister.begin(file.len(), "a");
-        canister.put(id, &file, 0).unwrap();
+        let id = canister.send(&file, "a");
         let memory = canister.finish(id, &file).unwrap().memory_id;
         let key = TwoTexts("capsule".into(), canister.capsule.clone());
         let sound = accounts(&canister).get(&key).unwrap().unwrap();

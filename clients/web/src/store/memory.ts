@@ -13,6 +13,6 @@ export function memoryStore(): UploadStore {
       return structuredClone(known ?? record);
     },
     delete: async (key) => void records.delete(key),
-    list: async (scope) => [...records.values()].filter((record) => record.scope === scope).map((record) => structuredClone(record)),
+    list: async (scope) => structuredClone([...records.values()].filter((record) => record.scope === scope)),
   };
 }

@@ -81,8 +81,8 @@ async fn equip(
             progress::start(slot, delay_ms).await?;
         }
         Ok::<_, OpError>(gateway)
-    };
-    let equipped = equipped.await;
+    }
+    .await;
     if equipped.is_err() {
         // This fails only if a client has already deleted the instance.
         let _ = remove(state, instance_id).await;

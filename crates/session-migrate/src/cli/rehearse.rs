@@ -7,7 +7,7 @@ use clap::Args;
 use session_migrate::progress::{Phase, Progress};
 use session_migrate::provenance;
 use session_migrate::rehearse::foreign::{self, ForeignOptions};
-use session_migrate::rehearse::{self, MigrationRun, Options, RehearseError, Report};
+use session_migrate::rehearse::{self, MigrationReport, MigrationRun, Options, RehearseError, Report};
 use session_migrate::shorten_dumps;
 
 use super::rehearse_canister::{self, ForeignArgs};
@@ -111,6 +111,15 @@ fn with_progress(run: impl FnOnce(&Progress) -> Result<Report, RehearseError>) -
     }
 }
 
+/// Lists what has become of the units of a migration.
+pub(super) fn counts_of(units: &str, counts: &MigrationReport) -> String {
+    let MigrationReport { source, converted, already, quarantined, expired, .. } = counts;
+    format!(
+        "{source} {units}: {converted} converted, {already} converted on touch, {quarantined} quarantined, {expired} \
+         expired"
+    )
+}
+
 fn print_report(report: &Report, compiled: Option<Duration>) {
     let rows = report.uploads.iter().map(|upload| {
         [
@@ -130,15 +139,7 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
         if phase == "RolledBack" {
             say!("sessions after {stage}: rolled back, {} instructions", m.instructions);
         } else if *migration == 1 {
-            say!(
-                "sessions after {stage}: {} records: {} converted, {} converted on touch, {} quarantined, \
-                 {} expired; {phase}",
-                m.source,
-                m.converted,
-                m.already,
-                m.quarantined,
-                m.expired
-            );
+            say!("sessions after {stage}: {}; {phase}", counts_of("records", m));
         } else {
             say!(
                 "payload after {stage}: {} sessions and blobs: {} moved into extents, {} quarantined; {phase}",

@@ -6,7 +6,7 @@ use clap::Args;
 use session_migrate::rehearse::foreign::{ForeignOptions, Interruption, MethodReport};
 use session_migrate::rehearse::{MigrationRun, Report};
 
-use super::rehearse::print_stages;
+use super::rehearse::{counts_of, print_stages};
 use super::table::table;
 
 // A doc comment here would become the help text of the command.
@@ -84,16 +84,8 @@ pub(super) fn print(report: &Report) {
             say!("migration {migration} after {stage}: rolled back, {} instructions", m.instructions);
             continue;
         }
-        say!(
-            "migration {migration} after {stage}: {} units: {} converted, {} converted on touch, {} quarantined, \
-             {} expired; {phase}, {} instructions",
-            m.source,
-            m.converted,
-            m.already,
-            m.quarantined,
-            m.expired,
-            m.instructions
-        );
+        let counts = counts_of("units", m);
+        say!("migration {migration} after {stage}: {counts}; {phase}, {} instructions", m.instructions);
     }
     for interruption in &part.interruptions {
         say!("interrupted: {interruption}");

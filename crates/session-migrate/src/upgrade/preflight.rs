@@ -259,50 +259,22 @@ fn too_few_cycles(status: &CanisterStatusResult) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ic_stable_migrate::{MigrationState, Phase};
+    use upload_canister::stable::layout::Layout;
 
     #[test]
     fn a_refusal_names_every_phase_that_is_accepted() {
-        let phases = [
-            MigrationPhase::Idle,
-            MigrationPhase::Converted,
-            MigrationPhase::Finalized,
-            MigrationPhase::RolledBack,
-            MigrationPhase::Stuck,
-        ];
+        let phases = [Phase::Idle, Phase::Converted, Phase::Finalized, Phase::RolledBack, Phase::Stuck];
         for from in Build::ALL {
-            let refusal = |phase| wrong_phase(from, &status(phase));
-            let stuck = refusal(MigrationPhase::Stuck).unwrap();
+            let refusal = |phase| {
+                let state = MigrationState { phase, ..MigrationState::default() };
+                wrong_phase(from, &state.to_api(1, Layout::LEGACY, 0))
+            };
+            let stuck = refusal(Phase::Stuck).unwrap();
             for phase in phases {
                 let is_named = stuck.split_once(", expected ").unwrap().1.contains(&format!("{phase:?}"));
                 assert_eq!(refusal(phase).is_none(), is_named, "{from}, {phase:?}: {stuck}");
             }
-        }
-    }
-
-    fn status(phase: MigrationPhase) -> MigrationStatus {
-        MigrationStatus {
-            migration: 1,
-            name: String::new(),
-            layout: 1,
-            phase,
-            cursor: None,
-            source: 0,
-            converted: 0,
-            already: 0,
-            quarantined: 0,
-            expired: 0,
-            digest_before: serde_bytes::ByteBuf::new(),
-            digest_after: serde_bytes::ByteBuf::new(),
-            instructions: 0,
-            messages: 0,
-            batch: 0,
-            attempts: 0,
-            classes: Vec::new(),
-            proven_since: None,
-            journal_entries: 0,
-            note: String::new(),
-            rollback_done: None,
-            rollback_left: None,
         }
     }
 }
