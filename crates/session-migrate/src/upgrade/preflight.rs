@@ -268,7 +268,7 @@ mod tests {
         for from in Build::ALL {
             let refusal = |phase| {
                 let state = MigrationState { phase, ..MigrationState::default() };
-                wrong_phase(from, &state.to_api(1, Layout::LEGACY, 0))
+                wrong_phase(from, &state.to_api(1, Layout::LEGACY.into(), 0))
             };
             let stuck = refusal(Phase::Stuck).unwrap();
             for phase in phases {
