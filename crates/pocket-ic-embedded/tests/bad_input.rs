@@ -19,7 +19,6 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Checks that the instance answers and works.
 fn assert_alive(pic: &PocketIc) {
     let id = installed(pic);
     assert_eq!(number(&call(pic, id, "inc", &[]).unwrap()), 1);
@@ -38,7 +37,7 @@ fn invalid_and_too_large_modules_are_refused() {
         (Vec::new(), "unsupported canister module format"),
         (b"\0asm".to_vec(), "Wasm module failed validation"),
         (b"\x1f\x8bnot gzip".to_vec(), "Failed to decode wasm module"),
-        // The module is small as it is sent, but too large when it is unpacked.
+        // Small when compressed, too large when decompressed.
         (gzip(&huge), "exceeds the maximum allowed size of 104857600"),
         (common::wasm(&many_functions), "50001 functions which exceeds the maximum number allowed 50000"),
         (common::wasm("(module (memory 65537))"), "failed validation"),
@@ -57,7 +56,7 @@ fn a_list_of_chunks_cannot_be_longer_than_a_module() {
     let pic = instance();
     let id = pic.create_canister();
     let chunk = pic.upload_chunk(id, None, vec![7; 1 << 20]).unwrap();
-    // The same chunk of 1 MiB two thousand times: 2 GiB.
+    // The list has 2,000 MiB, although only one chunk is stored.
     let error = pic
         .install_chunked_canister(
             id,
@@ -110,7 +109,7 @@ fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();
     assert!(body["message"].as_str().unwrap().contains("1073807360 bytes is more than can be read at once"));
-    // A snapshot of this memory can be taken: on disk, it needs only the space of the bytes that were written.
+    // A snapshot of this memory can be taken, and takes no more space on disk than the bytes that were written.
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     assert!(snapshot.total_size > SIZE);
     let dir = tempfile::tempdir().unwrap();
@@ -141,7 +140,7 @@ fn id_base64(id: candid::Principal) -> String {
 fn a_blob_that_was_never_sent_is_named() {
     let pic = instance();
     let id = installed(&pic);
-    // The client would send the blob first, so the test makes the client's second request alone.
+    // The client would send the blob first, so the test sends only the client's second request.
     let url = pic.get_server_url().join(&format!("instances/{}/update/set_stable_memory", pic.instance_id()));
     let body = json!({ "canister_id": id_base64(id), "blob_id": "AAAA" });
     let response = Client::new().post(url.unwrap()).json(&body).send().unwrap();
@@ -191,13 +190,13 @@ fn clients_that_hang_up_do_no_harm() {
     assert_alive(&pic);
 }
 
-/// A client leaves while its call runs: the call runs to its end, and the instance is free afterwards.
+/// Afterwards, the instance accepts other calls.
 #[test]
 fn a_call_completes_even_if_its_client_disconnects() {
     let pic = instance();
     let id = installed(&pic);
-    // With this limit, the call runs long enough to be observed, but ends.
     let base = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
+    // With this limit, the call runs long enough to be observed, but ends.
     Extensions::of(&pic).set_instruction_cap(id, Some(2_000_000_000)).unwrap();
     let submitted = pic.submit_call(id, ANONYMOUS, "spin", vec![]).unwrap();
     let body = serde_json::to_string(&submitted).unwrap();
@@ -208,7 +207,7 @@ fn a_call_completes_even_if_its_client_disconnects() {
     );
     let mut connection = TcpStream::connect(EmbeddedServer::shared().unwrap().address()).unwrap();
     connection.write_all(request.as_bytes()).unwrap();
-    // Nothing but that request runs a round: reading the answer of a message does not.
+    // Only that request runs a round: reading the status of a message does not.
     let status = || pic.ingress_status(submitted.clone());
     let list = || Client::new().get(pic.get_server_url().join("instances").unwrap()).send().unwrap();
     let is_busy = || list().json::<Vec<String>>().unwrap()[pic.instance_id()].starts_with("Busy");

@@ -1,4 +1,4 @@
-//! The output of canisters, on the standard error of the program and of a process with a server in it.
+//! The output of canisters on standard error: of the program, and of a process with a server in it.
 
 mod common;
 
@@ -20,7 +20,7 @@ const TALKATIVE: &str = r#"(module
     (func (export "canister_query ask") (call $print (i32.const 11) (i32.const 7)) (call $reply))
     (func (export "canister_update do") (call $print (i32.const 20) (i32.const 7)) (call $reply)))"#;
 
-/// Makes a canister print, and returns its id.
+/// Installs a canister, makes it print, and returns its id.
 fn talk(pic: &PocketIc) -> Principal {
     let id = installed_wasm(pic, wasm(TALKATIVE));
     pic.query_call(id, ANONYMOUS, "ask", vec![]).unwrap();
@@ -60,7 +60,7 @@ fn the_program_prints_all_output_and_logs_that_of_updates() {
     assert_eq!(printed(&stderr, id), ["queried", "inspected", "updated"], "{stderr}");
 }
 
-/// Environment variable, set in the process that the test starts from its own executable.
+/// Environment variable: set in the process that the test below starts from its own executable.
 const TALKS: &str = "PRINTING_TEST_TALKS";
 
 /// The server prints from its own threads, so the test needs a process in which nothing else runs.

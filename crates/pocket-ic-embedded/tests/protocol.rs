@@ -22,7 +22,8 @@ fn post(path: &str, body: &Value) -> Response {
     Client::new().post(url(path)).json(body).send().unwrap()
 }
 
-/// Returns the body that the Python client sends: it lacks the fields that are newer than that client.
+/// Returns a body as the Python client sends it, without the fields that are newer than that client, but with a field
+/// that the server does not know.
 fn old_config() -> Value {
     json!({
         "subnet_config_set": {
@@ -101,7 +102,7 @@ fn unsupported_requests_are_refused_as_such() {
     assert_eq!(response.status(), 400);
     let body: Value = response.json().unwrap();
     assert!(body["Error"]["message"].as_str().unwrap().contains("not supported"), "{body}");
-    // An adapter without addresses counts as none.
+    // An empty list of addresses means that no adapter is requested.
     for (adapter, name) in [("bitcoind_addr", "A Bitcoin adapter"), ("dogecoind_addr", "A Dogecoin adapter")]
     {
         let with = |addresses: Value| {
@@ -174,7 +175,7 @@ fn management_calls_are_routed_without_an_effective_id() {
     let arg = candid::encode_one(&record).unwrap();
     let status = call("canister_status", &arg);
     assert!(status["Ok"].is_string(), "{status}");
-    // The canister that the call is about is found even if the argument has a module of more than a megabyte.
+    // The server finds the canister id in the argument even if the argument has a module of more than a megabyte.
     let mut module = b"\0asm\x01\0\0\0".to_vec();
     // A custom section of 1,300,000 bytes, with the length in LEB128 and an empty name.
     module.extend([0, 0xa0, 0xac, 0x4f]);
@@ -314,7 +315,7 @@ fn instances_do_not_wait_for_each_other() {
                 rounds.fetch_add(1, Ordering::SeqCst);
             }
         });
-        // The other instance answers while one and the same query runs.
+        // Before and after the call, `busy` runs the same query: `rounds` has not changed.
         let overlapped = (0..1_000).any(|_| {
             let round = rounds.load(Ordering::SeqCst);
             let before = is_busy();

@@ -137,7 +137,7 @@ fn an_asynchronous_call_is_accepted_and_polled() {
     let id = envelope.content.to_request_id();
     let (reply, _) = network.run(agent.wait(&id, network.canister())).unwrap();
     assert_eq!(number(&reply), 1);
-    // A call that is refused immediately has no status.
+    // A call that is refused before a round gets its rejection in the response, and has no request status.
     network.pic.stop_canister(network.canister(), None).unwrap();
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
     let (status, body) = network.send_call("v2", &envelope);
@@ -183,7 +183,7 @@ fn a_call_that_expires_before_its_turn_is_rejected() {
     assert_eq!(read(&network.pic, network.canister()), 0);
 }
 
-/// The instance does nothing until the test advances its time, so the client must poll for the outcome.
+/// The instance runs no round until the test calls `tick`, so the agent must poll for the outcome.
 #[test]
 fn an_instance_without_progress_accepts_and_answers_later() {
     let network = Network::new();
@@ -302,7 +302,7 @@ fn management_calls_are_routed_to_their_subnet() {
         assert_eq!(status, 400, "{method}");
         assert!(String::from_utf8_lossy(&body).contains("does not match effective canister id in URL"));
     }
-    // A canister may have a method with the name of a management method.
+    // A method with the name of a management method, but of an ordinary canister.
     let (status, _, _) = send(format!("v4/canister/{root}/call"), id, create, &no_settings);
     assert_eq!(status, 400);
     let (status, body, _) = send(format!("v4/subnet/{subnet}/call"), id, create, &no_settings);

@@ -12,7 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
-/// The last number of the object identifier of canisters' keys.
+/// Last arc of the object identifier of canister signature keys.
 const CANISTER: u8 = 2;
 
 /// The message that a canister signs about a caller: a prefix, and the information.
@@ -36,7 +36,7 @@ const WHO: &str = r#"(module
     (export "canister_update who" (func $who))
     (export "canister_query who_query" (func $who)))"#;
 
-/// A canister that signs, with one of its keys.
+/// A canister that signs, with the key that `seed` selects.
 struct Signer<'a> {
     network: &'a Network,
     canister: Principal,
@@ -86,7 +86,6 @@ impl<'a> Signer<'a> {
         self.certify(tree(&self.seed, message, b""))
     }
 
-    /// Returns an envelope with the canister's signature.
     fn envelope(&self, content: EnvelopeContent, signature: Vec<u8>) -> Envelope<'static> {
         Envelope {
             content: Cow::Owned(content),
@@ -96,7 +95,6 @@ impl<'a> Signer<'a> {
         }
     }
 
-    /// Returns a delegation to a session's key.
     fn delegate(&self, to: &dyn Identity) -> SignedDelegation {
         let delegation = expiring(to);
         let signature = self.sign(&delegation.signable()).encode();
@@ -120,7 +118,7 @@ fn hash(bytes: &[u8]) -> Vec<u8> {
 /// Returns the tree of a canister that signs one message; `at_message` is the leaf at its hash.
 fn tree(seed: &[u8], message: &[u8], at_message: &[u8]) -> HashTree {
     let messages = labeled(hash(message), leaf(at_message));
-    // The canister also certifies data that are not signatures.
+    // The canister certifies other data in addition to signatures.
     fork(labeled("http_assets", leaf(b"")), labeled("sig", labeled(hash(seed), messages)))
 }
 
@@ -196,7 +194,7 @@ fn wrong_signatures_of_canisters_are_refused() {
             Some(vec![SignedDelegation { delegation: expiring(&session), signature }]);
         expect_refused(&network, &by_session, "Invalid delegation: Invalid canister signature: ");
     }
-    // The signature of a delegation after the canister's own must be valid, too.
+    // The delegations that follow the canister's own are verified, too.
     let mut forged = signed(&ed25519(4), network.call(signer.sender(), "inc", 3));
     forged.sender_pubkey = Some(signer.key());
     let chain = vec![signer.delegate(&ed25519(3)), delegated(&ed25519(5), expiring(&ed25519(4)))];

@@ -1,5 +1,4 @@
-//! Tests of certificates: the certificates of the state tree and of certified data verify, and damaged certificates do
-//! not.
+//! The certificates of the state tree and of certified data verify, and damaged certificates do not.
 
 use crate::common::{ANONYMOUS, installed_wasm, wasm};
 use crate::network::{Network, ed25519};
@@ -75,7 +74,7 @@ fn a_certificate_with_one_bit_flipped_does_not_verify() {
     let bytes = serde_cbor::to_vec(&certificate).unwrap();
     agent.verify(&certificate, id).unwrap();
     agent.verify_for_subnet(&certificate, subnet).unwrap();
-    // Verifying a certificate takes one or two pairings, so not every bit is tested.
+    // Verifying a certificate takes one or two slow pairings, so only one bit in each of 40 places is flipped.
     let step = bytes.len() / 40;
     let mut parsed = 0;
     for index in (0..bytes.len()).step_by(step.max(1)) {

@@ -8,10 +8,9 @@ use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 
-/// Returns a canister that answers as instructed: `put_query`, `put_update` and `put_more` store replies;
-/// `http_request`, `http_request_update` and `more` return them. `asked` returns the argument of the last
-/// `http_request_update`.
-/// `certify` sets the certified data, and `certificate` returns the certificate for them.
+/// Returns a canister whose replies a test sets: `put_query`, `put_update` and `put_more` store the replies of
+/// `http_request`, `http_request_update` and `more`. `asked` returns the argument of the last `http_request_update`.
+/// `certify` sets the certified data, and `certificate` returns their certificate.
 pub fn site() -> Vec<u8> {
     let keep = |name: &str, at: u32| {
         format!(
@@ -114,7 +113,7 @@ impl Site {
         call(&self.pic, self.id, name, &Encode!(&reply).unwrap()).unwrap();
     }
 
-    /// Returns a request to the canister by its host name, without verification of the response.
+    /// Returns a request to the canister's raw host name, whose responses the gateway does not verify.
     fn get(&self, path: &str) -> RequestBuilder {
         Client::new().get(format!("{}{path}", self.url)).header("host", format!("{}.raw.localhost", self.id))
     }
@@ -222,7 +221,7 @@ fn long_pages_are_sent_in_pieces() {
     );
     site.put("put_more", Some(Piece { body: b"last".to_vec(), token: None }));
     assert_eq!(site.get("").send().unwrap().text().unwrap(), "first last");
-    // A reply may be null, which ends the body, or a piece that is not optional.
+    // `null` ends the body; a piece may also be sent without `opt`.
     site.put("put_more", None::<Piece>);
     assert_eq!(site.get("").send().unwrap().text().unwrap(), "first ");
     site.put("put_more", Piece { body: b"end".to_vec(), token: None });

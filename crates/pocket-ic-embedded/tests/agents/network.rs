@@ -16,7 +16,7 @@ use std::future::Future;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 
-/// The metadata section that is public, and the one for controllers.
+/// Metadata sections: one that anyone may read, and one that only controllers may read.
 const SECTIONS: [(&str, &[u8]); 2] = [("icp:public open", b"for all"), ("icp:private shut", b"for some")];
 
 /// An NNS and an application subnet.
@@ -72,14 +72,14 @@ impl Network {
         request.header("content-type", "application/cbor").body(body.into()).send().unwrap()
     }
 
-    /// Sends a call of the canister, and returns status and body.
+    /// Sends a call to [`Self::canister`], and returns the HTTP status and the body.
     pub fn send_call(&self, version: &str, envelope: &Envelope<'_>) -> (u16, Vec<u8>) {
         let path = format!("{version}/canister/{}/call", self.canister());
         let response = self.post(&path, envelope.encode_bytes());
         (response.status().as_u16(), response.bytes().unwrap().to_vec())
     }
 
-    /// Reads a path of the canister's state without an agent, which would check the time of the certificate.
+    /// Reads a path of the state tree without an agent, which would refuse a certificate whose time is not the present.
     pub fn read_without_agent(&self, sender: &dyn Identity, path: &[&[u8]]) -> Certificate {
         let content = EnvelopeContent::ReadState {
             ingress_expiry: self.pic.get_time().as_nanos_since_unix_epoch() + 60_000_000_000,
@@ -93,7 +93,6 @@ impl Network {
         serde_cbor::from_slice(&answer.certificate).unwrap()
     }
 
-    /// Returns a call of a method without argument that expires in four minutes.
     pub fn call(&self, sender: Principal, method: &str, nonce: u8) -> EnvelopeContent {
         EnvelopeContent::Call {
             nonce: Some(vec![nonce; 8]),
@@ -107,18 +106,16 @@ impl Network {
     }
 }
 
-/// Returns the time after this duration from now, nanoseconds since 1970.
+/// Returns a time in the future, in nanoseconds since 1970.
 pub fn from_now(ahead: Duration) -> u64 {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + ahead;
     u64::try_from(time.as_nanos()).unwrap()
 }
 
-/// Returns an identity of a user.
 pub fn ed25519(n: u8) -> BasicIdentity {
     BasicIdentity::from_raw_key(&[n; 32])
 }
 
-/// Returns an envelope that the identity has signed.
 pub fn signed(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'static> {
     let signature = identity.sign(&content).unwrap();
     Envelope {
@@ -129,7 +126,7 @@ pub fn signed(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'st
     }
 }
 
-/// Returns a delegation to a key, for ten minutes.
+/// Returns an unsigned delegation that expires in ten minutes.
 pub fn expiring(to: &dyn Identity) -> Delegation {
     Delegation {
         pubkey: to.public_key().unwrap(),
@@ -139,7 +136,7 @@ pub fn expiring(to: &dyn Identity) -> Delegation {
     }
 }
 
-/// Sends a call and expects it to be refused for this reason, without being executed.
+/// Sends a call, and checks that it is refused with a text that contains `part` and is not executed.
 pub fn expect_refused(network: &Network, envelope: &Envelope<'_>, part: &str) {
     let (status, body) = network.send_call("v4", envelope);
     let text = String::from_utf8_lossy(&body);
@@ -148,26 +145,24 @@ pub fn expect_refused(network: &Network, envelope: &Envelope<'_>, part: &str) {
     assert_eq!(read(&network.pic, network.canister()), 0);
 }
 
-/// Wraps the bytes of a key in DER, with an identifier of the Internet Computer's own kinds of keys.
-pub fn key_der(kind: u8, key: &[u8]) -> Vec<u8> {
-    let oid = ObjectIdentifier::new(&format!("1.3.6.1.4.1.56387.1.{kind}")).unwrap();
+/// Wraps a key in DER, with the object identifier 1.3.6.1.4.1.56387.1.`arc`, which marks the Internet Computer's own
+/// kinds of keys.
+pub fn key_der(arc: u8, key: &[u8]) -> Vec<u8> {
+    let oid = ObjectIdentifier::new(&format!("1.3.6.1.4.1.56387.1.{arc}")).unwrap();
     let algorithm = AlgorithmIdentifierRef { oid, parameters: None };
     let subject_public_key = BitStringRef::from_bytes(key).unwrap();
     SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().unwrap()
 }
 
-/// Returns a delegation of one key to another.
 pub fn delegated(from: &dyn Identity, delegation: Delegation) -> SignedDelegation {
     let signature = from.sign_delegation(&delegation).unwrap().signature.unwrap();
     SignedDelegation { delegation, signature }
 }
 
-/// Returns the id of a request from its bytes.
 pub fn request_id(bytes: [u8; 32]) -> RequestId {
     RequestId::new(&bytes)
 }
 
-/// Returns the module followed by custom sections.
 fn with_sections(mut module: Vec<u8>) -> Vec<u8> {
     for (name, data) in SECTIONS {
         let length = 1 + name.len() + data.len();

@@ -28,7 +28,7 @@ fn is_absent<T: std::fmt::Debug>(result: Result<T, AgentError>) -> bool {
     matches!(&result, Err(AgentError::LookupPathAbsent(_)))
 }
 
-/// Returns the message of a refused request, with its status.
+/// Returns the HTTP status and the text of a refusal.
 fn refused<T: std::fmt::Debug>(result: Result<T, AgentError>) -> (u16, String) {
     let Err(AgentError::HttpError(refused)) = result else { panic!("{result:?}") };
     (refused.status, String::from_utf8(refused.content).unwrap())
@@ -149,7 +149,6 @@ fn read_at(
     read_as(network, &format!("{version}/canister/{id}"), labels, &AnonymousIdentity)
 }
 
-/// Reads the state tree at any address of the interface.
 fn read_as(
     network: &Network,
     address: &str,
@@ -171,7 +170,7 @@ fn read_as(
     }
 }
 
-/// The older endpoints have all ranges of a subnet in one list, the newer ones have them in shards.
+/// `v2` endpoints return the ranges of a subnet as one list, `v3` endpoints in shards.
 #[test]
 fn ranges_have_the_form_of_the_endpoint() {
     let network = Network::new();
@@ -213,7 +212,6 @@ fn subnets_have_their_type_in_the_tree() {
     }
 }
 
-/// Returns whether a certificate reveals this path.
 fn reveals(certificate: &Certificate, labels: &[&[u8]]) -> bool {
     matches!(certificate.tree.lookup_subtree(labels), SubtreeLookupResult::Found(_))
 }
@@ -227,7 +225,6 @@ fn a_subnet_shows_its_nodes_and_the_keys_of_others() {
     let (root, own) = (root.as_slice(), own.as_slice());
     let nodes = |subnet| [b"subnet".as_slice(), subnet, b"node"];
     let key = |subnet| [b"subnet".as_slice(), subnet, b"public_key"];
-    // Reads all subnets, one subnet, and the nodes of one subnet.
     let all = at(&[b"subnet"]);
     assert!(reveals(&all, &nodes(own)) && reveals(&all, &key(own)));
     assert!(!reveals(&all, &nodes(root)) && reveals(&all, &key(root)));
@@ -274,7 +271,7 @@ fn a_delegation_for_other_canisters_reads_no_status() {
     }
 }
 
-/// Agents that create canisters without an effective id request the outcome at the management canister's id.
+/// Agents that create canisters without an effective id read the request status at the management canister's id.
 #[test]
 fn the_management_canister_is_read_at_the_root_subnet() {
     let network = Network::new();
@@ -357,7 +354,6 @@ fn expired_requests_are_forgotten_after_a_while() {
     network.pic.advance_time(Duration::from_secs(20 * 60));
     network.pic.tick();
     let id = envelope.content.to_request_id();
-    // The tree is read without an agent, which would refuse a certificate from the future.
     let labels = [b"request_status".as_slice(), id.as_slice()];
     assert!(is_absent(lookup_value(&network.read_without_agent(&sender, &labels), labels)));
 }

@@ -1,4 +1,4 @@
-//! Tests of requests that are refused: the server continues to work afterwards.
+//! Requests that the server refuses, and continues to work afterwards.
 
 use crate::common::{installed, instance, read};
 use crate::network::{Network, ed25519, from_now, signed};
@@ -54,8 +54,7 @@ fn an_instance_at_another_time_is_refused_with_a_hint() {
     let Err(AgentError::HttpError(refused)) = refused else { panic!("{refused:?}") };
     let text = String::from_utf8(refused.content).unwrap();
     assert!(text.contains("The time of this instance is not the current time"), "{text}");
-    // The server answers an anonymous query whatever its expiry, but the agent does not accept an answer with such an
-    // old time.
+    // The server does not check the expiry of an anonymous query, but the agent refuses an answer with so old a time.
     let pic = instance();
     let id = installed(&pic);
     let url = format!("{}instances/{}/", pic.get_server_url(), pic.instance_id());
@@ -153,7 +152,7 @@ fn a_slow_client_does_not_delay_others() {
 fn agents_of_another_network_do_not_trust_this_one() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
-    // The agent gets a valid key, but of the application subnet.
+    // The key is valid, but it is the application subnet's, not the root key.
     let subnet = network.pic.get_subnet(network.canister()).unwrap();
     let url = format!("{}read/pub_key", network.url);
     let body = RawSubnetId { subnet_id: subnet.as_slice().to_vec() };

@@ -127,12 +127,11 @@ fn a_page_that_is_not_the_certified_one_is_not_served() {
         assert_eq!(response.status(), 503);
         let text = response.text().unwrap();
         assert!(text.contains("does not verify") && text.contains(".raw.localhost"), "{text}");
-        // A client that requests the raw page gets it unverified.
         let raw = site.get("a.html", "raw.localhost");
         assert_eq!(raw.headers()["x-response-verification"], "none; served as raw");
         assert_eq!(raw.text().unwrap(), body);
     }
-    // The canister certifies other data now, so the page's certificate is an earlier one.
+    // The canister certifies other data now, but the page still has the earlier certificate.
     site.put(&tree_of("/a.html", "certified"), "certified");
     call(&site.pic, site.id, "certify", &[1; 32]).unwrap();
     assert_eq!(site.get("a.html", "localhost").status(), 200, "a certificate is valid for five minutes");

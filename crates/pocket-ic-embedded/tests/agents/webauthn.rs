@@ -13,7 +13,7 @@ use serde_cbor::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// The last number of the object identifier of keys in COSE.
+/// Last arc of the object identifier of COSE keys.
 const COSE: u8 = 1;
 
 /// The primes of an RSA key of 2,048 bits: they are constant, since generating a key takes seconds.
@@ -22,7 +22,7 @@ const PRIMES: [&str; 2] = [
     "c79e15b6846fc820fa05c52de05a6f3c760864bb5bca2bb5320d1bcb7ac242937770e1230bc6beab08004cd3bfc0dfe88895ccba319f9ae950b61aca68a79d13191abf310e8857a603ec0add401b8795b19fc96e6c4462faca3e2acc7459075e3c361293bd07e5a8651e664c874203d7ec770f4505301dd4af25d1c13ddc02c3",
 ];
 
-/// An authenticator in software, and the browser that uses it.
+/// An authenticator in software, together with the browser that uses it.
 enum Authenticator {
     P256(p256::ecdsa::SigningKey),
     Rsa(Box<rsa::PrivateKey>),
@@ -70,7 +70,6 @@ impl Authenticator {
         }
     }
 
-    /// Returns the fields of a signature of this client data.
     fn assert(&self, client_data: &str) -> Assertion {
         let authenticator_data = [Sha256::digest("localhost").as_slice(), &[1, 0, 0, 0, 7]].concat();
         let signed = [authenticator_data.as_slice(), &Sha256::digest(client_data)].concat();
@@ -213,7 +212,7 @@ fn wrong_signatures_of_authenticators_are_refused() {
         let mut link = delegated(&p256, expiring(&session));
         link.signature = signature;
         by_session.sender_delegation = Some(vec![link]);
-        // As the signature of a delegation, a signature of the request has the wrong challenge in any case.
+        // No signature of this list signs the delegation: the challenge of each is a request, or it has none.
         expect_refused(&network, &by_session, "Invalid delegation: ");
     }
     let rsa = Authenticator::rsa();

@@ -58,7 +58,6 @@ fn the_client_starts_and_uses_the_server() {
     pic.install_canister(id, counter(), vec![], None);
     let reply = pic.update_call(id, Principal::anonymous(), "inc", vec![]).unwrap();
     assert_eq!(common::number(&reply), 1);
-    // A second instance finds the same server.
     let second = PocketIcBuilder::new().with_server_binary(BINARY.into()).with_application_subnet().build();
     assert_eq!(second.get_server_url(), pic.get_server_url());
     assert_ne!(second.instance_id(), pic.instance_id());
@@ -67,14 +66,13 @@ fn the_client_starts_and_uses_the_server() {
     assert!(file.exists());
     let url = pic.get_server_url();
     drop((pic, second));
-    let server = wait_for("the server's process", || process_listening_for(&file));
+    let server = wait_for("the server's process", || process_with_port_file(&file));
     terminate(server);
     wait_for("the removal of the port file", || (!file.exists()).then_some(()));
     assert!(reqwest::blocking::get(url.join("status").unwrap()).is_err());
 }
 
-/// Returns the process that was started with this port file.
-fn process_listening_for(port_file: &Path) -> Option<u32> {
+fn process_with_port_file(port_file: &Path) -> Option<u32> {
     let wanted = port_file.to_str()?;
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
@@ -201,7 +199,7 @@ fn every_signal_that_ends_the_server_removes_the_port_file() {
     }
 }
 
-/// Starts the server with a limit on the size of files, KiB, which has the effect of a full disk.
+/// Starts the server with a limit on the size of files, in KiB: writing more fails as it does on a full disk.
 fn start_on_full_disk(port_file: &Path, kib: u32) -> Child {
     let command = format!(r#"trap "" XFSZ; ulimit -f {kib}; exec "$0" "$@""#);
     Command::new("bash")

@@ -16,7 +16,6 @@ fn large() -> Vec<u8> {
     wasm(&common::COUNTER.trim_end().strip_suffix(')').map(|text| format!("{text} {filler})")).unwrap())
 }
 
-/// Starts a server that keeps modules in this folder, installs the module on it, uses it, and ends the server.
 fn install_on_a_new_server(cache: &Path, module: Vec<u8>) {
     let (_dir, file) = scratch();
     let child = start(&file, &["--module-cache", cache.to_str().unwrap()]);
@@ -30,7 +29,7 @@ fn install_on_a_new_server(cache: &Path, module: Vec<u8>) {
     assert!(end(child).success());
 }
 
-/// Returns the names and inodes of the files in the cache.
+/// Returns the names and inodes of the files in the cache: a file that was written again has another inode.
 fn contents(cache: &Path) -> Vec<(String, u64)> {
     let entries = fs::read_dir(cache).unwrap().map(|entry| {
         let entry = entry.unwrap();

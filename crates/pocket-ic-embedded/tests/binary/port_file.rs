@@ -46,7 +46,7 @@ fn a_stale_port_file_is_taken_over() {
 #[test]
 fn a_port_in_use_is_reported_in_one_line() {
     let (_dir, file) = scratch();
-    // The system accepts connections for this listener, but nothing is ever sent.
+    // The kernel accepts connections to this listener, but nobody answers.
     let somebody = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = somebody.local_addr().unwrap().port();
     fs::write(&file, format!("{port}\n")).unwrap();

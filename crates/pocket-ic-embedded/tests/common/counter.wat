@@ -1,15 +1,17 @@
 ;; A canister with a 32-bit counter on the heap, another in stable memory, and further methods for tests:
 ;;
-;; * `inc`, `read`: the heap counter; `inc` answers the new value.
-;; * `stable_inc`, `stable_read`: the same in stable memory (which `canister_init` grows to one page).
-;; * `trap_after_inc`, `unreachable`, `no_reply`, `reject`, `spin`: the ways to fail.
+;; * `inc`, `read`: add 1 to the heap counter, read it; both answer its value.
+;; * `inc_query`: a query that does the same as `inc`.
+;; * `hidden`: a mutable global that is not exported; it starts at 7, and `inc` adds 1 to it.
+;; * `stable_inc`, `stable_read`: the same for the counter in stable memory (which `canister_init` grows to one page).
+;; * `trap_after_inc`, `unreachable`, `no_reply`, `reject`, `spin`: each fails in its own way.
 ;; * `set_timer`: sets the global timer to the 8 bytes of its argument; each firing adds 100 to the heap counter.
 ;; * `now`, `caller`, `version`, `echo`: answer the time, the caller, the canister's version and the argument.
 ;; * `print`: logs its argument.
 ;; * `certify`: sets the certified data to its argument.
 ;; * `accept`: accepts the cycles that are attached to the call, and answers their number (8 bytes).
 ;;
-;; Init and post-upgrade put the first 4 bytes of their argument into the heap counter if there are any.
+;; Init and post-upgrade set the heap counter to the first 4 bytes of their argument, if it has that many.
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
   (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))

@@ -20,7 +20,6 @@ pub fn builder() -> PocketIcBuilder {
     PocketIcBuilder::new().with_server_url(server.url())
 }
 
-/// Returns an instance with one application subnet.
 pub fn instance() -> PocketIc {
     builder().with_application_subnet().build()
 }
@@ -42,18 +41,15 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Compiles WAT to wasm.
 pub fn wasm(wat: &str) -> Vec<u8> {
     wat::parse_str(wat).expect("the test's WAT is valid")
 }
 
-/// Returns the canister that most tests use: counters on the heap and in stable memory, and ways to fail. Its
-/// source, `counter.wat`, says what each method does.
+/// Returns the canister that most tests use; `counter.wat` documents its methods.
 pub fn counter() -> Vec<u8> {
     wasm(COUNTER)
 }
 
-/// Creates a canister with this code.
 pub fn installed_wasm(pic: &PocketIc, module: Vec<u8>) -> Principal {
     let id = pic.create_canister();
     pic.install_canister(id, module, vec![], None);
@@ -82,12 +78,12 @@ pub fn query_number(pic: &PocketIc, id: Principal, method: &str) -> u32 {
     number(&pic.query_call(id, ANONYMOUS, method, vec![]).expect("the query answers"))
 }
 
-/// Returns the heap counter.
+/// Returns the heap counter of a [`counter`].
 pub fn read(pic: &PocketIc, id: Principal) -> u32 {
     query_number(pic, id, "read")
 }
 
-/// Makes a call of the management canister about a canister.
+/// Calls the management canister, with `id` as the effective canister id.
 pub fn manage(
     pic: &PocketIc,
     id: Principal,
@@ -99,12 +95,12 @@ pub fn manage(
     pic.update_call_with_effective_principal(Principal::management_canister(), effective, sender, method, arg)
 }
 
-/// Returns the argument of the management methods that only name a canister.
+/// Returns the argument of the management methods that take only a canister id.
 pub fn about(id: Principal) -> Vec<u8> {
     candid::encode_one(CanisterIdRecord { canister_id: id }).expect("the record encodes")
 }
 
-/// Submits a call of a management method that only names a canister.
+/// Submits a call of a management method that takes only a canister id.
 pub fn submit_manage(pic: &PocketIc, id: Principal, method: &str) -> RawMessageId {
     let effective = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
     pic.submit_call_with_effective_principal(
@@ -127,5 +123,4 @@ pub fn long(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("there are eight bytes"))
 }
 
-/// The source of [`counter`].
 pub const COUNTER: &str = include_str!("counter.wat");

@@ -16,8 +16,8 @@ fn with_export(name: &str) -> Vec<u8> {
     ))
 }
 
-/// Returns a canister that calls itself; `on_reply`, `on_reject` and `on_cleanup` are the bodies of its callbacks. A
-/// call of `fails` is rejected; a call of `works` gets a reply.
+/// Returns a canister whose `go` calls `method` of the canister in its argument, or of itself. `on_reply`, `on_reject`
+/// and `on_cleanup` are the bodies of the callbacks. The method `works` replies, `fails` traps.
 fn calling(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup: &str) -> Vec<u8> {
     let size = method.len();
     wasm(&format!(
@@ -37,7 +37,6 @@ fn calling(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup
             (func $on_reject (param i32) {on_reject})
             (func $on_cleanup (param i32) {on_cleanup})
             (func (export "canister_{kind} go")
-                ;; The canister to call is the argument, or this one.
                 (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
                 (call $arg_copy (i32.const 64) (i32.const 0) (call $arg_size))
                 (call $new (i32.const 64) (call $self_size) (i32.const 0) (i32.const {size})
@@ -85,7 +84,7 @@ fn empty() -> Vec<u8> {
     wasm("(module)")
 }
 
-/// The mode of a situation, and a function that creates the situation and returns the text of the violation.
+/// A mode, and a function that violates it in one situation and returns the text of the violation.
 type Situation = (&'static str, fn(&PocketIc) -> String);
 
 const SITUATIONS: &[Situation] = &[

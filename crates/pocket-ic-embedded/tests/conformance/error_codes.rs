@@ -2,7 +2,7 @@
 
 use crate::common::{ANONYMOUS, builder, call, instance, manage};
 use crate::faulty::{faulty, installed};
-use crate::provoked::ErrorPath::{Certified, Uncertified};
+use crate::provoked::Certification::{Certified, Uncertified};
 use crate::provoked::{PROVOKED, update};
 use candid::{Principal, encode_one};
 use ic_management_canister_types as types;
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// Provokes a rejection, and returns the faulty canister's answer about it: the reject code and the text.
+/// Provokes a rejection, and returns what the faulty canister received: the reject code (one byte) and the text.
 type SeenByCanister = fn(&PocketIc, Principal) -> Vec<u8>;
 
 /// Errors of calls between canisters, which receive the reject code and the text.
@@ -46,8 +46,8 @@ const NO_RATES: &str = "there are no rate limits";
 const NO_ADMINS: &str = "subnets with admins are refused";
 const NO_CAUSE: &str = "nothing here causes it";
 
-/// Codes that this server never sends, or that these tests do not provoke, and why.
-const UNREACHABLE: &[(ErrorCode, &str)] = &[
+/// The other codes, each with the reason why it is not provoked here.
+const NOT_PROVOKED: &[(ErrorCode, &str)] = &[
     (SubnetOversubscribed, "it takes a million canisters"),
     (MaxNumberOfCanistersReached, "the number of canisters is not limited"),
     (CanisterQueueFull, "queues are not limited; call_perform returns 2 after 500 calls"),
@@ -59,9 +59,9 @@ const UNREACHABLE: &[(ErrorCode, &str)] = &[
     (CanisterInstallCodeRateLimited, NO_RATES),
     (CanisterHeapDeltaRateLimited, NO_RATES),
     (SubnetCoolingDown, NO_RATES),
-    (InsufficientMemoryAllocation, "allocations are kept and shown only"),
+    (InsufficientMemoryAllocation, "allocations are stored and returned, but not enforced"),
     (InsufficientCyclesForCreateCanister, NO_PRICES),
-    (SubnetNotFound, "every call has a subnet by the time it is carried out"),
+    (SubnetNotFound, "a call without a subnet is refused before it is executed"),
     (InvalidSubnetAdmin, NO_ADMINS),
     (CanisterOutOfMemory, "only when the host has no memory left"),
     (CanisterWasmEngineError, "only by a fault of the server"),
@@ -87,21 +87,21 @@ fn reject_code(code: ErrorCode) -> RejectCode {
 #[test]
 fn each_error_has_its_code_text_and_certification() {
     let mut wrong = Vec::new();
-    for (code, part, answer, provoke) in PROVOKED {
+    for (code, part, certification, provoke) in PROVOKED {
         let pic = instance();
         let id = installed(&pic);
-        // A step that does not fail as expected is reported as one line, and the next row of the table is tested.
+        // `provoke` panics if no error occurs; the other rows of the table are tested nevertheless.
         let Ok(error) = catch_unwind(AssertUnwindSafe(|| provoke(&pic, id))) else {
-            wrong.push(format!("wanted {code} {answer:?} '{part}', got no error"));
+            wrong.push(format!("wanted {code} {certification:?} '{part}', got no error"));
             continue;
         };
         let certified = if error.certified { Certified } else { Uncertified };
         let right = error.error_code == *code
             && error.reject_code == reject_code(*code)
             && error.reject_message.contains(part)
-            && certified == *answer;
+            && certified == *certification;
         if !right {
-            wrong.push(format!("wanted {code} {answer:?} '{part}', got {error:?}"));
+            wrong.push(format!("wanted {code} {certification:?} '{part}', got {error:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -124,9 +124,9 @@ fn every_error_code_is_accounted_for() {
     let all: BTreeSet<u64> = (0..1000).filter(|number| ErrorCode::try_from(*number).is_ok()).collect();
     let provoked = PROVOKED.iter().map(|case| case.0).chain(SEEN_BY_CANISTER.iter().map(|case| case.0));
     let provoked: BTreeSet<u64> = provoked.map(|code| code as u64).collect();
-    let unreachable: BTreeSet<u64> = UNREACHABLE.iter().map(|(code, _)| *code as u64).collect();
-    assert_eq!(provoked.intersection(&unreachable).count(), 0);
-    assert_eq!(provoked.union(&unreachable).copied().collect::<BTreeSet<u64>>(), all);
+    let not_provoked: BTreeSet<u64> = NOT_PROVOKED.iter().map(|(code, _)| *code as u64).collect();
+    assert_eq!(provoked.intersection(&not_provoked).count(), 0);
+    assert_eq!(provoked.union(&not_provoked).copied().collect::<BTreeSet<u64>>(), all);
 }
 
 /// On a system subnet, which charges nothing, the same faults cause the same errors.

@@ -1,18 +1,15 @@
-//! A canister that does everything wrong, one fault per method.
+//! A canister that does everything wrong, one fault per method; `faulty.wat` documents its methods.
 
 use crate::common::{installed_wasm, wasm};
 use candid::Principal;
 use pocket_ic::PocketIc;
 
-/// The canister's source.
 const FAULTY: &str = include_str!("faulty.wat");
 
-/// Returns the module of the faulty canister.
 pub fn faulty() -> Vec<u8> {
     wasm(FAULTY)
 }
 
-/// Returns a new canister that does everything wrong.
 pub fn installed(pic: &PocketIc) -> Principal {
     installed_wasm(pic, faulty())
 }

@@ -1,12 +1,14 @@
 ;; A canister that does everything wrong.
 ;;
-;; * `trap`, `unreachable`, `heap`, `stable`, `stable32`, `division`, `overflow`, `conversion`, `table`, `null`, `type`,
-;;   `recursion`: traps. `heap_argument` passes addresses beyond the heap to a system function.
-;; * `twice`, `nothing`, `refuse`: replies twice, not at all, with a rejection.
+;; * `unreachable`, `heap`, `stable`, `stable32`, `division`, `overflow`, `conversion`, `table`, `null`, `type`,
+;;   `recursion`: trap, each for the reason in its name. `trap` and the query `trap_query` call `ic0.trap`.
+;;   `heap_argument` passes addresses beyond the heap to a system function.
+;; * `twice` replies twice, `nothing` does not reply, `refuse` rejects. `misplaced` calls `accept_message`.
 ;; * `grow`: takes 100 more pages of wasm memory. `hoard` (a query): reads more stable memory than a query may.
 ;; * `lost`: calls itself and names a callback that does not exist.
 ;; * `ping`: calls its own `pong` endlessly, even when a call is rejected. `pong` replies.
-;; * `impatient`: calls its own `ping` and waits for one second at most; answers code (one byte) and text of the rejection.
+;; * `impatient`: calls its own `ping` and waits for one second at most; answers code (one byte)
+;;   and text of the rejection.
 ;; * `beg`: calls `pong` of the canister in its argument without cycles; answers code and text of the rejection.
 ;; * `spend`: attaches more cycles to a call than the canister has.
 ;; * `ask` (a composite query): calls `ask` of the canister whose id is the first 10 bytes of its argument, with the

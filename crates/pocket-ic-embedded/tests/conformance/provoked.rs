@@ -11,21 +11,19 @@ use std::time::Duration;
 /// Provokes the error, on a new instance with the faulty canister.
 pub type Provoke = fn(&PocketIc, Principal) -> RejectResponse;
 
-/// Whether the error is certified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorPath {
-    /// The error is certified: the message was executed in a round.
+pub enum Certification {
+    /// The message was executed in a round.
     Certified,
-    /// The error is not certified: it comes from the filter before the round, or from a query.
+    /// The error comes from the filter before the round, or from a query.
     Uncertified,
 }
-use ErrorPath::{Certified, Uncertified};
+use Certification::{Certified, Uncertified};
 
 fn fails(result: Result<Vec<u8>, RejectResponse>) -> RejectResponse {
     result.expect_err("the call is rejected")
 }
 
-/// Returns the error of an update call.
 pub fn update(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
     fails(call(pic, id, method, &[]))
 }
@@ -55,7 +53,6 @@ fn snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
     pic.take_canister_snapshot(id, None, None).expect("a snapshot").id
 }
 
-/// Freezes the canister.
 fn freeze(pic: &PocketIc, id: Principal) {
     set(pic, id, CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() });
 }
@@ -65,7 +62,7 @@ fn set(pic: &PocketIc, id: Principal, settings: CanisterSettings) {
 }
 
 /// Each error's code, a part of its message, whether the error is certified, and how it is provoked.
-pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
+pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     (StopCanisterRequestTimeout, "timed out", Certified, |pic, id| {
         let stop = stopping(pic, id);
         pic.advance_time(Duration::from_secs(300));
@@ -276,8 +273,7 @@ pub const PROVOKED: &[(ErrorCode, &str, ErrorPath, Provoke)] = &[
         Uncertified,
         |p, c| query(p, c, "insist"),
     ),
-    // Seven composite queries, each of which calls the next one; the depth is the same whether or not they belong to
-    // one canister.
+    // Seven nested calls, one more than the limit. The depth does not depend on whether the canisters differ.
     (QueryCallGraphTooDeep, "exceeded the maximum call depth", Uncertified, |pic, id| {
         fails(pic.query_call(id, ANONYMOUS, "ask", id.as_slice().repeat(7)))
     }),

@@ -7,9 +7,8 @@ use pocket_ic::{CanisterSettings, EnvironmentVariable, PocketIc, Time};
 use pocket_ic_embedded::internals::SubnetKeys;
 use serde_json::{Value, json};
 
-/// The argument of the call.
 const ARGUMENT: &[u8] = b"argument";
-/// Cycles of the canister.
+/// Cycles of a new canister.
 const CYCLES: u64 = 100_000_000_000_000;
 /// The time while the call runs.
 const NOW: u64 = 1_700_000_000_000_000_000;
@@ -20,8 +19,8 @@ struct CalledCanister {
     subnet: Principal,
 }
 
-/// How functions are called: their names, their parameters and results as wasm text, code that stores the answers from
-/// address 0 on, and the number of bytes of all answers.
+/// Functions of the system API, and how they are called: their types as wasm text, code that calls them as `$f0`,
+/// `$f1`, … and stores the results from address 0 on, and the number of bytes of all results.
 struct TestedFunctions {
     functions: &'static [&'static str],
     types: &'static [&'static str],
@@ -29,7 +28,7 @@ struct TestedFunctions {
     bytes: usize,
 }
 
-/// Returns a getter of 4 bytes.
+/// A function that returns 4 bytes.
 const fn number(functions: &'static [&'static str]) -> TestedFunctions {
     TestedFunctions {
         functions,
@@ -39,7 +38,7 @@ const fn number(functions: &'static [&'static str]) -> TestedFunctions {
     }
 }
 
-/// Returns a getter of 8 bytes.
+/// A function that returns 8 bytes.
 const fn long(functions: &'static [&'static str]) -> TestedFunctions {
     TestedFunctions {
         functions,
@@ -49,12 +48,12 @@ const fn long(functions: &'static [&'static str]) -> TestedFunctions {
     }
 }
 
-/// Returns a function that stores 16 bytes at an address.
+/// A function that stores 16 bytes at an address.
 const fn amount(functions: &'static [&'static str]) -> TestedFunctions {
     TestedFunctions { functions, types: &["(param i32)"], body: "(call $f0 (i32.const 0))", bytes: 16 }
 }
 
-/// Returns a pair `*_size`, `*_copy`: the size (4 bytes), then the bytes.
+/// A pair `*_size`, `*_copy`. The results are the size (4 bytes) and the bytes.
 const fn blob(functions: &'static [&'static str], len: usize) -> TestedFunctions {
     TestedFunctions {
         functions,
@@ -74,7 +73,7 @@ fn with_size(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_le_bytes(), bytes].concat()
 }
 
-/// The functions, and their answers in an update call by user 1.
+/// The functions, and their results in an update call by user 1.
 const TABLE: &[(TestedFunctions, Expected)] = &[
     (blob(&["msg_arg_data_size", "msg_arg_data_copy"], 8), |_| with_size(ARGUMENT)),
     (blob(&["msg_caller_size", "msg_caller_copy"], 29), |_| with_size(user(1).as_slice())),
@@ -251,7 +250,7 @@ fn variable(name: &str, value: &str) -> EnvironmentVariable {
     EnvironmentVariable { name: name.into(), value: value.into() }
 }
 
-/// Makes an update call by user 1, with signed information about the caller.
+/// Makes an update call by user 1, with information about the caller.
 fn ask(pic: &PocketIc, id: Principal) -> Vec<u8> {
     use base64::Engine;
     let encode = |bytes: &[u8]| base64::prelude::BASE64_STANDARD.encode(bytes);
@@ -284,7 +283,7 @@ fn each_function_returns_the_correct_value() {
         let variables = vec![variable("FIRST", "1"), variable("SECOND", "5678")];
         let settings = CanisterSettings { environment_variables: Some(variables), ..Default::default() };
         pic.update_canister_settings(id, None, settings).expect("the settings are accepted");
-        // The round of the call is the next one.
+        // The call is executed in the next round, which has this time.
         pic.set_time(Time::from_nanos_since_unix_epoch(NOW));
         let called = CalledCanister { id, subnet: pic.topology().get_app_subnets()[0] };
         let (got, expected) = (ask(&pic, id), expected(&called));

@@ -1,5 +1,5 @@
-//! The bodies of requests: bytes, JSON, and bodies that are almost valid are sent to every route of the protocol
-//! that takes a body; each must answer.
+//! Arbitrary bytes, arbitrary JSON and bodies that are almost valid: every route of the protocol that takes a body must
+//! answer them.
 
 use crate::common::{ANONYMOUS, call, installed, instance, number};
 use crate::fuzz;
@@ -104,7 +104,7 @@ impl TestInstance {
         ]
     }
 
-    /// Sends a body; there must be an answer, and it must not report a fault of the server.
+    /// Sends a body, and checks that the server answers and does not report a fault of its own.
     fn post(&self, path: &str, body: Vec<u8>) -> Result<Response, TestCaseError> {
         let url = self.pic.get_server_url().join(path).expect("a path");
         let sent = self.client.post(url).header("content-type", "application/json").body(body.clone()).send();
@@ -130,7 +130,6 @@ impl TestInstance {
         Ok(())
     }
 
-    /// Checks that the instance still works.
     fn assert_alive(&self) {
         let id = installed(&self.pic);
         assert_eq!(number(&call(&self.pic, id, "inc", &[]).expect("a reply")), 1);
@@ -186,7 +185,7 @@ fn arbitrary_and_truncated_bodies_are_answered() {
     instance.assert_alive();
 }
 
-/// Returns valid arguments of management methods, with the methods.
+/// Returns management methods, each with a valid argument except the last.
 fn management_arguments(instance: &TestInstance) -> Vec<(&'static str, Vec<u8>)> {
     let canister_id = instance.canister;
     let record = encode_one(types::CanisterIdRecord { canister_id }).expect("the argument encodes");

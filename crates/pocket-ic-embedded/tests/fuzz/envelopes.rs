@@ -27,8 +27,8 @@ impl TestInstance {
         Self { pic, canister, client: Client::new() }
     }
 
-    /// Returns a request of every kind with its path. The requests are not signed: otherwise every changed request
-    /// would be refused because of its signature.
+    /// Returns a request of every kind with its path. The requests are not signed: otherwise the signature of every changed
+    /// request would be wrong, and nothing else would be tested.
     fn requests(&self) -> Vec<(String, Value)> {
         let (ingress_expiry, sender, canister_id) = (1 << 60, Principal::anonymous(), self.canister);
         let (nonce, method_name, arg, sender_info) =
@@ -69,7 +69,7 @@ impl TestInstance {
             .to_vec()
     }
 
-    /// Sends a body. The server must answer, and not with a fault of its own.
+    /// Sends a body, and checks that the server answers and does not report a fault of its own.
     fn post(&self, path: &str, body: &[u8]) -> Result<u16, TestCaseError> {
         let url = format!("{}instances/{}/api/{path}", self.pic.get_server_url(), self.pic.instance_id());
         let request = self.client.post(url).header("content-type", "application/cbor").body(body.to_vec());
@@ -79,7 +79,6 @@ impl TestInstance {
         Ok(status)
     }
 
-    /// Checks that the instance still works.
     fn assert_alive(&self) {
         let before = number(&call(&self.pic, self.canister, "inc", &[]).expect("a reply"));
         assert_eq!(number(&call(&self.pic, self.canister, "inc", &[]).expect("a reply")), before + 1);

@@ -5,19 +5,16 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
-/// A change of one part of a body.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// The part is omitted from an object, or replaced by null.
+    /// The part is removed from its object; elsewhere it is replaced by null.
     Gone,
-    /// The part is replaced by this value.
     By(Value),
 }
 
-/// The changes: for each, which part of the body is changed, and how.
+/// Which parts of a body are changed, and how.
 pub type Changes = Vec<(Index, Change)>;
 
-/// Returns up to three changes.
 pub fn changes() -> impl Strategy<Value = Changes> {
     let change = prop_oneof![1 => Just(Change::Gone), 4 => value().prop_map(Change::By)];
     vec((any::<Index>(), change), 0..4)
@@ -47,13 +44,13 @@ pub fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Encodes standard base64.
 pub fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::prelude::BASE64_STANDARD.encode(bytes)
 }
 
-/// Returns the body with the changes made. Texts that begin with `/` are paths and stay as they are.
+/// Returns the body with the changes made. Texts that begin with `/` are file paths, and stay as they are: the server
+/// must not write anywhere else.
 pub fn changed(mut body: Value, changes: &Changes) -> Value {
     for (index, change) in changes {
         let mut parts = Vec::new();
@@ -74,7 +71,7 @@ pub fn changed(mut body: Value, changes: &Changes) -> Value {
     body
 }
 
-/// Collects the JSON pointers of all parts but paths of the file system.
+/// Collects the JSON pointers of the parts that hold no file path.
 fn collect(value: &Value, at: String, out: &mut Vec<String>) {
     if value.as_str().is_some_and(|text| text.starts_with('/')) {
         return;
@@ -93,7 +90,6 @@ fn collect(value: &Value, at: String, out: &mut Vec<String>) {
     }
 }
 
-/// Returns whether replacing this value would replace a path of the file system.
 fn holds_path(value: &Value) -> bool {
     match value {
         Value::String(text) => text.starts_with('/'),

@@ -1,5 +1,4 @@
-//! Fuzzing of all external input: wasm modules and the bodies of requests. The server must never crash, and always
-//! answer.
+//! Fuzzing of all external input: wasm modules and the bodies of requests. The server must answer all of it.
 //!
 //! The cases are drawn from the seeds of `seeds.txt`, so that every run has the same cases. `FUZZ_SEED=<number>` draws
 //! other cases, `FUZZ_CASES=<number>` sets their number. A seed that finds a fault is added to the file.
@@ -16,10 +15,10 @@ mod program;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
-/// Number of cases drawn from each seed.
+/// Number of cases per seed, unless `FUZZ_CASES` is set.
 const CASES: u32 = 150;
 
-/// Returns the numbers in `seeds.txt`, or the one that the environment specifies.
+/// Returns the seeds in `seeds.txt`, or `FUZZ_SEED`.
 fn seeds() -> Vec<u64> {
     let text = match std::env::var("FUZZ_SEED") {
         Ok(seed) => seed,

@@ -1,11 +1,11 @@
-//! Random valid canisters, as wasm text: expressions of both integer types and statements, with loads,
-//! stores, growing memories, calls by the table, loops, and the system API with arbitrary arguments.
+//! Random valid canisters, as wasm text: expressions of both integer types, and statements, with loads, stores, growing
+//! memories, indirect calls, loops, and calls of the system API with arbitrary arguments.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Functions of the system API, with the types of their parameters and result (i: i32, l: i64).
+/// Functions of the system API: name, parameters, result (`i`: i32, `l`: i64).
 const APIS: &[(&str, &str, &str)] = &[
     ("msg_reply", "", ""),
     ("msg_reply_data_append", "ii", ""),

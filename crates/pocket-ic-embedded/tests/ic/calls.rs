@@ -8,12 +8,16 @@ use ic_management_canister_types as types;
 use pocket_ic::{ErrorCode, PocketIc};
 
 /// A canister that forwards calls. The argument of its methods is the length of the callee's id (1 byte), that id, and
-/// the name of the callee's method. `forward` calls this method with 1000 cycles, and passes on the answer: the reply,
-/// or the reject code as one byte. `forward_trap` does the same, but traps in its reply callback; the cleanup adds 1 to
-/// the number that `read` returns. `forward_traps` traps in the cleanup, too. `forward_text` passes on the reply, or
-/// the text of the rejection. The composite queries `forward_query`, `query_traps` and `query_text` do the same with
-/// queries; `query_twice` makes two calls, and answers with the first reply.
-/// `refund` returns the cycles that were refunded with the latest answer to a `forward` or `forward_trap`.
+/// the name of the callee's method:
+///
+/// * `forward` calls this method with 1000 cycles, and returns the reply, or the reject code as one byte.
+/// * `forward_trap` does the same, but traps in its reply callback; the cleanup adds 1 to the number that `read`
+///   returns.
+/// * `forward_traps` sends no cycles, and traps in its reply callback and in its cleanup.
+/// * `forward_text` sends no cycles, and returns the reply, or the text of the rejection.
+/// * The composite queries `forward_query`, `query_traps` and `query_text` do the same with queries; `query_twice`
+///   makes two calls, and returns the first reply.
+/// * `refund` returns the cycles refunded with the latest answer to `forward` or the latest rejection.
 const PROXY: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -96,7 +100,6 @@ const PROXY: &str = r#"
     (i32.store (i32.const 512) (i32.add (i32.load (i32.const 512)) (i32.const 1)))))
 "#;
 
-/// Returns the argument of the proxy's methods.
 pub fn to(callee: Principal, method: &str) -> Vec<u8> {
     let id = callee.as_slice();
     [&[id.len() as u8], id, method.as_bytes()].concat()
@@ -113,10 +116,8 @@ fn canisters_call_each_other() {
     let answer = call(&pic, proxy, "forward", &to(target, "inc")).unwrap();
     assert_eq!(number(&answer), 1);
     assert_eq!(read(&pic, target), 1);
-    // The caller is the proxy, not the user.
     let caller = call(&pic, proxy, "forward", &to(target, "caller")).unwrap();
     assert_eq!(caller, proxy.as_slice());
-    // A canister can call itself.
     let own = call(&pic, proxy, "forward", &to(proxy, "read")).unwrap();
     assert_eq!(number(&own), 0);
 }
@@ -200,8 +201,7 @@ fn a_trap_in_a_callback_runs_the_cleanup() {
     let (target, proxy) = (installed(&pic), proxy(&pic));
     let error = call(&pic, proxy, "forward_trap", &to(target, "inc")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterCalledTrap);
-    // The change by the callee is kept, the change by the callback is rolled back, and the change by the cleanup is
-    // kept.
+    // The changes by the callee and by the cleanup are kept, and the change by the callback is rolled back.
     assert_eq!(read(&pic, target), 1);
     assert_eq!(read(&pic, proxy), 1);
 }
@@ -267,7 +267,7 @@ fn rejections_reach_canisters_with_the_code_in_their_text() {
 }
 
 #[test]
-fn a_minimum_of_cycles_is_for_calls_of_other_canisters() {
+fn a_minimum_of_cycles_applies_to_calls_by_other_canisters() {
     let pic = instance();
     let (one, other) = (proxy(&pic), proxy(&pic));
     let settings = types::CanisterSettings {
@@ -280,7 +280,7 @@ fn a_minimum_of_cycles_is_for_calls_of_other_canisters() {
     // 1000 cycles are attached to each call; the cycles of a refused call are refunded.
     assert_eq!(call(&pic, other, "forward", &to(one, "read")).unwrap(), [5]);
     assert_eq!(pic.cycle_balance(other), before);
-    // The minimum does not apply to users, who attach no cycles, or to the canister's calls of itself.
+    // The minimum does not apply to calls by users, who cannot attach cycles, or by the canister itself.
     assert_eq!(number(&call(&pic, one, "forward", &to(one, "read")).unwrap()), 0);
     assert_eq!(number(&call(&pic, one, "forward", &to(other, "read")).unwrap()), 0);
 }
@@ -377,8 +377,7 @@ fn one_way_calls_are_made_without_waiting() {
     pic.stop_canister(teller, None).unwrap();
 }
 
-/// One second, in nanoseconds.
-const SECOND: u64 = 1_000_000_000;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// A call with a best-effort response has a deadline, which its callee can read; other calls have none.
 #[test]
@@ -418,5 +417,5 @@ fn a_callee_reads_the_deadline_of_its_call() {
     assert_eq!(ask("patient")[0], 0);
     let impatient = ask("impatient");
     // The time of the call is rounded down to a whole second.
-    assert_eq!(impatient[0], (impatient[1] / SECOND + 10) * SECOND);
+    assert_eq!(impatient[0], (impatient[1] / NANOS_PER_SECOND + 10) * NANOS_PER_SECOND);
 }

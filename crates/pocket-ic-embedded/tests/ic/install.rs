@@ -1,4 +1,4 @@
-//! Installing, upgrading, reinstalling and uninstalling code, whole and in pieces.
+//! Installing, upgrading, reinstalling and uninstalling code, whole and in chunks.
 
 use super::common::{
     ANONYMOUS, COUNTER, call, counter, installed_wasm, installed_with, instance, long, manage, number, read,
@@ -122,7 +122,7 @@ fn uninstalling_removes_code_and_memory() {
 fn large_modules_are_installed_in_pieces() {
     let pic = instance();
     let id = pic.create_canister();
-    // The filler differs everywhere, so the pieces of 1 MiB in which the client sends the module differ, too.
+    // The client sends the module in chunks of 1 MiB. The filler does not repeat: equal chunks would be stored once.
     let filler: String = (0..2_500_000u32)
         .map(|n| char::from(b'a' + (n.wrapping_mul(2_654_435_761) >> 27) as u8 % 26))
         .collect();

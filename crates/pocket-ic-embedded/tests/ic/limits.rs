@@ -95,7 +95,7 @@ fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     pic.add_cycles(id, 1_000_000_000_000_000_000);
     let grow = |pages: u64| long(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
     assert_eq!(grow(10 * GIB_PAGES), 0);
-    // A message, a trap, a query, and snapshots with 10 GiB, which may be more than the machine has.
+    // 10 GiB may be more memory than the machine has: none of these operations copies all of it.
     call(&pic, id, "touch", &[]).unwrap();
     call(&pic, id, "touch_and_trap", &[]).unwrap_err();
     pic.query_call(id, ANONYMOUS, "touch_query", vec![]).unwrap();

@@ -7,8 +7,9 @@ use ic_management_canister_types as types;
 use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
 
-/// A canister whose `call`, with the argument `cycles (8 bytes), length, method, payload`, calls the management
-/// canister and forwards the answer: a reply as it is, a rejection as a rejection with the same text.
+/// A canister whose `call` calls the management canister and forwards the answer: a reply as it is, a rejection as a
+/// rejection with the same text. The argument is the cycles (8 bytes), the length of the method's name (1 byte), the
+/// name, and the payload.
 pub const MESSENGER: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -50,7 +51,7 @@ pub fn messenger(pic: &PocketIc) -> Principal {
     installed_wasm(pic, wasm(MESSENGER))
 }
 
-/// Returns the answer of the management canister to a canister that sends it cycles and arguments.
+/// Makes the messenger call the management canister with these cycles, and returns the answer.
 pub fn send(
     pic: &PocketIc,
     messenger: Principal,
@@ -73,7 +74,7 @@ fn through<T: for<'de> Deserialize<'de> + CandidType>(
     Ok(decode_one(&send(pic, messenger, cycles, method, args)?).unwrap())
 }
 
-/// Does the same as [`through`], for methods that return nothing.
+/// Like [`through`], for methods that return nothing.
 fn through_for_nothing(
     pic: &PocketIc,
     messenger: Principal,

@@ -24,7 +24,7 @@ fn stable_memory_is_read_and_set() {
     assert_eq!(number(&memory[..4]), 1);
     pic.set_stable_memory(id, 41u32.to_le_bytes().to_vec(), BlobCompression::NoCompression);
     assert_eq!(query_number(&pic, id, "stable_read"), 41);
-    // The blob is compressed, and the memory is padded to whole pages.
+    // The memory is padded to whole pages.
     let mut large = vec![7; 200_000];
     large[..4].copy_from_slice(&99u32.to_le_bytes());
     pic.set_stable_memory(id, gzip(&large), BlobCompression::Gzip);

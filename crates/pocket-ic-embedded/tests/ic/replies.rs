@@ -11,16 +11,16 @@ use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{ErrorCode, PocketIc};
 use std::collections::BTreeMap;
 
-/// A canister that calls the management canister, and the replies by method.
+/// Replies of the management canister, by method.
 struct CollectedReplies {
     pic: PocketIc,
-    /// The canister that calls the management canister; its controllers are the anonymous principal and itself.
+    /// Calls the management canister; its controllers are the anonymous principal and itself.
     asker: Principal,
     replies: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl CollectedReplies {
-    /// Makes a call by a user about the canister, and records the reply.
+    /// Makes a call by a user, with [`Self::asker`] as the effective canister id, and records the reply.
     fn user(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let arg = encode_one(args).unwrap();
         let reply = manage(&self.pic, self.asker, ANONYMOUS, method, arg).unwrap();
@@ -28,7 +28,7 @@ impl CollectedReplies {
         reply
     }
 
-    /// Makes a call by the canister, with 10 cycles, and records the reply.
+    /// Makes a call by [`Self::asker`], with 10 cycles, and records the reply.
     fn canister(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let reply = send(&self.pic, self.asker, 10, method, (args,)).unwrap();
         self.replies.insert(method, reply.clone());

@@ -80,8 +80,8 @@ fn a_loop_of_calls_does_not_starve_others() {
     assert_eq!(pic.get_time().as_nanos_since_unix_epoch(), time + 3);
     let answers = count(&pic, looping, "answers");
     assert!((4 * share - 4..=4 * share + 4).contains(&answers), "{answers}");
-    // A call of another canister is answered in its first round, however many canisters are looping: these use four
-    // shares together.
+    // A call to another canister is answered in its first round, however many canisters are looping: together, these
+    // get four shares.
     others.iter().for_each(|id| start_loop(&pic, *id));
     pic.tick();
     let all = || -> u32 { others.iter().chain([&looping]).map(|id| count(&pic, *id, "answers")).sum() };

@@ -67,7 +67,6 @@ fn snapshot_folders_round_trip() {
     assert_eq!(metadata["on_low_wasm_memory_hook_status"], "condition_not_satisfied");
     assert!(!written["metadata.json"].ends_with(b"\n"));
 
-    // The folder is uploaded to another canister, on another instance.
     let other_pic = instance();
     let other = other_pic.create_canister();
     let uploaded = other_pic.canister_snapshot_upload(other, ANONYMOUS, None, first.clone());

@@ -219,8 +219,8 @@ fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
     assert_eq!(read(&pic, id), 105);
-    // By the new settings the hook is due. It stays due although the snapshot has another status, which is neither
-    // restored nor compared.
+    // The new settings make the hook due. It stays due: the different status in the snapshot is neither restored nor
+    // compared.
     let hook = CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
     let before = pic.take_canister_snapshot(id, None, None).unwrap().id;
     pic.update_canister_settings(id, None, hook).unwrap();
@@ -245,7 +245,7 @@ fn metadata(
     decode_one(&manage(pic, id, ANONYMOUS, "read_canister_snapshot_metadata", arg).unwrap()).unwrap()
 }
 
-/// Uploads a snapshot of a [`counter`] with this timer and this status of the hook for low memory. Returns its id.
+/// Uploads a snapshot of a [`counter`], and returns the snapshot's id.
 fn uploaded(
     pic: &PocketIc,
     id: Principal,
@@ -361,7 +361,7 @@ fn an_upload_whose_globals_do_not_fit_its_module_is_refused() {
 fn padded_module(length: usize) -> Vec<u8> {
     let module =
         |padding: usize| wasm(&format!("(module (memory 1) (@custom \"p\" \"{}\"))", "x".repeat(padding)));
-    // A longer content makes its length fields longer, too.
+    // More padding makes the length fields longer, too: `module(200)` has length fields as long as the result has.
     let padding = length - module(200).len() + 200;
     module(padding)
 }
@@ -402,8 +402,7 @@ fn snapshots_of_another_subnet_are_not_found() {
     assert_eq!(error.error_code, ErrorCode::CanisterSnapshotNotFound);
 }
 
-/// A wasm memory of 6 GiB with one byte that is not zero is declared, filled, loaded and taken: it takes only the space
-/// of the pages that were written.
+/// Only one byte of the 6 GiB is not zero: the memory takes only the space of the pages that were written.
 #[test]
 fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     let pic = instance();
@@ -452,7 +451,6 @@ fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     assert_eq!(last, [7]);
 }
 
-/// Returns the changes in the history of a canister.
 fn changes(pic: &PocketIc, id: Principal) -> Vec<types::ChangeDetails> {
     let args = types::CanisterInfoArgs { canister_id: id, num_requested_changes: Some(20) };
     let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());

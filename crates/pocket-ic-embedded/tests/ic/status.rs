@@ -4,7 +4,6 @@ use super::common::{ANONYMOUS, call, counter, installed, installed_wasm, instanc
 use candid::{Nat, Principal};
 use pocket_ic::{CanisterSettings, CanisterStatusResult, PocketIc};
 
-/// What a day of storage costs per GiB.
 const CYCLES_PER_GIB_DAY: u64 = 127_000 * 86_400;
 
 fn status(pic: &PocketIc, id: Principal) -> CanisterStatusResult {

@@ -136,7 +136,6 @@ const BUSY: &str = r#"(module
     (func (export "canister_query timers") (call $tell (i32.const 4)))
     (func (export "canister_query hooks") (call $tell (i32.const 8))))"#;
 
-/// Returns the counts of beats, timers and hooks.
 fn counts(pic: &PocketIc, id: Principal) -> [u32; 3] {
     ["beats", "timers", "hooks"].map(|method| query_number(pic, id, method))
 }
@@ -226,7 +225,7 @@ fn time_advances_automatically_with_auto_progress() {
     pic.stop_progress();
     assert!(!pic.auto_progress_enabled());
     let stopped = nanos(&pic);
-    // Another instance shows that several intervals have passed in which a task would have run.
+    // The clock of another instance shows that enough time has passed for several automatic rounds.
     let clock = instance();
     clock.auto_progress();
     let began = nanos(&clock);
