@@ -34,7 +34,7 @@ export async function connection(address: URLSearchParams) {
 
 type Page = Awaited<ReturnType<ReturnType<typeof uploadActor>['capsules_list']>>;
 
-/** The first capsule that the caller owns, created if there is none. The list also has those that others share. */
+/** The first capsule that the caller owns, or a new one. The list also has capsules that others share. */
 async function capsuleOf(agent: HttpAgent, canisterId: string): Promise<string> {
   const canister = uploadActor(agent, canisterId);
   const caller = (await agent.getPrincipal()).toText();

@@ -12,7 +12,6 @@ export class Chunks {
     this.count = Math.ceil(bytes / size);
   }
 
-  /** Every chunk, in order. */
   all(): number[] {
     return Array.from({ length: this.count }, (_, index) => index);
   }

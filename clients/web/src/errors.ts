@@ -5,9 +5,9 @@ import type { Refusal } from './canister.js';
 export type UploadErrorCode =
   /** The canister refuses the upload: `refusal` has the reason. */
   | 'refused'
-  /** The network or the agent rejects the call, which is not retried, or no longer. */
+  /** The network or the agent rejects the call, and the call is not retried, or not again. */
   | 'rejected'
-  /** The call was retried for `patienceMs`. */
+  /** The call was retried for `patienceMs`, without success. */
   | 'unreachable'
   /** The file has changed during the upload, or can no longer be read. */
   | 'file-changed'

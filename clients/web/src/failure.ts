@@ -1,4 +1,4 @@
-// The error that the caller of an upload gets when a step has finally failed.
+// The error with which an upload fails, from the error of a step.
 
 import { RefusedError } from './canister.js';
 import { UploadError } from './errors.js';

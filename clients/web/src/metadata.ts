@@ -1,4 +1,4 @@
-// The metadata of a file that are sent to the canister.
+// The metadata of a file, as sent to the canister.
 
 import type { AssetMetadata, AssetMetadataBase, AssetType } from './canister.js';
 
@@ -17,10 +17,7 @@ export interface Named {
   lastModified?: number;
 }
 
-/**
- * The metadata of a file, derived only from the file, its digest and the description: a repeated begin must have the
- * same metadata.
- */
+/** Depends only on the arguments, since a repeated begin must have the same metadata. */
 export function metadataOf(file: Blob & Named, sha256: Uint8Array | undefined, given: Description): AssetMetadata {
   const modified = BigInt(file.lastModified ?? 0) * 1_000_000n;
   const base: AssetMetadataBase = {

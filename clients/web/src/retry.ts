@@ -66,8 +66,8 @@ export class Caller {
   }
 
   /**
-   * Makes a call, and retries it if necessary. Throws the reason of the signal, an error of `make` that is not retried,
-   * or no longer, or an `UploadError` with the code `unreachable`.
+   * Makes a call, and retries it if necessary. Throws the signal's reason, an error of `make` after which there is no
+   * further retry, or an `UploadError` with the code `unreachable`.
    */
   async call<T>(method: string, make: () => Promise<T>): Promise<T> {
     const since = this.timing.now();
@@ -99,8 +99,7 @@ export class Caller {
   }
 
   /**
-   * Makes the call once. An agent can be neither aborted nor limited in time, so the code just stops waiting for the
-   * answer.
+   * Makes the call once. A call of an agent cannot be aborted: on an abort or timeout, its answer is ignored.
    */
   private async once<T>(method: string, make: () => Promise<T>): Promise<T> {
     const settled = new AbortController();
@@ -117,9 +116,7 @@ export class Caller {
     }
   }
 
-  /**
-   * A delay that doubles with every failure, shortened at random by up to half, so that clients do not retry in step.
-   */
+  /** Doubles with every failure, and is shortened at random by up to half, so that clients do not retry in step. */
   private delay(failures: number): number {
     const full = Math.min(FIRST_DELAY_MS * 2 ** (failures - 1), LONGEST_DELAY_MS);
     return Math.round(full * (0.5 + this.timing.random() / 2));

@@ -1,4 +1,4 @@
-// The session of an upload: it is found or begun, and begun again if it has ended.
+// The session of an upload: finds or begins it, and begins another if it has ended.
 
 import type { UploadFinishResult } from './canister.js';
 import { SessionEnded } from './ended.js';

@@ -33,7 +33,6 @@ export function ask<T>(
   return caller.call(method, async () => accepted(method, await call()));
 }
 
-/** The bytes of a file, or of a part of it. */
 export async function read(part: Blob): Promise<Uint8Array> {
   try {
     return new Uint8Array(await part.arrayBuffer());
@@ -42,7 +41,6 @@ export async function read(part: Blob): Promise<Uint8Array> {
   }
 }
 
-/** The digest of a file, or of a part of it. */
 export async function digestOf(
   hasher: Hasher,
   data: Blob,

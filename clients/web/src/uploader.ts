@@ -26,7 +26,6 @@ export interface Settings extends Partial<RetryLimits> {
   hasher?: Hasher;
   /** Maximum number of chunks in flight, for all uploads together; 4 by default. */
   parallel?: number;
-  /** Clock and randomness; tests replace them. */
   timing?: Timing;
 }
 

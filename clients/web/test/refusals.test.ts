@@ -4,14 +4,14 @@ import { Principal } from '@icp-sdk/core/principal';
 import type { Refusal } from '../src/canister.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
-const STAYING: Array<[Refusal, boolean]> = [
+const FINAL_REFUSALS: Array<[Refusal, boolean]> = [
   [{ Unauthorized: { caller: Principal.anonymous(), needs: 'an identity' } }, true],
   [{ ResourceExhausted: { limit: 'sessions per caller', allowed: 100n, requested: 101n } }, true],
   [{ InvalidArgument: { field: 'name', expected: 'at most 1024 bytes', got: '2000 bytes' } }, false],
   [{ NotFound: { kind: 'capsule', key: CAPSULE } }, false],
 ];
 
-for (const [refusal, resumable] of STAYING) {
+for (const [refusal, resumable] of FINAL_REFUSALS) {
   test(`${Object.keys(refusal)[0]} ends the upload and is reported`, async () => {
     for (const method of ['uploads_begin', 'uploads_put_chunk', 'uploads_finish', 'uploads_put_whole']) {
       const scene = new Scene();
@@ -19,7 +19,8 @@ for (const [refusal, resumable] of STAYING) {
       const file = fileOf(method === 'uploads_put_whole' ? 500 : 4_500);
       const failed = scene.page().upload(file, { capsule: CAPSULE });
       await assert.rejects(failed, { name: 'UploadError', code: 'refused', resumable, refusal });
-      assert.equal(scene.count(method) - (method === 'uploads_put_chunk' ? scene.count(method) - 1 : 0), 1);
+      // Chunks are sent in parallel, so their calls do not show whether one was retried.
+      if (method !== 'uploads_put_chunk') assert.equal(scene.count(method), 1);
       assert.equal((await scene.page().unfinished()).length, resumable ? 1 : 0);
       await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
     }

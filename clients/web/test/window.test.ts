@@ -8,7 +8,7 @@ test('concurrent uploads share one window', async () => {
   const page = scene.page();
   const files = [1, 2, 3].map((seed) => fileOf(20_000 + seed, seed));
   const results = await Promise.all(files.map((file) => page.upload(file, { capsule: CAPSULE })));
-  assert.equal(scene.network.most.get('uploads_put_chunk'), 5);
+  assert.equal(scene.network.mostInFlight.get('uploads_put_chunk'), 5);
   for (const [index, file] of files.entries()) {
     await scene.assertStored(results[index]!, file);
   }

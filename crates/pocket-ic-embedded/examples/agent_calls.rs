@@ -1,8 +1,7 @@
-//! Compares calls through the interface for agents with the same calls through the PocketIC protocol: prints a table of
-//! their times.
+//! Prints a table of the times of calls through the interface for agents and through the PocketIC protocol.
 //!
 //! `cargo run -p pocket-ic-embedded --example agent_calls`. All ways to call are measured alternately, several times
-//! each, on one instance of one server; the medians are printed, and nothing is asserted about them.
+//! each, on one instance. The table has the medians; nothing is asserted about them.
 
 use candid::Principal;
 use ic_agent::agent::{Envelope, EnvelopeContent};
@@ -17,9 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Builder, Runtime};
 
-/// Number of times that each way to call is measured; the median is printed.
+/// Number of measurements of each way to call.
 const ROUNDS: usize = 7;
-/// Number of calls of each client in a round.
+/// Number of calls by each client in a measurement.
 const CALLS: usize = 60;
 const CLIENTS: [usize; 2] = [1, 16];
 
@@ -28,7 +27,6 @@ const CANISTER: &str = r#"(module
     (func (export "canister_update nothing") (call $reply))
     (func (export "canister_query nothing_query") (call $reply)))"#;
 
-/// Makes one call; the argument is what was prepared for it.
 type AgentCall<'a> = Box<dyn Fn(&Prepared) + Sync + 'a>;
 
 /// What is prepared for a call before the time is measured.
@@ -39,7 +37,7 @@ struct Prepared {
 
 struct Way<'a> {
     name: &'static str,
-    /// The name of the way with which this one is compared, and the limit of the ratio for each number of clients.
+    /// The name of the way with which this one is compared, and the maximum ratio for each of [`CLIENTS`].
     limits: Option<(&'static str, [f64; 2])>,
     prepare: Box<dyn Fn() -> Prepared + 'a>,
     call: AgentCall<'a>,
@@ -175,7 +173,7 @@ fn ways<'a>(
     ]
 }
 
-/// Returns a request that differs from all others.
+/// Returns a request with a nonce of its own: the server executes equal requests only once.
 fn envelope(id: Principal, is_query: bool, is_signed: bool) -> Vec<u8> {
     static NONCE: AtomicU64 = AtomicU64::new(0);
     let nonce = Some(NONCE.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec());
@@ -216,7 +214,7 @@ fn envelope(id: Principal, is_query: bool, is_signed: bool) -> Vec<u8> {
     envelope.encode_bytes()
 }
 
-/// Returns the time per call, microseconds.
+/// Returns the time per call, in microseconds.
 fn measure(way: &Way<'_>, clients: usize) -> f64 {
     let prepared: Vec<Vec<Prepared>> =
         (0..clients).map(|_| (0..CALLS).map(|_| (way.prepare)()).collect()).collect();

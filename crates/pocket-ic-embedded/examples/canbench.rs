@@ -21,11 +21,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wasmparser::{ExternalKind, Payload};
 
-/// The prefix of the methods that run benchmarks.
-const PREFIX: &str = "canister_query __canbench__";
-/// Relative difference up to which two counts are reported as the same.
+const BENCHMARK_PREFIX: &str = "canister_query __canbench__";
+/// Maximum relative difference of counts that are reported as the same.
 const SAME: f64 = 0.001;
-/// Relative difference up to which two counts are reported as close.
+/// Maximum relative difference of counts that are reported as close.
 const CLOSE: f64 = 0.01;
 
 #[derive(Parser)]
@@ -68,7 +67,6 @@ struct BenchResult {
     scopes: BTreeMap<String, Measurement>,
 }
 
-/// The contents of a `canbench_results.yml`.
 #[derive(Debug, Deserialize)]
 struct Published {
     benches: BTreeMap<String, BenchResult>,
@@ -120,7 +118,7 @@ fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     }
     let total = names.len();
     let results = names.into_iter().zip(1..).map(|(name, number)| {
-        // Shows the progress, since hundreds of benchmarks take minutes.
+        // Hundreds of benchmarks take minutes.
         eprintln!("{number} of {total}: {name}");
         let result = measure(&pic, canister, &name).map_err(|error| format!("{name}: {error}"))?;
         Ok((name, result))
@@ -132,7 +130,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Returns the names of the benchmarks in a module, in the module's order.
+/// Returns the names of the benchmarks, in the module's order.
 fn benchmarks(module: &[u8]) -> Result<Vec<String>, Box<dyn Error>> {
     let mut unpacked = Vec::new();
     let wasm = if module.starts_with(&[0x1f, 0x8b]) {
@@ -146,7 +144,9 @@ fn benchmarks(module: &[u8]) -> Result<Vec<String>, Box<dyn Error>> {
         if let Payload::ExportSection(exports) = payload? {
             for export in exports {
                 let export = export?;
-                if let (ExternalKind::Func, Some(name)) = (export.kind, export.name.strip_prefix(PREFIX)) {
+                if let (ExternalKind::Func, Some(name)) =
+                    (export.kind, export.name.strip_prefix(BENCHMARK_PREFIX))
+                {
                     names.push(name.to_owned());
                 }
             }
@@ -164,7 +164,7 @@ fn measure(pic: &PocketIc, canister: Principal, name: &str) -> Result<BenchResul
     candid::decode_one(&reply).map_err(|error| error.to_string())
 }
 
-/// Returns a table of all counts, how many are the same as published, and how the ratios of the benchmarks are spread.
+/// Returns a table of all counts, the number of counts that are the same as published, and the range of the ratios.
 fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, BenchResult>) -> String {
     let mut text = String::from("| benchmark | published | here | ratio |\n|---|---|---|---|\n");
     let (mut compared, mut same, mut close) = (0, 0, 0);
@@ -212,12 +212,12 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
         let _ = write!(text, "\nRatios: lowest {lowest:.3}, median {median:.3}, highest {highest:.3}.");
     }
     if !pages.is_empty() {
-        let _ = write!(text, "\nOther numbers of new pages: {}", pages.join(", "));
+        let _ = write!(text, "\nDifferent numbers of new pages: {}", pages.join(", "));
     }
     text
 }
 
-/// Returns the ratio of two counts; it is 1 if both are 0.
+/// Returns the ratio of two counts, and 1 if both are 0.
 fn ratio(here: u64, there: u64) -> f64 {
     if here == there { 1.0 } else { here as f64 / there as f64 }
 }
@@ -274,7 +274,7 @@ mod tests {
             "| one / part | 300 | 300 | 1.0000 |",
             "1 benchmarks; of 2 counts 1 within 0.1 % of the published ones, 2 within 1 %.",
             "Ratios: lowest 1.005, median 1.005, highest 1.005.",
-            "Other numbers of new pages: one",
+            "Different numbers of new pages: one",
         ] {
             assert!(text.lines().any(|found| found == line), "{text}");
         }

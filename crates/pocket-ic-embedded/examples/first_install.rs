@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// A server that is shut down in an orderly way, even if this program panics.
+/// Lets the server shut down in an orderly way, even if this program panics.
 struct Server(Child);
 
 impl Drop for Server {
@@ -84,7 +84,7 @@ fn measure(what: &str, program: &str, module: &[u8], cache: &Path, folder: &Path
 
 /// Returns the processor time that a process has used, in seconds; 0 where the system does not report it.
 fn processor_seconds(process: u32) -> f64 {
-    /// The unit in which Linux counts, on every machine.
+    /// Linux's `USER_HZ`, the same on every machine.
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);

@@ -9,9 +9,9 @@ use pocket_ic_embedded::EmbeddedServer;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Number of calls that are timed, after some that are not.
+/// Number of timed calls, after 100 calls that are not timed.
 const CALLS: usize = 2_000;
-/// Number of instances that run side by side, and of calls to each.
+/// Number of instances that run in parallel, and number of calls to each.
 const INSTANCES: usize = 100;
 const CALLS_EACH: usize = 40;
 /// An upload: its size, and the size of its chunks, in bytes.
@@ -54,7 +54,7 @@ fn main() {
     row("empty update calls, one after the other", per_second(CALLS, update(CALLS)));
     let query = |calls| repeat(calls, || drop(pic.query_call(id, anonymous(), "nothing_query", vec![])));
     query(100);
-    row("empty query call, one after the other", per_second(CALLS, query(CALLS)));
+    row("empty query calls, one after the other", per_second(CALLS, query(CALLS)));
     let submitted = Instant::now();
     let messages: Vec<_> = (0..CALLS)
         .map(|_| pic.submit_call(id, anonymous(), "nothing", vec![]).expect("the call is accepted"))
@@ -92,8 +92,7 @@ fn repeat(times: usize, mut work: impl FnMut()) -> Duration {
     begun.elapsed()
 }
 
-/// Runs many instances at once: measures the memory of each, and calls to all of them from one thread and
-/// from one thread per core.
+/// Measures the memory of an instance, and calls to many instances from one thread and from one thread per core.
 fn side_by_side(server: &EmbeddedServer, wasm: &[u8]) {
     let before = resident_kib();
     let begun = Instant::now();

@@ -15,7 +15,7 @@ export interface UploadRecord {
   digest: Uint8Array;
   /** The idempotency key of begin. */
   idem: string;
-  /** The metadata given at begin: a repeated begin must have the same metadata. */
+  /** The metadata given at begin. */
   metadata: AssetMetadata;
   /** The session, once begun. */
   session?: bigint;

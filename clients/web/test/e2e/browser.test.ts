@@ -17,10 +17,7 @@ import { Wire } from './wire.js';
 const SIZES = [20_000_001, 12_345_678, 9_000_000];
 /** One of this many messages is never answered: all replies to it are lost. */
 const LOSE_EVERY = 9;
-/**
- * Number of calls that are forwarded during each step of the operator. The files need more calls than all steps
- * together.
- */
+/** Number of calls forwarded during each of the operator's steps. The files need more calls than all steps together. */
 const CALLS_PER_STEP = 4;
 const PATIENCE_MS = 400_000;
 

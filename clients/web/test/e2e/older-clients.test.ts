@@ -18,10 +18,7 @@ const skip = lacking('binary', 'modules');
 const BUILDS: Build[] = ['legacy', 'staged', 'direct'];
 const CLIENTS = { '2026-11-24': released, legacy, staged, direct };
 type Client = keyof typeof CLIENTS;
-/**
- * Gateways define the reply of this function. It has no error case, so the canister rejects a token that it did not
- * issue.
- */
+/** Gateways define the reply of this function: without an error case, so the canister rejects an unknown token. */
 const FOR_GATEWAYS = 'http_request_streaming_callback';
 
 /**
@@ -36,8 +33,7 @@ async function callAll(operator: Operator, client: Client): Promise<{ wrong: str
   let ok = 0;
   for (const [method, { argTypes }] of functionsOf(CLIENTS[client])) {
     try {
-      // With empty texts, absent options and zeros, most calls are refused, with errors that the client must
-      // understand.
+      // With empty texts, absent options and zeros, most calls are refused; the client must understand the errors.
       const reply = await methods[method]!(...argTypes.map((type) => specimen(type, 0)));
       ok += typeof reply === 'object' && reply !== null && 'Ok' in reply ? 1 : 0;
     } catch (error) {

@@ -58,7 +58,6 @@ export class Operator {
     await this.expectBuild(build);
   }
 
-  /** Rolls the migration back, and waits until that is done. */
   async rollBack(): Promise<void> {
     accepted('migration_rollback', await this.canister.migration_rollback());
     await this.waitFor('RolledBack');
@@ -75,9 +74,7 @@ export class Operator {
     }
   }
 
-  /**
-   * Upgrades the canister while it is stopped, as icp does: calls of clients are rejected until it is started again.
-   */
+  /** Upgrades the stopped canister, as icp does: calls of clients are rejected until it is started again. */
   async upgradeStopped(build: Build, whileStopped: () => Promise<void>): Promise<void> {
     await this.manage('stop_canister', Target, {});
     await whileStopped();

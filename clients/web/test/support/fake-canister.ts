@@ -52,7 +52,6 @@ export class FakeCanister implements UploadCanister {
     return new FakeCanister(this.chunkSize, structuredClone(this.state));
   }
 
-  /** The bytes of a memory. */
   memory(id: string): Uint8Array | undefined {
     return this.state.memories.get(id);
   }

@@ -40,8 +40,8 @@ export class Network {
   /** Called before a message is executed. */
   before: (call: Call) => void | Promise<void> = () => undefined;
   readonly calls: string[] = [];
-  /** By function, the maximum number of its calls that were in flight at once. */
-  readonly most = new Map<string, number>();
+  /** By function. */
+  readonly mostInFlight = new Map<string, number>();
   /** Called when a call will never be answered. */
   silent: () => void = () => undefined;
   private readonly inFlight = new Map<string, number>();
@@ -81,7 +81,7 @@ export class Network {
     this.calls.push(method);
     const inFlight = (this.inFlight.get(method) ?? 0) + 1;
     this.inFlight.set(method, inFlight);
-    this.most.set(method, Math.max(this.most.get(method) ?? 0, inFlight));
+    this.mostInFlight.set(method, Math.max(this.mostInFlight.get(method) ?? 0, inFlight));
     try {
       const message = IDL.encode(type.argTypes, args);
       await turn();

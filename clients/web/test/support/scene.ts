@@ -30,7 +30,6 @@ export class Scene {
     return new Uploader(this.network.actor(), 'canister caller', given);
   }
 
-  /** The number of calls of a function. */
   count(method: string): number {
     return this.network.calls.filter((called) => called === method).length;
   }

@@ -76,12 +76,10 @@ function text(value: unknown): string {
   return value instanceof Principal ? value.toText() : value instanceof Uint8Array ? value.join() : String(value);
 }
 
-/**
- * Number of sample values of a type: enough for each case of every variant, and each option both present and absent.
- */
+/** Enough sample values for each case of every variant, and for each option both present and absent. */
 const SPECIMENS = 60;
 
-/** The problems if values of the types `written` are read as the types `read`. */
+/** The problems on reading values of the types `written` as the types `read`. */
 export function problems(written: IDL.Type[], read: IDL.Type[]): string[] {
   return Array.from({ length: SPECIMENS }, (_, n) => n).flatMap((n) => {
     const sent = written.map((type) => specimen(type, n));

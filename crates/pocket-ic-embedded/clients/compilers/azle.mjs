@@ -63,7 +63,7 @@ const snapshotOf = async ({ pic, canisterId }) => {
   return () => manage('load_canister_snapshot', Load, { ...place, snapshot_id: id });
 };
 
-// Requests the canister's page from the gateway, at an address where nothing is verified.
+// Requests the canister's page from the gateway, at the raw address, where nothing is verified.
 const page = (port, canisterId, method, path, body) =>
   new Promise((resolve, reject) => {
     const headers = { host: `${canisterId.toText()}.raw.localhost:${port}` };
@@ -73,7 +73,7 @@ const page = (port, canisterId, method, path, body) =>
     asked.on('error', reject).end(body);
   });
 
-// For each module: its interface, its expected behavior, and the argument of its installation.
+// By module, as `runCases` describes.
 const cases = {
   state: [
     {

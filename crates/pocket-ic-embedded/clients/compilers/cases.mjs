@@ -1,11 +1,10 @@
-// Runs cases on the embedded server, each on an instance of its own.
-
 import { PocketIc, PocketIcServer, SubnetStateType } from '@dfinity/pic';
 import { IDL } from '@icp-sdk/core/candid';
 
 /**
- * Runs cases. Each has a name, the methods of a canister (`[arguments, results, modes]`), the expected behavior, and
- * the argument of the installation, if any. `compile` returns the module of a case.
+ * Runs cases, each on an instance of its own. A case has a name, the methods of a canister (`[arguments, results,
+ * modes]`), the expected behavior, and the argument of the installation, if any. `compile` returns the module of a
+ * case.
  */
 export const runCases = async (title, cases, compile) => {
   const server = await PocketIcServer.start();

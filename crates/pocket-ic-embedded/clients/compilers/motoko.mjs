@@ -15,7 +15,7 @@ const compiled = name => {
 const pair = [IDL.Text, IDL.Text];
 const nat = [IDL.Nat];
 
-// For each module: its interface, and its expected behavior.
+// By module, as `runCases` describes.
 const cases = {
   management: [
     { history: [[], [IDL.Vec(IDL.Text)]], minimum: [[], nat], random: [[], [IDL.Bool]] },

@@ -83,13 +83,13 @@ export async function adoptionTests(test) {
   const done = randomBytes(MEGABYTES * 1_000_000);
   const half = randomBytes(2 * CHUNK + 7);
   const seconds = {};
-  /** Runs commands while the canister is stopped, and records how long they take. */
+  /** Runs commands, and records how long they take. */
   const timed = async (what, ...commands) => {
     const began = performance.now();
-    const said = [];
-    for (const command of commands) said.push(await operator(command));
+    const outputs = [];
+    for (const command of commands) outputs.push(await operator(command));
     seconds[what] = (performance.now() - began) / 1_000;
-    return said.join('\n');
+    return outputs.join('\n');
   };
   let blob;
   let session;

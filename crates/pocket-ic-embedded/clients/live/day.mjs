@@ -36,9 +36,9 @@ export async function dayTests(test) {
   const upload = async (user, name, content) => {
     writeFileSync(join(project, name), content);
     const child = uploader(user, join(project, name));
-    const said = child.stderr.toArray();
+    const messages = child.stderr.toArray();
     const [code] = await once(child, 'exit');
-    assert.equal(code, 0, Buffer.concat(await said).toString());
+    assert.equal(code, 0, Buffer.concat(await messages).toString());
   };
   const large = randomBytes(12 * CHUNK + 5);
   const small = new Map();
@@ -64,7 +64,7 @@ export async function dayTests(test) {
       const child = uploader(alice, join(project, 'large.bin'), '--parallel', '1');
       const exited = once(child, 'exit');
       while (!(await alice.inFlight()).some(bytes => bytes > CHUNK)) {
-        assert.equal(child.exitCode, null, 'it is to be killed before it ends');
+        assert.equal(child.exitCode, null, 'the upload ended before it was killed');
       }
       child.kill('SIGKILL');
       await exited;
@@ -78,7 +78,7 @@ export async function dayTests(test) {
           await setTimeout(500);
         }
       })();
-      // The promise is awaited at the end.
+      // A rejection must not end the process: the promise is awaited later.
       bobs.catch(() => {});
     });
 

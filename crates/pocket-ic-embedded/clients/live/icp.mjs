@@ -23,14 +23,13 @@ export function program() {
 
 export const missing = () => (program() ? undefined : `icp-cli for ${process.platform} on ${process.arch}`);
 
-/** The id of a snapshot in the output of icp. */
-export const snapshotIn = said => /\b[0-9a-f]{20,}\b/.exec(said)[0];
+/** Returns the id of a snapshot from the output of icp. */
+export const snapshotIn = output => /\b[0-9a-f]{20,}\b/.exec(output)[0];
 
 export async function icpTests(network, test) {
   const project = mkdtempSync(join(process.env.TMPDIR ?? '/tmp', 'icp-'));
   const home = join(project, 'home');
   mkdirSync(home);
-  // One canister whose module is already built.
   writeFileSync(
     join(project, 'icp.yaml'),
     `canisters:

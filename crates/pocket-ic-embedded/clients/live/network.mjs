@@ -9,22 +9,22 @@ export async function startNetwork(command = process.env.POCKET_IC_BIN, ...subco
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const ended = new Promise(resolve => server.once('exit', resolve));
-  const said = {};
+  const values = {};
   const lines = [];
   for await (const line of createInterface({ input: server.stdout })) {
     lines.push(line);
     const [, name, value] = /^(url|root key|canisters):\s+(.*)$/.exec(line) ?? [];
-    if (name) said[name] = value;
+    if (name) values[name] = value;
     // The last line of the output.
     if (/^ {4}network: /.test(line)) break;
   }
-  if (!said.url) throw new Error(`the network did not start: ${lines.join('\n')}`);
+  if (!values.url) throw new Error(`the network did not start: ${lines.join('\n')}`);
   return {
-    url: said.url,
-    rootKey: said['root key'],
+    url: values.url,
+    rootKey: values['root key'],
     // The lines after "To use it with icp, add to icp.yaml:".
     icpYaml: lines.slice(lines.findIndex(line => line.startsWith('networks:'))).join('\n'),
-    effectiveId: said.canisters.split(' ').at(-1),
+    effectiveId: values.canisters.split(' ').at(-1),
     async stop() {
       server.kill('SIGTERM');
       await ended;

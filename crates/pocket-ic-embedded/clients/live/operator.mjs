@@ -73,7 +73,7 @@ exec "${migrate}" "$@"
   return { project, env, open, shell, operator };
 }
 
-/** Creates an identity and an empty canister that it controls, and returns the canister's id. */
+/** Creates an identity and, as its controller, an empty canister; returns the canister's id. */
 export async function createCanister(shell) {
   await shell('icp identity new operator --storage plaintext && icp identity default operator');
   const created = await shell(

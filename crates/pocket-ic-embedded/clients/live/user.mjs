@@ -14,7 +14,7 @@ function accepted(methodName, result, bytes) {
   return reply.Ok;
 }
 
-/** A user with their key file, and everything that they have stored. */
+/** A user with a key file, who can list and read everything that they have stored. */
 export class User {
   constructor(folder, name) {
     const { privateKey } = generateKeyPairSync('ed25519');
@@ -41,7 +41,7 @@ export class User {
     return accepted(methodName, result, (await this.agent.update(this.canister, call)).reply);
   }
 
-  /** Number of bytes that have arrived for each upload in flight. */
+  /** The number of bytes that have arrived, for each upload in flight. */
   async inFlight() {
     const Status = IDL.Record({ bytes_received: IDL.Nat64 });
     const all = await this.query('uploads_list', [IDL.Opt(IDL.Nat64), IDL.Opt(IDL.Nat32)], [[], []], IDL.Vec(Status));

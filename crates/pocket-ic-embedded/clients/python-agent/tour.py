@@ -1,4 +1,4 @@
-"""A live network with the published Python agent: creates a canister, calls it, verifies signed queries, reads states.
+"""The published Python agent on a live network: creates a canister, calls it, verifies signed queries, reads state.
 
 The agent verifies certificates only with a build of `blst` that is not on PyPI, so it does not verify them here; the
 tests of agents in Rust and JavaScript do. It verifies the signatures of the nodes under queries by itself.
@@ -43,16 +43,16 @@ class Network:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        said = {}
+        values = {}
         for line in self.process.stdout:
             if found := re.match(r"(url|root key|canisters):\s+(.*)$", line):
-                said[found[1]] = found[2]
+                values[found[1]] = found[2]
             # The last line of the output.
             if line.startswith("    network: "):
                 break
-        self.url = said["url"].rstrip("/")
-        self.root_key = bytes.fromhex(said["root key"])
-        self.last_canister = said["canisters"].split()[-1]
+        self.url = values["url"].rstrip("/")
+        self.root_key = bytes.fromhex(values["root key"])
+        self.last_canister = values["canisters"].split()[-1]
 
     def stop(self):
         self.process.terminate()

@@ -27,8 +27,8 @@ impl TestInstance {
         Self { pic, canister, client: Client::new() }
     }
 
-    /// Returns a request of every kind with its path. The requests are not signed: otherwise the signature of every changed
-    /// request would be wrong, and nothing else would be tested.
+    /// Returns a request of every kind with its path. The requests are not signed: every changed request would be
+    /// refused for its signature, and nothing else would be tested.
     fn requests(&self) -> Vec<(String, Value)> {
         let (ingress_expiry, sender, canister_id) = (1 << 60, Principal::anonymous(), self.canister);
         let (nonce, method_name, arg, sender_info) =

@@ -17,7 +17,7 @@ use pocket_ic::{ErrorCode, PocketIc};
 /// * `forward_text` sends no cycles, and returns the reply, or the text of the rejection.
 /// * The composite queries `forward_query`, `query_traps` and `query_text` do the same with queries; `query_twice`
 ///   makes two calls, and returns the first reply.
-/// * `refund` returns the cycles refunded with the latest answer to `forward` or the latest rejection.
+/// * `refund` returns the cycles that were refunded with the latest answer to `forward`.
 const PROXY: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
