@@ -227,7 +227,6 @@ mod tests {
     use super::*;
     use std::fmt::Write;
 
-    /// Returns a module with a benchmark that replies with this measurement.
     fn module(reply: &BenchResult) -> Vec<u8> {
         let bytes = candid::encode_one(reply).unwrap();
         let escaped = bytes.iter().fold(String::new(), |mut text, byte| {

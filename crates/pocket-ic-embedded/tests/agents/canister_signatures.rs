@@ -57,7 +57,6 @@ impl CanisterSignature {
 }
 
 impl<'a> Signer<'a> {
-    /// Creates the canister on the subnet of another canister.
     fn on_subnet_of(network: &'a Network, other: Principal, seed: &[u8]) -> Self {
         let subnet = network.pic.get_subnet(other).unwrap();
         let canister = network.pic.create_canister_on_subnet(None, None, subnet);
@@ -74,7 +73,6 @@ impl<'a> Signer<'a> {
         Principal::self_authenticating(self.key())
     }
 
-    /// Certifies the tree, and returns it with the certificate.
     fn certify(&self, tree: HashTree) -> CanisterSignature {
         let pic = &self.network.pic;
         pic.update_call(self.canister, ANONYMOUS, "set", tree.digest().to_vec()).unwrap();

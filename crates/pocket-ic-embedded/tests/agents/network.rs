@@ -22,7 +22,7 @@ const SECTIONS: [(&str, &[u8]); 2] = [("icp:public open", b"for all"), ("icp:pri
 /// An NNS and an application subnet.
 pub struct Network {
     pub pic: PocketIc,
-    /// The URL for agents.
+    /// The URL at which agents reach the network.
     pub url: String,
     /// A counter on the root subnet, and one on the application subnet.
     pub canisters: [Principal; 2],
@@ -51,7 +51,6 @@ impl Network {
         self.canisters[1]
     }
 
-    /// Returns an agent with the network's root key.
     pub fn agent(&self, identity: impl Identity + 'static) -> Agent {
         let agent = Agent::builder().with_url(&self.url).with_identity(identity).build().unwrap();
         self.run(agent.fetch_root_key()).unwrap();

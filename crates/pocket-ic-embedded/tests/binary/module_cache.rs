@@ -67,7 +67,6 @@ fn a_folder_that_others_may_write_to_is_one_clear_line() {
     assert!(text.contains("others may write to it (mode 777)"), "{text}");
 }
 
-/// A folder that was not named on the command line does not prevent the server from running.
 #[test]
 fn an_unusable_folder_from_the_environment_is_not_fatal() {
     let (dir, _) = scratch();

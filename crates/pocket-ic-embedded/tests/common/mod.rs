@@ -68,12 +68,11 @@ pub fn installed_with(pic: &PocketIc, start: u32) -> Principal {
     id
 }
 
-/// Makes an update call as the anonymous user.
 pub fn call(pic: &PocketIc, id: Principal, method: &str, arg: &[u8]) -> Result<Vec<u8>, RejectResponse> {
     pic.update_call(id, ANONYMOUS, method, arg.to_vec())
 }
 
-/// Returns the number that a query answers, as four bytes.
+/// Returns the number that a query replies with, as four bytes.
 pub fn query_number(pic: &PocketIc, id: Principal, method: &str) -> u32 {
     number(&pic.query_call(id, ANONYMOUS, method, vec![]).expect("the query answers"))
 }
@@ -113,12 +112,10 @@ pub fn submit_manage(pic: &PocketIc, id: Principal, method: &str) -> RawMessageI
     .expect("the call is accepted")
 }
 
-/// Reads four bytes, little endian.
 pub fn number(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes.try_into().expect("there are four bytes"))
 }
 
-/// Reads eight bytes, little endian.
 pub fn long(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("there are eight bytes"))
 }

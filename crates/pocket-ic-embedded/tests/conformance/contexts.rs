@@ -84,7 +84,7 @@ fn empty() -> Vec<u8> {
     wasm("(module)")
 }
 
-/// A mode, and a function that violates it in one situation and returns the text of the violation.
+/// A mode, and a function that runs a message in this mode, which violates the contract, and returns the error text.
 type Situation = (&'static str, fn(&PocketIc) -> String);
 
 const SITUATIONS: &[Situation] = &[

@@ -185,7 +185,7 @@ fn arbitrary_and_truncated_bodies_are_answered() {
     instance.assert_alive();
 }
 
-/// Returns management methods, each with a valid argument except the last.
+/// Returns management methods with arguments, nearly all of which are valid.
 fn management_arguments(instance: &TestInstance) -> Vec<(&'static str, Vec<u8>)> {
     let canister_id = instance.canister;
     let record = encode_one(types::CanisterIdRecord { canister_id }).expect("the argument encodes");

@@ -85,7 +85,6 @@ impl TestInstance {
     }
 }
 
-/// Generates any CBOR.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

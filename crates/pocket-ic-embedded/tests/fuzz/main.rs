@@ -28,7 +28,6 @@ fn seeds() -> Vec<u64> {
     lines.map(|line| line.parse().expect("a seed is a number")).collect()
 }
 
-/// Runs a property on the cases of every seed.
 fn fuzz<S: Strategy>(strategy: &S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let cases = std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().expect("a number of cases"));
     for seed in seeds() {

@@ -227,7 +227,7 @@ fn a_trap_in_the_cleanup_is_reported_after_the_first() {
     assert_eq!(read(&pic, proxy), 0);
 }
 
-/// As on the IC: errors of execution and of the management canister have their code in the text; texts of the canister
+/// As on the IC, errors of execution and of the management canister have their code in the text. Texts of the canister
 /// and errors of delivery do not.
 #[test]
 fn rejections_reach_canisters_with_the_code_in_their_text() {
@@ -285,7 +285,6 @@ fn a_minimum_of_cycles_applies_to_calls_by_other_canisters() {
     assert_eq!(number(&call(&pic, one, "forward", &to(other, "read")).unwrap()), 0);
 }
 
-/// The price is the published one, or 0 where cycles are free.
 #[test]
 fn prices_are_returned_unless_cycles_are_free() {
     let module = wasm(

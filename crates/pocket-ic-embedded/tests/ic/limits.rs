@@ -7,9 +7,9 @@ use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, PocketIcBuilder, RejectRe
 use pocket_ic_embedded::EmbeddedServer;
 use serde_json::json;
 
-/// A canister: `reply` and `reply_query` reply with as many bytes as their argument requests; `grow` grows the stable
-/// memory by as many pages as its argument requests, and answers the result; `touch`, `touch_query` and
-/// `touch_and_trap` write at the end of the stable memory; `work` answers both performance counters after some work.
+/// A canister whose `reply` and `reply_query` reply with as many bytes as their argument requests. `grow` grows the
+/// stable memory by as many pages as its argument requests, and returns the result. `touch`, `touch_query` and
+/// `touch_and_trap` write at the end of the stable memory. `work` returns both performance counters after some work.
 const SIZES: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))

@@ -5,7 +5,7 @@ use candid::Principal;
 use pocket_ic::common::rest::RawMessageId;
 use pocket_ic::{ErrorCode, PocketIc};
 
-/// A canister: `loop` calls the canister's own `pong` endlessly and counts the answers. `work` fills 64 MiB fifteen
+/// A canister whose `loop` calls its own `pong` endlessly and counts the answers. `work` fills 64 MiB fifteen
 /// times, which takes a billion instructions, and answers how often it was called. `work_in_cleanup` does the same work
 /// in the cleanup of a callback that traps. The heartbeat counts rounds.
 const GREEDY: &str = r#"
