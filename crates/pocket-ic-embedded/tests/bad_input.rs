@@ -1,4 +1,4 @@
-//! Tests of malformed input: a clear error, and the server survives.
+//! Malformed input: the error is clear, and the server survives.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Tests of calls and queries: each is executed once, and answered with a certificate or a signature.
+//! Calls and queries: each is executed once, and answered with a certificate or a signature.
 
 use crate::common::{ANONYMOUS, about, builder, number, read, user, wasm};
 use crate::network::{Network, ed25519, from_now, request_id, signed};

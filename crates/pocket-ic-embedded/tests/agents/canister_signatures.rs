@@ -1,4 +1,4 @@
-//! Tests of canisters that sign, as Internet Identity does: a canister certifies the hash of the message that it signs.
+//! Canisters that sign, as Internet Identity does: a canister certifies the hash of the message that it signs.
 
 use crate::certificates::CERTIFIED;
 use crate::common::{ANONYMOUS, wasm};

@@ -1,4 +1,4 @@
-//! Tests of HTTP gateways: opening and closing them, and the pages of canisters.
+//! HTTP gateways: opening and closing them, and the pages of canisters.
 
 use crate::common::{ANONYMOUS, builder, call, installed, installed_wasm, wasm};
 use candid::{CandidType, Encode, Func, Principal};

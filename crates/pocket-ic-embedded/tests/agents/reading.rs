@@ -1,4 +1,4 @@
-//! Tests of the state tree: which paths are present or absent, and who may read them.
+//! The state tree: which paths are present or absent, and who may read them.
 
 use crate::common::user;
 use crate::network::{Network, delegated, ed25519, expiring, from_now, signed};

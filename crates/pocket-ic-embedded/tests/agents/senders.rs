@@ -1,4 +1,4 @@
-//! Tests of senders: every kind of key, delegations, and wrong signatures.
+//! Senders: every kind of key, delegations, and wrong signatures.
 
 use crate::network::{Network, delegated, ed25519, expect_refused, expiring, signed};
 use candid::Principal;
@@ -117,7 +117,7 @@ fn set_permissions(envelope: &mut serde_cbor::Value, permissions: &str) {
 }
 
 #[test]
-fn data_of_other_senders_is_refused() {
+fn signatures_that_do_not_fit_the_sender_are_refused() {
     let network = Network::new();
     let identity = ed25519(1);
     let sender = identity.sender().unwrap();

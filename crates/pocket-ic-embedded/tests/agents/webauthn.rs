@@ -1,4 +1,4 @@
-//! Tests of senders that sign with an authenticator, by WebAuthn.
+//! Senders that sign with an authenticator, by WebAuthn.
 
 use crate::network::{Network, delegated, ed25519, expect_refused, expiring, key_der, signed};
 use base64::Engine;

@@ -1,4 +1,4 @@
-//! Tests of existing port files: of a running server, of one that has ended, and of no server.
+//! Existing port files: of a running server, of one that has ended, and of no server.
 
 use super::{end, port, run, scratch, start, terminate};
 use std::fs;

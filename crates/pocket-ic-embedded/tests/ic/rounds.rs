@@ -1,4 +1,4 @@
-//! Tests of how many messages fit into a round, and of how canisters share it.
+//! How many messages fit into a round, and how canisters share it.
 
 use super::common::{ANONYMOUS, installed, installed_wasm, instance, number, wasm};
 use candid::Principal;

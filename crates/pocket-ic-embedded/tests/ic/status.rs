@@ -1,4 +1,4 @@
-//! Tests of what `canister_status` counts: memory, storage costs, queries and versions.
+//! What `canister_status` counts: memory, storage costs, queries and versions.
 
 use super::common::{ANONYMOUS, call, counter, installed, installed_wasm, instance, long, wasm};
 use candid::{Nat, Principal};

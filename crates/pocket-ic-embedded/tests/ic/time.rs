@@ -1,4 +1,4 @@
-//! Tests of time and of the code that runs by itself: timers, heartbeats, the low-memory hook, automatic progress.
+//! Time, and the code that runs without a call: timers, heartbeats, the low-memory hook, automatic progress.
 
 use super::common::{
     ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, query_number, read,
