@@ -212,7 +212,7 @@ fn wrong_signatures_of_authenticators_are_refused() {
         let mut link = delegated(&p256, expiring(&session));
         link.signature = signature;
         by_session.sender_delegation = Some(vec![link]);
-        // No signature of this list signs the delegation: the challenge of each is a request, or it has none.
+        // No signature in this list has the delegation as its challenge.
         expect_refused(&network, &by_session, "Invalid delegation: ");
     }
     let rsa = Authenticator::rsa();

@@ -49,8 +49,7 @@ pub fn base64(bytes: &[u8]) -> String {
     base64::prelude::BASE64_STANDARD.encode(bytes)
 }
 
-/// Returns the body with the changes made. Texts that begin with `/` are file paths, and stay as they are: the server
-/// must not write anywhere else.
+/// Returns the body with the changes made. Texts that begin with `/` are file paths, and stay as they are.
 pub fn changed(mut body: Value, changes: &Changes) -> Value {
     for (index, change) in changes {
         let mut parts = Vec::new();
