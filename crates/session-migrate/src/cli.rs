@@ -88,7 +88,6 @@ enum Command {
     Serve(serve::ServeArgs),
 }
 
-/// Parses the command line, runs the command, and returns the exit code.
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Build(args) => ExitCode::from(build::run(args)),
@@ -110,7 +109,6 @@ pub fn run() -> ExitCode {
 /// The failure of a command: the exit code, and the text of the error.
 type Failed = (u8, String);
 
-/// Starts the runtime of a command that uses a network.
 fn runtime() -> Result<Runtime, Failed> {
     Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))
 }
@@ -121,7 +119,6 @@ fn fail(code: u8, error: impl std::fmt::Display) -> u8 {
     code
 }
 
-/// Returns the exit code for a verdict.
 fn code_of(verdict: Verdict) -> u8 {
     match verdict {
         Verdict::Pass => 0,

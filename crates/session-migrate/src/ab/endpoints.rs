@@ -12,7 +12,7 @@ const INTERNAL: &str = "<ic-cdk internal>";
 
 const MIB: u64 = 1 << 20;
 
-/// Returns every endpoint for which a side has executed instructions, with its costs on both sides, in order of name.
+/// Returns each endpoint that executed instructions on at least one side, sorted by name, with its costs on both sides.
 pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
     let (a, b) = (by_endpoint(a), by_endpoint(b));
     let names: BTreeSet<_> = a.keys().chain(b.keys()).cloned().collect();
@@ -54,7 +54,7 @@ fn endpoint_of(cost: &MessageCost) -> NameAndKind {
 fn cost(messages: &[&MessageCost]) -> EndpointCost {
     let mut instructions: Vec<u64> = messages.iter().map(|message| message.instructions).collect();
     instructions.sort_unstable();
-    // The smallest value that at least `percent` % of the messages do not exceed.
+    // Nearest-rank percentile.
     let percentile = |percent: usize| {
         let rank = (instructions.len() * percent).div_ceil(100).max(1);
         instructions.get(rank - 1).copied().unwrap_or(0)
@@ -68,7 +68,7 @@ fn cost(messages: &[&MessageCost]) -> EndpointCost {
     }
 }
 
-/// Returns the total costs of each side, also per MiB of the `uploaded` bytes of payload.
+/// Returns the total costs of each side. `uploaded`, the payload in bytes, is the divisor of the costs per MiB.
 pub(super) fn totals(costs: Sides<&[MessageCost]>, uploaded: u64) -> Sides<Totals> {
     Sides { a: total(costs.a, uploaded), b: total(costs.b, uploaded) }
 }
@@ -77,7 +77,6 @@ fn total(costs: &[MessageCost], uploaded: u64) -> Totals {
     let without_queries: Vec<&MessageCost> = costs.iter().filter(|cost| cost.entry != "query").collect();
     let instructions = without_queries.iter().map(|cost| cost.instructions).sum();
     let written = without_queries.iter().map(|cost| cost.stable_bytes_written).sum();
-    // Calculated in 128 bits, so that no product overflows.
     let per_mib = |sum: u64| {
         let scaled = u128::from(sum) * u128::from(MIB) / u128::from(uploaded.max(1));
         (uploaded > 0).then(|| u64::try_from(scaled).unwrap_or(u64::MAX))

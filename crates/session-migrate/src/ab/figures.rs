@@ -1,23 +1,19 @@
 //! The cost figures that are judged: the worst one of each endpoint, and three of the whole trace.
 //!
-//! Side B's figure may exceed side A's by at most the percentage in the rules. From side B's figures in instructions, the
-//! tolerance per message in the rules is deducted first: in small messages, a percentage alone would only reflect what
-//! the compiler happens to inline.
+//! Side B's figure may exceed side A's by at most the percentage that the rules allow. The rules also contain a
+//! tolerance in instructions per message, which is first subtracted from side B's instructions: in small messages, a
+//! percentage alone would only reflect what the compiler happens to inline.
 
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 
-/// A cost figure, with its value on both sides.
 pub(super) struct Figure<'r> {
-    /// Name of the figure in rules: the endpoint, or `stable_bytes_written`, `stable_memory` or `heap` of the whole
-    /// trace.
+    /// Name in the rules: the endpoint, or `stable_bytes_written`, `stable_memory` or `heap` of the whole trace.
     pub name: &'r str,
-    /// Name of the endpoint or of the whole-trace figure in reports.
+    /// Name in reports.
     pub of: String,
-    /// Which figure of the endpoint or the trace this is, such as `instructions, median`.
+    /// Which figure of the endpoint or of the trace this is, such as `instructions, median`.
     pub field: &'static str,
-    /// Value on side A.
     pub a: u64,
-    /// Value on side B.
     pub b: u64,
     /// Number of side B's messages whose instructions are summed: 1 for a median or a percentile, 0 for a figure in
     /// bytes.
@@ -25,13 +21,12 @@ pub(super) struct Figure<'r> {
 }
 
 impl Figure<'_> {
-    /// Returns the percentage by which side B's figure exceeds side A's; negative if side B's is smaller.
     pub fn more_percent(&self) -> f64 {
         more_percent(self.a, self.b)
     }
 
-    /// Like [`Figure::more_percent`], after `instructions` per message are deducted from side B's figure, but not so
-    /// many that the figure becomes smaller than side A's.
+    /// Like [`Figure::more_percent`], after `instructions` per message are subtracted from side B's figure. The
+    /// subtraction does not take the figure below side A's.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
         let tolerated = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);
@@ -48,8 +43,8 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     }
 }
 
-/// Returns the worst figure of each endpoint, and the three figures of the whole trace, each with the percentage by
-/// which side B's value is larger after `instructions` per message are deducted.
+/// Returns the worst figure of each endpoint and the three figures of the whole trace, each with its
+/// [`Figure::more_percent_beyond`] of `instructions`.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],
     totals: &Sides<Totals>,

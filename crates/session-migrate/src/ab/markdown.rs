@@ -6,7 +6,6 @@ use std::fmt::Write;
 use super::report::{Report, RuleUse, Sides, Totals, TraceComparison};
 use crate::{Verdict, shorten_both};
 
-/// Unit of instructions in the tables.
 const MILLION: f64 = 1e6;
 
 const MIB: f64 = 1_048_576.0;
@@ -174,7 +173,7 @@ fn both(totals: &Sides<Totals>, figure: impl Fn(&Totals) -> Option<u64>) -> Side
     Sides { a: value(&totals.a), b: value(&totals.b) }
 }
 
-/// Writes the header of a table, with left-aligned columns of texts and right-aligned columns of figures.
+/// Writes the header of a table. Columns of texts are left-aligned, columns of figures right-aligned.
 fn header(page: &mut String, texts: &[String], figures: &[String]) -> std::fmt::Result {
     writeln!(page, "| {} | {} |", texts.join(" | "), figures.join(" | "))?;
     writeln!(page, "|{}{}", "---|".repeat(texts.len()), "---:|".repeat(figures.len()))

@@ -107,12 +107,10 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
             .iter()
             .any(|comparand| matches!(comparand, Comparand::Workload(order) if order.workload == *one))
     });
-    // Traces are read before anything is built, so that an unreadable one is reported at once.
+    // Traces are read before anything is built, so that an unreadable trace is reported at once.
     let prepared = comparands.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
     let (report_a, report_b) =
         progress.silent("building wasms", || Ok::<_, AbError>((build_report(&a)?, build_report(&b)?)))?;
-    // An unused rule is stale only if all workloads were replayed, on the builds for which the rules are written, if
-    // they name any.
     let judges_rules = all_workloads && rule_builds.is_none_or(|builds| builds.a == a && builds.b == b);
     let mut runs = Vec::new();
     for (number, comparand) in prepared.into_iter().enumerate() {

@@ -6,17 +6,14 @@ use crate::costs::MessageCost;
 use crate::replay::{self, Builds, Played, ReplayCanister, State};
 use crate::trace::Trace;
 
-/// The result of replaying a trace on one build.
 pub(super) struct Side {
     /// The outcome of each event of the trace.
     pub events: Vec<Played>,
-    /// The final state of the canister.
     pub state: State,
     /// Costs of the canister's messages; absent if the server does not report costs.
     pub costs: Option<Vec<MessageCost>>,
 }
 
-/// Plays a trace on both builds.
 pub(super) fn play_both(trace: &Trace, a: &str, b: &str, builds: &Builds) -> Result<Sides<Side>, AbError> {
     std::thread::scope(|scope| {
         let [a, b] = [a, b].map(|build| scope.spawn(move || play(trace, build, builds.clone())));

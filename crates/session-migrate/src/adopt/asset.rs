@@ -11,8 +11,9 @@ use upload_canister::upload::limits::{
     MAX_DESCRIPTION_BYTES, MAX_EXTERNAL_TEXT_BYTES, MAX_NAME_BYTES, MAX_TAGS, MAX_WORD_BYTES,
 };
 
-/// Converts the metadata of an asset with `bytes` bytes and, if known, the given SHA-256. A value that contradicts
-/// them, exceeds a limit of this canister or is unknown here is corrected or removed, and `changes` gets a note.
+/// Converts the metadata of an asset of `bytes` bytes. `sha256` is the hash of its bytes, if known. A value that
+/// contradicts them, exceeds a limit of this canister or is unknown here is corrected or removed; each such change
+/// adds a note to `changes`.
 pub(super) fn convert(
     metadata: PublicAssetMetadata,
     bytes: u64,
@@ -40,8 +41,7 @@ pub(super) fn convert(
     metadata
 }
 
-/// Returns the size that the client has declared.
-pub(super) fn declared(metadata: &PublicAssetMetadata) -> u64 {
+pub(super) fn declared_bytes(metadata: &PublicAssetMetadata) -> u64 {
     base_of(metadata).bytes
 }
 
@@ -159,9 +159,9 @@ fn processing_status(text: &str) -> Option<ProcessingStatus> {
     })
 }
 
-/// Truncates the name, the MIME type, the description and the processing error to their limits, and removes tags beyond
-/// the limit and other texts that are too long, which make no sense when truncated. If the metadata as a whole is still
-/// too long, removes the EXIF data; then, if necessary, the description, the processing error and the tags.
+/// Truncates the name, the MIME type, the description and the processing error to their limits. Removes tags beyond
+/// the limit, and other texts that are too long: they make no sense when truncated. If the metadata as a whole is
+/// still too long, removes the EXIF data; then, if necessary, the description, the processing error and the tags.
 fn shorten(metadata: &mut AssetMetadata) {
     let base = base_mut(metadata);
     cut(&mut base.name, MAX_NAME_BYTES);

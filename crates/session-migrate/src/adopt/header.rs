@@ -1,14 +1,14 @@
 //! The header of the memory manager, which `pre_upgrade` of the first public release overwrites.
 //!
 //! ```text
-//! page 0       "MGR", 1, u16 buckets, u16 pages per bucket, 32 bytes, u64 pages of each of 255 memories,
+//! page 0       "MGR", 1, u16 buckets, u16 pages per bucket, 32 reserved bytes, u64 pages of each of 255 memories,
 //!              one byte for each bucket: its memory id, 255 if it has none
 //! page 1..     buckets; the buckets of a memory are in ascending order, since the manager never frees a bucket
 //! ```
 //! The contents of a bucket show to which memory it belongs. The first bucket of a memory begins with the magic bytes
-//! of its structure. In a later bucket of a map, each page of the map begins with a header ("CHK"). The offsets of
-//! these headers depend on the length of the pages and on the position of the bucket in its memory, and distinguish
-//! most maps.
+//! of its structure. In a later bucket of a map, each page of the map (a chunk of its allocator) begins with a header
+//! ("CHK"). The offsets of these headers depend on the length of the pages and on the position of the bucket in its
+//! memory, and distinguish most maps.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
@@ -26,7 +26,7 @@ const OWNERS: usize = 40 + 255 * 8;
 /// Memory id of a bucket that belongs to no memory.
 const UNALLOCATED: u8 = u8::MAX;
 
-/// Number of assignments of ambiguous buckets that are tried for each map that may be the chunk map.
+/// Maximum number of assignments of ambiguous buckets that [`reconstruct`] tries for each candidate for the chunk map.
 const MAX_ASSIGNMENTS: u32 = 32;
 
 /// Bytes of a page of a map whose values have no maximum length.
@@ -55,8 +55,7 @@ pub(super) struct Patched {
 }
 
 impl Patched {
-    /// Returns a memory with its own first page.
-    pub fn whole(file: StableFile) -> Patched {
+    pub fn unpatched(file: StableFile) -> Patched {
         Patched { file, head: None }
     }
 }
@@ -84,8 +83,7 @@ impl Memory for Patched {
     }
 }
 
-/// Returns whether the memory begins with Candid.
-pub(super) fn is_candid(file: &StableFile) -> bool {
+pub(super) fn begins_with_candid(file: &StableFile) -> bool {
     let mut magic = [0; 4];
     file.read(0, &mut magic);
     magic == *b"DIDL"
@@ -98,7 +96,6 @@ struct Map {
     stride: u64,
     /// Memory id of the map; `None` if it is one of the three maps whose values have no maximum length.
     id: Option<u8>,
-    /// Numbers of the map's buckets.
     buckets: Vec<u64>,
 }
 
@@ -150,10 +147,10 @@ fn first_buckets(file: &StableFile, buckets: u64) -> Firsts {
     firsts
 }
 
-/// Assigns every bucket that is not a first one to a map to which it may belong, if any, and returns the header page.
-/// `chunk_map` is the index of the chunk map. A bucket that may belong to the chunk map or to another map is ambiguous:
-/// it is assigned to the chunk map, unless its bit in `exceptions` is set. Returns `None` if `exceptions` has more bits
-/// than there are ambiguous buckets.
+/// Assigns every bucket other than the first buckets to a map to which it may belong, if any, and returns the header
+/// page. `chunk_map` is the index of the chunk map. A bucket that may belong to the chunk map or to another map is
+/// ambiguous: it is assigned to the chunk map, unless its bit in `exceptions` is set. Returns `None` if `exceptions`
+/// has more bits than there are ambiguous buckets.
 fn assign(
     file: &StableFile,
     buckets: u64,
@@ -262,9 +259,9 @@ fn has_chunks(patched: &Patched) -> bool {
     tree.len > 0 && walked.damage.is_empty()
 }
 
-/// Describes in one line how many pages after the allocated buckets are not empty; `None` if there are none, or the
-/// header was reconstructed. After an upgrade of that release to itself, its memory manager begins from scratch and
-/// loses the earlier pages.
+/// Describes in one line how many pages after the allocated buckets are not empty; `None` if there are none, or if the
+/// header was reconstructed. An upgrade of that release to itself leaves such pages: its memory manager is initialized
+/// again and loses the earlier buckets.
 pub(super) fn lost_pages(file: &StableFile, header: Header) -> Option<String> {
     if header != Header::Intact {
         return None;

@@ -32,11 +32,9 @@ use super::source::Source;
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub id: u64,
-    /// Owner of the session.
     pub caller: Principal,
     /// The capsule that gets the memory.
     pub capsule: String,
-    /// Whether the session's blob is committed.
     pub is_committed: bool,
     /// When the session began, nanoseconds.
     pub created_at: u64,
@@ -44,27 +42,23 @@ pub(super) struct Session {
     pub upload: Result<Upload, String>,
 }
 
-/// The upload of a session.
 #[derive(Clone, Debug)]
 pub(super) struct Upload {
     /// Number of chunks; if the blob is committed, of stored chunks.
     pub chunks: u32,
     /// Numbers of the chunks that have arrived and are stored.
     pub received: BTreeSet<u32>,
-    /// The client's metadata.
     pub metadata: PublicAssetMetadata,
 }
 
-/// The sessions on the heap of the release.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heap {
-    /// All sessions.
     pub sessions: Vec<Session>,
     /// The number that the release gave a new session on the copy, if it began one.
     pub next: Option<u64>,
 }
 
-/// The errors of that release.
+/// The error type in that release's interface.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 enum ReleaseError {
     Unauthorized,
@@ -76,13 +70,11 @@ enum ReleaseError {
     NotImplemented(String),
 }
 
-/// A canister of that release on a PocketIC server.
 pub(super) struct Release<'p> {
     pic: &'p PocketIc,
     id: Principal,
 }
 
-/// Why a call has failed.
 enum CallError {
     Refused(ReleaseError),
     Failed(String),
@@ -98,15 +90,12 @@ impl CallError {
 }
 
 impl<'p> Release<'p> {
-    /// Returns the canister `id`.
     pub fn new(pic: &'p PocketIc, id: Principal) -> Self {
         Release { pic, id }
     }
 
-    /// Reads every session.
-    ///
-    /// # Errors
-    /// The reason, in one line, if the module does not list its sessions, or a line of the list does not parse.
+    /// Reads every session. The error is one line: the module does not list its sessions, or a line of the list does
+    /// not parse.
     pub fn sessions(&self, source: &Source) -> Result<Heap, String> {
         let text: String = self
             .query(Principal::anonymous(), "sessions_list", ())
@@ -152,11 +141,11 @@ impl<'p> Release<'p> {
                 let count = text.rsplit_once("expected < ").map(|(_, count)| count.trim_end_matches(')'));
                 let count = count.and_then(|count| count.parse().ok());
                 count.ok_or_else(|| {
-                    format!("the refusal of a chunk does not say how many there are: {text}")
+                    format!("the refusal of a chunk does not say how many chunks the file has: {text}")
                 })?
             }
             Err(error) => return Err(error.describe("debug_put_chunk_b64")),
-            Ok(()) => return Err("debug_put_chunk_b64 accepts a chunk that no file has".into()),
+            Ok(()) => return Err("debug_put_chunk_b64 accepts a chunk beyond the end of any file".into()),
         };
         let (mut received, mut filled) = (BTreeSet::new(), BTreeMap::new());
         for idx in 0..chunks {
@@ -189,7 +178,7 @@ impl<'p> Release<'p> {
     /// Turns the upload of session `id` into a memory, with whatever bytes it has on the copy, and returns the client's
     /// metadata.
     fn finish(&self, caller: Principal, id: u64, len: u64) -> Result<PublicAssetMetadata, String> {
-        // The release makes the memory's id from the time, so the time must be different for each memory.
+        // The release derives the memory's id from the time, so the time must be different for each memory.
         self.pic.advance_time(Duration::from_secs(1));
         let digest = hex::encode(Sha256::digest(b"the bytes of the copy are not read"));
         let (_, memory): (String, String) = self

@@ -3,8 +3,8 @@
 //!
 //! The file consists of JSON lines. Each has `kind`, `id` and `why`, and the following fields if they apply:
 //! - `capsule`: the capsule that contains the record;
-//! - `record`: the record in the text form of Candid; a capsule without its memories and galleries, and a memory whose
-//!   assets were all taken without its inline assets;
+//! - `record`: the record in the text form of Candid. The record of a capsule is without its memories and galleries.
+//!   The record of a memory is without its inline assets if all its assets were taken;
 //! - `bytes`: in base64, the bytes of a chunk, or of a record that does not decode;
 //! - `session`, `index`: the number of a chunk's session, if known, and the number of the chunk.
 
@@ -20,7 +20,6 @@ use serde::Serialize;
 use super::RecordKind;
 use crate::snapshot::SnapshotError;
 
-/// A line of the file.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,55 +39,41 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Returns a line about one record.
     pub fn new(kind: RecordKind, id: &'a str, why: &'a str) -> Self {
         Line { kind: Some(kind), id, why, ..Line::default() }
     }
 
-    /// Adds the capsule that contains the record.
     pub fn in_capsule(self, capsule: &'a str) -> Self {
         Line { capsule: Some(capsule), ..self }
     }
 
-    /// Adds the record in the text form of Candid, or the error if it cannot be encoded.
+    /// Adds `record` in the text form of Candid. If it cannot be encoded, the error takes its place.
     pub fn record(self, record: &impl CandidType) -> Self {
         let text = IDLValue::try_from_candid_type(record).map(|value| value.to_string());
         Line { record: Some(text.unwrap_or_else(|error| error.to_string())), ..self }
     }
 
-    /// Adds bytes in base64.
     pub fn bytes(self, bytes: &[u8]) -> Self {
         Line { bytes: Some(STANDARD.encode(bytes)), ..self }
     }
 
-    /// Adds the number of a chunk's session, if it is known, and the number of the chunk.
     pub fn chunk(self, session: Option<u64>, index: u32) -> Self {
         Line { session, index: Some(index), ..self }
     }
 }
 
-/// The file while it is written.
 pub(super) struct LeftFile {
     path: PathBuf,
     file: BufWriter<File>,
-    /// Number of lines so far.
     pub lines: u64,
 }
 
 impl LeftFile {
-    /// Creates the file.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Io`].
     pub fn create(path: &Path) -> Result<LeftFile, SnapshotError> {
         let file = File::create_new(path).map_err(SnapshotError::io("create", path))?;
         Ok(LeftFile { path: path.to_path_buf(), file: BufWriter::new(file), lines: 0 })
     }
 
-    /// Writes a line.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Io`].
     pub fn write(&mut self, line: &Line<'_>) -> Result<(), SnapshotError> {
         self.lines += 1;
         serde_json::to_writer(&mut self.file, line)
@@ -98,9 +83,6 @@ impl LeftFile {
     }
 
     /// Flushes the file to the disk, and returns its number of lines.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Io`].
     pub fn finish(mut self) -> Result<u64, SnapshotError> {
         self.file
             .flush()

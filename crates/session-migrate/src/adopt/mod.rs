@@ -4,15 +4,8 @@
 //! Owns: the treatment of each record, and the report. Does not own: the formats of that release (they are in
 //! `migrations::public_release`), and how this canister stores records (its [`Storage`] writes them).
 //!
-//! ```text
-//! source    reads the stable memory of that release, checking every byte
-//! header    reconstructs the memory manager's header, which that release's pre_upgrade overwrites
-//! heap      runs that release's module on a copy, and reads its sessions
-//! plan      decides the treatment of each record
-//! write     writes layout 1 through the canister's storage
-//! left      writes the file next to the folder, with all data that have no counterpart here or were not taken
-//! ```
-//! Everything is written under temporary names, and renamed once it is complete and verified.
+//! `source` and `heap` read that release, `plan` decides, `write` and `left` write. Everything is written under
+//! temporary names, and renamed once it is complete and verified.
 //!
 //! [`Storage`]: upload_canister::storage::Storage
 
@@ -70,7 +63,7 @@ pub struct Options {
     pub legacy: Option<PathBuf>,
 }
 
-/// Returns the path of the file next to `folder`, which has the data without a counterpart and those not taken.
+/// Returns the path of the file next to `folder` with the data that have no counterpart here or were not taken.
 pub fn left_path(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
@@ -103,7 +96,6 @@ impl Scratch {
         self.folder.path().join(name)
     }
 
-    /// Returns the folder that becomes the result.
     fn adopted(&self) -> PathBuf {
         self.path("adopted")
     }
@@ -243,7 +235,7 @@ fn checked_counts(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError
     }
     let planned = counts.iter().find(|count| count.kind == RecordKind::Chunk).map_or(0, |count| count.taken);
     if planned != chunks {
-        return Err(AdoptError::Fault(format!("{planned} chunks were to be taken, {chunks} were")));
+        return Err(AdoptError::Fault(format!("{planned} chunks were planned, {chunks} were copied")));
     }
     Ok(counts)
 }
@@ -291,14 +283,14 @@ fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u
     if sound != plan.blobs.len() as u64 || found.len() != plan.blobs.len() {
         let (planned, found) = (plan.blobs.len(), found.len());
         return Err(AdoptError::Fault(format!(
-            "{planned} blobs were to be taken, {found} are there, {sound} sound"
+            "{planned} blobs were planned, {found} are stored, and {sound} of them are sound"
         )));
     }
     for (id, blob) in &plan.blobs {
         let is_same =
             matches!(found.get(id), Some(Ok(stored)) if BlobRecord::from(stored.clone()) == blob.record);
         if !is_same {
-            return Err(AdoptError::Fault(format!("blob_{id} is not what was planned")));
+            return Err(AdoptError::Fault(format!("blob_{id} differs from the plan")));
         }
         on_bytes(blob.record.size);
     }
@@ -311,7 +303,6 @@ fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u
     Ok(plan.blobs.values().map(|blob| blob.record.size).sum())
 }
 
-/// Creates the manifest of the adopted folder.
 fn manifest(folder: &Path, snapshot: &Snapshot, taken_at: u64) -> Result<Manifest, SnapshotError> {
     let canister = source::canister(snapshot).unwrap_or_default();
     let mut manifest = Manifest::new(canister, "adopted".into(), String::new(), String::new());

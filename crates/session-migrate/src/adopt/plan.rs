@@ -30,15 +30,14 @@ use crate::snapshot::SnapshotError;
 /// Maximum length of a capsule's id in bytes: the keys of the index by member cannot hold a longer one.
 const MAX_CAPSULE_ID: usize = 32;
 
-/// The key of a chunk contains only a hash of its session's number. To find the number, all numbers up to this one are
-/// hashed, or up to the highest number that the release is known to have issued, if that is higher.
+/// Highest session number that is tried to find the session of a chunk: the key of a chunk contains only a hash of the
+/// number. If the release is known to have issued higher numbers, the search ends at the highest of them.
 const LAST_SESSION: u64 = 100_000;
 
-/// Distance from the highest known session number to the number above which ids are issued: the release may have issued
-/// higher numbers that left no trace.
+/// Distance from the highest known session number to the number above which ids are issued: the release may have
+/// issued higher numbers that left no trace.
 const JUMP: u64 = 1_000_000;
 
-/// A blob to be written.
 pub(super) struct PlannedBlob {
     pub record: BlobRecord,
     pub capsule: String,
@@ -48,7 +47,6 @@ pub(super) struct PlannedBlob {
     pub inline: Option<Vec<u8>>,
 }
 
-/// A session to be written.
 pub(super) struct PlannedSession {
     pub record: LegacyUploadSession,
     /// Number of bytes that have not arrived.
@@ -57,13 +55,11 @@ pub(super) struct PlannedSession {
 
 /// The receipt of a finished session: if the client repeats its call, the receipt has the answer.
 pub(super) struct PlannedReceipt {
-    /// The session's id.
     pub id: u64,
     pub owner: Principal,
     pub capsule: String,
     pub metadata: upload_canister::api::AssetMetadata,
     pub chunks: u32,
-    /// The answer to the client.
     pub finished: Finished,
 }
 
@@ -73,32 +69,23 @@ pub(super) enum Use {
     Blob(u64),
     /// For a session: the chunks with these numbers are taken.
     Session(BTreeSet<u32>),
-    /// For nothing: none of the chunks is taken.
     Nothing,
 }
 
 /// The plan for the chunks under one key prefix.
 pub(super) struct PlannedPlace {
-    /// What the chunks are used for.
     pub used: Use,
-    /// The session to which the chunks belong, if it is known.
     pub session: Option<u64>,
     /// Why the other chunks under the prefix are not taken.
     pub why: String,
 }
 
-/// Everything to be written.
 #[derive(Default)]
 pub(super) struct Plan {
-    /// Capsules by id.
     pub capsules: BTreeMap<String, CapsuleRecord>,
-    /// Memories by id.
     pub memories: BTreeMap<String, MemoryRecord>,
-    /// Blobs by id.
     pub blobs: BTreeMap<u64, PlannedBlob>,
-    /// Sessions in flight.
     pub sessions: Vec<PlannedSession>,
-    /// Receipts of sessions whose upload is finished.
     pub receipts: Vec<PlannedReceipt>,
     /// Chunks by the first half of their keys.
     pub places: BTreeMap<[u8; 32], PlannedPlace>,
@@ -106,7 +93,6 @@ pub(super) struct Plan {
     pub last_session: u64,
     /// The number above which capsule ids are issued.
     pub last_capsule: u64,
-    /// The outcome of each record.
     pub outcomes: Outcomes,
 }
 
@@ -130,7 +116,6 @@ struct Asset {
     content: Found,
 }
 
-/// The decisions so far.
 struct Planner<'a> {
     source: &'a Source,
     left: &'a mut LeftFile,
@@ -144,9 +129,6 @@ struct Planner<'a> {
 }
 
 /// Decides the treatment of every record, and writes the lines of `left`, except those of chunks.
-///
-/// # Errors
-/// If `left` cannot be written.
 pub(super) fn plan(
     source: &Source,
     heap: &Heap,
@@ -212,7 +194,7 @@ impl Planner<'_> {
             writers.retain(|who| !owners.contains(who));
             let writers_cut = cut(&mut writers);
             let why = match owners.first() {
-                None => Some("no owner has a principal that may own something here".to_owned()),
+                None => Some("none of its owners has a principal that may own a capsule here".to_owned()),
                 Some(_) if id.len() > MAX_CAPSULE_ID => {
                     Some(format!("its id has {} bytes, at most {MAX_CAPSULE_ID} are possible", id.len()))
                 }

@@ -171,17 +171,14 @@ pub struct Report {
     pub items: Vec<Item>,
 }
 
-/// Collects the outcomes of records.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
-    /// Every record, except the chunks that were taken.
     pub items: Vec<Item>,
     found: BTreeMap<RecordKind, u64>,
     chunks_taken: u64,
 }
 
 impl Outcomes {
-    /// Counts records of the snapshot.
     pub fn found(&mut self, kind: RecordKind, count: u64) {
         *self.found.entry(kind).or_default() += count;
     }
@@ -198,12 +195,10 @@ impl Outcomes {
         self.add(kind, id, capsule, outcome, notes)
     }
 
-    /// Adds a record that was not taken.
     pub fn not_taken(&mut self, kind: RecordKind, id: &str, capsule: Option<&str>, why: &str) {
         self.add(kind, id, capsule, RecordOutcome::NotTaken, vec![why.to_owned()]);
     }
 
-    /// Adds a record that has no counterpart here.
     pub fn no_counterpart(
         &mut self,
         kind: RecordKind,
@@ -214,7 +209,6 @@ impl Outcomes {
         self.add(kind, id, capsule, RecordOutcome::NoCounterpart, vec![why.to_owned()])
     }
 
-    /// Adds a record.
     pub fn add(
         &mut self,
         kind: RecordKind,
@@ -227,12 +221,10 @@ impl Outcomes {
         self.items.push_mut(Item { kind, id, capsule, count: 1, outcome, notes, rest: Vec::new() })
     }
 
-    /// Counts a chunk that was taken.
     pub fn chunk_taken(&mut self) {
         self.chunks_taken += 1;
     }
 
-    /// Returns the numbers of records by kind.
     pub fn counts(&self) -> Vec<KindCount> {
         let mut counts: BTreeMap<RecordKind, KindCount> = BTreeMap::new();
         let of = |kind: RecordKind| KindCount {

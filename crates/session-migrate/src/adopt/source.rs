@@ -37,17 +37,13 @@ const KNOWN: [u8; 11] = [
     HTTP_SECRET,
 ];
 
-/// A virtual memory in the snapshot's stable memory.
 type SourceMemory = VirtualMemory<Patched>;
 
 /// A record that does not decode.
 pub(super) struct Undecodable {
-    /// The expected kind of record.
     pub kind: super::RecordKind,
-    /// Key of the record, as shown in the report.
     pub key: String,
     pub bytes: Vec<u8>,
-    /// Why the bytes do not decode.
     pub why: String,
 }
 
@@ -65,7 +61,6 @@ pub(super) struct StoredChunks {
 pub(super) struct HashedChunks {
     /// Size according to the record of the blob.
     size: u64,
-    /// Number of the chunk that is hashed next.
     next: u32,
     /// Bytes hashed so far, at most `size`.
     pub bytes: u64,
@@ -93,32 +88,24 @@ impl HashedChunks {
         self.hasher.clone().finalize().into()
     }
 
-    /// Returns the number of hashed chunks.
     pub fn chunks(&self) -> u32 {
         self.next
     }
 }
 
-/// The contents of the release's stable memory.
 pub(super) struct Source {
     memories: MemoryManager<Patched>,
-    /// How the header was found.
     pub header: Header,
-    /// Number of pages in a bucket of the memory manager.
     pub bucket_pages: u16,
-    /// Capsules by key, with everything in them.
     pub capsules: BTreeMap<String, PublicCapsule>,
-    /// Committed blobs by id.
     pub blobs: BTreeMap<u64, PublicBlob>,
     /// Chunks by the first half of their keys.
     pub places: BTreeMap<[u8; 32], StoredChunks>,
     /// Entries of the index by owner: principal and capsule.
     pub by_owner: Vec<(Principal, String)>,
-    /// Administrators.
     pub admins: Vec<Principal>,
-    /// Records that do not decode.
     pub undecodable: Vec<Undecodable>,
-    /// Descriptions of damage to the structures themselves, one line each.
+    /// Damage to the structures themselves, one line each.
     pub damage: Vec<String>,
 }
 
@@ -162,14 +149,14 @@ impl Source {
         let foreign =
             |why: String| AdoptError::Foreign { path: snapshot.path.clone(), why: why.replace('\n', " ") };
         let mut saved = None;
-        let raw = if header::is_candid(&snapshot.stable) {
+        let raw = if header::begins_with_candid(&snapshot.stable) {
             saved = Some(saved_by_pre_upgrade(&snapshot.stable).map_err(&foreign)?);
             header::reconstruct(&snapshot.stable).map_err(&foreign)?
         } else {
             preflight::check_manager(&snapshot.stable).map_err(|error| {
                 foreign(error.to_string().trim_end_matches("; nothing was changed").to_owned())
             })?;
-            Patched::whole(snapshot.stable.clone())
+            Patched::unpatched(snapshot.stable.clone())
         };
         snapshot.stable.failure()?;
         let bucket_pages = u16::try_from(allocated_buckets(&raw)[1]).unwrap_or(u16::MAX);

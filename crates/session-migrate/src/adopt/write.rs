@@ -114,9 +114,6 @@ fn receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> R
 /// Copies the chunks that are taken, and writes the others to `left`. The bytes of a blob are divided again, so that
 /// all its chunks but the last have the full length. Returns how many chunks of the snapshot were taken. `on_bytes`
 /// gets the size of every chunk.
-///
-/// # Errors
-/// If `left` cannot be written.
 pub(super) fn chunks(
     source: &Source,
     plan: &Plan,

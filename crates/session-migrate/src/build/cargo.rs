@@ -13,7 +13,6 @@ use crate::progress::Progress;
 /// The cargo profile for canisters, from the workspace's manifest.
 const PROFILE: &str = "canister";
 
-/// Files that cargo has written.
 pub(crate) struct CargoOutput {
     /// The compiled wasm, before post-processing.
     pub wasm: PathBuf,
@@ -61,9 +60,9 @@ fn arguments(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<
 
 /// Code generation flags.
 ///
-/// The IC's vector instructions make BLAKE3 five times cheaper. The SHA-256 of the `sha2` crate would cost more with
-/// them, 80 instructions per byte instead of 77, both in the crate's vector backend and if the compiler vectorizes its
-/// code. So both are switched off.
+/// The IC's vector instructions make BLAKE3 five times cheaper. They would make the SHA-256 of the `sha2` crate more
+/// expensive, 80 instructions per byte instead of 77, in its own vector backend as well as if the compiler vectorizes
+/// its code. Both are therefore switched off.
 const CODEGEN: [&str; 4] = [
     "-Ctarget-feature=+simd128",
     "-Cno-vectorize-loops",

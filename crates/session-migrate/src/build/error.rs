@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// Why a build could not be made, or a module not used.
+/// Why a build failed, or why a module cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// A file or folder could not be used.

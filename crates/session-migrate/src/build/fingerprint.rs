@@ -19,7 +19,6 @@ const FORMAT: u32 = 3;
 const MANIFESTS: [&str; 4] =
     ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "crates/ic-stable-migrate/Cargo.toml"];
 
-/// The record of a build in the cache folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     format: u32,
@@ -51,9 +50,7 @@ pub(crate) fn fresh(build: Build, workspace: &Workspace, cache: &Path, recipe: &
     usable.then_some(record)
 }
 
-/// A compilation and its output.
 pub(crate) struct Compilation<'c> {
-    /// Compiler and command line.
     pub recipe: Vec<String>,
     /// Rustc's list of source files.
     pub dep_info: &'c Path,
@@ -61,7 +58,6 @@ pub(crate) struct Compilation<'c> {
     pub began: SystemTime,
     /// The finished wasm.
     pub wasm: &'c [u8],
-    /// The finished wasm, gzipped.
     pub gz: &'c [u8],
 }
 

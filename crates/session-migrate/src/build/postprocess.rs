@@ -97,8 +97,8 @@ fn readable(names: NameSectionReader<'_>) -> Result<NameSection, WasmError> {
     Ok(section)
 }
 
-/// Returns whether a custom section is kept: only metadata of the IC, except the sections that [`finish`] adds. Other
-/// sections of a compiler, apart from names, are of no use on the IC.
+/// Returns whether a custom section is kept: only IC metadata, without the sections that [`finish`] adds. Names are
+/// kept by [`readable`]; what else a compiler writes is of no use on the IC.
 fn is_kept(custom: &str) -> bool {
     custom.starts_with("icp:") && ![CANDID, BUILD, FEATURES, SCHEMA].contains(&custom)
 }

@@ -7,7 +7,6 @@ use serde::Deserialize;
 use super::BuildError;
 use super::command;
 
-/// The package that is the canister.
 pub(crate) const CANISTER_PACKAGE: &str = "upload-canister";
 
 /// The source tree.

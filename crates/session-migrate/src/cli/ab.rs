@@ -68,7 +68,6 @@ impl AbArgs {
     }
 }
 
-/// Compares the builds, prints the report, and returns the exit code.
 pub(super) fn run(args: AbArgs) -> u8 {
     let comparands = match args.comparands() {
         Ok(comparands) => comparands,

@@ -30,7 +30,6 @@ pub(super) struct AdoptArgs {
     legacy: Option<PathBuf>,
 }
 
-/// Adopts the snapshot, prints the report, and returns the exit code.
 pub(super) fn run(args: AdoptArgs) -> u8 {
     let json = match args.json.as_deref().map(ReportFile::create).transpose() {
         Ok(json) => json,

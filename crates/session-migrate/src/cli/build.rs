@@ -28,7 +28,6 @@ pub(super) struct BuildArgs {
     check: bool,
 }
 
-/// Makes the builds, prints a table of them, and returns the exit code.
 pub(super) fn run(args: BuildArgs) -> u8 {
     let mut builds = args.builds;
     builds.sort();

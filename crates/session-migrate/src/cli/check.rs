@@ -40,7 +40,6 @@ pub(super) struct CheckArgs {
     json: Option<PathBuf>,
 }
 
-/// Compares the builds, prints the report, and returns the exit code.
 pub(super) fn run(args: CheckArgs) -> u8 {
     let json = match args.json.as_deref().map(ReportFile::create).transpose() {
         Ok(json) => json,

@@ -25,7 +25,6 @@ pub(super) struct InspectArgs {
     report: ReportArgs,
 }
 
-/// Inspects the snapshot, prints the report, and returns the exit code.
 pub(super) fn run(args: InspectArgs) -> u8 {
     let files = match args.report.create() {
         Ok(files) => files,

@@ -10,7 +10,7 @@ use session_migrate::network::{Network, NetworkError, RootKey, read_identity};
 
 use super::{ENVIRONMENT, Failed, USAGE};
 
-// A doc comment here would be the help of the command.
+// A doc comment on this struct or on `NetworkArgs` would become the help text of the command.
 #[derive(Debug, Args)]
 pub(super) struct AddressArgs {
     /// Address of the network.
@@ -23,7 +23,6 @@ pub(super) struct AddressArgs {
 }
 
 impl AddressArgs {
-    /// Connects to the network as `identity`.
     pub async fn connect(&self, identity: Arc<dyn Identity>) -> Result<Network, Failed> {
         Network::connect(&self.network, &self.root_key()?, identity)
             .await
@@ -35,7 +34,6 @@ impl AddressArgs {
     }
 }
 
-// A doc comment here would be the help of the command.
 #[derive(Debug, Args)]
 pub(super) struct NetworkArgs {
     #[command(flatten)]
@@ -53,7 +51,6 @@ impl NetworkArgs {
         Duration::from_secs(self.retry_for)
     }
 
-    /// Returns the address of the network.
     pub fn url(&self) -> &str {
         &self.address.network
     }
@@ -64,7 +61,6 @@ impl NetworkArgs {
         read_identity(&self.identity).map(drop).map_err(with_exit_code)
     }
 
-    /// Connects to the network as the identity in the PEM file.
     pub async fn connect(&self) -> Result<Network, Failed> {
         let identity = read_identity(&self.identity).map_err(with_exit_code)?;
         self.address.connect(identity).await

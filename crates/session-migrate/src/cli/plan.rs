@@ -22,7 +22,6 @@ pub(super) struct PlanArgs {
     wasms: WasmArgs,
 }
 
-/// Plans the upgrade, prints the report, and returns the exit code.
 pub(super) fn run(args: PlanArgs) -> u8 {
     let files = match args.report.create() {
         Ok(files) => files,

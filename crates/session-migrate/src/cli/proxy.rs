@@ -4,7 +4,7 @@ use session_migrate::proxy::{Options, Proxy, ProxyError, Recorded};
 
 use super::{ENVIRONMENT, USAGE, fail};
 
-/// Records through a proxy until a signal arrives, and returns the exit code.
+/// Records until a signal arrives.
 pub(super) fn record(options: Options) -> u8 {
     let server = options.server.clone();
     let work = || -> Result<Recorded, ProxyError> {

@@ -46,7 +46,6 @@ pub(super) struct RecordArgs {
     out: PathBuf,
 }
 
-/// Records a workload, or calls through a proxy, and returns the exit code.
 pub(super) fn record(args: RecordArgs) -> u8 {
     match (args.workload, args.proxy, args.server.clone()) {
         (_, Some(listen), Some(server)) => {

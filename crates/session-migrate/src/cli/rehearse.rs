@@ -45,7 +45,6 @@ pub(super) struct RehearseArgs {
     foreign: ForeignArgs,
 }
 
-/// Rehearses the upgrade, prints the report, and returns the exit code.
 pub(super) fn run(args: RehearseArgs) -> u8 {
     if let Some(options) = args.foreign.options(args.rollback) {
         return run_foreign(options, &args.report);
@@ -79,7 +78,6 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     code_of(report.verdict)
 }
 
-/// Rehearses the upgrade of another canister from one wasm to another.
 fn run_foreign(options: ForeignOptions, report: &ReportArgs) -> u8 {
     let checked = match foreign::check(options) {
         Ok(checked) => checked,
@@ -111,7 +109,7 @@ fn with_progress(run: impl FnOnce(&Progress) -> Result<Report, RehearseError>) -
     }
 }
 
-/// Lists what has become of the units of a migration.
+/// Formats the counts of a migration's units by outcome.
 pub(super) fn counts_of(units: &str, counts: &MigrationReport) -> String {
     let MigrationReport { source, converted, already, quarantined, expired, .. } = counts;
     format!(
@@ -180,7 +178,6 @@ fn print_end(report: &Report, compiled: Option<Duration>) {
     say!("verdict: {} ({:.1} s)", report.verdict, report.seconds);
 }
 
-/// Formats the times of the phases in one line.
 fn times(phases: &[Phase], compiled: Option<Duration>) -> String {
     let sum = |building: bool| -> f64 {
         let phases = phases.iter().filter(|phase| (phase.name == rehearse::BUILDING) == building);

@@ -63,7 +63,6 @@ impl ForeignArgs {
     }
 }
 
-/// Prints the calls by method, the stages, the migrations and the interruptions.
 pub(super) fn print(report: &Report) {
     let Some(part) = &report.canister else { return };
     let rows = part.methods.iter().map(|method| {

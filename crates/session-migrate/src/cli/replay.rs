@@ -33,7 +33,6 @@ pub(super) struct ReplayArgs {
     rules: Option<PathBuf>,
 }
 
-/// Replays a trace, compares its answers with the recorded ones, and returns the exit code.
 pub(super) fn replay(args: ReplayArgs) -> u8 {
     let rules = match ab::rules(args.rules.as_deref()) {
         Ok(rules) => rules,
@@ -45,7 +44,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
         let mut builds = Builds::default();
         let build = args.build.clone().unwrap_or_else(|| trace.header.build.clone());
         let module = builds.get(&build)?;
-        // All builds are read before the replay, so that an unusable one is reported at once.
+        // All builds are read before the replay, so that an unusable build is reported at once.
         args.interrupt
             .iter()
             .filter_map(Interruption::build)

@@ -29,14 +29,12 @@ impl ReportArgs {
     }
 }
 
-/// The files to which a report is written.
 pub(super) struct ReportFiles {
     json: Option<ReportFile>,
     html: Option<ReportFile>,
 }
 
 impl ReportFiles {
-    /// Writes the report to each file.
     pub fn write(self, report: &impl Serialize, page: impl FnOnce() -> String) -> Result<(), String> {
         if let Some(json) = self.json {
             json.write_json(report)?;
@@ -55,19 +53,16 @@ pub(super) struct ReportFile {
 }
 
 impl ReportFile {
-    /// Creates a temporary file, which is renamed to `path` once the report is written.
     pub fn create(path: &Path) -> Result<ReportFile, String> {
         let file =
             temporary_next_to(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 
-    /// Writes the text, and renames the file to its final name.
     pub fn write_text(self, text: &str) -> Result<(), String> {
         self.write(|file| file.write_all(text.as_bytes()))
     }
 
-    /// Writes a report as JSON, and renames the file to its final name.
     pub fn write_json(self, report: &impl Serialize) -> Result<(), String> {
         self.write(|file| {
             serde_json::to_writer_pretty(&mut *file, report)?;

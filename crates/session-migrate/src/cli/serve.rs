@@ -33,7 +33,6 @@ pub(super) struct ServeArgs {
     gateway_port: u16,
 }
 
-/// Serves until a signal arrives, or as long as `--ttl` allows, and returns the exit code.
 pub(super) fn run(args: ServeArgs) -> ExitCode {
     serve::run(&options(args))
 }

@@ -176,7 +176,6 @@ fn print(folder: &Path, manifest: &Manifest) {
     say!("{}", table(["file", "bytes", "SHA-256"], rows, [1]));
 }
 
-/// Returns the exit code and the text of an error.
 fn snapshot_failure(error: SnapshotError) -> Failed {
     let code = match error {
         SnapshotError::Differs { .. } => LOSS,

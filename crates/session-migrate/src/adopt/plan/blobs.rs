@@ -4,7 +4,6 @@ use super::memories::{contradiction, is_of_upload};
 use super::*;
 
 impl Planner<'_> {
-    /// Compares the bytes of every blob with its record.
     pub(super) fn check_blobs(&mut self) -> Result<(), SnapshotError> {
         let mut seen = BTreeSet::new();
         for (id, blob) in &self.source.blobs {
@@ -78,7 +77,7 @@ impl Planner<'_> {
             };
             if capsules.len() > 1 {
                 sound.why =
-                    "memories of several capsules refer to it, and which one is of its upload is unknown";
+                    "memories of several capsules refer to it, and the memory of its upload is unknown";
             }
         }
     }

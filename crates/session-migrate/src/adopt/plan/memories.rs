@@ -28,7 +28,6 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Finds the content of every asset of a memory.
     fn assets(&mut self, capsule: &str, memory: &PublicMemory) -> Vec<Asset> {
         let PublicMemory { inline_assets, blob_internal_assets, blob_external_assets, .. } = memory;
         let mut assets = Vec::new();
@@ -197,7 +196,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Returns `id` or, if a planned memory already has this id, another one derived from `id`.
+    /// Returns `id` or, if a planned memory already has this id, a free one derived from `id`.
     pub(super) fn free_id(&self, id: &str) -> String {
         let mut candidates = std::iter::once(id.to_owned()).chain((2_u64..).map(|n| format!("{id}.{n}")));
         candidates.find(|id| !self.plan.memories.contains_key(id)).unwrap_or_default()
@@ -221,8 +220,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns the creator of a memory: the person named in its metadata, if a member of the capsule, otherwise
-    /// the capsule's first owner.
+    /// Returns the creator of a memory: the person named in its metadata, if this person is a member of the capsule,
+    /// otherwise the capsule's first owner.
     fn creator_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
         let maker = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
@@ -240,8 +239,8 @@ pub(super) fn is_of_upload(reference: &PublicBlobRef, memory: &PublicMemory, blo
         && reference.hash.as_ref().is_some_and(|hash| hash.as_slice() == blob.digest.bytes)
 }
 
-/// Returns why a reference to a blob is invalid, if it names the blob's locator with another SHA-256: that release
-/// could issue a session number twice, so that a later upload replaced the blob.
+/// Returns why a reference to a blob is invalid, if it states another SHA-256 than the blob has: that release could
+/// issue a session number twice, and a later upload then replaced the blob.
 pub(super) fn contradiction(reference: &PublicBlobRef, blob: &BlobRecord) -> Option<String> {
     let expected = reference.hash.as_ref().filter(|hash| hash.as_slice() != blob.digest.bytes)?;
     let (found, expected) = (hex::encode(blob.digest.bytes), hex::encode(expected));
@@ -273,7 +272,7 @@ fn external(asset: &PublicExternalAsset) -> Found {
         backend,
         storage_key: Some(asset.storage_key.clone()),
         url: asset.url.clone(),
-        size: asset::declared(&asset.metadata),
+        size: asset::declared_bytes(&asset.metadata),
         checksum: None,
     };
     Ok((content, None))

@@ -55,7 +55,7 @@ impl Planner<'_> {
         let Upload { chunks, received, metadata } = session.upload.clone()?;
         let none = StoredChunks::default();
         let stored = &self.source.places.get(&prefix).unwrap_or(&none).chunks;
-        let declared = asset::declared(&metadata);
+        let declared = asset::declared_bytes(&metadata);
         let full = u64::from(CHUNK_SIZE);
         let before_last = full * u64::from(chunks.saturating_sub(1));
         let mut notes = Vec::new();

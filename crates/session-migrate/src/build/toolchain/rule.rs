@@ -2,16 +2,12 @@
 
 use std::path::PathBuf;
 
-/// Facts about the machine.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
     /// The active compiler has the target's standard library.
     pub target_installed: bool,
-    /// What rustup may do.
     pub rustup: Rustup,
-    /// The distribution's compiler.
     pub distribution: Option<Distribution>,
-    /// What apt may do.
     pub apt: Apt,
     /// The oldest version of the compiler that can build the canister.
     pub needed: (u32, u32),
@@ -31,7 +27,6 @@ pub(crate) enum Rustup {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Apt {
-    /// No apt on this system.
     Absent,
     /// Apt is available, but the user is not root.
     NotRoot,
