@@ -1,4 +1,4 @@
-//! Costs of messages: the embedded server keeps a list, the official one does not.
+//! Costs of messages: the embedded server keeps a list of them, the official server does not.
 
 use candid::Principal;
 use pocket_ic::PocketIc;
@@ -66,7 +66,6 @@ pub fn limit_message(
     Ok(extensions(pic)?.set_instruction_cap(canister, instructions)?)
 }
 
-/// Returns the extensions of the embedded server.
 pub(crate) fn extensions(pic: &PocketIc) -> Result<Extensions, CostError> {
     let server = server::chosen()?;
     match server.kind {

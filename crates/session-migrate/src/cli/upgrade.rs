@@ -148,7 +148,6 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     Ok(code_of(&report))
 }
 
-/// Returns the module to install.
 fn module(args: &UpgradeArgs, to: Build) -> Result<Module, Failed> {
     match &args.wasm {
         Some(path) => Module::read(path).map_err(|error| (USAGE, error.to_string())),

@@ -33,7 +33,6 @@ pub(super) struct UploadArgs {
     network: NetworkArgs,
 }
 
-/// A file that has been uploaded.
 struct Uploaded {
     asset: Asset,
     result: api::UploadFinishResult,
@@ -102,8 +101,6 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
     result
 }
 
-/// Returns the exit code: `LOSS` if the canister refuses or the file has changed, `USAGE` if a capsule must be named,
-/// otherwise `ENVIRONMENT`.
 fn code_of(error: &UploadError) -> u8 {
     match error {
         UploadError::Client(error) if error.refusal().is_some() => LOSS,

@@ -126,7 +126,6 @@ impl<'p> Canister<'p> {
         answer
     }
 
-    /// Records an event other than a call.
     fn record_event(&self, at: u64, what: EventKind) {
         if let Some(tape) = self.tape {
             tape.add_event(at, what);

@@ -11,7 +11,7 @@ pub(crate) const PATIENCE_ROUNDS: u32 = 300;
 
 impl Canister<'_> {
     /// Lets time pass until the migration does nothing more by itself, or its status has not changed for
-    /// `PATIENCE_ROUNDS`. Returns the last status. `each_round` is called after every round.
+    /// `PATIENCE_ROUNDS` rounds. Returns the last status. `each_round` is called after every round.
     ///
     /// # Errors
     /// If the status cannot be read, or the error of `each_round`.

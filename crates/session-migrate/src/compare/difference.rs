@@ -36,7 +36,6 @@ pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
     }
 }
 
-/// Formats the outcome of an event.
 fn shown(played: &Played) -> String {
     match played {
         Played::Done => "no answer".into(),

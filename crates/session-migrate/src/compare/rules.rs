@@ -22,8 +22,8 @@ pub struct Rule {
     pub a: Option<String>,
     /// Value of side B; any if omitted.
     pub b: Option<String>,
-    /// Whether the rule is only for traces that are replayed on another module than the one on which they were
-    /// recorded, and not for comparisons of two builds.
+    /// Whether the rule applies only to replays of a trace on another module than the one on which it was recorded, and
+    /// not to comparisons of two builds.
     #[serde(default)]
     pub replay_only: bool,
 }
@@ -148,7 +148,6 @@ impl Rules {
     }
 }
 
-/// Returns whether a field pattern of a rule matches a field.
 fn matches_field(wanted: &str, field: &str) -> bool {
     wanted.strip_suffix('*').map_or(wanted == field, |beginning| field.starts_with(beginning))
 }

@@ -164,7 +164,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     };
     let wanted: BTreeMap<u64, Class> =
         facts.examined.keys().filter_map(|id| Some((*id, class_if_open(id)?))).collect();
-    // If two sessions have the same key, the key belongs to the one that was begun later, once both are converted.
+    // Two sessions may have the same key. Once both are converted, the key refers to the session that was begun later.
     let mut with_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
     for session in facts.sessions.values() {
         *with_key.entry(session.key.0).or_default() += 1;

@@ -18,7 +18,6 @@ use crate::snapshot::PAGE_BYTES;
 /// Number of bytes that are read at once.
 const BLOCK: u64 = 1 << 20;
 
-/// A digest in progress.
 enum Hasher {
     Sha256(Sha256),
     Blake3(Box<blake3::Hasher>),

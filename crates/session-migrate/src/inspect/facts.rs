@@ -45,7 +45,6 @@ pub(super) struct Examination {
     pub reason: Option<String>,
 }
 
-/// A memory.
 #[derive(Clone, Debug)]
 pub(super) struct MemoryFact {
     pub capsule: String,
@@ -61,7 +60,6 @@ pub(super) enum ContentFact {
     External,
 }
 
-/// A capsule.
 #[derive(Clone, Debug)]
 pub(super) struct CapsuleFact {
     pub members: BTreeSet<Principal>,
@@ -72,7 +70,6 @@ pub(super) struct CapsuleFact {
     pub created_by: Option<Principal>,
 }
 
-/// A unit in quarantine.
 #[derive(Clone, Debug)]
 pub(super) struct QuarantineFact {
     pub migration: u16,
@@ -82,7 +79,6 @@ pub(super) struct QuarantineFact {
     pub legacy: Option<Box<LegacyUploadSession>>,
 }
 
-/// The contents of a snapshot.
 #[derive(Default)]
 pub(super) struct Facts {
     pub now: Time,
@@ -173,17 +169,14 @@ impl Facts {
         self.split_ids.contains(&id) || self.is_live_legacy(id)
     }
 
-    /// Returns whether a session is live in layout 1, and not just a leftover.
     pub fn is_live_legacy(&self, id: u64) -> bool {
         self.legacy_ids.contains(&id) && !self.is_leftover(id)
     }
 
-    /// Returns whether the record of a session in layout 1 is a leftover.
     pub fn is_leftover(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| mark.records > 0 && id <= mark.through)
     }
 
-    /// Returns whether a session is in the quarantine of the first migration.
     pub fn is_quarantined(&self, id: u64) -> bool {
         self.quarantined.contains(&id)
     }
@@ -287,7 +280,7 @@ impl Facts {
                     journal,
                     index.to_string(),
                     format!(
-                        "entry {index} is number {}, and names {} as the hash of the one before, which is {}",
+                        "entry {index} is number {}, and gives {} as the hash of the previous entry, whose hash is {}",
                         self.journal,
                         hex::encode(record.previous),
                         hex::encode(last)
@@ -367,13 +360,13 @@ impl Facts {
             self.examined.insert(id, Examination { class, reason });
         }
         let stored = activity.keys().filter(|id| !self.legacy_ids.contains(id));
-        if scan.whole(&[legacy]) {
+        if scan.fully_read(&[legacy]) {
             for id in stored {
                 scan.findings.at(
                     FindingKind::IndexToNowhere,
                     activity_table,
                     id.to_string(),
-                    "the activity of no session",
+                    "the session of this activity does not exist",
                 );
             }
         }

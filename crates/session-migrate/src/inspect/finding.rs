@@ -70,7 +70,7 @@ kinds! {
     /// chunks are stored that belong to no session and no blob
     OrphanChunks = "orphan_chunks" => Damage;
     /// chunks that belong to no readable record; they may belong to one that does not decode
-    UnattributedChunks = "unattributed_chunks" => Warning;
+    /// chunks that belong to no readable record; they may belong to a record that does not decode
     /// a chunk that has arrived is not stored
     MissingChunk = "missing_chunk" => Damage;
     /// a chunk is stored that has not arrived according to the record
@@ -81,7 +81,7 @@ kinds! {
     BlobWithoutMemory = "blob_without_memory" => Damage;
     /// a committed blob to which no record refers; the first public release leaves such blobs when sessions end
     UnreferencedBlob = "unreferenced_blob" => Warning;
-    /// a memory whose blob does not exist, or is another one
+    /// a memory whose blob does not exist, or differs from it in size or digest
     MemoryWithoutBlob = "memory_without_blob" => Damage;
     /// a memory whose capsule does not exist
     MemoryWithoutCapsule = "memory_without_capsule" => Damage;
@@ -99,7 +99,7 @@ kinds! {
     AccountUnattributed = "account_unattributed" => Warning;
     /// a stored count is wrong
     CountDisagrees = "count_disagrees" => Damage;
-    /// an entry of the migration journal does not follow the one before
+    /// an entry of the migration journal does not follow the entry before it
     JournalBroken = "journal_broken" => Damage;
     /// the bytes of a blob differ from those that were committed (--deep)
     BlobDigest = "blob_digest" => Damage;
@@ -150,7 +150,6 @@ impl std::fmt::Display for Finding {
 /// Maximum number of findings of one kind that are listed; further ones are only counted.
 const LISTED: u64 = 100;
 
-/// All findings so far.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     listed: Vec<Finding>,
@@ -158,12 +157,10 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Adds a finding about a record.
     pub fn at(&mut self, kind: FindingKind, memory: u8, key: impl Into<String>, what: impl Into<String>) {
         self.add(kind, Some(memory), Some(key.into()), None, what.into());
     }
 
-    /// Adds a finding at an offset of a memory.
     pub fn at_offset(
         &mut self,
         kind: FindingKind,
@@ -175,7 +172,6 @@ impl Findings {
         self.add(kind, Some(memory), key, Some(offset), what.into());
     }
 
-    /// Adds a finding about a memory, or a general one.
     pub fn general(&mut self, kind: FindingKind, memory: Option<u8>, what: impl Into<String>) {
         self.add(kind, memory, None, None, what.into());
     }

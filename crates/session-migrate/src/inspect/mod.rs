@@ -1,8 +1,8 @@
 //! Inspects a snapshot: its contents, and whether they are consistent. The snapshot is not changed.
 //!
 //! Owns: which tables must agree, and the names of contradictions. Does not own: how a snapshot is read (the
-//! snapshot module) and what a record means (the canister's library). Boundary: regardless of the bytes, the
-//! result is a report or one error.
+//! snapshot module) and what a record means (the canister's library). Boundary: whatever the bytes are, the result is a
+//! report or one error.
 
 mod checks;
 mod contents;
@@ -249,8 +249,10 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
         return Err(foreign(cut_advice(&error.to_string())));
     }
     let scan = Scan::new(memories);
-    if !scan.whole(&[ids::CAPSULES]) && !scan.whole(&[ids::SESSION_COUNTER]) {
-        let why = "neither capsules nor the counter of sessions are where they should be".to_owned();
+    if !scan.fully_read(&[ids::CAPSULES]) && !scan.fully_read(&[ids::SESSION_COUNTER]) {
+        let why =
+            "neither the memory of the capsules nor that of the session counter begins with its structure"
+                .to_owned();
         return Err(foreign(why));
     }
     Ok((scan, memory))
@@ -261,7 +263,6 @@ fn taken_at(snapshot: &Snapshot) -> Option<u64> {
     snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp)
 }
 
-/// Reads the tables of a snapshot.
 fn read(snapshot: &Snapshot) -> Result<(Scan, MemoryReport, Facts), InspectError> {
     let (mut scan, memory) = open(snapshot)?;
     let facts = Facts::read(&mut scan, taken_at(snapshot));

@@ -54,7 +54,6 @@ struct StoredChunks {
     sha256: Sha256,
 }
 
-/// Reads the stable memory of the first public release.
 pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     let mut contents = PublicContents::default();
     let mut damage = Vec::new();
@@ -104,7 +103,7 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
             continue;
         };
         if let Some(gap) = gap {
-            damage.push(format!("blob_{id}: chunk {gap} is missing, and a later one is stored"));
+            damage.push(format!("blob_{id}: chunk {gap} is missing, and a later chunk is stored"));
             continue;
         }
         let sha256 = sha256.finalize();
@@ -113,7 +112,7 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
         } else {
             let (of, was) = (blob.size, hex::encode(&blob.checksum));
             damage.push(format!(
-                "blob_{id}: {bytes} bytes are stored with the SHA-256 {}, committed were {of} with {was}",
+                "blob_{id}: {bytes} bytes with the SHA-256 {} are stored, but {of} bytes with {was} were committed",
                 hex::encode(sha256)
             ));
         }

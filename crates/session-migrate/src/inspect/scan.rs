@@ -12,15 +12,11 @@ use super::finding::{FindingKind, Findings};
 use super::report::TableReport;
 use crate::snapshot::{Entry, Key, PAGE_BYTES, StableFile, Tree, cell};
 
-/// A virtual memory in a snapshot's stable memory.
 pub(super) type SnapshotMemory = ic_stable_structures::memory_manager::VirtualMemory<StableFile>;
 
-/// A snapshot that is being read.
 pub(super) struct Scan {
     memories: MemoryManager<StableFile>,
-    /// The findings so far.
     pub findings: Findings,
-    /// Every memory that was read.
     pub tables: Vec<TableReport>,
     /// Memories that could not be read completely: the absence of an entry in them proves nothing.
     damaged: BTreeSet<u8>,
@@ -65,13 +61,12 @@ impl Scan {
         scan
     }
 
-    /// Returns a memory by its id.
     pub fn memory(&self, id: u8) -> SnapshotMemory {
         self.memories.get(MemoryId::new(id))
     }
 
     /// Returns whether these memories could be read completely.
-    pub fn whole(&self, ids: &[u8]) -> bool {
+    pub fn fully_read(&self, ids: &[u8]) -> bool {
         ids.iter().all(|id| !self.damaged.contains(id))
     }
 
@@ -82,7 +77,7 @@ impl Scan {
         id: u8,
         mut each: impl FnMut(K, &Entry<'_, SnapshotMemory>, &mut Findings),
     ) {
-        if !self.whole(&[id]) {
+        if !self.fully_read(&[id]) {
             return;
         }
         let memory = self.memory(id);
@@ -128,7 +123,7 @@ impl Scan {
 
     /// Returns the bytes of a cell; `None` if the cell is empty or damaged.
     fn bytes_of(&mut self, id: u8) -> Option<Vec<u8>> {
-        if !self.whole(&[id]) {
+        if !self.fully_read(&[id]) {
             return None;
         }
         let memory = self.memory(id);
@@ -167,7 +162,7 @@ impl Scan {
     /// damaged.
     pub fn counters<const N: usize>(&mut self, id: u8, place: u32) -> Option<[u64; N]> {
         let memory = self.memory(id);
-        if !self.whole(&[id]) || memory.size() == 0 {
+        if !self.fully_read(&[id]) || memory.size() == 0 {
             return None;
         }
         let mut version = [0; 1];

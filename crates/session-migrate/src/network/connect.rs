@@ -15,7 +15,7 @@ const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b06010401
 /// Number of hexadecimal digits of a root key in DER.
 const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
 
-/// Timeout of an HTTP request; that of the HTTP client that an agent creates by default is the same.
+/// Timeout of an HTTP request: the same as in the HTTP client that an agent creates by default.
 const LONGEST_CALL: Duration = Duration::from_secs(360);
 
 /// Why a network cannot be used.

@@ -297,7 +297,8 @@ impl Network {
             let asked = retry.again(|| async {
                 let status = self.agent.request_status_raw(&request_id, effective).await;
                 match status {
-                    // Both mean that the network does not know the request; some networks cannot prove its absence.
+                    // Either error means that the network does not know the request: some networks cannot prove its
+                    // absence.
                     Err(AgentError::LookupPathAbsent(_) | AgentError::LookupPathUnknown(_)) => Ok(None),
                     status => status.map(Some).map_err(|error| failed(method, error)),
                 }

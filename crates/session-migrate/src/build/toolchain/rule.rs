@@ -27,6 +27,7 @@ pub(crate) enum Rustup {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Apt {
+    /// No apt on this system.
     Absent,
     /// Apt is available, but the user is not root.
     NotRoot,

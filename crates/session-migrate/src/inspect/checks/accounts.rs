@@ -26,13 +26,13 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
         ids::MIGRATION_QUARANTINE,
         ids::LEGACY_LEFT_BEHIND,
     ];
-    if !scan.whole(&counted_from) {
+    if !scan.fully_read(&counted_from) {
         return;
     }
-    if scan.whole(&[ids::USAGE]) {
+    if scan.fully_read(&[ids::USAGE]) {
         usage(facts, scan);
     }
-    if scan.whole(&[ids::UPLOAD_COUNTS]) {
+    if scan.fully_read(&[ids::UPLOAD_COUNTS]) {
         promises(facts, scan);
     }
 }

@@ -19,8 +19,8 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
 }
 
 fn memories(facts: &Facts, scan: &mut Scan) {
-    let can_tell = scan.whole(&[ids::CAPSULES, ids::CONDEMNED_CAPSULES]);
-    let is_indexed = scan.whole(&[ids::MEMORY_BY_CAPSULE]);
+    let can_tell = scan.fully_read(&[ids::CAPSULES, ids::CONDEMNED_CAPSULES]);
+    let is_indexed = scan.fully_read(&[ids::MEMORY_BY_CAPSULE]);
     for (name, memory) in &facts.memories {
         let capsule = &memory.capsule;
         if can_tell && !facts.capsules.contains_key(capsule) && !facts.condemned.contains(capsule) {
@@ -33,7 +33,7 @@ fn memories(facts: &Facts, scan: &mut Scan) {
             scan.findings.at(FindingKind::MissingInIndex, ids::MEMORY_BY_CAPSULE, key.shown(), what);
         }
     }
-    if scan.whole(&[ids::MEMORIES]) {
+    if scan.fully_read(&[ids::MEMORIES]) {
         for key in &facts.memories_by_capsule {
             let TwoTexts(capsule, name) = key;
             if facts.memories.get(name).is_none_or(|memory| memory.capsule != *capsule) {
@@ -45,18 +45,19 @@ fn memories(facts: &Facts, scan: &mut Scan) {
 }
 
 fn members(facts: &Facts, scan: &mut Scan) {
-    if scan.whole(&[ids::CAPSULE_BY_MEMBER]) {
+    if scan.fully_read(&[ids::CAPSULE_BY_MEMBER]) {
         for (id, capsule) in &facts.capsules {
             for member in &capsule.members {
                 if !facts.capsules_by_member.contains(&(*member, id.clone())) {
-                    let what = format!("{member} is a member of {id}, which is not in its list");
+                    let what =
+                        format!("{member} is a member of {id}, but the index of this member lacks {id}");
                     let key = format!("{member} {id}");
                     scan.findings.at(FindingKind::MissingInIndex, ids::CAPSULE_BY_MEMBER, key, what);
                 }
             }
         }
     }
-    if scan.whole(&[ids::CAPSULES]) {
+    if scan.fully_read(&[ids::CAPSULES]) {
         for (member, id) in &facts.capsules_by_member {
             if facts.capsules.get(id).is_none_or(|capsule| !capsule.members.contains(member)) {
                 let what = format!("{member} is not a member of {id}, or {id} does not exist");
@@ -68,7 +69,7 @@ fn members(facts: &Facts, scan: &mut Scan) {
 }
 
 fn idempotency_keys(facts: &Facts, scan: &mut Scan) {
-    if scan.whole(&[ids::MEMORIES]) {
+    if scan.fully_read(&[ids::MEMORIES]) {
         for (key, name) in &facts.memories_by_idem {
             let request = facts.memories.get(name).and_then(|memory| memory.request);
             if request.is_none_or(|request| request.idem_key != *key) {
@@ -79,11 +80,12 @@ fn idempotency_keys(facts: &Facts, scan: &mut Scan) {
             }
         }
     }
-    if scan.whole(&[ids::MEMORY_BY_IDEM]) {
+    if scan.fully_read(&[ids::MEMORY_BY_IDEM]) {
         for (name, memory) in &facts.memories {
             let Some(request) = memory.request else { continue };
             if facts.memories_by_idem.get(&request.idem_key) != Some(name) {
-                let what = format!("no key points to memory {name}: a repeated call creates a second one");
+                let what =
+                    format!("no key refers to memory {name}: a repeated call would create a second memory");
                 scan.findings.at(
                     FindingKind::MissingInIndex,
                     ids::MEMORY_BY_IDEM,
@@ -96,7 +98,7 @@ fn idempotency_keys(facts: &Facts, scan: &mut Scan) {
 }
 
 fn counts(facts: &Facts, scan: &mut Scan) {
-    if scan.whole(&[ids::MEMORIES]) {
+    if scan.fully_read(&[ids::MEMORIES]) {
         let mut counted: BTreeMap<&String, (u64, u64)> = BTreeMap::new();
         for memory in facts.memories.values() {
             let (memories, bytes) = counted.entry(&memory.capsule).or_default();
@@ -105,19 +107,18 @@ fn counts(facts: &Facts, scan: &mut Scan) {
         }
         for (id, capsule) in &facts.capsules {
             let (memories, bytes) = counted.get(id).copied().unwrap_or_default();
-            let recorded = [
-                ("memories", capsule.memories, memories),
-                ("bytes within their records", capsule.inline_bytes, bytes),
-            ];
+            let recorded =
+                [("memories", capsule.memories, memories), ("inline bytes", capsule.inline_bytes, bytes)];
             for (of, recorded, counted) in
                 recorded.into_iter().filter(|(_, recorded, counted)| recorded != counted)
             {
-                let what = format!("{id} has {recorded} {of} by its record, {counted} were counted");
+                let what =
+                    format!("{id} has {recorded} {of} according to its record, but {counted} were counted");
                 scan.findings.at(FindingKind::CountDisagrees, ids::CAPSULES, id.clone(), what);
             }
         }
     }
-    if scan.whole(&[ids::CAPSULES, ids::CAPSULES_BY_CREATOR]) {
+    if scan.fully_read(&[ids::CAPSULES, ids::CAPSULES_BY_CREATOR]) {
         let mut counted: BTreeMap<Principal, u64> = BTreeMap::new();
         for creator in facts.capsules.values().filter_map(|capsule| capsule.created_by) {
             *counted.entry(creator).or_default() += 1;

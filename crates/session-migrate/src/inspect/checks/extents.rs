@@ -40,7 +40,7 @@ fn owned(facts: &Facts) -> Vec<(Extent, String)> {
 
 pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     lengths(facts, scan);
-    if !scan.whole(&[ids::EXTENT_STATE]) {
+    if !scan.fully_read(&[ids::EXTENT_STATE]) {
         return;
     }
     free(facts, scan);
@@ -62,7 +62,8 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
         .map(|(offset, len)| (Extent { offset: *offset, len: *len }, "free".to_owned()));
     let mut all: Vec<(Extent, String)> = owned.into_iter().chain(free).collect();
     all.sort_by_key(|(extent, _)| (extent.offset, extent.len));
-    let can_tell = scan.whole(&[ids::BLOBS, ids::PAYLOAD_STATES, ids::FREE_EXTENTS, ids::MIGRATION_STATES]);
+    let can_tell =
+        scan.fully_read(&[ids::BLOBS, ids::PAYLOAD_STATES, ids::FREE_EXTENTS, ids::MIGRATION_STATES]);
     let mut taken_to: (u64, &str) = (0, "nobody");
     for (extent, whose) in &all {
         if extent.offset < taken_to.0 {
@@ -101,7 +102,7 @@ fn lengths(facts: &Facts, scan: &mut Scan) {
     let short: Vec<_> =
         blobs.chain(sessions).filter(|(.., bytes, extents)| extents.size() < *bytes).collect();
     for (memory, id, bytes, extents) in short {
-        let what = format!("{bytes} bytes in extents of {}", extents.size());
+        let what = format!("{bytes} bytes are in extents of only {} bytes", extents.size());
         scan.findings.at(FindingKind::ExtentOutOfBounds, memory, id.to_string(), what);
     }
 }
@@ -110,7 +111,7 @@ fn lengths(facts: &Facts, scan: &mut Scan) {
 /// another one, or reaches the end of the used part of the region; and that free and allocated bytes add up to the used
 /// part.
 fn free(facts: &Facts, scan: &mut Scan) {
-    if !scan.whole(&[ids::FREE_EXTENTS, ids::FREE_EXTENTS_BY_LEN]) {
+    if !scan.fully_read(&[ids::FREE_EXTENTS, ids::FREE_EXTENTS_BY_LEN]) {
         return;
     }
     let state = facts.extent_state;

@@ -12,12 +12,12 @@ use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
 pub(super) fn check(facts: &Facts, scan: &mut Scan) {
-    if scan.whole(&[ids::CHUNKS, ids::PAYLOAD_STATES]) {
+    if scan.fully_read(&[ids::CHUNKS, ids::PAYLOAD_STATES]) {
         for (id, session) in &facts.sessions {
             session_chunks(facts, scan, *id, session);
         }
     }
-    if scan.whole(&[ids::CHUNKS]) {
+    if scan.fully_read(&[ids::CHUNKS]) {
         blob_chunks(facts, scan);
     }
     orphans(facts, scan);
@@ -75,10 +75,10 @@ fn blob_chunks(facts: &Facts, scan: &mut Scan) {
         }
         let stored = facts.stored(prefix).count();
         if bytes < blob.size {
-            let what = format!("blob_{id} has {} bytes, its first {next} chunks {bytes}", blob.size);
+            let what = format!("blob_{id} has {} bytes, but its first {next} chunks have {bytes}", blob.size);
             scan.findings.at(FindingKind::MissingChunk, ids::CHUNKS, (prefix.0, next).shown(), what);
         } else if bytes > blob.size || stored != next as usize {
-            let what = format!("blob_{id} has {} bytes, its {stored} chunks more", blob.size);
+            let what = format!("blob_{id} has {} bytes, but its {stored} chunks have more", blob.size);
             scan.findings.at(FindingKind::ChunkLength, *memory, id.to_string(), what);
         }
     }
@@ -99,7 +99,7 @@ fn orphans(facts: &Facts, scan: &mut Scan) {
     known.extend(facts.blobs.values().filter_map(|(_, blob)| mapped(blob)).map(|prefix| prefix.0));
     let quarantined = facts.quarantine.iter().filter_map(|quarantined| quarantined.legacy.as_ref());
     known.extend(quarantined.map(|legacy| legacy.chunk_prefix().0));
-    let can_tell = scan.whole(&records) && !facts.has_unreadable();
+    let can_tell = scan.fully_read(&records) && !facts.has_unreadable();
     let kind = if can_tell { FindingKind::OrphanChunks } else { FindingKind::UnattributedChunks };
     let mut orphans: Vec<_> = facts.chunks.iter().filter(|(prefix, _)| !known.contains(*prefix)).collect();
     orphans.sort();
@@ -112,7 +112,7 @@ fn orphans(facts: &Facts, scan: &mut Scan) {
 }
 
 fn states(facts: &Facts, scan: &mut Scan) {
-    if !scan.whole(&[ids::LEGACY_SESSIONS, ids::SESSIONS, ids::MIGRATION_QUARANTINE]) {
+    if !scan.fully_read(&[ids::LEGACY_SESSIONS, ids::SESSIONS, ids::MIGRATION_QUARANTINE]) {
         return;
     }
     for id in facts.payloads.keys().filter(|id| !facts.is_live(**id) && !facts.is_quarantined(**id)) {
@@ -122,7 +122,7 @@ fn states(facts: &Facts, scan: &mut Scan) {
 }
 
 fn blobs(facts: &Facts, scan: &mut Scan) {
-    if !scan.whole(&[ids::BLOB_REFS, ids::LEGACY_SESSIONS, ids::SESSIONS, ids::UPLOAD_META]) {
+    if !scan.fully_read(&[ids::BLOB_REFS, ids::LEGACY_SESSIONS, ids::SESSIONS, ids::UPLOAD_META]) {
         return;
     }
     // The first public release may keep a session after its blob is committed, and has neither references to blobs nor
@@ -145,7 +145,6 @@ fn blobs(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Returns whether a memory refers to a blob.
 fn has_refs(facts: &Facts, id: u64) -> bool {
     refs_of(facts, id).next().is_some()
 }
@@ -157,8 +156,8 @@ pub(super) fn refs_of(facts: &Facts, id: u64) -> impl Iterator<Item = (&String, 
 }
 
 fn refs(facts: &Facts, scan: &mut Scan) {
-    let can_tell_blobs = scan.whole(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS]);
-    let can_tell_memories = scan.whole(&[ids::MEMORIES]);
+    let can_tell_blobs = scan.fully_read(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS]);
+    let can_tell_memories = scan.fully_read(&[ids::MEMORIES]);
     for ((blob, memory), capsule) in &facts.blob_refs {
         let content = facts.memories.get(memory);
         let refers = content.is_some_and(|memory| {
@@ -182,13 +181,16 @@ fn refs(facts: &Facts, scan: &mut Scan) {
         let what = match facts.blobs.get(&id) {
             None => format!("blob_{id} of memory {name} does not exist"),
             Some((_, blob)) if blob.size != size || blob.digest.bytes != checksum => {
-                format!("memory {name} has {size} bytes, and blob_{id} is another one of {}", blob.size)
+                format!(
+                    "memory {name} expects {size} bytes, but blob_{id} has {} bytes or another digest",
+                    blob.size
+                )
             }
             Some(_) => continue,
         };
         scan.findings.at(FindingKind::MemoryWithoutBlob, ids::MEMORIES, name.clone(), what);
     }
-    if scan.whole(&[ids::BLOB_REFS]) {
+    if scan.fully_read(&[ids::BLOB_REFS]) {
         for (name, memory) in &facts.memories {
             let ContentFact::Blob { id, .. } = memory.content else { continue };
             if !facts.blob_refs.contains_key(&(id, name.clone())) {
@@ -208,7 +210,7 @@ fn contents(facts: &Facts, scan: &mut Scan) {
             expected.insert(content_key(capsule, blob.digest), *id);
         }
     }
-    if scan.whole(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS, ids::BLOB_REFS]) {
+    if scan.fully_read(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS, ids::BLOB_REFS]) {
         for (key, id) in &facts.blobs_by_content {
             if expected.get(key) != Some(id) {
                 let what = format!("refers to blob_{id}, which has another content or does not exist");
@@ -216,7 +218,7 @@ fn contents(facts: &Facts, scan: &mut Scan) {
             }
         }
     }
-    if scan.whole(&[ids::BLOB_BY_CONTENT]) {
+    if scan.fully_read(&[ids::BLOB_BY_CONTENT]) {
         for (key, id) in expected.iter().filter(|(key, _)| !facts.blobs_by_content.contains_key(*key)) {
             let what = format!("blob_{id} is not found by its content");
             scan.findings.at(FindingKind::MissingInIndex, ids::BLOB_BY_CONTENT, key.shown(), what);

@@ -28,7 +28,7 @@ fn records(facts: &Facts, scan: &mut Scan) {
         (ids::UPLOAD_META, &facts.meta_ids, ids::SESSIONS, &facts.split_ids, "no session"),
     ];
     for (memory, these, other, those, what) in halves {
-        if scan.whole(&[other]) {
+        if scan.fully_read(&[other]) {
             for id in these.difference(those) {
                 scan.findings.at(
                     FindingKind::HalfSession,
@@ -40,20 +40,23 @@ fn records(facts: &Facts, scan: &mut Scan) {
         }
     }
     for id in facts.split_ids.iter().filter(|id| facts.is_live_legacy(**id)) {
-        let what = format!("session {id} is in layout 1, too");
+        let what = format!("session {id} is also in layout 1");
         scan.findings.at(FindingKind::SessionInBothLayouts, ids::SESSIONS, id.to_string(), what);
     }
     let last = facts.last_session_id;
-    if scan.whole(&[ids::SESSION_COUNTER]) {
+    if scan.fully_read(&[ids::SESSION_COUNTER]) {
         for id in facts.split_ids.range(last.saturating_add(1)..) {
             let what = format!("session {id} is in flight, but the last issued id is {last}");
             scan.findings.at(FindingKind::IdAboveCounter, ids::SESSIONS, id.to_string(), what);
         }
     }
-    if let Some(mark) = facts.mark.filter(|_| scan.whole(&[ids::LEGACY_SESSIONS])) {
+    if let Some(mark) = facts.mark.filter(|_| scan.fully_read(&[ids::LEGACY_SESSIONS])) {
         let counted = facts.legacy_ids.range(..=mark.through).count() as u64;
         if mark.records > 0 && mark.records != counted {
-            let what = format!("{} records are leftovers by the mark, {counted} were counted", mark.records);
+            let what = format!(
+                "{} records are leftovers according to the mark, but {counted} were counted",
+                mark.records
+            );
             scan.findings.general(FindingKind::CountDisagrees, Some(ids::LEGACY_LEFT_BEHIND), what);
         }
     }
@@ -85,22 +88,27 @@ fn index_entries(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     }
     let seen = session.last_seen.as_nanos();
     let missing = |what: &str| format!("session {id} of {} is not {what}", session.owner);
-    if scan.whole(&[ids::SESSION_BY_OWNER]) && !facts.sessions_by_owner.contains(&(session.owner, id)) {
+    if scan.fully_read(&[ids::SESSION_BY_OWNER]) && !facts.sessions_by_owner.contains(&(session.owner, id)) {
         let what = missing("among the sessions of its owner");
         scan.findings.at(FindingKind::MissingInIndex, ids::SESSION_BY_OWNER, id.to_string(), what);
     }
-    if scan.whole(&[ids::SESSION_BY_ACTIVITY]) && !facts.sessions_by_activity.contains(&(seen, id)) {
+    if scan.fully_read(&[ids::SESSION_BY_ACTIVITY]) && !facts.sessions_by_activity.contains(&(seen, id)) {
         let what = missing(&format!("in the index by activity at {seen}, and will never expire"));
         scan.findings.at(FindingKind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
     }
-    if scan.whole(&[ids::SESSION_BY_IDEM]) && !facts.sessions_by_idem.contains_key(&session.key.0) {
-        let what = format!("no key points to session {id}: a repeated begin creates a second one");
+    if scan.fully_read(&[ids::SESSION_BY_IDEM]) && !facts.sessions_by_idem.contains_key(&session.key.0) {
+        let what = format!("no key refers to session {id}: a repeated begin would create a second session");
         scan.findings.at(FindingKind::MissingKey, ids::SESSION_BY_IDEM, session.key.0.shown(), what);
     }
 }
 
 fn can_tell_live(scan: &Scan) -> bool {
-    scan.whole(&[ids::LEGACY_SESSIONS, ids::SESSIONS, ids::MIGRATION_QUARANTINE, ids::LEGACY_LEFT_BEHIND])
+    scan.fully_read(&[
+        ids::LEGACY_SESSIONS,
+        ids::SESSIONS,
+        ids::MIGRATION_QUARANTINE,
+        ids::LEGACY_LEFT_BEHIND,
+    ])
 }
 
 fn by_activity(facts: &Facts, scan: &mut Scan) {
@@ -114,7 +122,10 @@ fn by_activity(facts: &Facts, scan: &mut Scan) {
             None => format!("refers to session {id}, which does not exist"),
             Some(session) if session.last_seen.as_nanos() == seen => continue,
             Some(session) => {
-                format!("says {seen}, the last activity of session {id} is {}", session.last_seen.as_nanos())
+                format!(
+                    "has the time {seen}, but session {id} was last active at {}",
+                    session.last_seen.as_nanos()
+                )
             }
         };
         scan.findings.at(FindingKind::IndexToNowhere, ids::SESSION_BY_ACTIVITY, key.shown(), what);
@@ -138,7 +149,7 @@ fn by_owner(facts: &Facts, scan: &mut Scan) {
 }
 
 fn by_key(facts: &Facts, scan: &mut Scan) {
-    if !can_tell_live(scan) || !scan.whole(&[ids::RECEIPTS]) {
+    if !can_tell_live(scan) || !scan.fully_read(&[ids::RECEIPTS]) {
         return;
     }
     for (key, id) in &facts.sessions_by_idem {
@@ -154,7 +165,7 @@ fn by_key(facts: &Facts, scan: &mut Scan) {
 }
 
 fn receipts(facts: &Facts, scan: &mut Scan) {
-    if !scan.whole(&[ids::RECEIPTS, ids::RECEIPT_BY_EXPIRY]) {
+    if !scan.fully_read(&[ids::RECEIPTS, ids::RECEIPT_BY_EXPIRY]) {
         return;
     }
     for (id, receipt) in &facts.receipts {
@@ -166,7 +177,7 @@ fn receipts(facts: &Facts, scan: &mut Scan) {
     for key in &facts.receipts_by_expiry {
         let (expires_at, id) = *key;
         if facts.receipts.get(&id).is_none_or(|receipt| receipt.expires_at != expires_at) {
-            let what = format!("no receipt of session {id} expires then");
+            let what = format!("no receipt of session {id} expires at this time");
             scan.findings.at(FindingKind::IndexToNowhere, ids::RECEIPT_BY_EXPIRY, key.shown(), what);
         }
     }

@@ -6,30 +6,23 @@ use upload_canister::migrations::split_sessions::Split;
 use upload_canister::session::{ChunkSet, SessionId, SessionStatus, Time};
 use upload_canister::upload::IdemKey;
 
-/// A session in flight.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// Stable layout of the record: 1 or 2.
     pub layout: u16,
     pub owner: Principal,
     pub capsule: String,
-    /// Size of the file.
     pub bytes_expected: u64,
-    /// Bytes that have arrived.
     pub bytes_received: u64,
     /// Chunks that have arrived: by the record in layout 2, by the stored chunks in layout 1.
     pub received: ChunkSet,
-    /// Number of chunks.
     pub chunks: u32,
     /// Length of every chunk but the last.
     pub chunk_size: u32,
     pub last_seen: Time,
-    /// Whether the upload is committed.
     pub is_committed: bool,
     pub key: IdemKey,
-    /// The key prefix of the session's chunks in the chunk map.
     pub prefix: ChunkPrefix,
-    /// The blob that was committed from the session.
     pub blob: Option<u64>,
     /// Time of the last activity as recorded in layout 1, nanoseconds; `None` if it is not recorded.
     pub activity: Option<u64>,
@@ -57,12 +50,10 @@ impl Session {
         }
     }
 
-    /// Returns the number of bytes that have not arrived.
     pub fn bytes_missing(&self) -> u64 {
         self.bytes_expected.saturating_sub(self.bytes_received)
     }
 
-    /// Returns whether every chunk has arrived.
     pub fn is_complete(&self) -> bool {
         self.received.contains_all_below(self.chunks)
     }
