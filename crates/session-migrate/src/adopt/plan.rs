@@ -194,7 +194,7 @@ impl Planner<'_> {
             writers.retain(|who| !owners.contains(who));
             let writers_cut = cut(&mut writers);
             let why = match owners.first() {
-                None => Some("none of its owners has a principal that may own a capsule here".to_owned()),
+                None => Some("no owner has a principal that may own a capsule here".to_owned()),
                 Some(_) if id.len() > MAX_CAPSULE_ID => {
                     Some(format!("its id has {} bytes, at most {MAX_CAPSULE_ID} are possible", id.len()))
                 }
