@@ -42,8 +42,8 @@ impl Report {
         writeln!(page, "## By workload\n")?;
         writeln!(
             page,
-            "Instructions and bytes written to stable memory are those of all updates and timers, by the weights of the \
-             Internet Computer, per MiB that was uploaded; a chunk that was sent again counts once. A session that expires or is \
+            "Instructions and bytes written to stable memory are those of all updates, timers and upgrades, by the weights of \
+             the Internet Computer, per MiB that was uploaded; a chunk that was sent again counts once. A session that expires or is \
              aborted has uploaded its bytes, too.\n"
         )?;
         self.write_workloads(page)?;

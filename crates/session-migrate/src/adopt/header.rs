@@ -102,9 +102,6 @@ struct Map {
 /// Returns the memory with a reconstructed header, through which the structures after it can be read. Of the maps whose
 /// values have no maximum length, only the chunk map is included: the Candid that overwrote the header contains the
 /// capsules.
-///
-/// # Errors
-/// The reason why the header cannot be reconstructed.
 pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
     let buckets = (file.size().saturating_sub(1) / BUCKET_PAGES).min(MAX_BUCKETS);
     let firsts = first_buckets(file, buckets);
@@ -260,8 +257,8 @@ fn has_chunks(patched: &Patched) -> bool {
 }
 
 /// Describes in one line how many pages after the allocated buckets are not empty; `None` if there are none, or if the
-/// header was reconstructed. An upgrade of that release to itself leaves such pages: its memory manager is initialized
-/// again and loses the earlier buckets.
+/// header was reconstructed. An upgrade of that release to itself leaves such pages: afterwards, its memory manager
+/// finds no header, begins from scratch and loses the earlier buckets.
 pub(super) fn lost_pages(file: &StableFile, header: Header) -> Option<String> {
     if header != Header::Intact {
         return None;

@@ -39,7 +39,6 @@ const KNOWN: [u8; 11] = [
 
 type SourceMemory = VirtualMemory<Patched>;
 
-/// A record that does not decode.
 pub(super) struct Undecodable {
     pub kind: super::RecordKind,
     pub key: String,
@@ -109,7 +108,6 @@ pub(super) struct Source {
     pub damage: Vec<String>,
 }
 
-/// A key of any bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Raw(Vec<u8>);
 
@@ -337,7 +335,6 @@ pub(super) fn place_of(blob: &PublicBlob) -> [u8; 32] {
     <[u8; 32]>::try_from(blob.pmid_hash.as_slice()).unwrap_or_default()
 }
 
-/// Capsules by id, and administrators.
 type Saved = (BTreeMap<String, PublicCapsule>, Vec<Principal>);
 
 /// Reads the Candid that `pre_upgrade` has written over the beginning of the memory: capsules and administrators. In
@@ -382,7 +379,7 @@ pub(super) fn taken_at(snapshot: &Snapshot, source: &Source) -> u64 {
     snapshot.metadata.as_ref().map_or(changed, |metadata| metadata.taken_at_timestamp).max(1)
 }
 
-/// Returns the canister of the snapshot, if there is a manifest to name it.
+/// Returns the id of the snapshot's canister, if a manifest names it.
 pub(super) fn canister(snapshot: &Snapshot) -> Option<String> {
     snapshot.manifest.as_ref().map(|manifest| manifest.canister.clone())
 }

@@ -51,7 +51,6 @@ pub(crate) fn command() -> Command {
     clean(Command::new(cargo))
 }
 
-/// Removes the variables that [`is_scrubbed`] selects from the environment of `command`.
 pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_scrubbed) {

@@ -98,7 +98,6 @@ impl BuildSetup {
     }
 }
 
-/// Returns the record of an up-to-date `build` in the cache folder, building it if necessary.
 fn bring_up_to_date(
     build: Build,
     workspace: &Workspace,

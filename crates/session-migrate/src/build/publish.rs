@@ -10,7 +10,6 @@ use super::write::write_atomically;
 use super::{Build, BuildError, Workspace};
 use crate::progress::Progress;
 
-/// The folder with the checked-in interfaces.
 const INTERFACES: &str = "candid";
 
 /// A lock that a process holds while it builds; released on drop, or by the system if the process dies.

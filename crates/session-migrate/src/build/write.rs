@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::BuildError;
 
-/// Writes `bytes` into a temporary file next to `path`, then renames the file to `path`.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(crate::folder_of(path))?;

@@ -15,8 +15,7 @@ use super::report_file::{ReportArgs, ReportFile};
 use super::table::table;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
-/// Maximum number of regressions that are listed for each trace.
-const SHOWN: usize = 20;
+const MAX_SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct AbArgs {
@@ -130,11 +129,11 @@ fn print(report: &Report) {
     for run in &report.runs {
         let regressions: Vec<_> =
             run.differences.iter().filter(|difference| difference.rule.is_none()).collect();
-        for difference in regressions.iter().take(SHOWN) {
+        for difference in regressions.iter().take(MAX_SHOWN) {
             eprintln!("error: {}", line(&run.name, difference, report));
         }
-        if regressions.len() > SHOWN {
-            eprintln!("error: {}: and {} more", run.name, regressions.len() - SHOWN);
+        if regressions.len() > MAX_SHOWN {
+            eprintln!("error: {}: and {} more", run.name, regressions.len() - MAX_SHOWN);
         }
     }
     for rule in report.rules.iter().filter(|rule| rule.matched > 0) {

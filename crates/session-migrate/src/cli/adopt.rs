@@ -11,8 +11,7 @@ use super::report_file::ReportFile;
 use super::table::print_rows;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
-/// Maximum number of records that are printed.
-const SHOWN: usize = 40;
+const MAX_SHOWN: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct AdoptArgs {
@@ -85,15 +84,15 @@ fn print(report: &Report) {
     let notable = |outcome| report.items.iter().filter(move |item| item.outcome == outcome);
     let shown = notable(RecordOutcome::NotTaken).chain(notable(RecordOutcome::Repaired));
     let count = shown.clone().count();
-    for item in shown.take(SHOWN) {
+    for item in shown.take(MAX_SHOWN) {
         eprintln!(
             "{}: {}",
             if item.outcome == RecordOutcome::NotTaken { "error" } else { "note" },
             line(item)
         );
     }
-    if count > SHOWN {
-        eprintln!("and {} more; --json contains every record", count - SHOWN);
+    if count > MAX_SHOWN {
+        eprintln!("and {} more; --json contains every record", count - MAX_SHOWN);
     }
     say!("verdict: {}", report.verdict);
 }

@@ -11,8 +11,7 @@ use super::report_file::ReportArgs;
 use super::table::print_rows;
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail};
 
-/// Maximum number of findings that are printed.
-const SHOWN: usize = 40;
+const MAX_SHOWN: usize = 40;
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
@@ -150,15 +149,15 @@ fn print(report: &Report) {
             "note: a raw stable memory has no timestamp; ages are relative to the last activity of any session"
         );
     }
-    for finding in report.findings.iter().take(SHOWN) {
+    for finding in report.findings.iter().take(MAX_SHOWN) {
         match finding.severity {
             Severity::Damage => eprintln!("error: {finding}"),
             Severity::Warning => eprintln!("warning: {finding}"),
         }
     }
     let all: u64 = report.found.iter().map(|found| found.count).sum();
-    if all > SHOWN as u64 {
-        eprintln!("and {} more; --json and --html contain up to 100 of each kind", all - SHOWN as u64);
+    if all > MAX_SHOWN as u64 {
+        eprintln!("and {} more; --json and --html contain up to 100 of each kind", all - MAX_SHOWN as u64);
     }
     say!("verdict: {}", report.verdict);
 }

@@ -4,7 +4,6 @@ use session_migrate::proxy::{Options, Proxy, ProxyError, Recorded};
 
 use super::{ENVIRONMENT, USAGE, fail};
 
-/// Records until a signal arrives.
 pub(super) fn record(options: Options) -> u8 {
     let server = options.server.clone();
     let work = || -> Result<Recorded, ProxyError> {

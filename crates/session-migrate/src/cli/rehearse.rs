@@ -65,7 +65,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    // Until the work begins, the age of this process is the time that cargo took.
+    // Read before the work begins, since it is the age of this process.
     let compiled = provenance::compiled_for();
     let report = match with_progress(|progress| rehearse::run(&options, progress)) {
         Ok(report) => report,
@@ -109,7 +109,6 @@ fn with_progress(run: impl FnOnce(&Progress) -> Result<Report, RehearseError>) -
     }
 }
 
-/// Formats the counts of a migration's units by outcome.
 pub(super) fn counts_of(units: &str, counts: &MigrationReport) -> String {
     let MigrationReport { source, converted, already, quarantined, expired, .. } = counts;
     format!(

@@ -12,8 +12,7 @@ use session_migrate::{Verdict, shorten_both};
 
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail, without_panic};
 
-/// Maximum number of differences that are listed.
-const SHOWN: usize = 20;
+const MAX_SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
 pub(super) struct ReplayArgs {
@@ -65,13 +64,13 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
 
 fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     let Judgement { equal, allowed, wrong } = compare::with_record(trace, played, &mut tally);
-    for Mismatch { line, of, difference: Difference { field, a, b } } in wrong.iter().take(SHOWN) {
+    for Mismatch { line, of, difference: Difference { field, a, b } } in wrong.iter().take(MAX_SHOWN) {
         let field = if field.is_empty() { String::new() } else { format!(": {field}") };
         let (a, b) = shorten_both(a, b);
         eprintln!("error: {}:{line}: {of}{field}: recorded {a}, now {b}", trace.path.display());
     }
-    if wrong.len() > SHOWN {
-        eprintln!("error: and {} more differences", wrong.len() - SHOWN);
+    if wrong.len() > MAX_SHOWN {
+        eprintln!("error: and {} more differences", wrong.len() - MAX_SHOWN);
     }
     let verdict = if wrong.is_empty() { Verdict::Pass } else { Verdict::Fail };
     say!(

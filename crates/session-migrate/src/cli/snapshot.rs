@@ -96,7 +96,6 @@ pub(super) fn run(args: SnapshotArgs) -> u8 {
     }
 }
 
-/// Runs a download or an upload, with its progress on stderr.
 fn transferring<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failed>) -> Result<T, Failed> {
     let runtime = runtime()?;
     let progress = Progress::stderr();

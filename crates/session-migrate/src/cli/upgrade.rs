@@ -76,7 +76,6 @@ fn target(text: &str) -> Result<Build, String> {
     }
 }
 
-/// Prints each line of the journal as JSON.
 struct Lines;
 
 impl Listener for Lines {

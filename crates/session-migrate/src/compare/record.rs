@@ -45,7 +45,6 @@ pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judge
     judgement
 }
 
-/// Returns the method and the answer of an event that has one.
 fn recorded(event: &Event) -> Option<(&str, &TracedAnswer)> {
     match &event.what {
         EventKind::Call(call) => Some((&call.method, &call.answer)),

@@ -52,7 +52,6 @@ pub(super) struct MemoryFact {
     pub request: Option<Request>,
 }
 
-/// Where the bytes of a memory are.
 #[derive(Clone, Debug)]
 pub(super) enum ContentFact {
     Blob { id: u64, checksum: [u8; 32], size: u64 },

@@ -137,10 +137,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, InspectErro
     of(&snapshot, options.deep, provenance, progress)
 }
 
-/// Inspects a snapshot that is open.
-///
-/// # Errors
-/// See [`run`].
+/// Like [`run`], on a snapshot that is open.
 pub(crate) fn of(
     snapshot: &Snapshot,
     deep: bool,
@@ -197,7 +194,6 @@ pub(crate) fn of(
     })
 }
 
-/// Returns the module in the file `path`, if there is one.
 fn module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
     let file = match std::fs::read(path) {
         Ok(file) if file.is_empty() => return Ok(None),

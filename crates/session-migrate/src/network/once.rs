@@ -339,7 +339,6 @@ fn rejected(error: ClientError) -> Result<RequestOutcome, ClientError> {
     }
 }
 
-/// Returns the texts of an error and of its causes.
 fn causes(error: &reqwest::Error) -> String {
     let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")

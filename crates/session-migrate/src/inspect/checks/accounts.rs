@@ -37,7 +37,6 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Calculates the bytes of each account from the sessions and the blobs.
 fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
     let mut counted: BTreeMap<TwoTexts, u64> = BTreeMap::new();
     let mut add = |kind: &str, name: String, bytes: u64| {
