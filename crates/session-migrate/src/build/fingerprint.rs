@@ -1,8 +1,8 @@
 //! Freshness of a build: a record next to each artifact in the cache folder.
 //!
 //! Cargo's own freshness check cannot be used across the three builds, which share one file name, and starting cargo
-//! three times takes seconds. The record has the hashes of all source files that rustc read, of the manifests and of the
-//! build's schema.
+//! three times takes seconds. The record has the hashes of all source files that rustc read, of the manifests and of
+//! the build's schema.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
