@@ -44,7 +44,7 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
 }
 
 /// Returns the worst figure of each endpoint and the three figures of the whole trace, each with its
-/// [`Figure::more_percent_beyond`] of `instructions`.
+/// [`Figure::more_percent_beyond`] for this number of `instructions`.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],
     totals: &Sides<Totals>,

@@ -47,7 +47,7 @@ fn summary(report: &Report) -> Markup {
         @if regressions > 0 {
             h2 { "Regressions" }
             (difference_table(report, report.regressions().take(REGRESSIONS_SHOWN)))
-            @if regressions > REGRESSIONS_SHOWN { p.faint { "and " (regressions - REGRESSIONS_SHOWN) " more; the section of each trace lists its own" } }
+            @if regressions > REGRESSIONS_SHOWN { p.faint { "and " (regressions - REGRESSIONS_SHOWN) " more: see the traces below" } }
         }
         .wide {
             table {

@@ -12,7 +12,7 @@ use upload_canister::upload::limits::{
 };
 
 /// Converts the metadata of an asset of `bytes` bytes. `sha256` is the hash of its bytes, if known. A value that
-/// contradicts them, exceeds a limit of this canister or is unknown here is corrected or removed; each such change
+/// contradicts either, exceeds a limit of this canister or is unknown here is corrected or removed; each such change
 /// adds a note to `changes`.
 pub(super) fn convert(
     metadata: PublicAssetMetadata,

@@ -128,7 +128,8 @@ impl<'p> Release<'p> {
     fn upload(&self, session: &Session, source: &Source) -> Result<Upload, String> {
         let caller = session.caller;
         let key = chunk_key(session.id);
-        let stored = source.places.get(&key).map(|place| place.chunks.clone()).unwrap_or_default();
+        let stored =
+            source.chunks_by_prefix.get(&key).map(|stored| stored.chunks.clone()).unwrap_or_default();
         let len: u64 = stored.values().map(|len| u64::from(*len)).sum();
         if session.is_committed {
             // After the commit of its blob, a session refuses chunks, and finishing it creates a memory.

@@ -3,8 +3,8 @@
 //!
 //! The file consists of JSON lines. Each has `kind`, `id` and `why`, and the following fields if they apply:
 //! - `capsule`: the capsule that contains the record;
-//! - `record`: the record in the text form of Candid. The record of a capsule is without its memories and galleries.
-//!   The record of a memory is without its inline assets if all its assets were taken;
+//! - `record`: the record in the text form of Candid. A capsule's record omits its memories and galleries. A memory's
+//!   record omits its inline assets if all its assets were taken;
 //! - `bytes`: in base64, the bytes of a chunk, or of a record that does not decode;
 //! - `session`, `index`: the number of a chunk's session, if known, and the number of the chunk.
 

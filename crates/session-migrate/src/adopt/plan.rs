@@ -24,7 +24,7 @@ use super::asset;
 use super::heap::{Heap, Session, Upload};
 use super::left::{LeftFile, Line};
 use super::report::{Outcomes, RecordKind, RecordOutcome};
-use super::source::{Source, StoredChunks, place_of};
+use super::source::{Source, StoredChunks, chunk_prefix};
 use crate::snapshot::SnapshotError;
 
 /// Maximum length of a capsule's id in bytes: the keys of the index by member cannot hold a longer one.
@@ -73,7 +73,7 @@ pub(super) enum Use {
 }
 
 /// The plan for the chunks under one key prefix.
-pub(super) struct PlannedPlace {
+pub(super) struct PlannedChunks {
     pub used: Use,
     pub session: Option<u64>,
     /// Why the other chunks under the prefix are not taken.
@@ -87,8 +87,7 @@ pub(super) struct Plan {
     pub blobs: BTreeMap<u64, PlannedBlob>,
     pub sessions: Vec<PlannedSession>,
     pub receipts: Vec<PlannedReceipt>,
-    /// Chunks by the first half of their keys.
-    pub places: BTreeMap<[u8; 32], PlannedPlace>,
+    pub chunks_by_prefix: BTreeMap<[u8; 32], PlannedChunks>,
     /// The number above which session ids are issued.
     pub last_session: u64,
     /// The number above which capsule ids are issued.
@@ -154,12 +153,12 @@ pub(super) fn plan(
 
 impl Planner<'_> {
     fn count(&mut self, heap: &Heap) {
-        let Source { capsules, blobs, places, by_owner, admins, undecodable, .. } = self.source;
+        let Source { capsules, blobs, chunks_by_prefix, by_owner, admins, undecodable, .. } = self.source;
         let outcomes = &mut self.plan.outcomes;
         let memories = capsules.values().flat_map(|capsule| &capsule.memories);
         let assets = memories.clone().map(|(_, memory)| assets_of(memory)).sum::<usize>();
         let galleries = capsules.values().map(|capsule| capsule.galleries.len()).sum::<usize>();
-        let chunks = places.values().map(|place| place.chunks.len()).sum::<usize>();
+        let chunks = chunks_by_prefix.values().map(|stored| stored.chunks.len()).sum::<usize>();
         for (kind, count) in [
             (RecordKind::Capsule, capsules.len()),
             (RecordKind::Memory, memories.count()),
@@ -282,7 +281,7 @@ impl Planner<'_> {
         let mut highest = recorded;
         for session in 1..=last {
             let prefix = chunk_key(session);
-            if !self.source.places.contains_key(&prefix) {
+            if !self.source.chunks_by_prefix.contains_key(&prefix) {
                 continue;
             }
             highest = highest.max(session);
@@ -292,13 +291,13 @@ impl Planner<'_> {
                     format!("of session {session}, which was aborted, or lost with the heap at an upgrade")
                 }
             };
-            let place = PlannedPlace { used: Use::Nothing, session: Some(session), why };
-            self.plan.places.entry(prefix).or_insert(place).session = Some(session);
+            let planned = PlannedChunks { used: Use::Nothing, session: Some(session), why };
+            self.plan.chunks_by_prefix.entry(prefix).or_insert(planned).session = Some(session);
         }
-        for prefix in self.source.places.keys() {
+        for prefix in self.source.chunks_by_prefix.keys() {
             let why = self.refused.remove(prefix).unwrap_or_else(|| "of no known session".into());
-            let place = PlannedPlace { used: Use::Nothing, session: None, why };
-            self.plan.places.entry(*prefix).or_insert(place);
+            let planned = PlannedChunks { used: Use::Nothing, session: None, why };
+            self.plan.chunks_by_prefix.entry(*prefix).or_insert(planned);
         }
         self.plan.last_session = highest.saturating_add(JUMP);
         let numbers = self.source.capsules.keys().filter_map(|id| id.strip_prefix("capsule_")?.parse().ok());
@@ -307,13 +306,13 @@ impl Planner<'_> {
 
     /// Counts the chunks that are taken, and reports the others, with one entry for each key prefix.
     fn report_chunks(&mut self) {
-        let blob_prefixes: BTreeSet<[u8; 32]> = self.source.blobs.values().map(place_of).collect();
-        let Plan { places, outcomes, .. } = &mut self.plan;
-        for (prefix, PlannedPlace { used, session, why }) in places {
-            let Some(place) = self.source.places.get(prefix) else { continue };
-            let total = place.chunks.len() as u64;
+        let blob_prefixes: BTreeSet<[u8; 32]> = self.source.blobs.values().map(chunk_prefix).collect();
+        let Plan { chunks_by_prefix, outcomes, .. } = &mut self.plan;
+        for (prefix, PlannedChunks { used, session, why }) in chunks_by_prefix {
+            let Some(stored) = self.source.chunks_by_prefix.get(prefix) else { continue };
+            let total = stored.chunks.len() as u64;
             let taken = match used {
-                Use::Blob(_) => place.blob.as_ref().map_or(0, |blob| u64::from(blob.chunks())),
+                Use::Blob(_) => stored.blob.as_ref().map_or(0, |blob| u64::from(blob.chunks())),
                 Use::Session(keep) => keep.len() as u64,
                 Use::Nothing => 0,
             };

@@ -98,8 +98,7 @@ pub(super) struct Source {
     pub bucket_pages: u16,
     pub capsules: BTreeMap<String, PublicCapsule>,
     pub blobs: BTreeMap<u64, PublicBlob>,
-    /// Chunks by the first half of their keys.
-    pub places: BTreeMap<[u8; 32], StoredChunks>,
+    pub chunks_by_prefix: BTreeMap<[u8; 32], StoredChunks>,
     /// Entries of the index by owner: principal and capsule.
     pub by_owner: Vec<(Principal, String)>,
     pub admins: Vec<Principal>,
@@ -183,7 +182,7 @@ impl Source {
             bucket_pages,
             capsules: BTreeMap::new(),
             blobs: BTreeMap::new(),
-            places: BTreeMap::new(),
+            chunks_by_prefix: BTreeMap::new(),
             by_owner: Vec::new(),
             admins: Vec::new(),
             undecodable: Vec::new(),
@@ -244,9 +243,9 @@ impl Source {
             let decoded = decode::<PublicBlob>(&bytes).and_then(|blob| {
                 match (blob.checksum.len(), blob.pmid_hash.len()) {
                     (32, 32) => Ok(blob),
-                    (checksum, prefix) => {
-                        Err(format!("a checksum of {checksum} and a place of {prefix} bytes, expected 32"))
-                    }
+                    (checksum, prefix) => Err(format!(
+                        "a checksum of {checksum} bytes and a chunk prefix of {prefix}, expected 32"
+                    )),
                 }
             });
             match decoded {
@@ -263,20 +262,20 @@ impl Source {
 
     /// Reads every chunk once, and hashes the chunks of committed blobs.
     fn survey_chunks(&mut self, on_bytes: &mut dyn FnMut(u64)) {
-        let mut places: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
+        let mut chunks_by_prefix: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
         for blob in self.blobs.values() {
-            let place = places.entry(place_of(blob)).or_default();
-            place.blob.get_or_insert_with(|| HashedChunks::new(blob.size));
+            let stored = chunks_by_prefix.entry(chunk_prefix(blob)).or_default();
+            stored.blob.get_or_insert_with(|| HashedChunks::new(blob.size));
         }
         self.walk(ids::CHUNKS, &mut |(prefix, idx): ([u8; 32], u32), entry| {
-            let place = places.entry(prefix).or_default();
-            place.chunks.insert(idx, entry.len);
-            if let Some(blob) = &mut place.blob {
+            let stored = chunks_by_prefix.entry(prefix).or_default();
+            stored.chunks.insert(idx, entry.len);
+            if let Some(blob) = &mut stored.blob {
                 blob.add(idx, &entry.value());
             }
             on_bytes(u64::from(entry.len));
         });
-        self.places = places;
+        self.chunks_by_prefix = chunks_by_prefix;
     }
 
     fn read_indexes_and_unknown_memories(&mut self, file: &StableFile) {
@@ -330,8 +329,8 @@ impl Source {
     }
 }
 
-/// Returns the first half of the keys of a blob's chunks.
-pub(super) fn place_of(blob: &PublicBlob) -> [u8; 32] {
+/// Returns the prefix of the keys of a blob's chunks.
+pub(super) fn chunk_prefix(blob: &PublicBlob) -> [u8; 32] {
     <[u8; 32]>::try_from(blob.pmid_hash.as_slice()).unwrap_or_default()
 }
 

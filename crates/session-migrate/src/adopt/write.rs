@@ -14,7 +14,7 @@ use upload_canister::upload::{Ended, IdemKey, Outcome, RawRecord, UploadMeta, le
 
 use super::AdoptError;
 use super::left::{LeftFile, Line};
-use super::plan::{Plan, PlannedBlob, PlannedPlace, PlannedReceipt, PlannedSession, Use, idem_of_adopted};
+use super::plan::{Plan, PlannedBlob, PlannedChunks, PlannedReceipt, PlannedSession, Use, idem_of_adopted};
 use super::report::RecordKind;
 use super::source::Source;
 
@@ -125,7 +125,7 @@ pub(super) fn chunks(
     let mut rechunkers: BTreeMap<[u8; 32], Rechunker> = BTreeMap::new();
     source.chunks(&mut |prefix, idx, bytes| {
         on_bytes(bytes.len() as u64);
-        let Some(PlannedPlace { used, session, why }) = plan.places.get(&prefix) else { return };
+        let Some(PlannedChunks { used, session, why }) = plan.chunks_by_prefix.get(&prefix) else { return };
         let is_taken = match used {
             Use::Blob(size) => {
                 // Chunks come in the order of their keys, so the blobs of earlier keys are complete.

@@ -7,13 +7,13 @@ impl Planner<'_> {
     pub(super) fn check_blobs(&mut self) -> Result<(), SnapshotError> {
         let mut seen = BTreeSet::new();
         for (id, blob) in &self.source.blobs {
-            let prefix = place_of(blob);
-            let checked = match self.source.places.get(&prefix) {
+            let prefix = chunk_prefix(blob);
+            let checked = match self.source.chunks_by_prefix.get(&prefix) {
                 _ if !seen.insert(prefix) => Err("another blob has the same chunks".into()),
                 _ if blob.size > 0 && self.source.lacks_chunk_map() => {
                     Err("no chunks are found: the chunk map is empty, or could not be reconstructed".into())
                 }
-                Some(place) => check_blob(blob, place),
+                Some(stored) => check_blob(blob, stored),
                 None => Err("none of its chunks is stored".into()),
             };
             match checked {
@@ -39,7 +39,7 @@ impl Planner<'_> {
         let name = BlobId(id).to_string();
         self.left.write(&Line::new(RecordKind::Blob, &name, why).record(blob))?;
         self.plan.outcomes.not_taken(RecordKind::Blob, &name, None, why);
-        self.refused.entry(place_of(blob)).or_insert_with(|| format!("of {name}: {why}"));
+        self.refused.entry(chunk_prefix(blob)).or_insert_with(|| format!("of {name}: {why}"));
         Ok(())
     }
 
@@ -92,8 +92,8 @@ impl Planner<'_> {
                     let capsule = planned.capsule.clone();
                     let name = BlobId(id).to_string();
                     let why = format!("after the end of {name}");
-                    let place = PlannedPlace { used: Use::Blob(blob.size), session: None, why };
-                    self.plan.places.insert(place_of(blob), place);
+                    let planned = PlannedChunks { used: Use::Blob(blob.size), session: None, why };
+                    self.plan.chunks_by_prefix.insert(chunk_prefix(blob), planned);
                     self.plan.outcomes.taken(RecordKind::Blob, &name, Some(&capsule), notes);
                 }
                 None => self.refuse_blob(id, blob, why)?,
@@ -105,11 +105,11 @@ impl Planner<'_> {
 
 /// Compares the bytes of a blob with its record. Returns notes about irregularities, or the reason why the blob cannot
 /// be taken.
-fn check_blob(blob: &PublicBlob, place: &StoredChunks) -> Result<Vec<String>, String> {
-    let Some(hashed) = &place.blob else { return Err("none of its chunks is stored".into()) };
+fn check_blob(blob: &PublicBlob, stored: &StoredChunks) -> Result<Vec<String>, String> {
+    let Some(hashed) = &stored.blob else { return Err("none of its chunks is stored".into()) };
     if hashed.bytes < blob.size {
         let next = hashed.chunks();
-        return Err(match place.chunks.range(next..).next() {
+        return Err(match stored.chunks.range(next..).next() {
             Some((idx, _)) => format!("chunk {next} is missing, and chunk {idx} is stored"),
             None => format!("{} bytes are stored, its record says {}", hashed.bytes, blob.size),
         });
@@ -120,15 +120,15 @@ fn check_blob(blob: &PublicBlob, place: &StoredChunks) -> Result<Vec<String>, St
         return Err(format!("its bytes have the SHA-256 {is}, but {was} was committed"));
     }
     let mut notes = Vec::new();
-    let taken = place.chunks.range(..hashed.chunks());
+    let taken = stored.chunks.range(..hashed.chunks());
     if taken.clone().rev().skip(1).any(|(_, len)| *len != CHUNK_SIZE)
         || taken.clone().next_back().is_some_and(|(_, len)| *len > CHUNK_SIZE)
     {
         notes.push("its chunks were of uneven length".into());
     }
-    let stored: u64 = place.chunks.values().map(|len| u64::from(*len)).sum();
-    if stored > blob.size {
-        notes.push(format!("{} bytes of an earlier upload were after its end", stored - blob.size));
+    let stored_bytes: u64 = stored.chunks.values().map(|len| u64::from(*len)).sum();
+    if stored_bytes > blob.size {
+        notes.push(format!("{} bytes of an earlier upload were after its end", stored_bytes - blob.size));
     }
     Ok(notes)
 }

@@ -45,7 +45,7 @@ impl Planner<'_> {
     fn pending(&mut self, session: &Session) -> Result<Vec<String>, String> {
         self.may_upload(session)?;
         let prefix = chunk_key(session.id);
-        if self.source.places.get(&prefix).is_some_and(|place| place.blob.is_some()) {
+        if self.source.chunks_by_prefix.get(&prefix).is_some_and(|stored| stored.blob.is_some()) {
             return Err(
                 "a committed blob has the same chunks: the release issued its number again after an \
                 upgrade"
@@ -54,7 +54,7 @@ impl Planner<'_> {
         }
         let Upload { chunks, received, metadata } = session.upload.clone()?;
         let none = StoredChunks::default();
-        let stored = &self.source.places.get(&prefix).unwrap_or(&none).chunks;
+        let stored = &self.source.chunks_by_prefix.get(&prefix).unwrap_or(&none).chunks;
         let declared = asset::declared_bytes(&metadata);
         let full = u64::from(CHUNK_SIZE);
         let before_last = full * u64::from(chunks.saturating_sub(1));
@@ -110,7 +110,7 @@ impl Planner<'_> {
         let missing = bytes - keep.iter().map(|idx| chunking.len(*idx)).sum::<u64>();
         self.plan.sessions.push(PlannedSession { record, missing });
         let (used, why) = (Use::Session(keep), format!("not a chunk of session {}", session.id));
-        self.plan.places.insert(prefix, PlannedPlace { used, session: Some(session.id), why });
+        self.plan.chunks_by_prefix.insert(prefix, PlannedChunks { used, session: Some(session.id), why });
         Ok(notes)
     }
 
