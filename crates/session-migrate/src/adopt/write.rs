@@ -156,7 +156,6 @@ pub(super) fn chunks(
     }
 }
 
-/// Divides the bytes of a blob into chunks of full length.
 struct Rechunker {
     prefix: ChunkPrefix,
     missing: u64,

@@ -149,7 +149,6 @@ fn sources(dep_info: &str) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    /// A tree with one source file and a finished build of it.
     struct Tree {
         _dir: tempfile::TempDir,
         workspace: Workspace,
