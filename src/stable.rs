@@ -1,13 +1,11 @@
-//! Stable memory: the structures and their memory ids, the encodings of the records, and the checks before anything is
-//! opened.
+//! Stable memory: memory ids, the layout header, the preflight, typed tables and codecs.
 //!
-//! Owns: memory ids, the layout header, the preflight, typed tables, codecs. Does not own: the meaning of the records.
-//! Boundary: a memory is opened by its name in `memory_ids`, in an installed canister after the preflight; nothing here
-//! decides what to store.
+//! Does not own: the meaning of the records; nothing here decides what to store. Boundary: a memory is opened by its
+//! name in `memory_ids`; in an installed canister, only after the preflight.
 //!
 //! ```text
 //! offset 0   "MGR" 1   header of the memory manager (ic-stable-structures), buckets of 8 MiB
-//!            id  0..9   at the ids that the first public release used        see `memory_ids`
+//!            id  0..9   ids that the first public release also uses     see `memory_ids`
 //!            id 10      "UPL" header with the number of the layout      see `layout`
 //!            id 11..    what was added since
 //! each id    "BTR", "SCL", …   magic of the structure in it             checked by `preflight`
@@ -41,10 +39,10 @@ pub use structures::{Marks, Structures, mark_all};
 use ic_stable_structures::DefaultMemoryImpl;
 use ic_stable_structures::memory_manager::{MemoryManager, VirtualMemory};
 
-/// The whole stable memory: the canister's own on the IC, a vector natively.
+/// The whole stable memory: the canister's own on the IC, a vector in native builds.
 pub type RawMemory = DefaultMemoryImpl;
 
-/// One memory of the manager.
+/// A virtual memory of the memory manager.
 pub type Memory = VirtualMemory<RawMemory>;
 
 /// A stable map that reports records that do not decode.
@@ -53,7 +51,7 @@ pub type Table<K, V> = ic_stable_migrate::Table<K, V, Memory>;
 /// A single stable record.
 pub type Register<V> = ic_stable_migrate::Register<V, Memory>;
 
-/// The memory manager, which hands out the memories of the table in [`memory_ids`].
+/// The memory manager; [`memory_ids`] lists its memories.
 pub type Memories = MemoryManager<RawMemory>;
 
 #[cfg(test)]

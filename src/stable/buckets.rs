@@ -10,8 +10,8 @@ use super::RawMemory;
 /// Maximum number of buckets of a memory manager.
 pub const MAX_BUCKETS: u64 = 32_768;
 
-/// Returns a memory in buckets of this many pages that tests can fill up. The memory is allocated as one block, so that
-/// pages that are never written cost nothing.
+/// Returns a stable memory of maximum size for tests that fill it. It is one zeroed allocation, so pages that are never
+/// written cost nothing.
 #[cfg(test)]
 pub fn whole_memory(bucket_pages: u16) -> RawMemory {
     let raw = RawMemory::default();

@@ -15,7 +15,6 @@ pub use ic_stable_migrate::codec::{decode, encode};
 pub mod opt_bytes {
     pub use ic_stable_migrate::codec::opt_bytes::*;
 
-    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::Bytes.into())
@@ -26,7 +25,6 @@ pub mod opt_bytes {
 pub mod opt_digest {
     pub use ic_stable_migrate::codec::opt_digest::*;
 
-    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::FixedBytes(32).into())
@@ -36,8 +34,8 @@ pub mod opt_digest {
 /// Encodes `(version, value)` as two Candid arguments: the encoding of layout 1. The first public release writes one
 /// argument, a tuple; see `migrations/public_release`.
 ///
-/// The header is the same for every record of a type, and writing its type table is most of the cost, so the header is
-/// kept on the heap.
+/// The header, with the type table, is the same for every record of a type. Writing it is most of the cost, so it is
+/// cached on the heap.
 pub fn encode_candid<T: CandidType>(version: u16, value: &T) -> Vec<u8> {
     // Encoding a value of a static type is infallible: the encoder's errors are about open types.
     try_encode_candid(version, value).unwrap_or_else(|_| unreachable_encoding())
@@ -57,7 +55,6 @@ fn try_encode_candid<T: CandidType>(version: u16, value: &T) -> Result<Vec<u8>, 
 }
 
 thread_local! {
-    /// Headers of records, by the type of the record.
     static HEADERS: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -66,7 +63,7 @@ thread_local! {
 /// # Errors
 /// None for a static type.
 pub fn cache_candid_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
-    // The library does this before it writes a message; so the table is the same as the library's.
+    // The library clears its environment before each message; without this line the type table could differ.
     candid::types::internal::env_clear();
     let header = candid_header(&[u16::ty(), T::ty()])?;
     HEADERS.with_borrow_mut(|headers| headers.insert(T::id(), header.clone()));
@@ -126,7 +123,6 @@ pub mod time {
         Ok(Time::from_nanos(d.u64()?))
     }
 
-    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Uint(64)
@@ -154,7 +150,6 @@ pub mod principal {
         Principal::try_from_slice(d.bytes()?).map_err(|e| DecodeError::message(e.to_string()))
     }
 
-    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Opaque("principal".into(), 1)
@@ -188,7 +183,6 @@ pub mod opt_principal {
         super::principal::decode(d, ctx).map(Some)
     }
 
-    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(super::principal::shape().into())
@@ -217,7 +211,6 @@ pub mod principals {
         (0..len).map(|_| super::principal::decode(d, ctx)).collect()
     }
 
-    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::List(super::principal::shape().into())

@@ -1,7 +1,7 @@
-//! Counters that nearly every message increments, each at a fixed offset.
+//! Counters that nearly every message increments.
 //!
 //! To increment a number in the record of a cell or a map, all of the record would have to be read, decoded, encoded
-//! and written. Here a counter is eight bytes at a known offset.
+//! and written. Here each counter is eight bytes at a fixed offset.
 //!
 //! ```text
 //! byte 0     "CNT"   magic

@@ -1,4 +1,4 @@
-//! Reads the header of a map and its first and last entry, and a cell, without the library.
+//! Reads the header, the first and the last entry of a map, and the value of a cell, without the library.
 //!
 //! The library asserts what it reads, and a failed assertion in `post_upgrade` names neither the memory nor a remedy.
 //! Here every number is checked before use, and the work is bounded for any bytes. The format is the one in which this
@@ -86,7 +86,7 @@ impl End {
     }
 }
 
-/// A map with a sound header.
+/// A map whose header has been checked.
 pub struct RawMap<M> {
     memory: M,
     bytes: u64,
@@ -98,9 +98,8 @@ pub struct RawMap<M> {
 /// An entry that is not decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawEntry {
-    /// The bytes of the key.
     pub key: Vec<u8>,
-    /// The bytes of the value; `None` if the value is too long to be read.
+    /// `None` if the value is too long to be read.
     pub value: Option<Vec<u8>>,
 }
 
@@ -168,9 +167,9 @@ impl<M: Memory> RawMap<M> {
         Ok(Some(Self { memory, bytes, root, len }))
     }
 
-    /// From the leaf at an end, returns the entry that is closest to that end and short enough to be decoded, among
-    /// those in the pages that are followed. If all of these are too long, returns one of them without its value; if
-    /// the map is empty, `None`.
+    /// Returns the entry closest to an end that is short enough to be decoded. Only the leaf at that end is searched,
+    /// and at most `MAX_PAGES` pages of it. If all entries there are too long, returns one of them without its value;
+    /// if the map is empty, `None`.
     ///
     /// # Errors
     /// Damage of the nodes down to the leaf.
@@ -190,7 +189,6 @@ impl<M: Memory> RawMap<M> {
         Ok(key.zip(Some(leaf.cursor.word()?)))
     }
 
-    /// Descends to the leaf at an end.
     fn leaf(&self, end: End) -> Result<Option<Node<'_, M>>, Damage> {
         let (mut address, mut from) = (self.root, 12);
         if address == 0 {
@@ -253,7 +251,6 @@ struct Node<'m, M> {
 }
 
 impl<M: Memory> Node<'_, M> {
-    /// Reads the keys of a leaf.
     fn keys(&mut self, key_len: Option<u32>) -> Result<Vec<Vec<u8>>, Damage> {
         let cursor = &mut self.cursor;
         let mut key = || {
@@ -316,8 +313,7 @@ impl<M> Clone for Cursor<'_, M> {
 }
 
 impl<M: Memory> Cursor<'_, M> {
-    /// Moves to the next page of the node.
-    fn turn(&mut self) -> Result<(), Damage> {
+    fn next_page(&mut self) -> Result<(), Damage> {
         if self.next == 0 {
             return wrong(self.at, "a node ends in the middle of an entry");
         }
@@ -341,7 +337,7 @@ impl<M: Memory> Cursor<'_, M> {
     /// Takes up to `max` bytes of the page; returns their offset and their number.
     fn take(&mut self, max: u64) -> Result<(u64, u64), Damage> {
         if self.left == 0 {
-            self.turn()?;
+            self.next_page()?;
         }
         let (at, taken) = (self.at, self.left.min(max));
         self.at = at.saturating_add(taken);
@@ -405,9 +401,6 @@ const CELL_HEADER: u64 = 8;
 /// byte 4..8    length of the value, little-endian
 /// byte 8..     value
 /// ```
-///
-/// # Errors
-/// What is wrong with the header.
 pub fn check_cell(memory: &impl Memory) -> Result<Option<u32>, Damage> {
     let bytes = memory.size().saturating_mul(64 * 1024);
     if bytes == 0 {

@@ -5,13 +5,14 @@
 //! version, so an id that contains the version is new:
 //!
 //! ```text
-//! bit 52..64   generation: 0, until the state of another canister, whose version was higher, is loaded
+//! bit 52..64   generation: 0 at first; incremented when a message has used all its counts, or after the snapshot of
+//!              another canister, whose version was higher, is loaded
 //! bit 10..52   canister version of the message that issued the number
 //! bit  0..10   counts within that message
 //! ```
 //!
-//! Ids ascend, and each is above all ids in the loaded state. Only the last id is stored, in the same way as the plain
-//! counter of earlier builds was.
+//! Ids ascend, and each is above all ids in the loaded state. Only the last id is stored, in the format of the plain
+//! counter of earlier builds.
 
 use ic_stable_structures::memory_manager::MemoryId;
 
@@ -77,7 +78,6 @@ impl Ids {
         Ok(next)
     }
 
-    /// Describes the register in the memory `id`, for the schema.
     #[cfg(test)]
     pub fn describe(&self, id: u8, to: &mut super::schema::Description) {
         to.register(id, &self.last);
@@ -123,7 +123,6 @@ mod tests {
         RawMemory::new(std::cell::RefCell::new(raw.borrow().clone()))
     }
 
-    /// An event that matters for a canister's ids.
     #[derive(Clone, Debug)]
     enum Event {
         /// A message takes this many ids.

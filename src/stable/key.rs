@@ -1,12 +1,10 @@
-//! Keys of the maps, parsed without trusting the bytes.
-
 use candid::Principal;
 use ic_stable_structures::Storable;
 use ic_stable_structures::storable::Blob;
 
 use super::keys::{NumberAndText, TwoTexts};
 
-/// A key of a map, parsed without the library: the library's own decoders panic on damaged bytes.
+/// A key of a map that can be parsed from untrusted bytes; the library's own decoders panic on damaged ones.
 pub trait Key: Storable + Ord + Clone + std::fmt::Debug {
     /// Parses stored bytes; `None` if they are not a key.
     fn parse(bytes: &[u8]) -> Option<Self>;
@@ -143,8 +141,6 @@ impl Key for TwoTexts {
 mod tests {
     use super::*;
 
-    /// Asserts that the stored bytes of a key are parsed, that the key is shown as this text, and that truncated bytes
-    /// are not parsed.
     fn check<K: Key>(key: &K, text: &str) {
         let bytes = key.to_bytes();
         assert_eq!(K::parse(&bytes).as_ref(), Some(key));

@@ -1,14 +1,13 @@
-//! Keys of two parts, one of which is a text.
+//! Keys of two parts, at least one of them a text of unbounded length, which the library's own tuples do not support.
 //!
-//! The library's own tuples do not support a part of unbounded length. Damaged bytes decode to a key that is
-//! never looked up; the records under it stay where they are.
+//! Damaged bytes decode to a key that nobody looks up; the record under it stays where it is.
 
 use std::borrow::Cow;
 
 use ic_stable_structures::Storable;
 use ic_stable_structures::storable::Bound;
 
-/// A number and a text, in this order.
+/// A number followed by a text.
 ///
 /// ```text
 /// byte 0..8    number, big-endian
@@ -17,7 +16,7 @@ use ic_stable_structures::storable::Bound;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NumberAndText(pub u64, pub String);
 
-/// Two texts, in this order.
+/// Two texts.
 ///
 /// ```text
 /// byte 0..4    length of the first text in bytes, big-endian

@@ -1,4 +1,4 @@
-//! The number of the stable layout, in a separate header.
+//! The header that stores the number of the stable layout.
 //!
 //! ```text
 //! id 10, cell     "UPL"  magic
@@ -17,10 +17,10 @@ impl Layout {
     pub const LEGACY: Self = Self(1);
     /// Sessions are split into `Session` and `UploadMeta`.
     pub const SPLIT: Self = Self(2);
-    /// Payload is in contiguous extents, except what a migration has not moved yet.
+    /// Payload is in extents, except the payload that migration 2 has not moved yet.
     pub const EXTENTS: Self = Self(3);
 
-    /// Returns the layout as the migration engine stores it.
+    /// Converts the layout to the migration engine's type.
     pub const fn number(self) -> ic_stable_migrate::Layout {
         ic_stable_migrate::Layout(self.0)
     }

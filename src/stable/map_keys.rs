@@ -36,7 +36,7 @@ pub struct MapKeys<const N: usize> {
     memory: Memory,
 }
 
-/// A node of the map, as far as it is read.
+/// The parts of a node that are read.
 struct Node<'b, const N: usize> {
     /// Addresses of the children; empty in a leaf.
     children: &'b [[u8; ADDRESS_BYTES]],
@@ -47,7 +47,7 @@ impl<const N: usize> MapKeys<N> {
     /// Number of bytes at the beginning of a node that contain all keys of the node.
     const NODE_BYTES: usize = ENTRIES_OFFSET + (MAX_ENTRIES + 1) * ADDRESS_BYTES + MAX_ENTRIES * N;
 
-    /// Creates the reader for the map in this memory.
+    /// Returns the keys of the map in this memory.
     pub const fn of(memory: Memory) -> Self {
         Self { memory }
     }

@@ -1,4 +1,4 @@
-//! Every memory id, in one table. An id is never reused for anything else.
+//! The table of memory ids. An id is never reused for other data.
 
 use ic_stable_structures::memory_manager::MemoryId;
 
@@ -157,10 +157,10 @@ memory_ids! {
 /// Highest id of the structures that the first builds of layouts 1 to 3 created together with the layout header.
 pub const LAST_OF_FIRST_BUILD: u8 = numbers::MIGRATION_QUARANTINES;
 
-/// Highest id of the structures that this build creates in layouts 1 and 2, whatever is stored.
+/// Highest id of the structures that this build creates in every memory of layout 1 or 2.
 pub const LAST_CREATED_BEFORE_LAYOUT_3: u8 = numbers::LEGACY_LEFT_BEHIND;
 
-/// Structures that are created together with the layout header in layout 3.
+/// Structures that are created in layout 3 together with the layout header.
 pub const CREATED_WITH_LAYOUT_3: [u8; 9] = [
     numbers::LAYOUT,
     numbers::UPLOAD_COUNTS,
@@ -173,8 +173,8 @@ pub const CREATED_WITH_LAYOUT_3: [u8; 9] = [
     numbers::MIGRATION_QUARANTINES,
 ];
 
-/// Structures that are created together with the first capsule in layout 3: all that are written when an empty capsule
-/// is created or deleted.
+/// Structures that are created in layout 3 together with the first capsule: all that creating or deleting an empty
+/// capsule writes.
 pub const CREATED_WITH_FIRST_CAPSULE: [u8; 5] = [
     numbers::CAPSULES,
     numbers::CAPSULE_COUNTER,
@@ -183,9 +183,9 @@ pub const CREATED_WITH_FIRST_CAPSULE: [u8; 5] = [
     numbers::CAPSULES_BY_CREATOR,
 ];
 
-/// Structures that are created together with the first upload, or the first memory without one, in layout 3: all that
-/// are written by an upload, its end, and the removal of its file. All other structures are created with their first
-/// record.
+/// Structures that are created in layout 3 together with the first upload, or with the first memory that is created
+/// without an upload: all that an upload, its end, and the removal of its file write. All other structures are created
+/// with their first record.
 pub const CREATED_WITH_FIRST_UPLOAD: [u8; 18] = [
     numbers::SESSIONS,
     numbers::UPLOAD_META,

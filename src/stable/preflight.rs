@@ -32,7 +32,7 @@ pub fn open_existing(raw: RawMemory) -> Result<Memories, PreflightError> {
     Ok(memories)
 }
 
-/// The reserved memories that the first public release has always used.
+/// Memories that the first public release always uses, and this canister never does.
 const PUBLIC_RELEASE: [u8; 4] = [
     numbers::RESERVED_BY_SUBJECT,
     numbers::RESERVED_BY_OWNER,
@@ -52,10 +52,11 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
     Ok(())
 }
 
-/// Returns `Ok(())` if no memory of this canister is missing. With a layout header, every memory that was created must
-/// be in use: in layout 3 marks show which ones were created; without marks, they are those that every earlier build
-/// creates together with the layout header. Without a layout header, there must be sessions of layout 1, whose records
-/// the caller has to check.
+/// Returns `Ok(())` if no memory of this canister is missing.
+///
+/// With a layout header, every memory that was created must be in use: in layout 3 the marked ones; without marks,
+/// those that every earlier build creates together with the layout header. Without a layout header, there must be
+/// sessions of layout 1; the caller must check their records.
 ///
 /// # Errors
 /// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`], [`PreflightError::DamagedStructure`] for the layout
@@ -85,7 +86,6 @@ pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefli
     missing.map_or(Ok(()), |id| Err(PreflightError::WrittenInPart { id, name: name_of(id), why }))
 }
 
-/// Lists the memory ids in use, for an error.
 fn in_use<M: Memory>(memories: &MemoryManager<M>) -> String {
     let is_used = |id: &u8| memories.get(MemoryId::new(*id)).size() > 0;
     let used: Vec<String> = (0..u8::MAX).filter(is_used).map(|id| id.to_string()).collect();
@@ -112,10 +112,10 @@ pub struct MapContents {
 pub enum Damaged {
     /// The upgrade is refused.
     Refused,
-    /// The canister has a treatment for such a record, and an upgrade may repair it. The upgrade is refused only if
-    /// another record, at the other end, does not decode either.
+    /// The canister tolerates such a record, and an upgrade may repair it. The upgrade is refused only if the first and
+    /// the last record are different records and neither decodes.
     Treated,
-    /// Like [`Self::Treated`], but a record that is Candid is refused: the first public release has written it.
+    /// Like [`Self::Treated`], but a Candid record is refused, since the first public release wrote it.
     TreatedUnlessCandid,
     /// Every such record under a valid key is quarantined, or stays in quarantine, so any number of them is accepted.
     Quarantined,
@@ -126,7 +126,7 @@ pub enum Damaged {
 pub enum Values {
     /// Records.
     Records(Decodes),
-    /// Any bytes, at most this many, which are not read. A chunk has no bytes if it was emptied because there was no
+    /// Any bytes, at most this many; they are not read. An empty value is a chunk that was emptied because there was no
     /// room to remove it.
     Bytes(u32),
 }
@@ -242,9 +242,6 @@ pub fn decode_cell<M: Memory, V>(
 }
 
 /// Returns the record of a cell, undecoded; `None` if none was ever stored.
-///
-/// # Errors
-/// [`PreflightError::DamagedStructure`].
 fn cell_value<M: Memory>(memories: &MemoryManager<M>, id: u8) -> Result<Option<Vec<u8>>, PreflightError> {
     let value = ends::cell(&memories.get(MemoryId::new(id))).map_err(|damage| damaged(id, damage))?;
     Ok(value.filter(|value| !value.is_empty()))
@@ -361,8 +358,8 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
                 continue;
             }
             for (bucket, owner) in (bucket..).zip(eight) {
-                // The manager would lose an allocated bucket that has no owner, and allocate a bucket again that has an
-                // owner although it is not allocated.
+                // The manager would lose an allocated bucket without an owner, and would allocate an owned bucket
+                // beyond the count a second time.
                 if (owner == UNOWNED) == (bucket < buckets) {
                     let expected = match bucket < buckets {
                         true => format!("the id of a memory, since {buckets} buckets are allocated"),

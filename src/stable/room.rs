@@ -1,8 +1,8 @@
 //! Room in stable memory: how much is left, and how much of that is reserved for removals, conversions and a
 //! rollback.
 //!
-//! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. The memory grows even
-//! when an entry is removed, if two nodes are merged into a new one before they are freed. So the room is checked
+//! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. Even removing an entry
+//! can grow the memory, because two nodes may be merged into a new one before they are freed. So the room is checked
 //! before anything is written, and additions to the canister are refused while there is still enough room for removals.
 //!
 //! ```text
@@ -279,8 +279,8 @@ fn assume_full(memory: &Memory) -> Fill {
     Fill { taken: memory.size().saturating_mul(PAGE_BYTES), free: 0 }
 }
 
-/// Returns the bytes that a chunk takes in the map: a node is in pages of 1,040 bytes, of which 1,013 hold its
-/// contents.
+/// Returns an upper bound of the bytes that a chunk takes in the map. Of the 1,040 bytes of a page, 1,013 hold
+/// contents; the other 27 are less than 1/32 of these.
 const fn bytes_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(bytes >> 5).saturating_add(NODE_BYTES)
 }

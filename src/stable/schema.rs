@@ -15,7 +15,6 @@ mod tests;
 
 /// A record whose stored form can be described.
 pub trait Described {
-    /// Returns the stored form.
     fn value() -> Value;
 }
 
@@ -60,10 +59,10 @@ plain_records!((), u64, String);
 
 described!(Layout, 1_u8, Body::Opaque("u16 after UPL and the version of the header, big-endian".into()));
 
-/// The descriptions that the open structures have given.
+/// The descriptions of the open structures. In its methods, `None` is a structure that is opened when it is first
+/// needed.
 #[derive(Debug, Default)]
 pub struct Description {
-    /// The memories, in no particular order.
     pub memories: Vec<Entry>,
 }
 
@@ -87,7 +86,6 @@ impl Description {
         self.memories.push(Entry { id, name: (*name).into(), structure, key, value });
     }
 
-    /// Describes a table by its type; `None` is a table that is opened when it is first needed.
     pub fn table<'t, K, V>(&mut self, id: u8, _: impl Into<Option<&'t Table<K, V>>>)
     where
         K: Storable + Ord + Clone + PlainBytes + 't,
@@ -96,12 +94,12 @@ impl Description {
         self.add(id, Structure::Map, Some(K::plain()), Some(V::value()));
     }
 
-    /// Describes a table whose type of value only its readers know; the test adds that type.
+    /// Describes a table whose type of value only its readers know; `tests::schema` adds that type.
     pub fn raw_table<K: Storable + Ord + Clone + PlainBytes, V>(&mut self, id: u8, _: &Table<K, V>) {
         self.add(id, Structure::Map, Some(K::plain()), None);
     }
 
-    /// Describes a map of the library by its type; `None` is a map that is opened when it is first needed.
+    /// Describes a map that is opened through the library, without [`Table`].
     pub fn map<'m, K, V>(&mut self, id: u8, _: impl Into<Option<&'m StableBTreeMap<K, V, Memory>>>)
     where
         K: Storable + Ord + Clone + PlainBytes + 'm,
@@ -110,7 +108,6 @@ impl Description {
         self.add(id, Structure::Map, Some(K::plain()), Some(Value::Plain(V::plain())));
     }
 
-    /// Describes a register by its type; `None` is a register that is opened when it is first needed.
     pub fn register<'r, V: Described + 'r>(&mut self, id: u8, _: impl Into<Option<&'r Register<V>>>) {
         self.add(id, Structure::Cell, None, Some(V::value()));
     }

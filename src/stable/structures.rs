@@ -1,11 +1,11 @@
-//! Structures that do not exist before they are needed.
+//! Structures that are created only when they are needed.
 //!
-//! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. In layout 3 most
-//! structures are created with the first capsule or the first upload, all structures of a group at once: a call that
-//! ends an upload, which must work even if the canister gets no more memory, finds every table that it writes.
+//! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. So in layout 3 most
+//! structures are created in groups, with the first capsule or the first upload. A group has every table that the end
+//! of an upload writes, so an upload can be ended even if the canister gets no more memory.
 //!
-//! A structure that does not exist yet and one that was lost look the same. So layout 3 has a mark for each existing
-//! structure, next to the counts of uploads; the preflight refuses a memory in which a marked structure is missing:
+//! An empty memory may be a structure that was never created, or one that was lost. To distinguish them, layout 3 marks
+//! each existing structure, next to the upload counts. The preflight refuses memory that lacks a marked structure:
 //!
 //! ```text
 //! id 45   byte 32896..32928    four u64, big-endian: bit `id % 64` of number `id / 64`; all 0: no marks
@@ -18,7 +18,7 @@ use super::counters::{self, Counters};
 use super::memory_ids::{self, ALL, COUNTERS_MAGIC, Structure};
 use super::{Memories, Memory, NoRoom, Register, StableRoom, Table};
 
-/// Counter at which the marks begin.
+/// Index of the counter at whose offset the marks begin.
 const MARKS: u32 = 4104;
 
 /// The marks: a bit for each memory id.
@@ -38,12 +38,12 @@ impl Marks {
         Self(bytes.map(u64::from_be_bytes))
     }
 
-    /// Returns whether there are no marks: the memory is in another layout, or was written by an earlier build.
+    /// Returns whether nothing is marked: stable memory is in layout 1 or 2, or an earlier build wrote it.
     pub fn are_none(self) -> bool {
         self == Self::default()
     }
 
-    /// Returns the ids that are marked.
+    /// Returns the marked ids.
     pub fn ids(self) -> impl Iterator<Item = u8> {
         (0..=u8::MAX).filter(move |id| self.has(*id))
     }
@@ -100,8 +100,7 @@ impl Structures {
     }
 }
 
-/// Marks every structure that exists, so that there are marks from now on. The memory of the counts of uploads, which
-/// holds the marks, must exist.
+/// Marks every existing structure. The memory of the upload counts, which holds the marks, must exist.
 pub fn mark_all(memories: &Memories) {
     let counts = memories.get(memory_ids::UPLOAD_COUNTS);
     let marks = Marks::read(&counts);
@@ -114,7 +113,7 @@ pub fn mark_all(memories: &Memories) {
 
 /// Creates an empty structure in an empty memory; returns `None` if the memory cannot grow.
 fn create(structure: Structure, memory: &Memory) -> Option<()> {
-    // An empty structure has the same bytes whatever types it will hold.
+    // The bytes of an empty structure do not depend on its types.
     match structure {
         Structure::Map if memory.grow(1) >= 0 => drop(Table::<u64, ()>::over(memory.clone())),
         Structure::Cell if memory.grow(1) >= 0 => drop(Register::<u64>::over(memory.clone())),

@@ -59,8 +59,7 @@ fn a_key_twice_in_a_node_is_damage() {
 fn a_key_of_an_impossible_length_is_damage() {
     for (len, is_allowed) in [(MAX_RECORD, true), (MAX_RECORD + 1, false), (u32::MAX, false)] {
         // Keys of a fixed length are stored without their length. Without `key_len`, the first four bytes of the first
-        // key are read as its length; if that is possible, the node ends before the key does, which is damage of
-        // another kind.
+        // key are read as its length. If that length is allowed, the node ends before the key, which is other damage.
         let map = leaf(|memory| memory.write(LEAF + NODE_HEADER, &len.to_le_bytes()));
         let damage = map.key(End::First, None).unwrap_err();
         let is_reported = damage.what == format!("a key of {len} bytes");

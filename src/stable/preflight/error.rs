@@ -1,5 +1,3 @@
-//! Why the preflight refuses stable memory.
-
 /// Why the preflight refuses stable memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PreflightError {

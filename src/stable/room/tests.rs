@@ -8,7 +8,6 @@ use crate::stable::buckets::whole_memory;
 
 type Chunks = StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>;
 
-/// Returns a memory in buckets of this many pages, its chunk map, and its room.
 fn chunk_map(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
     let raw = RawMemory::default();
     let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);
@@ -130,7 +129,7 @@ fn a_map_of_an_unknown_allocator_has_no_free_room() {
     assert_eq!(room.chunk_fill(), Fill { taken: room.chunk_pages() * PAGE_BYTES, free: 0 });
 }
 
-/// Additions are refused while there is still room to move and to remove the stored records and chunks.
+/// Additions are refused while there is still room to move or remove the stored records and chunks.
 #[test]
 fn each_write_is_refused_while_its_reserve_is_untouched() {
     let raw = whole_memory(1);

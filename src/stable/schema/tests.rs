@@ -28,7 +28,6 @@ const MOVES: [(u16, &[u8], &[u8]); 2] = [
     ),
 ];
 
-/// Returns the schema of a build.
 fn schema(profile: &Profile) -> Schema {
     let mut description = Description::default();
     Storage::create(RawMemory::default()).unwrap().describe(&mut description);
