@@ -48,14 +48,13 @@ cfg_if::cfg_if! {
 
         use crate::api::{self, DryRun};
         use crate::session::Time;
+
         /// A unit that has left the source layout, and its outcome.
         pub type Settled = ic_stable_migrate::Settled<u64>;
 
         /// The engine with this canister's migrations.
         pub const ENGINE: Engine<'static, Storage> = Engine::new(crate::migrations::ALL);
 
-        /// Returns `Ok(())` if this build's migrations form a chain that fits the layout and the progress in stable
-        /// memory.
         fn check(storage: &Storage) -> Result<(), Error> {
             ENGINE.check(storage)
         }
@@ -80,7 +79,7 @@ cfg_if::cfg_if! {
     } else {
         use ic_stable_migrate::Host as _;
 
-        /// Returns `Ok(())` if the engine's tables are of a format that this build knows.
+        /// Without migrations, only the format of the engine's tables is checked.
         fn check(storage: &Storage) -> Result<(), Error> {
             storage.ledger().check()
         }

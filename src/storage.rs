@@ -1,7 +1,6 @@
-//! Every stable structure of the canister, opened once.
+//! The only handle to each stable structure of the canister. Does not own: any rule.
 //!
-//! Owns: the only handle to each structure. Does not own: any rule. No state on the heap has to survive an upgrade, so
-//! there is no `pre_upgrade`.
+//! No state on the heap has to survive an upgrade, so there is no `pre_upgrade`.
 
 use crate::api::AdminConfig;
 use crate::blob::BlobStore;
@@ -240,7 +239,6 @@ impl Storage {
         Ok(self.settings.get()?.unwrap_or_default().effective())
     }
 
-    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.register(memory_ids::numbers::LAYOUT, &self.layout);

@@ -1,7 +1,7 @@
-//! A controller's calls, each for the [current](ic_stable_migrate::Ledger::current) migration.
+//! The calls of controllers, each for the [current](ic_stable_migrate::Ledger::current) migration.
 //!
-//! The methods of the same names in [`ic_stable_migrate::Control`] document what the functions do, and in which phases.
-//! A refusal is [`Error::Conflict`]. Migration 1 is held while the compat path is in use.
+//! [`ic_stable_migrate::Control`] documents the methods of the same names and the phases in which they are accepted.
+//! A refusal is [`Error::Conflict`]. Migration 1 converts nothing while the compat path is in use.
 
 use super::{ENGINE, Phase};
 use crate::api::{Error, Result};
@@ -21,7 +21,7 @@ pub fn resume(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.resume()
 }
 
-/// Starts a rollback of everything to the old layout, including all that was begun and written since the conversion.
+/// Starts a rollback of everything to the source layout, including all that was begun and written since the conversion.
 pub fn rollback(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.rollback()
 }
@@ -41,11 +41,11 @@ pub fn finalize(storage: &mut Storage, now: Time, leave_quarantined: bool) -> Re
     ENGINE.control(storage, now)?.finalize(leave_quarantined)
 }
 
-/// Returns `Ok(())` if a controller may send this share of new sessions down the compat path.
+/// Returns `Ok(())` if a controller may set this share of new sessions for the compat path.
 ///
 /// # Errors
 /// [`Error::Conflict`] for a share above 0 after the finalization of migration 1, and while it is in progress, paused
-/// or stuck: the compat path could end records that are counted and not converted yet, and the counts would not
+/// or stuck: the compat path could end a record that is counted but not converted yet, and the counts would not
 /// reconcile.
 pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     let state = storage.migration.state()?;
@@ -67,7 +67,6 @@ pub fn go_forward(storage: &mut Storage, now: Time, serves_layout_1: bool) -> Re
     if serves_layout_1 { Ok(()) } else { ENGINE.go_forward(storage, now) }
 }
 
-/// Returns the error with which the engine's own controls refuse an action.
 fn refused(phase: Phase, why: &str) -> Error {
     ic_stable_migrate::Error::Refused { action: "use the compat path", phase, why: why.into() }.into()
 }

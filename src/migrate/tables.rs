@@ -1,11 +1,11 @@
 //! The engine's tables in this canister's stable memory.
 //!
 //! ```text
-//! id 25   MigrationState                       phase, cursor, counts, digests: of migration 1
-//! id 26   u64 -> JournalRecord                 hash-chained entries, of all migrations
-//! id 27   u64 -> QuarantineRecord              session id to raw bytes and reason: of migration 1
-//! id 34   u16 -> MigrationState                of later migrations, by number
-//! id 35   (u16, u64) -> QuarantineRecord       the same, by number and unit
+//! id 25   MigrationState                       migration 1: phase, cursor, counts, digests
+//! id 26   u64 -> JournalRecord                 all migrations: hash-chained entries
+//! id 27   u64 -> QuarantineRecord              migration 1: session id to raw bytes and reason
+//! id 34   u16 -> MigrationState                later migrations, by number
+//! id 35   (u16, u64) -> QuarantineRecord       later migrations, by number and unit
 //! ```
 
 use ic_stable_migrate::{Build, FirstMemories, Ledger, LedgerMemories};
@@ -20,8 +20,8 @@ pub type MigrationState = ic_stable_migrate::MigrationState<u64>;
 /// A stored entry of the journal.
 pub type JournalRecord = ic_stable_migrate::JournalRecord<u64>;
 
-/// Opens the engine's tables, or creates empty ones. Migration 1 has memories of its own, which are older than the
-/// tables for several migrations.
+/// Opens the engine's tables, or creates empty ones. Migration 1 keeps its own memories, which are older than the tables
+/// of the later migrations.
 pub fn open_tables(memories: &Memories) -> MigrationTables {
     let tables = LedgerMemories {
         states: memories.get(memory_ids::MIGRATION_STATES),
@@ -40,8 +40,6 @@ pub use description::describe;
 
 #[cfg(test)]
 mod description {
-    //! The contents of the engine's tables, for the schema.
-
     use std::collections::BTreeMap;
 
     use ic_stable_migrate::QuarantineRecord;
@@ -55,7 +53,6 @@ mod description {
     macro_rules! engine_records {
         ($($record:ty),*) => {
             $(impl Described for $record {
-                /// Returns the engine's own description of the record.
                 fn value() -> Value {
                     let mut records: BTreeMap<String, Value> =
                         serde_json::from_str(ic_stable_migrate::SCHEMA).expect("the engine's schema is JSON");
@@ -67,7 +64,7 @@ mod description {
 
     engine_records!(MigrationState, JournalRecord, QuarantineRecord);
 
-    /// Describes the tables of the engine, which has types of its own.
+    /// Describes the engine's tables by their types: the tables themselves are private to the engine.
     pub fn describe(to: &mut Description) {
         to.register(numbers::MIGRATION_STATE, None::<&Register<MigrationState>>);
         to.table(numbers::MIGRATION_STATES, None::<&Table<u16, MigrationState>>);

@@ -42,7 +42,7 @@ impl Meter for OneStep {
 /// A session, its file, and the chunks that have arrived.
 type Begun = (u64, Vec<u8>, Vec<usize>);
 
-/// Returns a canister in layout 1 with sessions in every state, and the sessions with their files.
+/// Returns a canister in layout 1 with five sessions, which have received none, some or all of their chunks.
 fn layout_1() -> (TestCanister, Vec<Begun>) {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);
@@ -61,8 +61,7 @@ fn layout_1() -> (TestCanister, Vec<Begun>) {
     (canister, sessions)
 }
 
-/// Returns the canister of [`layout_1`] after the upgrade to the staged build, whose path serves both layouts, and
-/// after the migration.
+/// Returns the canister of [`layout_1`] after the upgrade to the staged build and after the migration.
 fn staged() -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = layout_1();
     upgrade(&mut canister);
@@ -71,8 +70,7 @@ fn staged() -> (TestCanister, Vec<Begun>) {
     (canister, sessions)
 }
 
-/// Returns the same canister as [`staged`], but with the first of the five sessions in quarantine, since its record did
-/// not decode.
+/// Like [`staged`], but the first of the five sessions is in quarantine, since its record did not decode.
 fn staged_with_one_in_quarantine() -> (TestCanister, SessionId) {
     let (mut canister, sessions) = layout_1();
     let id = sessions[0].0;
@@ -96,7 +94,7 @@ fn phase(canister: &TestCanister) -> Phase {
     canister.storage.migration.state().unwrap().phase
 }
 
-/// Does what the staged and the direct build do at their start: new sessions begin on the direct path.
+/// Makes new sessions begin on the direct path, as in the staged and the direct build after an upgrade.
 fn upgrade(canister: &mut TestCanister) {
     set_share(&mut canister.storage, 0);
     canister.path = Box::<DirectPath>::default();

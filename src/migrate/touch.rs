@@ -51,15 +51,14 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
     }
 }
 
-/// Returns whether a legacy or quarantined record must be hidden from `asker`, since it belongs to someone else;
-/// `false` without an `asker`.
+/// Returns whether a legacy or quarantined record belongs to someone other than `asker`; `false` without an `asker`.
 fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Result<bool> {
     let Some(asker) = asker else { return Ok(false) };
     Ok(!SplitSessions.is_of(storage, id.0, asker)?)
 }
 
-/// Records that layout 2 is in use. Called before a session is begun in it, since a build that knows only layout 1
-/// would not find the session.
+/// Records that layout 2 is in use. Must be called before a session begins in layout 2, since a build that supports
+/// only layout 1 would not find the session.
 pub fn leave_layout_1(storage: &mut Storage, now: Time) -> Result<()> {
     Engine::enter_layout(&SplitSessions, storage, now)
 }

@@ -97,12 +97,11 @@ const fn treated<K: Key, V: Record>() -> Contents {
     Contents::Map(MapContents { damaged: Damaged::TreatedUnlessCandid, ..records::<K, V>() })
 }
 
-/// Returns the contents of a table whose records are Candid.
+/// A table whose records are Candid.
 const fn legacy(contents: MapContents) -> Contents {
     Contents::Map(MapContents { damaged: Damaged::Treated, ..contents })
 }
 
-/// Returns the contents of a table whose records are quarantined if they do not decode, or are in quarantine already.
 const fn quarantined(contents: MapContents) -> Contents {
     Contents::Map(MapContents { damaged: Damaged::Quarantined, ..contents })
 }
@@ -143,9 +142,6 @@ fn decodes_legacy(bytes: &[u8]) -> Result<(), Undecodable> {
 
 /// Checks the first and the last record of every map, and every cell, against [`CONTENTS`]. Without a layout header,
 /// only the records show whose memory it is, so none of them may be damaged.
-///
-/// # Errors
-/// The first that is not as expected; see [`PreflightError`].
 pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), PreflightError> {
     CONTENTS.iter().try_for_each(|(id, contents)| match *contents {
         Contents::Map(map) => {
@@ -157,17 +153,11 @@ pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), Prefligh
 }
 
 /// Returns the layout in the header; `None` if there is no header.
-///
-/// # Errors
-/// A damaged header.
 pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
     preflight::decode_cell(memories, ids::LAYOUT, decode)
 }
 
-/// Returns the state of the first migration.
-///
-/// # Errors
-/// A damaged record.
+/// Returns the state of migration 1.
 pub fn migration_state(memories: &Memories) -> Result<MigrationState, PreflightError> {
     let state = preflight::decode_cell(memories, ids::MIGRATION_STATE, decode::<MigrationState>)?;
     Ok(state.unwrap_or_default())

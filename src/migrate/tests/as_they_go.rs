@@ -9,7 +9,6 @@ fn counted_as_they_go() -> (TestCanister, Reels) {
     (canister, Reels { counts_as_it_goes: true, ..reels })
 }
 
-/// Returns the numbers of source, converted and quarantined units.
 fn counts(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }

@@ -10,7 +10,6 @@ use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
 use crate::upload::{SessionRecord, UploadMeta};
 
-/// Returns the record and the last activity that layout 1 stores for a session.
 fn legacy(canister: &TestCanister, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
     let legacy = &canister.storage.sessions.legacy;
     (legacy.get_raw(&id), legacy.activity(&id).unwrap())
@@ -108,8 +107,8 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
     }
 }
 
-/// The record with the error is in no index, as the first public release leaves records, and the account of its capsule
-/// is damaged.
+/// The record with the error is in no index, like records of the first public release, and its capsule's account is
+/// damaged.
 #[test]
 fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     let (mut canister, sessions) = layout_1();

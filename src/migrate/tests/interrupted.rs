@@ -6,8 +6,7 @@ use crate::migrate::open_storage;
 use crate::migrations::split_sessions::{CLASSES, Class};
 use crate::upload::UploadMeta;
 
-/// Everything that the migration produces: the split sessions, the ids of the remaining legacy records, the counts, the
-/// digests before and after, and the phase.
+/// The split sessions, the ids of the remaining legacy records, the counts, the digests before and after, the phase.
 type FinalState =
     (Vec<(u64, Vec<u8>, UploadMeta)>, Vec<u64>, [u64; 4], MultisetDigest, MultisetDigest, Phase);
 
@@ -59,14 +58,14 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
     }
 }
 
-/// Runs the migration of a canister in which every message that converts a certain record traps. Returns the canister,
-/// the id of that record, and the number of messages that trapped.
+/// Runs a migration in which every message that converts one of the records traps. Returns the canister, the id of that
+/// record, and the number of messages that trapped.
 fn with_one_trapped() -> (TestCanister, u64, u64) {
     let (canister, sessions) = layout_1();
     trapped_by(canister, sessions[2].0)
 }
 
-/// Does the same as [`with_one_trapped`], for session `poison` of a canister in layout 1.
+/// Like [`with_one_trapped`], for the session `poison` of a given canister in layout 1.
 fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u64) {
     upgrade(&mut canister);
     let mut seen = None;
@@ -162,8 +161,7 @@ fn trap_times(canister: &mut TestCanister, times: u32) {
     }
 }
 
-/// Messages that counted records have trapped, even with a single record. That implies nothing about the first record
-/// that is converted later.
+/// Messages that count records trap, even with a single record. The first record to be converted is not to blame.
 #[test]
 fn a_record_is_quarantined_only_for_its_own_traps() {
     let (mut canister, _) = layout_1();

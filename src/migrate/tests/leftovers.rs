@@ -4,8 +4,7 @@
 use super::*;
 use crate::migrate::open_storage;
 
-/// Returns a canister of the staged build whose migration has counted all five records and converted `converted` of
-/// them.
+/// Returns a canister of the staged build that has counted all five records and converted `converted` of them.
 fn converting(converted: u64) -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = layout_1();
     set_share(&mut canister.storage, 0);

@@ -3,15 +3,15 @@
 use super::*;
 use crate::stable::Record;
 
-/// The state of a migration, from before there were fields for names, plans, classes, units larger than a message,
-/// paces and verifications.
+/// A migration state from before the fields for names, plans, classes, units larger than a message, paces and
+/// verifications.
 const STATE: &[u8] = &[
     0x01, 0x8d, 0x02, 0x07, 0x09, 0x0a, 0x03, 0x01, 0x01, 0x02, // version, 13 fields: phase to expired
     0x84, 0x01, 0x02, 0x03, 0x04, 0x84, 0x01, 0x02, 0x03, 0x03, // both digests
     0x19, 0x03, 0xe8, 0x60, 0xf6, // instructions, note, nothing interrupted
 ];
 
-/// A quarantine record from the time when only the reason and the bytes were stored.
+/// A quarantine record from when only the reason and the bytes were stored.
 const QUARANTINED: &[u8] = &[0x01, 0x82, 0x63, b'w', b'h', b'y', 0x43, 1, 2, 3];
 
 #[test]

@@ -1,4 +1,4 @@
-//! Quarantined records that are retried.
+//! Quarantined records: retries, listing, damage, and the accounts of their owners.
 
 use super::*;
 use crate::migrate::open_storage;
@@ -45,7 +45,7 @@ fn finalize_requires_consent_to_leave_quarantine() {
     assert_eq!(phase(&canister), Phase::Converted);
     controls::finalize(&mut canister.storage, canister.now, true).unwrap();
 
-    // In the direct build, migration 2 is then the current one; its units have keys of their own.
+    // In the direct build, migration 2 is the current one from here on; its keys are independent of migration 1.
     canister.storage.migration.set_state(2, &MigrationState::default());
     for key in rubbish..=60 {
         let record = QuarantineRecord::new(format!("blob {key}"), vec![2]);
@@ -71,8 +71,7 @@ fn memories(canister: &TestCanister) -> Memories {
     preflight::open_existing(canister.raw.clone()).unwrap()
 }
 
-/// Returns a staged canister in which the sessions at these places are quarantined; the quarantine record of the first
-/// is damaged.
+/// Returns a staged canister with the sessions at these places in quarantine; the first quarantine record is damaged.
 fn with_a_damaged_one(places: &[usize]) -> (TestCanister, Vec<u64>) {
     let (mut canister, sessions) = layout_1();
     let ids: Vec<u64> = places.iter().map(|place| sessions[*place].0).collect();
@@ -224,7 +223,7 @@ fn a_quarantine_page_fits_a_reply_whatever_the_records() {
     assert_eq!(seen, expected);
 }
 
-/// Returns how many sessions of an owner are in the index, and the bytes on the owner's account.
+/// Returns the number of an owner's sessions in the index, and the bytes on the owner's account.
 fn held_by(canister: &TestCanister, owner: u8) -> (usize, Option<u64>) {
     let table: Table<TwoTexts, u64> = Table::open(&memories(canister), memory_ids::USAGE);
     let bytes = table.get(&TwoTexts("caller".into(), person(owner).to_text())).unwrap();

@@ -1,7 +1,6 @@
-//! A second migration, unlike the first: it waits until the first is finalized, and has no rollback. Its units may be
-//! larger than a message, stay in place while they are quarantined, and are never converted on touch.
-//!
-//! The tests with this migration are in `second.rs` and `as_they_go.rs`.
+//! A second migration for the tests in `second.rs` and `as_they_go.rs`. It waits until the first is finalized, and has
+//! no rollback. Its units may be larger than a message, stay in place while they are quarantined, and are never
+//! converted on touch.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,7 +23,6 @@ pub struct Reels {
     pub old: RefCell<BTreeMap<u64, Reel>>,
     pub new: RefCell<BTreeMap<u64, Reel>>,
     pub slices: Cell<u32>,
-    /// Keys of the reels that were abandoned while they were converted.
     pub abandoned: RefCell<Vec<u64>>,
     /// Whether each unit is counted when the migration reaches it, instead of before the first conversion.
     pub counts_as_it_goes: bool,
@@ -144,8 +142,7 @@ impl Migration<Storage> for Reels {
     }
 }
 
-/// Returns a canister after the first migration, and three reels to be moved: the second takes five messages, the third
-/// is torn.
+/// Returns a canister after the first migration, and three reels: the second takes five messages, the third is torn.
 pub fn reels() -> (TestCanister, Reels) {
     let (mut canister, _) = layout_1();
     upgrade(&mut canister);

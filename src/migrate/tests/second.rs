@@ -1,4 +1,4 @@
-//! A second migration, whose units may be larger than a message and stay in place while they are quarantined.
+//! Tests of the engine with the migration in `reels.rs`.
 
 use super::reels::*;
 use super::*;

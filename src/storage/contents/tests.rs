@@ -14,8 +14,7 @@ use crate::storage::{OpenError, Storage};
 
 const EVERY_LAYOUT: [Layout; 3] = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
-/// Returns the memory of a fresh canister of layout 1, in buckets of 64 KiB, since hundreds of copies are made of this
-/// memory.
+/// Returns the memory of a fresh canister of layout 1, in buckets of 64 KiB, since it is copied hundreds of times.
 fn sound() -> RawMemory {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -31,7 +30,6 @@ fn memory(raw: &RawMemory, id: u8) -> crate::stable::Memory {
     Memories::init(raw.clone()).get(MemoryId::new(id))
 }
 
-/// Returns the refusal of a memory, which must be left unchanged.
 #[track_caller]
 fn refusal(raw: &RawMemory) -> OpenError {
     let before = raw.borrow().clone();
@@ -287,7 +285,7 @@ fn a_foreign_tree_without_bounds_is_refused_by_its_keys() {
     for (id, _) in maps() {
         let raw = sound();
         let memory = memory(&raw, id);
-        // The memory is as if this canister had never opened it.
+        // As if this canister had never opened the memory.
         if memory.size() > 0 {
             memory.write(0, &[0; 200]);
         }
@@ -307,7 +305,7 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
     };
     assert_refused(&only(memory_ids::LEGACY_SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 3;"]);
     assert_refused(&only(memory_ids::SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 11;"]);
-    // The header was written, but not all of the tables.
+    // With the layout header, but without some of the tables.
     let raw = RawMemory::default();
     let memories = Memories::init(raw.clone());
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
