@@ -1,9 +1,8 @@
 //! Who may read a blob.
 //!
 //! A caller of the interface may read a blob if its capsule is public or lists the caller. A browser has no principal:
-//! it may read the blob if the capsule is public, or with a token issued to a reader. A token is valid for one blob,
-//! and has one reader and the time at which it expires. Each time the token is used, the canister checks whether the
-//! reader is still on an access list.
+//! it may read the blob if the capsule is public, or with a token issued to a reader. A token is valid for one blob and
+//! a limited time. Whenever it is used, the canister checks that its reader is still on an access list.
 //!
 //! ```text
 //! token = 1 ‖ expires, u64 big-endian, seconds ‖ HMAC-SHA-256 ‖ principal                             in hex
@@ -30,7 +29,6 @@ pub const DEFAULT_TOKEN_SECONDS: u32 = 5 * 60;
 /// Maximum lifetime of a token, seconds: enough to watch a film.
 pub const MAX_TOKEN_SECONDS: u32 = 60 * 60;
 
-/// Version of the token format.
 const TOKEN_VERSION: u8 = 1;
 
 /// Length of a token without the principal, bytes.
@@ -56,8 +54,8 @@ pub fn find_readable(storage: &Storage, caller: Principal, locator: &str) -> Res
     find(storage, locator, |capsule| storage.capsules.authorize_blobs(caller, capsule))
 }
 
-/// Returns the blob of a locator, if an access list of its capsule has `caller`. This is for everything except reading
-/// bytes: a public capsule lets everyone read the bytes of its blobs, and nothing else.
+/// Returns the blob of a locator, if an access list of its capsule has `caller`. For everything except reading bytes:
+/// a public capsule lets everyone read the bytes of its blobs, and nothing else.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such blob, the capsule does not list the caller, or a record needed to decide
@@ -106,7 +104,7 @@ pub fn issue(
     Ok(AccessToken { token, path, expires_at: expires.saturating_mul(1_000_000_000) })
 }
 
-/// Returns why a client may read a blob now, with this token or without one; `None` if the client may not.
+/// Returns why a client may read a blob now, with or without a token; `None` if the client may not.
 pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
     let capsule = storage.blobs.capsule_of(id).ok()?;
     // If the record of the capsule does not decode, nobody may read its blobs.

@@ -147,7 +147,6 @@ fn own_session(storage: &Storage, caller: Principal, id: SessionId, now: Time) -
     session.ok_or_else(|| Error::not_found("download", id))
 }
 
-/// Returns whether a session belongs to `caller` and is not expired.
 fn is_live_of(session: &Session, caller: Principal, now: Time) -> bool {
     session.owner == caller.as_slice() && !session.is_idle_for(DOWNLOAD_TTL_SECONDS, now)
 }

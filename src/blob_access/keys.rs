@@ -1,5 +1,3 @@
-//! The keys that authenticate tokens.
-//!
 //! ```text
 //! id 48   CBOR     the keys of the tokens' MAC
 //! ```
@@ -9,7 +7,7 @@ use minicbor::{Decode, Encode};
 use crate::session::Time;
 use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
 
-/// Age at which a key is replaced, seconds. Tokens created with the previous key stay valid until they expire.
+/// Age at which a key is replaced, seconds.
 pub(super) const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
 
 /// The keys that authenticate tokens.
@@ -55,10 +53,6 @@ impl AccessKeys {
         Self { keys: Register::open(memories, memory_ids::ACCESS_KEYS) }
     }
 
-    /// Returns the keys, if there are any yet.
-    ///
-    /// # Errors
-    /// A damaged record.
     pub(super) fn get(&self) -> Result<Option<Keys>, StableError> {
         self.keys.get()
     }
@@ -77,7 +71,6 @@ impl AccessKeys {
         self.keys.set(&keys);
     }
 
-    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.register(memory_ids::numbers::ACCESS_KEYS, &self.keys);

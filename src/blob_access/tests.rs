@@ -1,6 +1,3 @@
-//! Tests of tokens: a token is valid for one blob and one reader, for a limited time, and only while that reader has
-//! access.
-
 use proptest::prelude::*;
 
 use super::*;
@@ -12,7 +9,7 @@ use crate::upload::tests::{OWNER, TestCanister, canisters, file, on_every_path, 
 
 const READER: u8 = 3;
 
-/// Stores two files, with a reader and a key; returns the locators of the files.
+/// Stores a key, and two files that [`READER`] may read; returns the locators of the files.
 fn with_reader(canister: &mut TestCanister) -> [String; 2] {
     set_readers(canister, vec![person(READER)]);
     canister.storage.access_keys.renew([7; 32], canister.now);

@@ -14,14 +14,14 @@ thread_local! {
     static REQUESTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Requests random bytes for a new key if one is due and there is a blob that it could be used for. Until the answer
-/// arrives, the canister has an open call, usually once in 30 days.
+/// Requests random bytes for a new key if one is due and there is a blob that it could be used for: about once in 30
+/// days. Until the answer arrives, the canister has an open call.
 pub fn watch() {
     let due = with_app(|App { storage, .. }| {
         Ok(storage.blobs.blob_total() > 0 && storage.access_keys.needs_renewal(now()))
     });
-    // If the answer is outstanding, one run is skipped. The next run requests the bytes again, in case the answer was
-    // lost.
+    // While an answer is outstanding, only one run is skipped: the answer may be lost, so the next run requests the
+    // bytes again.
     if due != Ok(true) || REQUESTED.replace(false) {
         return;
     }

@@ -11,7 +11,6 @@ use crate::storage::Storage;
 use crate::upload::path::ActivePath;
 use crate::upload::{UploadService, limits};
 
-/// The running canister.
 pub struct App {
     pub storage: Storage,
     pub path: ActivePath,
@@ -61,7 +60,7 @@ pub fn caller() -> Principal {
     ic_cdk::api::msg_caller()
 }
 
-/// Starts to serve calls from this storage.
+/// Makes `storage` the storage of all calls.
 pub fn serve(mut storage: Storage) {
     storage.number_by(ic_cdk::api::canister_version);
     APP.set(Some(App { storage, path: Default::default() }));

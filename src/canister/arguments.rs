@@ -24,7 +24,7 @@ use values::Values;
 /// Cost that the library may spend on skipping values, as in the entry points of the CDK.
 const SKIPPING_QUOTA: usize = 10_000;
 
-/// No arguments, as Candid writes them.
+/// An encoded empty list of arguments.
 const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 thread_local! {
@@ -32,26 +32,23 @@ thread_local! {
     static HEADERS: RefCell<BTreeMap<&'static str, Header>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Candid header of the arguments of a function.
 struct Header {
     bytes: Vec<u8>,
     types: TypeTable,
 }
 
 impl Header {
-    /// Creates the header; `None` if values of the types cannot be read here.
+    /// Returns `None` if values of the types cannot be read here.
     fn of<'a, T: Arguments<'a>>() -> std::result::Result<Option<Self>, candid::Error> {
         let bytes = candid_header(&T::types())?;
         Ok(TypeTable::of(&bytes).map(|types| Self { bytes, types }))
     }
 }
 
-/// The arguments of a function.
 pub trait Arguments<'a>: ArgumentDecoder<'a> {
-    /// Returns the types of the arguments.
     fn types() -> Vec<Type>;
 
-    /// Reads the arguments; `None` if they must be left to the library.
+    /// Returns `None` if the arguments must be left to the library.
     fn read(values: &mut Values<'a>) -> Option<Self>;
 }
 
@@ -84,11 +81,9 @@ pub fn cache_header<'a, T: Arguments<'a>>(function: &'static str) -> std::result
     Ok(())
 }
 
-/// Decodes the arguments of `function`; byte strings may be borrowed from the message. As in the CDK, an
-/// empty message has no arguments, which is sufficient if all of them are optional.
-///
-/// # Errors
-/// [`Error::InvalidArgument`] with the Candid library's message if the arguments do not decode.
+/// Decodes the arguments of `function`; byte strings may be borrowed from the message. As in the CDK, an empty message
+/// has no arguments, which is sufficient if all of them are optional. Fails with [`Error::InvalidArgument`], which
+/// contains the Candid library's message.
 pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result<T> {
     let message = if message.is_empty() { NO_ARGUMENTS } else { message };
     let read = HEADERS.with_borrow(|headers| read_values(headers.get(function)?, message));
@@ -99,7 +94,6 @@ pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result
         .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
 }
 
-/// Decodes arguments with the library.
 pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     message: &'a [u8],
 ) -> std::result::Result<T, candid::Error> {

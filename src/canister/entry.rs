@@ -83,7 +83,6 @@ macro_rules! entry {
 }
 pub(super) use entry;
 
-/// Caches the Candid headers of these entry points.
 macro_rules! cache_headers {
     ($($function:ident),* $(,)?) => {{
         $($function::cache_headers()?;)*
@@ -94,7 +93,6 @@ pub(super) use cache_headers;
 
 /// Return type of an entry point.
 pub trait Reply {
-    /// Replies to the current message.
     fn send(&self);
 }
 

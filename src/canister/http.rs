@@ -65,7 +65,7 @@ fn http_request_streaming_callback(token: StreamingToken) -> Replied<StreamingBo
     Replied::already()
 }
 
-/// Sets the certified data that prove that responses are intentionally not certified. Without that proof, a gateway
+/// Sets the certified data that prove that responses are intentionally not certified. Without this proof, a gateway
 /// would refuse them, except at its raw address. `docs/browser.md` explains why the bytes of public blobs are not
 /// certified.
 pub fn certify() {

@@ -12,7 +12,7 @@ pub trait MessageArgument {
     fn copy(&self, at: usize, into: &mut [u8]);
 }
 
-/// A chunk that is read from the message block by block.
+/// A [`ByteSource`] of the bytes of a chunk in the message.
 pub struct MessageChunk<'a> {
     message: &'a dyn MessageArgument,
     at: usize,
@@ -23,8 +23,7 @@ pub struct MessageChunk<'a> {
 }
 
 impl<'a> MessageChunk<'a> {
-    /// Returns a reader of the chunk of `len` bytes at `at` in the message; `offset` is the offset of the chunk in its
-    /// file.
+    /// The chunk begins at `at` in the message and at `offset` in its file.
     pub fn new(message: &'a dyn MessageArgument, at: usize, len: usize, offset: u64) -> Self {
         let into_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
         Self { message, at, len, first: BLOCK_BYTES.saturating_sub(into_block) }
@@ -55,7 +54,6 @@ impl ByteSource for MessageChunk<'_> {
 pub mod tests {
     use super::*;
 
-    /// A message in memory.
     pub struct Bytes(pub Vec<u8>);
 
     impl MessageArgument for Bytes {

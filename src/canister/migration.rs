@@ -16,12 +16,12 @@ use crate::migrate::{self, MessageBudget, RunOutcome, Watched};
 /// the 300 billion of an installation that no number of sessions can make an upgrade fail.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
-/// Instructions after which a message of the migration ends, even if units are left. So the message does not delay
-/// clients, and a dry run stays below the 5 billion of a query.
+/// Instructions after which a message of the migration ends, even if units are left: few enough not to delay clients,
+/// and for a dry run to stay below the 5 billion of a query.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 thread_local! {
-    /// Number of messages of the first migration with work left when [`watch`] last ran; `None` if there was none.
+    /// State of `Engine::watch`: the message count of the migration with work left when [`watch`] last ran.
     static SEEN_MESSAGES: Cell<Option<u64>> = const { Cell::new(None) };
 
     /// Time of the engine's last message, nanoseconds.

@@ -2,8 +2,7 @@
 //!
 //! Decoding through the Candid library needs the whole message on the heap, twice. Clients nearly always send `(nat64,
 //! nat32, vec nat8, opt vec nat8)` with a type table of two entries. A message of this shape, with a digest of 32 bytes
-//! or without one, is read in place; any message that cannot be read in place is left to the library, which accepts or
-//! refuses it.
+//! or without one, is read in place; all other messages are left to the library, which accepts or refuses them.
 
 use serde_bytes::ByteBuf;
 
@@ -12,30 +11,18 @@ use super::message::MessageArgument;
 use crate::api::Result;
 use crate::leb128;
 
-/// The arguments of a call.
 #[derive(Debug, PartialEq)]
 pub struct PutArgs {
-    /// Session id.
     pub session: u64,
-    /// Chunk number.
     pub idx: u32,
-    /// The bytes, or their position in the message.
     pub chunk: ChunkBytes,
-    /// SHA-256 of the chunk, if the client sends it.
     pub sha256: Option<ByteBuf>,
 }
 
-/// The bytes of a chunk.
+/// The bytes of a chunk, or their position in the message.
 #[derive(Debug, PartialEq)]
 pub enum ChunkBytes {
-    /// In the message.
-    InMessage {
-        /// Position of the first byte.
-        at: usize,
-        /// Number of bytes.
-        len: usize,
-    },
-    /// On the heap.
+    InMessage { at: usize, len: usize },
     Owned(Vec<u8>),
 }
 
@@ -43,10 +30,7 @@ pub enum ChunkBytes {
 /// number and the length of the chunk.
 const HEAD_BYTES: usize = 96;
 
-/// Reads the arguments.
-///
-/// # Errors
-/// [`crate::api::Error::InvalidArgument`] if the message does not decode.
+/// Reads the arguments; fails with [`crate::api::Error::InvalidArgument`] if the message does not decode.
 pub fn read(message: &dyn MessageArgument) -> Result<PutArgs> {
     if let Some(args) = read_in_place(message) {
         return Ok(args);
@@ -138,7 +122,6 @@ fn read_digest(message: &dyn MessageArgument, at: usize, found: Type) -> Option<
     }
 }
 
-/// Reads bytes sequentially.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,

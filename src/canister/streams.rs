@@ -1,5 +1,4 @@
-//! Reads arguments and sends replies; bytes in extents are streamed, so that none of their chunks is on the heap as a
-//! whole.
+//! Reads arguments and sends replies. Bytes in extents are streamed, so that no whole chunk is on the heap.
 
 use candid::CandidType;
 use candid::ser::ValueSerializer;
@@ -25,7 +24,6 @@ impl MessageArgument for Argument {
     }
 }
 
-/// Replies with a value.
 pub fn reply<T: CandidType>(value: &T) {
     match encode(value) {
         Ok(bytes) => ic_cdk::api::msg_reply(bytes),
@@ -41,18 +39,15 @@ fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Erro
     Ok(reply)
 }
 
-/// Replies with `Ok` and `len` stored bytes from offset `at` of an object.
-///
-/// # Errors
-/// The bytes cannot be read; no reply has been sent.
+/// Replies with `Ok` and `len` stored bytes from offset `at` of an object. If the bytes cannot be read, returns the
+/// error and sends no reply.
 pub fn reply_stored(blobs: &BlobStore, place: &Place, at: u64, len: u64) -> Result<()> {
     let mut header = encode(&Result::Ok(ByteBuf::new())).map_err(|e| Error::Internal(e.to_string()))?;
     // The last byte is 0, the length of the empty byte string.
     header.pop();
     leb128::push(len, &mut header);
     match place {
-        // A chunk may be missing from the map, which only reading reveals: so nothing is sent before everything is
-        // read.
+        // Only reading reveals that a chunk is missing from the map, so nothing is sent before everything is read.
         Place::Chunks(_) => {
             blobs.read(place, at, len, &mut |block| header.extend_from_slice(block))?;
             ic0::msg_reply_data_append(&header);

@@ -1,5 +1,5 @@
-//! The sweep, in messages of the timer: ends expired sessions and downloads, drops expired receipts, and removes
-//! released chunks and the memories of deleted capsules.
+//! The sweep, run by a timer: ends expired sessions and downloads, drops expired receipts, and removes released chunks
+//! and the memories of deleted capsules.
 
 use ic_stable_migrate::cdk::timers::Chain;
 
@@ -22,7 +22,7 @@ pub fn sweep() {
 fn sweep_slice() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
-    // After an error in a memory the sweep continues: that memory is skipped, and there may be other memories after it.
+    // After an error in a memory the sweep continues with the memories after it.
     if sessions == Ok(false) || memories != Ok(true) {
         SWEEPS.with(|sweeps| sweeps.run_next(sweep_slice));
     }

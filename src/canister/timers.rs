@@ -30,7 +30,6 @@ thread_local! {
 }
 
 impl Job {
-    /// All jobs.
     pub const ALL: [Self; 2] = [Self::Sweep, Self::Watch];
 
     /// Returns the name of the job in `/metrics`.
@@ -57,7 +56,6 @@ impl Job {
         self.with(|job| job.is_overdue(now))
     }
 
-    /// Sets the timer of the job, replacing the existing one.
     fn set(self, now: u64) {
         self.with(|job| job.set(move || self.run(), now));
     }
@@ -75,7 +73,7 @@ impl Job {
 /// Sets all timers after an installation or an upgrade, when the heap is new.
 pub fn start(cache: CacheHeaders) {
     CACHE_HEADERS.set(Some(cache));
-    // Not in this message: so the cost and a trap do not affect the installation or upgrade.
+    // In a later message, so that neither its cost nor a trap affects the installation or upgrade.
     HEADERS.with(|headers| headers.run_after(EVERY, cache_headers));
     let now = ic_cdk::api::time();
     for job in Job::ALL {

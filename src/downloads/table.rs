@@ -29,18 +29,16 @@ impl Downloads {
         self.len() == 0
     }
 
-    /// Returns the ids of all downloads.
     pub(super) fn ids(&self) -> Vec<SessionId> {
         self.table.keys(..).map(SessionId).collect()
     }
 
-    /// Returns a session; `None` if there is none, or its record is damaged.
+    /// Returns a session; `None` if there is none, or if its record is damaged: such a record belongs to nobody, and
+    /// the sweep removes it.
     pub(super) fn get(&self, id: SessionId) -> Option<Session> {
-        // A record that does not decode belongs to nobody; the sweep removes it.
         self.table.get(&id.0).ok()??.into_session().ok()
     }
 
-    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::DOWNLOADS, &self.table);

@@ -1,5 +1,3 @@
-//! Tests of downloads, on every path: the rules of the session layer apply to chunks that are sent.
-
 use ic_stable_structures::Memory as _;
 
 use super::*;

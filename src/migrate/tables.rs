@@ -20,8 +20,8 @@ pub type MigrationState = ic_stable_migrate::MigrationState<u64>;
 /// A stored entry of the journal.
 pub type JournalRecord = ic_stable_migrate::JournalRecord<u64>;
 
-/// Opens the engine's tables, or creates empty ones. Migration 1 keeps its own memories, which are older than the tables
-/// of the later migrations.
+/// Opens the engine's tables, or creates empty ones. Migration 1 keeps its own memories, which are older than the
+/// tables of the later migrations.
 pub fn open_tables(memories: &Memories) -> MigrationTables {
     let tables = LedgerMemories {
         states: memories.get(memory_ids::MIGRATION_STATES),
@@ -64,7 +64,6 @@ mod description {
 
     engine_records!(MigrationState, JournalRecord, QuarantineRecord);
 
-    /// Describes the engine's tables by their types: the tables themselves are private to the engine.
     pub fn describe(to: &mut Description) {
         to.register(numbers::MIGRATION_STATE, None::<&Register<MigrationState>>);
         to.table(numbers::MIGRATION_STATES, None::<&Table<u16, MigrationState>>);

@@ -9,8 +9,10 @@ use super::*;
 use crate::api::{AssetMetadata, BlobRef, CapsuleAccess, HashAlgorithm, SmallFile, StorageBackend};
 use crate::migrations::split_sessions::tests::asset;
 
-/// Arguments of `uploads_begin`, and of `memories_create`.
+/// Arguments of `uploads_begin`.
 type Begin = (String, AssetMetadata, u32, String, Option<HashAlgorithm>);
+
+/// Arguments of `memories_create`.
 type Create = (
     String,
     Option<ByteBuf>,
@@ -180,7 +182,7 @@ fn an_empty_message_has_no_arguments() {
     }
 }
 
-/// Without a cached header everything is decoded by the library; with one, the answers are the same.
+/// The first pass has no cached header, so the library decodes everything.
 #[test]
 fn a_cached_header_changes_no_answer() {
     let good = encode((7_u64, Some(8_u32)));

@@ -96,7 +96,6 @@ impl TypeTable {
         self.fields.iter().all(|field| known(field.of)) && self.arguments.iter().copied().all(known)
     }
 
-    /// Returns the number of arguments.
     pub const fn arguments(&self) -> usize {
         self.arguments.len()
     }
@@ -133,7 +132,6 @@ impl TypeTable {
                 .all(|(own, others)| own.hash == others.hash && self.same(own.of, other, others.of, compared))
     }
 
-    /// Returns opcode and fields of an entry.
     fn entry(&self, place: i32) -> Option<(i32, &[Field])> {
         let Entry { opcode, first, count } = *self.entries.get(usize::try_from(place).ok()?)?;
         Some((opcode, self.fields.get(first..)?.get(..count)?))
@@ -150,7 +148,7 @@ fn length(rest: &mut &[u8], max: usize) -> Option<usize> {
     usize::try_from(leb128::take(rest, 5)?).ok().filter(|length| *length <= max)
 }
 
-/// Reads an opcode or index, which has one byte or two here.
+/// Reads an opcode or index of one or two bytes.
 fn signed(rest: &mut &[u8]) -> Option<i32> {
     let low = byte(rest)?;
     let value = i32::from(low & 0x7f);
@@ -193,7 +191,6 @@ pub mod tests {
             out
         }
 
-        /// Returns the number of entries.
         pub fn entries(&self) -> usize {
             self.entries.len()
         }

@@ -43,8 +43,8 @@ impl<'de> Values<'de> {
         Self { rest: bytes, arguments }
     }
 
-    /// Returns a reader for the next argument. After the last argument of the message, every further one is an absent
-    /// option; `None` if bytes are left over.
+    /// Returns a reader for the next argument. After the last argument of the message, each further argument reads as
+    /// an absent option; `None` if bytes are left over.
     pub fn next_argument(&mut self) -> Option<&mut Self> {
         match self.arguments.checked_sub(1) {
             Some(left) => self.arguments = left,
@@ -54,7 +54,6 @@ impl<'de> Values<'de> {
         Some(self)
     }
 
-    /// Returns whether everything has been read.
     pub const fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }

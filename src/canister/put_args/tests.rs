@@ -6,17 +6,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::canister::message::tests::Bytes;
 
-/// Session, index, chunk, digest.
+/// Session, chunk number, chunk, digest.
 type Args = (u64, u32, Vec<u8>, Option<Vec<u8>>);
 
-/// Decodes the arguments with the library.
 fn by_library(message: &[u8]) -> Option<Args> {
     let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
         arguments::by_library(message).ok()?;
     Some((session, idx, chunk.into_vec(), sha256.map(ByteBuf::into_vec)))
 }
 
-/// Decodes the arguments with this module, and returns whether they were read in place.
+/// Also returns whether the arguments were read in place.
 fn by_us(message: &[u8]) -> Option<(Args, bool)> {
     let PutArgs { session, idx, chunk, sha256 } = read(&Bytes(message.to_vec())).ok()?;
     let (bytes, in_place) = match chunk {
