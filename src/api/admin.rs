@@ -9,11 +9,9 @@ use super::UploadCounts;
 /// Settings that controllers can change.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdminConfig {
-    /// Share of new sessions that take the compat path, 0 to 100 %. Values other than 0 and 100 are accepted
-    /// only by the build that has both paths.
+    /// Share of new sessions that take the compat path, 0 to 100 %. Only the staged build accepts 1 to 99.
     pub compat_share_percent: u8,
-    /// A session expires this long after its last activity, seconds. Repeating a stored chunk is not
-    /// activity.
+    /// A session expires this long after its last activity, seconds. A repeated chunk is not activity.
     pub session_ttl_seconds: u64,
     /// Sessions that one caller may have in flight.
     pub max_sessions_per_caller: u64,
@@ -77,8 +75,7 @@ pub struct AdminStats {
     pub receipts: u64,
     /// Bytes reserved by sessions or stored in blobs.
     pub bytes_in_use: u64,
-    /// Of these: reserved by sessions but not filled yet, excluding sessions that began before this was
-    /// counted.
+    /// Of these: reserved by sessions but not filled yet; sessions from before this counter are excluded.
     pub bytes_promised: u64,
     /// Size of stable memory, bytes.
     pub stable_memory_bytes: u64,

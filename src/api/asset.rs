@@ -16,7 +16,7 @@ pub enum AssetType {
     /// The file as provided by the user.
     #[n(0)]
     Original,
-    /// A thumbnail of it.
+    /// A thumbnail of the original.
     #[n(1)]
     Thumbnail,
     /// A reduced version for display.
@@ -95,7 +95,7 @@ pub struct AssetMetadataBase {
     /// Location in an external store.
     #[n(12)]
     pub asset_location: Option<String>,
-    /// Its processing state.
+    /// Processing state.
     #[n(13)]
     pub processing_status: Option<ProcessingStatus>,
     /// Why processing failed.

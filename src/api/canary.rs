@@ -30,8 +30,7 @@ pub struct CanaryReport {
 /// Outcomes of the sessions of one size class.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CanaryCounts {
-    /// The sessions have at most this many chunks, and more than those of the previous class; absent for the largest
-    /// class.
+    /// The sessions have at most this many chunks, and more than the previous class; absent for the largest class.
     pub max_chunks: Option<u32>,
     /// Sessions begun.
     pub begun: u64,
@@ -68,7 +67,7 @@ pub enum CanaryVerdict {
     },
     /// Too few sessions have ended.
     NeedsMore {
-        /// Estimate of how many more are needed, at the current share.
+        /// Estimated number of further sessions needed, at the current share.
         sessions: u64,
     },
 }

@@ -20,7 +20,7 @@ pub enum PersonRef {
 pub struct Capsule {
     /// Capsule id.
     pub id: String,
-    /// Its subject.
+    /// The subject.
     pub subject: PersonRef,
     /// Principals who may do everything, including changing the access lists.
     pub owners: Vec<Principal>,
@@ -30,7 +30,7 @@ pub struct Capsule {
     pub readers: Vec<Principal>,
     /// When it was created, nanoseconds.
     pub created_at: u64,
-    /// Number of memories in it.
+    /// Number of memories.
     pub memory_count: u64,
     /// Whether everyone may read its blobs.
     pub is_public: Option<bool>,
@@ -67,7 +67,7 @@ pub struct ExternalAsset {
     pub backend: StorageBackend,
     /// Key in that store.
     pub storage_key: Option<String>,
-    /// Its URL.
+    /// URL of the asset.
     pub url: Option<String>,
 }
 
@@ -76,7 +76,7 @@ pub struct ExternalAsset {
 pub struct Memory {
     /// Memory id.
     pub id: String,
-    /// The capsule it is in.
+    /// Capsule of the memory.
     pub capsule_id: String,
     /// The metadata given at begin.
     pub asset_metadata: AssetMetadata,

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Counts since the canister was installed, across upgrades.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UploadCounts {
-    /// Sessions on the compat path. A session that is converted counts here before, and on the direct path
-    /// afterwards.
+    /// Sessions on the compat path. A converted session counts here until its conversion, then on the direct path.
     pub compat: PathCounts,
     /// Sessions on the direct path.
     pub direct: PathCounts,

@@ -31,7 +31,7 @@ pub enum Error {
     InvalidArgument {
         /// The argument.
         field: String,
-        /// The rule.
+        /// What the argument must be.
         expected: String,
         /// The given value.
         got: String,
@@ -49,9 +49,9 @@ pub enum Error {
     Incomplete {
         /// Number of chunks of the file.
         expected_chunks: u32,
-        /// How many are missing.
+        /// Number of missing chunks.
         missing_chunks: u32,
-        /// The missing ones, in order; at most 64 ranges.
+        /// The missing chunks, in order; at most 64 ranges.
         missing: Vec<ChunkRange>,
     },
     /// The digest of the bytes is not the one that the caller claims. The stored bytes are unchanged.
@@ -63,15 +63,14 @@ pub enum Error {
     },
     /// A limit would be exceeded.
     ResourceExhausted {
-        /// The limit.
+        /// Name of the limit.
         limit: String,
-        /// Its value.
+        /// Value of the limit.
         allowed: u64,
-        /// The value after the call would have succeeded.
+        /// The value that the call would have reached.
         requested: u64,
     },
-    /// Hashing the stored bytes takes more than one message. Progress is kept: call again with the same
-    /// arguments.
+    /// Hashing the stored bytes needs more messages. Progress is kept: call again with the same arguments.
     Hashing {
         /// Bytes hashed so far.
         hashed: u64,

@@ -30,8 +30,7 @@ pub enum HashAlgorithm {
     #[n(0)]
     #[serde(rename = "sha256")]
     Sha256,
-    /// BLAKE3: takes a fifth of the instructions of SHA-256, and each chunk is hashed as it arrives, in any
-    /// order.
+    /// BLAKE3: a fifth of the instructions of SHA-256; each chunk is hashed as it arrives, in any order.
     #[n(1)]
     #[serde(rename = "blake3")]
     Blake3,
@@ -67,9 +66,9 @@ pub struct ChunkRange {
 /// SHA-256 of a stored chunk.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct ChunkDigest {
-    /// Its number.
+    /// Chunk number.
     pub idx: u32,
-    /// 32 bytes.
+    /// Digest of the chunk, 32 bytes.
     pub sha256: ByteBuf,
 }
 
@@ -82,12 +81,12 @@ pub struct ChunkDigests {
     pub next: Option<u32>,
 }
 
-/// The layer that stores a session.
+/// The path that serves a session.
 #[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionPath {
-    /// The compatibility layer.
+    /// The compat path: the session is a legacy record.
     Compat,
-    /// The session service directly.
+    /// The direct path: the session is stored in split records.
     Direct,
 }
 
@@ -96,7 +95,7 @@ pub enum SessionPath {
 pub struct UploadStatus {
     /// Session id.
     pub session: u64,
-    /// Capsule it uploads to.
+    /// Capsule of the upload.
     pub capsule_id: String,
     /// The client's idempotency key.
     pub idem: String,
@@ -120,7 +119,7 @@ pub struct UploadStatus {
     pub last_seen: u64,
     /// When the session expires if nothing else happens, nanoseconds.
     pub expires_at: u64,
-    /// The layer that serves it.
+    /// The path that serves the session.
     pub path: SessionPath,
 }
 

@@ -32,8 +32,8 @@ fn migration_quarantine(after: Option<u64>) -> Result<Vec<QuarantinedRecord>> {
     with_app(|App { storage, .. }| Ok(storage.migration.quarantined(after)))
 }
 
-/// Returns what the migration would do to the records after the session `after`, and the estimated cost;
-/// changes nothing. For controllers.
+/// Returns what the migration would do to the records after the session or blob `after`, and the estimated
+/// cost; changes nothing. For controllers.
 #[apply(query)]
 fn migration_dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
     controllers_only()?;
@@ -48,8 +48,7 @@ fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<Mig
     migration_status()
 }
 
-/// Pauses the migration after the current record; on the legacy build, defers it before it starts. For
-/// controllers.
+/// Pauses the migration after the current record; on the legacy build, defers it before it starts. For controllers.
 #[apply(update)]
 fn migration_pause() -> Result<MigrationStatus> {
     control(migration::controls::pause)

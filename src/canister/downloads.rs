@@ -8,15 +8,15 @@ use super::entry::{cache_headers, query, update};
 use crate::api::*;
 use crate::downloads;
 
-/// Begins a tracked download of a blob, or finds the caller's existing one; returns its status. It expires an
-/// hour after its last new chunk. A caller may have 20 of them.
+/// Begins a tracked download of a blob, or finds the caller's existing one; returns its status. A download
+/// expires an hour after its last new chunk. A caller may have 20 downloads.
 #[apply(update)]
 fn downloads_begin(locator: String) -> Result<DownloadStatus> {
     with_app(|App { storage, .. }| downloads::begin(storage, caller(), &locator, now()))
 }
 
-/// Returns a chunk of a download, in any order, certified by the subnet like every reply of an update. From
-/// then on it counts as sent; it can be requested again.
+/// Returns a chunk of a download, in any order, certified by the subnet like every reply of an update, and
+/// records the chunk as sent. A chunk can be requested again.
 #[apply(update)]
 fn downloads_read_chunk(session: u64, idx: u32) -> Result<ByteBuf> {
     let sent = with_app(|App { storage, .. }| downloads::read_chunk(storage, caller(), session, idx, now()));

@@ -24,8 +24,7 @@ fn upload_config() -> UploadConfig {
     limits::upload_config()
 }
 
-/// Begins an upload, or finds the one that was begun with the same key and the same parameters; returns its
-/// session id.
+/// Begins an upload, or finds the one begun with the same key and parameters; returns its session id.
 #[apply(update)]
 fn uploads_begin(
     capsule_id: String,
@@ -115,9 +114,8 @@ fn uploads_status(session: u64) -> Result<UploadStatus> {
     uploads(|uploads| uploads.status(session))
 }
 
-/// Returns the SHA-256 of the chunks of an upload that have arrived, starting at chunk `from`: after
-/// `ChecksumMismatch`, those that differ from the file may be sent again. `next` is the start of the next
-/// page.
+/// Returns the SHA-256 of the chunks of an upload that have arrived, starting at chunk `from`. After
+/// `ChecksumMismatch`, chunks that differ from the file may be sent again. `next` is the start of the next page.
 #[apply(query)]
 fn uploads_chunk_digests(session: u64, from: Option<u32>, limit: Option<u32>) -> Result<ChunkDigests> {
     uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page_limit(limit)))
