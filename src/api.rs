@@ -1,10 +1,9 @@
 //! The types of the Candid interface, shared by the canister, its clients and the tests.
 //!
-//! Owns: the types of the interface. Does not own: the records in stable memory (the `record` modules next to each
-//! store do), nor any rule about the values.
+//! Does not own: the records in stable memory, which each store defines, nor any rule about the values.
 //!
-//! Names and argument orders of the first public release are kept; later additions are trailing optional
-//! arguments or new functions. Times are nanoseconds since 1970-01-01 UTC, sizes are bytes.
+//! Names and argument orders of the first public release are kept; later additions are trailing optional arguments or
+//! new functions. Times are nanoseconds since 1970-01-01 UTC, sizes are bytes.
 
 mod admin;
 mod asset;

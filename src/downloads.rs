@@ -2,9 +2,8 @@
 //! message and written to storage; the chunks of a download are read from storage and written to a reply. The session
 //! layer's rules about order, repetition, lengths, owners and expiry apply to both.
 //!
-//! Each chunk is read by an update call, so that the subnet certifies its bytes, and is recorded as sent. A
-//! client that has lost track asks what is missing, even after an upgrade. The right to read is checked for
-//! every chunk.
+//! Each chunk is read by an update call, so that the subnet certifies its bytes, and is recorded as sent. A client that
+//! has lost track asks what is missing, even after an upgrade. The right to read is checked for every chunk.
 
 use std::cell::RefCell;
 

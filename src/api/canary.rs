@@ -1,4 +1,4 @@
-//! Canary: compares the sessions on one path with those on the other path.
+//! The report of a canary, which compares the sessions on the two paths.
 
 use candid::CandidType;
 use serde::{Deserialize, Serialize};

@@ -1,5 +1,5 @@
-//! The only error type of the interface. Every variant names its subject and has the numbers that a client
-//! needs to react: retry, send what is missing, shrink the request, or abort.
+//! The only error type of the interface. Every variant names its subject and has the numbers that a client needs to
+//! decide what to do: retry, send what is missing, shrink the request, or abort.
 
 use candid::{CandidType, Principal};
 use serde::{Deserialize, Serialize};

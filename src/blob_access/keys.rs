@@ -1,6 +1,4 @@
-//! ```text
-//! id 48   CBOR     the keys of the tokens' MAC
-//! ```
+//! The keys of the tokens' MAC: one CBOR record in memory id 48.
 
 use minicbor::{Decode, Encode};
 

@@ -77,7 +77,6 @@ pub fn report(source: &str, error: impl ToString) {
     });
 }
 
-/// Returns the maximum number of entries in a page, given the caller's limit.
 pub fn page_limit(limit: Option<u32>) -> usize {
     limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize
 }

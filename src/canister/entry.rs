@@ -98,7 +98,6 @@ pub trait Reply {
 
 /// Return type of an entry point whose arguments may fail to decode.
 pub trait Refuse {
-    /// Answers with an error instead of running the function.
     fn refuse(error: Error);
 }
 
@@ -126,7 +125,6 @@ impl<T: CandidType> Refuse for Result<T> {
 pub struct Replied<T>(PhantomData<T>);
 
 impl<T> Replied<T> {
-    /// Returns the value for a reply that has been sent.
     pub const fn already() -> Self {
         Self(PhantomData)
     }

@@ -5,7 +5,6 @@ use crate::session::{ByteSource, SinkError, TakeBlock};
 
 /// The argument of the current message, which is copied in parts.
 pub trait MessageArgument {
-    /// Returns the length of the argument, bytes.
     fn size(&self) -> usize;
 
     /// Fills `into` with the bytes of the argument from `at` on; traps if the argument is too short.

@@ -24,7 +24,6 @@ thread_local! {
     /// State of `Engine::watch`: the message count of the migration with work left when [`watch`] last ran.
     static SEEN_MESSAGES: Cell<Option<u64>> = const { Cell::new(None) };
 
-    /// Time of the engine's last message, nanoseconds.
     static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
 
     /// The chain of the engine's messages. Calls by controllers also run the engine, and must not start a second chain.

@@ -1,5 +1,5 @@
-//! The legacy build's part in the migration: it converts nothing, takes over after a rollback by the staged
-//! build, and can defer the migration before it starts.
+//! The legacy build's part in the migration: it converts nothing, takes over after a rollback by the staged build, and
+//! can defer the migration before it starts.
 
 use super::app::{App, now, report, with_app};
 use crate::api::{DryRun, Result};
@@ -24,8 +24,6 @@ pub fn dry_run(_: Option<u64>, _: Option<u32>) -> Result<DryRun> {
 }
 
 pub mod controls {
-    //! On the legacy build, only the start of the migration can be controlled.
-
     use crate::api::{Error, Result};
     use crate::session::Time;
     use crate::storage::Storage;

@@ -4,12 +4,10 @@ use super::migration;
 use super::timers::Job;
 use crate::metrics::Readings;
 
-/// Returns the size of stable memory, bytes; a page has 64 KiB.
 pub fn stable_memory_bytes() -> u64 {
     ic_cdk::stable::stable_size() << 16
 }
 
-/// Returns the size of the heap, bytes; 0 outside of wasm.
 fn heap_memory_bytes() -> u64 {
     #[cfg(target_arch = "wasm32")]
     let pages = core::arch::wasm32::memory_size(0);

@@ -11,7 +11,6 @@ use crate::leb128;
 use super::headers;
 use super::message::MessageArgument;
 
-/// The argument of the current message.
 pub struct Argument;
 
 impl MessageArgument for Argument {

@@ -9,13 +9,11 @@ use ic_stable_migrate::cdk::timers::{self, Chain, EVERY};
 use super::app::report;
 use super::{access_keys, migration, sweep};
 
-/// Caches the Candid headers of the entry points and of records.
 pub type CacheHeaders = fn() -> Result<(), candid::Error>;
 
 /// A job that runs once a minute, in a separate message, so that a trap in one job does not affect the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// Runs [`sweep::sweep`].
     Sweep,
     /// Handles messages of timers that trapped, keeps the migration running, and renews the keys of access tokens.
     Watch,

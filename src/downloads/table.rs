@@ -1,8 +1,4 @@
-//! The sessions of downloads in stable memory.
-//!
-//! ```text
-//! id 49   u64 -> SessionRecord     downloads, by session
-//! ```
+//! The sessions of downloads, by session id, in memory id 49.
 
 use crate::session::{Session, SessionId, SessionService};
 use crate::stable::{Ids, Memories, Table, memory_ids};

@@ -1,9 +1,9 @@
 //! Reads the keys of a map with large values without the library.
 //!
-//! To load a node the library follows the list of all its pages, about 20,000 reads for eleven values of 1.8
-//! MB, although all keys are in the first page. Here only that first page is read. The layout is the one that
-//! ic-stable-structures documents for its version 2, for a map whose keys have a fixed length; for any other
-//! layout the result is `None`, and the caller must use the library.
+//! To load a node the library follows the list of all its pages, about 20,000 reads for eleven values of 1.8 MB,
+//! although all keys are in the first page. Here only that first page is read. The layout must be version 2 of
+//! ic-stable-structures, with keys of fixed length; for any other layout the result is `None`, and the caller must use
+//! the library.
 //!
 //! ```text
 //! map     byte 0..4    "BTR", 2

@@ -34,15 +34,13 @@ pub struct TypeTable {
     /// Fields of all entries, one after the other.
     fields: Vec<Field>,
     arguments: Vec<i32>,
-    /// Length of the table including the magic, bytes.
     len: usize,
 }
 
 #[derive(Clone, Copy)]
 struct Entry {
     opcode: i32,
-    /// Index of the first field of the entry.
-    first: usize,
+    first_field: usize,
     count: usize,
 }
 
@@ -75,7 +73,7 @@ impl TypeTable {
                 }
                 _ => return None,
             }
-            entries.push(Entry { opcode, first, count: fields.len().saturating_sub(first) });
+            entries.push(Entry { opcode, first_field: first, count: fields.len().saturating_sub(first) });
         }
         let count = length(&mut rest, MAX_ENTRIES)?;
         let arguments = (0..count).map(|_| signed(&mut rest)).collect::<Option<_>>()?;
@@ -133,8 +131,8 @@ impl TypeTable {
     }
 
     fn entry(&self, place: i32) -> Option<(i32, &[Field])> {
-        let Entry { opcode, first, count } = *self.entries.get(usize::try_from(place).ok()?)?;
-        Some((opcode, self.fields.get(first..)?.get(..count)?))
+        let Entry { opcode, first_field, count } = *self.entries.get(usize::try_from(place).ok()?)?;
+        Some((opcode, self.fields.get(first_field..)?.get(..count)?))
     }
 }
 
@@ -176,7 +174,7 @@ pub mod tests {
                 if is_composed {
                     leb128::push(entry.count as u64, out);
                 }
-                for field in &self.fields[entry.first..][..entry.count] {
+                for field in &self.fields[entry.first_field..][..entry.count] {
                     if is_composed {
                         leb128::push(field.hash.into(), out);
                     }

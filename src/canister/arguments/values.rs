@@ -33,21 +33,20 @@ type Read<T> = Result<T, NotReadHere>;
 /// A cursor over values; texts and blobs are borrowed from the message.
 pub struct Values<'de> {
     rest: &'de [u8],
-    /// Number of arguments that have not been read yet.
-    arguments: usize,
+    arguments_left: usize,
 }
 
 impl<'de> Values<'de> {
     /// Returns a reader of the values of a message with this many arguments; `bytes` begins after the type table.
     pub const fn new(bytes: &'de [u8], arguments: usize) -> Self {
-        Self { rest: bytes, arguments }
+        Self { rest: bytes, arguments_left: arguments }
     }
 
     /// Returns a reader for the next argument. After the last argument of the message, each further argument reads as
     /// an absent option; `None` if bytes are left over.
     pub fn next_argument(&mut self) -> Option<&mut Self> {
-        match self.arguments.checked_sub(1) {
-            Some(left) => self.arguments = left,
+        match self.arguments_left.checked_sub(1) {
+            Some(left) => self.arguments_left = left,
             None if self.rest.is_empty() => self.rest = &[0],
             None => return None,
         }

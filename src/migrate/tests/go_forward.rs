@@ -2,8 +2,7 @@
 
 use super::*;
 
-/// Returns a canister of the staged build with one of its five sessions in quarantine, after `steps` steps of a
-/// rollback.
+/// Returns the canister of [`staged_with_one_in_quarantine`] after `steps` steps of a rollback.
 fn going_back(steps: u32) -> TestCanister {
     let (mut canister, _) = staged_with_one_in_quarantine();
     controls::rollback(&mut canister.storage, canister.now).unwrap();

@@ -22,7 +22,7 @@ fn final_state(canister: &TestCanister) -> FinalState {
     (split.collect(), sessions.legacy.keys_after(None).collect(), counts, digests.0, digests.1, state.phase)
 }
 
-/// Runs a message and rolls back its changes, as the IC does when a message traps; the heap is rebuilt from the memory.
+/// Runs a message and rolls back its changes, as the IC does when a message traps.
 fn trap(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
     let before = canister.raw.borrow().clone();
     message(canister);

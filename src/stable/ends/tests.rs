@@ -4,8 +4,7 @@ use ic_stable_structures::{StableBTreeMap, VectorMemory};
 
 use super::*;
 
-/// Offset of the first page.
-const FIRST: u64 = HEADER as u64 + PAGE_HEADER;
+const FIRST_PAGE: u64 = HEADER as u64 + PAGE_HEADER;
 
 /// Length of a page including the allocator's bytes before it.
 const STEP: u64 = PAGE as u64 + PAGE_HEADER;
@@ -17,8 +16,8 @@ fn map() -> VectorMemory {
     memory
 }
 
-/// Offset of the only leaf of a map of three entries under keys of eight bytes.
-const LEAF: u64 = FIRST;
+/// Offset of the only node of [`leaf`].
+const LEAF: u64 = FIRST_PAGE;
 
 /// Returns a map of three entries under keys of eight bytes, changed by `change`.
 fn leaf(change: impl FnOnce(&VectorMemory)) -> RawMap<VectorMemory> {
@@ -115,8 +114,8 @@ fn a_map_header_that_contradicts_itself_is_damage() {
 #[test]
 fn an_address_where_no_page_can_be_is_damage() {
     let bytes = map().size() * 64 * 1024;
-    let after_last = FIRST + (bytes - HEADER as u64) / STEP * STEP;
-    for root in [1, FIRST - 1, FIRST + 1, after_last, after_last + STEP, u64::MAX] {
+    let after_last = FIRST_PAGE + (bytes - HEADER as u64) / STEP * STEP;
+    for root in [1, FIRST_PAGE - 1, FIRST_PAGE + 1, after_last, after_last + STEP, u64::MAX] {
         let map = changed(12, root).unwrap().unwrap();
         let damage = map.key(End::First, Some(8)).unwrap_err();
         assert_eq!(damage.offset, 12, "a root at {root}: {}", damage.what);

@@ -91,8 +91,7 @@ fn key(map: &MapContents, n: u8) -> Vec<u8> {
     candidates.into_iter().find(|key| (map.is_key)(key)).expect("a candidate is a key of the map")
 }
 
-/// Returns bytes that are not a record of a map: Candid, as the first public release writes it, unless the records of
-/// this map are Candid.
+/// Returns bytes that are not a record of the map: Candid of the first public release, unless the map stores Candid.
 fn undecodable(map: &MapContents) -> Option<Vec<u8>> {
     let Values::Records(decodes) = map.value else { return None };
     let candid = candid::encode_args((("capsule", 1_u64),)).unwrap();
