@@ -146,18 +146,17 @@ impl StableRoom {
     pub fn for_step(&self) -> Result<(), NoRoom> {
         let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
         let own = [chunks, legacy, sessions, metas];
-        let at_most = self.in_whole_buckets(STEP_BYTES).saturating_mul(own.len() as u64);
+        let at_most = self.buckets(STEP_BYTES).saturating_mul(own.len() as u64);
         if self.needed_by_tables_at_most(STEP_BYTES).saturating_add(at_most) <= self.bytes_left_at_least() {
             return Ok(());
         }
-        let own =
-            own.map(|memory| self.in_whole_buckets(STEP_BYTES.saturating_sub(self.fill_of(memory).free)));
+        let own = own.map(|memory| self.buckets(STEP_BYTES.saturating_sub(self.fill_of(memory).free)));
         self.compare(own.into_iter().fold(self.needed_by_tables(STEP_BYTES), u64::saturating_add))
     }
 
     /// Returns whether a chunk can be removed from the chunk map, however that changes its nodes.
     pub fn for_removal(&self) -> bool {
-        let missing = |free| self.in_whole_buckets(MERGE_BYTES.saturating_sub(free));
+        let missing = |free| self.buckets(MERGE_BYTES.saturating_sub(free));
         missing(0) <= self.bytes_left_at_least()
             || missing(self.fill_of(&self.0.chunks).free) <= self.bytes_left()
     }
@@ -165,7 +164,7 @@ impl StableRoom {
     /// Returns whether the chunk map could hold chunks of these lengths, and no others, in the buckets that it has.
     pub fn holds(&self, lens: impl Iterator<Item = u64>) -> bool {
         let pages = lens.map(pages_in_map).fold(0, u64::saturating_add);
-        let has = self.in_whole_buckets(self.0.chunks.size().saturating_mul(PAGE_BYTES));
+        let has = self.buckets(self.0.chunks.size().saturating_mul(PAGE_BYTES));
         FIRST_PAGE.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
     }
 
@@ -233,22 +232,23 @@ impl StableRoom {
             (metas, legacy.taken),
         ];
         let missing = |(fill, bytes): (Fill, u64)| {
-            self.in_whole_buckets(bytes.saturating_add(additions.records).saturating_sub(fill.free))
+            self.buckets(bytes.saturating_add(additions.records).saturating_sub(fill.free))
         };
-        room.into_iter().map(missing).fold(self.in_whole_buckets(additions.region), u64::saturating_add)
+        room.into_iter().map(missing).fold(self.buckets(additions.region), u64::saturating_add)
     }
 
     /// Returns the bytes of free buckets needed for every other table to grow by `bytes`.
     fn needed_by_tables(&self, bytes: u64) -> u64 {
-        let missing = |memory| self.in_whole_buckets(bytes.saturating_sub(self.fill_of(memory).free));
+        let missing = |memory| self.buckets(bytes.saturating_sub(self.fill_of(memory).free));
         self.0.tables.iter().map(missing).fold(0, u64::saturating_add)
     }
 
     fn needed_by_tables_at_most(&self, bytes: u64) -> u64 {
-        self.in_whole_buckets(bytes).saturating_mul(self.0.tables.len() as u64)
+        self.buckets(bytes).saturating_mul(self.0.tables.len() as u64)
     }
 
-    fn in_whole_buckets(&self, bytes: u64) -> u64 {
+    /// Rounds up to whole buckets.
+    fn buckets(&self, bytes: u64) -> u64 {
         bytes.checked_next_multiple_of(self.0.bucket_bytes).unwrap_or(u64::MAX)
     }
 
@@ -270,7 +270,7 @@ impl StableRoom {
         let taken = number(taken).saturating_mul(page);
         // After the last page in use comes the header of the next one.
         let used = taken.saturating_add(page).saturating_add(FIRST_PAGE);
-        Fill { taken, free: self.in_whole_buckets(size).saturating_sub(used) }
+        Fill { taken, free: self.buckets(size).saturating_sub(used) }
     }
 }
 

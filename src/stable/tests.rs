@@ -275,9 +275,8 @@ fn an_empty_canister_of_layout_3_takes_at_most_80_mib() {
     assert_eq!(storage.capsules.list_capsules(owner, None, 10).unwrap()[0].id, capsule);
 }
 
-/// Structures that were created before the memory was full stay, and are marked as existing.
 #[test]
-fn structures_without_memory_are_refused_and_made_later() {
+fn structures_created_before_memory_is_full_stay_and_are_marked() {
     use super::buckets::whole_memory;
     let memory = whole_memory(1);
     let left = Storage::create_in(memory.clone(), Layout::EXTENTS).unwrap().room.bytes_left();

@@ -166,7 +166,7 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
 }
 
 #[test]
-fn a_canister_without_a_chunk_map_reserves_none_for_removals() {
+fn an_empty_chunk_map_reserves_nothing_for_removals() {
     let (_, _map, room) = chunk_map(1);
     let needed = |chunks| room.needed(Additions { chunks, records: RESERVED_BYTES, ..Additions::default() });
     let for_one_chunk = needed(1) - needed(0);
