@@ -103,8 +103,8 @@ fn admin_stats() -> Result<AdminStats> {
     with_app(|App { storage, .. }| metrics::stats(storage, stable_memory_bytes()))
 }
 
-/// Begins a canary: from now on `admin_canary_report` compares the sessions that begin on the two paths of
-/// the staged build, at the current share. Discards the counts of an earlier canary. For controllers.
+/// Begins a canary: from now on `admin_canary_report` compares new sessions on the two paths of the staged build,
+/// at the current share. Discards the counts of an earlier canary. For controllers.
 #[apply(update)]
 fn admin_canary_begin() -> Result<()> {
     controllers_only()?;
@@ -119,9 +119,8 @@ fn admin_canary_begin() -> Result<()> {
     })
 }
 
-/// Reports whether the sessions of the canary do worse on the direct path than on the compat path, by more
-/// than a margin in percentage points (2 by default): no difference seen, worse, or more sessions needed. For
-/// controllers.
+/// Reports whether the sessions of the canary do worse on the direct path than on the compat path, by more than a
+/// margin in percentage points (2 by default): no difference seen, worse, or more sessions needed. For controllers.
 #[apply(query)]
 fn admin_canary_report(margin_percent: Option<u8>) -> Result<CanaryReport> {
     controllers_only()?;
@@ -133,7 +132,7 @@ fn admin_canary_report(margin_percent: Option<u8>) -> Result<CanaryReport> {
 }
 
 /// Returns the last errors that clients cannot do anything about, latest first: from timers and from damaged
-/// stored data. They survive upgrades, however many uploads are finished. For controllers.
+/// stored data. They survive upgrades and any number of finished uploads. For controllers.
 #[apply(query)]
 fn admin_errors() -> Result<Vec<RecentError>> {
     controllers_only()?;
@@ -160,8 +159,7 @@ fn cache_headers() -> std::result::Result<(), candid::Error> {
     )
 }
 
-/// The signature of `uploads_put_chunk`, only for the interface description: the entry point reads its arguments
-/// itself.
+/// The signature of `uploads_put_chunk`, only for the interface; `uploads::put_chunk` is the entry point.
 #[allow(missing_docs, unused_variables, dead_code, reason = "never called")]
 mod interface {
     use candid::Principal;

@@ -101,8 +101,7 @@ pub enum OpenError {
     NoRoom(#[from] NoRoom),
 }
 
-/// Creates the structures that every memory of a layout has, and in layout 3 marks all that exist. Existing structures
-/// are left unchanged.
+/// Creates those structures of every memory of the layout that are missing; in layout 3, also marks all that exist.
 fn make_structures(memories: &Memories, layout: Layout, room: &StableRoom) -> Result<(), NoRoom> {
     if layout < Layout::EXTENTS {
         return Structures::of(memories, |id| id <= LAST_CREATED_BEFORE_LAYOUT_3).create(room);

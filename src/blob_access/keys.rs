@@ -17,13 +17,11 @@ pub struct AccessKeys {
 #[derive(Encode, Decode, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Keys {
-    /// The key for new tokens.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub(super) current: [u8; 32],
-    /// The time when the current key was stored, nanoseconds.
+    /// When the current key was stored, nanoseconds.
     #[n(1)]
     made_at: u64,
-    /// The previous key.
     #[cbor(n(2), with = "codec::opt_digest")]
     pub(super) previous: Option<[u8; 32]>,
 }

@@ -102,8 +102,7 @@ pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
     decode_args_with_config(message, &config)
 }
 
-/// Reads the arguments of a message without the library, if its types are those of `header`; trailing options may be
-/// missing.
+/// Reads the arguments without the library if the types are those of `header`; trailing options may be missing.
 fn read_values<'a, T: Arguments<'a>>(header: &Header, message: &'a [u8]) -> Option<T> {
     let mut values = match message.strip_prefix(header.bytes.as_slice()) {
         Some(values) => Values::new(values, header.types.arguments()),

@@ -15,7 +15,6 @@ thread_local! {
     static REPLIES: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Returns the header of a reply type, and caches it.
 pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
     if let Some(header) = REPLIES.with_borrow(|headers| headers.get(&T::id()).cloned()) {
         return Ok(header);

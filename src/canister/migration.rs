@@ -67,8 +67,7 @@ fn run(budget: u64) {
     }
 }
 
-/// Returns the time of the engine's last message, nanoseconds; `None` if there was none since the installation or the
-/// last upgrade.
+/// Time of the engine's last message since the installation or the last upgrade, nanoseconds.
 pub fn stepped_at() -> Option<u64> {
     STEPPED_AT.get()
 }

@@ -26,8 +26,7 @@ pub enum ChunkBytes {
     Owned(Vec<u8>),
 }
 
-/// Number of bytes at the beginning of the message that are copied to read its type table, the session id, the chunk
-/// number and the length of the chunk.
+/// Enough bytes of the message for its type table, the session id, the chunk number and the length of the chunk.
 const HEAD_BYTES: usize = 96;
 
 /// Reads the arguments; fails with [`crate::api::Error::InvalidArgument`] if the message does not decode.
@@ -109,8 +108,7 @@ fn read_type(header: &mut Cursor<'_>, table: &[Type]) -> Option<Type> {
     }
 }
 
-/// Reads the last argument, which must be absent or a digest of 32 bytes, and must end the message; otherwise returns
-/// `None`.
+/// Reads the last argument; `None` unless it is absent or a digest of 32 bytes, and ends the message.
 fn read_digest(message: &dyn MessageArgument, at: usize, found: Type) -> Option<Option<ByteBuf>> {
     let mut rest = [0; 1 + 1 + 32];
     let rest = rest.get_mut(..message.size().checked_sub(at)?)?;

@@ -10,7 +10,6 @@ thread_local! {
     static SWEEPS: Chain = const { Chain::new() };
 }
 
-/// Runs the first slice of the sweep, and ends expired downloads.
 pub fn sweep() {
     sweep_slice();
     if let Err(error) = with_app(|App { storage, .. }| downloads::sweep(storage, now())) {
@@ -18,7 +17,7 @@ pub fn sweep() {
     }
 }
 
-/// Runs one slice of the sweep, of everything but downloads. If more may be left, another slice follows immediately.
+/// Sweeps everything but downloads, as far as one message allows. If more may be left, another slice follows.
 fn sweep_slice() {
     let sessions = uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));

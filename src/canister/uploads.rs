@@ -37,8 +37,7 @@ fn uploads_begin(
     uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
-/// The entry point of `uploads_put_chunk`. It reads its arguments itself, so that the chunk can be copied from the
-/// message in blocks.
+/// Reads its arguments itself, so that the chunk can be copied from the message in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
     timers::restart_overdue();
@@ -146,7 +145,6 @@ fn schedule_hashing(session: u64) {
     });
 }
 
-/// Hashes as much of a large upload as fits into one message, and schedules another message if bytes are left.
 fn continue_hashing(session: u64) {
     match uploads(|uploads| uploads.continue_hashing(session)) {
         Ok(false) => return schedule_hashing(session),

@@ -391,7 +391,6 @@ fn number(header: &[u8], at: usize) -> u64 {
     header.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-/// Length of the header of a cell, bytes; the value follows.
 const CELL_HEADER: u64 = 8;
 
 /// Checks the header of a cell; returns the length of the value, `None` for an empty memory.

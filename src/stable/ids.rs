@@ -125,10 +125,10 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Event {
-        /// A message takes this many ids.
+        /// A message that takes this many ids.
         Message(u16),
         /// Messages that take no id.
-        Pass(u64),
+        OtherMessages(u64),
         TakeSnapshot,
         /// The canister's own snapshot, or a snapshot of another canister.
         LoadSnapshot(prop::sample::Index),
@@ -138,7 +138,7 @@ mod tests {
         prop_oneof![
             6 => (1..20_u16).prop_map(Event::Message),
             1 => Just(Event::Message(2_500)),
-            2 => (0..1_000_u64).prop_map(Event::Pass),
+            2 => (0..1_000_u64).prop_map(Event::OtherMessages),
             2 => Just(Event::TakeSnapshot),
             2 => any::<prop::sample::Index>().prop_map(Event::LoadSnapshot),
         ]
@@ -173,7 +173,7 @@ mod tests {
                             prop_assert!(issued.insert(next), "{next} was issued before");
                         }
                     }
-                    Event::Pass(messages) => VERSION.set(VERSION.get() + messages),
+                    Event::OtherMessages(messages) => VERSION.set(VERSION.get() + messages),
                     Event::TakeSnapshot => snapshots.push(copy(&raw)),
                     Event::LoadSnapshot(which) => {
                         raw = copy(which.get(&snapshots));

@@ -155,7 +155,6 @@ impl From<String> for Undecodable {
 }
 
 impl Undecodable {
-    /// Returns the error for a record of the memory `id`.
     fn at(self, id: u8, which: &'static str, key: String) -> PreflightError {
         let name = name_of(id);
         match self {

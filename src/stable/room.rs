@@ -1,5 +1,4 @@
-//! Room in stable memory: how much is left, and how much of that is reserved for removals, conversions and a
-//! rollback.
+//! Room in stable memory: how much is left, and how much of it is reserved for removals, conversions and a rollback.
 //!
 //! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. Even removing an entry
 //! can grow the memory, because two nodes may be merged into a new one before they are freed. So the room is checked

@@ -13,7 +13,6 @@ use super::{Memory, Register, Table};
 #[cfg(all(feature = "compat", feature = "direct"))]
 mod tests;
 
-/// A record whose stored form can be described.
 pub trait Described {
     fn value() -> Value;
 }

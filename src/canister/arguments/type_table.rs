@@ -53,8 +53,7 @@ struct Field {
 }
 
 impl TypeTable {
-    /// Reads the table of a message; `None` if it is damaged or too large, or has types whose values cannot be read
-    /// here.
+    /// Returns `None` if the table is damaged or too large, or has types whose values cannot be read here.
     pub fn of(message: &[u8]) -> Option<Self> {
         let mut rest = message.strip_prefix(b"DIDL")?;
         let mut fields = Vec::new();

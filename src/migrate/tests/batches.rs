@@ -147,7 +147,6 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     }
 }
 
-/// A meter that advances by one instruction whenever it is read.
 struct Ticking(std::cell::Cell<u64>);
 
 impl Meter for Ticking {
@@ -157,8 +156,7 @@ impl Meter for Ticking {
     }
 }
 
-/// Returns a canister of the staged build with this many sessions in layout 2.
-fn many(number: usize) -> TestCanister {
+fn staged_with_sessions(number: usize) -> TestCanister {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);
     for n in 0..number {
@@ -189,7 +187,7 @@ fn messages(canister: &mut TestCanister, budget: u64, handled: impl Fn(&TestCani
 #[test]
 fn a_batch_ends_when_its_message_is_full() {
     const NUMBER: u64 = 60;
-    let mut canister = many(NUMBER as usize);
+    let mut canister = staged_with_sessions(NUMBER as usize);
     // The meter is read three times for each unit: some ten units fit a message of 30.
     let steps = |canister: &TestCanister| canister.storage.migration.state().unwrap().pace.steps;
     let begins: [fn(&mut TestCanister); 2] = [

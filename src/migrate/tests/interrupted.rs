@@ -150,7 +150,6 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
 }
 
-/// Runs `times` messages of the engine, all of which trap.
 fn trap_times(canister: &mut TestCanister, times: u32) {
     let mut seen = None;
     for _ in 0..times {
