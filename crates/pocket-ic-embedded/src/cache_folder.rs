@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 /// The environment variable that names the folder, or is `off`. An empty value counts as not set.
 const VARIABLE: &str = "POCKET_IC_EMBEDDED_MODULE_CACHE";
-/// In place of a folder, turns the cache off.
 const OFF: &str = "off";
 
 /// Where compiled modules are kept for other processes.
@@ -49,11 +48,12 @@ impl CacheFolder {
         }
     }
 
-    /// Does the same as [`Self::open`], but if the folder cannot be used, returns `None` after a message on standard
-    /// error.
+    /// Like [`Self::open`], but reports an unusable folder on standard error and returns `None`.
     pub(crate) fn open_if_possible(&self) -> Option<ModuleCache> {
         self.open().unwrap_or_else(|error| {
-            stderr::line(format_args!("pocket-ic-embedded: {error}. Every process compiles its modules"));
+            stderr::line(format_args!(
+                "pocket-ic-embedded: {error}. Compiled modules are not shared with other processes"
+            ));
             None
         })
     }

@@ -19,10 +19,10 @@ pub(crate) fn from_client() {
     if !holds_any {
         return;
     }
-    let mut words = std::env::args_os();
-    let (Ok(program), Some(name)) = (std::env::current_exe(), words.next()) else { return };
+    let mut args = std::env::args_os();
+    let (Ok(program), Some(name)) = (std::env::current_exe(), args.next()) else { return };
     let mut detached = Command::new(program);
-    detached.arg0(name).args(words).stdin(Stdio::null()).stdout(Stdio::null());
+    detached.arg0(name).args(args).stdin(Stdio::null()).stdout(Stdio::null());
     if mute {
         detached.stderr(Stdio::null());
     }

@@ -33,11 +33,11 @@ pub struct Extensions {
     base: String,
 }
 
-/// Time limit of a short request, the same as in the library's default client.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Timeout of short requests; the default of reqwest's blocking client.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns the HTTP client that all extensions in this process share. The client runs a thread of its own, and sets no
-/// time limit.
+/// Returns the HTTP client, which all [`Extensions`] in this process share since a client runs a thread. It has no
+/// timeout: requests set their own.
 fn client() -> Result<&'static Client, reqwest::Error> {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     if let Some(client) = CLIENT.get() {
@@ -96,7 +96,7 @@ impl Extensions {
     /// [`ExtensionError`]; refused if there is no such canister.
     pub fn message_costs(&self, canister: Principal, from: u64) -> Result<Vec<MessageCost>, ExtensionError> {
         let url = format!("{}canister_costs/{canister}?from={from}", self.base);
-        answer(url, |client, url| client.get(url).timeout(PATIENCE))
+        answer(url, |client, url| client.get(url).timeout(TIMEOUT))
     }
 
     /// Limits the instructions of each message of a canister in addition to the usual limit of its kind; `None` removes
@@ -111,7 +111,7 @@ impl Extensions {
     ) -> Result<(), ExtensionError> {
         let url = format!("{}instruction_cap/{canister}", self.base);
         let body = serde_json::json!({ "instructions": instructions });
-        answer::<Value>(url, |client, url| client.post(url).timeout(PATIENCE).json(&body)).map(drop)
+        answer::<Value>(url, |client, url| client.post(url).timeout(TIMEOUT).json(&body)).map(drop)
     }
 
     /// Uploads a snapshot whose `stable_memory.bin` the server uses in place instead of copying it: the file must not

@@ -11,27 +11,20 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Why a network could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
-    /// The network's instance or its gateway could not be created.
     #[error(
         "cannot start the network: {source}. If another network listens there, end it or choose a port with --gateway-port"
     )]
-    Create {
-        /// The cause.
-        source: OpError,
-    },
-    /// The server failed after the network was created.
+    Create { source: OpError },
     #[error("the network was started, but cannot be used: {0}")]
     Unusable(String),
 }
 
-/// A running network.
 pub struct Network {
     gateway: SocketAddr,
     root_key: &'static [u8],
-    /// The effective canister id that creates canisters on the default subnet.
+    /// An effective canister id with which canisters are created on the default subnet.
     first_canister: Principal,
 }
 

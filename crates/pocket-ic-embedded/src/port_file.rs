@@ -27,10 +27,9 @@ pub(crate) struct PortFile {
     _locked: Option<File>,
 }
 
-/// The result of claiming a port file.
 #[derive(Debug)]
 pub(crate) enum Claim {
-    /// The file of this process, which is the server.
+    /// This process owns the file, and is the server.
     Ours(PortFile),
     /// A server is already running, or is about to run.
     Running,
@@ -38,7 +37,6 @@ pub(crate) enum Claim {
     Unclear(PortFileError),
 }
 
-/// What is wrong with a port file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PortFileError {
     #[error("cannot create the port file {}: {source}", path.display())]
@@ -63,7 +61,6 @@ pub(crate) enum PortFileError {
     OtherProgram { path: PathBuf, port: u16 },
 }
 
-/// What answers at a port.
 #[derive(Debug, PartialEq, Eq)]
 enum PortUse {
     Unused,
@@ -87,8 +84,8 @@ impl PortFile {
         Ok(Claim::Running)
     }
 
-    /// Determines whose an existing file is, and takes over a stale one. Returns `None` if the file was removed or
-    /// changed in the meantime.
+    /// Checks whether the server of an existing file is running, and takes over a stale file. Returns `None` if the file
+    /// was removed or changed in the meantime.
     fn claim_existing(path: &Path, ip_addr: IpAddr) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Read { path: path.to_owned(), source };
         let Some(text) = if_exists(wait_for_port(path)).map_err(failed)? else { return Ok(None) };
@@ -99,7 +96,7 @@ impl PortFile {
                 Err(PortFileError::NoPort(path.to_owned()))
             };
         };
-        match answer(ip_addr, port) {
+        match port_use(ip_addr, port) {
             PortUse::Server => Ok(Some(Claim::Running)),
             PortUse::OtherProgram => Err(PortFileError::OtherProgram { path: path.to_owned(), port }),
             PortUse::Unused => Self::take_over(path, &text, port),
@@ -147,7 +144,7 @@ impl Drop for PortFile {
     }
 }
 
-/// Turns the error that a file does not exist into `None`.
+/// Maps the error `NotFound` to `None`.
 fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -156,13 +153,14 @@ fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Waits while the contents of the file may be the beginning of a port, at most [`STARTING`]. Returns the contents.
+/// Returns the contents of the file. While they are empty or only digits, the port may be incomplete: waits for the line
+/// end, at most [`STARTING`].
 fn wait_for_port(path: &Path) -> io::Result<String> {
     let started = Instant::now();
     loop {
         let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
-        let may_be_a_start = text.bytes().all(|byte| byte.is_ascii_digit());
-        if !may_be_a_start || started.elapsed() >= STARTING {
+        let may_be_incomplete = text.bytes().all(|byte| byte.is_ascii_digit());
+        if !may_be_incomplete || started.elapsed() >= STARTING {
             return Ok(text);
         }
         thread::sleep(STARTING_CHECK);
@@ -173,20 +171,20 @@ fn port_in(text: &str) -> Option<u16> {
     text.trim().parse().ok()
 }
 
-/// Returns what answers on a port of this machine: at the address of this server, or at a loopback address.
-fn answer(ip_addr: IpAddr, port: u16) -> PortUse {
+/// Checks the port at the address of this server, and at the loopback addresses.
+fn port_use(ip_addr: IpAddr, port: u16) -> PortUse {
     let mut addresses = vec![ip_addr, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     addresses.dedup();
-    let mut answer = PortUse::Unused;
+    let mut found = PortUse::Unused;
     for address in addresses {
         match TcpStream::connect_timeout(&SocketAddr::from((address, port)), ANSWER) {
             Ok(stream) if is_server(&stream).unwrap_or(false) => return PortUse::Server,
-            Ok(_) => answer = PortUse::OtherProgram,
+            Ok(_) => found = PortUse::OtherProgram,
             Err(error) if means_unused(&error) => {}
-            Err(_) => answer = PortUse::OtherProgram,
+            Err(_) => found = PortUse::OtherProgram,
         }
     }
-    answer
+    found
 }
 
 /// Returns whether a failed connection means that nothing listens, or that the machine has no such address.

@@ -76,7 +76,6 @@ pub struct ServeOptions {
     pub log_levels: Option<String>,
 }
 
-/// Why the server cannot run.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error(
@@ -213,11 +212,10 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     Ok(())
 }
 
-/// Returns when one of the signals arrives.
 async fn first_signal(signals: &mut [Signal]) {
     std::future::poll_fn(|context| {
-        let came = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
-        if came { Poll::Ready(()) } else { Poll::Pending }
+        let arrived = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
+        if arrived { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
 }

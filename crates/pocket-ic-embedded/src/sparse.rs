@@ -10,7 +10,7 @@ use std::ops::Range;
 /// zero. On a file system that does not report holes, the result is the whole range. Moves the file's cursor.
 ///
 /// # Errors
-/// A file that cannot be searched.
+/// If the file is not seekable.
 pub fn data_ranges(file: &File, len: u64) -> io::Result<Vec<Range<u64>>> {
     let mut ranges = Vec::new();
     let mut at = 0;

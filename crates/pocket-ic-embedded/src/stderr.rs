@@ -1,10 +1,9 @@
-//! Prints lines on standard error, which may be closed or on a full disk. That must never matter: a line that cannot be
-//! written is lost, whereas `eprintln!` would panic.
+//! Prints lines on standard error, which may be closed or on a full disk: a line that cannot be written is lost, whereas
+//! `eprintln!` would panic.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 
-/// Writes one complete line.
 pub(crate) fn line(text: impl Display) {
     let line = format!("{text}\n");
     let _ = io::stderr().lock().write_all(line.as_bytes());

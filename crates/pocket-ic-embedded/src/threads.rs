@@ -48,13 +48,12 @@ impl Work {
         Self::long_if(body.len() > SHORT_REQUEST)
     }
 
-    /// Returns [`Work::Long`] if the work may be long, otherwise [`Work::Brief`].
     pub const fn long_if(may_be_long: bool) -> Self {
         if may_be_long { Self::Long } else { Self::Brief }
     }
 }
 
-/// Runs work on the thread of the current task, in a runtime with several threads.
+/// Runs work on the thread of the current task; the runtime must have several threads.
 ///
 /// # Errors
 /// If the work panics.

@@ -4,7 +4,6 @@ use super::refusal::Refusal;
 use crate::ic::{Effective, RangesForm};
 use candid::Principal;
 
-/// How a call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallReply {
     /// Immediately, without the outcome, which the client requests later.
@@ -16,25 +15,9 @@ pub enum CallReply {
 /// The kind of a request, with the parameters that its address contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// A call.
-    Call {
-        /// The effective canister or subnet.
-        effective: Effective,
-        /// How the call is answered.
-        reply: CallReply,
-    },
-    /// A query.
-    Query {
-        /// The effective canister or subnet.
-        effective: Effective,
-    },
-    /// A request for a part of the state tree.
-    ReadState {
-        /// The effective canister or subnet.
-        effective: Effective,
-        /// The form of the canister ranges in the certificate.
-        form: RangesForm,
-    },
+    Call { effective: Effective, reply: CallReply },
+    Query { effective: Effective },
+    ReadState { effective: Effective, form: RangesForm },
 }
 
 impl Address {

@@ -16,18 +16,18 @@ const MAX_BYTES: usize = 4 << 20;
 /// Length in bytes up to which a request that is too large is still read to its end, so that its client receives the
 /// refusal.
 const MAX_READ_BYTES: usize = 16 * MAX_BYTES;
-/// Time that a client has to send its request.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time in which a client must send its request.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Reads the complete body before the request is handled, so that a slow client does not keep others waiting.
 pub async fn read_whole(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let read = tokio::time::timeout(PATIENCE, read(&state, body));
+    let read = tokio::time::timeout(TIMEOUT, read(&state, body));
     let whole = match read.await {
         Ok(whole) => whole,
         Err(_) => Err(Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
-            format!("The request was not complete within {} seconds", PATIENCE.as_secs()),
+            format!("The request was not complete within {} seconds", TIMEOUT.as_secs()),
         )),
     };
     let _busy = state.activity().begin();

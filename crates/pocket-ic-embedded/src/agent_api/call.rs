@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// Time to wait for the outcome of a synchronous call. Clients poll for it after that.
-const PATIENCE: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// `/call`
 pub async fn call(
@@ -50,13 +50,12 @@ pub async fn call(
     let Some(waiting) = waiting else {
         return Ok(accepted);
     };
-    Ok(match timeout(PATIENCE, waiting).await {
+    Ok(match timeout(MAX_WAIT, waiting).await {
         Ok(Ok(certificate)) => cbor(&TransportCallResponse::Replied { certificate }),
         _ => accepted,
     })
 }
 
-/// Returns a rejection in the form that agents expect.
 pub fn reject_response(error: UserError) -> RejectResponse {
     RejectResponse {
         // Agents know five reject codes; the sixth is for canisters only.

@@ -20,9 +20,6 @@ pub struct CanisterKey {
 
 impl CanisterKey {
     /// Parses a key without its DER wrapping.
-    ///
-    /// # Errors
-    /// Bytes that do not begin with the length and the bytes of a principal.
     pub fn parse(raw: &[u8]) -> Result<Self, String> {
         let id = raw.split_first().and_then(|(length, rest)| rest.get(..usize::from(*length)));
         let id = id.ok_or("a canister's key begins with the length and the bytes of the canister's id")?;
@@ -30,16 +27,12 @@ impl CanisterKey {
         Ok(Self { canister, raw: raw.to_vec() })
     }
 
-    /// Returns the canister that signs.
     pub fn canister(&self) -> Principal {
         self.canister
     }
 
     /// Verifies a signature: a certificate of the canister's subnet, and a tree with the message that the
     /// canister certified.
-    ///
-    /// # Errors
-    /// What does not match.
     pub fn verify(&self, message: &[u8], signature: &[u8], root_key: &[u8]) -> Result<(), String> {
         let root_key = root_key.last_chunk::<BLS_KEY_BYTES>().ok_or("the instance has no root key")?;
         verify_canister_sig(message, signature, &[HEAD.as_slice(), &self.raw].concat(), root_key)

@@ -17,13 +17,11 @@ const MAX_EXPIRY: Duration = Duration::from_secs(5 * 60 + 30);
 /// the instance's certificates.
 const MAX_CLOCK_SKEW: u64 = 5 * 60 * 1_000_000_000;
 
-/// A well-formed request; if the instance checks envelopes, of a verified sender.
+/// A well-formed request. Its sender is verified if the instance checks envelopes.
 pub struct Checked {
-    /// What is requested.
     pub content: Content,
     /// The id of the request: the hash of its content.
     pub id: RequestId,
-    /// What the sender's delegations allow.
     pub sender: Sender,
 }
 
@@ -99,10 +97,7 @@ fn readable(nanos: u64) -> String {
     }
 }
 
-/// Runs an operation on the instance.
-///
-/// # Errors
-/// The error of the operation, or that the instance is unusable.
+/// Runs an operation on the instance; an error also if the instance is unusable.
 pub async fn operate<T>(
     slot: &Slot,
     work: Work,

@@ -14,19 +14,14 @@ use serde::{Deserialize, Serialize};
 /// Maximum length of a nonce, bytes.
 const MAX_NONCE: usize = 32;
 
-/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// An update call.
     Call,
-    /// A query.
     Query,
-    /// A part of the state tree.
     ReadState,
 }
 
 impl Action {
-    /// Returns the value of `request_type` in the content.
     pub fn request_type(self) -> &'static str {
         match self {
             Self::Call => "call",
@@ -39,7 +34,6 @@ impl Action {
 /// A request as received.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Envelope {
-    /// What is requested.
     pub content: Content,
     /// The public key that the sender's principal is derived from, DER.
     #[serde(default, with = "serde_bytes")]
@@ -56,7 +50,6 @@ pub struct Envelope {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Content {
     request_type: String,
-    /// The sender's principal.
     pub sender: Principal,
     /// Expiry, nanoseconds since 1970.
     pub ingress_expiry: u64,
@@ -99,7 +92,6 @@ impl Content {
         }
     }
 
-    /// Returns the canister that is called or queried.
     pub fn canister_id(&self) -> Option<Principal> {
         self.canister_id
     }
@@ -109,10 +101,7 @@ impl Content {
         self.sender_info.as_ref()
     }
 
-    /// Returns the call or query.
-    ///
-    /// # Errors
-    /// A missing field.
+    /// Returns the call or query; an error if a field is missing.
     pub fn into_call(self) -> Result<UserCall, Refusal> {
         let missing = |field: &str| Refusal::bad(format!("The content has no field {field}"));
         let info = self.sender_info.map(|info| CallerInfo { data: info.info, signer: info.signer });
@@ -127,10 +116,7 @@ impl Content {
         })
     }
 
-    /// Returns the paths to read.
-    ///
-    /// # Errors
-    /// If the content has no field `paths`.
+    /// Returns the paths to read; an error if the content has none.
     pub fn into_paths(self) -> Result<Vec<Vec<Vec<u8>>>, Refusal> {
         let paths = self.paths.ok_or_else(|| Refusal::bad("The content has no field paths"))?;
         let labels = |path: Vec<Label>| path.iter().map(|label| label.as_bytes().to_vec()).collect();

@@ -7,7 +7,6 @@ use std::fmt::Display;
 
 /// The kinds of keys of the interface specification.
 pub enum PublicKey {
-    /// Ed25519.
     Ed25519(ic_ed25519::PublicKey),
     /// ECDSA on secp256k1, with SHA-256.
     Secp256k1(k256::ecdsa::VerifyingKey),
@@ -19,19 +18,15 @@ pub enum PublicKey {
     Canister(CanisterKey),
 }
 
-/// Why a key or a signature is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// The key cannot be used.
     #[error("Invalid public key: {0}")]
     Key(String),
-    /// The signature is not valid, and is by a key that signs the message itself.
+    /// The signature is not valid, and its key signs the message itself.
     #[error("Invalid basic signature: {0}")]
     Basic(String),
-    /// The signature of an authenticator is not valid.
     #[error("{0}")]
     WebAuthn(String),
-    /// The signature of a canister is not valid.
     #[error("Invalid canister signature: {0}")]
     Canister(String),
 }
@@ -45,16 +40,12 @@ const CANISTER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.563
 /// Maximum number of bytes of a refused key that an error shows.
 const SHOWN: usize = 32;
 
-/// Returns whether a key, DER, is marked as an Ed25519 key.
+/// Returns whether the algorithm of a key in DER is Ed25519.
 pub fn is_ed25519(der: &[u8]) -> bool {
     SubjectPublicKeyInfoRef::try_from(der).is_ok_and(|info| info.algorithm.oid == ED25519)
 }
 
 impl PublicKey {
-    /// Parses a key from its DER.
-    ///
-    /// # Errors
-    /// Bytes that are not a key, or a key of an unknown kind.
     pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
         let shown = || hex::encode(&der[..der.len().min(SHOWN)]);
         let malformed = |error: &dyn Display| KeyError::Key(format!("malformed key {}: {error}", shown()));
@@ -81,11 +72,7 @@ impl PublicKey {
         }
     }
 
-    /// Returns `Ok(())` if the signature matches the message. The root key, DER, verifies the certificates in
-    /// signatures of canisters.
-    ///
-    /// # Errors
-    /// If the signature does not match.
+    /// Verifies a signature. The root key, in DER, is for the certificates in canister signatures.
     pub fn verify(&self, message: &[u8], signature: &[u8], root_key: &[u8]) -> Result<(), KeyError> {
         use k256::ecdsa::signature::Verifier;
         let wrong = |kind: &str| KeyError::Basic(format!("{kind} signature could not be verified"));

@@ -1,5 +1,3 @@
-//! Refusals of requests: status and text.
-
 use crate::ic::{OpError, ReadRefusal};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -13,22 +11,18 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Returns a refusal with this status.
     pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self { status, text: text.into() }
     }
 
-    /// Returns a refusal with status 400, `Bad Request`.
     pub fn bad(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
-    /// Returns a refusal with status 404, `Not Found`.
     pub fn not_found(text: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, text)
     }
 
-    /// Returns the refusal for a fault of the server.
     pub fn fault(cause: impl Display) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -21,7 +21,6 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Returns a sender without restrictions.
     pub fn unlimited() -> Self {
         Self::default()
     }
@@ -36,11 +35,8 @@ impl Sender {
         self.expires
     }
 
-    /// Verifies that the request comes from its sender, and that the delegations allow it. The root key, DER, verifies
-    /// signatures of canisters.
-    ///
-    /// # Errors
-    /// A sender, key, signature or delegation that does not match, or delegations that do not allow the request.
+    /// Verifies that the request comes from its sender, and that the delegations allow it. The root key, in DER, is for
+    /// canister signatures.
     pub fn authenticate(
         envelope: &Envelope,
         id: &RequestId,
@@ -91,7 +87,6 @@ impl Sender {
         Ok(sender)
     }
 
-    /// Returns what a chain of delegations allows.
     fn follow(links: &[SignedDelegation], action: Action) -> Result<Self, Refusal> {
         if links.len() > MAX_DELEGATIONS {
             return Err(delegation(&format!(
@@ -126,8 +121,7 @@ impl Sender {
     }
 }
 
-/// Verifies each delegation with the previous key. Returns the last key; an error if a signature is
-/// not valid or a key appears twice.
+/// Verifies each delegation with the key before it. Returns the last key; an error also if a key appears twice.
 fn verify_links<'a>(
     first: &'a [u8],
     links: &'a [SignedDelegation],

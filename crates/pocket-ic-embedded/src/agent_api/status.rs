@@ -17,10 +17,6 @@ struct Status {
     root_key: &'static [u8],
 }
 
-/// Returns the status of an instance.
-///
-/// # Errors
-/// If there is no such instance, or it is not usable.
 pub async fn status(state: &ServerState, instance: usize) -> Result<Response, Refusal> {
     let root_key = operate(&*state.slot(instance)?, Work::Brief, |instance| Ok(instance.root_key())).await?;
     Ok(cbor(&Status { impl_version: VERSION_LINE, replica_health_status: "healthy", root_key }))

@@ -58,10 +58,6 @@ struct ClientData {
 }
 
 impl CoseKey {
-    /// Parses a key from its COSE.
-    ///
-    /// # Errors
-    /// Bytes that are not a key, or a key for another algorithm.
     pub fn parse(cose: &[u8]) -> Result<Self, String> {
         let fields: BTreeMap<i128, Value> =
             serde_cbor::from_slice(cose).map_err(|error| format!("not COSE: {error}"))?;
@@ -93,9 +89,6 @@ impl CoseKey {
     }
 
     /// Verifies a signature whose challenge is the message.
-    ///
-    /// # Errors
-    /// What does not match.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), String> {
         let assertion: Assertion = serde_cbor::from_slice(signature)
             .map_err(|error| format!("Signature CBOR parsing failed with: {error}"))?;

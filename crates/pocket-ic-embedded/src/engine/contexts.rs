@@ -3,7 +3,7 @@
 //!
 //! The table follows the IC interface specification, section "Overview of imports"; the constants for single kinds are
 //! named by the letters used there. The instruction charges are the fixed parts that the IC's execution layer
-//! publishes. For stable memory they are the charges of the IC's native implementation: in it, reading the size is
+//! publishes. For stable memory, they are the charges of the IC's native implementation, in which reading the size is
 //! free, since it is not a system call.
 
 use super::entry::EntryPoint;
@@ -86,9 +86,7 @@ pub(super) fn context_of(entry: &EntryPoint, composite_query: bool) -> (Contexts
 /// A function of the system API.
 #[derive(Debug)]
 pub(super) struct Api {
-    /// The function's name in the module `ic0`.
     pub(super) name: &'static str,
-    /// The kinds of execution in which the function may be called.
     pub(super) contexts: Contexts,
     /// Instructions charged for every call; charges that depend on sizes are added to this.
     pub(super) cost: u64,
@@ -100,7 +98,6 @@ const fn api(name: &'static str, contexts: Contexts, cost: u64) -> Api {
     Api { name, contexts, cost, narrow: false }
 }
 
-/// A function that modules with a 64-bit memory must not import.
 const fn narrow(name: &'static str, contexts: Contexts, cost: u64) -> Api {
     Api { narrow: true, ..api(name, contexts, cost) }
 }
@@ -187,7 +184,6 @@ pub(super) static APIS: &[Api] = &[
     api("trap", ALL, 500),
 ];
 
-/// Looks a function up by name.
 pub(super) fn find(name: &str) -> Option<&'static Api> {
     APIS.iter().find(|api| api.name == name)
 }

@@ -29,21 +29,13 @@ impl MethodKind {
 /// The functions of a canister that the system calls on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SystemEntry {
-    /// The `(start)` function of the module.
     Start,
-    /// `canister_init`
     Init,
-    /// `canister_pre_upgrade`
     PreUpgrade,
-    /// `canister_post_upgrade`
     PostUpgrade,
-    /// `canister_inspect_message`
     InspectMessage,
-    /// `canister_heartbeat`
     Heartbeat,
-    /// `canister_global_timer`
     GlobalTimer,
-    /// `canister_on_low_wasm_memory`
     OnLowWasmMemory,
 }
 

@@ -4,12 +4,11 @@ use thiserror::Error;
 
 use super::entry::MethodKind;
 
-/// The wasm runtime could not be set up.
 #[derive(Debug, Error)]
 #[error("cannot set up the wasm runtime: {0}")]
 pub struct EngineError(pub String);
 
-/// The IC would not install the module. Error code 505.
+/// The IC would not install the module.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("Canister's Wasm module is not valid: {0}")]
 pub struct InvalidWasm(pub String);
@@ -24,39 +23,17 @@ impl InvalidWasm {
 /// A saved wasm memory or set of globals does not fit the module.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum StateMismatch {
-    /// The saved wasm memory has a wrong size.
     #[error(
         "the wasm memory has {got} bytes; the module's memory takes whole pages of 65536 bytes, from {min} to {max} bytes"
     )]
-    WasmMemory {
-        /// Bytes given.
-        got: u64,
-        /// The module's declared minimum, in bytes.
-        min: u64,
-        /// The module's maximum, in bytes.
-        max: u64,
-    },
-    /// The number of saved globals is wrong.
+    WasmMemory { got: u64, min: u64, max: u64 },
     #[error("{got} globals given; the module has {expected} that are mutable or exported")]
-    GlobalCount {
-        /// Globals given.
-        got: usize,
-        /// Globals of the module.
-        expected: usize,
-    },
-    /// A saved global has a wrong type.
+    GlobalCount { got: usize, expected: usize },
     #[error(
         "saved global {index} is of type {got}; the module's global is of type {expected} (numbered from 0 among the \
          globals that are mutable or exported)"
     )]
-    GlobalType {
-        /// Position among the globals that are mutable or exported, from 0.
-        index: usize,
-        /// Type given.
-        got: &'static str,
-        /// Type in the module.
-        expected: &'static str,
-    },
+    GlobalType { index: usize, got: &'static str, expected: &'static str },
 }
 
 /// Why an execution ended early. `Display` gives the IC's text without the canister prefix and the advice at

@@ -22,7 +22,6 @@ use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{Limits, MessageContext};
 
-/// The error text of a message whose execution panicked.
 const PANICKED: &str = "the thread that ran the message panicked";
 /// Maximum number of modules that are kept compiled for future canisters.
 const MAX_MODULES: usize = 64;
@@ -118,7 +117,7 @@ impl Engine {
         }
     }
 
-    /// Returns the slot for the module with this hash; a slot that nobody else gets if too many are in use.
+    /// Returns the slot for the module with this hash. If too many slots are in use, the slot is new and not shared.
     fn slot_for(&self, hash: [u8; 32]) -> Compiled {
         let mut modules = lock(&self.shared.modules);
         if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {
@@ -226,7 +225,6 @@ impl Engine {
     }
 }
 
-/// Runs a function on a new thread with enough stack for wasm.
 fn on_new_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
     thread::scope(|scope| {
         thread::Builder::new()
@@ -304,7 +302,6 @@ impl MessageOutcome {
     }
 }
 
-/// Returns the line about a trap in the canister's log.
 fn log_text(trap: &Trap) -> String {
     match trap {
         Trap::CalledTrap(text) if text.is_empty() => "[TRAP]: (no message)".to_string(),

@@ -8,17 +8,14 @@ use super::stable::WASM_PAGE;
 pub struct Heap {
     /// Bytes; a multiple of the wasm page.
     pub(super) bytes: u64,
-    /// Contents.
     pub(super) pages: Paged,
 }
 
 impl Heap {
-    /// Returns a memory of this many pages of 64 KiB, all zeros.
     pub fn zeroed(pages: u64) -> Self {
         Self { bytes: pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
     }
 
-    /// Returns the size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }

@@ -20,13 +20,11 @@ pub(super) struct Host {
 
 /// One message: its inputs and its effects so far.
 pub(super) struct Message {
-    /// The kind of execution.
     pub(super) context: Contexts,
-    /// The kind's name in error texts.
+    /// The name of `context` in error texts.
     pub(super) context_name: &'static str,
     /// Inputs. Balance, available cycles, timer and `responded` are updated as the message runs.
     pub(super) ctx: MessageContext,
-    /// What the message may use.
     pub(super) limits: Limits,
     /// Stable memory, changed in place.
     pub(super) stable: StableMemory,
@@ -40,21 +38,14 @@ pub(super) struct Message {
     pub(super) reply_data: Vec<u8>,
     /// The reply or reject, once the canister has sent it.
     pub(super) reply: Option<Response>,
-    /// Texts for the canister's log.
     pub(super) logs: Texts,
     /// The call under construction.
     pub(super) call: Option<OutgoingCall>,
-    /// Calls made.
     pub(super) calls: Vec<OutgoingCall>,
-    /// New certified data.
     pub(super) certified_data: Option<Vec<u8>>,
-    /// New global timer.
     pub(super) global_timer: Option<u64>,
-    /// Cycles accepted.
     pub(super) accepted: u128,
-    /// Cycles burned.
     pub(super) burned: u128,
-    /// `accept_message` was called.
     pub(super) message_accepted: bool,
 }
 
@@ -93,12 +84,10 @@ impl Message {
         Self::new((0, "no"), MessageContext::new(nobody, nobody, 0), Limits::inspect(), StableMemory::new())
     }
 
-    /// Returns the cycles that may be spent.
     pub(super) fn liquid_balance(&self) -> u128 {
         self.ctx.balance.saturating_sub(self.ctx.frozen_balance)
     }
 
-    /// Returns the prices on the canister's subnet.
     pub(super) fn prices(&self) -> Prices {
         Prices { nodes: self.ctx.subnet_node_count, free: self.ctx.free }
     }
@@ -172,7 +161,6 @@ impl Word for u64 {
     }
 }
 
-/// The caller of a system API function.
 pub(super) type ApiCaller<'a> = Caller<'a, Host>;
 
 /// Deducts instructions from those that the message may still use; an error if there are too few.

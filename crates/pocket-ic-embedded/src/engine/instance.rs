@@ -1,5 +1,4 @@
-//! A live instance of a module, which can be brought into states of any canister with that module, and from which the
-//! state can be read.
+//! Live instances: an instance can take on the state of any canister with the same module, and its state can be read.
 
 use std::sync::Arc;
 
@@ -80,7 +79,6 @@ impl LiveInstance {
         Ok((heap, parts.read_globals()?))
     }
 
-    /// Returns a fresh instance.
     pub(super) fn new(module: &Arc<CanisterModule>) -> Result<Self, Trap> {
         Ok(Self {
             parts: Parts::new(module, Message::none())?,
@@ -96,7 +94,6 @@ impl LiveInstance {
         fits.then(|| self.resident.pages.same(&state.heap.pages))
     }
 
-    /// Returns the size of the memory, in bytes.
     pub(super) fn memory_bytes(&self) -> u64 {
         self.parts.memory_bytes()
     }
@@ -214,7 +211,6 @@ impl LiveInstance {
     }
 }
 
-/// Returns the trap that corresponds to the runtime's error.
 fn trap_of(error: &wasmtime::Error, limit: u64) -> Trap {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return trap.clone();

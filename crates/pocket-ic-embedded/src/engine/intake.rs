@@ -18,18 +18,14 @@ use super::error::InvalidWasm;
 
 /// Largest unpacked module in bytes.
 pub const MAX_MODULE_BYTES: u64 = 100 << 20;
-/// Largest code section in bytes.
 const MAX_CODE_SECTION_BYTES: u32 = 12 << 20;
 /// Maximum complexity of a function: the sum of [`complexity`] over its operators, including the final `end`. Each
 /// operator counts at least one, so the IC's limit on the number of operators, which has the same value, never matters.
 const MAX_FUNCTION_COMPLEXITY: u64 = 1_000_000;
 /// Maximum length of a function name in the section `name`, in bytes.
 const MAX_FUNCTION_NAME: usize = 1 << 20;
-/// Maximum number of functions that a module may define.
 const MAX_FUNCTIONS: usize = 50_000;
-/// Maximum number of globals.
 const MAX_GLOBALS: usize = 1_000;
-/// Maximum number of methods that a module may export.
 const MAX_METHODS: usize = 1_000;
 /// Maximum number of custom sections with the prefix `icp:`.
 const MAX_CUSTOM_SECTIONS: usize = 16;
@@ -60,13 +56,11 @@ pub(super) struct StateGlobal {
     pub(super) mutable: bool,
 }
 
-/// What is known about a valid module.
 #[derive(Debug, Default)]
 pub(super) struct ModuleInfo {
     /// The exported methods, by name. [`check_methods`] checks their limits.
     pub(super) methods: BTreeMap<String, MethodKind>,
     pub(super) system: BTreeSet<SystemEntry>,
-    /// Index of the function in the `(start)` section.
     pub(super) start: Option<u32>,
     /// The custom sections with the prefix `icp:`, by name without prefix: contents, and whether the section is public.
     pub(super) custom: BTreeMap<String, (Vec<u8>, bool)>,
@@ -383,7 +377,7 @@ fn at_most(what: &str, got: usize, allowed: usize) -> Result<(), InvalidWasm> {
 fn export(
     info: &mut ModuleInfo,
     name: &str,
-    takes_and_gives_nothing: impl FnOnce() -> bool,
+    has_empty_type: impl FnOnce() -> bool,
 ) -> Result<(), InvalidWasm> {
     let system = match name {
         "canister_init" => Some(SystemEntry::Init),
@@ -408,7 +402,7 @@ fn export(
         }
         return Ok(());
     }
-    if !takes_and_gives_nothing() {
+    if !has_empty_type() {
         return Err(invalid(format!(
             "Wasm module has an invalid function signature. Expected function '{name}' to have no parameters and no results."
         )));

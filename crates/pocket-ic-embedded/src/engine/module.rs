@@ -23,20 +23,16 @@ pub const MAX_WASM_MEMORY: u64 = 6 << 30;
 /// The value of a global, bit for bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GlobalValue {
-    /// `i32`
     I32(i32),
-    /// `i64`
     I64(i64),
     /// `f32`, as bits
     F32(u32),
     /// `f64`, as bits
     F64(u64),
-    /// `v128`
     V128(u128),
 }
 
 impl GlobalValue {
-    /// Returns the name of the type in wasm text.
     pub fn type_name(&self) -> &'static str {
         match self {
             GlobalValue::I32(_) => "i32",
@@ -47,7 +43,7 @@ impl GlobalValue {
         }
     }
 
-    /// Returns the runtime's value in this form; `None` for references, which cannot be saved.
+    /// Returns `None` for references, which cannot be saved.
     pub(super) fn from_val(value: Val) -> Option<Self> {
         Some(match value {
             Val::I32(v) => GlobalValue::I32(v),
@@ -145,17 +141,14 @@ impl CanisterModule {
         &self.uploaded
     }
 
-    /// Returns the SHA-256 of [`Self::uploaded`].
     pub fn module_hash(&self) -> [u8; 32] {
         self.hash
     }
 
-    /// Returns whether the method is exported.
     pub fn has_export(&self, kind: MethodKind, name: &str) -> bool {
         self.info.methods.get(name) == Some(&kind)
     }
 
-    /// Returns the methods that the module exports, by name.
     pub fn methods(&self) -> impl Iterator<Item = (&str, MethodKind)> {
         let methods = self.info.methods.iter();
         methods.map(|(name, kind)| (name.as_str(), *kind))

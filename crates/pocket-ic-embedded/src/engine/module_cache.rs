@@ -6,9 +6,9 @@
 //! written to a temporary file and renamed, so that no reader sees an incomplete one; a process that needs
 //! the module in the meantime compiles it, too, and the last entry wins.
 //!
-//! The machine code of an entry is executed. So the cache trusts everyone who may write to its folder, and makes sure
-//! that this is only the user of the process: a folder or file that belongs to another user, or that others may write
-//! to, is refused. The digest in each entry protects against damage, not against the user who owns the folder.
+//! The machine code of an entry is executed, so only the user of the process may be able to write to the folder: a
+//! folder or file that belongs to another user, or that others may write to, is refused. The digest in each entry
+//! protects against damage, not against the user who owns the folder.
 //!
 //! The cache that is part of wasmtime checks neither the owner nor a digest: it runs whatever it can decompress.
 
@@ -43,42 +43,27 @@ const RULES: [&[u8]; 2] = [include_bytes!("intake.rs"), include_bytes!("rewrite.
 const ENTRY_EXTENSION: &str = "module";
 const TEMPORARY_PREFIX: &str = ".new-";
 
-/// A folder with compiled modules.
 #[derive(Clone, Debug)]
 pub struct ModuleCache {
     folder: PathBuf,
     max_bytes: u64,
 }
 
-/// A compiled module and the result of checking its code.
 pub(super) struct CachedModule {
     pub(super) module: Module,
-    /// The code leaves segments as they are at instantiation.
+    /// See `ModuleInfo::keeps_segments`.
     pub(super) keeps_segments: bool,
 }
 
-/// Why a folder cannot be used for compiled modules.
 #[derive(Debug, Error)]
 pub enum ModuleCacheError {
-    /// The folder cannot be created or checked.
     #[error("cannot keep compiled modules in {}: {source}", folder.display())]
-    Io {
-        /// The folder.
-        folder: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
-    /// Others may write to the folder, so it is not safe to run its contents.
+    Io { folder: PathBuf, source: io::Error },
     #[error(
         "cannot keep compiled modules in {}: {reason}. Use a folder that only you may write to (chmod 700)",
         folder.display()
     )]
-    Unsafe {
-        /// The folder.
-        folder: PathBuf,
-        /// Who else may write to the folder.
-        reason: String,
-    },
+    Unsafe { folder: PathBuf, reason: String },
 }
 
 impl ModuleCache {
@@ -98,7 +83,6 @@ impl ModuleCache {
         }
     }
 
-    /// Returns the folder with the entries.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -132,8 +116,7 @@ impl ModuleCache {
         // are the bytes that `Engine::precompile_module` returned to a process of this user for exactly the
         // same compiler.
         let module = unsafe { Module::deserialize(engine, code) }.ok()?;
-        // The time of the last use determines the order in which entries are removed. On a file system without times,
-        // entries in use may be removed.
+        // `evict` goes by this time. If it cannot be set, entries in use may be removed.
         let _ = file.set_modified(SystemTime::now());
         Some(CachedModule { module, keeps_segments })
     }
@@ -192,7 +175,7 @@ fn write_entry(file: &mut NamedTempFile, key: &Key, keeps_segments: bool, code: 
     file.write_all(code)
 }
 
-/// Returns whether segments are kept, and the machine code, of a complete entry for this key.
+/// Returns `keeps_segments` and the machine code of an entry; `None` if the entry is damaged or for another key.
 fn code_of<'a>(entry: &'a [u8], key: &Key) -> Option<(bool, &'a [u8])> {
     let entry = entry.strip_prefix(MAGIC)?.strip_prefix(key)?;
     let (expected, entry) = entry.split_first_chunk::<HASH_BYTES>()?;
@@ -219,12 +202,11 @@ fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
     (mode & GROUP_OR_OTHERS_WRITE != 0).then(|| format!("others may write to it (mode {:o})", mode & 0o7777))
 }
 
-/// A digest of what the machine code depends on in addition to the wasm.
+/// A digest of everything in addition to the wasm that machine code depends on: version and configuration of the
+/// compiler, the target processor, and the rules by which modules are checked and rewritten.
 pub(super) struct Compiler([u8; HASH_BYTES]);
 
 impl Compiler {
-    /// Returns a digest of everything that identifies the compiler of a runtime: its version and configuration, the
-    /// target processor, and the rules by which its input is checked and rewritten.
     pub(super) fn of(engine: &wasmtime::Engine) -> Self {
         let mut hasher = Sha256Hasher::default();
         RULES.hash(&mut hasher);
@@ -232,7 +214,6 @@ impl Compiler {
         Self(hasher.0.finalize().into())
     }
 
-    /// Returns the name of the entry for this module.
     pub(super) fn key(&self, wasm: &[u8]) -> Key {
         Sha256::new().chain_update(self.0).chain_update(wasm).finalize().into()
     }

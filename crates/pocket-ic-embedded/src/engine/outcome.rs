@@ -1,5 +1,3 @@
-//! What an execution did.
-
 use std::time::Duration;
 
 use super::error::Trap;
@@ -17,7 +15,6 @@ pub struct MessageOutcome {
     pub result: Result<(), Trap>,
     /// The state after the message. After a query, the caller of the engine discards it.
     pub state: CanisterState,
-    /// What the canister answered, if it did.
     pub reply: Option<Response>,
     /// Instructions used, system API charges included.
     pub instructions: u64,
@@ -34,16 +31,11 @@ pub struct MessageOutcome {
     /// The texts of `debug_print` and, after a trap, the text about the trap as the last one. Only the newest texts, at
     /// most [`super::MAX_LOG_BYTES`] in total.
     pub logs: Vec<Vec<u8>>,
-    /// Calls made.
     pub calls: Vec<OutgoingCall>,
-    /// New certified data, when set.
     pub certified_data: Option<Vec<u8>>,
-    /// New global timer, when set: nanoseconds since 1970, 0 = inactive.
+    /// The deadline set by the message: nanoseconds since 1970, 0 = inactive.
     pub global_timer: Option<u64>,
-    /// Cycles taken from `cycles_available`.
     pub cycles_accepted: u128,
-    /// Cycles burned.
     pub cycles_burned: u128,
-    /// `accept_message` was called (`canister_inspect_message`).
     pub message_accepted: bool,
 }

@@ -84,7 +84,7 @@ fn an_unusable_folder_from_the_environment_is_not_fatal() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success());
         let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(text.contains("Every process compiles its modules"), reported, "{text}");
+        assert_eq!(text.contains("Compiled modules are not shared with other processes"), reported, "{text}");
     }
     assert!(good.is_dir());
     assert!(!dir.path().join("off").exists());

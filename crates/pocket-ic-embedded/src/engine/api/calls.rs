@@ -73,7 +73,6 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
-/// Converts a number from the canister to a function table index.
 fn table_index(value: u64) -> Result<u32> {
     u32::try_from(value).map_err(|_| violation(format!("function table index {value} is too large")))
 }
@@ -176,7 +175,6 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
-/// Returns a principal from bytes that the canister passed.
 pub(super) fn principal(bytes: &[u8]) -> Result<Principal> {
     Principal::try_from_slice(bytes)
         .map_err(|error| violation(format!("{} bytes are not a principal: {error}", bytes.len())))

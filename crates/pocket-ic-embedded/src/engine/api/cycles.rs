@@ -109,7 +109,7 @@ fn mint_refused(host: &Host) -> wasmtime::Error {
     ))
 }
 
-/// Defines the functions from the time when cycles were 64-bit numbers.
+/// Defines the deprecated functions in which cycles are 64-bit numbers.
 fn narrow(d: &mut Definer<'_>) -> Result<()> {
     fn fits(name: &str, amount: u128) -> Result<u64> {
         u64::try_from(amount).map_err(|_| {

@@ -1,7 +1,7 @@
 //! The system API: the functions of the import module `ic0`.
 //!
-//! There is one file per family of functions. The kinds of execution in which each function may be called, and its
-//! fixed charge, are in `contexts.rs`; the helpers that check, charge and copy are in `host.rs`.
+//! `contexts.rs` lists the kinds of execution in which each function may be called, and its fixed charge; the helpers
+//! that check, charge and copy are in `host.rs`.
 
 mod blobs;
 mod calls;

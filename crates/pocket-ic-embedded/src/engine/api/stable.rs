@@ -95,8 +95,7 @@ fn write(c: &mut ApiCaller<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
     host.message.stable.write(offset, &memory[range]).map_err(stable_out_of_bounds)
 }
 
-/// Defines the functions from the time when stable memory had at most 4 GiB. They refuse to work on larger
-/// memories.
+/// Defines the deprecated functions with 32-bit offsets, which trap if stable memory is larger than 4 GiB.
 fn narrow(d: &mut Definer<'_>) -> Result<()> {
     const MAX_PAGES: u64 = (1 << 32) / WASM_PAGE;
     fn enter_narrow(c: &mut ApiCaller<'_>, api: &'static Api) -> Result<()> {
