@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// Bytes in a page.
 pub(super) const PAGE: usize = 16 * 1024;
 
-/// A file of pages that are never changed: the changed copy of a page is stored as a new page.
+/// A file of immutable pages: a changed page is stored as a new one.
 pub(super) struct PageFile {
     file: File,
     /// The places for new pages; `None` for a file that is only read.
@@ -30,7 +30,6 @@ pub(super) struct StoredPage {
 }
 
 impl PageFile {
-    /// Returns a file that is only read.
     pub(super) fn existing(file: File) -> Arc<Self> {
         Arc::new(Self { file, places: None })
     }
@@ -45,12 +44,10 @@ impl PageFile {
         FILE.get_or_init(create).as_ref()
     }
 
-    /// Returns a page that is in the file already.
     pub(super) fn page(self: &Arc<Self>, number: u64) -> StoredPage {
         StoredPage { file: self.clone(), number }
     }
 
-    /// Writes a page.
     pub(super) fn store(self: &Arc<Self>, bytes: &[u8; PAGE]) -> io::Result<StoredPage> {
         let Some(places) = &self.places else { return Err(io::ErrorKind::ReadOnlyFilesystem.into()) };
         let number = {

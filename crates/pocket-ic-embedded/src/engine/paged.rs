@@ -1,8 +1,8 @@
 //! Sparse bytes in shared pages: the representation of wasm and stable memories between messages.
 //!
-//! Nested [`Arc`]s, so that a clone copies one pointer, and a write copies at most the list of groups, and the groups,
-//! nodes and pages that it touches: 500 GiB are 500 groups. A missing page is all zeros. A page is in
-//! memory or in a file. Callers handle sizes and bounds.
+//! The pages are leaves of a tree of [`Arc`]s: a clone copies one pointer, and a write copies at most the list of groups
+//! (500 for 500 GiB) and the groups, nodes and pages that it touches. A missing page is all zeros. Callers handle sizes
+//! and bounds.
 
 use super::allocator;
 use super::page_file::{PAGE, PageFile, StoredPage};
@@ -25,7 +25,6 @@ type Group = [Option<Arc<Node>>; FANOUT];
 
 static ZEROS: [u8; PAGE] = [0; PAGE];
 
-/// Sparse copy-on-write bytes.
 #[derive(Clone, Default)]
 pub(super) struct Paged {
     groups: Arc<Vec<Option<Arc<Group>>>>,
@@ -56,9 +55,9 @@ impl Paged {
         paged
     }
 
-    /// Returns the number of pages in memory that exist here and are not shared with `other`.
+    /// Returns the number of pages in memory that are not shared with `other`.
     #[cfg(test)]
-    pub(super) fn pages_apart(&self, other: &Paged) -> u64 {
+    pub(super) fn unshared_pages(&self, other: &Paged) -> u64 {
         if self.same(other) {
             return 0;
         }
@@ -137,7 +136,7 @@ impl Paged {
 
     /// Moves all pages to a temporary file if more than `limit` have come into memory since the last time. Pages that
     /// cannot be moved stay in memory until the next time.
-    pub(super) fn keep_resident(&mut self, limit: usize) {
+    pub(super) fn limit_resident(&mut self, limit: usize) {
         if self.resident <= limit {
             return;
         }
@@ -179,7 +178,7 @@ impl Paged {
         changed
     }
 
-    /// Makes `memory`, which must be equal to `self`, equal to `target`, and writes only to pages that the two do not
+    /// Changes `memory` from the contents of `self` to those of `target`, and writes only to pages that the two do not
     /// share.
     pub(super) fn restore(&self, target: &Paged, memory: &mut [u8]) {
         if self.same(target) {
@@ -271,8 +270,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    /// Two and a half nodes and a part of a page, so that there are borders between nodes, and the last page is
-    /// incomplete.
+    /// Two and a half nodes and a quarter of a page, for borders between nodes and an incomplete last page.
     const BYTES: usize = FANOUT * PAGE * 5 / 2 + 4096;
 
     fn filled(writes: &[(prop::sample::Index, u8)], base: &Paged) -> Paged {

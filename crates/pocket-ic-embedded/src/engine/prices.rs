@@ -20,11 +20,8 @@ const EXECUTION: u128 = 5_000_000;
 /// memory.
 const LONGEST_CALLBACK: u128 = 40_000_000_000;
 
-/// The prices on one subnet.
 pub(super) struct Prices {
-    /// Nodes of the subnet.
     pub(super) nodes: u32,
-    /// Whether everything is free on the subnet.
     pub(super) free: bool,
 }
 
@@ -47,7 +44,6 @@ impl Prices {
         if self.free { 0 } else { cycles * u128::from(self.nodes) }
     }
 
-    /// Returns the price of creating a canister.
     pub(super) fn create_canister(&self) -> u128 {
         self.scaled(CREATE_CANISTER)
     }

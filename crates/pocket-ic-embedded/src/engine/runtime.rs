@@ -20,7 +20,6 @@ pub const THREAD_STACK: usize = WASM_STACK + (3 << 20);
 /// Smaller modules compile in milliseconds.
 const LARGE_WASM_BYTES: usize = 32 << 10;
 
-/// The runtime. Shared by all modules.
 pub(super) struct Runtime {
     narrow: RuntimeForMemory,
     /// Created with the first module that has a 64-bit memory, which is rare.
@@ -68,12 +67,10 @@ impl RuntimeForMemory {
 }
 
 impl Runtime {
-    /// Returns a runtime that looks up and stores compiled modules in this cache, if there is one.
     pub(super) fn new(cache: Option<ModuleCache>) -> Result<Self, EngineError> {
         Ok(Self { narrow: RuntimeForMemory::new::<u32>()?, wide: OnceLock::new(), cache })
     }
 
-    /// Returns the runtime for modules with this type of memory.
     pub(super) fn for_memory(&self, wide: bool) -> Result<&RuntimeForMemory, InvalidWasm> {
         if !wide {
             return Ok(&self.narrow);
@@ -82,7 +79,6 @@ impl Runtime {
         wide.map_err(|error| InvalidWasm(error.to_string()))
     }
 
-    /// Returns the cache entry of a module, if there is one.
     pub(super) fn load(&self, for_memory: &RuntimeForMemory, wasm: &[u8]) -> Option<CachedModule> {
         if wasm.len() < LARGE_WASM_BYTES {
             return None;
@@ -90,8 +86,7 @@ impl Runtime {
         self.cache.as_ref()?.load(&for_memory.engine, &for_memory.compiler.key(wasm))
     }
 
-    /// Compiles a rewritten module. Stores the code of a large module in the cache, if there is one, together with the
-    /// result of its check.
+    /// Compiles a rewritten module. Stores the code of a large module in the cache, with the result of its check.
     pub(super) fn compile(
         &self,
         for_memory: &RuntimeForMemory,

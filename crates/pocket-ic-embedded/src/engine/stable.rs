@@ -12,7 +12,6 @@ use crate::sparse::data_ranges;
 
 /// Bytes in a wasm page, the unit in which memories grow.
 pub const WASM_PAGE: u64 = 64 * 1024;
-/// The largest stable memory in bytes.
 pub const MAX_STABLE_BYTES: u64 = 500 << 30;
 /// Size of the pages by which access to stable memory is counted, bytes.
 pub(super) const ACCESS_PAGE: u64 = 4096;
@@ -35,20 +34,15 @@ impl fmt::Debug for StableMemory {
     }
 }
 
-/// A read or write beyond the end of stable memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("stable memory out of bounds: offset {offset}, length {len}, size {size} bytes")]
 pub struct StableOutOfBounds {
-    /// Offset of the access.
     pub offset: u64,
-    /// Length of the access.
     pub len: u64,
-    /// The size of the memory in bytes.
     pub size: u64,
 }
 
 impl StableMemory {
-    /// Returns an empty memory.
     pub fn new() -> Self {
         Self::default()
     }
@@ -57,7 +51,7 @@ impl StableMemory {
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut memory = Self { pages: (bytes.len() as u64).div_ceil(WASM_PAGE), bytes: Paged::default() };
         memory.bytes.write(0, bytes);
-        memory.bytes.keep_resident(RESIDENT_PAGES);
+        memory.bytes.limit_resident(RESIDENT_PAGES);
         memory
     }
 
@@ -86,7 +80,6 @@ impl StableMemory {
         self.pages
     }
 
-    /// Returns the size in bytes.
     pub fn bytes(&self) -> u64 {
         self.pages * WASM_PAGE
     }
@@ -103,7 +96,6 @@ impl StableMemory {
         Some(before)
     }
 
-    /// Returns `Ok(())` if the `len` bytes at `offset` are within the memory.
     pub fn check(&self, offset: u64, len: u64) -> Result<(), StableOutOfBounds> {
         match offset.checked_add(len) {
             Some(end) if end <= self.bytes() => Ok(()),
@@ -116,32 +108,30 @@ impl StableMemory {
         self.bytes.untouched(offset, len)
     }
 
-    /// Fills `buf` from `offset` on.
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), StableOutOfBounds> {
         self.check(offset, buf.len() as u64)?;
         self.bytes.read(offset, buf);
         Ok(())
     }
 
-    /// Writes `bytes` at `offset`.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StableOutOfBounds> {
         self.check(offset, bytes.len() as u64)?;
         self.bytes.write(offset, bytes);
-        self.bytes.keep_resident(RESIDENT_PAGES);
+        self.bytes.limit_resident(RESIDENT_PAGES);
         Ok(())
     }
 
-    /// Returns the host memory used by the contents and not shared with `other`, bytes: if one memory was cloned from
-    /// the other, the pages written to this one since; if `other` is empty, all pages of this one.
+    /// Returns the size of the pages in the host's memory that are not shared with `other`: after a clone, those written
+    /// since.
     #[cfg(test)]
-    pub(crate) fn bytes_apart(&self, other: &Self) -> u64 {
-        self.bytes.pages_apart(&other.bytes) * PAGE as u64
+    pub(crate) fn unshared_bytes(&self, other: &Self) -> u64 {
+        self.bytes.unshared_pages(&other.bytes) * PAGE as u64
     }
 
     /// Moves all pages that are in memory to the temporary file.
     #[cfg(test)]
     pub(super) fn move_to_file(&mut self) {
-        self.bytes.keep_resident(0);
+        self.bytes.limit_resident(0);
     }
 
     /// Returns the complete contents. A stable memory can be far larger than the host's memory: read large ones piece
@@ -160,12 +150,10 @@ pub(super) struct StableAccess {
     touched: HashMap<u64, (u64, u64)>,
     /// Pages read or written.
     pub(super) accessed: u64,
-    /// Pages written.
     pub(super) dirtied: u64,
 }
 
 impl StableAccess {
-    /// Records a read.
     pub(super) fn read(&mut self, offset: u64, len: u64) {
         self.touch(offset, len, false);
     }

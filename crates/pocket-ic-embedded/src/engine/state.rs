@@ -83,7 +83,6 @@ impl CanisterState {
         next
     }
 
-    /// Returns the state after a message.
     pub(super) fn after(&self, heap: Heap, globals: Arc<[GlobalValue]>, stable: StableMemory) -> Self {
         Self { module: self.module.clone(), heap, globals, stable }
     }

@@ -1,7 +1,4 @@
 //! Input and effects of an execution: message context, limits, replies and calls.
-//!
-//! Plain data only. Errors are in `error.rs`, the memories of a canister in `state.rs`, the whole outcome in
-//! `outcome.rs`.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -26,7 +23,6 @@ pub enum CanisterRunStatus {
 /// A canister's signed statement about the sender of an ingress message (`msg_caller_info_*`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerInfo {
-    /// The opaque information.
     pub data: Vec<u8>,
     /// The canister that signed the information, as principal bytes.
     pub signer: Vec<u8>,
@@ -39,13 +35,11 @@ pub struct DataCertificate(Arc<LazyLock<Vec<u8>, Maker>>);
 type Maker = Box<dyn FnOnce() -> Vec<u8> + Send + Sync>;
 
 impl DataCertificate {
-    /// Returns a certificate that `make` creates.
     pub fn new(make: impl FnOnce() -> Vec<u8> + Send + Sync + 'static) -> Self {
         let make: Maker = Box::new(make);
         Self(Arc::new(LazyLock::new(make)))
     }
 
-    /// Returns the certificate.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -231,31 +225,24 @@ impl Limits {
     }
 }
 
-/// What a canister answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// `msg_reply`
     Reply(Vec<u8>),
-    /// `msg_reject`
     Reject(String),
 }
 
 /// A call that the canister makes: under construction, or made with `call_perform`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutgoingCall {
-    /// The canister to call.
     pub callee: Principal,
-    /// The method to call.
     pub method: String,
-    /// The argument.
     pub arg: Vec<u8>,
     /// Cycles attached; already deducted from the balance that the rest of the message sees.
     pub cycles: u128,
-    /// Function table index and environment for the reply.
+    /// Function table index and environment, as for the other callbacks.
     pub on_reply: (u32, u64),
-    /// Function table index and environment for the reject.
     pub on_reject: (u32, u64),
-    /// Function table index and environment for the cleanup, which runs if the callback for the reply or reject traps.
+    /// Runs if the callback for the reply or reject traps.
     pub on_cleanup: Option<(u32, u64)>,
     /// `None`: wait without a time limit. `Some`: best effort, for at most this many seconds.
     pub timeout_seconds: Option<u32>,

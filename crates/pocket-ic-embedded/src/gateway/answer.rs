@@ -11,7 +11,6 @@ const VERIFICATION: HeaderName = HeaderName::from_static("x-response-verificatio
 const CONNECTION_FIELDS: [HeaderName; 4] =
     [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, HeaderName::from_static("keep-alive")];
 
-/// Returns a text response with a status.
 pub fn text(status: StatusCode, text: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }

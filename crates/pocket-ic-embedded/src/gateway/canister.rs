@@ -12,13 +12,10 @@ pub const CERTIFICATE_VERSION: u16 = 2;
 /// A request of a browser.
 #[derive(Clone, Debug, CandidType)]
 pub struct HttpRequest {
-    /// The HTTP method.
     pub method: String,
     /// Path and query.
     pub url: String,
-    /// Header fields.
     pub headers: Vec<(String, String)>,
-    /// The body.
     pub body: ByteBuf,
     /// The latest certificate version that the gateway supports; absent in `http_request_update`.
     pub certificate_version: Option<u16>,
@@ -26,20 +23,14 @@ pub struct HttpRequest {
 
 impl HttpRequest {
     /// Returns the argument of `http_request` or `http_request_update`.
-    ///
-    /// # Errors
-    /// None in practice.
     pub fn encode(&self) -> candid::Result<Vec<u8>> {
         candid::encode_one(self)
     }
 }
 
-/// The response of a canister.
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
-    /// The status.
     pub status: u16,
-    /// Header fields.
     pub headers: Vec<(String, String)>,
     /// The body, or its first piece.
     pub body: Vec<u8>,
@@ -52,9 +43,7 @@ pub struct HttpResponse {
 /// How to get the next piece of a body.
 #[derive(Clone, Debug)]
 pub struct Rest {
-    /// The canister to query.
     pub canister: Principal,
-    /// The query method.
     pub method: String,
     /// The query's argument: a value of any type.
     pub token: IDLValue,
@@ -71,10 +60,6 @@ impl fmt::Display for Malformed {
 }
 
 impl HttpResponse {
-    /// Decodes the reply of a canister.
-    ///
-    /// # Errors
-    /// A reply of another type.
     pub fn decode(reply: &[u8]) -> Result<Self, Malformed> {
         #[derive(CandidType, Deserialize)]
         struct Typed {
@@ -103,17 +88,12 @@ impl HttpResponse {
 /// A piece of a body, and the token of the next.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// The bytes.
     pub body: Vec<u8>,
     /// The argument of the next query; `None` at the end.
     pub token: Option<IDLValue>,
 }
 
 impl Piece {
-    /// Decodes the reply of a canister.
-    ///
-    /// # Errors
-    /// A reply of another type.
     pub fn decode(reply: &[u8]) -> Result<Self, Malformed> {
         #[derive(CandidType, Deserialize)]
         struct Typed {
@@ -141,9 +121,6 @@ impl Piece {
 }
 
 /// Encodes a token as the argument of a query.
-///
-/// # Errors
-/// None in practice.
 pub fn encode_token(token: &IDLValue) -> candid::Result<Vec<u8>> {
     IDLArgs::new(std::slice::from_ref(token)).to_bytes()
 }

@@ -10,7 +10,6 @@ pub struct Domains(Vec<String>);
 /// The canister that a request names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamedCanister {
-    /// The canister's id.
     pub canister: Principal,
     /// Whether the canister's responses are served without verification.
     pub raw: bool,

@@ -61,9 +61,6 @@ pub(crate) async fn stop(State(state): State<Arc<ServerState>>, Path(number): Pa
 }
 
 /// Opens the gateway requested in the configuration of an instance.
-///
-/// # Errors
-/// See [`open`].
 pub async fn open_for(
     state: &Arc<ServerState>,
     instance: usize,
@@ -83,11 +80,7 @@ pub async fn open_for(
     open(state, config).await
 }
 
-/// Opens a gateway.
-///
-/// # Errors
-/// An instance that does not exist, an address on which the gateway cannot or must not listen, or a configuration that
-/// is not supported.
+/// Opens a gateway. Its address must be loopback unless [`ServerState::allows_remote`].
 pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result<HttpGatewayInfo, OpError> {
     let HttpGatewayConfig {
         ip_addr,

@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Length in bytes above which a body that has more pieces is not verified.
+/// A streamed body is not verified if it exceeds this length, in bytes, before its last piece.
 const MAX_VERIFIED_BYTES: usize = 64 << 20;
 /// Number of pieces of a body that are buffered until the client reads them.
 const PIECES_AHEAD: usize = 2;
@@ -34,18 +34,14 @@ pub struct Pages {
 
 /// Why there is no response of a canister.
 enum Failure {
-    /// The canister rejected the request.
     Rejected(UserError),
     /// The request could not be delivered, or the server failed.
     Refused(OpError),
-    /// The reply is not a response.
     Malformed(String),
-    /// The response is not the certified one.
     Uncertified(String),
 }
 
 impl Pages {
-    /// Returns the pages of an instance.
     pub fn new(state: Arc<ServerState>, instance: usize, domains: Domains) -> Self {
         Self { state, instance, domains }
     }
@@ -136,7 +132,6 @@ async fn ask(
 }
 
 impl Rest {
-    /// Returns the next piece of the body.
     async fn next(&self, slot: &Arc<Slot>) -> Result<Piece, Failure> {
         let malformed = |error: String| Failure::Malformed(error);
         let arg = encode_token(&self.token).map_err(|error| malformed(error.to_string()))?;
@@ -227,8 +222,8 @@ async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<
     }
 }
 
-/// A body that delivers all bytes before a failure. If the next bytes are not ready yet, a connection sends the bytes
-/// that it has; after a failure, it drops them. Therefore a failure is reported one poll later.
+/// A body that reports a failure one poll late: on a failure, a connection drops the bytes that it has not sent yet, but
+/// it sends them while the body is pending.
 struct Sent {
     body: Channel<Bytes, Broken>,
     failure: Option<Broken>,
@@ -256,7 +251,6 @@ impl HttpBody for Sent {
     }
 }
 
-/// A body that ended early.
 #[derive(Debug, thiserror::Error)]
 #[error("the canister's response ended early: {0}")]
 struct Broken(String);
@@ -267,7 +261,7 @@ fn describe(failure: Failure) -> String {
         Failure::Refused(error) => error.to_string(),
         Failure::Malformed(text) => text,
         Failure::Uncertified(text) => format!(
-            "it does not verify: {text}. At http://<canister id>.raw.localhost:<port>/ it is served as it is"
+            "it does not verify: {text}. http://<canister id>.raw.localhost:<port>/ serves it without verification"
         ),
     }
 }

@@ -43,7 +43,6 @@ impl Gateways {
         }
     }
 
-    /// Stops all gateways of an instance.
     pub fn stop_those_of(&self, instance: usize) {
         for gateway in unpoisoned(&self.0).iter_mut() {
             if matches!(gateway.details.forward_to, HttpGatewayBackend::PocketIcInstance(id) if id == instance)

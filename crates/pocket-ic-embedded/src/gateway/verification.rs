@@ -19,7 +19,6 @@ pub struct Authority {
     pub now: u64,
 }
 
-/// A verified response.
 pub struct Verified {
     /// The version of response verification.
     pub version: u16,
@@ -27,10 +26,7 @@ pub struct Verified {
     pub headers: Option<Vec<(String, String)>>,
 }
 
-/// Verifies a response with its complete body.
-///
-/// # Errors
-/// The reason why the response is not the certified one.
+/// Verifies a response, which must have its complete body.
 pub fn verify(
     asked: &HttpRequest,
     answered: &HttpResponse,

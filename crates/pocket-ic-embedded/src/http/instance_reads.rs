@@ -95,7 +95,6 @@ pub(super) async fn pub_key(State(state): Server, Path(id): Path<usize>, body: B
     .await
 }
 
-/// Query parameters of a request for costs.
 #[derive(Deserialize)]
 pub(super) struct CostsFrom {
     /// The first index to return.

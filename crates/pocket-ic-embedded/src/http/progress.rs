@@ -107,8 +107,7 @@ mod tests {
     use crate::http::ServerState;
     use pocket_ic::common::rest::{InstanceConfig, SubnetConfigSet};
 
-    /// A request may have found the instance before another request deletes it: it must not start automatic progress
-    /// again.
+    /// A request that found the instance before another request deleted it must not start automatic progress.
     #[tokio::test(flavor = "multi_thread")]
     async fn a_deleted_instance_does_not_advance() {
         let state = ServerState::new(Engine::new().unwrap(), false);

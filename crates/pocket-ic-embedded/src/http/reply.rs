@@ -18,7 +18,6 @@ pub(crate) fn message(status: StatusCode, message: String) -> Response {
     json(status, &serde_json::json!({ "message": message }))
 }
 
-/// Returns a JSON body with a status.
 pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
@@ -28,7 +27,6 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     }
 }
 
-/// Returns the status and body of a refused operation.
 pub(crate) fn error(error: &OpError) -> Response {
     let status = match error {
         OpError::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -38,16 +36,11 @@ pub(crate) fn error(error: &OpError) -> Response {
     message(status, error.to_string())
 }
 
-/// Parses a request body.
-///
-/// # Errors
-/// A body that is not JSON of this type.
 pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
     serde_json::from_slice(body).map_err(|error| OpError::Conversion(error.to_string()))
 }
 
-/// Returns the answer of a canister in the form that clients get. `certified` is true for answers that passed through a
-/// round of the subnet.
+/// Returns the answer of a canister in the form that clients get; for `certified`, see [`UserError::into_response`].
 pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCanisterResult {
     result.map_err(|error| error.into_response(certified)).into()
 }
@@ -75,7 +68,7 @@ pub(crate) async fn operate<T: Serialize>(
     }
 }
 
-/// Does the same as [`operate`], as long work, with an operation that takes the parsed body of the request.
+/// Like [`operate`], as long work, with an operation that takes the parsed body of the request.
 pub(super) async fn operate_with<B: DeserializeOwned, T: Serialize>(
     state: &ServerState,
     id: usize,

@@ -37,21 +37,15 @@ pub(super) async fn create_instance(State(state): State<Arc<ServerState>>, body:
     }
 }
 
-/// An instance that was just created.
 pub(crate) struct NewInstance {
-    /// The instance's number.
     pub instance_id: usize,
-    /// The instance's subnets.
     pub topology: Topology,
     /// The instance's gateway, if one was requested.
     pub gateway: Option<HttpGatewayInfo>,
 }
 
-/// Creates an instance, and a gateway and automatic progress if the configuration requests them.
-///
-/// # Errors
-/// A configuration that is not supported, a gateway that cannot be opened, or automatic progress that cannot be started.
-/// No instance and no gateway are left then.
+/// Creates an instance, and a gateway and automatic progress if the configuration requests them. After an error, neither
+/// the instance nor the gateway exists.
 pub(crate) async fn create(
     state: &Arc<ServerState>,
     config: &InstanceConfig,
@@ -173,7 +167,7 @@ mod tests {
         };
         let created = Instance::create(state.engine(), &config, false).unwrap();
         let (id, slot) = state.add_instance(created.instance);
-        // Somebody else has started it in the meantime.
+        // Another request has started automatic progress in the meantime.
         progress::start(&slot, None).await.unwrap();
         assert!(equip(&state, id, &slot, &config, Some(None)).await.is_err());
         assert!(state.slot(id).is_err());

@@ -12,7 +12,6 @@ pub(crate) struct Slot {
     turn: tokio::sync::Mutex<()>,
     instance: Mutex<Instance>,
     pub(super) progress: tokio::sync::Mutex<AutoProgressState>,
-    /// Whether agents must sign what they send.
     checks_envelopes: bool,
     /// The instance's root key, DER.
     root_key: &'static [u8],
@@ -32,12 +31,10 @@ impl Slot {
         }
     }
 
-    /// Returns whether agents must sign their requests.
     pub fn checks_envelopes(&self) -> bool {
         self.checks_envelopes
     }
 
-    /// Returns the instance's root key, DER.
     pub fn root_key(&self) -> &'static [u8] {
         self.root_key
     }
@@ -52,8 +49,8 @@ impl Slot {
         self.submitted.notified().await;
     }
 
-    /// Runs an operation on the instance, after any earlier ones. The outer error is a panic: a bug in the server. A
-    /// panic makes the instance unusable (its lock is poisoned), but not the server.
+    /// Runs an operation on the instance, after any earlier ones. A panic, which is a bug in the server, poisons the
+    /// instance's lock: the instance becomes unusable, but not the server.
     pub async fn operate<T>(
         &self,
         work: Work,
@@ -75,10 +72,8 @@ impl Slot {
 /// Whether the time of an instance advances automatically.
 #[derive(Default)]
 pub(super) enum AutoProgressState {
-    /// Time does not advance automatically.
     #[default]
     Off,
-    /// Time advances automatically.
     On(AutoProgress),
     /// The instance was deleted: its time never advances again, even for a request that found the instance before.
     Deleted,
@@ -107,7 +102,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
     fn slot(state: &ServerState) -> Arc<Slot> {
         let set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() };
@@ -129,7 +124,7 @@ mod tests {
             let mut waiting = vec![tokio::spawn(async move {
                 let wait = move |_: &mut Instance| {
                     let _ = begin.send(());
-                    finished.recv_timeout(PATIENCE).map_err(|error| OpError::Other(error.to_string()))
+                    finished.recv_timeout(TIMEOUT).map_err(|error| OpError::Other(error.to_string()))
                 };
                 first.operate(Work::Long, wait).await
             })];
@@ -140,7 +135,7 @@ mod tests {
             }));
             let answer =
                 tokio::spawn(async move { idle.operate(Work::Long, |instance| Ok(instance.time())).await });
-            let answer = tokio::time::timeout(PATIENCE, answer).await;
+            let answer = tokio::time::timeout(TIMEOUT, answer).await;
             assert!(answer.expect("the other instance answers").unwrap().unwrap().is_ok());
             finish.send(()).unwrap();
             for operation in waiting {

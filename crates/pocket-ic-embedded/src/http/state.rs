@@ -15,7 +15,7 @@ use std::time::Instant;
 pub struct ServerState {
     engine: Engine,
     print_logs: bool,
-    /// `None` for a deleted instance: ids are never used again.
+    /// `None` for a deleted instance: ids are not reused.
     instances: Mutex<Vec<Option<Arc<Slot>>>>,
     blobs: Mutex<HashMap<[u8; 32], Blob>>,
     gateways: Gateways,
@@ -43,7 +43,6 @@ impl Blob {
         &self.memory
     }
 
-    /// Returns the bytes.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = self.memory.to_vec();
         bytes.truncate(self.bytes);
@@ -71,7 +70,6 @@ impl ServerState {
         Self { allow_remote, ..self }
     }
 
-    /// Returns whether gateways may listen on addresses that other machines can reach.
     pub(crate) fn allows_remote(&self) -> bool {
         self.allow_remote
     }
@@ -88,7 +86,6 @@ impl ServerState {
         self.print_logs
     }
 
-    /// Returns whether requests are being answered, and if not, since when.
     pub fn activity(&self) -> &Activity {
         &self.activity
     }
@@ -131,7 +128,6 @@ impl ServerState {
     }
 }
 
-/// Returns the error for an instance that was deleted.
 pub(super) fn deleted() -> OpError {
     update_error("Instance was deleted")
 }
@@ -174,7 +170,6 @@ impl Activity {
     }
 }
 
-/// A request that is being answered.
 pub struct Busy<'a>(&'a Activity);
 
 impl Drop for Busy<'_> {
@@ -194,7 +189,7 @@ mod tests {
         let mut bytes = vec![0; 64 << 20];
         bytes[40 << 20] = 1;
         let blob = Blob::new(&bytes, false);
-        let page = blob.memory().bytes_apart(&StableMemory::new());
+        let page = blob.memory().unshared_bytes(&StableMemory::new());
         assert!((1..=1 << 16).contains(&page), "one byte that is not zero takes {page} bytes");
         assert!(blob.to_vec() == bytes);
         assert_eq!(Blob::new(b"abc", true).to_vec(), b"abc");

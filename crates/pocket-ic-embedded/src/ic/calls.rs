@@ -6,9 +6,7 @@
 use candid::Principal;
 use std::collections::BTreeMap;
 
-/// Identifies a call context.
 pub type ContextId = u64;
-/// Identifies a callback.
 pub type CallbackId = u64;
 /// The 32 bytes that identify an ingress message.
 pub type MessageId = [u8; 32];
@@ -20,9 +18,7 @@ pub enum Origin {
     Ingress(MessageId),
     /// A callback of a canister.
     Canister {
-        /// The canister that called.
         caller: Principal,
-        /// The caller's callback for the answer.
         callback: CallbackId,
         /// When a best-effort call expires, nanoseconds; 0 for calls without a time limit.
         deadline: u64,
@@ -37,11 +33,9 @@ pub type CallResult = Result<Vec<u8>, super::error::UserError>;
 /// One call that a canister is working on.
 #[derive(Clone, Debug)]
 pub struct CallContext {
-    /// Who waits for the answer.
     pub origin: Origin,
     /// The principal that `msg_caller` returns.
     pub caller: Principal,
-    /// Whether the call was answered.
     pub responded: bool,
     /// Number of callbacks of this context that have not run yet.
     pub outstanding: usize,
@@ -54,15 +48,12 @@ pub struct CallContext {
 /// Where to continue when an answer arrives.
 #[derive(Clone, Debug)]
 pub struct Callback {
-    /// The context that made the call.
     pub context: ContextId,
-    /// Function and environment for a reply.
+    /// Function table index and environment, as in `OutgoingCall`.
     pub on_reply: (u32, u64),
-    /// Function and environment for a rejection.
     pub on_reject: (u32, u64),
-    /// Function and environment for the cleanup, which runs if the function for the reply or rejection traps.
     pub on_cleanup: Option<(u32, u64)>,
-    /// When a best-effort call expires, nanoseconds; 0 for calls without a time limit.
+    /// See [`Origin::Canister`].
     pub deadline: u64,
 }
 
@@ -78,7 +69,6 @@ impl CallIds {
     }
 }
 
-/// All open call contexts and callbacks of one canister.
 #[derive(Clone, Debug, Default)]
 pub struct CallTable {
     contexts: BTreeMap<ContextId, CallContext>,
@@ -86,7 +76,6 @@ pub struct CallTable {
 }
 
 impl CallTable {
-    /// Opens a context.
     pub fn open(&mut self, ids: &mut CallIds, origin: Origin, caller: Principal, cycles: u128) -> ContextId {
         let id = ids.next();
         self.contexts.insert(
@@ -96,17 +85,14 @@ impl CallTable {
         id
     }
 
-    /// Returns a context that is still open.
     pub fn context(&self, id: ContextId) -> Option<&CallContext> {
         self.contexts.get(&id)
     }
 
-    /// Returns a context that is still open, to change it.
     pub fn context_mut(&mut self, id: ContextId) -> Option<&mut CallContext> {
         self.contexts.get_mut(&id)
     }
 
-    /// Registers a callback of an open context.
     pub fn register(&mut self, ids: &mut CallIds, callback: Callback) -> CallbackId {
         let id = ids.next();
         if let Some(context) = self.contexts.get_mut(&callback.context) {

@@ -25,20 +25,16 @@ const BENCHMARKING_INSTRUCTIONS: u64 = 1_000_000_000_000_000;
 /// Status of a canister; for a stopping canister, with the stop calls that wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunStatus {
-    /// Accepts messages.
     Running,
     /// Accepts no new messages and waits for open calls; the stop calls are answered when it has stopped.
     Stopping(Vec<StopWaiter>),
-    /// Accepts no messages.
     Stopped,
 }
 
 /// A stop call that waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopWaiter {
-    /// Who waits for the answer.
     pub origin: Origin,
-    /// Cycles attached to the call.
     pub cycles: u128,
     /// When the stop call was executed, nanoseconds since 1970.
     pub since: u64,
@@ -59,9 +55,7 @@ pub enum LowMemoryHook {
 /// Counts of non-replicated queries, as `canister_status` shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
-    /// Calls.
     pub calls: u128,
-    /// Instructions.
     pub instructions: u128,
     /// Bytes of arguments.
     pub request_bytes: u128,
@@ -69,12 +63,9 @@ pub struct QueryStats {
     pub response_bytes: u128,
 }
 
-/// A canister.
 #[derive(Debug)]
 pub struct Canister {
-    /// The canister's id.
     pub id: Principal,
-    /// The canister's subnet.
     pub subnet: Principal,
     /// Whether the limits for production or for benchmarks apply.
     pub instructions: SubnetInstructionConfig,
@@ -88,13 +79,10 @@ pub struct Canister {
     pub installed_at: Option<u64>,
     /// Whether the subnet charges nothing, so that canisters with an empty balance are not frozen.
     pub free: bool,
-    /// Running, stopping or stopped.
     pub status: RunStatus,
-    /// The canister's settings.
     pub settings: Settings,
     /// The balance in cycles.
     pub cycles: u128,
-    /// Cycles that the canister has burned.
     pub burned: u128,
     /// Increases with every change of code, settings, status and state.
     pub version: u64,
@@ -104,21 +92,15 @@ pub struct Canister {
     pub certified_data: Vec<u8>,
     /// The deadline of the global timer, nanoseconds since 1970; 0 when inactive.
     pub global_timer: u64,
-    /// The hook for low wasm memory.
     pub low_memory: LowMemoryHook,
-    /// Log records.
     pub logs: LogStore,
     /// Changes of code and controllers.
     pub history: History,
     /// Uploaded parts of modules.
     pub chunks: ChunkStore,
-    /// Snapshots of this canister.
     pub snapshots: SnapshotStore,
-    /// Open calls.
     pub calls: CallTable,
-    /// Costs of recent messages.
     pub costs: CostRing,
-    /// Counts of queries.
     pub query_stats: QueryStats,
 }
 
@@ -153,7 +135,6 @@ impl Canister {
         }
     }
 
-    /// Returns the status as the system API numbers it.
     pub fn run_status(&self) -> CanisterRunStatus {
         match self.status {
             RunStatus::Running => CanisterRunStatus::Running,
@@ -162,10 +143,6 @@ impl Canister {
         }
     }
 
-    /// Returns `Ok(())` if new messages are accepted.
-    ///
-    /// # Errors
-    /// The rejection if the canister is stopping or stopped.
     pub fn check_running(&self) -> Result<(), UserError> {
         match self.status {
             RunStatus::Running => Ok(()),
@@ -174,10 +151,6 @@ impl Canister {
         }
     }
 
-    /// Returns `Ok(())` if `sender` is a controller.
-    ///
-    /// # Errors
-    /// The rejection that names the controllers.
     pub fn check_controller(&self, sender: Principal) -> Result<(), UserError> {
         if self.settings.is_controlled_by(sender) {
             return Ok(());
@@ -215,11 +188,7 @@ impl Canister {
         self.idle_cycles_per_day().saturating_mul(u128::from(self.settings.freezing_threshold)) / 86_400
     }
 
-    /// Returns `Ok(())` if everything is free on the subnet, or the balance is positive and not below the freezing
-    /// limit.
-    ///
-    /// # Errors
-    /// The rejection that says how many cycles are missing.
+    /// Checks that the balance is positive and not below the freezing limit, unless everything is free on the subnet.
     pub fn check_not_frozen(&self) -> Result<(), UserError> {
         let needed = self.frozen_balance();
         if self.free || (self.cycles > 0 && self.cycles >= needed) {
@@ -235,10 +204,7 @@ impl Canister {
         ))
     }
 
-    /// Returns `Ok(())` if a call from another canister has at least the cycles required by the settings.
-    ///
-    /// # Errors
-    /// The rejection that says how many cycles are required.
+    /// Checks that a call from another canister has the cycles that the settings require.
     pub fn check_incoming_cycles(&self, got: u128) -> Result<(), UserError> {
         let needed = self.settings.minimum_incoming_canister_call_cycles;
         if got >= needed {
@@ -291,10 +257,7 @@ impl Canister {
         }
     }
 
-    /// Returns `Ok(())` if a wasm memory of this size is within the limit in the settings.
-    ///
-    /// # Errors
-    /// The rejection that names the limit.
+    /// Checks a size of the wasm memory against the limit in the settings.
     pub fn check_wasm_memory(&self, bytes: u64) -> Result<(), UserError> {
         match self.settings.wasm_memory_limit {
             limit if limit != 0 && bytes > limit => {
@@ -324,8 +287,7 @@ impl Canister {
         limit.saturating_sub(used) < self.settings.wasm_memory_threshold
     }
 
-    /// Updates the status of the low-memory hook, since the unused wasm memory may have fallen below the threshold in
-    /// the settings, or risen above it again.
+    /// Updates the status of the low-memory hook after the size of the wasm memory, or its threshold, has changed.
     pub fn update_low_memory(&mut self) {
         self.low_memory = match (self.is_low_on_memory(self.state.as_ref()), self.low_memory) {
             (false, _) => LowMemoryHook::NotSatisfied,
@@ -334,7 +296,6 @@ impl Canister {
         };
     }
 
-    /// Appends to the log, within its limit.
     pub fn log(&mut self, time_nanos: u64, content: Vec<u8>) {
         self.logs.push(time_nanos, content, self.settings.log_memory_limit);
     }

@@ -8,7 +8,6 @@ use ic_management_canister_types::{CanisterTimer, OnLowWasmMemoryHookStatus};
 use pocket_ic::ErrorCode;
 
 impl Snapshot {
-    /// Returns a snapshot of the canister's current state.
     pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
         let Some(state) = &canister.state else {
             return Err(UserError::rejected(format!(
@@ -37,9 +36,6 @@ impl Snapshot {
     /// Restores a canister's code, memories, chunks and certified data from the snapshot. If the snapshot was uploaded,
     /// also restores the timer and the low-memory hook, as far as the metadata contains them. On an error the canister
     /// is unchanged.
-    ///
-    /// # Errors
-    /// An uploaded module that is invalid, or an upload that does not fit the module or the canister.
     pub fn load_onto(&self, canister: &mut Canister, engine: &Engine) -> Result<(), UserError> {
         let state = match &self.contents {
             Contents::Taken(state) => state.clone(),

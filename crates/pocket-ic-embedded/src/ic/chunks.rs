@@ -6,12 +6,9 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The largest chunk, in bytes.
 pub const MAX_CHUNK_BYTES: usize = 1 << 20;
-/// How many chunks one canister can keep.
 const MAX_CHUNKS: usize = 100;
 
-/// The name of a chunk.
 pub type ChunkHash = [u8; 32];
 
 /// Chunks by hash. A clone shares the bytes.
@@ -40,7 +37,6 @@ impl ChunkStore {
         Ok(hash)
     }
 
-    /// Returns a chunk by its hash.
     pub fn get(&self, hash: &[u8]) -> Option<&Arc<[u8]>> {
         let hash: ChunkHash = hash.try_into().ok()?;
         self.chunks.get(&hash)
@@ -51,20 +47,15 @@ impl ChunkStore {
         self.chunks.keys()
     }
 
-    /// Removes all chunks.
     pub fn clear(&mut self) {
         self.chunks.clear();
     }
 
-    /// Returns the total size of all chunks, in bytes.
     pub fn bytes(&self) -> u64 {
         self.chunks.values().map(|chunk| chunk.len() as u64).sum()
     }
 
-    /// Concatenates the listed chunks and compares the hash with the expected one.
-    ///
-    /// # Errors
-    /// A missing chunk, a module that is too large, or a hash that differs.
+    /// Concatenates the listed chunks, and compares the hash of the result with the expected one.
     pub fn assemble<'a>(
         &self,
         hashes: impl IntoIterator<Item = &'a [u8]>,

@@ -49,10 +49,7 @@ impl Clock {
         self.time
     }
 
-    /// Sets the current time. Setting it to the same time again changes nothing.
-    ///
-    /// # Errors
-    /// [`OpError::SettingTimeIntoPast`] when `nanos` is before the current time.
+    /// Sets the current time; an error if it would move backwards.
     pub fn set(&mut self, nanos: u64) -> Result<(), OpError> {
         if nanos < self.time {
             return Err(OpError::SettingTimeIntoPast(self.time, nanos));
@@ -61,10 +58,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Sets the current time so that queries see it immediately.
-    ///
-    /// # Errors
-    /// [`OpError::SettingTimeIntoPast`] when `nanos` is before the current time.
+    /// Does the same as [`Self::set`], but queries see the new time immediately.
     pub fn set_certified(&mut self, nanos: u64) -> Result<(), OpError> {
         self.set(nanos)?;
         self.last_round = nanos;

@@ -12,7 +12,6 @@ use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
 pub struct UserError {
     /// The numbered code; its first digit is the reject code.
     pub code: ErrorCode,
-    /// The reject message.
     pub message: String,
     /// Whether a canister that gets this rejection sees the code before the text. The code is left out if the callee
     /// does not exist, is not running or is uninstalled during the call, if the call's deadline passes, or if the text
@@ -21,12 +20,10 @@ pub struct UserError {
 }
 
 impl UserError {
-    /// Returns an error with this code and text.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), shows_code: true }
     }
 
-    /// Returns the same error, as a rejection whose code canisters do not see.
     pub fn hiding_code(self) -> Self {
         Self { shows_code: false, ..self }
     }
@@ -64,22 +61,18 @@ impl UserError {
         }
     }
 
-    /// Returns the error for an id that no canister has.
     pub fn canister_not_found(id: Principal) -> Self {
         Self::new(ErrorCode::CanisterNotFound, format!("Canister {id} not found."))
     }
 
-    /// Returns the error of a stopped canister, which accepts no messages.
     pub fn canister_stopped(id: Principal) -> Self {
         Self::new(ErrorCode::CanisterStopped, format!("Canister {id} is stopped"))
     }
 
-    /// Returns the error of a stopping canister, which accepts no new messages.
     pub fn canister_stopping(id: Principal) -> Self {
         Self::new(ErrorCode::CanisterStopping, format!("Canister {id} is stopping"))
     }
 
-    /// Returns the error of a canister without code.
     pub fn no_wasm_module(id: Principal) -> Self {
         Self::from_execution(
             id,
@@ -88,7 +81,6 @@ impl UserError {
         )
     }
 
-    /// Returns the error for a management call whose sender is not a controller.
     pub fn not_controller(id: Principal, controllers: &[Principal], sender: Principal) -> Self {
         let list = controllers.iter().map(Principal::to_text).collect::<Vec<_>>().join(" ");
         Self::new(
@@ -108,7 +100,6 @@ impl UserError {
         Self::new(code, format!("Error from Canister {id}: {text}{advice}"))
     }
 
-    /// Returns the error for arguments of a management call that cannot be decoded.
     pub fn invalid_payload(method: &str, cause: impl std::fmt::Display) -> Self {
         Self::new(
             ErrorCode::InvalidManagementPayload,
@@ -126,7 +117,6 @@ impl UserError {
         Self::new(ErrorCode::CanisterRejectedMessage, message)
     }
 
-    /// Returns a rejection with the canister's own text.
     pub fn rejected_by_canister(message: String) -> Self {
         Self::rejected(message).hiding_code()
     }
@@ -159,7 +149,6 @@ fn suggestion(code: ErrorCode) -> Option<&'static str> {
 /// An operation on an instance that the server refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpError {
-    /// The canister does not exist on this instance.
     #[error("CanisterNotFound(CanisterId({0}))")]
     CanisterNotFound(Principal),
     /// The canister has no code, hence no memory.
@@ -168,7 +157,6 @@ pub enum OpError {
     /// A message that cannot be accepted or answered.
     #[error("BadIngressMessage({0:?})")]
     BadIngressMessage(String),
-    /// The instance has no such subnet.
     #[error("SubnetNotFound({0})")]
     SubnetNotFound(Principal),
     /// No subnet of the instance is responsible for the canister id.
@@ -189,17 +177,15 @@ pub enum OpError {
     /// A request that does not parse.
     #[error("ConversionError {{ message: {0:?} }}")]
     Conversion(String),
-    /// A feature that only the official server supports.
     #[error("{0} is not supported by the embedded server")]
     Unsupported(String),
-    /// Any other error, with its text.
     #[error("{0}")]
     Other(String),
 }
 
 /// Returns the error that the caller of a canister gets if the canister traps.
 pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
-    // The engine uses only codes from the list; anything else would be a bug in the engine.
+    // The engine returns only codes of `ErrorCode`; anything else would be a bug in the engine.
     let code =
         ErrorCode::try_from(u64::from(trap.error_code())).unwrap_or(ErrorCode::CanisterWasmEngineError);
     UserError::from_execution(id, code, &trap.to_string())

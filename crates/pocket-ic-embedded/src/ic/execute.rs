@@ -1,8 +1,7 @@
 //! The execution of one message (a call or a response), and its consequences.
 //!
-//! When messages are executed is decided in `round.rs`.
-//!
-//! A message changes a canister only if it completes; its cost and its logs are kept either way.
+//! A message changes a canister only if it completes; its cost and its logs are kept either way. `round.rs` decides when
+//! messages are executed.
 
 use super::calls::{CallIds, CallResult, Callback, CallbackId, ContextId, Origin};
 use super::canister::{Canister, RunStatus};
@@ -18,8 +17,7 @@ use crate::engine::{
 use candid::Principal;
 use pocket_ic::ErrorCode;
 
-/// One second, in nanoseconds.
-const SECOND: u64 = 1_000_000_000;
+const SECOND_NANOS: u64 = 1_000_000_000;
 
 /// One call of a canister method, from a user or a canister.
 pub(super) struct MethodCall {
@@ -72,7 +70,6 @@ impl Instance {
         self.run_in_context(call.callee, context, entry, message)
     }
 
-    /// Returns the entry point that a call runs, or the rejection of the call.
     fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
         let id = call.callee;
         let canister = self.canisters.get(&id).ok_or_else(|| self.not_found_error(id).hiding_code())?;
@@ -100,7 +97,6 @@ impl Instance {
         }
     }
 
-    /// Returns the error for a call to a canister that does not exist.
     fn not_found_error(&self, id: Principal) -> UserError {
         match self.route(id) {
             Ok(_) => UserError::canister_not_found(id),
@@ -362,7 +358,6 @@ impl Instance {
         self.print_logs(id, logs, now);
     }
 
-    /// Prints what an execution logged, if that is enabled.
     pub(super) fn print_logs(&self, id: Principal, logs: &[Vec<u8>], now: u64) {
         if self.print_logs {
             for content in logs {
@@ -393,7 +388,6 @@ pub(super) fn apply(canister: &mut Canister, outcome: &MessageOutcome) {
     canister.version += 1;
 }
 
-/// Updates the balance after a successful message.
 fn settle_cycles(canister: &mut Canister, outcome: &MessageOutcome) {
     let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
@@ -408,9 +402,9 @@ fn register_call(
     now: u64,
 ) -> Work {
     // Deadlines are whole seconds, counted from the current time rounded down to seconds.
-    let deadline = call
-        .timeout_seconds
-        .map_or(0, |seconds| (now / SECOND).saturating_add(seconds.into()).saturating_mul(SECOND));
+    let deadline = call.timeout_seconds.map_or(0, |seconds| {
+        (now / SECOND_NANOS).saturating_add(seconds.into()).saturating_mul(SECOND_NANOS)
+    });
     let callback = Callback {
         context,
         on_reply: call.on_reply,

@@ -22,10 +22,7 @@ const MAX_AWAIT_ROUNDS: usize = 100;
 impl Instance {
     /// Accepts a message, which is executed in one of the next rounds.
     ///
-    /// The outer error concerns the operation; the inner one is the ingress filter's answer to the user.
-    ///
-    /// # Errors
-    /// A message that cannot be routed, or that is too large.
+    /// The outer error concerns the operation; the inner error is the ingress filter's answer to the user.
     pub fn submit(&mut self, call: UserCall) -> Result<Result<RawMessageId, UserError>, OpError> {
         let subnet = self.destination(&call)?;
         let id = self.new_message_id(&call);
@@ -59,9 +56,6 @@ impl Instance {
     }
 
     /// Runs rounds until the message is answered.
-    ///
-    /// # Errors
-    /// An unknown message, or one that is not answered after 100 rounds.
     pub fn await_message(&mut self, id: &RawMessageId) -> Result<CallResult, OpError> {
         let key = message_id(id)?;
         for _ in 0..MAX_AWAIT_ROUNDS {
@@ -88,10 +82,7 @@ impl Instance {
         }
     }
 
-    /// Returns the answer of a message, if there is one yet.
-    ///
-    /// # Errors
-    /// If the id is malformed, or `caller` is given and did not submit the message.
+    /// Returns the answer of a message, if there is one yet; an error if `caller` is given and did not submit the message.
     pub fn ingress_status(
         &self,
         id: &RawMessageId,
@@ -145,8 +136,7 @@ impl Instance {
         Ok(found?.id)
     }
 
-    /// Returns `Ok(())` if a message is accepted: the canister must be able to receive the message, and must not refuse
-    /// it.
+    /// Checks that the canister can receive the message, and does not refuse it.
     fn filter(&mut self, call: &UserCall) -> Result<(), UserError> {
         if call.callee == Principal::management_canister() {
             return management::filter_user_call(self, call);

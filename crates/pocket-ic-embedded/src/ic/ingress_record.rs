@@ -4,18 +4,15 @@ use super::calls::CallResult;
 use super::user_call::UserCall;
 use candid::Principal;
 
-/// A submitted message.
 #[derive(Clone, Debug)]
 pub struct IngressRecord {
     /// Further data about the message, if an agent sent the message.
     pub request: Option<Request>,
-    /// Who submitted the message.
     pub sender: Principal,
     /// The call, until its execution begins.
     pub call: Option<UserCall>,
     /// The subnet to which the message was sent.
     pub subnet: Principal,
-    /// The answer, once there is one.
     pub answer: Option<CallResult>,
 }
 
@@ -24,9 +21,7 @@ pub struct IngressRecord {
 pub struct Request {
     /// When the call expires, nanoseconds since 1970.
     pub expiry: u64,
-    /// The effective id of the call.
     pub effective: Effective,
-    /// The canister that is called.
     pub callee: Principal,
 }
 

@@ -38,16 +38,13 @@ pub struct Instance {
     pub(super) raw_rand_calls: Vec<(Origin, u128)>,
     pub(super) random_draws: u64,
     pub(super) print_logs: bool,
-    /// Number of executed rounds.
     pub(super) rounds: u64,
     pub(super) certifier: Certifier,
     pub(super) requests: Requests,
     checks_envelopes: bool,
 }
 
-/// An instance, and whether its time advances automatically.
 pub struct Created {
-    /// The instance.
     pub instance: Instance,
     /// The interval between two automatic steps of time, milliseconds: `Some(None)` for the default interval, `None` if
     /// time does not advance automatically.
@@ -56,9 +53,6 @@ pub struct Created {
 
 impl Instance {
     /// Creates an instance from a client's configuration. With `print_logs`, canister logs also go to stderr.
-    ///
-    /// # Errors
-    /// A contradictory configuration, or one that only the official server supports.
     pub fn create(engine: Engine, config: &InstanceConfig, print_logs: bool) -> Result<Created, OpError> {
         check_supported(config)?;
         let subnets = subnet::build(&config.subnet_config_set)?;
@@ -95,17 +89,11 @@ impl Instance {
     }
 
     /// Returns the subnets as clients see them.
-    ///
-    /// # Errors
-    /// None in practice: an instance has a subnet.
     pub fn topology(&self) -> Result<Topology, OpError> {
         subnet::topology(&self.subnets).ok_or_else(|| OpError::Other("The instance has no subnet.".into()))
     }
 
     /// Returns the public key of a subnet, DER.
-    ///
-    /// # Errors
-    /// If the instance has no such subnet.
     pub fn public_key(&self, subnet: Principal) -> Result<&'static [u8], OpError> {
         Ok(&self.subnet(subnet)?.keys.public_key)
     }
@@ -126,17 +114,11 @@ impl Instance {
     }
 
     /// Sets the current time; queries see this time after the next round.
-    ///
-    /// # Errors
-    /// A time before the current one.
     pub fn set_time(&mut self, nanos: u64) -> Result<(), OpError> {
         self.clock.set(nanos)
     }
 
     /// Sets the current time; queries see this time immediately.
-    ///
-    /// # Errors
-    /// A time before the current one.
     pub fn set_certified_time(&mut self, nanos: u64) -> Result<(), OpError> {
         self.clock.set_certified(nanos)
     }
@@ -155,9 +137,6 @@ impl Instance {
     }
 
     /// Returns the subnet that is responsible for a canister id, whether or not the canister exists.
-    ///
-    /// # Errors
-    /// If no subnet of the instance is responsible.
     pub(super) fn route(&self, id: Principal) -> Result<&Subnet, OpError> {
         self.subnets
             .iter()
@@ -165,10 +144,6 @@ impl Instance {
             .ok_or_else(|| OpError::CanisterRouting(format!("Canister {id} does not belong to any subnet.")))
     }
 
-    /// Returns a subnet by its id.
-    ///
-    /// # Errors
-    /// If the instance has no such subnet.
     pub(super) fn subnet(&self, id: Principal) -> Result<&Subnet, OpError> {
         self.subnets.iter().find(|subnet| subnet.id == id).ok_or(OpError::SubnetNotFound(id))
     }
@@ -181,18 +156,11 @@ impl Instance {
         self.canisters.get_mut(&id).ok_or(OpError::CanisterNotFound(id))
     }
 
-    /// Returns a canister's balance.
-    ///
-    /// # Errors
-    /// If there is no such canister.
     pub fn cycles(&self, id: Principal) -> Result<u128, OpError> {
         Ok(self.canister(id)?.cycles)
     }
 
     /// Adds to a canister's balance and returns the new one.
-    ///
-    /// # Errors
-    /// If there is no such canister.
     pub fn add_cycles(&mut self, id: Principal, amount: u128) -> Result<u128, OpError> {
         let canister = self.canister_mut(id)?;
         canister.cycles = canister.cycles.saturating_add(amount);
@@ -200,17 +168,11 @@ impl Instance {
     }
 
     /// Returns a canister's controllers, sorted.
-    ///
-    /// # Errors
-    /// If there is no such canister.
     pub fn controllers(&self, id: Principal) -> Result<Vec<Principal>, OpError> {
         Ok(self.canister(id)?.settings.controllers.clone())
     }
 
-    /// Returns all of a canister's stable memory.
-    ///
-    /// # Errors
-    /// If there is no such canister, it has no code, or the memory is too large to return at once.
+    /// Returns all of a canister's stable memory; an error if it is too large to return at once.
     pub fn stable_memory(&self, id: Principal) -> Result<Vec<u8>, OpError> {
         let state = self.canister(id)?.state.as_ref().ok_or(OpError::CanisterIsEmpty(id))?;
         let bytes = state.stable().bytes();
@@ -222,10 +184,6 @@ impl Instance {
         Ok(state.stable().to_vec())
     }
 
-    /// Replaces a canister's stable memory.
-    ///
-    /// # Errors
-    /// If there is no such canister, it has no code, or the memory is larger than a stable memory can be.
     pub fn set_stable_memory(&mut self, id: Principal, memory: StableMemory) -> Result<(), OpError> {
         let Some(state) = &mut self.canister_mut(id)?.state else {
             return Err(OpError::CanisterIsEmpty(id));
@@ -242,18 +200,12 @@ impl Instance {
 
     /// Sets a limit for the instructions of every message of a canister, in addition to the usual limits, or removes
     /// it.
-    ///
-    /// # Errors
-    /// If there is no such canister.
     pub fn cap_instructions(&mut self, id: Principal, cap: Option<u64>) -> Result<(), OpError> {
         self.canister_mut(id)?.instruction_cap = cap;
         Ok(())
     }
 
     /// Returns the costs of a canister's recent messages starting at index `from`, oldest first.
-    ///
-    /// # Errors
-    /// If there is no such canister.
     pub fn costs(&self, id: Principal, from: u64) -> Result<Vec<MessageCost>, OpError> {
         Ok(self.canister(id)?.costs.iter().filter(|cost| cost.index >= from).cloned().collect())
     }

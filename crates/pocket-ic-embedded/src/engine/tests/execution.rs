@@ -276,7 +276,7 @@ fn faults_have_the_texts_of_the_ic() {
         let trap = outcome.result.expect_err(method);
         assert_eq!((trap.to_string().as_str(), trap.error_code()), (text, code), "{method}");
     }
-    assert_eq!(update(&state, "narrow_limit").result, Ok(()), "4 GiB are not more than 4 GiB");
+    assert_eq!(update(&state, "narrow_limit").result, Ok(()), "exactly 4 GiB are allowed");
     let limits = Limits::update().with_instructions(1_000_000);
     let outcome = ENGINE.execute(&state, EntryPoint::Update("forever".into()), context(), limits);
     let trap = outcome.result.expect_err("`forever` never ends");
@@ -349,7 +349,7 @@ fn a_wasm_memory_grows_to_its_limits_and_no_further() {
     assert_eq!((grown(0, 100, Some(100)), grown(0, 101, Some(100))), (Ok(true), Ok(false)));
     assert_eq!(grown(200, 200, None), Ok(true));
     assert_eq!(grown(200, 201, None), Err(Trap::WasmMemoryLimit { limit: 200, peak: 201 }));
-    assert_eq!(grown(200, 301, None), Ok(false), "a size that is never possible is not refused by the limit");
+    assert_eq!(grown(200, 301, None), Ok(false), "growth beyond the largest memory fails without a trap");
 }
 
 #[test]

@@ -62,7 +62,6 @@ fn query(state: &CanisterState, method: &str) -> MessageOutcome {
     ENGINE.execute(state, entry, context(), Limits::query())
 }
 
-/// Returns the reply of an execution that must have replied.
 fn reply(outcome: &MessageOutcome) -> Vec<u8> {
     assert_eq!(outcome.result, Ok(()));
     match &outcome.reply {

@@ -1,4 +1,4 @@
-//! Compiled modules on disk: the next process finds them, and runs none that this user's compiler has not produced.
+//! Compiled modules on disk: the next process finds them, and runs only what this user's compiler has produced.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};

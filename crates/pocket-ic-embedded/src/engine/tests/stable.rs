@@ -159,24 +159,24 @@ fn traps_queries_and_snapshots_of_10_gib_cost_what_they_touch() {
     let large = update(&fresh(LARGE), "grow_to_10_gib").state;
     assert_eq!(large.stable().bytes(), 10 << 30);
     let nothing = StableMemory::new();
-    assert_eq!(large.stable().bytes_apart(&nothing), 0);
+    assert_eq!(large.stable().unshared_bytes(&nothing), 0);
     // A snapshot is a clone, and shares everything.
     let written = touch(&large, EntryPoint::Update("touch".into()), 10).state;
-    assert_eq!(written.stable().bytes_apart(&nothing), 10 * PAGE as u64);
+    assert_eq!(written.stable().unshared_bytes(&nothing), 10 * PAGE as u64);
     let snapshot = written.clone();
-    assert_eq!(snapshot.stable().bytes_apart(written.stable()), 0);
+    assert_eq!(snapshot.stable().unshared_bytes(written.stable()), 0);
     // Pages that are written afterwards are no longer shared.
     let after = touch(&written, EntryPoint::Update("touch".into()), 3).state;
-    assert_eq!(after.stable().bytes_apart(snapshot.stable()), 3 * PAGE as u64);
+    assert_eq!(after.stable().unshared_bytes(snapshot.stable()), 3 * PAGE as u64);
     // The state of a query holds the pages that the query wrote, until it is dropped; after a trap, the state is the
     // previous one.
     let query = touch(&written, EntryPoint::Query("touch_in_query".into()), 4);
     assert_eq!(query.result, Ok(()));
-    assert_eq!(query.state.stable().bytes_apart(written.stable()), 4 * PAGE as u64);
+    assert_eq!(query.state.stable().unshared_bytes(written.stable()), 4 * PAGE as u64);
     let trapped = touch(&written, EntryPoint::Update("touch_and_trap".into()), 5);
     assert_eq!(trapped.result, Err(Trap::Wasm("unreachable".into())));
     assert_eq!(trapped.dirty_stable_pages, 5);
-    assert_eq!(trapped.state.stable().bytes_apart(written.stable()), 0);
+    assert_eq!(trapped.state.stable().unshared_bytes(written.stable()), 0);
 }
 
 #[test]
@@ -184,9 +184,9 @@ fn messages_reach_all_of_500_gib() {
     let large = update(&fresh(LARGE), "grow_to_500_gib").state;
     assert_eq!(large.stable().bytes(), 500 << 30);
     let written = touch(&large, EntryPoint::Update("touch".into()), 500).state;
-    assert_eq!(written.stable().bytes_apart(&StableMemory::new()), 500 * PAGE as u64);
+    assert_eq!(written.stable().unshared_bytes(&StableMemory::new()), 500 * PAGE as u64);
     let after = touch(&written, EntryPoint::Update("touch".into()), 1).state;
-    assert_eq!(after.stable().bytes_apart(written.stable()), PAGE as u64);
+    assert_eq!(after.stable().unshared_bytes(written.stable()), PAGE as u64);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn pages_beyond_the_bound_are_not_in_memory() {
     for index in 0..pages {
         memory.write((index * PAGE) as u64, &page(index)).expect("the access is within stable memory");
     }
-    assert!(memory.bytes_apart(&StableMemory::new()) < 10 * PAGE as u64);
+    assert!(memory.unshared_bytes(&StableMemory::new()) < 10 * PAGE as u64);
     let earlier = memory.clone();
     memory.write(5, b"changed").expect("the access is within stable memory");
     let read = |memory: &StableMemory, index: usize| {

@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// The seed of every key.
 const TEST_SEED: &[u8] =
     b"pocket-ic-embedded TEST KEYS, known to everybody: never trust them outside of a test";
 /// The DER prefix of a BLS public key, which is followed by the 96 bytes of the key.

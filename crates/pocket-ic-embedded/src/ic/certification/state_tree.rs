@@ -20,7 +20,6 @@ use std::sync::{Arc, OnceLock};
 /// The labels from the root to a node.
 pub type Path = Vec<Vec<u8>>;
 
-/// Returns a path from its labels.
 pub fn path_of(labels: &[&[u8]]) -> Path {
     labels.iter().map(|label| label.to_vec()).collect()
 }
@@ -29,10 +28,8 @@ macro_rules! path {
     ($($label:expr),+ $(,)?) => { path_of(&[$(AsRef::<[u8]>::as_ref(&$label)),+]) };
 }
 
-/// The label of the statuses of all requests.
 const REQUEST_STATUS: &[u8] = b"request_status";
 
-/// Returns the path of a request's status.
 pub fn request_path(id: &MessageId) -> Path {
     path![REQUEST_STATUS, id]
 }
@@ -199,7 +196,8 @@ impl StateTree {
         }
     }
 
-    /// Replaces the statuses of these requests; each change hashes the path to the root of all statuses once.
+    /// Replaces the statuses of these requests. The path from `request_status` to the root is hashed once for all of
+    /// them.
     fn put_requests<'a>(
         &mut self,
         requests: impl Iterator<Item = (&'a MessageId, Option<&'a IngressRecord>)>,
@@ -235,7 +233,6 @@ impl StateTree {
         paths.iter().fold(time, |witness, path| merge_hash_trees(witness, self.tree.witness(path)))
     }
 
-    /// Returns the signature of the current tree, which is created when its bytes are first requested.
     pub fn signature(&self) -> RootSignature {
         RootSignature { keys: self.keys, root: self.root, signature: self.signature.clone() }
     }
@@ -250,13 +247,11 @@ pub struct RootSignature {
 }
 
 impl RootSignature {
-    /// Returns the 48 bytes of the signature.
     pub fn bytes(&self) -> &[u8] {
         self.signature.get_or_init(|| self.keys.sign_root(&self.root))
     }
 }
 
-/// Returns the tree's entries for one request.
 fn status(record: &IngressRecord) -> Tree {
     let status = match (&record.answer, &record.call) {
         (Some(Ok(_)), _) => "replied",
@@ -289,7 +284,7 @@ fn natural(mut number: u64) -> Leaf {
     Leaf::new(bytes)
 }
 
-/// Encodes a value as CBOR with the tag for CBOR.
+/// Encodes a value as CBOR with the self-described tag.
 pub fn tagged(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = serde_cbor::Serializer::new(&mut bytes);

@@ -31,7 +31,6 @@ pub struct Certifier {
 }
 
 impl Certifier {
-    /// Records that the status of a request in the tree of its subnet is out of date.
     pub fn request_changed(&mut self, subnet: Principal, id: MessageId) {
         self.changed.entry(subnet).or_default().insert(id);
     }

@@ -26,12 +26,10 @@ pub(super) fn canister_id(arg: &[u8]) -> Option<Principal> {
     Some(decode_argument::<CanisterIdRecord>(arg).ok()?.canister_id)
 }
 
-/// Returns the requested id of a canister to be created.
 pub(super) fn specified_id(arg: &[u8]) -> Option<Principal> {
     decode_argument::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
 }
 
-/// Returns the canister that code is installed on.
 pub(super) fn target_canister(arg: &[u8]) -> Option<Principal> {
     Some(decode_argument::<InstallChunkedCodeArgs>(arg).ok()?.target_canister)
 }

@@ -8,7 +8,6 @@ use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal};
 use pocket_ic::ErrorCode;
 
-/// Who calls the management canister.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ic) struct Caller {
     pub id: Principal,
@@ -25,7 +24,6 @@ impl Caller {
     }
 }
 
-/// One call of a management method.
 pub(in crate::ic) struct ManagementCall<'a> {
     pub(super) caller: Caller,
     /// The subnet to which the call was sent, if a user sent it.
@@ -33,7 +31,6 @@ pub(in crate::ic) struct ManagementCall<'a> {
     pub(super) origin: Origin,
     pub(super) method: &'a str,
     pub(super) arg: &'a [u8],
-    /// The canister that the call is about.
     pub(super) target: Target,
     /// Cycles attached; what is left is refunded.
     pub(super) cycles: u128,
@@ -43,7 +40,6 @@ pub(in crate::ic) struct ManagementCall<'a> {
 }
 
 impl<'a> ManagementCall<'a> {
-    /// Returns a user's call that went to this subnet.
     pub(in crate::ic) fn by_user(
         call: &'a UserCall,
         subnet: Option<Principal>,
@@ -74,7 +70,6 @@ impl<'a> ManagementCall<'a> {
 
 /// When a call is answered.
 pub(super) enum Reply {
-    /// Immediately, with this answer.
     Now(Vec<u8>),
     /// Later: the method has recorded who waits for the answer.
     Later,
