@@ -80,7 +80,7 @@ pub async fn open_for(
     open(state, config).await
 }
 
-/// Opens a gateway. Its address must be loopback unless [`ServerState::allows_remote`].
+/// Opens a gateway. Its address must be loopback, unless the server was started with `--allow-remote`.
 pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result<HttpGatewayInfo, OpError> {
     let HttpGatewayConfig {
         ip_addr,

@@ -40,7 +40,7 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
     serde_json::from_slice(body).map_err(|error| OpError::Conversion(error.to_string()))
 }
 
-/// Returns the answer of a canister in the form that clients get; for `certified`, see [`UserError::into_response`].
+/// Returns the answer of a canister in the form that clients get; for `certified`, see `UserError::into_response`.
 pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCanisterResult {
     result.map_err(|error| error.into_response(certified)).into()
 }

@@ -52,8 +52,7 @@ impl Graph {
         self.left = self.left.saturating_sub(instructions);
     }
 
-    /// Returns `Ok(())` if the graph may continue. Otherwise the whole graph fails, whichever query caused
-    /// it.
+    /// Checks whether the graph may continue. An error ends the whole graph, whichever query caused it.
     fn check(&self) -> Result<(), Failure> {
         if self.waiting > MAX_DEPTH {
             return Err(Failure::Graph(UserError::new(
@@ -71,7 +70,6 @@ impl Graph {
     }
 }
 
-/// One query within a graph of queries.
 struct QueryCall {
     callee: Principal,
     caller: Principal,
@@ -91,10 +89,7 @@ struct Composite {
 }
 
 impl Instance {
-    /// Answers a query.
-    ///
-    /// # Errors
-    /// A query that cannot be routed. The inner error is the canister's answer.
+    /// Answers a query. The outer error is about a query that cannot be routed; the inner error is the canister's answer.
     pub fn query(&mut self, call: UserCall) -> Result<CallResult, OpError> {
         if call.callee == Principal::management_canister() {
             return Ok(management::query(self, call.sender, &call.method, &call.arg));

@@ -7,21 +7,15 @@ use super::instance::Instance;
 use super::subnet::{self, Subnet};
 use candid::Principal;
 
-/// Maximum number of paths of a request.
 const MAX_PATHS: usize = 1_000;
-/// Maximum number of labels of a path.
 const MAX_LABELS: usize = 127;
 
 /// A request to read the state tree.
 #[derive(Clone, Debug)]
 pub struct ReadRequest {
-    /// The sender's principal.
     pub sender: Principal,
-    /// The effective canister or subnet of the request.
     pub effective: Effective,
-    /// The form of the subnet's canister ranges in the certificate.
     pub form: RangesForm,
-    /// The requested paths.
     pub paths: Vec<Path>,
     /// The canisters to which the sender's delegations are limited; `None` for all.
     pub targets: Option<Vec<Principal>>,
@@ -33,7 +27,6 @@ pub enum ReadRefusal {
     /// The request has too many paths, or a path that cannot be read at this endpoint.
     #[error("{0}")]
     Invalid(String),
-    /// The sender may not read the path.
     #[error("{0}")]
     Forbidden(String),
 }
@@ -47,9 +40,6 @@ struct Reader<'a> {
 
 impl Instance {
     /// Returns a certificate that proves the presence or absence of the paths.
-    ///
-    /// # Errors
-    /// Too many paths, or a path that cannot be read at all or not by this sender.
     pub fn read_state(&mut self, request: &ReadRequest) -> Result<Vec<u8>, ReadRefusal> {
         if request.paths.len() > MAX_PATHS {
             return Err(ReadRefusal::Invalid(format!(
@@ -89,7 +79,7 @@ impl Reader<'_> {
     fn paths_to_prove(&self, path: &Path, call_id: &mut Option<Vec<u8>>) -> Result<Vec<Path>, ReadRefusal> {
         if path.len() > MAX_LABELS {
             return Err(ReadRefusal::Invalid(format!(
-                "Path of {} labels: at most {MAX_LABELS} are read",
+                "Path of {} labels: at most {MAX_LABELS} are allowed",
                 path.len()
             )));
         }
@@ -174,7 +164,7 @@ impl Reader<'_> {
             return forbidden("The user tries to access Request ID not signed by the caller.");
         }
         if request.effective != self.request.effective {
-            return forbidden("The request was sent to another effective id than the one that is asked.");
+            return forbidden("The request was sent to another effective id than the one in the URL.");
         }
         match &self.request.targets {
             Some(targets) if !targets.contains(&request.callee) => forbidden(

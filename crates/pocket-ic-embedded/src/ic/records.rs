@@ -9,9 +9,7 @@ use ic_management_canister_types::{
 };
 use std::collections::VecDeque;
 
-/// How many changes of a canister's history are kept.
 const MAX_CHANGES: usize = 20;
-/// Number of messages whose costs are kept.
 const MAX_COSTS: usize = 10_000;
 
 /// The newest log records that fit a number of bytes.
@@ -84,7 +82,6 @@ pub struct History {
 }
 
 impl History {
-    /// Appends a change.
     pub fn push(
         &mut self,
         timestamp_nanos: u64,
@@ -99,7 +96,6 @@ impl History {
         }
     }
 
-    /// Returns the number of changes since the canister was created.
     pub fn total(&self) -> u64 {
         self.total
     }
@@ -116,7 +112,6 @@ impl History {
     }
 }
 
-/// Returns who made a change.
 pub fn origin(caller: Principal, is_canister: bool, sender_version: Option<u64>) -> ChangeOrigin {
     if is_canister {
         ChangeOrigin::FromCanister(FromCanisterRecord {
@@ -136,7 +131,7 @@ pub struct CostRing {
 }
 
 impl CostRing {
-    /// Appends an entry, dropping the oldest beyond 10,000. Sets the index of `cost`.
+    /// Appends an entry with the next index, dropping the oldest beyond [`MAX_COSTS`].
     pub fn push(&mut self, mut cost: MessageCost) {
         cost.index = self.next;
         self.next += 1;

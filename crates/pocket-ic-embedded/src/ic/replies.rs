@@ -11,7 +11,6 @@ use ic_management_canister_types::{
 };
 use serde::Serialize;
 
-/// The result of `canister_info`.
 #[derive(CandidType)]
 pub struct CanisterInfo {
     /// Changes since the canister was created.
@@ -20,46 +19,34 @@ pub struct CanisterInfo {
     pub recent_changes: Vec<Change>,
     /// SHA-256 of the module as it was uploaded.
     pub module_hash: Option<Vec<u8>>,
-    /// The controllers.
     pub controllers: Vec<Principal>,
 }
 
-/// One change of a canister.
 #[derive(Clone, Debug, CandidType)]
 pub struct Change {
     /// When the change was made, nanoseconds since 1970.
     pub timestamp_nanos: u64,
     /// The canister's version after the change.
     pub canister_version: u64,
-    /// Who made the change.
     pub origin: ChangeOrigin,
-    /// What changed.
     pub details: ChangeDetails,
 }
 
 /// The result of `read_canister_snapshot_metadata`, which is also the `metadata.json` of a snapshot folder.
 #[derive(Debug, CandidType, Serialize)]
 pub struct SnapshotMetadata {
-    /// The origin of the snapshot.
     pub source: SnapshotSource,
     /// When the snapshot was taken, nanoseconds since 1970.
     pub taken_at_timestamp: u64,
-    /// Bytes of the module.
     pub wasm_module_size: u64,
     /// Globals that are mutable or exported, in module order.
     pub globals: Vec<SnapshotMetadataGlobal>,
-    /// Bytes of the wasm memory.
     pub wasm_memory_size: u64,
-    /// Bytes of the stable memory.
     pub stable_memory_size: u64,
-    /// The hashes of the stored chunks.
     pub wasm_chunk_store: Vec<ChunkHash>,
     /// The canister's version when the snapshot was taken.
     pub canister_version: u64,
-    /// The certified data.
     pub certified_data: Vec<u8>,
-    /// The global timer.
     pub global_timer: Option<CanisterTimer>,
-    /// The status of the hook for low wasm memory.
     pub on_low_wasm_memory_hook_status: Option<OnLowWasmMemoryHookStatus>,
 }

@@ -7,7 +7,6 @@ use tokio::sync::oneshot;
 
 #[derive(Default)]
 pub struct Requests {
-    /// The calls by their expiry.
     pub(super) by_expiry: BTreeSet<(u64, MessageId)>,
     pub(super) waiters: Vec<Waiter>,
 }

@@ -26,30 +26,21 @@ pub struct AgentCall {
     pub id: MessageId,
     /// When the call expires, nanoseconds since 1970.
     pub expiry: u64,
-    /// The call's effective id.
     pub effective: Effective,
-    /// The call itself.
     pub call: UserCall,
 }
 
 /// The answer of a query, and the keys that sign it.
 pub struct QueryAnswer {
-    /// The answer of the canister.
     pub result: CallResult,
     /// The time of the state that was queried, nanoseconds since 1970.
     pub time_nanos: u64,
-    /// The keys of the subnet.
     pub keys: &'static SubnetKeys,
 }
 
 impl Instance {
-    /// Accepts a call of an agent. A call that was accepted before, and has not been forgotten, is not
-    /// accepted again.
-    ///
-    /// The outer error concerns the request; the inner one is the ingress filter's answer.
-    ///
-    /// # Errors
-    /// A wrong effective id, or an argument that is too large.
+    /// Accepts a call of an agent, with errors as in [`Self::submit`]. A call that was accepted before, and has not been
+    /// forgotten, is not accepted again.
     pub fn submit_request(&mut self, request: AgentCall) -> Result<Result<(), UserError>, OpError> {
         let AgentCall { id, expiry, effective, call } = request;
         if self.ingress.contains_key(&id) {
@@ -65,10 +56,7 @@ impl Instance {
         Ok(submitted)
     }
 
-    /// Answers a query of an agent.
-    ///
-    /// # Errors
-    /// A wrong effective id.
+    /// Answers a query of an agent; an error if the effective id is wrong.
     pub fn query_request(&mut self, effective: Effective, call: UserCall) -> Result<QueryAnswer, OpError> {
         let id = self.subnet_for(effective, &call, |method| method == LIST_CANISTERS)?;
         let keys = self.subnet(id)?.keys;

@@ -27,8 +27,8 @@ const THREADS: u64 = 4;
 const STOP_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Instance {
-    /// Runs one round: first the hooks, timers and heartbeats that are due, regardless of what they use; then the
-    /// waiting messages and their consequences, within the shares of their canisters and subnets.
+    /// Runs one round. The shares limit only the messages in the queue: hooks, timers and heartbeats that are due run in
+    /// any case.
     pub fn round(&mut self) {
         let now = self.clock.begin_round();
         self.rounds += 1;
@@ -132,7 +132,6 @@ impl Instance {
         )
     }
 
-    /// Runs the system tasks of a canister that are due: the hook for low memory, the global timer, the heartbeat.
     fn run_system_tasks(&mut self, id: Principal, now: u64) {
         for task in [SystemEntry::OnLowWasmMemory, SystemEntry::GlobalTimer, SystemEntry::Heartbeat] {
             let Some(canister) = self.canisters.get_mut(&id) else {
@@ -204,8 +203,8 @@ struct Share {
 }
 
 impl Share {
-    /// Returns whether this is all that a canister or subnet may use in a round with this number of threads, each with
-    /// this number of instructions.
+    /// Returns whether the share of a canister (one thread) or of a subnet ([`THREADS`]) is used up; `instructions` is
+    /// the limit of one thread.
     fn used_up(self, threads: u64, instructions: u64) -> bool {
         let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
         self.messages >= threads * CANISTER_MESSAGES

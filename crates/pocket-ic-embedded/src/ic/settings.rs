@@ -11,11 +11,9 @@ use num_traits::ToPrimitive;
 use pocket_ic::ErrorCode;
 use sha2::{Digest, Sha256};
 
-/// Maximum number of controllers of a canister.
 pub const MAX_CONTROLLERS: usize = 10;
 /// Maximum number of principals in each list of viewers of a canister: for its logs, its snapshots and its status.
 const MAX_VIEWERS: usize = 10;
-/// Maximum number of environment variables of a canister.
 const MAX_ENVIRONMENT_VARIABLES: usize = 20;
 /// Maximum length of the name or value of an environment variable, in bytes.
 const MAX_ENVIRONMENT_VARIABLE_BYTES: usize = 128;
@@ -44,19 +42,15 @@ pub struct Settings {
     pub reserved_cycles_limit: u128,
     /// Cycles that must be attached to a call from another canister.
     pub minimum_incoming_canister_call_cycles: u128,
-    /// Who may read the logs.
     pub log_visibility: LogVisibility,
     /// Bytes of logs that are kept.
     pub log_memory_limit: u64,
-    /// Who may list and read the snapshots.
     pub snapshot_visibility: SnapshotVisibility,
-    /// Who may read the status.
     pub status_visibility: StatusVisibility,
     /// Bytes of wasm memory; 0 means no limit.
     pub wasm_memory_limit: u64,
     /// Bytes of remaining wasm memory below which the low-memory hook is due.
     pub wasm_memory_threshold: u64,
-    /// Name and value of each variable.
     pub environment_variables: Vec<EnvironmentVariable>,
 }
 
@@ -81,9 +75,6 @@ impl Settings {
     }
 
     /// Returns these settings with the fields in `change` replaced.
-    ///
-    /// # Errors
-    /// The first value that is not allowed.
     pub fn with(&self, change: CanisterSettings) -> Result<Self, UserError> {
         let mut new = self.clone();
         if let Some(mut controllers) = change.controllers {
@@ -138,22 +129,18 @@ impl Settings {
         Ok(new)
     }
 
-    /// Returns whether `who` is a controller.
     pub fn is_controlled_by(&self, who: Principal) -> bool {
         self.controllers.contains(&who)
     }
 
-    /// Returns whether `who` may read the logs.
     pub fn may_read_logs(&self, who: Principal) -> bool {
         self.may_see(&self.log_visibility, who)
     }
 
-    /// Returns whether `who` may list and read the snapshots.
     pub fn may_read_snapshots(&self, who: Principal) -> bool {
         self.may_see(&self.snapshot_visibility, who)
     }
 
-    /// Returns whether `who` may read the status.
     pub fn may_read_status(&self, who: Principal) -> bool {
         self.may_see(&self.status_visibility, who)
     }
@@ -162,7 +149,6 @@ impl Settings {
         self.is_controlled_by(who) || what.viewers().is_none_or(|list| list.contains(&who))
     }
 
-    /// Returns the environment variables as pairs of name and value.
     pub fn environment(&self) -> Vec<(String, String)> {
         self.environment_variables
             .iter()
@@ -375,6 +361,7 @@ mod tests {
         assert!(settings.may_read_status(user(1)) && settings.may_read_status(user(2)));
         assert!(!settings.may_read_status(user(3)));
     }
+
     #[test]
     fn values_at_the_end_of_their_range_are_set() {
         let users: Vec<_> = (0..10).map(user).collect();

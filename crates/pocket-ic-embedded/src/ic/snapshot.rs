@@ -20,7 +20,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
-/// How many snapshots one canister can have.
 pub const MAX_SNAPSHOTS: usize = 10;
 /// Maximum number of bytes that one management call reads from the module or a memory of a snapshot.
 pub const MAX_SLICE_BYTES: u64 = 2_000_000;
@@ -34,9 +33,6 @@ pub struct SnapshotStore {
 
 impl SnapshotStore {
     /// Stores a snapshot under a new id: the canister's id and a counter. First removes `replaced`.
-    ///
-    /// # Errors
-    /// If the snapshot to replace does not exist, or the canister has too many snapshots.
     pub fn insert(
         &mut self,
         canister: Principal,
@@ -59,17 +55,14 @@ impl SnapshotStore {
         Ok(id)
     }
 
-    /// Returns a snapshot by its id.
     pub fn get(&self, canister: Principal, id: &[u8]) -> Result<&Snapshot, UserError> {
         self.snapshots.get(id).ok_or_else(|| not_found(canister, id))
     }
 
-    /// Returns a snapshot by its id, to change it.
     pub fn get_mut(&mut self, canister: Principal, id: &[u8]) -> Result<&mut Snapshot, UserError> {
         self.snapshots.get_mut(id).ok_or_else(|| not_found(canister, id))
     }
 
-    /// Removes a snapshot.
     pub fn remove(&mut self, canister: Principal, id: &[u8]) -> Result<(), UserError> {
         match self.snapshots.remove(id) {
             Some(_) => Ok(()),
@@ -77,18 +70,15 @@ impl SnapshotStore {
         }
     }
 
-    /// Returns id, time and size of each snapshot.
     pub fn list(&self) -> Vec<SnapshotSummary> {
         self.snapshots.iter().map(|(id, snapshot)| snapshot.summary(id.clone())).collect()
     }
 
-    /// Returns the total size of all snapshots, in bytes.
     pub fn bytes(&self) -> u64 {
         self.snapshots.values().map(Snapshot::total_size).sum()
     }
 }
 
-/// Returns the error for a snapshot that a canister does not have.
 pub(super) fn not_found(canister: Principal, id: &[u8]) -> UserError {
     UserError::new(
         ErrorCode::CanisterSnapshotNotFound,
@@ -103,13 +93,11 @@ pub(super) enum Contents {
     Uploaded { module: Vec<u8>, heap: Heap, stable: StableMemory, globals: Vec<GlobalValue> },
 }
 
-/// One snapshot.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) contents: Contents,
     /// The chunk store when the snapshot was taken, or the uploaded chunks.
     pub chunks: ChunkStore,
-    /// The certified data.
     pub certified_data: Vec<u8>,
     /// The global timer. Loading a snapshot sets the canister's timer only if the snapshot was uploaded and this is not
     /// `None`.
@@ -159,7 +147,6 @@ impl Snapshot {
         })
     }
 
-    /// Returns the origin of the snapshot.
     pub fn source(&self) -> SnapshotSource {
         match self.contents {
             Contents::Taken(_) => SnapshotSource::TakenFromCanister(Reserved),
@@ -167,7 +154,6 @@ impl Snapshot {
         }
     }
 
-    /// Returns id, time and size.
     pub fn summary(&self, id: Vec<u8>) -> SnapshotSummary {
         SnapshotSummary { id, taken_at_timestamp: self.taken_at, total_size: self.total_size() }
     }
@@ -176,7 +162,6 @@ impl Snapshot {
         (self.module().len() as u64, self.heap().bytes(), self.stable().bytes())
     }
 
-    /// Returns the total size of module, memories, chunks and certified data, in bytes.
     pub fn total_size(&self) -> u64 {
         let (module, wasm_memory, stable) = self.sizes();
         module + wasm_memory + stable + self.chunks.bytes() + self.certified_data.len() as u64
@@ -219,9 +204,6 @@ impl Snapshot {
     }
 
     /// Returns a part of the snapshot, of any length within bounds.
-    ///
-    /// # Errors
-    /// A part that is out of bounds, or a chunk that is not in the snapshot.
     pub fn read(&self, kind: &SnapshotDataKind) -> Result<Vec<u8>, UserError> {
         match kind {
             SnapshotDataKind::WasmModule { offset, size } => {
@@ -249,10 +231,7 @@ impl Snapshot {
         }
     }
 
-    /// Fills a part of an uploaded snapshot.
-    ///
-    /// # Errors
-    /// A snapshot that was taken (it never changes), or a part that is not within the declared sizes.
+    /// Fills a part of an uploaded snapshot, within the declared sizes. A snapshot that was taken never changes.
     pub fn write(&mut self, kind: &SnapshotDataOffset, bytes: &[u8]) -> Result<(), UserError> {
         let Contents::Uploaded { module, heap, stable, .. } = &mut self.contents else {
             return Err(UserError::new(
@@ -277,10 +256,7 @@ impl Snapshot {
 
     /// Makes a file the stable memory of an uploaded snapshot; see [`StableMemory::from_file`]. Leaves a snapshot that
     /// was taken unchanged.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or not be searched for holes.
-    pub fn hold_stable(&mut self, file: File) -> io::Result<()> {
+    pub fn use_stable_file(&mut self, file: File) -> io::Result<()> {
         if let Contents::Uploaded { stable, .. } = &mut self.contents {
             *stable = StableMemory::from_file(file)?;
         }

@@ -31,83 +31,36 @@ const CHUNKS: &str = "wasm_chunk_store";
 /// holes.
 const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
 
-/// Why a folder could not be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotDirError {
-    /// The folder is not empty.
     #[error("Snapshot directory is not empty")]
     NotEmpty,
-    /// A file or folder that cannot be read or written.
     #[error("{path}: {source}")]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The download that created the folder was interrupted.
+    Io { path: PathBuf, source: io::Error },
     #[error(
         "{path}: the download is not finished, and its files may have holes; finish it with `icp canister snapshot download --resume`"
     )]
-    Unfinished {
-        /// The file that records the progress of the download.
-        path: PathBuf,
-    },
-    /// The metadata is malformed.
+    Unfinished { path: PathBuf },
     #[error("{path}: {source}")]
-    Metadata {
-        /// The file.
-        path: PathBuf,
-        /// The parser's error, with the position in the file.
-        source: serde_json::Error,
-    },
+    Metadata { path: PathBuf, source: serde_json::Error },
     /// The metadata lacks the value of a global, which happens if a tool could not read the value.
     #[error("{path}: the value of global {index} is missing")]
-    MissingGlobal {
-        /// The file.
-        path: PathBuf,
-        /// Position of the global in the metadata, from 0.
-        index: usize,
-    },
-    /// A file does not have the length in the metadata.
+    MissingGlobal { path: PathBuf, index: usize },
     #[error("{path}: expected {expected} bytes, got {got}")]
-    Length {
-        /// The file.
-        path: PathBuf,
-        /// Bytes according to the metadata.
-        expected: u64,
-        /// Bytes of the file.
-        got: u64,
-    },
+    Length { path: PathBuf, expected: u64, got: u64 },
     /// A global that the metadata cannot represent: JSON has only finite numbers.
     #[error(
         "global {index} is {value}, which {METADATA} has no way to write: read the snapshot with the management canister"
     )]
-    NotFinite {
-        /// Position of the global in the metadata, from 0.
-        index: usize,
-        /// The global's value, infinite or not a number.
-        value: f64,
-    },
-    /// A chunk does not match its name or the metadata.
+    NotFinite { index: usize, value: f64 },
     #[error("{path}: the file has the SHA-256 {got}, not {expected}")]
-    Chunk {
-        /// The file.
-        path: PathBuf,
-        /// The SHA-256 according to the metadata, in hex.
-        expected: String,
-        /// The SHA-256 of the file, in hex.
-        got: String,
-    },
+    Chunk { path: PathBuf, expected: String, got: String },
     /// The snapshot refuses the metadata or the contents of a file.
     #[error("{0}")]
     Rejected(String),
 }
 
 /// Writes a snapshot to a folder, which is created if it is missing, and must be empty.
-///
-/// # Errors
-/// A folder that is not empty, a file that cannot be written, or a global that the metadata cannot represent.
 pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError> {
     let metadata = snapshot.metadata();
     check_globals(&metadata)?;
@@ -155,10 +108,6 @@ pub enum StableFile {
 /// Reads a snapshot from a folder. `declare` turns the metadata into an empty snapshot, which is filled from the files
 /// and returned. Source, time and version in the metadata are ignored; canister and replaced snapshot in the argument
 /// of `declare` are placeholders.
-///
-/// # Errors
-/// An unfinished download, or a file that is missing, unreadable, refused, or damaged as far as lengths and
-/// hashes show.
 pub fn upload(
     dir: &Path,
     stable: StableFile,
@@ -200,7 +149,7 @@ pub fn upload(
     match stable {
         StableFile::InPlace => {
             if let Some(file) = open_sized(&path, size)? {
-                snapshot.hold_stable(file).map_err(at(&path))?;
+                snapshot.use_stable_file(file).map_err(at(&path))?;
             }
         }
         StableFile::Copied => {

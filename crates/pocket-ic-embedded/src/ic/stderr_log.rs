@@ -4,7 +4,6 @@ use crate::stderr;
 use candid::Principal;
 use time::OffsetDateTime;
 
-/// Prints one record.
 pub fn print(canister: Principal, time_nanos: u64, content: &[u8]) {
     stderr::line(line(canister, time_nanos, content));
 }

@@ -44,13 +44,11 @@ fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static 
 pub struct Subnet {
     /// The subnet's id: the self-authenticating principal of its public key.
     pub id: Principal,
-    /// The keys with which the subnet signs.
     pub keys: &'static SubnetKeys,
     /// The public key of the instance's root subnet, DER.
     pub root_key: &'static [u8],
-    /// How many messages the subnet has executed, without queries.
+    /// Number of messages that the subnet has executed, without queries, hooks, timers and heartbeats.
     pub transactions: u64,
-    /// The kind of subnet that clients requested.
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
     pub instructions: SubnetInstructionConfig,
@@ -66,10 +64,7 @@ pub struct Subnet {
 }
 
 impl Subnet {
-    /// Returns the `index`-th subnet of an instance.
-    ///
-    /// # Errors
-    /// A kind whose canister ids are not known.
+    /// Returns the `index`-th subnet of an instance; an error if the canister ids of its kind are not known.
     fn new(index: usize, kind: SubnetKind, spec: &SubnetSpec) -> Result<Self, OpError> {
         let keys = SubnetKeys::of(index);
         let index = index as u64;
@@ -101,7 +96,6 @@ impl Subnet {
         })
     }
 
-    /// Returns whether this is a system subnet, as the NNS, II and Bitcoin subnets are.
     fn is_system(&self) -> bool {
         [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin].contains(&self.kind)
     }
@@ -122,7 +116,6 @@ impl Subnet {
         }
     }
 
-    /// Returns the first and last number of each range of canister ids.
     fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
         self.fixed.iter().copied().chain([(self.first, self.first + (RANGE_LEN - 1))])
     }
@@ -145,7 +138,6 @@ impl Subnet {
         }
     }
 
-    /// Returns the first id that is allocated.
     pub fn first_canister_id(&self) -> Principal {
         canister_id(self.first)
     }
@@ -202,9 +194,6 @@ fn canister_number(id: Principal) -> Option<u64> {
 }
 
 /// Creates the subnets that a configuration requests.
-///
-/// # Errors
-/// A configuration that is contradictory, or requests a feature that only the official server has.
 pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
     let named = [
         (SubnetKind::NNS, &config.nns),

@@ -6,18 +6,14 @@ use candid::Principal;
 use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal};
 use std::sync::{Arc, OnceLock};
 
-/// A call by a user.
 #[derive(Clone, Debug)]
 pub struct UserCall {
-    /// The caller.
     pub sender: Principal,
     /// The canister that is called, or the management canister.
     pub callee: Principal,
     /// The effective principal, if the client has specified one.
     pub effective: RawEffectivePrincipal,
-    /// The method.
     pub method: String,
-    /// The argument.
     pub arg: Vec<u8>,
     /// A canister's signed statement about the sender.
     pub info: CallerInfo,
@@ -54,18 +50,12 @@ impl TryFrom<RawCanisterCall> for UserCall {
     }
 }
 
-/// Returns a principal from the bytes that a client sent.
-///
-/// # Errors
-/// `what`, if the bytes are not a principal.
+/// Returns the principal that a client sent; the error is `what`.
 pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
     Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
 }
 
 /// Parses the canister id in the address of a request.
-///
-/// # Errors
-/// If the text is not a principal.
 pub fn named_canister(text: &str) -> Result<Principal, OpError> {
     Principal::from_text(text).map_err(|_| OpError::Conversion("Bad canister id".into()))
 }

@@ -333,7 +333,7 @@ fn other_paths_are_refused_by_name() {
             "/streams/0xff01/0x74776f20776f726473 cannot",
         ),
         (vec![b"x".as_slice(); 127], "Invalid path requested: /x/x/x/x/x cannot be read here"),
-        (vec![b"x".as_slice(); 128], "Path of 128 labels: at most 127 are read"),
+        (vec![b"x".as_slice(); 128], "Path of 128 labels: at most 127 are allowed"),
     ] {
         let (status, text) = refused(read(&network, &agent, id, &labels));
         assert!(status == 400 && text.contains(part), "{text}");

@@ -1,6 +1,4 @@
 //! The management canister: who may call which of its methods, and where each is implemented.
-//!
-//! The methods themselves are in the submodules, by subject.
 
 mod argument;
 mod call;
@@ -29,9 +27,7 @@ const PROVISIONAL_TOP_UP: &str = "provisional_top_up_canister";
 /// Who may call a method.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
-    /// Everybody.
     Anyone,
-    /// Canisters only.
     Canisters,
     /// Controllers of the canister that the call is about.
     Controllers,
@@ -62,7 +58,6 @@ enum QueryAccess {
     Anyone,
 }
 
-/// A method of the management canister.
 struct Method {
     name: &'static str,
     access: Access,
@@ -112,7 +107,6 @@ impl Method {
         METHODS.iter().find(|method| method.name == name)
     }
 
-    /// Returns `Ok(())` if the caller may make this call.
     fn check_access(&self, instance: &Instance, call: &ManagementCall) -> Result<(), UserError> {
         let Self { name, access, .. } = *self;
         let caller = call.caller;
@@ -172,7 +166,6 @@ static METHODS: &[Method] = {
         Method::update("update_settings", Controllers, lifecycle::update_settings),
         Method::read("canister_status", StatusReaders, status::status).open_to_itself().with_query(SameAsUpdate),
         Method::read("canister_metrics", Controllers, status::metrics).with_query(SameAsUpdate),
-        // As an update, the method is only for canisters; as a query, it is for everyone.
         Method::read("canister_info", Canisters, status::info).with_query(QueryAccess::Anyone),
         Method::read("canister_metadata", Canisters, status::metadata),
         Method::read("subnet_info", Canisters, status::subnet),
@@ -235,7 +228,7 @@ pub(super) fn creates_for_users(method: &str) -> bool {
     method == PROVISIONAL_CREATE
 }
 
-/// Returns `Ok(())` if a user's call is accepted. The call is checked again when it is executed.
+/// Checks a user's call before it is accepted; the call is checked again when it is executed.
 pub(super) fn filter_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
     let now = instance.clock.last_round();
     check_access(instance, &ManagementCall::by_user(call, None, Origin::System, now)).map(drop)
@@ -268,7 +261,6 @@ fn dispatch(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply,
     }
 }
 
-/// Answers a query of the management canister.
 pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
     let found = Method::find(method).filter(|found| found.query != QueryAccess::Nobody);
     let Some(found @ Method { run: Execution::Read(run), .. }) = found else {
@@ -289,12 +281,11 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
 }
 
 impl Instance {
-    /// Returns a canister, or the rejection of a management call about a canister that does not exist.
     fn find(&self, id: Principal) -> Result<&Canister, UserError> {
         self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))
     }
 
-    /// Returns a canister that the caller controls or is.
+    /// Returns a canister if it is the caller itself, or controlled by the caller.
     fn controlled_or_self(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
         let canister = self.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         if caller.id != id {
@@ -303,7 +294,6 @@ impl Instance {
         Ok(canister)
     }
 
-    /// Returns a canister that the caller controls.
     fn controlled(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
         let canister = self.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_controller(caller.id)?;

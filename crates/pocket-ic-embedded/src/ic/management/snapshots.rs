@@ -173,9 +173,7 @@ fn check_owner(canister: Principal, snapshot: Option<&[u8]>) -> Result<(), UserE
 pub struct DownloadRequest {
     /// The user who requests the download, and who must be allowed to read the snapshot.
     pub sender: Principal,
-    /// The canister of the snapshot.
     pub canister: Principal,
-    /// The id of the snapshot.
     pub snapshot: Vec<u8>,
     /// The folder, created if missing.
     pub dir: PathBuf,
@@ -190,17 +188,12 @@ pub struct UploadRequest {
     pub canister: Principal,
     /// The snapshot that the new one replaces, if any.
     pub replaced: Option<Vec<u8>>,
-    /// The folder.
     pub dir: PathBuf,
     /// Whether the snapshot's stable memory is copied or read in place.
     pub stable: StableFile,
 }
 
 impl Instance {
-    /// Writes a snapshot into a folder.
-    ///
-    /// # Errors
-    /// A snapshot that the sender may not read or that does not exist, or a folder that cannot be written.
     pub fn download_snapshot(&self, request: &DownloadRequest) -> Result<(), OpError> {
         let snapshot = readable(self, request.canister, Caller::user(request.sender))
             .and_then(|canister| {
@@ -212,10 +205,6 @@ impl Instance {
     }
 
     /// Creates a snapshot from a folder and returns its id.
-    ///
-    /// # Errors
-    /// A canister that the sender does not control, a folder that does not contain a valid snapshot, or a snapshot that
-    /// cannot be replaced or added.
     pub fn upload_snapshot(&mut self, request: &UploadRequest) -> Result<Vec<u8>, OpError> {
         // The time advances only if the upload is accepted.
         let mut clock = self.clock;
