@@ -33,11 +33,11 @@ pub struct Extensions {
     base: String,
 }
 
-/// Timeout of short requests; the default of reqwest's blocking client.
+/// Timeout of short requests, the same as the default of reqwest's blocking client.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Returns the HTTP client, which all [`Extensions`] in this process share since a client runs a thread. It has no
-/// timeout: requests set their own.
+/// Returns the HTTP client, which all [`Extensions`] in this process share, since each client runs a thread. The client
+/// has no timeout: requests set their own.
 fn client() -> Result<&'static Client, reqwest::Error> {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     if let Some(client) = CLIENT.get() {

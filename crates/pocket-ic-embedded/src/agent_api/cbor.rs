@@ -5,7 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// Returns a response in CBOR, beginning with the self-described tag.
+/// Returns a response in CBOR, beginning with the tag of self-described CBOR.
 pub fn cbor(value: &impl Serialize) -> Response {
     let mut bytes = Vec::new();
     let mut writer = serde_cbor::Serializer::new(&mut bytes);

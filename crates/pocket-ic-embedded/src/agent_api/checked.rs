@@ -97,7 +97,7 @@ fn readable(nanos: u64) -> String {
     }
 }
 
-/// Runs an operation on the instance; an error also if the instance is unusable.
+/// Runs an operation on the instance. Fails if the operation does, or if the instance is unusable.
 pub async fn operate<T>(
     slot: &Slot,
     work: Work,

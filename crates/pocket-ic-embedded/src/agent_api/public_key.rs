@@ -130,7 +130,7 @@ mod tests {
     proptest! {
         /// Anyone can send keys and signatures of any bytes to the server.
         #[test]
-        fn keys_and_signatures_of_any_bytes_are_refused(
+        fn signatures_of_arbitrary_bytes_are_refused(
             canister: bool, key in structured(), signature in structured(), flip: prop::sample::Index, to: u8
         ) {
             let mut der = der(if canister { CANISTER } else { COSE }, &key);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_root_key_that_is_missing_verifies_nothing() {
+    fn a_missing_root_key_verifies_nothing() {
         let key = PublicKey::from_der(&der(CANISTER, &[1, 4, 7])).unwrap();
         let refused = key.verify(b"message", b"", b"");
         assert_eq!(refused, Err(KeyError::Canister("the instance has no root key".into())));

@@ -121,7 +121,7 @@ impl Sender {
     }
 }
 
-/// Verifies each delegation with the key before it. Returns the last key; an error also if a key appears twice.
+/// Verifies each delegation with the key before it, and that no key appears twice. Returns the last key.
 fn verify_links<'a>(
     first: &'a [u8],
     links: &'a [SignedDelegation],

@@ -116,7 +116,7 @@ impl ModuleCache {
         // are the bytes that `Engine::precompile_module` returned to a process of this user for exactly the
         // same compiler.
         let module = unsafe { Module::deserialize(engine, code) }.ok()?;
-        // `evict` goes by this time. If it cannot be set, entries in use may be removed.
+        // `evict` removes the entries with the oldest times. If the time cannot be set, entries in use may be removed.
         let _ = file.set_modified(SystemTime::now());
         Some(CachedModule { module, keeps_segments })
     }
@@ -202,8 +202,8 @@ fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
     (mode & GROUP_OR_OTHERS_WRITE != 0).then(|| format!("others may write to it (mode {:o})", mode & 0o7777))
 }
 
-/// A digest of everything in addition to the wasm that machine code depends on: version and configuration of the
-/// compiler, the target processor, and the rules by which modules are checked and rewritten.
+/// A digest of what machine code depends on in addition to the wasm: version and configuration of the compiler, the
+/// target processor, and the rules by which modules are checked and rewritten.
 pub(super) struct Compiler([u8; HASH_BYTES]);
 
 impl Compiler {

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcall_by_use_counts_each_part() {
+    fn an_outcall_charged_by_usage_counts_each_part() {
         let outcall = |parts: [u64; 5]| {
             let [
                 request_bytes,

@@ -113,7 +113,7 @@ mod tests {
     /// The runtime has two threads: if requests waiting for the busy instance occupied them, no other request would be
     /// served.
     #[test]
-    fn those_who_wait_for_a_busy_instance_take_no_threads() {
+    fn operations_waiting_for_a_busy_instance_take_no_threads() {
         let runtime = threads::runtime().worker_threads(1).max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
             let state = ServerState::new(Engine::new().unwrap(), false);

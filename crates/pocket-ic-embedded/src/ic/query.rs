@@ -89,7 +89,7 @@ struct Composite {
 }
 
 impl Instance {
-    /// Answers a query. The outer error is about a query that cannot be routed; the inner error is the canister's answer.
+    /// Answers a query. The outer error means that the query cannot be routed; the inner error is the canister's answer.
     pub fn query(&mut self, call: UserCall) -> Result<CallResult, OpError> {
         if call.callee == Principal::management_canister() {
             return Ok(management::query(self, call.sender, &call.method, &call.arg));

@@ -203,8 +203,8 @@ struct Share {
 }
 
 impl Share {
-    /// Returns whether the share of a canister (one thread) or of a subnet ([`THREADS`]) is used up; `instructions` is
-    /// the limit of one thread.
+    /// Returns whether the share of a canister (one thread) or of a subnet ([`THREADS`] threads) is used up;
+    /// `instructions` is the limit of one thread.
     fn used_up(self, threads: u64, instructions: u64) -> bool {
         let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
         self.messages >= threads * CANISTER_MESSAGES

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn environment_variables_are_as_many_and_as_long_as_allowed() {
+    fn environment_variables_are_limited_in_number_and_length() {
         let check = |count: usize, bytes: usize| {
             let variables = (0..count)
                 .map(|n| EnvironmentVariable { name: format!("{n:0bytes$}"), value: "x".repeat(bytes) });

@@ -50,7 +50,7 @@ impl TryFrom<RawCanisterCall> for UserCall {
     }
 }
 
-/// Returns the principal that a client sent; the error is `what`.
+/// Returns the principal that a client sent; `what` is the error text.
 pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
     Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
 }

@@ -361,7 +361,7 @@ fn a_call_takes_all_that_can_be_spent_and_no_more() {
 }
 
 #[test]
-fn cycles_beyond_64_bits_are_joined_of_two_halves() {
+fn cycles_beyond_64_bits_are_joined_from_two_halves() {
     let rich = MessageContext { balance: 1 << 70, ..with_cycles() };
     let outcome = run_with("much", rich, Limits::update());
     assert_eq!(outcome.calls.first().map(|call| call.cycles), Some((1 << 64) + 100));

@@ -161,7 +161,7 @@ fn a_code_section_has_at_most_12_mib() {
 }
 
 #[test]
-fn tables_stay_as_they_are() {
+fn operators_that_change_tables_are_refused() {
     for (name, code) in [
         ("table.set", "(table.set 0 (i32.const 0) (ref.null func))"),
         ("table.grow", "(drop (table.grow 0 (ref.null func) (i32.const 1)))"),

@@ -284,7 +284,7 @@ fn natural(mut number: u64) -> Leaf {
     Leaf::new(bytes)
 }
 
-/// Encodes a value as CBOR with the self-described tag.
+/// Encodes a value in CBOR, beginning with the tag of self-described CBOR.
 pub fn tagged(value: &impl Serialize) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut writer = serde_cbor::Serializer::new(&mut bytes);

@@ -285,7 +285,7 @@ impl Instance {
         self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))
     }
 
-    /// Returns a canister if it is the caller itself, or controlled by the caller.
+    /// Returns a canister if it is the caller, or if the caller controls it.
     fn controlled_or_self(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
         let canister = self.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         if caller.id != id {
