@@ -115,8 +115,8 @@ impl Extensions {
     }
 
     /// Uploads a snapshot whose `stable_memory.bin` the server uses in place instead of copying it: the file must not
-    /// change as long as the canister exists. The server never writes to the file. There is no time limit, since the
-    /// server reads the whole folder.
+    /// change as long as the canister exists. The server never writes to the file. The request has no timeout, since the
+    /// server reads the other files of the folder.
     ///
     /// # Errors
     /// [`ExtensionError`]; refused, for example, if the folder is not a complete snapshot.

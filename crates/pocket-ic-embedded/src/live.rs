@@ -14,7 +14,7 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     #[error(
-        "cannot start the network: {source}. If another network listens there, end it or choose a port with --gateway-port"
+        "cannot start the network: {source}. If another network uses this port, end it, or choose another port with --gateway-port"
     )]
     Create { source: OpError },
     #[error("the network was started, but cannot be used: {0}")]

@@ -11,10 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a server may take from creating the file to writing its port.
-const STARTING: Duration = Duration::from_secs(5);
-const STARTING_CHECK: Duration = Duration::from_millis(20);
+const START_TIMEOUT: Duration = Duration::from_secs(5);
+const START_CHECK: Duration = Duration::from_millis(20);
 /// How long to wait for a connection to a port of this machine, and for an answer there.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of attempts to claim the file: it may appear and disappear in the meantime.
 const ATTEMPTS: usize = 8;
 
@@ -154,16 +154,16 @@ fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// Returns the contents of the file. While they are empty or only digits, the port may be incomplete: waits for the line
-/// end, at most [`STARTING`].
+/// end, at most [`START_TIMEOUT`].
 fn wait_for_port(path: &Path) -> io::Result<String> {
     let started = Instant::now();
     loop {
         let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
         let may_be_incomplete = text.bytes().all(|byte| byte.is_ascii_digit());
-        if !may_be_incomplete || started.elapsed() >= STARTING {
+        if !may_be_incomplete || started.elapsed() >= START_TIMEOUT {
             return Ok(text);
         }
-        thread::sleep(STARTING_CHECK);
+        thread::sleep(START_CHECK);
     }
 }
 
@@ -177,7 +177,7 @@ fn port_use(ip_addr: IpAddr, port: u16) -> PortUse {
     addresses.dedup();
     let mut found = PortUse::Unused;
     for address in addresses {
-        match TcpStream::connect_timeout(&SocketAddr::from((address, port)), ANSWER) {
+        match TcpStream::connect_timeout(&SocketAddr::from((address, port)), ANSWER_TIMEOUT) {
             Ok(stream) if is_server(&stream).unwrap_or(false) => return PortUse::Server,
             Ok(_) => found = PortUse::OtherProgram,
             Err(error) if means_unused(&error) => {}
@@ -198,8 +198,8 @@ fn means_unused(error: &io::Error) -> bool {
 /// Returns whether the peer answers `/status` like a PocketIC server.
 fn is_server(mut stream: &TcpStream) -> io::Result<bool> {
     const OK: &[u8] = b"HTTP/1.0 200";
-    stream.set_read_timeout(Some(ANSWER))?;
-    stream.set_write_timeout(Some(ANSWER))?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
     stream.write_all(b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
     let mut head = [0; OK.len()];
     stream.read_exact(&mut head)?;

@@ -83,7 +83,7 @@ impl Checked {
 /// Returns a hint if the instance's time differs so much from the host's that agents refuse its certificates, otherwise
 /// an empty text.
 fn advice(now: u64) -> String {
-    match now.abs_diff(clock::present()) {
+    match now.abs_diff(clock::host_time()) {
         ..=MAX_CLOCK_SKEW => String::new(),
         _ => ". The time of this instance is not the current time, which agents require: make its time advance automatically (make_live, auto_progress)".to_owned(),
     }

@@ -22,7 +22,7 @@ pub enum PublicKey {
 pub enum KeyError {
     #[error("Invalid public key: {0}")]
     Key(String),
-    /// The signature is not valid, and its key signs the message itself.
+    /// The signature of a key that signs the message itself is not valid.
     #[error("Invalid basic signature: {0}")]
     Basic(String),
     #[error("{0}")]

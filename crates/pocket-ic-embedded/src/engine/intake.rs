@@ -437,7 +437,7 @@ fn custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), 
     };
     if info.custom.insert(name.to_string(), (data.to_vec(), public)).is_some() {
         return Err(invalid(format!(
-            "Wasm module has an invalid custom section. Section '{name}' is there twice."
+            "Wasm module has an invalid custom section. Section '{name}' occurs twice."
         )));
     }
     at_most("custom sections", info.custom.len(), MAX_CUSTOM_SECTIONS)?;

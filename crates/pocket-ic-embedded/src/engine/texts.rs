@@ -1,4 +1,4 @@
-//! What a message prints: the newest texts within a limit, however much the wasm prints.
+//! The texts that a message prints: only the newest are kept, up to a limit.
 
 use std::collections::VecDeque;
 

@@ -157,7 +157,7 @@ pub struct Limits {
     pub call_bytes: u64,
     /// Maximum length of the name of a called method, bytes.
     pub method_name_bytes: u64,
-    /// Maximum number of outgoing calls of one message; further `call_perform` return an error code.
+    /// Maximum number of outgoing calls of one message; for further calls, `call_perform` returns an error code.
     pub calls: usize,
     /// The canister's wasm memory limit in bytes; 0 = none.
     pub wasm_memory_bytes: u64,

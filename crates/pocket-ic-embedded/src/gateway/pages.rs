@@ -32,7 +32,7 @@ pub struct Pages {
     domains: Domains,
 }
 
-/// Why there is no response of a canister.
+/// Why a canister's response cannot be served.
 enum Failure {
     Rejected(UserError),
     /// The request could not be delivered, or the server failed.
@@ -273,5 +273,5 @@ fn failure_response(canister: Principal, failure: Failure) -> Response {
         Failure::Rejected(_) | Failure::Malformed(_) => StatusCode::BAD_GATEWAY,
         Failure::Refused(_) | Failure::Uncertified(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    answer::text(status, format!("Canister {canister} has no page: {}\n", describe(failure)))
+    answer::text(status, format!("Canister {canister} did not serve the page: {}\n", describe(failure)))
 }

@@ -22,7 +22,7 @@ impl AutoProgress {
             Some(delay) => Duration::from_millis(delay.max(1)),
             None => DEFAULT_PAUSE,
         };
-        operate(&slot, set_present).await?;
+        operate(&slot, set_to_host_time).await?;
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
             let mut last = Instant::now();
@@ -87,9 +87,9 @@ pub(super) async fn end(slot: &Slot, next: AutoProgressState) {
     }
 }
 
-fn set_present(instance: &mut Instance) -> Result<(), OpError> {
+fn set_to_host_time(instance: &mut Instance) -> Result<(), OpError> {
     // The time of an instance that is ahead of the current time is left unchanged.
-    let target = clock::present().max(instance.time());
+    let target = clock::host_time().max(instance.time());
     instance.set_certified_time(target)
 }
 

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 pub const GENESIS_NANOS: u64 = 1_620_328_630_000_000_000;
 
 /// Returns the time of the host.
-pub fn present() -> u64 {
+pub fn host_time() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))

@@ -1,7 +1,7 @@
 //! The two kinds of failure of an operation: a rejection as from an Internet Computer subnet ([`UserError`]),
 //! and an invalid operation on the instance ([`OpError`]).
 //!
-//! The error texts that several operations share are here, too; the texts of traps are in the engine.
+//! The texts of traps are in the engine.
 
 use crate::engine::Trap;
 use candid::Principal;
@@ -127,7 +127,7 @@ pub fn reject_number(code: RejectCode) -> u32 {
     code as u32
 }
 
-/// Returns the advice that the error text gives developers, if there is any for the error code.
+/// Returns the advice for developers that the error text of this code contains.
 fn suggestion(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::CanisterCalledTrap | ErrorCode::CanisterTrapped => Some(

@@ -23,7 +23,7 @@ const GRAPH_INSTRUCTIONS: u64 = 5_000_000_000;
 /// Additional cost of each call within a graph, so that a graph has at most a hundred calls, as on an IC subnet.
 const CALL_INSTRUCTIONS: u64 = 50_000_000;
 
-/// A query of a user and the queries that it makes.
+/// A user's query, and all queries that are made to answer it.
 struct Graph {
     /// Number of composite queries that wait for other queries.
     waiting: usize,

@@ -126,7 +126,7 @@ impl Reader<'_> {
             [id] if ids().any(|known| known.as_slice() == *id) => Ok(all(id)),
             [_] | [_, b"public_key" | b"type"] => Ok(vec![path.clone()]),
             [id, b"node", rest @ ..] if rest.len() <= 2 => {
-                // Of other subnets, only the public key is shown.
+                // For another subnet, the certificate shows the subnet's public key instead of its nodes.
                 let own = *id == self.subnet.id.as_slice();
                 Ok(vec![if own { path.clone() } else { below(id, "public_key") }])
             }
@@ -218,7 +218,7 @@ fn invalid(path: &Path) -> ReadRefusal {
     ReadRefusal::Invalid(format!("Invalid path requested: {} cannot be read here", display(path)))
 }
 
-/// Returns the first labels of a path as text; those that are not printable ASCII in hex.
+/// Returns the first five labels of a path: as text if they are printable ASCII, otherwise in hex.
 fn display(path: &Path) -> String {
     let labels = path.iter().map(|label| match std::str::from_utf8(label) {
         Ok(text) if text.chars().all(|char| char.is_ascii_graphic()) => format!("/{text:.100}"),

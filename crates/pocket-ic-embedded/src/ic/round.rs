@@ -16,7 +16,7 @@ use pocket_ic::ErrorCode;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Instructions that a message counts in a round in addition to those that it uses.
+/// Instructions that a round is charged for each message, in addition to those that the message uses.
 const MESSAGE_OVERHEAD: u64 = 2_000_000;
 /// Maximum number of messages of one canister in a round: as many as fit into one thread's budget if only their
 /// overhead is counted.

@@ -211,7 +211,7 @@ fn growing_beyond_the_wasm_memory_limit_traps() {
     assert_eq!(reply_u32(&update(&state, "grow_beyond_4_gib")), u32::MAX);
 }
 
-/// If a system call costs more than the instructions that are left, these count as used, too.
+/// A system call that costs more than the instructions that are left uses up all of them.
 #[test]
 fn a_message_beyond_its_limit_has_used_all_of_it() {
     let state = fresh(

@@ -1,4 +1,4 @@
-//! What operators and system calls cost, against the figures that the IC's execution layer publishes.
+//! The costs of operators and system calls, compared with the figures that the IC's execution layer publishes.
 //!
 //! The figures come from the layer's sources: the functions `instruction_to_cost`, and the modules `overhead` and, for
 //! stable memory, `overhead_native` of its system API complexity. They are transcribed here independently of the engine's

@@ -53,7 +53,7 @@ struct Deployment {
     caller: Caller,
     arg: Vec<u8>,
     now: u64,
-    /// The limits of the next step: its instructions are those that the previous steps have left.
+    /// The limits of the next step; `instructions` is what the previous steps have left.
     limits: Limits,
     total_instructions: u64,
     logs: Vec<Vec<u8>>,
