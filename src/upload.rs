@@ -2,10 +2,9 @@
 //!
 //! Owns: the upload contract (access, idempotency, limits, answers to repeated calls), hashing, receipts, and
 //! the split of a session's data into [`crate::session::Session`] and [`UploadMeta`]. Does not own: the rules
-//! for chunks (the session service does) and the bytes (the blob store does).
+//! for chunks (see [`crate::session`]) and the bytes (see [`crate::blob`]).
 //!
-//! [`path`] decides which layer stores a session; it is the only module here that depends on the cargo
-//! features.
+//! [`path`] decides which layer stores a session. Apart from tests, no other module here depends on the cargo features.
 
 mod asset_metadata;
 mod begin;

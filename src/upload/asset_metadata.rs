@@ -1,7 +1,7 @@
-//! Checks of an asset's metadata: its texts, its tags, its length as a whole, and the digest that it claims.
+//! Checks of an asset's metadata: its texts, its tags, its encoded size, and the SHA-256 that it claims.
 //!
-//! Every field is destructured by name, so that a new field does not compile until it is listed here, and checked if
-//! necessary.
+//! Structs are destructured without `..`: a new field must be added here, and checked if it is a text, before the
+//! crate compiles.
 
 use crate::api::{
     AssetMetadata, AssetMetadataBase, AudioAssetMetadata, DocumentAssetMetadata, Error, ImageAssetMetadata,
@@ -22,8 +22,8 @@ type Text<'a> = (&'static str, &'a str, usize);
 /// Returns `Ok(())` if an asset's metadata may be stored.
 ///
 /// # Errors
-/// [`Error::InvalidArgument`] for a text that is too long, too many tags, metadata that is too large as a whole,
-/// or a SHA-256 whose length is not 32 bytes.
+/// [`Error::InvalidArgument`] for a text that is too long, too many tags, metadata whose encoding is too large, or a
+/// SHA-256 that does not have 32 bytes.
 pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
     check_texts(asset_metadata)?;
     let bytes = codec::encode(1, asset_metadata).len();
@@ -41,11 +41,6 @@ pub fn contradicting_sha256(asset_metadata: &AssetMetadata, digest: ContentDiges
     digest.as_sha256().filter(|digest| digest != claimed).map(|_| hex::encode(claimed))
 }
 
-/// Returns `Ok(())` if every text of the metadata may be stored.
-///
-/// # Errors
-/// [`Error::InvalidArgument`] with the name of the first text that is too long, or of the tags if there are too
-/// many.
 fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
     let tags = asset_metadata.base().tags.len();
     if tags > MAX_TAGS {
@@ -119,7 +114,7 @@ fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<Text<'_>> {
             } = image;
             present([
                 ("asset_metadata.color_space", color_space, MAX_WORD_BYTES),
-                // Limited only by the size of the metadata as a whole.
+                // Limited only by the size of the encoded metadata.
                 ("asset_metadata.exif_data", exif_data, MAX_METADATA_BYTES),
             ])
         }

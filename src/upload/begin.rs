@@ -16,12 +16,13 @@ use super::service::UploadService;
 use super::{Event, Outcome, PayloadState, UploadMeta};
 
 impl UploadService<'_> {
-    /// Begins an upload of `asset_metadata.base.bytes` bytes and returns its session. An identical call returns the
-    /// same session, as long as the session is in flight, or its receipt and its memory, if it has one, exist.
+    /// Begins an upload of `asset_metadata.base.bytes` bytes and returns its session. A repeated call with the same
+    /// parameters returns the same session while the session is in flight, and after finish until the receipt expires
+    /// or the memory is deleted.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] if the key was used with other
-    /// parameters or its session is quarantined, [`Error::ResourceExhausted`], or a damaged record.
+    /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] if the session of this key has other
+    /// parameters or is quarantined, [`Error::ResourceExhausted`], or a damaged record.
     pub fn begin(
         &mut self,
         capsule_id: String,
@@ -93,7 +94,7 @@ impl UploadService<'_> {
         Ok(id.0)
     }
 
-    /// Releases reserved bytes and extents, after the call for which they were reserved was refused.
+    /// Releases the bytes and extents reserved for a call that was then refused.
     pub(super) fn release_reservation(
         &mut self,
         capsule_id: &str,
@@ -127,10 +128,7 @@ impl UploadService<'_> {
     }
 
     /// Returns the payload state of a new session; in layout 3, allocates its extents. `None` if no state has to be
-    /// stored: the bytes go to the chunk map and are verified by SHA-256.
-    ///
-    /// # Errors
-    /// If the extents cannot be allocated. Nothing remains allocated.
+    /// stored: the bytes go to the chunk map and are verified by SHA-256. After an error, nothing remains allocated.
     fn allocate(
         &mut self,
         bytes: u64,
@@ -155,16 +153,12 @@ impl UploadService<'_> {
         Ok(Some(payload))
     }
 
-    /// Returns whether new payload is stored in extents.
     pub(super) fn uses_extents(&self) -> Result<bool> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
-    /// Returns the session that an earlier identical call began, if the session is in flight, or its receipt and its
-    /// memory, if it has one, exist. Ends the session if it has expired.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if the parameters differ or the session is quarantined, or a damaged record.
+    /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call has to begin a new one. Ends
+    /// an expired session.
     pub(super) fn begun_before(
         &mut self,
         key: IdemKey,
@@ -178,7 +172,7 @@ impl UploadService<'_> {
             if let Outcome::Finished(finished) = &receipt.outcome
                 && !self.storage.capsules.has_memory(&finished.memory_id)
             {
-                // The memory of the finished upload has since been deleted, so this call begins a new upload.
+                // The memory has been deleted since, so this call begins a new upload.
                 return Ok(None);
             }
             Fingerprint(receipt.fingerprint)

@@ -1,8 +1,8 @@
 //! Canary: outcomes of the sessions begun since a mark, by the path on which each began, and by size.
 //!
-//! The path on which a session began need not be stored: it follows from the compat share and the session's
-//! idempotency key, as long as the share does not change. The first session that begins on another path
-//! than its key determines ends the canary; sessions begun before the end are still counted when they end.
+//! The path on which a session began is not stored: as long as the compat share does not change, the share and the
+//! session's idempotency key determine it. The first session that begins on the other path ends the canary. Sessions
+//! begun before that are still counted when they end.
 //!
 //! The counts are stored in the memory of the upload counters:
 //!
@@ -31,14 +31,12 @@ const CELLS: u32 = 256;
 const CELL_PLACES: u32 = 32;
 
 const BYTES: u32 = 4;
-/// Offset in a cell of four counters: messages, instructions, internal errors, refusals.
 const MESSAGES: u32 = 5;
 
-/// The size classes in which sessions are counted, each given by its maximum number of chunks. Uploads that differ
-/// by an order of magnitude fail for different reasons.
+/// The maximum number of chunks of each size class. Uploads whose sizes differ by an order of magnitude fail for
+/// different reasons.
 const SIZES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
 
-/// The start, compat share and end of a canary.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     begun_at: u64,
@@ -58,13 +56,12 @@ impl Mark {
         created_at >= self.begun_at && self.ended_at.is_none_or(|ended_at| created_at < ended_at)
     }
 
-    /// Returns the path that a session with this key began on.
-    fn path(&self, key: IdemKey) -> SessionPath {
+    fn path_for(&self, key: IdemKey) -> SessionPath {
         key.path(self.compat_share_percent)
     }
 }
 
-/// A path and a size class, as the index of the first of their counters.
+/// A path and a size class, represented by the place of their first counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Cell(u32);
 
@@ -85,7 +82,6 @@ impl Cell {
     }
 }
 
-/// The counts of a canary.
 pub(super) struct Canary<'a>(pub(super) &'a Counters);
 
 impl Canary<'_> {
@@ -99,11 +95,11 @@ impl Canary<'_> {
         self.0.set(MARK, [now.as_nanos(), u64::from(compat_share_percent), 0]);
     }
 
-    /// Counts a session that begins now, and returns its cell, if a canary is running. If the session begins on
-    /// another path than its key determines, ends the canary instead.
+    /// If a canary is running, counts a session that begins now, and returns its cell. If the session does not begin
+    /// on the path that its key and the canary's compat share determine, ends the canary instead.
     pub(super) fn begun(&self, on: SessionPath, key: IdemKey, bytes: u64, now: Time) -> Option<Cell> {
         let mark = Mark::read(self.0).filter(|mark| mark.ended_at.is_none())?;
-        if mark.path(key) != on {
+        if mark.path_for(key) != on {
             self.0.set(ENDED_AT, [now.as_nanos()]);
             return None;
         }
@@ -112,13 +108,13 @@ impl Canary<'_> {
         Some(cell)
     }
 
-    /// Returns the cell of a session, if it began during the canary.
+    /// Returns the cell of a session that began during the canary.
     pub(super) fn cell_of(&self, upload: &Upload) -> Option<Cell> {
         let Upload { session, meta, .. } = upload;
         let mark = Mark::read(self.0).filter(|mark| mark.covers(meta.created_at))?;
         let owner = Principal::try_from_slice(&session.owner).ok()?;
         let key = IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem);
-        Some(Cell::of(mark.path(key), session.bytes_expected))
+        Some(Cell::of(mark.path_for(key), session.bytes_expected))
     }
 
     pub(super) fn event(&self, cell: Cell, event: Event) {
@@ -146,10 +142,6 @@ impl Canary<'_> {
         self.0.add(cell.0.saturating_add(MESSAGES), [1, instructions, internal, refused]);
     }
 
-    /// Reports the canary, judged by a margin in percentage points.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] if no canary was begun.
     pub(super) fn report(&self, margin_percent: u8) -> Result<CanaryReport> {
         let Some(mark) = Mark::read(self.0) else {
             return Err(Error::conflict("canary", "report", "no canary was begun; call admin_canary_begin"));

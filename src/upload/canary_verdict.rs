@@ -1,17 +1,17 @@
 //! The rule that judges a canary.
 //!
-//! The rule compares the shares of ended sessions that ended without a file: the share on the direct path minus the
-//! share on the compat path. Sessions are assigned to a path by a hash, so sizes and clients are distributed
-//! equally. The 95 % interval is the one of Agresti and Caffo: it adds one success and one failure to each path,
-//! which makes it reliable for small numbers and for shares near 0. An internal error on the direct path decides
-//! against that path, whatever the shares.
+//! The rule takes, for each path, the share of the ended sessions that ended without a file, and subtracts the share of
+//! the compat path from that of the direct path. A hash assigns each session to a path, so both paths get the same mix
+//! of sizes and clients. The 95 % interval of the difference is that of Agresti and Caffo: it adds one success and one
+//! failure to each path, which makes it reliable for small numbers and for shares near 0. One internal error on the
+//! direct path decides against that path, whatever the shares.
 
 use crate::api::{CanaryCounts, CanaryVerdict};
 
 /// Number of standard errors on each side of a 95 % interval.
 const Z: f64 = 1.96;
 
-/// Counts of one path.
+/// The counts of one path, over all sizes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Arm {
     pub ended: u64,
@@ -20,7 +20,6 @@ pub(super) struct Arm {
 }
 
 impl Arm {
-    /// Adds up the counts of all sizes.
     pub(super) fn of(counts: &[CanaryCounts]) -> Self {
         counts.iter().fold(Self::default(), |sum, counts| {
             let without_file = counts.aborted.saturating_add(counts.expired);
@@ -32,8 +31,8 @@ impl Arm {
         })
     }
 
-    /// Returns the observed share of sessions without a file, not yet pulled towards one half by the additions of
-    /// the interval.
+    /// Returns the observed share of sessions without a file. [`Self::estimated_share`] differs from it, since the
+    /// interval's additions pull it towards one half.
     fn observed_share(&self) -> f64 {
         if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
     }
@@ -46,7 +45,7 @@ impl Arm {
     }
 }
 
-/// The difference between the paths, its uncertainty, the verdict and a summary.
+/// `difference` and `uncertainty` are in percentage points.
 #[derive(Clone, Debug)]
 pub(super) struct Judged {
     pub difference: f64,
@@ -55,8 +54,8 @@ pub(super) struct Judged {
     pub summary: String,
 }
 
-/// Compares the direct path with the compat path. A difference counts as none if its interval does not exceed the
-/// margin, in percentage points.
+/// Compares the direct path with the compat path. The verdict is "no difference" if the upper end of the interval does
+/// not exceed the margin, in percentage points.
 pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     let (on_compat, compat_error) = compat.estimated_share();
     let (on_direct, direct_error) = direct.estimated_share();
@@ -82,9 +81,9 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     Judged { difference, uncertainty, verdict, summary }
 }
 
-/// Estimates how many more sessions must end until the interval is narrow enough for a verdict, if the difference
-/// does not change. The width of the interval is inversely proportional to the square root of the number of
-/// sessions.
+/// Estimates how many more sessions must end until the interval is narrow enough for a verdict, if the observed
+/// difference stays the same. The width of the interval is inversely proportional to the square root of the number of
+/// sessions, which includes the four that the interval adds.
 fn sessions_needed(ended: u64, difference: f64, uncertainty: f64, margin: f64) -> u64 {
     let narrow_enough = (margin - difference).max(difference).max(0.1);
     let counted = ended as f64 + 4.0;
@@ -132,7 +131,7 @@ mod tests {
         );
     }
 
-    /// Half the width takes four times as many sessions, including the four that the interval adds.
+    /// Half the width takes four times as many sessions: 400 instead of 100, four of which the interval adds.
     #[test]
     fn sessions_needed_grow_with_the_inverse_square_of_the_width() {
         assert_eq!(sessions_needed(96, 0.0, 4.0, 2.0), 300);

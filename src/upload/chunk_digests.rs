@@ -11,8 +11,8 @@ use super::limits::DIGEST_INSTRUCTIONS;
 use super::service::UploadService;
 
 impl UploadService<'_> {
-    /// Returns the SHA-256 of each stored chunk of the caller's own session, starting at chunk `from`. After the first
-    /// chunk, stops at `limit` chunks, or when the message can hash no more.
+    /// Returns the SHA-256 of each stored chunk of the caller's session, starting at chunk `from`. After the first
+    /// digest, stops at `limit` digests, or when the message can hash no more.
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::api::Error::NotFound), [`Error::Conflict`](crate::api::Error::Conflict) for a session

@@ -11,16 +11,15 @@ use super::hashing::{
     leaves, leaves_within, to_values,
 };
 
-/// Bytes reserved for the chaining values of one chunk: its leaves, at most 1,758, form at most 22 subtrees, of 32
-/// bytes each.
+/// Bytes of a slot, which holds the chaining values of one chunk: its leaves, at most 1,758, form at most 22 subtrees,
+/// each with a value of 32 bytes.
 const SLOT_BYTES: u64 = 22 * 32;
 
-/// Returns how many bytes are reserved for the chaining values of this many chunks.
+/// Returns the size of the slots of this many chunks, which is also the offset of the next chunk's slot.
 pub fn subtree_bytes(chunks: u32) -> u64 {
     u64::from(chunks).saturating_mul(SLOT_BYTES)
 }
 
-/// Returns the hasher for chunk `idx` while it is being stored.
 pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkHasher {
     match &payload.hash {
         PrefixHash::Sha256(sha256) if idx == payload.next_chunk => ChunkHasher::Sha256(sha256.clone()),
@@ -32,9 +31,6 @@ pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkH
 }
 
 /// If chunk `idx` arrives out of order, grows stable memory for its chaining values.
-///
-/// # Errors
-/// [`Error::ResourceExhausted`] if stable memory cannot grow.
 pub fn grow_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Session, idx: u32) -> Result<()> {
     let slots =
         payload.subtrees.as_ref().filter(|_| idx != payload.next_chunk && idx < session.chunk_count());
@@ -43,11 +39,8 @@ pub fn grow_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Sessio
     Ok(grown.map_err(SessionError::from)?)
 }
 
-/// Adds the hash of the stored chunk `idx` to the intermediate digest if the chunk is the next one; otherwise stores
-/// the chaining values of the chunk, if it has any. Returns `true` if the chunk was added to the intermediate digest.
-///
-/// # Errors
-/// If stored bytes cannot be read, or chaining values cannot be stored.
+/// If the stored chunk `idx` is the next one, adds its hash to the intermediate digest and returns `true`. Otherwise
+/// stores its chaining values, if it has any, and returns `false`.
 pub fn add_hashed_chunk(
     blobs: &mut BlobStore,
     payload: &mut PayloadState,
@@ -76,9 +69,6 @@ pub fn add_hashed_chunk(
 }
 
 /// Adds the next chunk to the intermediate digest, from its stored chaining values or from its stored bytes.
-///
-/// # Errors
-/// If stored bytes cannot be read.
 pub fn add_stored_chunk(
     blobs: &mut BlobStore,
     payload: &mut PayloadState,
@@ -102,9 +92,6 @@ pub fn add_stored_chunk(
 }
 
 /// Returns the digest of a session whose chunks are all hashed.
-///
-/// # Errors
-/// If stored bytes cannot be read, or if too few leaves of a file hashed by BLAKE3 are hashed.
 pub fn digest(
     blobs: &BlobStore,
     payload: &PayloadState,
@@ -128,7 +115,6 @@ pub fn digest(
     }
 }
 
-/// Returns how many bytes of a session are hashed.
 pub fn hashed_bytes(payload: &PayloadState, session: &Session) -> u64 {
     session.offset(payload.next_chunk).min(session.bytes_expected)
 }
@@ -144,8 +130,8 @@ fn leaves_of(session: &Session, idx: u32) -> LeafHasher {
     LeafHasher::new(session.offset(idx), session.chunking().end(idx), session.bytes_expected)
 }
 
-/// Appends the subtrees of chunk `idx` to the intermediate digest, preceded by the leaf that spans the beginning of
-/// the chunk, if there is one.
+/// Appends the subtrees of chunk `idx` to the intermediate digest, after the leaf that spans this chunk and the one
+/// before, if there is such a leaf.
 fn push(
     blobs: &BlobStore,
     payload: &mut PayloadState,
@@ -170,7 +156,7 @@ fn push(
     Ok(())
 }
 
-/// Hashes the leaf that follows a prefix and spans two chunks, both of which are stored.
+/// Hashes the leaf after the prefix. It spans two chunks, both of which are stored.
 fn spanning_leaf(
     blobs: &BlobStore,
     prefix: &TreePrefix,

@@ -17,7 +17,7 @@ impl UploadService<'_> {
         self.storage.capsules.records.hold();
         let result = work(self);
         self.storage.capsules.records.let_go();
-        // A whole file never has a session of its own, although its idempotency key may belong to one.
+        // A whole file has no session and counts for no path, even if its idempotency key belongs to a session.
         let path = self.served_on.filter(|_| call != CountedCall::Whole);
         if let Err(error) = &result {
             self.storage.counters.error(path, error);
@@ -29,7 +29,7 @@ impl UploadService<'_> {
         result
     }
 
-    /// Counts the error of one file of a message, if the file was refused.
+    /// Counts the error of one refused file of [`Self::put_many`], which itself succeeds.
     pub(super) fn count_file_error<T>(&self, result: &Result<T>) {
         if let Err(error) = result {
             self.storage.counters.error(None, error);

@@ -1,10 +1,9 @@
 //! Counts of sessions, bytes, calls and errors of uploads, by path.
 //!
-//! Owns: what is counted, and at which offset in stable memory. Every count is written in the message that it
-//! is about, so that an upgrade loses none.
+//! Each count is written to stable memory by the message that it counts, so that an upgrade loses none.
 //!
-//! Each path has a row of 64 counters, so that new ones can be added without moving the existing ones. A third row
-//! is for calls that no path served:
+//! Each path has a row of 64 places, of which some are free for new counters. A third row is for calls that no path
+//! served. The places of a row:
 //!
 //! ```text
 //! place 0..4     sessions begun, finished, aborted, expired
@@ -73,7 +72,7 @@ impl PathCounters {
         self.canary().begin(now, compat_share_percent);
     }
 
-    /// Reports the canary. A difference between the paths counts as none if its interval does not exceed
+    /// Reports the canary. The verdict is "no difference" if the upper end of the interval does not exceed
     /// `margin_percent` percentage points.
     ///
     /// # Errors
@@ -82,7 +81,6 @@ impl PathCounters {
         self.canary().report(margin_percent)
     }
 
-    /// Counts stored bytes.
     pub(super) fn bytes(&self, path: Option<SessionPath>, bytes: u64) {
         self.counters.add(row(path).saturating_add(BYTES), [bytes]);
     }
@@ -167,7 +165,7 @@ impl PathCounters {
     }
 }
 
-/// Returns the index of the first counter of a path, or of calls that no path served.
+/// Returns the place of the first counter of a path, or of calls that no path served.
 fn row(path: Option<SessionPath>) -> u32 {
     match path {
         Some(SessionPath::Compat) => 0,

@@ -1,4 +1,4 @@
-//! Conversion of the errors of lower layers to those of the interface.
+//! Conversions from the errors of lower layers to [`Error`].
 
 use serde_bytes::ByteBuf;
 
@@ -111,12 +111,11 @@ impl From<SessionError> for Error {
     }
 }
 
-/// Converts ranges to the type of the interface.
+/// Converts pairs of a first and a last chunk to [`ChunkRange`]s.
 pub fn to_ranges(ranges: impl Iterator<Item = (u32, u32)>) -> Vec<ChunkRange> {
     ranges.map(|(first, last)| ChunkRange { first, last }).collect()
 }
 
-/// Returns these bytes as a digest, or an error with the name of the field if there are not 32 of them.
 pub fn digest_of(field: &str, bytes: &ByteBuf) -> Result<[u8; 32], Error> {
     <[u8; 32]>::try_from(bytes.as_slice())
         .map_err(|_| Error::invalid(field, "32 bytes", format!("{} bytes", bytes.len())))

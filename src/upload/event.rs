@@ -1,6 +1,6 @@
-//! The events in the life of a session that are counted.
+//! The events of sessions that are counted.
 
-/// An event in the life of a session. The numbers are offsets in the row of counters of a path.
+/// An event that is counted. Its number is an offset in its path's row of counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Event {

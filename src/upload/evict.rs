@@ -1,10 +1,10 @@
 //! Eviction: makes room for new uploads, within the limits, by ending sessions that have expired or lag.
 //!
-//! A begin reserves the declared size without having to send anything. So that nobody can lock others out by
-//! reserving, a session may be evicted, if its room is needed, once it lags: nothing has arrived, or the share that
-//! has arrived is smaller than the share of the maximum session age that has passed. Expired sessions are evicted
-//! first, then the emptiest, and among equally empty ones the oldest. A caller's own sessions are not evicted
-//! unless they have expired, since the caller can abort them.
+//! A begin reserves the declared size before any byte is sent. So that nobody can lock others out by reserving, a
+//! session that lags may be evicted when its room is needed. A session lags if nothing has arrived, or if the share of
+//! its bytes that has arrived is smaller than the share of the maximum session age that has passed. Expired sessions
+//! are evicted first, then those of which the smallest share has arrived; among equals, the oldest. A caller's own
+//! sessions are evicted only once they have expired, since the caller can abort them.
 
 use std::cmp::{Ordering, Reverse};
 
@@ -20,7 +20,6 @@ use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_CHECKS};
 use super::service::UploadService;
 use super::usage::Shortage;
 
-/// The purpose for which a call needs room.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {
     /// A session, whose bytes arrive later.
@@ -29,7 +28,6 @@ pub(super) enum Wanted {
     File,
 }
 
-/// A session that may be evicted.
 struct Candidate {
     id: SessionId,
     upload: Upload,
@@ -116,8 +114,8 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Returns whether a session can be ended. If one of its accounts or its payload state is damaged, another
-    /// client's call must neither fail for that reason nor report the damage.
+    /// Returns whether a session can be ended. Damage to its accounts or its payload state must not fail another
+    /// client's call, or be reported to that client.
     fn can_end(&self, candidate: &Candidate) -> bool {
         let Upload { session, meta, .. } = &candidate.upload;
         let Ok(owner) = Principal::try_from_slice(&session.owner) else { return false };
@@ -125,9 +123,9 @@ impl UploadService<'_> {
         accounts.is_ok() && self.storage.payload_of(candidate.id).is_ok()
     }
 
-    /// Checks up to [`EVICTION_CHECKS`] sessions, in the order of their last activity and cyclically, and returns those
-    /// that may be evicted. If they do not suffice, the next call continues after the last session checked, so that
-    /// many small sessions cannot shield a large one.
+    /// Checks up to [`EVICTION_CHECKS`] sessions, cyclically in the order of their last activity, and returns those
+    /// that may be evicted. If they do not suffice, the next call continues after the last session checked: many small
+    /// sessions cannot shield a large one.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
         let mut entries = index.walk(self.storage.eviction_cursor, EVICTION_CHECKS);
@@ -140,8 +138,8 @@ impl UploadService<'_> {
         for entry in entries {
             self.storage.eviction_cursor = Some(entry);
             let id = SessionId(entry.1);
-            // Loaded with the caller as the asker, so that no session of another owner is converted. Records that
-            // do not decode are skipped here; the sweep reports them.
+            // With the caller as `asker`, no session of another owner is converted. Records that do not decode are
+            // skipped here; the sweep reports them.
             if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
                 let is_expired = upload.expires_at(limits) <= self.now;
                 let is_own = upload.session.owner == self.caller.as_slice();
@@ -157,8 +155,7 @@ impl UploadService<'_> {
     }
 }
 
-/// Returns whether the share of a session's bytes that has arrived is smaller than the share of its maximum
-/// age that has passed. A complete session never lags; an incomplete one of which nothing has arrived always does.
+/// Returns whether a session lags, as the head of this file defines it. A complete session never does.
 fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     let session = &upload.session;
     let age = now.as_nanos().saturating_sub(upload.begun_at().as_nanos());
@@ -168,10 +165,9 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     session.bytes_missing() > 0 && (session.bytes_received == 0 || arrived < due)
 }
 
-/// Orders sessions: expired ones first, then those of which the smallest share has arrived, then the oldest.
 fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
-    // An empty file is complete, so its share is 1. With a share of 0 of 0, it would compare as equal to every
-    // other session, and the order would not be total.
+    // An empty file is complete, so its share is 1. As 0 of 0, its share would compare as equal to every other, and
+    // the order would not be total.
     let arrived = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
         0 => (1, 1),
         expected => (u128::from(upload.session.bytes_received), u128::from(expected)),

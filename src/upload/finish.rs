@@ -18,8 +18,8 @@ use super::service::{UploadService, check_digest};
 use super::{Ended, Event, Finished, Outcome, PayloadState, Receipt, UploadMeta, leave_receipt};
 
 impl UploadService<'_> {
-    /// Makes the stored bytes a memory of the capsule, after checking that `total_len` is their length, and
-    /// `digest` their digest by the hash function chosen at begin.
+    /// Makes the stored bytes a memory of the capsule, if `total_len` is their length and `digest` their digest by the
+    /// hash function chosen at begin.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
@@ -72,8 +72,7 @@ impl UploadService<'_> {
         }
     }
 
-    /// Allows the chunks of a session to be replaced, since a finish failed on the checksum. Chunks that belong to a
-    /// blob may not be replaced.
+    /// After a finish failed on the checksum, lets the chunks be replaced, unless they belong to a blob.
     fn let_chunks_be_replaced(
         &mut self,
         id: SessionId,
@@ -86,8 +85,8 @@ impl UploadService<'_> {
             return Ok(());
         }
         payload.replaced = Some(0);
-        // Every chunk is hashed by now, so the separately stored chaining values are not needed. If a chunk is
-        // replaced, hashing restarts and reads the chunks from storage.
+        // Every chunk is hashed by now. If one is replaced, hashing restarts from the stored bytes, not from the
+        // chaining values.
         self.free_subtrees(&payload)?;
         payload.subtrees = None;
         self.storage.payloads.insert(id.0, &payload);
@@ -114,11 +113,8 @@ impl UploadService<'_> {
         })
     }
 
-    /// Hashes the stored bytes that are not hashed yet, stores the progress, and returns the payload state and the
-    /// digest.
-    ///
-    /// # Errors
-    /// [`Error::Hashing`] if this message cannot hash all bytes, or a damaged record.
+    /// Hashes the stored bytes that are not hashed yet, and stores the progress. Returns the payload state and the
+    /// digest, or [`Error::Hashing`] if this message cannot hash all bytes.
     fn digest(
         &mut self,
         id: SessionId,
@@ -188,8 +184,7 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Does the same as [`Self::attach`] for a session of the first public release: its bytes are on no account
-    /// yet, so they are reserved first.
+    /// Attaches a session of the first public release: its bytes are on no account yet, so they are reserved first.
     fn attach_foreign(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
         self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
         let finished = self.attach(id, meta, blob);
@@ -199,8 +194,7 @@ impl UploadService<'_> {
         finished
     }
 
-    /// Returns the id of the memory that an upload becomes. A session of the first public release may have none,
-    /// and gets a new one.
+    /// Returns the id of the memory that an upload becomes. A session of the first public release may have none.
     fn memory_id_of(&self, id: SessionId, meta: &UploadMeta) -> String {
         if meta.provisional_memory_id.is_empty() {
             memory_id(id, IdemKey::of(&meta.capsule_id, &self.caller, ""), self.now)
@@ -241,10 +235,7 @@ impl UploadService<'_> {
     }
 }
 
-/// Repeats the answer of the finish that committed the session.
-///
-/// # Errors
-/// [`Error::Conflict`] if another digest or size was committed.
+/// Repeats the answer of the finish that committed the session, or refuses another digest or size.
 pub(super) fn finished_before(
     id: SessionId,
     finished: &Finished,

@@ -1,8 +1,8 @@
 //! The digest of an upload, computed in parts, with a state that survives messages and upgrades.
 //!
-//! In extents, BLAKE3 hashes each chunk when it arrives, in any order, until a finish fails on the checksum. Otherwise,
-//! an arriving chunk is hashed only if it is the next one in order; a chunk that arrives too early is hashed once all
-//! chunks before it are.
+//! With BLAKE3 in extents, each chunk is hashed when it arrives, in any order, until a finish fails on the checksum.
+//! Otherwise, an arriving chunk is hashed only if it is the next one in order; a chunk that arrives too early is hashed
+//! once all chunks before it are.
 
 mod blake3_tree;
 mod sha256;
@@ -18,17 +18,14 @@ use sha2::digest::common::hazmat::{SerializableState, SerializedState};
 
 use crate::api::HashAlgorithm;
 
-/// The unfinished digest over the first chunks of an upload.
+/// The intermediate digest over the first chunks of an upload.
 #[derive(Clone)]
 pub enum PrefixHash {
-    /// SHA-256.
     Sha256(Sha256),
-    /// BLAKE3.
     Blake3(TreePrefix),
 }
 
 impl PrefixHash {
-    /// Returns the state before the first byte.
     pub fn new(algorithm: HashAlgorithm) -> Self {
         match algorithm {
             HashAlgorithm::Sha256 => Self::Sha256(Sha256::new()),
@@ -36,7 +33,6 @@ impl PrefixHash {
         }
     }
 
-    /// Returns the hash function.
     pub const fn algorithm(&self) -> HashAlgorithm {
         match self {
             Self::Sha256(_) => HashAlgorithm::Sha256,
@@ -45,15 +41,10 @@ impl PrefixHash {
     }
 }
 
-/// Encodes the state of a SHA-256 as bytes.
 pub fn sha256_to_bytes(state: &Sha256) -> Vec<u8> {
     state.serialize().to_vec()
 }
 
-/// Restores the state of a SHA-256 from bytes.
-///
-/// # Errors
-/// If the bytes are not a valid state.
 pub fn sha256_from_bytes(bytes: &[u8]) -> Result<Sha256, String> {
     let state = SerializedState::<Sha256>::try_from(bytes)
         .map_err(|_| format!("the SHA-256 state has {} bytes", bytes.len()))?;

@@ -11,7 +11,7 @@ use crate::session::{SessionId, Time};
 pub struct IdemKey(pub [u8; 32]);
 
 impl IdemKey {
-    /// Creates the key. Each part is preceded by its length, so that different triples give different input.
+    /// Creates the key. Each part is preceded by its length, so that no two triples give the hash the same input.
     pub fn of(capsule_id: &str, caller: &Principal, idem: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [capsule_id.as_bytes(), caller.as_slice(), idem.as_bytes()] {
@@ -21,7 +21,7 @@ impl IdemKey {
         Self(hash.finalize().into())
     }
 
-    /// Returns the path of a new session with this key, at this share of the compat path.
+    /// Returns the path on which a session with this key begins if the compat share is `compat_share_percent`.
     pub fn path(&self, compat_share_percent: u8) -> SessionPath {
         if self.percentile() < compat_share_percent { SessionPath::Compat } else { SessionPath::Direct }
     }
@@ -34,18 +34,17 @@ impl IdemKey {
     }
 }
 
-/// A hash of the parameters of a begin. A repeated begin must have the same parameters.
+/// A hash of the parameters of a begin that are not part of the [`IdemKey`]. A repeated begin must have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    /// Creates the fingerprint of the parameters that are not part of the [`IdemKey`].
     pub fn of(asset_metadata: &AssetMetadata, expected_chunks: u32, hash: HashAlgorithm) -> Self {
         let mut digest = Sha256::new()
             .chain_update(expected_chunks.to_be_bytes())
             .chain_update(crate::stable::codec::encode(1, asset_metadata));
         match hash {
-            // Receipts from before there was a choice of hash functions have fingerprints that name none.
+            // Receipts of releases without BLAKE3 have fingerprints that name no hash function.
             HashAlgorithm::Sha256 => {}
             // Fingerprints are stored in receipts, so this text must not change.
             HashAlgorithm::Blake3 => digest.update(b"Blake3"),
@@ -59,9 +58,9 @@ impl Fingerprint {
 /// ```text
 /// mem_ LETTER NUMBER _ DIGEST      NUMBER and DIGEST in base 32, with digits "0" to "9" and "a" to "v"
 /// ```
-/// The letter encodes how many digits the number has, "a" for one, so that ids sort by their numbers. They sort
-/// after the ids of earlier releases, which have a decimal number after "mem_". The digest has 128 bits, so
-/// an id cannot be guessed. An id is part of the keys of four tables, so it is kept short.
+/// The letter encodes how many digits the number has, "a" for one, so that ids sort by their numbers, and after the
+/// ids of earlier releases, which have a decimal number after "mem_". The digest has 128 bits, so an id cannot be
+/// guessed. An id is kept short because it is part of the keys of four tables.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(key.0)
@@ -84,7 +83,7 @@ pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
 
 const DIGIT_BITS: u32 = 5;
 
-/// Appends the last `digits` digits of a number.
+/// Appends the last `digits` digits of a number in base 32.
 fn push_digits(text: &mut String, number: u64, digits: u32) {
     for place in (0..digits).rev() {
         let digit = (number >> place.saturating_mul(DIGIT_BITS)) as u8 & 31;

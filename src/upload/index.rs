@@ -1,8 +1,7 @@
-//! Indexes of live sessions by idempotency key, by last activity and by owner. They are the same in every
-//! layout and on every path.
+//! Indexes of sessions by idempotency key, last activity and owner, the same in every layout and on every path.
 //!
 //! ```text
-//! id 13   [u8; 32] -> u64           idempotency key to session, also to a finished one while its receipt exists
+//! id 13   [u8; 32] -> u64           idempotency key to session, also to a finished session with a receipt
 //! id 14   (u64, u64) -> ()          (last activity in nanoseconds, session)
 //! id 15   (principal, u64) -> ()    (owner, session)
 //! ```
@@ -56,7 +55,7 @@ impl SessionIndex {
         self.by_idem.insert(key.0, &id.0);
     }
 
-    /// Removes a session from the activity index only, for a session whose owner is unknown.
+    /// Removes a session whose owner is unknown from the activity index.
     pub fn forget_activity(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
@@ -84,7 +83,7 @@ impl SessionIndex {
         all.map(|(owner, id)| (owner, SessionId(id))).collect()
     }
 
-    /// Removes a session from the owner index only.
+    /// Removes a session from the owner index.
     pub fn disown(&mut self, id: SessionId, owner: Principal) {
         self.by_owner.remove(&(owner, id.0));
     }
@@ -99,8 +98,8 @@ impl SessionIndex {
         self.by_activity.is_empty()
     }
 
-    /// Changes the time of a session's last activity from `before` to `after`. If the times differ, the index need not
-    /// contain the session with `before`.
+    /// Changes the time of a session's last activity from `before` to `after`. If the times differ, an entry with
+    /// `before` need not exist.
     pub fn touch(&mut self, id: SessionId, before: Time, after: Time) {
         if before != after {
             self.by_activity.remove(&(before.as_nanos(), id.0));
@@ -132,8 +131,8 @@ impl SessionIndex {
         Ok(self.by_idem.get(&key.0)?.map(SessionId))
     }
 
-    /// Lists up to `limit` sessions whose last activity was at or before `until`, each with the time of that
-    /// activity, longest idle first.
+    /// Lists up to `limit` sessions whose last activity was at or before `until`, each with the time of that activity,
+    /// longest idle first.
     pub fn idle_since(&self, until: Time, limit: usize) -> Vec<(Time, SessionId)> {
         let range = ..=(until.as_nanos(), u64::MAX);
         let keys = self.by_activity.keys(range).take(limit);
@@ -158,7 +157,6 @@ impl SessionIndex {
         keys.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64
     }
 
-    /// Describes the stored tables.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::SESSION_BY_IDEM, &self.by_idem);

@@ -3,11 +3,11 @@
 //! ```text
 //! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, decoded by their readers
 //! id 23   u64 -> u64                                     last activity, nanoseconds
-//! id 46   Leftovers                                      the mark: up to which id records are converted
+//! id 46   Leftovers                                      the mark: the id up to which records are converted
 //! ```
 //! The migration converts sessions in the order of their ids. Removing the converted records one by one would be a
-//! third of its work, so the migration only moves a mark past these records, and removes all of them at once when it is
-//! done. Records up to the mark are invisible: a session is in one layout at a time, and the mark determines in which.
+//! third of its work, so it only moves the mark past them, and removes all of them at once when it is done. Records up
+//! to the mark are invisible: each session is in one layout at a time, and the mark determines in which.
 
 use minicbor::{Decode, Encode};
 
@@ -35,7 +35,7 @@ pub struct Leftovers {
     /// Number of converted records that are still stored.
     #[n(1)]
     pub records: u64,
-    /// Number of entries that are still stored about the last activity of converted sessions.
+    /// Number of last-activity entries of converted sessions that are still stored.
     #[n(2)]
     pub notes: u64,
 }
@@ -57,7 +57,7 @@ impl Record for Leftovers {
 #[cfg(test)]
 crate::stable::schema::described!(Leftovers, cbor VERSION);
 
-/// A record as raw bytes: its type is known only to its readers.
+/// The raw bytes of a record, whose type only its readers know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawRecord(pub Vec<u8>);
 
@@ -119,8 +119,8 @@ impl LegacySessions {
         Ok(self.activity.get(id)?.map(Time::from_nanos))
     }
 
-    /// Stores a record, replacing any previous one. Its id must be above the mark. That is always so: ids only
-    /// increase, and a rollback deletes the records below the mark before it converts any session back.
+    /// Stores a record, replacing any previous one. Its id is always above the mark: ids only increase, and a rollback
+    /// deletes the records up to the mark before it converts any session back.
     pub fn insert(&mut self, id: u64, record: &RawRecord) {
         debug_assert!(!self.is_below_mark(id), "session {id} is below the mark");
         self.records.insert(id, record);
@@ -217,13 +217,12 @@ impl LegacySessions {
         });
     }
 
-    /// Returns whether an id is at or below the mark. If layout 1 still stores a record under such an id, the
-    /// record is converted.
+    /// Returns whether an id is at or below the mark. A record that is still stored under such an id is a leftover.
     pub fn is_below_mark(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| id <= mark.through)
     }
 
-    /// Returns the number of leftovers, converted records that are still stored.
+    /// Returns the number of leftovers: converted records that are still stored.
     pub fn leftover_count(&self) -> u64 {
         self.mark.map_or(0, |mark| mark.records)
     }
@@ -244,7 +243,7 @@ impl LegacySessions {
         });
     }
 
-    /// Removes all leftovers in one step, regardless of their number, if no session is visible.
+    /// If no session is visible, removes all leftovers in one step, regardless of their number.
     pub fn clear_leftovers(&mut self) {
         if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
             self.records.clear();
@@ -258,12 +257,10 @@ impl LegacySessions {
         self.mark = Some(mark).filter(|mark| mark.records > 0);
     }
 
-    /// Returns `after` or the mark, whichever is higher.
     fn after_mark(&self, after: Option<u64>) -> Option<u64> {
         after.max(self.mark.map(|mark| mark.through))
     }
 
-    /// Describes the stored tables and the mark.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.raw_table(memory_ids::numbers::LEGACY_SESSIONS, &self.records);

@@ -39,7 +39,7 @@ pub const DEFAULT_MAX_MEMORIES_PER_CAPSULE: u64 = 1_000_000;
 /// Bytes of one read of a range: with its Candid encoding, below the IC's 2 MB per replicated reply.
 pub const MAX_RANGE_BYTES: u64 = 1_900_000;
 
-/// Bytes of an idempotency key. A UUID has 36, a URL rarely more than this.
+/// Bytes of an idempotency key. A UUID has 36; a URL rarely has more than 256.
 pub const MAX_IDEM_BYTES: usize = 256;
 
 /// Bytes of an asset's stored metadata. EXIF data fits, a thumbnail in a text field does not.
@@ -100,7 +100,7 @@ pub const SWEEP_INSTRUCTIONS: u64 = 1_000_000_000;
 pub const FINISH_INSTRUCTIONS: u64 = 20_000_000_000;
 
 /// Instructions after which a put stops hashing chunks that arrived out of order, and a call that needs room stops
-/// searching for sessions to evict: half of the 2 billion of one round.
+/// checking sessions for eviction: half of the 2 billion of one round.
 pub const CATCH_UP_INSTRUCTIONS: u64 = 1_000_000_000;
 
 /// Returns the sizes that a client needs to know before it splits a file.

@@ -1,5 +1,5 @@
-//! A record of the sessions that may still have their bytes in the chunk map, so that the migration need not check
-//! all other sessions.
+//! The sessions that may still have their bytes in the chunk map. They are recorded so that migration 2 need not check
+//! the others.
 
 use crate::migrate::Phase;
 use crate::session::SessionId;
@@ -21,18 +21,18 @@ const MIGRATION: u16 = 2;
 
 #[cfg(test)]
 thread_local! {
-    /// Number of calls of [`contains`].
+    /// Counts the calls of [`contains`].
     pub static LOOKED_UP: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Records that every session begun from now on has its bytes in extents.
+/// Records that all sessions begun from now on have their bytes in extents.
 pub fn close(storage: &mut Storage) -> Result<(), StableError> {
     let through = storage.sessions.ids.last()?;
     storage.mapped_sessions.set(&MappedSessions { through, ..MappedSessions::default() });
     Ok(())
 }
 
-/// Lists up to `limit` sessions whose bytes are in the chunk map, in order of id, after `after`. After skipping
+/// Lists up to `limit` sessions after `after` whose bytes are in the chunk map, in order of id. After skipping
 /// `MAX_SKIPPED` other sessions, ends the list with the last one skipped, so that the next call can continue there.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = range(storage)?;
@@ -70,7 +70,7 @@ fn range(storage: &Storage) -> Result<MappedSessions, StableError> {
     Ok(MappedSessions { through, ..MappedSessions::default() })
 }
 
-/// Adds a session that was quarantined and is retried, if the range has already shrunk past it.
+/// Adds a quarantined session that is retried, if the range has already shrunk past it.
 pub fn add_retried(storage: &mut Storage, id: SessionId) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     if id.0 <= range.after
@@ -101,9 +101,8 @@ pub fn is_payload_moving(storage: &Storage) -> Result<bool, StableError> {
     Ok(matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying))
 }
 
-/// Removes sessions that have moved, have ended or are quarantined from the start of the range and from the start
-/// of the list of retried sessions: from each, up to the first session that is still to be moved, but at most
-/// `MAX_SKIPPED` sessions.
+/// Shrinks the range and the list of retried sessions: removes from the start of each, up to the first session that
+/// is still to be moved, at most `MAX_SKIPPED` sessions that have moved, have ended or are quarantined.
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     let is_to_be_moved = |id: u64| {
@@ -112,7 +111,6 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     };
     let mut after = range.after;
     let first = after.saturating_add(1);
-    // The table does not accept an empty range.
     let mut following = (first <= range.through)
         .then(|| storage.sessions.sessions.keys(first..=range.through))
         .into_iter()

@@ -1,18 +1,20 @@
-//! The upload's half of a session: capsule, metadata and memory.
+//! The upload meta, the upload's half of a session.
 
 use minicbor::{Decode, Encode};
 
 use crate::api::AssetMetadata;
 use crate::stable::{Record, codec};
 
-/// The upload's half of a session. A split session stores it as a record of its own, keyed by session id.
+/// The upload's half of a session: capsule, metadata and memory. Layout 2 stores it in a table of its own, keyed by
+/// session id.
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct UploadMeta {
     /// Capsule that gets the file.
     #[n(0)]
     pub capsule_id: String,
-    /// Id of the memory that finish will create. Unique; may be empty in a session of the first public release.
+    /// Id of the memory that finish will create. Unique, except that sessions of the first public release may have an
+    /// empty one or share one.
     #[n(1)]
     pub provisional_memory_id: String,
     /// The client's metadata; `base.bytes` is the size of the file.

@@ -1,5 +1,4 @@
-//! Session paths: the layers that store sessions. Apart from tests, this is the only module of the upload layer that
-//! depends on the cargo features.
+//! Session paths: the layers that store sessions, chosen by the cargo features.
 
 use candid::Principal;
 
@@ -14,7 +13,7 @@ use crate::storage::Storage;
 
 use super::{IdemKey, Upload, UploadMeta};
 
-/// Caches the Candid headers of the records that this build stores as Candid. Making their type tables takes half a
+/// Caches the Candid headers of the records that this build stores as Candid. Building their type tables takes half a
 /// million instructions, which no client's call should have to pay.
 ///
 /// # Errors
@@ -28,8 +27,8 @@ pub fn cache_record_headers() -> std::result::Result<(), candid::Error> {
 /// A layer that stores sessions: the compat path, the direct path, or both in the staged build. All give the same
 /// answers.
 ///
-/// [`Self::load`] decides which path serves a session, and decodes the record of the session; [`Self::put_chunk`],
-/// [`Self::finish`] and [`Self::abort`] take the upload that [`Self::load`] returned.
+/// [`Self::load`] decides which path serves a session, and decodes its record. [`Self::put_chunk`], [`Self::finish`]
+/// and [`Self::abort`] take the upload that [`Self::load`] returned in the same message.
 pub trait UploadPath {
     /// Returns the path that a new session with this key begins on.
     fn for_new(&self, storage: &Storage, key: IdemKey) -> Result<api::SessionPath>;
@@ -45,8 +44,8 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<()>;
 
-    /// Returns the upload, if it is in flight. With an `asker`, a session of another owner is not converted: the
-    /// call of a stranger must change nothing.
+    /// Returns the upload, if it is in flight. With an `asker`, converts only a session of the asker: the call of a
+    /// stranger must change nothing.
     fn load(
         &mut self,
         storage: &mut Storage,
@@ -55,7 +54,7 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<Option<Upload>>;
 
-    /// Stores a chunk of an upload that this message has loaded.
+    /// Stores a chunk of an upload.
     fn put_chunk(
         &mut self,
         storage: &mut Storage,
@@ -65,10 +64,10 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<PutOutcome>;
 
-    /// Ends a complete upload that this message has loaded; its bytes stay where they are.
+    /// Ends a complete upload; its bytes stay where they are.
     fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()>;
 
-    /// Ends an upload that this message has loaded; the calling code must release its bytes.
+    /// Ends an upload; the calling code must release its bytes.
     fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()>;
 }
 
@@ -85,10 +84,6 @@ pub struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
-    /// Adds the chunk to the session of an upload, by the rules of the session layer.
-    ///
-    /// # Errors
-    /// Errors of [`SessionService::add_chunk`].
     fn add_to<S: SessionStore>(
         self,
         service: &mut SessionService<S>,

@@ -6,8 +6,7 @@
 //!               byte 5..    SHA-256 mid-state, as the sha2 crate serializes it
 //! version 2     byte 1..    CBOR
 //! ```
-//! Version 1 is for a session in the chunk map that is verified by SHA-256 and in which no chunk may be
-//! replaced.
+//! Version 1 is for sessions in the chunk map that are verified by SHA-256 and whose chunks may not be replaced.
 
 use minicbor::{Decode, Encode};
 
@@ -19,20 +18,20 @@ use crate::stable::{Record, codec};
 use super::UploadMeta;
 use super::hashing::{PrefixHash, TreePrefix, sha256_from_bytes, sha256_to_bytes};
 
-/// The payload state of a session in flight. Keyed by session id. A session without an entry has its bytes in the
-/// chunk map and is verified by SHA-256, and none of its bytes is hashed yet.
+/// The payload state of a session in flight, keyed by session id. A session without an entry has its bytes in the chunk
+/// map and is verified by SHA-256, and none of its bytes is hashed yet.
 #[derive(Clone)]
 pub struct PayloadState {
     /// Where the bytes are stored; absent for the chunk map.
     pub extents: Option<Extents>,
-    /// Where the chaining values of chunks that arrived out of order are stored; absent unless the session uses BLAKE3
-    /// and extents, and after a finish failed on the checksum.
+    /// Where the chaining values of chunks that arrived out of order are stored. Present only for BLAKE3 in extents,
+    /// until a finish fails on the checksum.
     pub subtrees: Option<Extents>,
     /// The first chunk that is not hashed yet; all chunks before it are.
     pub next_chunk: u32,
     /// Intermediate digest of the chunks before `next_chunk`.
     pub hash: PrefixHash,
-    /// How often a chunk was replaced. Absent until a finish fails on the checksum: no chunk may be replaced before.
+    /// How often a chunk was replaced. Absent until a finish fails on the checksum: before, no chunk may be replaced.
     pub replaced: Option<u64>,
 }
 
@@ -43,8 +42,7 @@ impl PayloadState {
         Self { extents: None, subtrees: None, next_chunk: 0, hash, replaced: None }
     }
 
-    /// Records that the bytes of chunk `idx` have been replaced. If the chunk was already hashed, hashing restarts
-    /// from the first chunk.
+    /// Records that chunk `idx` has been replaced. If it was already hashed, hashing restarts from the first chunk.
     pub fn record_replaced(&mut self, idx: u32) {
         self.replaced = Some(self.replaced.unwrap_or(0).saturating_add(1));
         if idx < self.next_chunk {

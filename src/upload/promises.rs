@@ -1,8 +1,8 @@
-//! The bytes that sessions in flight have reserved but not filled yet: one number, which is updated at every begin,
-//! put and end of a session.
+//! Promised bytes, which sessions in flight have reserved but not filled yet: one sum, updated at every begin, put and
+//! end of a session.
 //!
-//! Sessions that began before the canister had this number are not included. Including them would require reading
-//! all of them, and they end within the maximum age of a session.
+//! Sessions that began before the canister kept this sum are not counted. Counting them would require reading all of
+//! them, and they end within the maximum age of a session.
 //!
 //! ```text
 //! place 4096    bytes promised
@@ -12,16 +12,16 @@
 use crate::session::SessionId;
 use crate::stable::{Counters, Memories, memory_ids};
 
-/// Index of the number among the counters. The next counter determines which sessions are counted.
+/// Place of the sum among the upload counters. The next place determines which sessions are counted.
 pub const PROMISES_PLACE: u32 = 4096;
 
-/// The number of promised bytes.
+/// The sum of promised bytes.
 pub struct Promises {
     counters: Counters,
 }
 
 impl Promises {
-    /// Opens the number.
+    /// Opens the sum, or creates it as 0.
     pub fn open(memories: &Memories) -> Self {
         Self { counters: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
     }
@@ -34,7 +34,7 @@ impl Promises {
         }
     }
 
-    /// Returns how many bytes sessions have reserved but not filled yet.
+    /// Returns the sum.
     pub fn total(&self) -> u64 {
         let [promised] = self.counters.get(PROMISES_PLACE);
         promised
@@ -56,7 +56,7 @@ impl Promises {
         self.change(id, |promised| promised.saturating_sub(bytes));
     }
 
-    /// Sets the number to 0. To be called when no session is in flight.
+    /// Sets the sum to 0. To be called when no session is in flight.
     pub fn clear(&self) {
         if self.total() > 0 {
             self.counters.set(PROMISES_PLACE, [0]);

@@ -1,7 +1,7 @@
-//! The canister's logic against the model of the upload contract, natively, over a memory in the process.
+//! The canister's logic compared with the model of the upload contract, natively, over a memory in the process.
 //!
-//! The tests cover every build: an upgrade opens the same memory again with the path of the next build, and the
-//! migration takes as many steps as an operation specifies, one in each message.
+//! The tests cover every build: an upgrade opens the same memory again with the path of the next build. An operation
+//! says how many steps the migration takes, one in each message.
 
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ fn check(stage: Stage, operations: &[Operation]) -> Result<(), TestCaseError> {
     upload_model::run(&mut Native::new(stage), operations, stage).map_err(TestCaseError::fail)
 }
 
-/// Returns a configuration with `cases` cases, few enough for every `cargo test`, unless `PROPTEST_CASES` is set.
+/// Returns a configuration with the cases of `PROPTEST_CASES`, or else `cases`, few enough for every `cargo test`.
 fn config(cases: u32) -> ProptestConfig {
     let default = ProptestConfig::default();
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { default.cases } else { cases };
@@ -25,8 +25,8 @@ fn begin(who: u8, capsule: u8, bytes: u64) -> Operation {
     Operation::Begin { who, capsule, key: 0, bytes, content: 0, wrong_count: false }
 }
 
-/// Found by the model: on the compat path, put and finish accepted an expired session until the timer ran; if the
-/// call converted a legacy record, they accepted the session forever.
+/// Found by the model: on the compat path, put and finish accepted an expired session until the timer ran. A call that
+/// converted the session's legacy record was accepted forever.
 #[test]
 fn an_expired_session_is_gone_before_the_sweep() {
     let late =
@@ -49,7 +49,7 @@ fn a_session_that_is_too_old_has_a_receipt_after_the_migration() {
     check(Stage::Legacy, &course).unwrap();
 }
 
-/// Found by the model: with two capsules deleted, the sweep reported completion after the first.
+/// Found by the model: after two capsules were deleted, the sweep reported that it was done after the first.
 #[test]
 fn the_memories_of_several_deleted_capsules_are_swept_at_once() {
     let two = [
@@ -63,8 +63,8 @@ fn the_memories_of_several_deleted_capsules_are_swept_at_once() {
     check(Stage::Direct, &swept.collect::<Vec<_>>()).unwrap();
 }
 
-/// Uploads in flight are converted to layout 2, are rolled back with later writes, continue in the legacy build,
-/// and are converted again.
+/// Uploads in flight are converted to layout 2, are converted back with what was written since, continue in the legacy
+/// build, and are converted again.
 #[test]
 fn uploads_in_flight_survive_migration_rollback_and_migration() {
     let put = |session| Operation::PutMissing { session, last: true };
@@ -92,10 +92,9 @@ fn uploads_in_flight_survive_migration_rollback_and_migration() {
         Operation::Upgrade { share: 0 },
         Operation::Complete { session: 0 },
     ];
-    let migrate_and_roll_back =
-        course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
+    let end_of_rollback = course.iter().position(|operation| matches!(operation, Operation::GoBack)).unwrap();
     let mut native = Native::new(Stage::Legacy);
-    upload_model::run(&mut native, &course[..=migrate_and_roll_back], Stage::Legacy).unwrap();
+    upload_model::run(&mut native, &course[..=end_of_rollback], Stage::Legacy).unwrap();
     assert_eq!(
         native.stage,
         Stage::Legacy,
@@ -124,8 +123,8 @@ fn a_retry_counts_sessions_begun_on_the_compat_path() {
     check(Stage::Legacy, &course).unwrap();
 }
 
-/// The compat path's heap copy of a session is out of date once the direct path has served the session, unless an
-/// upgrade clears the heap. None does so here.
+/// Once the direct path has served a session, the compat path's heap copy of it is stale, and no upgrade clears the
+/// heap here.
 #[test]
 fn a_session_back_on_the_compat_path_is_read_from_its_record() {
     let put = Operation::PutMissing { session: 0, last: false };

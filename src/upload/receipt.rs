@@ -1,4 +1,4 @@
-//! Receipts of ended sessions, for clients that lost the reply.
+//! Receipts of ended sessions, for clients that did not get the reply.
 //!
 //! ```text
 //! id 17   u64 -> Receipt          session to its outcome
@@ -104,7 +104,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Returns the answer of finish, for the first call and for repeated ones.
+    /// Returns the answer of finish, which is the same for the first call and for repeated calls.
     pub fn to_api(&self) -> UploadFinishResult {
         let locator = BlobId(self.blob_id).to_string();
         let digest = ContentDigest { algorithm: self.algorithm.unwrap_or_default(), bytes: self.checksum };
@@ -181,14 +181,13 @@ impl Receipts {
         self.by_expiry.insert((receipt.expires_at, id.0), &());
     }
 
-    /// Stores raw bytes in place of a receipt.
     #[cfg(test)]
     pub fn insert_raw(&mut self, id: SessionId, bytes: Vec<u8>) {
         self.by_session.insert_raw(id.0, bytes);
     }
 
-    /// Drops up to `limit` entries by expiry at or before `now`, with their receipts, and returns one result for each:
-    /// a damaged receipt as an error, and `None` if there is no receipt.
+    /// Drops up to `limit` entries of the expiry index that have expired at `now`, with their receipts. Returns a
+    /// result for each entry: an error if the receipt is damaged, `None` if the entry has no receipt.
     pub fn drop_expired(
         &mut self,
         now: Time,
@@ -205,7 +204,6 @@ impl Receipts {
         dropped
     }
 
-    /// Describes the stored tables.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::RECEIPTS, &self.by_session);

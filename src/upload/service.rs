@@ -1,4 +1,4 @@
-//! The upload contract: put, abort, status, list and expiry, on every path.
+//! The upload service: put, abort, status, list and expiry.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -38,7 +38,7 @@ pub struct UploadService<'a> {
     pub meter: &'a dyn Meter,
     /// The path that served the message, once it is known.
     pub(super) served_on: Option<SessionPath>,
-    /// The cell in which the message is counted, if its session began in a canary.
+    /// The cell in which the message is counted, if its session began during a canary.
     pub(super) canary: Option<Cell>,
 }
 
@@ -56,13 +56,12 @@ impl<'a> UploadService<'a> {
 }
 
 impl UploadService<'_> {
-    /// Stores chunk `idx` of a session; chunks may arrive in any order. If the caller sends a SHA-256, the chunk
-    /// must match it.
+    /// Stores chunk `idx` of a session. Chunks may arrive in any order. If `sha256` is given, the chunk must match it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`] for an index, a chunk length or a
-    /// digest length that does not fit, [`Error::ChecksumMismatch`], [`Error::Conflict`] if other bytes are stored, or
-    /// if the session has ended or is quarantined, [`Error::ResourceExhausted`], or a damaged record.
+    /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`] for a wrong index, chunk length or
+    /// digest length, [`Error::ChecksumMismatch`], [`Error::Conflict`] if other bytes are stored, or if the session has
+    /// ended or is quarantined, [`Error::ResourceExhausted`], or a damaged record.
     pub fn put_chunk(
         &mut self,
         id: u64,
@@ -125,7 +124,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Hashes the stored chunks that are next in order, until one is missing or this message has used more than
+    /// Hashes the stored chunks that are next in order, until a chunk is missing or this message has used more than
     /// `budget` instructions.
     pub(super) fn catch_up(
         &mut self,
@@ -140,8 +139,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends the caller's session and releases its bytes. As long as an aborted session has a receipt, aborting it again
-    /// changes nothing.
+    /// Ends the caller's session and releases its bytes. While the receipt exists, a repeated call changes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Conflict`] for a session that has ended otherwise or is quarantined, or a damaged
@@ -178,8 +176,7 @@ impl UploadService<'_> {
             if page.len() == limit {
                 break;
             }
-            // A quarantined session may still be in the index, since the owner of a record that does not decode is
-            // not known.
+            // A quarantined session may still be in the index: its record does not decode, so its owner is unknown.
             if self.storage.migration.quarantine.contains(1, id.0) {
                 continue;
             }
@@ -192,8 +189,8 @@ impl UploadService<'_> {
         Ok(page)
     }
 
-    /// Ends sessions that were idle too long or are too old, drops expired receipts, and removes released chunks: a
-    /// limited number of each. Returns `true` if there is nothing more to do now.
+    /// Ends sessions that are idle too long or too old, drops expired receipts, and removes released chunks, a limited
+    /// number of each. Returns `true` if there is nothing more to do now.
     ///
     /// # Errors
     /// The first error. An error of one session or receipt does not keep the others from being handled.
@@ -213,7 +210,7 @@ impl UploadService<'_> {
                 return first_error.and(Ok(false));
             }
         }
-        let none_too_old = self.end_oldest(SWEEP_BATCH.saturating_sub(idle.len()), &limits);
+        let none_ended = self.end_oldest(SWEEP_BATCH.saturating_sub(idle.len()), &limits);
         if self.storage.index.is_empty() {
             self.storage.promises.clear();
         }
@@ -229,12 +226,12 @@ impl UploadService<'_> {
         }
         let swept = self.sweep_chunks();
         first_error?;
-        Ok(swept? && none_too_old && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH)
+        Ok(swept? && none_ended && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH)
     }
 
     /// Removes released chunks, a few or all at once. While the migration moves payload out of the chunk map and stable
-    /// memory has ample room, released chunks stay in the map, since emptying the map afterwards takes one step.
-    /// Returns `true` if there is nothing to do now.
+    /// memory has ample room, they stay in the map, which is emptied in one step afterwards. Returns `true` if there is
+    /// nothing to do now.
     fn sweep_chunks(&mut self) -> Result<bool> {
         let waits =
             self.storage.blobs.may_defer_removal() && mapped_sessions::is_payload_moving(self.storage)?;
@@ -249,8 +246,7 @@ impl UploadService<'_> {
     fn end_idle(&mut self, id: SessionId, seen: Time, limits: &AdminConfig) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.forget_activity(id, seen),
-            // If the time of the index entry is not the session's own, the entry stays, and a later run removes
-            // it.
+            // If `seen` is not the session's own time, this leaves the index entry, which a later run removes.
             Some(upload) if self.has_expired(&upload, limits) => {
                 self.drop_session(id, &upload, Outcome::Expired)?;
             }
@@ -260,7 +256,7 @@ impl UploadService<'_> {
     }
 
     /// Ends expired sessions, including those that are in use but too old. Ids ascend with time, so only the first
-    /// `limit` sessions are checked, in each layout up to the first one that has not expired. Sessions that cannot be
+    /// `limit` sessions are checked, in each layout up to the first that has not expired. Sessions that cannot be
     /// loaded or ended are skipped; if they use up the limit, later sessions end only when they are idle. Returns
     /// `true` if no session was ended.
     fn end_oldest(&mut self, limit: usize, limits: &AdminConfig) -> bool {
@@ -274,7 +270,7 @@ impl UploadService<'_> {
         let mut none_ended = true;
         for oldest in [legacy, split] {
             for id in oldest.into_iter().map(SessionId) {
-                // Loaded with the caller as the asker, so that no session of another owner is converted.
+                // With the caller as `asker`, no session of another owner is converted.
                 let loaded = self.path.load(self.storage, id, Some(self.caller), self.now);
                 let Ok(Some(upload)) = loaded else { continue };
                 if self.meter.used() > SWEEP_INSTRUCTIONS || !self.has_expired(&upload, limits) {
@@ -305,8 +301,8 @@ impl UploadService<'_> {
         Ok(receipt.filter(|receipt| receipt.expires_at > self.now.as_nanos()))
     }
 
-    /// Returns the receipt of the caller's session, unless the receipt has expired. A receipt that does not decode has
-    /// no known owner, so no caller gets it.
+    /// Returns the receipt of the caller's session, unless it has expired. No caller gets a receipt that does not
+    /// decode: its owner is unknown.
     pub(super) fn own_receipt(&self, id: SessionId) -> Option<Receipt> {
         self.receipt(id).ok().flatten().filter(|receipt| receipt.owner == self.caller)
     }
@@ -332,8 +328,7 @@ impl UploadService<'_> {
             if expires_at > self.now {
                 return Ok((upload, expires_at));
             }
-            // The answer is the same as from the receipt that the timer will leave, for as long as that receipt
-            // would be valid.
+            // The answer is that of the receipt that the timer will leave, for as long as the receipt would be valid.
             if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
                 return Err(Outcome::Expired.conflict(id));
             }
@@ -342,21 +337,21 @@ impl UploadService<'_> {
         Err(receipt.map_or_else(|| Error::not_found("session", id), |receipt| receipt.outcome.conflict(id)))
     }
 
-    /// Makes this message count for the path of this session and, if the session began in a canary, for its cell.
+    /// Makes this message count for the session's path and, if the session began during a canary, for its cell.
     pub(super) fn count_for(&mut self, upload: &Upload) {
         self.served_on = Some(upload.path);
         self.canary = self.storage.counters.canary().cell_of(upload);
     }
 
     /// Ends a session without a file: releases everything that it holds, except bytes that belong to a blob, and leaves
-    /// a receipt, unless the receipt would have expired already.
+    /// a receipt, unless the receipt would already have expired.
     pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload, outcome: Outcome) -> Result<()> {
         let limits = self.storage.config()?;
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
-        // Records that may be damaged are read first: an error in the middle would leave the bytes of an ended
-        // session on its accounts permanently.
+        // Reads the accounts, which may be damaged, before the record is removed. Otherwise an error would leave the
+        // bytes of an ended session on its accounts permanently.
         let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
         self.path.abort(self.storage, id, upload)?;
         release_payload(self.storage, session, meta, &payload.place(id, meta))?;
@@ -371,7 +366,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Frees the extents with the chaining values of chunks that arrived out of order: they are no longer needed.
+    /// Frees the chaining values of chunks that arrived out of order.
     pub(super) fn free_subtrees(&mut self, payload: &PayloadState) -> Result<()> {
         if let Some(slots) = &payload.subtrees {
             self.storage.blobs.extents_mut().free(slots)?;
@@ -413,7 +408,6 @@ fn sha256_of(chunk: &mut dyn ByteSource) -> Result<[u8; 32]> {
     Ok(sha256.finalize().into())
 }
 
-/// Collects a chunk in memory.
 fn collect(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
     let mut whole = Vec::with_capacity(usize::try_from(chunk.len()).unwrap_or(0));
     chunk

@@ -5,7 +5,7 @@
 //! id 11   u64 -> SessionRecord                           layout 2
 //! id 12   u64 -> UploadMeta                              layout 2
 //! ```
-//! The sessions of layout 1 are in [`LegacySessions`]. No session is visible in both layouts at the same time.
+//! The sessions of layout 1 are in [`LegacySessions`].
 
 use minicbor::{Decode, Encode};
 
@@ -40,7 +40,6 @@ impl SessionTables {
         })
     }
 
-    /// Describes the stored tables.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         self.legacy.describe(to);
@@ -136,7 +135,7 @@ crate::stable::schema::described!(SessionRecord, cbor VERSION);
 pub struct DirectStore<'a> {
     /// The session's half of each split session.
     pub sessions: &'a mut Table<u64, SessionRecord>,
-    /// The source of session ids.
+    /// The source of ids.
     pub ids: &'a mut Ids,
 }
 

@@ -1,5 +1,4 @@
-//! Teardown of a session that ended without a file: its indexes, idempotency key, hash state, quota and payload,
-//! and the receipt of any ended session.
+//! Teardown of sessions that ended without a file, and the receipts of all ended sessions.
 
 use candid::Principal;
 
@@ -12,9 +11,9 @@ use crate::storage::Storage;
 use super::idempotency::Fingerprint;
 use super::{IdemKey, Outcome, Receipt, UploadMeta};
 
-/// Removes a session that ended without a file from the indexes, and releases its idempotency key, its intermediate
-/// digest and the bytes that it reserved. The calling code must remove the session's record and its chunks. Returns
-/// the idempotency key.
+/// Removes a session that ended without a file from the indexes, and releases its idempotency key, its payload state
+/// and the quota that it reserved. The calling code must remove the session's record and its payload. Returns the
+/// idempotency key.
 ///
 /// # Errors
 /// If an account is damaged. Nothing is changed.
@@ -26,9 +25,9 @@ pub fn forget_session(
     capsule_id: &str,
 ) -> Result<IdemKey, StableError> {
     let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
-    // A damaged index entry leads to no session, so it is removed together with the session of its key.
+    // A damaged entry of the key leads to no session, so it is removed as well.
     let leads_here = storage.index.find(key).map_or(true, |found| found == Some(id));
-    // A legacy record that is in no index is on no account, either.
+    // A legacy record in no index is on no account.
     if storage.index.contains(id, owner) {
         storage.usage.forget(owner, capsule_id, session.bytes_expected)?;
         storage.promises.subtract(id, session.bytes_missing());
@@ -55,9 +54,9 @@ pub struct Ended<'a> {
     pub until: Time,
 }
 
-/// Stores a receipt that says how a session ended. If stable memory is full, only a finished session gets a receipt.
+/// Stores a receipt that says how a session ended. If stable memory is full, only a finished session gets one: ending
+/// a session is more important than leaving a receipt.
 pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, outcome: Outcome) {
-    // Ending a session is more important than leaving a receipt.
     if !matches!(outcome, Outcome::Finished(_)) && storage.room.for_step().is_err() {
         return;
     }
@@ -88,8 +87,8 @@ pub fn release_payload(
     storage.blobs.free(place)
 }
 
-/// Returns whether the bytes of a session belong to a blob: the first public release kept the records of committed
-/// uploads.
+/// Returns whether the bytes of a session belong to a blob, as is the case for the records of committed uploads that
+/// the first public release kept.
 pub fn is_of_a_blob(storage: &Storage, session: &Session, meta: &UploadMeta, place: &Place) -> bool {
     let may_be = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
     may_be && storage.blobs.is_committed(place)

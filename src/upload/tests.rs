@@ -1,8 +1,7 @@
 //! Tests of the upload contract, rule by rule: both paths must give the same answers.
 //!
-//! This file has what many tests of this crate share: a canister without the IC around it, and its clients. The
-//! tests run once for each build, on the paths of that build; rules that need both paths are tested in the staged
-//! build.
+//! This file has what many tests of this crate share: [`TestCanister`], a canister without the IC around it, and its
+//! clients. Each build runs the tests on its own paths; only the staged build tests the rules that need both paths.
 
 #[cfg(all(feature = "compat", feature = "direct"))]
 mod accounts;
@@ -73,7 +72,6 @@ impl Meter for Used {
 
 const START: Time = Time::from_nanos(1_700_000_000_000_000_000);
 
-/// A canister without the IC around it.
 pub struct TestCanister {
     pub raw: RawMemory,
     pub storage: Storage,
@@ -90,8 +88,8 @@ pub fn person(n: u8) -> Principal {
 
 pub const OWNER: u8 = 1;
 
-/// Returns a memory in buckets of 64 KiB instead of 8 MiB, so that an empty canister takes three megabytes of
-/// the process instead of 400. The size is stored in the memory itself, which is then limited to 2 GiB.
+/// Returns a memory in buckets of 64 KiB instead of 8 MiB, so that an empty canister takes 3 MB of the process instead
+/// of 400 MB. The bucket size is stored in the memory, which it limits to 2 GiB.
 pub fn memory_of_small_buckets() -> RawMemory {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -120,7 +118,6 @@ impl TestCanister {
         Self::new(Box::<CompatPath>::default(), 100)
     }
 
-    /// Creates a canister with both paths.
     #[cfg(all(feature = "compat", feature = "direct"))]
     pub fn staged() -> Self {
         Self::new(Box::<super::path::ActivePath>::default(), 0)
@@ -131,25 +128,22 @@ impl TestCanister {
         Self::new(Box::<DirectPath>::default(), 0)
     }
 
-    /// Creates a canister with the direct path and payload in extents, as after a fresh installation of the direct
-    /// build.
+    /// Creates a canister as a fresh installation of the direct build does: in layout 3, with payload in extents.
     #[cfg(feature = "direct")]
     pub fn extents() -> Self {
         Self::in_layout(Layout::EXTENTS, Box::<DirectPath>::default(), 0)
     }
 
-    /// Returns this canister, with uploads verified by BLAKE3.
     pub fn with_blake3(self) -> Self {
         Self { hash: HashAlgorithm::Blake3, ..self }
     }
 
-    /// Returns this canister, with uploads verified by SHA-256.
     #[cfg(feature = "direct")]
     pub fn with_sha256(self) -> Self {
         Self { hash: HashAlgorithm::Sha256, ..self }
     }
 
-    /// Returns the digest of these bytes by the hash function with which this canister verifies uploads.
+    /// Returns the digest by the hash function with which this canister verifies uploads.
     pub fn digest(&self, bytes: &[u8]) -> ByteBuf {
         ByteBuf::from(digest_of_bytes(self.hash, bytes))
     }
@@ -178,7 +172,6 @@ impl TestCanister {
         self.service().put_chunk(id, idx as u32, &mut chunk, None)
     }
 
-    /// Begins a session, and sends all chunks of the file.
     pub fn send(&mut self, file: &[u8], idem: &str) -> u64 {
         let id = self.begin(file.len(), idem);
         (0..file.len().div_ceil(CHUNK)).for_each(|idx| self.put(id, file, idx).unwrap());
@@ -190,18 +183,18 @@ impl TestCanister {
         self.service().finish(id, &digest, file.len() as u64)
     }
 
-    /// Opens the storage again, with this path: like an upgrade, this loses everything on the heap.
+    /// Opens the storage again, with this path. Like in an upgrade, everything on the heap is lost.
     pub fn restart(&mut self, path: Box<dyn UploadPath>) {
         self.storage = Storage::open_accepting(self.raw.clone(), ALL_LAYOUTS).unwrap();
         self.path = path;
     }
 
-    /// Returns the path of a session that begins now.
+    /// Returns the path on which a session begins now.
     fn session_path(&self) -> SessionPath {
         self.path.for_new(&self.storage, IdemKey([0; 32])).unwrap()
     }
 
-    /// Upgrades to the same build: everything on the heap is lost.
+    /// Upgrades to the same build.
     pub fn upgrade(&mut self) {
         let path: Box<dyn UploadPath> = match self.session_path() {
             #[cfg(feature = "compat")]
@@ -214,7 +207,7 @@ impl TestCanister {
         self.restart(path);
     }
 
-    /// Counts records and activity in layout 1, records in layout 2, payload states, chunks, and bytes in extents.
+    /// Counts records and activities in layout 1, records in layout 2, payload states, chunks, and bytes in extents.
     pub fn live(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [
@@ -228,8 +221,7 @@ impl TestCanister {
 }
 
 impl TestCanister {
-    /// Returns the digest of a finished upload, if the result has a digest by the hash function of this canister
-    /// and by no other.
+    /// Returns the digest in a result of finish, if it is by the hash function of this canister and there is no other.
     fn checksum(&self, finished: &UploadFinishResult) -> Option<ByteBuf> {
         let UploadFinishResult { checksum_sha256, checksum_blake3, .. } = finished.clone();
         match self.hash {
@@ -238,8 +230,7 @@ impl TestCanister {
         }
     }
 
-    /// Returns how much storage a committed file of this many bytes takes: in chunks of the chunk map, and in bytes
-    /// of the payload region.
+    /// Returns what a committed file of this many bytes takes: chunks in the chunk map, and bytes in extents.
     fn committed_size(&self, bytes: usize) -> [u64; 2] {
         if self.storage.layout.get().unwrap() == Some(Layout::EXTENTS) {
             [0, bytes.next_multiple_of(64) as u64]
@@ -281,8 +272,7 @@ pub fn canisters() -> Vec<TestCanister> {
     ]
 }
 
-/// Runs the test of a rule on every path of the build, with payload in the chunk map and in extents, by both hash
-/// functions.
+/// Runs the test of a rule on each of [`canisters`], with each hash function.
 pub fn on_every_path(rule: impl Fn(TestCanister)) {
     canisters().into_iter().for_each(&rule);
     canisters().into_iter().map(TestCanister::with_blake3).for_each(&rule);

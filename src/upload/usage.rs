@@ -17,14 +17,13 @@ pub struct Usage {
     bytes: Table<TwoTexts, u64>,
 }
 
-/// The account of a caller, a capsule or the canister.
 #[derive(Clone, Copy, Debug)]
 enum Account<'a> {
-    /// A caller: bytes reserved by the caller's sessions in flight.
+    /// Bytes reserved by the caller's sessions in flight.
     Caller(Principal),
-    /// A capsule: bytes reserved or stored in it.
+    /// Bytes reserved or stored in a capsule.
     Capsule(&'a str),
-    /// The canister: all bytes reserved or stored.
+    /// All bytes reserved or stored.
     Canister,
 }
 
@@ -42,10 +41,6 @@ impl Account<'_> {
 pub struct Reservation<'a>([(Account<'a>, u64); 3]);
 
 impl Reservation<'_> {
-    /// Checks that the caller may have this many bytes in flight.
-    ///
-    /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and the value that the reservation would need.
     pub fn check_caller(&self, limits: &AdminConfig) -> Result<()> {
         let Self([(_, requested), ..]) = *self;
         let allowed = limits.max_bytes_per_caller;
@@ -55,7 +50,6 @@ impl Reservation<'_> {
         Ok(())
     }
 
-    /// Returns the limits of the capsule and the canister, each with the value that the reservation would need.
     pub fn shortages(&self, limits: &AdminConfig) -> [Shortage; 2] {
         let Self([_, (_, in_capsule), (_, in_all)]) = *self;
         [
@@ -72,19 +66,16 @@ impl Reservation<'_> {
 /// The bytes on the accounts of a capsule and of the canister.
 pub struct StoredBytes<'a>([(Account<'a>, u64); 2]);
 
-/// A limit, and the value that a call would need, which may exceed the limit.
+/// A limit, and the value that a call would need, which is a shortage only if it exceeds the limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Shortage {
-    /// Name of the limit.
     pub limit: &'static str,
-    /// Value of the limit.
     pub allowed: u64,
-    /// The value that the call would need.
     pub requested: u64,
 }
 
 impl Shortage {
-    /// Returns by how many bytes the limit is exceeded; zero if it is not.
+    /// Returns by how many bytes the limit is exceeded, 0 if it is not.
     pub const fn missing(&self) -> u64 {
         self.requested.saturating_sub(self.allowed)
     }
@@ -139,7 +130,7 @@ impl Usage {
         Ok(())
     }
 
-    /// Subtracts bytes from the accounts of a caller, a capsule and the canister.
+    /// Subtracts reserved bytes from the accounts of a caller, a capsule and the canister.
     ///
     /// # Errors
     /// If an account is damaged. No account is changed.
@@ -177,8 +168,8 @@ impl Usage {
         Ok(StoredBytes(self.read([Account::Capsule(capsule), Account::Canister])?))
     }
 
-    /// Subtracts freed bytes from accounts that were read before the first change of the call, so that a damaged
-    /// account cannot stop it halfway.
+    /// Subtracts freed bytes from accounts that were read before the call's first change, so that a damaged account
+    /// cannot stop the call in the middle.
     pub fn free_from(&mut self, StoredBytes(before): &StoredBytes<'_>, bytes: u64) {
         self.subtract(before, bytes);
     }
@@ -203,7 +194,6 @@ impl Usage {
         self.bytes.len()
     }
 
-    /// Returns accounts with the bytes on each.
     fn read<'a, const N: usize>(
         &self,
         accounts: [Account<'a>; N],
@@ -225,7 +215,6 @@ impl Usage {
         Ok(self.bytes.get(&account.key())?.unwrap_or(0))
     }
 
-    /// Describes the stored table.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::USAGE, &self.bytes);

@@ -18,8 +18,8 @@ use super::service::{UploadService, check_digest};
 use super::{Outcome, PayloadState, Receipt, UploadMeta};
 
 impl UploadService<'_> {
-    /// Stores a whole file and makes it a memory of its capsule. As long as the receipt and the memory exist, repeating
-    /// the call returns the same result.
+    /// Stores a whole file and makes it a memory of its capsule. While the receipt and the memory exist, a repeated
+    /// call returns the same result.
     ///
     /// # Errors
     /// The errors of begin, put and finish, except [`Error::Incomplete`] and [`Error::Hashing`]. A refused file leaves
@@ -121,10 +121,7 @@ impl UploadService<'_> {
         })
     }
 
-    /// Stores the bytes of a file that has no session.
-    ///
-    /// # Errors
-    /// If there is no room, or a table is damaged. Nothing remains stored.
+    /// Stores the bytes of a file that has no session. After an error, nothing remains stored.
     fn store_whole(&mut self, id: SessionId, meta: &UploadMeta, bytes: &[u8]) -> Result<Place> {
         let extents =
             if self.uses_extents()? { Some(self.storage.blobs.allocate(bytes.len() as u64)?) } else { None };

@@ -10,8 +10,8 @@ fn report(canister: &TestCanister) -> CanaryReport {
     canister.storage.counters.canary_report(2).unwrap()
 }
 
-/// Returns a canister of the staged build in which half of the new sessions take the compat path. Its canary begins
-/// after ten sessions have begun.
+/// Returns a canister of the staged build, with a compat share of 50 %, whose canary begins after ten sessions have
+/// begun.
 fn canister_with_canary() -> TestCanister {
     let mut canister = TestCanister::staged();
     set_share(&mut canister.storage, 50);
@@ -23,8 +23,7 @@ fn canister_with_canary() -> TestCanister {
     canister
 }
 
-/// Begins sessions until each path has at least `min`. Returns the sessions of the compat path, then of the direct
-/// path.
+/// Begins sessions until each path has at least `min`. Returns those on the compat path, and those on the direct path.
 fn begin_on_both(canister: &mut TestCanister, bytes: usize, min: usize) -> [Vec<u64>; 2] {
     let mut begun = [Vec::new(), Vec::new()];
     for n in 0.. {
@@ -142,7 +141,7 @@ fn a_key_at_the_share_counts_as_direct() {
     let path_of = |first: u16| {
         let mut key = [0xff; 32];
         key[..2].copy_from_slice(&first.to_be_bytes());
-        mark.path(crate::upload::IdemKey(key))
+        mark.path_for(crate::upload::IdemKey(key))
     };
     assert_eq!([0x7fff, 0x8000].map(path_of), [SessionPath::Compat, SessionPath::Direct]);
 }

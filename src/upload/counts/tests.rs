@@ -6,7 +6,6 @@ use serde_bytes::Bytes;
 use crate::api::{
     CallCounts, Error, ErrorCounts, PathCounts, SessionPath, SmallFile, UploadCounts, UploadFinishResult,
 };
-use crate::meter::Meter;
 use crate::migrate::open_storage;
 use crate::stable::{Memories, RawMemory, memory_ids};
 use crate::storage::Storage;
@@ -14,16 +13,7 @@ use crate::upload::limits::{DEFAULT_SESSION_TTL_SECONDS, MAX_FILES_PER_CALL};
 use crate::upload::path::ActivePath;
 use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
-use crate::upload::tests::{TestCanister, file, metadata, set_share, sha256};
-
-/// A meter that always reads this number of instructions.
-struct Used(u64);
-
-impl Meter for Used {
-    fn used(&self) -> u64 {
-        self.0
-    }
-}
+use crate::upload::tests::{TestCanister, Used, file, metadata, set_share, sha256};
 
 const PRICE: u64 = 1_000;
 
@@ -42,7 +32,6 @@ fn small(canister: &TestCanister, bytes: &'static [u8], idem: &str) -> SmallFile
     }
 }
 
-/// Uploads ten bytes from begin to finish.
 fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
     let file = file(10);
     let id = canister.begin(file.len(), idem);
@@ -50,8 +39,8 @@ fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
     canister.finish(id, &file).unwrap()
 }
 
-/// Runs five sessions, and calls that no path serves. Returns the counts expected for the path of the sessions, and
-/// those expected without a path.
+/// Runs five sessions, and calls that no path serves. Returns the counts expected for the path of the sessions, and for
+/// no path.
 fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     canister.meter = Box::new(Used(PRICE));
     let file = file(10);
@@ -151,7 +140,7 @@ fn a_refused_session_is_counted_where_it_would_have_been() {
 }
 
 #[test]
-fn a_share_of_the_sessions_is_counted_as_it_is_served() {
+fn staged_sessions_are_counted_on_the_path_that_serves_them() {
     let mut canister = TestCanister::staged();
     set_share(&mut canister.storage, 5);
     let mut on_compat = 0;
@@ -175,8 +164,7 @@ fn a_share_of_the_sessions_is_counted_as_it_is_served() {
     assert_eq!(no_path, PathCounts::default());
 }
 
-/// A session that is converted between two calls began on the compat path; its outcome is counted on the direct
-/// path.
+/// A session is converted between two calls: its begin is counted on the compat path, its outcome on the direct path.
 #[test]
 fn a_converted_session_is_counted_on_both_paths() {
     let mut canister = TestCanister::compat();
@@ -216,7 +204,7 @@ fn a_counter_at_its_maximum_stays_there() {
     assert_eq!(canister.storage.counters.all().no_path.bytes_stored, u64::MAX);
 }
 
-/// An upgrade from a release without counters finds the memory of the counters as empty as a fresh installation does.
+/// An upgrade from a release without counters finds their memory empty, like a fresh installation.
 #[test]
 fn counting_begins_at_zero() {
     assert_eq!(Storage::create(RawMemory::default()).unwrap().counters.all(), UploadCounts::default());

@@ -1,14 +1,13 @@
 //! BLAKE3 in parts: the chaining values of subtrees, and their merging into one digest.
 //!
-//! BLAKE3 hashes leaves of 1,024 bytes and joins them in a binary tree, so parts of a file can be hashed
-//! separately, in any order. A chunk need not begin and end at a leaf boundary; a leaf that spans two chunks
-//! is hashed when both are stored.
+//! BLAKE3 hashes leaves of 1,024 bytes, which its specification calls chunks, and joins them in a binary tree, so parts
+//! of a file can be hashed separately, in any order. A chunk of an upload need not begin or end at a leaf boundary; a
+//! leaf that spans two chunks is hashed when both are stored.
 
 use blake3::Hasher;
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use minicbor::{Decode, Encode};
 
-/// Length of a leaf, bytes.
 pub const LEAF_BYTES: u64 = blake3::CHUNK_LEN as u64;
 
 /// A subtree of `1 << height` leaves, represented by its chaining value.
@@ -22,20 +21,20 @@ pub struct Subtree {
     value: ChainingValue,
 }
 
-/// Returns the number of leaves of a file of this many bytes: zero for an empty file. The last leaf may be shorter.
+/// Returns the number of leaves of a file of this many bytes, 0 for an empty file.
 pub const fn leaves(bytes: u64) -> u64 {
     bytes.div_ceil(LEAF_BYTES)
 }
 
-/// Returns the range of the leaves that lie entirely within the bytes `from..to` of a file of `total` bytes. The
-/// last leaf of the file may be shorter than the others.
+/// Returns the range of the leaves that lie entirely within the bytes `from..to` of a file of `total` bytes. The last
+/// leaf of the file may be shorter than the others.
 pub fn leaves_within(from: u64, to: u64, total: u64) -> (u64, u64) {
     let end = if to == total { leaves(total) } else { to.div_euclid(LEAF_BYTES) };
     (leaves(from).min(end), end)
 }
 
-/// Returns the height of the largest subtree that begins at leaf `at` and contains no leaf from `end` on. The subtree
-/// is never the whole tree of two or more leaves, whose root is finalized differently.
+/// Returns the height of the largest subtree of the leaves `at..end` that begins at leaf `at`. In a tree of two or more
+/// leaves, the subtree is never the whole tree, since the root is finalized differently.
 fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
     let fits = |height: u8| {
         let size = 1_u64 << height;
@@ -44,7 +43,7 @@ fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
     (1..62).take_while(|height| fits(*height)).last().unwrap_or(0)
 }
 
-/// Iterates over the heights of the subtrees that make up the leaves `at..end`.
+/// Iterates over the heights of the subtrees into which [`LeafHasher`] divides the leaves `at..end`.
 pub fn heights(at: u64, end: u64, total_leaves: u64) -> impl Iterator<Item = u8> {
     let mut at = at;
     std::iter::from_fn(move || {
@@ -56,15 +55,15 @@ pub fn heights(at: u64, end: u64, total_leaves: u64) -> impl Iterator<Item = u8>
     })
 }
 
-/// A hasher of consecutive leaves, which takes their bytes in blocks of any length.
+/// A hasher of consecutive leaves. It takes their bytes in blocks of any length.
 #[derive(Clone)]
 pub struct LeafHasher {
     at: u64,
     end: u64,
     total_leaves: u64,
-    /// Number of bytes to skip before the first leaf: they belong to a leaf that begins in an earlier chunk.
+    /// How many bytes are left to skip before the first leaf. They belong to a leaf that begins in the previous chunk.
     skip: u64,
-    /// The subtree being hashed: its hasher, its height, and the number of its bytes that have not been hashed.
+    /// The subtree being hashed: its hasher, its height, and how many of its bytes are not hashed yet.
     current: Option<(Box<Hasher>, u8, u64)>,
     done: Vec<Subtree>,
 }
@@ -77,7 +76,6 @@ impl LeafHasher {
         Self { at, end, total_leaves: leaves(total), skip, current: None, done: Vec::new() }
     }
 
-    /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         let skipped = self.skip.min(bytes.len() as u64);
         self.skip = self.skip.saturating_sub(skipped);
@@ -96,9 +94,8 @@ impl LeafHasher {
         }
     }
 
-    /// Returns the subtrees of the leaves. A subtree at the end of the file may have fewer bytes than its leaves could,
-    /// since the last leaf of the file may be shorter.
     pub fn finish(mut self) -> Vec<Subtree> {
+        // The last subtree of a file is not full if the last leaf is short.
         if let Some((hasher, height, _)) = self.current.take() {
             self.done.push(Subtree { height, value: hasher.finalize_non_root() });
         }
@@ -126,12 +123,10 @@ pub struct TreePrefix {
 }
 
 impl TreePrefix {
-    /// Returns the number of leaves.
     pub const fn leaves(&self) -> u64 {
         self.leaves
     }
 
-    /// Appends the next subtree of a file of `total_leaves` leaves.
     pub fn push(&mut self, subtree: Subtree, total_leaves: u64) {
         let Subtree { mut height, mut value } = subtree;
         self.leaves = self.leaves.saturating_add(1 << height);
@@ -146,8 +141,8 @@ impl TreePrefix {
         self.subtrees.push(Subtree { height, value });
     }
 
-    /// Returns the digest of a file of two or more leaves, once the subtrees of all its leaves have been appended;
-    /// `None` if there are fewer than two subtrees.
+    /// Returns the digest of a file of two or more leaves, all of which must have been appended; `None` if there are
+    /// fewer than two subtrees.
     pub fn digest(&self) -> Option<[u8; 32]> {
         let (first, others) = self.subtrees.split_first()?;
         let (last, between) = others.split_last()?;
@@ -159,12 +154,11 @@ impl TreePrefix {
     }
 }
 
-/// Encodes the chaining values of subtrees.
 pub fn to_values(subtrees: &[Subtree]) -> Vec<u8> {
     subtrees.iter().flat_map(|subtree| subtree.value).collect()
 }
 
-/// Decodes chaining values that [`to_values`] encoded. The encoding does not contain the `heights` of the subtrees.
+/// Decodes what [`to_values`] encoded. The encoding does not contain the heights of the subtrees, see [`heights`].
 pub fn from_values(values: &[u8], heights: impl Iterator<Item = u8>) -> Vec<Subtree> {
     let (values, _) = values.as_chunks::<{ blake3::OUT_LEN }>();
     heights.zip(values).map(|(height, value)| Subtree { height, value: *value }).collect()

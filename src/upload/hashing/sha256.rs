@@ -1,9 +1,9 @@
 //! SHA-256 with the message schedules of four blocks computed at once, in vector instructions.
 //!
-//! The schedule of a block depends only on the block; only the rounds depend on the previous block. So the
-//! schedules of four blocks are expanded side by side, one per lane, and their rounds follow one after the other in
-//! scalar instructions, for which the IC charges less than for any vector version. On wasm and in tests,
-//! the `sha2` crate hashes only what remains after the last group of four blocks; elsewhere it does all the hashing.
+//! A block's schedule depends only on the block; its rounds also depend on the previous block. So the schedules of four
+//! blocks are computed side by side, one per lane. The rounds follow block by block in scalar instructions, for which
+//! the IC charges less than for any vector version. On wasm and in tests, the `sha2` crate hashes only what remains
+//! after the last group of four blocks; elsewhere it does all the hashing.
 //!
 //! The digest and the serialized intermediate state are the same as with [`sha2::Sha256`].
 
@@ -51,10 +51,9 @@ const K: [u32; 64] = [
     0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
 ];
 
-/// Words of the schedules of four blocks, each plus the constant of its round: word `t` of block `n` at `[t][n]`.
+/// The schedules of four blocks: at `[t][n]`, word `t` of block `n` plus the constant of round `t`.
 type Schedules = [[u32; 4]; 64];
 
-/// Compresses four blocks, one after the other.
 fn compress_four(state: &mut [u32; 8], blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     #[allow(unused_unsafe, reason = "safe on targets other than wasm")]
     // SAFETY: where vector instructions are not supported, a module that contains them is refused as a whole.
@@ -70,7 +69,6 @@ fn compress_four(state: &mut [u32; 8], blocks: &[[u8; 64]; 4], schedules: &mut S
     }
 }
 
-/// Computes the schedules of four blocks.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn expand(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     let mut w = transposed(blocks);
@@ -91,7 +89,7 @@ fn expand(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     }
 }
 
-/// Runs the rounds of one block. Its words are every fourth one of `words`, starting with the first.
+/// Runs the rounds of one block, whose schedule is every fourth word of `words`, starting with the first.
 #[inline(never)]
 fn rounds(state: &mut [u32; 8], words: &[u32; 253]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;

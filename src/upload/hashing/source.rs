@@ -1,4 +1,4 @@
-//! A source that hashes a chunk while it is being stored.
+//! A [`ByteSource`] that hashes the blocks of a chunk and passes them on to be stored.
 
 use sha2::Digest;
 
@@ -6,19 +6,17 @@ use crate::session::{ByteSource, SinkError, TakeBlock};
 
 use super::{LeafHasher, Sha256};
 
-/// The hashing of a chunk while it is being stored.
 #[derive(Clone)]
 pub enum ChunkHasher {
     /// No hashing: the chunk is not the next one to be hashed.
     Skip,
-    /// SHA-256, continued over the chunk.
+    /// SHA-256 of all chunks up to this one.
     Sha256(Sha256),
     /// BLAKE3 over the leaves that lie entirely within the chunk.
     Blake3(LeafHasher),
 }
 
 impl ChunkHasher {
-    /// Takes the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Skip => {}
@@ -28,7 +26,6 @@ impl ChunkHasher {
     }
 }
 
-/// A source that hashes the blocks of a chunk and passes them on.
 pub struct HashingSource<'a> {
     chunk: &'a mut dyn ByteSource,
     fresh: ChunkHasher,
@@ -36,7 +33,6 @@ pub struct HashingSource<'a> {
 }
 
 impl<'a> HashingSource<'a> {
-    /// Wraps `chunk`, hashed by `hasher`.
     pub fn new(chunk: &'a mut dyn ByteSource, hasher: ChunkHasher) -> Self {
         Self { chunk, fresh: hasher, hashed: None }
     }

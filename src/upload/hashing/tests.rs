@@ -4,8 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Returns the digest of `file` from chunks of `chunk` bytes, each hashed separately in blocks of `block`
-/// bytes.
+/// Returns the digest of `file`, hashed separately in chunks of `chunk` bytes, each in blocks of `block` bytes.
 fn digest_in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
     let total = file.len() as u64;
     let mut prefix = TreePrefix::default();
@@ -39,7 +38,7 @@ fn file(len: usize) -> Vec<u8> {
 }
 
 #[test]
-fn every_number_of_leaves_up_to_seventy() {
+fn files_of_up_to_seventy_leaves_have_their_digests() {
     for len in 0..70 * 1024 {
         if len % 1024 > 1 && len % 1024 < 1023 && len % 97 != 0 {
             continue;
@@ -66,7 +65,7 @@ proptest! {
 }
 
 #[test]
-fn a_chunk_of_the_interface_fits_its_slot() {
+fn the_chaining_values_of_a_chunk_fit_its_slot() {
     use crate::blob::CHUNK_SIZE;
     let (chunk, total) = (u64::from(CHUNK_SIZE), 16_384 * u64::from(CHUNK_SIZE));
     let most = (0..16_384)

@@ -1,4 +1,4 @@
-//! The record of the sessions that may still have their bytes in the chunk map.
+//! The stored record of the sessions that may still have their bytes in the chunk map.
 
 use minicbor::{Decode, Encode};
 
@@ -9,7 +9,7 @@ use crate::stable::{Record, codec};
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct MappedSessions {
-    /// The id up to which no session is still to be moved, except the sessions in `again`.
+    /// No session up to this id is still to be moved, except the sessions in `again`.
     #[n(0)]
     pub(super) after: u64,
     /// The last session that may have its bytes in the chunk map.

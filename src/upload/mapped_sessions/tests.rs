@@ -4,8 +4,8 @@ use super::*;
 use crate::blob::Extents;
 use crate::upload::tests::TestCanister;
 
-/// Returns a canister in layout 2, and the ids of its five sessions: the second has moved to extents, the others
-/// are in the chunk map.
+/// Returns a canister in layout 2, and the ids of its five sessions. The bytes of the second are in extents, those of
+/// the others in the chunk map.
 fn canister_with_five_sessions() -> (TestCanister, Vec<u64>) {
     let mut canister = TestCanister::direct();
     let ids: Vec<u64> = (0..5).map(|n| canister.begin(1, &n.to_string())).collect();

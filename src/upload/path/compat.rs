@@ -1,4 +1,4 @@
-//! The compat path: the upload service reaches the session service and the sink through a compatibility layer.
+//! The compat path: the upload service reaches the session service and the sink through [`SessionCompat`].
 
 mod legacy_meta;
 mod session_compat;
@@ -26,7 +26,6 @@ impl CompatPath {
         self.compat.forget_cached(id)
     }
 
-    /// Returns a session of layout 1.
     #[cfg(test)]
     pub fn read(&mut self, storage: &Storage, id: SessionId) -> Result<Option<crate::session::Session>> {
         Ok(self.compat.get(storage, id)?.map(|(session, _)| session))

@@ -1,5 +1,5 @@
-//! The direct path: the upload service calls the session service, with the sink, directly. A session and its upload
-//! meta are two records.
+//! The direct path: the upload service calls the session service and the sink directly. A session and its upload meta
+//! are two records.
 
 use candid::Principal;
 

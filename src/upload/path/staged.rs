@@ -21,17 +21,17 @@ pub struct StagedPath {
 
 impl StagedPath {
     /// Returns the path that serves an existing session: the compat path for a legacy record while the compat share is
-    /// above 0, otherwise the direct path, after dropping the compat path's heap copy of the session.
+    /// above 0, otherwise the direct path.
     fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
-        let compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
-        if compat {
+        let is_on_compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
+        if is_on_compat {
             return Ok(&mut self.compat);
         }
+        // The direct path may change the session, which makes the heap copy of the compat path stale.
         self.compat.forget(id)?;
         Ok(&mut self.direct)
     }
 
-    /// Returns the path that has loaded an upload.
     fn path_of(&mut self, upload: &Upload) -> &mut dyn UploadPath {
         match upload.path {
             SessionPath::Compat => &mut self.compat,

@@ -1,4 +1,4 @@
-//! The canister's logic without the IC around it, as the model drives it.
+//! The canister's logic without the IC, driven by the model.
 
 mod faults;
 mod invariants;
@@ -34,7 +34,7 @@ use upload_model::{
     Refusal, Stage, Target, TargetResult, View,
 };
 
-/// Prefix of the name of an asset whose metadata the model has chosen; the name ends with the version.
+/// Prefix of the names of assets whose metadata the model has chosen. The version follows.
 const VERSION: &str = "version ";
 
 fn metadata_of_version(bytes: u64, version: u8) -> AssetMetadata {
@@ -42,7 +42,6 @@ fn metadata_of_version(bytes: u64, version: u8) -> AssetMetadata {
     AssetMetadata::document(AssetMetadataBase::new(name, "text/plain", AssetType::Original, bytes, 1))
 }
 
-/// The canister's logic without the IC around it.
 pub struct Native {
     canister: TestCanister,
     pub stage: Stage,
@@ -56,7 +55,7 @@ impl Native {
         Self::over(memory_of_small_buckets(), stage, Limits::TIGHT)
     }
 
-    /// Creates a canister in a memory that can fill up. A bucket is so large that a table of records needs no
+    /// Creates a canister in a memory that can fill up. Its buckets are so large that no table of records needs a
     /// second one when the memory is full.
     pub fn in_little_room(stage: Stage) -> Self {
         Self::over(whole_memory(4), stage, Limits::WIDE)
@@ -64,7 +63,7 @@ impl Native {
 
     fn over(raw: RawMemory, stage: Stage, limits: Limits) -> Self {
         faults::first_message();
-        // Each build begins with its own layout when it is installed.
+        // A fresh installation of each build begins in this layout.
         let layout = match stage {
             Stage::Legacy => Layout::LEGACY,
             Stage::Staged => Layout::SPLIT,

@@ -1,4 +1,4 @@
-//! The accounts match the bytes in flight and stored, regardless of who began a session and how it ends.
+//! The accounts match the bytes in flight and stored, whoever began a session and however it ends.
 
 use proptest::prelude::*;
 
@@ -10,7 +10,6 @@ use crate::session::SessionId;
 use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, Table, memory_ids};
 
-/// How a session ends.
 #[derive(Clone, Copy, Debug)]
 enum End {
     Finished,
@@ -18,15 +17,14 @@ enum End {
     FinishedAtLast,
     FinishedAndDeleted,
     Aborted,
-    /// Ended by the timer, together with all other idle sessions.
+    /// Ended by the sweep, together with all other idle sessions.
     Expired,
     Left,
 }
 
-/// The plan of one session.
 #[derive(Clone, Debug)]
 struct Plan {
-    /// Whether the first public release began the session, so that it is in no index and on no account.
+    /// Whether the first public release began the session. If so, it is in no index and on no account.
     is_foreign: bool,
     content: u8,
     len: usize,
@@ -101,7 +99,7 @@ fn sweep(canister: &mut TestCanister) {
     while !canister.service().sweep().unwrap() {}
 }
 
-fn run(canister: &mut TestCanister) {
+fn run_migration(canister: &mut TestCanister) {
     assert_eq!(
         migrate::run(&mut canister.storage, canister.now, &Unmetered, 0),
         Ok(migrate::RunOutcome::Done)
@@ -111,7 +109,7 @@ fn run(canister: &mut TestCanister) {
 fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
     let finish = |canister: &mut TestCanister| match canister.finish(id, file) {
         Ok(finished) => Some(finished.memory_id),
-        // The timer has already ended this session, together with another one.
+        // The sweep of another session has already ended this one.
         Err(Error::NotFound { .. } | Error::Conflict { .. }) => None,
         Err(error) => panic!("session {id} cannot be finished: {error}"),
     };
@@ -156,12 +154,12 @@ fn check_accounts(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
         sessions.push((id, file, plan.end));
     }
     check(&canister, "begun");
-    let new_build = |canister: &mut TestCanister| {
+    let install_staged = |canister: &mut TestCanister| {
         set_share(&mut canister.storage, 0);
         canister.path = Box::<crate::upload::path::ActivePath>::default();
     };
     if upgrade == Upgrade::BeforeThePuts {
-        new_build(&mut canister);
+        install_staged(&mut canister);
     }
     for (id, file, _) in &sessions {
         canister.now = canister.now.plus_seconds(1);
@@ -169,20 +167,20 @@ fn check_accounts(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
         check(&canister, "put");
     }
     if upgrade == Upgrade::BeforeTheEnds {
-        new_build(&mut canister);
-        run(&mut canister);
+        install_staged(&mut canister);
+        run_migration(&mut canister);
         check(&canister, "migrated");
     }
     for (id, file, how) in &sessions {
         end(&mut canister, *id, file, *how);
         check(&canister, &format!("session {id} {how:?}"));
     }
-    new_build(&mut canister);
-    run(&mut canister);
+    install_staged(&mut canister);
+    run_migration(&mut canister);
     check(&canister, "the migration has ended");
     if rolls_back {
         controls::rollback(&mut canister.storage, canister.now).unwrap();
-        run(&mut canister);
+        run_migration(&mut canister);
         check(&canister, "rolled back");
     }
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);

@@ -125,7 +125,7 @@ fn bytes_are_reserved_at_begin_and_released_at_the_end() {
 #[test]
 fn a_full_region_refuses_a_begin_and_allocates_nothing() {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
-        // The room left suffices for a file of 100 bytes, but not for its chaining values as well.
+        // The remaining region has room for a file of 100 bytes, but not for its chaining values as well.
         canister.storage.blobs.allocate(crate::blob::extents::REGION_BYTES - 128).unwrap();
         let before = (canister.live(), canister.storage.usage.accounts());
         let begun = [canister.try_begin(100, "a"), canister.try_begin(200, "b")];
@@ -147,8 +147,7 @@ fn a_full_region_refuses_a_begin_and_allocates_nothing() {
     }
 }
 
-/// No new session should get the id of a live one. If it happens nevertheless, nothing is reserved for the new
-/// session.
+/// No new session should get the id of a session in flight. If one does, nothing is reserved for it.
 #[test]
 fn a_begin_that_its_path_refuses_reserves_nothing() {
     on_every_path(|mut canister| {
@@ -197,7 +196,7 @@ fn metadata_of_the_largest_size_is_accepted() {
     assert!(too_large.unwrap_err().to_string().contains("asset_metadata"));
 }
 
-/// Receipts from before there was a choice of hash functions have fingerprints that name none, which means SHA-256.
+/// A fingerprint of a release without BLAKE3 names no hash function, and must stay equal to one with SHA-256.
 #[test]
 fn a_fingerprint_names_no_function_for_sha_256() {
     let fingerprint = |hash| crate::upload::idempotency::Fingerprint::of(&metadata(7), 1, hash).0;
@@ -207,7 +206,7 @@ fn a_fingerprint_names_no_function_for_sha_256() {
     assert_eq!(fingerprint(HashAlgorithm::Blake3).as_slice(), expected(b"Blake3").as_slice());
 }
 
-/// With a compat share of 50 %, the keys in the lower half of key space are on the compat path.
+/// With a compat share of 50 %, the lower half of all keys is on the compat path.
 #[cfg(all(feature = "compat", feature = "direct"))]
 #[test]
 fn a_key_at_the_share_is_on_the_direct_path() {

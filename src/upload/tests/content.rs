@@ -102,7 +102,7 @@ fn a_deleted_memory_leaves_no_record_of_its_blob() {
     });
 }
 
-/// Makes undecodable the index entry that leads from the content of this file to its blob.
+/// Damages the index entry that leads from the content of this file to its blob.
 pub fn damage_entry(canister: &TestCanister, file: &[u8]) {
     use crate::stable::keys::TwoTexts;
     use crate::stable::{Memories, Table, memory_ids};

@@ -1,16 +1,16 @@
-//! Expiry in slices: despite damaged entries and used-up budgets, the sweep ends exactly the sessions that have
-//! expired.
+//! Expiry in slices, one for each call of the sweep: despite damaged entries and used-up budgets, exactly the sessions
+//! that have expired are ended.
 
 use super::*;
 use crate::session::SessionId;
 use crate::upload::RawRecord;
 
-/// Runs the timer's sweep `times` times; returns its errors.
+/// Runs the sweep `times` times, and returns its errors.
 fn sweep(canister: &mut TestCanister, times: usize) -> Vec<Error> {
     (0..times).filter_map(|_| canister.service().sweep().err()).collect()
 }
 
-/// Makes the record of a session undecodable, in whichever layout it is.
+/// Damages the record of a session, in whichever layout it is.
 pub fn damage(canister: &mut TestCanister, id: u64) {
     let tables = &mut canister.storage.sessions;
     if tables.legacy.contains(&id) {
@@ -20,7 +20,7 @@ pub fn damage(canister: &mut TestCanister, id: u64) {
     }
 }
 
-/// A session may have so many chunks to release that twenty sessions do not fit into one message.
+/// The chunks of twenty sessions may be too many to release in one message.
 #[test]
 fn a_slice_ends_with_its_message() {
     on_every_path(|mut canister| {
@@ -172,7 +172,7 @@ fn an_expiry_entry_without_a_receipt_counts_in_a_full_slice() {
     on_every_path(|mut canister| {
         let begun: Vec<u64> = (0..=SWEEP_BATCH).map(|n| canister.begin(0, &n.to_string())).collect();
         begun.iter().for_each(|id| canister.service().abort(*id).unwrap());
-        // The first receipt gets a second, earlier entry; the sweep drops the receipt with that one.
+        // The first receipt gets a second entry, which expires earlier. The sweep drops the receipt with this entry.
         let first = SessionId(begun[0]);
         let mut receipt = canister.storage.receipts.get(first).unwrap().unwrap();
         receipt.expires_at -= 1;
@@ -196,7 +196,7 @@ fn a_key_is_forgotten_with_its_receipt() {
     });
 }
 
-/// A timer run whose instructions are used up ends no session that is too old but in use.
+/// A sweep whose instructions are used up ends no session that is too old but in use.
 #[test]
 fn a_message_at_its_limit_ends_no_session_for_its_age() {
     on_every_path(|mut canister| {
@@ -215,7 +215,7 @@ fn a_message_at_its_limit_ends_no_session_for_its_age() {
     });
 }
 
-/// The first public release may have recorded the beginning of a session in another unit than nanoseconds.
+/// The first public release may have recorded the beginning of a session in a unit other than nanoseconds.
 #[test]
 fn a_session_of_unknown_beginning_is_as_old_as_its_activity() {
     on_every_path(|mut canister| {
@@ -254,7 +254,7 @@ fn the_timer_continues_while_released_chunks_are_left() {
     assert_eq!([left(&mut canister), left(&mut canister)], [(false, 1), (true, 0)]);
 }
 
-/// A message that ends sessions instead of emptying the chunk map must not count as one that trapped.
+/// A message that ends sessions instead of emptying the chunk map must not count as a trapped attempt to empty it.
 #[test]
 fn sessions_that_end_first_do_not_make_a_compaction_fail() {
     let mut canister = canisters().remove(0);

@@ -1,5 +1,5 @@
-//! Stable memory of layouts 1 and 2 that is full, because of clients or of an earlier build: no call traps, and
-//! what is stored can be finished, aborted, deleted, and moved between the layouts.
+//! Stable memory of layouts 1 and 2 that clients or an earlier build have filled: no call traps, and what is stored can
+//! be finished, aborted, deleted, and moved between the layouts.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,10 +15,10 @@ use crate::stable::{Memories, memory_ids};
 
 const PAGE: usize = 64 * 1024;
 
-/// A canister in a memory of one-page buckets, most of which are occupied and never used.
+/// A canister in a memory of one-page buckets, most of which are occupied but never read or written.
 struct Small {
     canister: TestCanister,
-    /// Bytes of the occupied buckets, which are never read or written.
+    /// The bytes of the occupied buckets.
     taken: Range<usize>,
     /// Sessions of ten chunks, begun while there was room.
     begun: Vec<u64>,
@@ -48,19 +48,17 @@ impl Small {
         Self::new(Layout::SPLIT, || Box::<DirectPath>::default(), 0)
     }
 
-    /// See [`message`].
     fn message<T>(&mut self, act: impl FnOnce(&mut TestCanister) -> T) -> Option<T> {
         message(&mut self.canister, &self.taken, act)
     }
 
-    /// See [`sweep`].
     fn sweep(&mut self) -> usize {
         sweep(&mut self.canister, &self.taken)
     }
 }
 
-/// Runs one message, which is rolled back if it traps; returns `None` in that case. The bytes in `taken` are not
-/// restored, since nobody writes them.
+/// Runs one message. If it traps, rolls it back and returns `None`. The bytes in `taken` are not restored: nothing
+/// writes them.
 fn message<T>(
     canister: &mut TestCanister,
     taken: &Range<usize>,
@@ -98,8 +96,7 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
     for _ in 0..1_000 {
         canister.storage.blobs.watch_removals();
         loop {
-            // A removal that can trap runs as a message; one that certainly has room does not, since a message costs a
-            // copy of the memory.
+            // Only a removal that can trap runs as a message, which copies the memory.
             let has_room = canister.storage.room.for_removal();
             match if has_room { Some(sweep_once(canister)) } else { message(canister, taken, sweep_once) } {
                 Some(true) => return trapped,
@@ -134,8 +131,7 @@ fn migrate(small: &mut Small) -> MigrationState {
     small.canister.storage.migration.state().unwrap()
 }
 
-/// Sessions of ten chunks, filled until there is no more room: each session, its chunk prefix and its number of
-/// stored chunks.
+/// Sessions of ten chunks that fill the memory, each with its chunk prefix and its number of stored chunks.
 type Sessions = Vec<(u64, ChunkPrefix, usize)>;
 
 /// Fills the memory as clients do, by begin and put.
@@ -154,7 +150,7 @@ fn fill(small: &mut Small) -> Sessions {
     sessions
 }
 
-/// Fills the memory as builds without a check of the room did: until storing a chunk traps.
+/// Fills the memory as builds without a check of the room could: until storing a chunk traps.
 fn fill_over(small: &mut Small) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
@@ -218,8 +214,7 @@ fn a_memory_filled_without_a_check_is_emptied() {
     for (make, aborts) in [(Small::compat as fn() -> Small, true), (Small::direct, false)] {
         let mut small = make();
         let sessions = fill_over(&mut small);
-        // Returns whether a message traps that removes all chunks of a session, as the timer of builds without the
-        // check did.
+        // Returns whether a message traps if it removes all chunks of a session, as the sweep of such builds did.
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
             let mut is_completed = false;
             let _ = small.message(|canister| {
@@ -236,7 +231,7 @@ fn a_memory_filled_without_a_check_is_emptied() {
             let in_use: usize = in_use.iter().map(|(.., stored)| stored).sum();
             assert!(in_use > 32 && !ended.is_empty(), "{sessions:?}");
             ended.iter().for_each(|(id, ..)| small.canister.service().abort(*id).unwrap());
-            // A removal step whose attempt marker is still there at the second check has trapped.
+            // A removal step has trapped if its attempt marker is still there at the second check.
             assert_eq!(small.canister.service().sweep(), Ok(false));
             for failures in ["failures: 0", "failures: 1"] {
                 small.canister.storage.blobs.watch_removals();

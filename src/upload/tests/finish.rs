@@ -1,4 +1,4 @@
-//! Finish: hashes every byte, over several messages if necessary, and returns the same result to a repeated call.
+//! Finish: hashes every byte, in several messages if necessary, and returns the same result to a repeated call.
 
 use super::*;
 
@@ -104,10 +104,9 @@ fn hashing_beyond_one_message_continues_in_the_next() {
     });
 }
 
-/// A session begun by an earlier build has no hash state. A message without budget for a chunk must not store
-/// a hash state.
+/// A session of an earlier build has no payload state, and a message that cannot hash a chunk must not store one.
 #[test]
-fn a_finish_that_hashes_nothing_stores_no_hash_state() {
+fn a_finish_that_hashes_nothing_stores_no_payload_state() {
     let mut canister = canisters().remove(0);
     let file = file(CHUNK + 1);
     let id = canister.begin(file.len(), "a");

@@ -14,7 +14,6 @@ fn layout_1() -> TestCanister {
     canister
 }
 
-/// Changes the record of a session.
 fn rewrite(canister: &mut TestCanister, id: u64, change: impl FnOnce(&mut LegacyUploadSession)) {
     let legacy = &mut canister.storage.sessions.legacy;
     let mut record = LegacyUploadSession::decode(&legacy.get_raw(&id).unwrap()).unwrap();
@@ -28,8 +27,7 @@ fn upgrade(canister: &mut TestCanister) {
     canister.path = Box::<DirectPath>::default();
 }
 
-/// Creates a canister with two uploads in one capsule: all their chunks have arrived, and their records name the same
-/// memory id.
+/// Creates a canister with two complete uploads in one capsule, whose records have the same memory id.
 fn uploads_of_one_memory_id(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
     let mut canister = layout_1();
     let uploads = [7, 8].map(|byte| {
@@ -78,7 +76,7 @@ fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
     }
 }
 
-/// Creates a canister in layout 1 with a committed upload whose session record is still there; returns the canister,
+/// Creates a canister in layout 1 with a committed upload whose session record is still there. Returns the canister,
 /// the session's id, the file, and the result of finish.
 fn committed_as(
     status: LegacyStatus,
@@ -152,8 +150,7 @@ fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
     }
 }
 
-/// The bytes of a committed session belong to its blob: they are not replaced, regardless of the digest that its client
-/// claims at finish.
+/// The bytes of a committed session belong to its blob: even after a failed finish, they are not replaced.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
     for prepare in [|_: &mut TestCanister| {}, upgrade] {
@@ -169,7 +166,7 @@ fn chunks_of_a_committed_session_are_not_replaced() {
     }
 }
 
-/// With a damaged blob record nobody knows whose bytes the chunks are: they stay, and the session ends nevertheless.
+/// If the blob record is damaged, it is unknown whether the chunks belong to the blob: they stay, but the session ends.
 #[test]
 fn a_session_ends_though_the_record_of_its_blob_is_damaged() {
     for (what, end) in ENDS {

@@ -14,8 +14,7 @@ fn small_canister() -> TestCanister {
         .with_blake3()
 }
 
-/// The chaining values of a chunk that arrives out of order would be stored beyond the size to which stable memory
-/// can grow.
+/// Stable memory cannot grow to the offset of the chaining values of a chunk that arrives out of order.
 #[test]
 fn a_chunk_without_room_for_its_hash_is_accepted_in_order() {
     let mut canister = small_canister();
@@ -34,7 +33,7 @@ fn a_chunk_without_room_for_its_hash_is_accepted_in_order() {
     assert!(canister.finish(id, &file).is_ok());
 }
 
-/// If ending uploads or deleting capsules took memory, a canister that gets no more memory could do neither.
+/// If ending uploads or deleting capsules took memory, a full canister could do neither.
 #[test]
 fn ending_uploads_and_capsules_takes_no_memory() {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
@@ -68,7 +67,7 @@ fn create_memory(canister: &mut TestCanister, idem: &str) -> String {
     memories::create(&mut canister.storage, person(OWNER), now, capsule, inline, metadata(6), idem).unwrap()
 }
 
-/// The first call that stores something in a capsule may be a begin, a whole file, or the creation of a memory.
+/// The first record in a capsule may come from a begin, a whole file, or the creation of a memory.
 #[test]
 fn the_first_record_creates_all_tables_that_its_end_needs() {
     type First = fn(&mut TestCanister);

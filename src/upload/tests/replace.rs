@@ -1,11 +1,11 @@
-//! Bad chunks: found by their digests, and replaced after a finish that failed on the checksum.
+//! Bad chunks: found by their digests, and replaced after a finish has failed on the checksum.
 
 use std::cell::Cell;
 
 use super::*;
 use crate::api::ChunkDigests;
 
-/// The meter of a message that reaches its instruction limit after one chunk.
+/// The meter of a message that reaches its instruction limit once it has hashed one chunk.
 struct OneChunk(Cell<bool>);
 
 impl Meter for OneChunk {
@@ -28,7 +28,7 @@ fn upload_with_bad_chunks(canister: &mut TestCanister, bad: &[usize]) -> (u64, V
     (id, good)
 }
 
-/// Returns the chunks whose digests differ from the file's, from pages of `limit` digests.
+/// Returns the chunks whose digests differ from the file's, read in pages of `limit` digests.
 fn differing_chunks(canister: &mut TestCanister, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
     let (mut found, mut from) = (Vec::new(), 0);
     loop {
@@ -85,7 +85,7 @@ fn replacing_survives_upgrades_and_short_messages() {
         let hashing = canister.finish(id, &file).unwrap_err();
         assert_eq!(hashing, Error::Hashing { hashed: CHUNK as u64, total: file.len() as u64 });
         canister.upgrade();
-        // Chunk 2 is not hashed yet, so the hash of the chunks before it stays valid.
+        // Chunk 2 is not hashed yet, so the intermediate digest stays valid.
         canister.service().put_chunk(id, 2, &mut &vec![5; CHUNK][..], None).unwrap();
         assert_eq!(canister.storage.payload_of(crate::session::SessionId(id)).unwrap().next_chunk, 1);
         canister.put(id, &file, 2).unwrap();
@@ -143,7 +143,7 @@ fn digests_of_chunks_are_for_the_owner_and_skip_missing_ones() {
     });
 }
 
-/// The SHA-256 in the metadata must not contradict the digest given at finish, or given with a whole file.
+/// The SHA-256 in the metadata must not contradict the digest given to finish or with a whole file.
 #[test]
 fn contradicting_digests_of_one_file_are_refused() {
     on_every_path(|mut canister| {

@@ -22,8 +22,8 @@ fn put_as(canister: &mut TestCanister, who: u8, id: u64, idx: u32) -> Result<()>
     canister.as_person(who).put_chunk(id, idx, &mut bytes.as_slice(), None)
 }
 
-/// Reserves as much as eight identities can, each with one capsule and one begin: seven uploads of the largest size,
-/// and one of the remaining size. Returns the sessions that were accepted.
+/// Reserves as much as eight identities can with one begin each: seven uploads of the largest size, and one of the
+/// remaining size. Returns the sessions that were accepted.
 fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)> {
     let remaining = canister.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
     let sizes = [largest; 7].into_iter().chain([remaining]);
@@ -143,8 +143,8 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
         (0..2).for_each(|idx| put_as(&mut canister, a, fuller, idx).unwrap());
         put_as(&mut canister, b, emptier, 0).unwrap();
         canister.now = canister.now.plus_seconds(5 * 24 * HOUR / 10);
-        // After twelve hours 7 % of the bytes are due: only the two empty sessions lag. Of the 40 chunks that may be
-        // promised, 37 are; each of the two begins has to evict one session.
+        // After twelve hours, 7 % of the bytes are due: only the two empty sessions lag. 37 of the 40 chunks that may
+        // be promised are promised, so each of the two begins has to evict a session.
         let mut expected = Vec::new();
         for (n, next) in [(1, (c, first)), (2, (d, second))] {
             canister.try_begin(9 * CHUNK, &format!("new {n}")).unwrap();
@@ -154,7 +154,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
                 assert_eq!(reported(&mut canister, *who, *id) == "was evicted", evicted, "{n}: session {id}");
             }
         }
-        // No other session may be evicted: each has sent what is due at its age, or is the caller's own.
+        // No other session may be evicted: each has sent what is due, or is the caller's own.
         let before = (canister.live(), canister.storage.promises.total());
         let full = canister.try_begin(10 * CHUNK, "new 3").unwrap_err();
         let promised = before.1 + 10 * CHUNK as u64;
@@ -164,7 +164,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
             before,
             "no session is evicted without need"
         );
-        // After 23 hours 14 % of the bytes are due: the session that has sent 10 % lags, the one with 20 % does not.
+        // After 23 hours, 14 % of the bytes are due: the session that has sent 10 % lags, that with 20 % does not.
         canister.now = canister.now.plus_seconds(11 * HOUR);
         canister.try_begin(10 * CHUNK, "new 3").unwrap();
         assert_eq!(reported(&mut canister, b, emptier), "was evicted");
@@ -305,7 +305,7 @@ fn many_small_sessions_do_not_shield_a_large_one() {
     }
     let hidden = begin_as(&mut canister, 2, 1_000, "hidden").unwrap();
     assert!(matches!(canister.try_begin(10, "a"), Err(Error::ResourceExhausted { .. })));
-    // A begin that fits evicts nothing: the next eviction still continues after the sessions already considered.
+    // A begin that fits evicts nothing. The next eviction still continues after the sessions already checked.
     begin_as(&mut canister, 3, 0, "a session without bytes, which needs no room").unwrap();
     canister.begin(10, "a");
     assert_eq!(reported(&mut canister, 2, hidden), "was evicted");
@@ -325,11 +325,11 @@ fn damaged_sessions_are_skipped_by_eviction_and_age() {
     });
 }
 
-/// Clears the number of promised bytes and its mark, as if a build without them had written this memory; then upgrades.
+/// Clears the sum of promised bytes and the place after it, as in a memory of a build without them, and upgrades.
 fn forget_promises(canister: &mut TestCanister) {
     let memories = crate::stable::Memories::init(canister.raw.clone());
     let counters = crate::stable::Counters::open(&memories, crate::stable::memory_ids::UPLOAD_COUNTS);
-    counters.set(4096, [0, 0]);
+    counters.set(PROMISES_PLACE, [0, 0]);
     canister.upgrade();
 }
 
@@ -424,8 +424,7 @@ fn a_begin_that_exceeds_every_limit_evicts_once_for_all_limits() {
     });
 }
 
-/// Begins a session whose bytes all arrive, and then one without bytes, which together fill the canister. Returns
-/// both sessions.
+/// Begins a session whose bytes all arrive, and then one whose bytes do not. Together they fill the canister.
 fn complete_and_empty(canister: &mut TestCanister) -> [u64; 2] {
     let [all, most] = [4, 3].map(|chunks| chunks * CHUNK as u64);
     limit(canister, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
@@ -463,7 +462,7 @@ fn a_message_within_its_budget_considers_every_session() {
     });
 }
 
-/// A message can release the chunks of at most eight sessions with 32 stored chunks each.
+/// A message can evict at most eight sessions with 32 chunks each.
 #[cfg(feature = "direct")]
 #[test]
 fn a_message_evicts_as_many_chunks_as_it_can_release() {
@@ -476,7 +475,7 @@ fn a_message_evicts_as_many_chunks_as_it_can_release() {
         limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (n * LEN, Some(100)));
         for who in 0..n as u8 {
             let id = begin_as(&mut canister, 10 + who, LEN, "a").unwrap();
-            // The chunks are only recorded as stored: their removal does not matter here.
+            // The chunks are only recorded, not stored, since their removal does not matter here.
             let session_id = crate::session::SessionId(id);
             let upload =
                 canister.path.load(&mut canister.storage, session_id, None, canister.now).unwrap().unwrap();

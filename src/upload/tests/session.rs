@@ -78,7 +78,7 @@ fn a_callers_own_sessions_are_listed_in_pages() {
     });
 }
 
-/// The expired sessions, which the timer has not ended yet, are not listed and leave no gap in a page.
+/// Expired sessions that the sweep has not ended yet are not listed, and leave no gap in a page.
 #[test]
 fn a_page_of_sessions_is_full_as_long_as_there_are_more() {
     on_every_path(|mut canister| {
@@ -157,7 +157,7 @@ fn abort_and_expiry_release_everything() {
     });
 }
 
-/// The answer depends only on the time, whether or not the timer has already ended the session.
+/// The answer depends only on the time, not on whether the sweep has ended the session.
 #[test]
 fn an_expired_session_is_a_conflict_for_a_day() {
     on_every_path(|mut canister| {

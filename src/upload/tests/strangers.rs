@@ -1,4 +1,4 @@
-//! Calls of strangers, who get the same answer about every session: not found. Also calls that meet damaged records.
+//! Strangers get the same answer about every session: not found. Also calls that meet damaged records.
 
 use super::*;
 use crate::session::SessionId;
@@ -59,8 +59,8 @@ fn a_damaged_receipt_belongs_to_nobody() {
     });
 }
 
-/// Makes a record undecodable that the end of a session needs: the account of its capsule if `is_account`,
-/// otherwise its payload state.
+/// Damages a record that the end of a session reads: the account of its capsule if `is_account`, otherwise its payload
+/// state.
 fn damage_payload_state_or_account(canister: &mut TestCanister, id: u64, is_account: bool) {
     if !is_account {
         canister.storage.payloads.insert_raw(id, b"rubbish".to_vec());
@@ -70,13 +70,13 @@ fn damage_payload_state_or_account(canister: &mut TestCanister, id: u64, is_acco
     accounts(canister).insert(TwoTexts("capsule".into(), capsule), &RawRecord(b"rubbish".to_vec()));
 }
 
-/// Returns the accounts of bytes, whose records need not decode.
+/// Returns the accounts as raw records, which need not decode.
 fn accounts(canister: &TestCanister) -> Table<TwoTexts, RawRecord> {
     Table::open(&Memories::init(canister.raw.clone()), memory_ids::USAGE)
 }
 
-/// If the account were read after the memory was created, the session would be gone without a receipt, and a repeated
-/// finish would find nothing.
+/// If the account were read after the memory was created, the session would end without a receipt, and a repeated
+/// finish would find neither.
 #[test]
 fn a_finish_with_a_damaged_account_changes_nothing() {
     for account in ["caller", "capsule", "canister"] {
@@ -104,7 +104,7 @@ fn a_finish_with_a_damaged_account_changes_nothing() {
     }
 }
 
-/// If the account were read after the blob was removed, the bytes would stay on the account forever.
+/// If the account were read after the blob was removed, the bytes would stay on it forever.
 #[test]
 fn a_deletion_with_a_damaged_account_changes_nothing() {
     on_every_path(|mut canister| {
@@ -125,8 +125,7 @@ fn a_deletion_with_a_damaged_account_changes_nothing() {
     });
 }
 
-/// If eviction did not skip the damaged session, every begin that needs room would be refused because of it, and
-/// report it.
+/// If eviction did not skip the session, every begin that needs room would fail and report the damage.
 #[test]
 fn a_session_that_cannot_be_ended_is_skipped_by_eviction() {
     for is_account in [false, true] {
@@ -142,8 +141,7 @@ fn a_session_that_cannot_be_ended_is_skipped_by_eviction() {
     }
 }
 
-/// If only the record of a session were removed, the session would still count against its owner and could never be
-/// ended.
+/// If only the record were removed, the session would count against its owner forever.
 #[test]
 fn a_session_ends_whole_or_not_at_all() {
     on_every_path(|mut canister| {

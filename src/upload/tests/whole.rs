@@ -68,8 +68,6 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
     });
 }
 
-/// The limits of bytes and memories of an upload in chunks also apply to a file in one call, and a refused file leaves
-/// nothing.
 #[test]
 fn the_limits_of_bytes_and_memories_apply_to_a_whole_file() {
     type Change = fn(&mut AdminConfig);
@@ -116,8 +114,7 @@ fn the_limits_of_bytes_and_memories_apply_to_a_whole_file() {
     }
 }
 
-/// The capsules cached during a call are stored at the end of the call, regardless of the order in which its files
-/// name capsules.
+/// Capsules cached during a call are stored, in whatever order the files name them.
 #[test]
 fn many_files_are_counted_in_each_of_their_capsules() {
     on_every_path(|mut canister| {
@@ -158,7 +155,7 @@ fn a_whole_file_is_stored_where_an_upload_would_be() {
     });
 }
 
-/// The index entry of the file's content is damaged, which is noticed only after the bytes have been stored.
+/// The damaged index entry of the file's content is noticed only after the bytes have been stored.
 #[test]
 fn a_whole_file_whose_commit_is_refused_leaves_nothing() {
     on_every_path(|mut canister| {

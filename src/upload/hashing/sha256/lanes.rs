@@ -56,7 +56,6 @@ mod vector {
         u32x4_shr(x, BITS)
     }
 
-    /// Returns the same word in every lane.
     #[target_feature(enable = "simd128")]
     #[inline]
     pub fn splat(word: u32) -> Lanes {
@@ -70,8 +69,7 @@ mod vector {
         unsafe { v128_store(words.as_mut_ptr().cast(), lanes) };
     }
 
-    /// Returns the sixteen big-endian words of each of four blocks: element `t` has word `t` of every block, one
-    /// lane for each block.
+    /// Reads the sixteen big-endian words of four blocks. Element `t` has word `t` of every block, one block per lane.
     #[target_feature(enable = "simd128")]
     #[inline]
     pub fn transposed(blocks: &[[u8; 64]; 4]) -> [Lanes; 16] {
@@ -102,7 +100,7 @@ mod vector {
         }
     }
 
-    /// Returns four words of each of four blocks, one lane for each block, with the bytes of each word reversed.
+    /// Does the same for four words of each block, with the bytes of each word reversed: lanes are little-endian.
     #[target_feature(enable = "simd128")]
     #[inline]
     fn transposed_words(a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> [Lanes; 4] {
@@ -147,7 +145,6 @@ mod portable {
         Lanes(x.0.map(|word| word >> BITS))
     }
 
-    /// Returns the same word in every lane.
     pub const fn splat(word: u32) -> Lanes {
         Lanes([word; 4])
     }
@@ -156,8 +153,6 @@ mod portable {
         *words = lanes.0;
     }
 
-    /// Returns the sixteen big-endian words of each of four blocks: element `t` has word `t` of every block, one
-    /// lane for each block.
     pub fn transposed(blocks: &[[u8; 64]; 4]) -> [Lanes; 16] {
         let blocks = blocks.each_ref().map(|block| block.as_chunks::<4>().0);
         core::array::from_fn(|t| {

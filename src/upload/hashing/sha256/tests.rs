@@ -33,7 +33,7 @@ fn published_examples_have_their_digests() {
     }
 }
 
-/// The Monte Carlo test of the SHA Validation System, with the `sha2` crate in place of its answer file.
+/// The Monte Carlo test of the SHA Validation System. The `sha2` crate takes the place of its answer file.
 #[test]
 fn the_monte_carlo_chain_is_that_of_the_sha2_crate() {
     let mut seeds = [[7_u8; 32]; 3];

@@ -11,49 +11,35 @@ use crate::upload::UploadMeta;
 /// A session and its upload in one record of twelve fields, as the first public release declares them.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 pub struct UploadSessionMeta {
-    /// Session id; also the key of the record.
+    /// Also the key of the record.
     pub session_id: u64,
-    /// Capsule that gets the file.
     pub capsule_id: String,
-    /// The principal who uploads the file.
     pub caller: Principal,
-    /// When the session began: nanoseconds, or another unit in a record of the first public release.
+    /// Nanoseconds, or another unit in a record of the first public release.
     pub created_at: u64,
-    /// Number of chunks.
     pub expected_chunks: u32,
-    /// Whether chunks may still arrive.
     pub status: LegacyStatus,
-    /// The same as `expected_chunks`.
+    /// Always equal to `expected_chunks`.
     pub chunk_count: u32,
-    /// The client's metadata.
     pub asset_metadata: AssetMetadata,
-    /// Id of the memory that finish will create.
     pub provisional_memory_id: String,
     /// Length of every chunk but the last, bytes.
     pub chunk_size: u64,
-    /// The client's idempotency key.
     pub idem: String,
-    /// Blob that a committed session became.
+    /// Blob of a committed session. The first public release kept the records of committed sessions.
     pub blob_id: Option<u64>,
 }
 
-/// Whether chunks may still arrive.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LegacyStatus {
-    /// Chunks may still arrive.
     Pending,
-    /// The upload is committed.
     Committed {
-        /// Time of the commit, nanoseconds.
+        /// Nanoseconds.
         completed_at: u64,
     },
 }
 
 impl UploadSessionMeta {
-    /// Creates the record of a new session.
-    ///
-    /// # Errors
-    /// If the owner is not a principal.
     pub fn new(id: SessionId, spec: &SessionSpec, meta: UploadMeta) -> Result<Self> {
         let caller = Principal::try_from_slice(&spec.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let UploadMeta {
@@ -80,7 +66,6 @@ impl UploadSessionMeta {
         })
     }
 
-    /// Returns the upload's half of the record.
     pub fn into_upload_meta(self) -> UploadMeta {
         UploadMeta {
             capsule_id: self.capsule_id,
@@ -92,7 +77,6 @@ impl UploadSessionMeta {
         }
     }
 
-    /// Returns the key prefix under which the chunks of the session are stored.
     pub fn chunk_prefix(&self) -> ChunkPrefix {
         ChunkPrefix::of(&self.provisional_memory_id, SessionId(self.session_id))
     }

@@ -1,8 +1,8 @@
 //! The compatibility layer between the upload service and the session service.
 //!
 //! Layout 1 stores no `Session`: only the stored chunks show which chunks have arrived. This layer builds a session
-//! from its record and its stored chunks on first use, and caches the session on the heap. An upgrade empties the cache
-//! and loses nothing. A session that another path serves is dropped from the cache.
+//! from its record and its stored chunks on first use, and caches it on the heap. An upgrade empties the cache and
+//! loses nothing. A session that the direct path serves is dropped from the cache.
 
 use crate::api::{Error, Result};
 use crate::session::{
@@ -16,14 +16,13 @@ use crate::upload::path::Chunk;
 
 use super::legacy_meta::{LegacyStatus, UploadSessionMeta};
 
-/// The session service, over a cache of the sessions of layout 1.
+/// The session service over a heap cache of the sessions of layout 1.
 #[derive(Debug, Default)]
 pub struct SessionCompat {
     svc: SessionService<HeapStore>,
 }
 
 impl SessionCompat {
-    /// Begins a session.
     pub fn create(
         &mut self,
         storage: &mut Storage,
@@ -61,7 +60,6 @@ impl SessionCompat {
         Ok(Some((session, meta)))
     }
 
-    /// Drops the heap copy of a session.
     pub fn forget_cached(&mut self, id: SessionId) -> Result<()> {
         self.svc.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))
     }
@@ -82,14 +80,14 @@ impl SessionCompat {
         Ok(outcome)
     }
 
-    /// Ends a complete session that is in the cache; its bytes stay where they are.
+    /// Ends a complete session, which must be in the cache.
     pub fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
         self.svc.finish(id, caller, &now)?;
         remove_record(storage, id);
         Ok(())
     }
 
-    /// Ends a session that is in the cache; the calling code must release its bytes.
+    /// Ends a session, which must be in the cache.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
         self.svc.abort(id, caller)?;
         remove_record(storage, id);
@@ -101,7 +99,7 @@ fn remove_record(storage: &mut Storage, id: SessionId) {
     storage.sessions.legacy.remove(&id.0);
 }
 
-/// Builds the session of a legacy record; the chunks that it has received are those in the chunk map.
+/// Builds the session of a legacy record. Its received chunks are those in the chunk map.
 fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result<Session> {
     let chunk_size = u32::try_from(meta.chunk_size).map_err(|_| StableError {
         name: UploadSessionMeta::NAME,

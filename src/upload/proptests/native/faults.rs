@@ -1,5 +1,5 @@
-//! Faults that no client causes: records that no build can read, snapshots that are loaded, and a memory that
-//! is full.
+//! Faults that no client causes: unreadable and damaged records, records of the first public release, loaded snapshots,
+//! and a full memory.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ thread_local! {
     static VERSION: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Resets the canister version, so that a sequence of operations always has the same ids.
+/// Resets the canister version, so that the same operations always get the same ids.
 pub fn first_message() {
     VERSION.set(0);
 }
@@ -30,7 +30,7 @@ pub fn next_message() {
     VERSION.set(VERSION.get() + 1);
 }
 
-/// Puts the canister version into the ids of `storage`, as on the IC.
+/// Makes the ids of `storage` contain the canister version, as on the IC.
 pub fn number_ids(storage: &mut Storage) {
     storage.number_by(|| VERSION.get());
 }
@@ -38,13 +38,12 @@ pub fn number_ids(storage: &mut Storage) {
 /// The faults injected so far.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
-    /// Ids of the unreadable records: records of layout 1 that no build can read.
+    /// Ids of the records of layout 1 that no build can read.
     unreadable: BTreeSet<u64>,
     /// Bytes that are occupied so that the memory is nearly full.
     pub filled: Option<Range<usize>>,
 }
 
-/// A canister at a point in time.
 pub struct Snapshot {
     memory: Vec<u8>,
     stage: Stage,
@@ -52,8 +51,7 @@ pub struct Snapshot {
 }
 
 impl Native {
-    /// Adds unreadable records, as earlier builds may have left them, in no index. Does nothing except in the legacy
-    /// build.
+    /// In the legacy build, adds unreadable records, which are in no index, as earlier builds may have left them.
     pub(super) fn put_unreadable_records(&mut self, records: u8) {
         if self.stage != Stage::Legacy {
             return;
@@ -67,8 +65,7 @@ impl Native {
         }
     }
 
-    /// Adds a complete session as the first public release left it, in no index and on no account; `None` except in the
-    /// legacy build.
+    /// In the legacy build, adds a complete session as the first public release left it: in no index and on no account.
     pub(super) fn put_foreign(&mut self, who: u8, capsule: &str, chunks: &[Vec<u8>]) -> Option<u64> {
         if self.stage != Stage::Legacy {
             return None;
@@ -99,7 +96,7 @@ impl Native {
         Some(id.0)
     }
 
-    /// Returns how many unreadable records are in layout 1 and not quarantined.
+    /// Returns how many unreadable records are still in layout 1, not in quarantine.
     pub(super) fn unreadable_in_layout_1(&self) -> u64 {
         let legacy = &self.canister.storage.sessions.legacy;
         self.faults.unreadable.iter().filter(|id| legacy.contains(id)).count() as u64

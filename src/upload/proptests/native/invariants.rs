@@ -1,4 +1,4 @@
-//! Invariants of the tables, checked after every step in addition to what clients can see.
+//! Invariants of the tables, checked after every step, in addition to the answers that clients get.
 
 use crate::blob::{BlobId, Place};
 use crate::build_profile::LAYOUTS;
@@ -15,14 +15,13 @@ use upload_model::Stage;
 use super::Native;
 
 impl Native {
-    /// Checks that the tables agree with one another, and if `settled`, that no session, receipt or account is left.
+    /// Checks that the tables agree with one another and, if `settled`, that no session, receipt or account is left.
     pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
         let Storage { layout, sessions, index, payloads, blobs, usage, receipts, .. } =
             &self.canister.storage;
         let live = sessions.legacy.len() + sessions.sessions.len();
         let live = live - self.unreadable_in_layout_1();
-        // Released chunks may remain for the timers if the memory has been filled, or after migration 2 has released
-        // chunks.
+        // Released chunks may be left to the timers if the memory has been filled or migration 2 has released chunks.
         let is_moved = layout.get().unwrap() == Some(Layout::EXTENTS);
         let all_removed = settled || !is_moved && self.faults.filled.is_none();
         let released = if all_removed { blobs.release_total() } else { 0 };
@@ -53,7 +52,7 @@ impl Native {
         Ok(())
     }
 
-    /// Checks that the number of promised bytes is what the sessions in flight have reserved and not filled.
+    /// Checks that the sum of promised bytes is what the sessions in flight have reserved but not filled.
     fn promise_invariant(&self) -> Result<(), String> {
         let storage = &self.canister.storage;
         let split = storage.sessions.sessions.range(..).map(|entry| entry.unwrap().1.into_session().unwrap());
@@ -69,8 +68,8 @@ impl Native {
         }
     }
 
-    /// Returns the bytes allocated for the unit that migration 2 is moving, if a client has removed that unit
-    /// meanwhile. The migration frees them in its next message.
+    /// Returns the bytes allocated for the unit that migration 2 is moving, if a client has removed the unit. The
+    /// migration frees them in its next message.
     pub(super) fn abandoned_bytes(&self) -> u64 {
         let storage = &self.canister.storage;
         let Some(unit) = storage.migration.state_of(2).unwrap().unit else { return 0 };

@@ -1,4 +1,4 @@
-//! Builds that follow one another on the same memory, and the migration between them, message by message.
+//! Upgrades from build to build on the same memory, and the migration, message by message.
 
 use crate::meter::{Meter, Unmetered};
 use crate::migrate::{self, MessageBudget, Phase, controls};
@@ -14,7 +14,6 @@ use upload_model::{self as model, Control, Stage, TargetResult};
 use super::faults::number_ids;
 use super::{Native, refusal};
 
-/// Returns the layouts that the build of a stage accepts.
 fn accepted_by(stage: Stage) -> &'static [Layout] {
     match stage {
         Stage::Legacy => &[Layout::LEGACY],
@@ -38,7 +37,7 @@ impl Native {
         self.reopen();
         let share = match to {
             Stage::Legacy => 100,
-            // If a controller could not raise the share now, it stays at zero.
+            // Where a controller could not set this share, it stays 0.
             Stage::Staged => {
                 let may = controls::check_share(&self.canister.storage, share).is_ok();
                 if may { share } else { 0 }
@@ -91,7 +90,6 @@ impl Native {
         Some(answer.map_err(refusal))
     }
 
-    /// Returns the phase of the migration.
     pub(super) fn migration_phase(&self) -> model::Phase {
         if self.canister.storage.migration.current() > 1 {
             return model::Phase::Second;
@@ -110,11 +108,10 @@ impl Native {
         }
     }
 
-    /// Runs the migration to completion; returns what is wrong with the result.
+    /// Runs the migration to its end, and checks the result.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.canister.storage, 0);
-        // If a rollback is paused, the first turn completes the rollback, and the second turn starts the migration
-        // again.
+        // If a rollback is paused, the first turn completes it, and the second migrates again.
         for _ in 0..2 {
             let TestCanister { storage, now, .. } = &mut self.canister;
             // The controls refuse to resume if the migration is neither paused nor rolled back.
