@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn three_times_the_sessions_requested_suffice() {
+    fn three_times_the_estimated_sessions_give_a_verdict() {
         for (compat, direct) in
             [(arm(2, 50), arm(20, 950)), (arm(1, 40), arm(9, 160)), (arm(0, 20), arm(0, 380))]
         {

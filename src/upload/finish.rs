@@ -151,8 +151,8 @@ impl UploadService<'_> {
             created_at: self.now,
             place: payload.place(id, meta),
         };
-        // What may be damaged is read before the first change: an error in the middle would leave a memory whose session
-        // has no receipt.
+        // The settings and the account may be damaged, so they are read before the first change: an error in the middle
+        // would leave a memory whose session has no receipt.
         let ttl = self.storage.config()?.session_ttl_seconds;
         let in_flight = self.storage.usage.in_flight(self.caller)?;
         // Every session of the direct path is on the accounts; on the compat path, only sessions in the index are.
@@ -194,7 +194,8 @@ impl UploadService<'_> {
         finished
     }
 
-    /// Returns the id of the memory that an upload becomes. A session of the first public release may have none.
+    /// Returns the id of the memory that an upload becomes. A session of the first public release may have none, and
+    /// gets a new one.
     fn memory_id_of(&self, id: SessionId, meta: &UploadMeta) -> String {
         if meta.provisional_memory_id.is_empty() {
             memory_id(id, IdemKey::of(&meta.capsule_id, &self.caller, ""), self.now)

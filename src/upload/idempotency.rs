@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_written_in_digits_of_32() {
+    fn numbers_in_ids_are_in_base_32() {
         for number in 0..1_024 {
             let id = id_of(number);
             let (number_in_id, digest) = id[5..].split_once('_').unwrap();

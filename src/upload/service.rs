@@ -176,7 +176,7 @@ impl UploadService<'_> {
             if page.len() == limit {
                 break;
             }
-            // A quarantined session may still be in the index: its record does not decode, so its owner is unknown.
+            // A quarantined session may still be in the index: if its record does not decode, its owner is unknown.
             if self.storage.migration.quarantine.contains(1, id.0) {
                 continue;
             }

@@ -87,8 +87,8 @@ pub fn release_payload(
     storage.blobs.free(place)
 }
 
-/// Returns whether the bytes of a session belong to a blob, as is the case for the records of committed uploads that
-/// the first public release kept.
+/// Returns whether the bytes of a session belong to a blob. They may for a session of the first public release, which
+/// kept the records of committed uploads.
 pub fn is_of_a_blob(storage: &Storage, session: &Session, meta: &UploadMeta, place: &Place) -> bool {
     let may_be = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
     may_be && storage.blobs.is_committed(place)

@@ -85,7 +85,7 @@ fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
 }
 
 #[test]
-fn a_session_on_another_path_than_its_share_ends_the_canary() {
+fn a_session_on_an_unexpected_path_ends_the_canary() {
     let mut canister = canister_with_canary();
     let [compat, _] = begin_on_both(&mut canister, 10, 1);
     set_share(&mut canister.storage, 0);

@@ -22,7 +22,7 @@ pub fn damage(canister: &mut TestCanister, id: u64) {
 
 /// The chunks of twenty sessions may be too many to release in one message.
 #[test]
-fn a_slice_ends_with_its_message() {
+fn a_slice_ends_when_its_instructions_are_used_up() {
     on_every_path(|mut canister| {
         for idem in ["a", "b", "c"] {
             let id = canister.begin(1, idem);
@@ -53,7 +53,7 @@ fn a_slice_continues_while_it_is_within_its_budget() {
 }
 
 #[test]
-fn an_entry_of_the_index_alone_ends_no_upload() {
+fn a_wrong_index_entry_ends_no_session() {
     on_every_path(|mut canister| {
         let id = canister.begin(1, "a");
         canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
