@@ -122,7 +122,7 @@ impl Canary<'_> {
             Event::Begun => 0,
             Event::Finished => 1,
             Event::Aborted => 2,
-            // Both end a session without a call of its owner.
+            // In both cases the owner did not end the session.
             Event::Expired | Event::Evicted => 3,
         };
         self.0.add(cell.0.saturating_add(place), [1]);

@@ -25,8 +25,8 @@ fn begin(who: u8, capsule: u8, bytes: u64) -> Operation {
     Operation::Begin { who, capsule, key: 0, bytes, content: 0, wrong_count: false }
 }
 
-/// Found by the model: on the compat path, put and finish accepted an expired session until the timer ran. A call that
-/// converted the session's legacy record was accepted forever.
+/// Found by the model: on the compat path, put and finish accepted an expired session until the timer ran, or forever
+/// if the call converted the session's legacy record.
 #[test]
 fn an_expired_session_is_gone_before_the_sweep() {
     let late =

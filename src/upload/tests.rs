@@ -183,7 +183,7 @@ impl TestCanister {
         self.service().finish(id, &digest, file.len() as u64)
     }
 
-    /// Opens the storage again, with this path. Like in an upgrade, everything on the heap is lost.
+    /// Opens the storage again, with this path. As in an upgrade, everything on the heap is lost.
     pub fn restart(&mut self, path: Box<dyn UploadPath>) {
         self.storage = Storage::open_accepting(self.raw.clone(), ALL_LAYOUTS).unwrap();
         self.path = path;

@@ -10,7 +10,7 @@ use super::{LeafHasher, Sha256};
 pub enum ChunkHasher {
     /// No hashing: the chunk is not the next one to be hashed.
     Skip,
-    /// SHA-256 of all chunks up to this one.
+    /// SHA-256 of the chunks up to and including this one.
     Sha256(Sha256),
     /// BLAKE3 over the leaves that lie entirely within the chunk.
     Blake3(LeafHasher),

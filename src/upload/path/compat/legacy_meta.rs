@@ -19,7 +19,7 @@ pub struct UploadSessionMeta {
     pub created_at: u64,
     pub expected_chunks: u32,
     pub status: LegacyStatus,
-    /// Always equal to `expected_chunks`.
+    /// The same as `expected_chunks`.
     pub chunk_count: u32,
     pub asset_metadata: AssetMetadata,
     pub provisional_memory_id: String,
