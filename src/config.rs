@@ -68,8 +68,8 @@ impl AdminConfig {
         }
     }
 
-    /// Returns `Ok(())` if no setting would refuse every upload or every new capsule, apart from settings whose value is
-    /// the same as `before`. `in_use` bytes are stored or reserved in the canister.
+    /// Returns `Ok(())` if no setting that has changed since `before` would refuse every upload or every new capsule.
+    /// `in_use` bytes are stored or reserved in the canister.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.
@@ -77,7 +77,7 @@ impl AdminConfig {
         type Limit = fn(&AdminConfig) -> u64;
         const UPLOAD: &str = "upload";
         let are_in_use = if in_use > 0 { ", which are in use," } else { "" };
-        // A field, its value, the largest value that refuses everything, what that value is, and what is refused.
+        // A field, its value, the largest value that refuses everything, a note on that value, and what is refused.
         let limits: [(&str, Limit, u64, &str, &str); 7] = [
             ("max_sessions_per_caller", |config| config.max_sessions_per_caller, 0, "", UPLOAD),
             ("max_bytes_per_caller", |config| config.max_bytes_per_caller, 0, "", UPLOAD),
@@ -85,7 +85,7 @@ impl AdminConfig {
             ("max_bytes", |config| config.max_bytes, in_use, are_in_use, UPLOAD),
             ("max_capsules_per_caller", Self::capsules_per_caller, 0, "", "new capsule"),
             ("max_memories_per_capsule", Self::memories_per_capsule, 0, "", UPLOAD),
-            // A share of few bytes may be less than one byte.
+            // A percentage of few bytes is rounded down, maybe to 0.
             ("max_promised_percent", Self::max_promised_bytes, 0, " bytes of `max_bytes`", UPLOAD),
         ];
         for (field, limit, closed, note, refused) in limits {

@@ -1,7 +1,7 @@
 //! The last errors that clients cannot do anything about: from timers and from damaged stored data.
 //!
 //! The canister's log holds a few kilobytes, and the lines of finished uploads displace everything else in it. Errors
-//! stored here outlive those lines, and upgrades, too. A repeated error is counted in the slot that it already has, so
+//! stored here are not displaced, and survive upgrades. A repeated error is counted in the slot that it already has, so
 //! that it does not displace other errors.
 //!
 //! In the memory of the counters, after the numbers:
@@ -25,7 +25,6 @@ const SLOT_BYTES: usize = 640;
 
 const SLOTS: usize = 32;
 
-/// Bytes of a slot before its record.
 const LEN_BYTES: usize = 2;
 
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]

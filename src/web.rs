@@ -51,7 +51,7 @@ pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Str
         return Some(HttpResponse::method_not_allowed("GET and HEAD only\n").into());
     }
     let token = query.split('&').find_map(|parameter| parameter.strip_prefix("token="));
-    Some(match Found::of(storage, locator, token, now) {
+    Some(match ReadableBlob::of(storage, locator, token, now) {
         Ok(found) => found.answer(storage, request).unwrap_or_else(|_| damaged().into()),
         Err(Error::Internal(_)) => damaged().into(),
         // Either the blob does not exist or this reader may not read it: the answer does not reveal which.
@@ -59,7 +59,7 @@ pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Str
     })
 }
 
-/// Returns the response for a damaged blob that the client may read. Readers can get the details by a query.
+/// For a blob that the client may read; a query returns the details.
 fn damaged() -> HttpResponse {
     HttpResponse::text(500, "the stored blob is damaged\n")
 }
@@ -70,7 +70,7 @@ fn damaged() -> HttpResponse {
 /// [`Error::NotFound`] if the blob is gone or may no longer be read; [`Error::InvalidArgument`] for a range that is
 /// empty or not in the blob; [`Error::Internal`] for a damaged blob.
 pub fn next_piece(storage: &Storage, token: StreamingToken, now: Time) -> Result<StreamingBody> {
-    let found = Found::of(storage, &token.locator, token.access.as_deref(), now)?;
+    let found = ReadableBlob::of(storage, &token.locator, token.access.as_deref(), now)?;
     let StreamingToken { offset, end, .. } = token;
     if offset >= end || end > found.blob.size {
         return Err(Error::invalid(
@@ -84,15 +84,14 @@ pub fn next_piece(storage: &Storage, token: StreamingToken, now: Time) -> Result
     Ok(StreamingBody { body, token })
 }
 
-/// A blob that the client may read.
-struct Found<'a> {
+struct ReadableBlob<'a> {
     id: BlobId,
     blob: BlobRecord,
     grant: Grant,
     token: Option<&'a str>,
 }
 
-impl<'a> Found<'a> {
+impl<'a> ReadableBlob<'a> {
     fn of(storage: &Storage, locator: &str, token: Option<&'a str>, now: Time) -> Result<Self> {
         let missing = || Error::not_found("blob", locator);
         let id = BlobId::from_locator(locator).ok_or_else(missing)?;

@@ -9,7 +9,6 @@ use serde_bytes::ByteBuf;
 use super::wire::{record, variant};
 use crate::api;
 
-/// Metadata of an asset, in one of five kinds.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the fields are those of `api::asset`, which documents them")]
 pub enum LegacyAssetMetadata {
@@ -20,7 +19,6 @@ pub enum LegacyAssetMetadata {
     Note(LegacyNote),
 }
 
-/// The kind `Image`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub struct LegacyImage {
@@ -32,7 +30,6 @@ pub struct LegacyImage {
     pub orientation: Option<u8>,
 }
 
-/// The kind `Video`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub struct LegacyVideo {
@@ -45,7 +42,6 @@ pub struct LegacyVideo {
     pub aspect_ratio: Option<f32>,
 }
 
-/// The kind `Audio`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub struct LegacyAudio {
@@ -58,7 +54,6 @@ pub struct LegacyAudio {
     pub bit_depth: Option<u8>,
 }
 
-/// The kind `Document`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub struct LegacyDocument {
@@ -69,7 +64,6 @@ pub struct LegacyDocument {
     pub word_count: Option<u32>,
 }
 
-/// The kind `Note`.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub struct LegacyNote {
@@ -79,7 +73,6 @@ pub struct LegacyNote {
     pub format: Option<String>,
 }
 
-/// What all kinds have in common.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub struct LegacyBase {
@@ -103,7 +96,6 @@ pub struct LegacyBase {
     pub deleted_at: Option<u64>,
 }
 
-/// The role of an asset in its memory.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub enum LegacyAssetType {
@@ -114,7 +106,6 @@ pub enum LegacyAssetType {
     Metadata,
 }
 
-/// The progress of an asset's processing.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "see `api::asset`")]
 pub enum LegacyProcessingStatus {
@@ -181,7 +172,6 @@ variant!(LegacyProcessingStatus {
 });
 
 impl LegacyAssetMetadata {
-    /// Returns the size of the file, bytes.
     pub const fn bytes(&self) -> u64 {
         match self {
             Self::Image(asset) => asset.base.bytes,

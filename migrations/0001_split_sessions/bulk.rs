@@ -1,5 +1,5 @@
-//! Bulk conversion: records are read in the order of the table, written, and read back in the order of the tables of
-//! layout 2.
+//! Bulk conversion: many records are converted in the order of their ids, and then read back, each table of layout 2 in
+//! one pass.
 
 use super::SplitSessions;
 use super::write::{Conversion, convert_record, join, read_back, remove};

@@ -164,7 +164,7 @@ pub fn convert(
 
 /// Rebuilds a record: the inverse of [`convert`], field by field.
 pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconvertible> {
-    // No `..` here, either: a new field must be mapped explicitly.
+    // No `..` here, either.
     let Split { session, meta } = split;
     let Session {
         owner,

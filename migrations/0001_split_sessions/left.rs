@@ -15,7 +15,6 @@ use crate::api::Result;
 use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
-/// Releases the quota that quarantined records still use.
 pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut undecodable = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {

@@ -194,7 +194,6 @@ fn without_recorded_activity_the_beginning_counts() {
     assert_eq!(split.session.session_meta.last_seen, Time::from_nanos(sample().created_at));
 }
 
-/// Migration 1 reads layout 1 exactly as the compat path writes it.
 #[cfg(feature = "compat")]
 #[test]
 fn the_compat_path_writes_what_this_migration_reads() {

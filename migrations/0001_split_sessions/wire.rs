@@ -21,8 +21,7 @@ use serde_bytes::ByteBuf;
 use crate::bytes::is_same;
 use crate::leb128;
 
-/// The bytes with which every record of layout 1 that this canister writes begins; the values of version and record
-/// follow.
+/// The 504 bytes with which every record begins.
 pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
 
 /// Returns the value part of a message that begins with [`HEADER`]; `None` for any other.
@@ -31,18 +30,15 @@ pub fn after_header(message: &[u8]) -> Option<&[u8]> {
     is_same(header, HEADER).then_some(value)
 }
 
-/// A cursor over the bytes of a value.
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the value part of a message.
     pub const fn of(value: &'a [u8]) -> Self {
         Self { rest: value }
     }
 
-    /// Returns whether everything has been read.
     pub const fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
@@ -74,7 +70,6 @@ pub trait Wire: Sized {
     /// Reads a value; `None` if the bytes are not what the encoder writes.
     fn read(reader: &mut Reader<'_>) -> Option<Self>;
 
-    /// Writes the value.
     fn write(&self, out: &mut Vec<u8>);
 }
 
@@ -155,7 +150,7 @@ impl<T: Wire> Wire for Option<T> {
 impl Wire for Vec<String> {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let len = reader.length()?;
-        // Memory is not reserved, since the length may exceed the remaining bytes.
+        // No memory is reserved, since the length may exceed the remaining bytes.
         let mut texts = Self::new();
         for _ in 0..len {
             texts.push(String::read(reader)?);
@@ -233,6 +228,5 @@ pub(super) use {record, variant};
 /// Field or case names in the order of their hashes, for the test that checks that order.
 #[cfg(test)]
 pub trait Listed {
-    /// The names, in the order in which the fields or cases are written.
     const NAMES: &[&str];
 }

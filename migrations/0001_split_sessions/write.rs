@@ -78,14 +78,13 @@ pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Resul
     Ok((class, fate))
 }
 
-/// Returns the quarantine entry for a record.
 pub fn quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRecord {
     let LegacySession { id: _, raw, activity } = legacy;
     QuarantineRecord { beside: activity.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
 
-/// Returns the digest of the legacy record, if the stored session is the one that was written, and converts back to the
-/// legacy record.
+/// Returns the digest of the legacy record, if the stored session is the one that was written and converts back to that
+/// record.
 pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
     let id = legacy.id;
     let is_written = stored.session == written.session;
@@ -101,12 +100,10 @@ pub fn remove(storage: &mut Storage, id: SessionId) {
     storage.sessions.metas.remove(&id.0);
 }
 
-/// Returns both halves of a session of layout 2, as they are stored.
 pub fn stored(storage: &Storage, id: SessionId) -> Result<Split> {
     join(id, storage.sessions.sessions.get(&id.0), storage.sessions.metas.get(&id.0))
 }
 
-/// Joins the two halves of a session, as they were read from their tables.
 pub fn join(
     id: SessionId,
     session: std::result::Result<Option<SessionRecord>, StableError>,
@@ -141,8 +138,7 @@ fn read_back_at_once(storage: &mut Storage, legacy: &LegacySession, split: &Spli
     digest
 }
 
-/// Writes and reads back a session that is in no index and on no account, since the first public release had
-/// neither.
+/// Writes and reads back a session that is in no index and on no account: the first public release had neither.
 fn write_indexed(
     storage: &mut Storage,
     legacy: &LegacySession,
@@ -171,16 +167,15 @@ fn write_indexed(
     Ok(digest)
 }
 
-/// Returns how many bytes of a session have not arrived.
 pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     let bytes = legacy.asset_metadata.bytes();
     let stored = storage.blobs.stored_chunks(legacy.chunk_prefix());
     bytes.saturating_sub(Chunking::new(bytes, legacy.chunk_size).len_of(&stored))
 }
 
-/// Removes a quarantined record from the accounts and indexes, so that it neither expires nor breaks a list. Without
-/// `legacy`, only the record's activity is removed. The idempotency key stays, so that a repeated begin does not create
-/// a second session.
+/// Removes a quarantined record from the accounts and indexes, so that it neither expires nor makes a list fail. Without
+/// `legacy`, removes only the record's activity. The idempotency key stays, so that a repeated begin does not create a
+/// second session.
 pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,

@@ -1,4 +1,4 @@
-//! Moves a committed blob chunk by chunk; each chunk is read back from its new location and compared.
+//! Moves a committed blob chunk by chunk.
 
 use sha2::{Digest, Sha256};
 

@@ -2,18 +2,12 @@
 
 use crate::migrate::{ClassPlan, Treatment};
 
-/// A class of unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// A session in flight.
     Session,
-    /// A committed blob.
     Blob,
-    /// A session that has lost a chunk.
     DamagedSession,
-    /// A committed blob with a chunk that is missing or too short.
     DamagedBlob,
-    /// A unit whose conversion trapped, although the message did nothing else.
     TrappedAlone,
 }
 
@@ -39,7 +33,6 @@ pub const CLASSES: &[ClassPlan] = &[
 ];
 
 impl Class {
-    /// Returns the index of the class in [`CLASSES`].
     pub const fn index(self) -> usize {
         self as usize
     }

@@ -1,5 +1,5 @@
-//! Moves a session in flight chunk by chunk. Its client can continue in the meantime: chunks that arrive in
-//! between are copied in a later slice, and the session switches to the extents when no chunk is left to copy.
+//! Moves a session in flight chunk by chunk. Its client can continue in the meantime: a later message copies the chunks
+//! that arrive in between, and the session switches to the extents when no chunk is left to copy.
 
 use sha2::{Digest, Sha256};
 
@@ -17,10 +17,9 @@ use crate::upload::{UploadMeta, is_of_a_blob, mapped_sessions};
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct SessionProgress {
-    /// Extents into which the session is copied.
     #[n(0)]
     pub extents: Extents,
-    /// Chunks that have already been copied, as ranges.
+    /// Chunks that have been copied, as inclusive ranges.
     #[n(1)]
     copied: Vec<(u32, u32)>,
     /// [`PayloadState::replaced`](crate::upload::PayloadState::replaced) when copying (re)started; if it has changed
@@ -47,9 +46,6 @@ impl Record for SessionProgress {
 
 /// Returns the SHA-256 of the part of a session that must survive: its id and both its records. The bytes of the
 /// session are compared chunk by chunk.
-///
-/// # Errors
-/// A damaged record.
 pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
     let (session, meta) = records(storage, id)?;
     Ok(Sha256::new()
@@ -63,10 +59,6 @@ pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
         .into())
 }
 
-/// Returns how many bytes of a session have arrived.
-///
-/// # Errors
-/// A damaged record.
 pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
     Ok(records(storage, id)?.0.bytes_received)
 }
@@ -103,7 +95,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
             return Ok(Advance::More);
         }
         Moved::Wholly => {
-            change_over(storage, id, progress.extents)?;
+            switch_to_extents(storage, id, progress.extents)?;
             (Class::Session, Fate::Converted(digest(storage, id)?))
         }
         // The session stays in place, and its client can continue as far as the stored chunks allow.
@@ -116,8 +108,7 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
     Ok(Advance::Done { class: class.index(), fate })
 }
 
-/// Switches the session to the copied bytes.
-fn change_over(storage: &mut Storage, id: SessionId, extents: Extents) -> Result<()> {
+fn switch_to_extents(storage: &mut Storage, id: SessionId, extents: Extents) -> Result<()> {
     let mut payload = storage.payload_of(id)?;
     payload.extents = Some(extents);
     storage.payloads.insert(id.0, &payload);

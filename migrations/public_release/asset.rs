@@ -51,7 +51,6 @@ pub enum PublicAssetMetadata {
     Note(PublicNote),
 }
 
-/// An image.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicImage {
@@ -63,7 +62,6 @@ pub struct PublicImage {
     pub orientation: Option<u8>,
 }
 
-/// A video.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicVideo {
@@ -76,7 +74,6 @@ pub struct PublicVideo {
     pub aspect_ratio: Option<f32>,
 }
 
-/// An audio recording.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicAudio {
@@ -89,7 +86,6 @@ pub struct PublicAudio {
     pub bit_depth: Option<u8>,
 }
 
-/// A document.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicDocument {

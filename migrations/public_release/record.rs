@@ -36,29 +36,21 @@ pub struct PublicOwner {
     pub last_activity_at: u64,
 }
 
-/// Since when a person has controlled a capsule.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PublicController {
-    /// Nanoseconds.
     pub granted_at: u64,
-    /// Person who granted the control.
     pub granted_by: PublicPerson,
 }
 
-/// A connection in the social graph of a capsule.
+/// A connection in the social graph of a capsule, with times in nanoseconds.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PublicConnection {
-    /// The other person.
     pub peer: PublicPerson,
-    /// Its status.
     pub status: PublicConnectionStatus,
-    /// Nanoseconds.
     pub created_at: u64,
-    /// Nanoseconds.
     pub updated_at: u64,
 }
 
-/// Status of a connection.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum PublicConnectionStatus {
@@ -68,7 +60,6 @@ pub enum PublicConnectionStatus {
     Revoked,
 }
 
-/// A group of connections.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicGroup {
@@ -96,7 +87,6 @@ pub struct PublicGallery {
     pub bound_to_neon: bool,
 }
 
-/// Where a gallery is stored.
 #[derive(CandidType, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum PublicGalleryLocation {
@@ -107,7 +97,6 @@ pub enum PublicGalleryLocation {
     Failed,
 }
 
-/// A memory in a gallery.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct PublicGalleryEntry {

@@ -20,20 +20,19 @@ mod survey;
 
 pub use compaction::Compaction;
 use mark::Mark;
-use survey::{Found, Key, Survey};
+use survey::{Key, Survey, SurveyResult};
 
-/// Maximum number of chunks that the message of a release or of a sweep removes one by one. Removing one chunk reads it
-/// and may move its neighbors, which costs tens of millions of instructions; a message may use 40 billion.
+/// Maximum number of chunks that one message removes one by one, in a release or a sweep. Removing one chunk reads it and
+/// may move its neighbors, which costs tens of millions of instructions; a message may use 40 billion.
 pub const RELEASE_AT_ONCE: usize = 32;
 
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
 
-/// Free stable memory, in addition to the reserve, above which released chunks may stay in the map while payload is
-/// copied into extents, so that the map can be emptied in one step afterwards. With less, released chunks are removed
-/// one by one, since sessions that are still in the map can reuse their pages.
+/// While payload is copied into extents, released chunks stay in the map if this much stable memory is free in addition
+/// to the reserve, so that the map can be emptied in one step afterwards. With less, they are removed one by one, and
+/// sessions that are still in the map can reuse their pages.
 const AMPLE_BYTES: u64 = 1 << 30;
 
-/// The stored chunks, and the prefixes whose chunks are still to be removed.
 pub struct ChunkMap {
     /// `None` until the first chunk is stored.
     chunks: Option<Chunks>,
@@ -46,8 +45,8 @@ pub struct ChunkMap {
     survey: Survey,
 }
 
-/// The attempts to remove a chunk although stable memory may have no room for that. A step may trap, so the message
-/// before marks it. The attempts are on the heap: after an upgrade, they start from scratch.
+/// Attempts to remove a chunk although stable memory may have no room for that. A step may trap, so the message before it
+/// marks it. This is on the heap: after an upgrade, the attempts start from scratch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     mark: Mark<Step>,
@@ -55,11 +54,9 @@ pub struct Attempt {
     failures: usize,
 }
 
-/// A step of removing a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// The chunk's bytes are removed, its key stays. No nodes are merged, but a full node above the chunk's node is
-    /// split.
+    /// The chunk's bytes are removed, its key stays. This merges no nodes, but splits full nodes above the chunk's node.
     Empty(ChunkKey),
     /// The chunk's key is removed, too.
     Remove(ChunkKey),
@@ -83,32 +80,26 @@ impl ChunkMap {
 
     /// Returns `Ok(())` if there is room for a chunk of this many bytes, and then still enough room to remove
     /// everything that is stored.
-    ///
-    /// # Errors
-    /// [`NoRoom`].
     pub fn check_room_for(&self, bytes: u64) -> Result<(), NoRoom> {
         self.room.for_chunk(bytes)
     }
 
-    /// Returns whether a chunk is stored.
     pub fn contains(&self, prefix: ChunkPrefix, idx: u32) -> bool {
         let by_library = || self.chunks.as_ref().is_some_and(|chunks| chunks.contains_key(&(prefix.0, idx)));
         self.keys.contains(&key_bytes(prefix, idx)).unwrap_or_else(by_library)
     }
 
-    /// Returns a stored chunk.
     pub fn get(&self, prefix: ChunkPrefix, idx: u32) -> Option<Vec<u8>> {
         self.chunks.as_ref()?.get(&(prefix.0, idx))
     }
 
-    /// Stores a chunk.
     pub fn insert(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
         if self.get_or_create().insert((prefix.0, idx), bytes.to_vec()).is_none() {
             self.survey.add(key_bytes(prefix, idx));
         }
     }
 
-    /// Returns which chunks are actually stored under a prefix. Their bytes are not read.
+    /// Returns which chunks are stored under a prefix, without reading their bytes.
     pub fn stored(&self, prefix: ChunkPrefix) -> ChunkSet {
         let mut stored = ChunkSet::new();
         let mut take = |idx| {
@@ -125,7 +116,6 @@ impl ChunkMap {
         self.chunks.get_or_insert_with(|| Chunks::init(self.memory.clone()))
     }
 
-    /// Returns the number of chunks in the whole map.
     pub fn total(&self) -> u64 {
         self.chunks.as_ref().map_or(0, Chunks::len)
     }
@@ -135,7 +125,6 @@ impl ChunkMap {
         self.released.len()
     }
 
-    /// Returns the number of chunks that are still to be removed.
     pub fn released_chunks(&self) -> u64 {
         self.released.keys(..).map(|prefix| self.stored(ChunkPrefix(prefix)).len()).sum()
     }
@@ -147,9 +136,9 @@ impl ChunkMap {
         }
     }
 
-    /// Releases the chunks under a prefix, which have been copied into extents. While there is ample room, none is
-    /// removed before [`Self::sweep`]: removing chunks one by one rewrites their neighbors, and once all chunks have
-    /// been copied, the map may be emptied in one step.
+    /// Releases chunks that have been copied into extents. If there is ample room, all of them stay until
+    /// [`Self::sweep`]: removing chunks one by one rewrites their neighbors, and once everything has been copied, the map
+    /// may be emptied in one step.
     pub fn release_copied(&mut self, prefix: ChunkPrefix) {
         if !self.has_ample_room() {
             self.release(prefix);
@@ -163,24 +152,24 @@ impl ChunkMap {
         self.room.for_chunk(AMPLE_BYTES).is_ok()
     }
 
-    /// Continues the survey of the map. Once the survey has a result, removes all released chunks in one step if few
-    /// enough chunks are in use, otherwise a few of them, or one in several marked steps if there is no room for more.
-    /// Returns `true` if no released chunk is left.
+    /// Continues the survey of the map. Once the survey is complete, removes released chunks: all in one step if few
+    /// chunks are in use; otherwise a few; or, if there is no room for that, one chunk in several marked steps. Returns
+    /// `true` if no released chunk is left.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
         };
         let max = self.compaction.max_in_use();
         match self.survey.advance(&self.keys, &self.released, self.total(), max) {
-            Found::More => return false,
-            Found::InUse(keys) if keys.is_empty() => {
+            SurveyResult::More => return false,
+            SurveyResult::InUse(keys) if keys.is_empty() => {
                 self.empty();
                 return true;
             }
-            Found::InUse(keys) if compaction::is_cheaper(keys.len(), self.total()) => {
+            SurveyResult::InUse(keys) if compaction::is_cheaper(keys.len(), self.total()) => {
                 return self.compaction.begin() && self.compact(&keys);
             }
-            Found::InUse(_) | Found::TooMany => self.compaction.cancel(),
+            SurveyResult::InUse(_) | SurveyResult::TooMany => self.compaction.cancel(),
         }
         if self.room.for_removal() || self.first_under(ChunkPrefix(prefix), 1).is_empty() {
             self.attempt = Attempt::default();
@@ -208,13 +197,12 @@ impl ChunkMap {
         self.get_or_create().remove(&(prefix.0, idx));
     }
 
-    /// Removes the mark of a compaction, since no message will attempt the compaction soon.
+    /// Removes the mark of a compaction that no message will attempt soon: it would be taken for one that trapped.
     pub const fn cancel_compaction(&mut self) {
         self.compaction.cancel();
     }
 
-    /// Records a failure for a step or a compaction that was already marked at the last check and has not been
-    /// committed since.
+    /// Records a failure if the marked step or compaction has trapped; see [`Mark::has_trapped`].
     pub fn watch(&mut self) {
         self.compaction.watch();
         if self.attempt.mark.has_trapped() {
@@ -233,8 +221,8 @@ impl ChunkMap {
         self.compaction = Compaction::default();
     }
 
-    /// Removes everything except these chunks, whose keys are ascending. If that cannot be done, returns `false`, and
-    /// the map is unchanged.
+    /// Removes everything except the chunks with these ascending keys. Returns `false` without changing the map if one of
+    /// these chunks cannot be read, or if there may be no room to store them again.
     fn compact(&mut self, in_use: &[Key]) -> bool {
         let read = |key: &Key| {
             let key = key_of(key)?;
@@ -263,9 +251,9 @@ impl ChunkMap {
         }
     }
 
-    /// Returns the next step to try. Each failure leads on: from emptying a chunk to removing that chunk, then to the
-    /// next prefix, and after the last prefix to the next chunk of each. Under a prefix, a chunk that still has bytes
-    /// is preferred; an empty one is removed.
+    /// Returns the next step to try. After a failure to empty a chunk, this is the removal of that chunk; after a failure
+    /// to remove it, a chunk under the next prefix; after the last prefix, the next chunk under the first one. Chunks
+    /// that still have bytes come first; if all chunks under a prefix are empty, one is removed.
     fn next_step(&self) -> Option<Step> {
         const CANDIDATES: usize = 64;
         let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);
@@ -284,8 +272,7 @@ impl ChunkMap {
         }
     }
 
-    /// Removes up to `limit` chunks under a prefix, as long as there is room for that. Returns `true` if none is left
-    /// under the prefix.
+    /// Removes up to `limit` chunks under a prefix, while there is room for that. Returns `true` if none is left.
     fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
         let keys = self.first_under(prefix, limit);
         for key in &keys {
@@ -303,7 +290,6 @@ impl ChunkMap {
         }
     }
 
-    /// Returns the first keys under a prefix, at most `limit`.
     fn first_under(&self, prefix: ChunkPrefix, limit: usize) -> Vec<ChunkKey> {
         let mut keys = Vec::new();
         let mut take = |idx| {
@@ -316,8 +302,8 @@ impl ChunkMap {
         }
     }
 
-    /// Passes the numbers of the chunks that are stored under a prefix to `take` until `take` returns false, without
-    /// reading any payload. Returns `None` if `keys` cannot read the map, so that only the library can.
+    /// Passes the numbers of the stored chunks to `take` until it returns `false`, without reading payload. Returns `None`
+    /// if [`MapKeys`] cannot read the map; the calling code must then read it with the library.
     fn walk(
         &self,
         prefix: ChunkPrefix,
@@ -335,7 +321,6 @@ impl ChunkMap {
         self.chunks.as_ref().map(|chunks| chunks.keys_range(range)).into_iter().flatten()
     }
 
-    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.map(memory_ids::numbers::CHUNKS, self.chunks.as_ref());

@@ -48,7 +48,7 @@ impl ExtentStore {
     /// Frees extents.
     ///
     /// # Errors
-    /// A damaged table, or an extent that is not allocated; the extents before the damage have been freed then.
+    /// A damaged table, or an extent that is not allocated; the extents before that one have been freed.
     pub fn free(&mut self, extents: &Extents) -> Result<(), StableError> {
         extents.iter().try_for_each(|extent| self.allocator.free(*extent))
     }

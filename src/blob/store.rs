@@ -135,8 +135,8 @@ impl BlobStore {
         self.chunks.release(prefix);
     }
 
-    /// Releases the chunks under a prefix, which have been copied into extents: as [`Self::release`] does if room is
-    /// short, otherwise all of them in [`Self::sweep`].
+    /// Releases chunks that have been copied into extents: like [`Self::release`] if room is short, otherwise all of them
+    /// in [`Self::sweep`].
     pub fn release_copied(&mut self, prefix: ChunkPrefix) {
         self.chunks.release_copied(prefix);
     }
@@ -180,8 +180,8 @@ impl BlobStore {
         self.chunks.watch();
     }
 
-    /// Returns the blob under which stored bytes with this digest would be committed in a capsule: the blob of the
-    /// capsule that already has the same content, otherwise a new one, `id`. Changes nothing.
+    /// Returns the blob to which bytes with this digest would be committed: the blob of the capsule that already has the
+    /// same content, otherwise a new one with the given id. Changes nothing.
     ///
     /// Content is not shared between capsules: that would reveal to the members of one capsule what another capsule
     /// contains.

@@ -93,8 +93,8 @@ fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
     assert_eq!(blobs.capsule_of(BlobId(1)), Err(BlobError::NotFound(BlobId(1))));
     let other = prefix(3).blob_id();
     commit(&mut blobs, other, &record(prefix(3), 1), "mem3", "capsule_2").unwrap();
-    let hole = BlobError::MissingChunk { prefix: prefix(3).0, idx: 0 };
-    assert_eq!(blobs.read_chunk(other, 0), Err(hole), "a hole is an error and not a short answer");
+    let missing = BlobError::MissingChunk { prefix: prefix(3).0, idx: 0 };
+    assert_eq!(blobs.read_chunk(other, 0), Err(missing), "a missing chunk is an error and not a short result");
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub enum CapsuleError {
     /// The anonymous principal cannot own a capsule.
     #[error("the anonymous principal cannot own a capsule")]
     Anonymous,
-    /// There is no such memory, or the caller may not know that there is.
+    /// The memory does not exist, or the caller may not know that it does.
     #[error("memory {0} not found")]
     NoSuchMemory(String),
     /// A memory already has this id.

@@ -7,7 +7,6 @@ pub fn member_key(capsule: &str) -> Blob<32> {
     Blob::try_from(capsule.as_bytes()).unwrap_or_default()
 }
 
-/// Returns the capsule id of a key.
 pub fn capsule_of(key: &Blob<32>) -> String {
     String::from_utf8_lossy(key.as_slice()).into_owned()
 }

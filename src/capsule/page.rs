@@ -1,4 +1,4 @@
-//! Keeps track of the size of a page of a list, so that its reply does not get too large.
+//! Limits the size of a page of a list, so that it fits into a reply.
 
 /// Maximum size of a page, bytes, counting the stored records of its entries and [`FRAME_BYTES`] for each: well below
 /// the 2 MiB of a reply. The largest capsule has 93 KB, and the largest memory including the inline bytes of its whole
@@ -8,15 +8,14 @@ const MAX_PAGE_BYTES: usize = 1_500_000;
 /// Bytes by which an entry may be longer in a reply than in storage: its key, and full-width numbers.
 const FRAME_BYTES: usize = 512;
 
-/// Bytes used by the entries of a page.
 #[derive(Default)]
 pub struct PageSize {
     bytes: usize,
 }
 
 impl PageSize {
-    /// Adds one more entry of `stored` stored bytes. Returns `false` if the page is too large with this entry; the
-    /// first entry always fits.
+    /// Adds an entry of `stored` stored bytes. Returns `false` if that makes the page too large; the first entry always
+    /// fits.
     pub fn try_add(&mut self, stored: usize) -> bool {
         let is_first = self.bytes == 0;
         self.bytes = self.bytes.saturating_add(stored).saturating_add(FRAME_BYTES);

@@ -163,7 +163,7 @@ pub struct MemoryRecord {
     /// Who created the memory.
     #[cbor(n(4), with = "codec::principal")]
     pub created_by: Principal,
-    /// The call of `memories_create` that created the memory, to recognize a repetition; absent for an upload.
+    /// The call that created the memory; absent for an upload.
     #[n(5)]
     pub request: Option<Request>,
 }

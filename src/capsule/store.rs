@@ -37,7 +37,7 @@ pub struct CapsuleStore {
     by_idem: Table<[u8; 32], String>,
     by_creator: Table<Principal, u64>,
     /// For each deleted capsule with memories that could not be removed: the last of these memories. This is on the
-    /// heap, so that they are retried after an upgrade.
+    /// heap, so that an upgrade retries them.
     resume_points: BTreeMap<String, String>,
     /// Capsule numbers.
     pub ids: Ids,
@@ -168,8 +168,8 @@ impl CapsuleStore {
         Ok(page)
     }
 
-    /// Lists up to `limit` memories of one deleted capsule, without those that were skipped. The list is empty if no
-    /// deleted capsule has such memories. Forgets the deleted capsules without memories before that one.
+    /// Lists up to `limit` memories of the first deleted capsule that has any, apart from skipped ones; the list is empty
+    /// if there is no such capsule. Forgets the deleted capsules before it whose memories are all removed.
     pub fn memories_to_remove(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
@@ -363,7 +363,7 @@ impl CapsuleStore {
     ) -> Result<MemoryRecord, CapsuleError> {
         let missing = || CapsuleError::NoSuchMemory(memory_id.to_owned());
         let record = match self.memories.get(&memory_id.to_owned()) {
-            // Strangers must not learn what is wrong with someone else's record.
+            // As in `record_if`.
             Err(_) if !self.is_in_a_capsule_of(caller, memory_id) => None,
             found => found?,
         };

@@ -8,14 +8,12 @@ use crate::stable::{Memories, StableError, Table, memory_ids};
 
 use super::record::CapsuleRecord;
 
-/// The table of capsules.
 pub struct CapsuleTable {
     stored: Table<String, CapsuleRecord>,
     is_holding: bool,
     held: RefCell<Option<Held>>,
 }
 
-/// A capsule that is held decoded.
 struct Held {
     id: String,
     record: Rc<CapsuleRecord>,
@@ -24,16 +22,15 @@ struct Held {
 }
 
 impl CapsuleTable {
-    /// Opens the table, or creates an empty one.
     pub fn open(memories: &Memories) -> Self {
         let stored = Table::open(memories, memory_ids::CAPSULES);
         Self { stored, is_holding: false, held: RefCell::new(None) }
     }
 
-    /// From now on, the last capsule that was accessed stays decoded, and its changes are stored once: by
-    /// [`Self::let_go`], or when another capsule is changed. Otherwise a call with a thousand files would read and
-    /// write access lists of 3,000 principals for each of them. `hold` and `let_go` must be called in the same message,
-    /// whose changes are stored completely or not at all.
+    /// From now on, one capsule stays decoded: the last one that was changed, or read if none has changed. Its changes are
+    /// stored once, by [`Self::let_go`] or when another capsule is changed. Otherwise a call with a thousand files would
+    /// read and write access lists of 3,000 principals for each of them. `hold` and `let_go` must be called in the same
+    /// message, whose changes are stored completely or not at all.
     pub const fn hold(&mut self) {
         self.is_holding = true;
     }
@@ -49,7 +46,7 @@ impl CapsuleTable {
         &self.stored
     }
 
-    /// Stores the changes of a held capsule, and returns the stored table; no capsule is held afterwards.
+    /// Returns the stored table, with the changes of a held capsule; no capsule is held afterwards.
     pub fn stored_mut(&mut self) -> &mut Table<String, CapsuleRecord> {
         self.flush();
         &mut self.stored
@@ -63,9 +60,6 @@ impl CapsuleTable {
     }
 
     /// Returns the record of a capsule, without decoding it again if the capsule is held.
-    ///
-    /// # Errors
-    /// A damaged record.
     pub fn get(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
         if let Some(held) = &*self.held.borrow()
             && held.id == id

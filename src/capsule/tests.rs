@@ -212,7 +212,6 @@ fn a_capsule_record_without_a_creator_decodes() {
     assert_eq!(CapsuleRecord::decode(&counted.encode()), Ok(counted));
 }
 
-/// Maximum size of a reply on the IC, bytes.
 const MAX_REPLY_BYTES: usize = 2 << 20;
 
 /// Returns all pages of a list. `key` returns the id of an entry; a page starts after the last id of the previous page.

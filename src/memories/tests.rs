@@ -190,7 +190,6 @@ fn memories_of_a_deleted_capsule_use_the_whole_budget() {
     assert_eq!(canister.storage.capsules.memory_total(), 0);
 }
 
-/// Metadata whose SHA-256 contradicts the known digest of the content is refused.
 #[test]
 fn a_claimed_sha256_must_be_that_of_the_content() {
     let mut canister = TestCanister::direct();
@@ -229,14 +228,12 @@ fn a_claimed_sha256_must_be_that_of_the_content() {
     }
 }
 
-/// Overwrites the record of a memory.
 fn damage_memory(canister: &TestCanister, id: &str) {
     let memories = Memories::init(canister.raw.clone());
     let mut table: Table<String, RawRecord> = Table::open(&memories, memory_ids::MEMORIES);
     table.insert(id.to_owned(), &RawRecord(b"rubbish".to_vec()));
 }
 
-/// Overwrites the record of a blob.
 fn damage_blob(canister: &TestCanister, locator: &str) {
     let memories = Memories::init(canister.raw.clone());
     let mut table: Table<u64, RawRecord> = Table::open(&memories, memory_ids::BLOBS);

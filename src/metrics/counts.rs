@@ -4,7 +4,6 @@ use crate::api::{CallCounts, PathCounts, UploadCounts};
 
 use super::text::write as write_samples;
 
-/// Appends every count to `text`.
 pub fn write(text: &mut String, counts: &UploadCounts) {
     let paths = [("compat", &counts.compat), ("direct", &counts.direct), ("none", &counts.no_path)];
     for Family { name, help, label, samples } in FAMILIES {
@@ -22,7 +21,6 @@ pub fn write(text: &mut String, counts: &UploadCounts) {
     }
 }
 
-/// All samples under one name.
 struct Family {
     name: &'static str,
     help: &'static str,

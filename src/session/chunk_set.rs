@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// Chunk numbers as disjoint, non-adjacent, ascending ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChunkSet {
-    /// The ranges: the first number of each, mapped to its last, inclusive.
+    /// Inclusive ranges: the first number of each, mapped to its last.
     ranges: BTreeMap<u32, u32>,
 }
 
@@ -86,7 +86,6 @@ impl ChunkSet {
     }
 }
 
-/// Returns how many numbers are in `first..=last`.
 pub(super) fn count(first: u32, last: u32) -> u64 {
     u64::from(last).saturating_sub(u64::from(first)).saturating_add(1)
 }

@@ -1,4 +1,4 @@
-//! Points in time, in a single unit, and the clock that returns the current one.
+//! Points in time, and the clock that returns the current one.
 
 /// A point in time: nanoseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,8 +32,8 @@ pub trait Clock {
     fn now(&self) -> Time;
 }
 
+/// A fixed time, of a message or set by a test.
 impl Clock for Time {
-    /// Returns this time itself: a message has one fixed time, and a test sets its own.
     fn now(&self) -> Time {
         *self
     }

@@ -31,7 +31,7 @@ pub trait SessionStore {
     fn remove(&mut self, id: SessionId) -> Result<(), StoreError>;
 }
 
-/// Sessions on the heap: for the compatibility layer's cache and for tests.
+/// Sessions on the heap: for the cache of the compat path and for tests.
 #[derive(Debug)]
 pub struct HeapStore {
     next_id: u64,

@@ -9,7 +9,7 @@ use super::*;
 const OWNER: &[u8] = b"owner";
 const NOW: Time = Time::from_nanos(1_000);
 
-/// The simplest sink: a map from the offset of each chunk to its bytes.
+/// A sink on the heap: the offset of each chunk, mapped to its bytes.
 #[derive(Debug, Default, PartialEq)]
 struct HeapSink(BTreeMap<u64, Vec<u8>>);
 

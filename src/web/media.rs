@@ -29,13 +29,11 @@ const SHOWN: &[&str] = &[
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
 
-/// Returns the `Content-Type` of a blob that was uploaded as `mime_type`.
 pub fn content_type(mime_type: &str) -> String {
     let essence = essence(mime_type);
     if essence == "text/plain" { format!("{essence}; charset=utf-8") } else { essence }
 }
 
-/// Returns the `Content-Disposition` of a blob that was uploaded as `mime_type` under `name`.
 pub fn disposition(mime_type: &str, name: &str) -> String {
     let essence = essence(mime_type);
     let is_shown =

@@ -11,9 +11,7 @@ pub enum RequestedRange {
     Whole,
     /// The bytes `first..end`, at least one.
     Part {
-        /// Offset of the first byte.
         first: u64,
-        /// Offset after the last byte.
         end: u64,
     },
     /// Only bytes beyond the end of the representation.

@@ -14,7 +14,6 @@ use crate::upload::{IdemKey, RawRecord};
 
 const CHUNKS: u32 = 2;
 
-/// The idempotency key of a session: its own, that of other sessions, or none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Key {
     Own,
@@ -22,7 +21,6 @@ enum Key {
     Empty,
 }
 
-/// Which chunks are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum StoredChunks {
     Nothing,
@@ -58,7 +56,6 @@ fn cases() -> Vec<RecordCase> {
     cases
 }
 
-/// Returns the class that this record must have.
 fn expected(case: RecordCase) -> Class {
     match case {
         RecordCase { counts_agree: false, .. } => Class::CountsDisagree,
@@ -343,7 +340,7 @@ fn a_quarantined_record_is_retried() {
     let other = layout_1.record();
     layout_1.add(&other, Class::PendingEmpty);
     assert_eq!(layout_1.migrate().quarantined, 1);
-    // In place of a later build that can convert the record, the test repairs it.
+    // A later build could convert the record; the test repairs it instead.
     legacy.chunk_count = CHUNKS;
     let storage = &mut layout_1.canister.storage;
     let mut state = storage.migration.state().unwrap();
@@ -409,7 +406,6 @@ fn every_changed_bit_of_a_converted_record_is_found() {
     assert_eq!(unseen, Vec::<usize>::new(), "bits of {} + {} bytes", session.len(), meta.len());
 }
 
-/// A record of another encoder and one with a NaN: both are converted, sound, and can be rolled back.
 #[test]
 fn records_with_nan_or_of_another_encoder_are_converted() {
     let mut layout_1 = Layout1::new();

@@ -5,7 +5,6 @@ use super::*;
 use crate::blob::BlobRecord;
 use crate::stable::{Table, memory_ids, preflight};
 
-/// Returns the numbers of source, converted and quarantined units.
 fn counts(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }
@@ -160,7 +159,7 @@ fn a_session_damaged_while_it_moves_keeps_its_progress() {
     assert_all_moved(&mut canister, &[content.len()]);
 }
 
-/// The test sets up what a build has left whose range of sessions to move could not advance past a quarantined session.
+/// The test sets up the state left by a build whose range of sessions to move could not advance past a quarantined one.
 #[test]
 fn one_call_skips_a_bounded_number_of_sessions() {
     let mut canister = finalized();
@@ -169,7 +168,7 @@ fn one_call_skips_a_bounded_number_of_sessions() {
     let (last, _) = begun(&mut canister, &content, "last");
     canister.storage.blobs.release(prefix);
     assert_eq!(counts(&to_end(&mut canister)), [2, 1, 1]);
-    // Copies of the last session, in place of sessions that have moved in the meantime.
+    // Copies of the last session stand for sessions that have moved in the meantime.
     let session = canister.storage.sessions.sessions.get(&last).unwrap().unwrap();
     let payload = canister.storage.payloads.get(&last).unwrap().unwrap();
     for id in last + 1..last + 10_500 {

@@ -113,7 +113,7 @@ fn a_quarantined_blob_is_stored_again_in_the_emptied_map() {
         (Ok(false), [8, 1]),
         "the first sweep marks the compaction"
     );
-    // The migration is running again for a few minutes.
+    // The migration runs again for a while.
     let converted = state(&canister);
     let converting = MigrationState { phase: Phase::Converting, ..converted.clone() };
     canister.storage.migration.set_state(2, &converting);

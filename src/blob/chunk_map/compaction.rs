@@ -2,15 +2,15 @@
 //! stores them again. Removing the released chunks one by one would cost more, since the library rewrites a node for
 //! each removal.
 //!
-//! If the message traps, nothing is changed. Like a removal without room, a compaction is marked by the message before,
-//! so that one that traps is not repeated for ever: the released chunks are then removed one by one.
+//! A compaction may trap, so the message before it marks it. After a trap, which changes nothing, the released chunks
+//! are removed one by one instead.
 
 use ic_stable_structures::{Memory, StableBTreeMap};
 
 use super::super::chunk_key::ChunkKey;
 use super::mark::Mark;
 
-/// Maximum number of chunks in use that are stored again. All of them are on the heap together (58 MB), and the nodes
+/// Maximum number of chunks in use that are stored again. All of them are on the heap at once (58 MB), and the nodes
 /// on the path to each of them are read: if they are scattered over a map of 240 GiB, that is 1.6 of the 2 GiB of
 /// stable memory that a message may access.
 pub const MAX_IN_USE: usize = 32;
@@ -18,17 +18,15 @@ pub const MAX_IN_USE: usize = 32;
 /// Minimum number of released chunks per chunk in use. Storing a chunk again costs 24 M instructions, if there are 32;
 /// removing one costs 26 M in a map of one node, and 100 M in a map of a hundred chunks (`docs/costs.md`). So a map is
 /// compacted only if that is clearly cheaper.
-const RELEASED_FOR_EACH: u64 = 2;
+const MIN_RELEASED_PER_IN_USE: u64 = 2;
 
-/// Returns whether emptying a map of `total` chunks and storing those in use again is cheaper than removing the others
-/// one by one.
+/// Returns whether compacting a map of `total` chunks is cheaper than removing the released ones one by one.
 pub const fn is_cheaper(in_use: usize, total: u64) -> bool {
     let in_use = in_use as u64;
-    total.saturating_sub(in_use) >= in_use.saturating_mul(RELEASED_FOR_EACH)
+    total.saturating_sub(in_use) >= in_use.saturating_mul(MIN_RELEASED_PER_IN_USE)
 }
 
-/// Whether the next message compacts the map. This is on the heap: after an upgrade, no compaction is marked, and none
-/// has failed.
+/// Whether the next message compacts the map. This is on the heap: an upgrade clears the mark and the failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
     mark: Mark<()>,
@@ -42,7 +40,7 @@ impl Compaction {
         if self.has_failed { 0 } else { MAX_IN_USE }
     }
 
-    /// Takes the mark of the message before and returns `true`; if there is no mark, sets one for the next message.
+    /// Takes the mark that the previous message set, and returns `true`. If there is none, sets one and returns `false`.
     pub fn begin(&mut self) -> bool {
         let is_marked = self.mark.take().is_some();
         if !is_marked {
@@ -51,17 +49,14 @@ impl Compaction {
         is_marked
     }
 
-    /// Removes the mark: the next message does not compact the map.
     pub const fn cancel(&mut self) {
         self.mark.set(None);
     }
 
-    /// Records that the map cannot be compacted.
     pub const fn fail(&mut self) {
         self.has_failed = true;
     }
 
-    /// Records a failure if the message of a marked compaction has trapped.
     pub fn watch(&mut self) {
         if self.mark.has_trapped() {
             self.fail();
@@ -69,10 +64,9 @@ impl Compaction {
     }
 }
 
-/// Stores these chunks, whose keys are ascending, in an empty map: first all keys, and then each value into a node that
-/// already has its keys. So no node is split while it holds payload; a split would need room for half of that payload a
-/// second time. And the nodes have as few chunks as possible, which saves instructions, since each insertion rewrites
-/// all chunks of its node.
+/// Stores chunks, ascending by key, in an empty map: first all keys, then the values. Thus no node is split while it
+/// holds payload; a split would need room for half of that payload a second time. The nodes also have as few chunks as
+/// possible, which saves instructions, since each insertion rewrites all chunks of its node.
 pub fn store<M: Memory>(chunks: &mut StableBTreeMap<ChunkKey, Vec<u8>, M>, kept: Vec<(ChunkKey, Vec<u8>)>) {
     for (key, _) in &kept {
         chunks.insert(*key, Vec::new());

@@ -1,11 +1,10 @@
-//! A step that may trap: one message marks it, and the next one takes the mark and performs the step. If the message of
-//! the step traps, its changes are rolled back, so the mark is still there at the second of two checks, which are
-//! separate messages.
+//! A step that may trap: one message marks it, and the next one takes the mark and performs the step. If that message
+//! traps, its changes are rolled back, and the mark is set again. Two checks, in separate messages, that find the same
+//! mark show that the step has trapped.
 
-/// The mark of a step. It is on the heap: after an upgrade nothing is marked.
+/// The mark of a step, on the heap: after an upgrade, nothing is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark<T> {
-    /// The step of the next message.
     step: Option<T>,
     /// The step that was marked at the time of the last check.
     seen: Option<T>,
@@ -39,7 +38,6 @@ impl<T: Copy + PartialEq> Mark<T> {
         false
     }
 
-    /// Returns the marked step.
     #[cfg(test)]
     pub const fn step(&self) -> Option<T> {
         self.step

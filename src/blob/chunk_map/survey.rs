@@ -12,7 +12,6 @@ use super::super::chunk_key::KEY_BYTES;
 /// Number of keys that one message checks, at a cost of at most 60,000 instructions each.
 const KEYS_AT_ONCE: usize = if cfg!(test) { 50 } else { 2_000 };
 
-/// Bytes of a prefix.
 const PREFIX_BYTES: usize = 32;
 
 pub type Key = [u8; KEY_BYTES];
@@ -21,7 +20,7 @@ pub type Key = [u8; KEY_BYTES];
 /// and removal is reported to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// The last key that was checked; all keys before this one were, too.
+    /// All keys up to this one have been checked.
     last: Option<Key>,
     /// Number of keys in the map up to `last`.
     keys: u64,
@@ -29,9 +28,8 @@ pub struct Survey {
     in_use: BTreeSet<Key>,
 }
 
-/// The result of a survey.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum SurveyResult {
     /// Exactly these chunks are in use, ascending; all others in the map are released.
     InUse(Vec<Key>),
     /// More chunks than the caller allowed are in use, or the keys cannot be read completely.
@@ -41,7 +39,6 @@ pub enum Found {
 }
 
 impl Survey {
-    /// Records a chunk that is new in the map.
     pub fn add(&mut self, key: Key) {
         // Keys after `last` will be checked later.
         if self.last.is_some_and(|last| key <= last) {
@@ -50,7 +47,6 @@ impl Survey {
         }
     }
 
-    /// Records a chunk that is no longer in the map.
     pub fn remove(&mut self, key: Key) {
         if self.last.is_some_and(|last| key <= last) {
             self.keys = self.keys.saturating_sub(1);
@@ -65,11 +61,11 @@ impl Survey {
         released: &Table<[u8; PREFIX_BYTES], ()>,
         total: u64,
         max: usize,
-    ) -> Found {
+    ) -> SurveyResult {
         let Self { last, keys: seen, in_use } = self;
         in_use.retain(|key| !is_released(released, key));
         if in_use.len() > max {
-            return Found::TooMany;
+            return SurveyResult::TooMany;
         }
         let low = last.unwrap_or([0; KEY_BYTES]);
         let (mut checked, mut prefix) = (0_usize, None);
@@ -91,14 +87,14 @@ impl Survey {
         });
         *seen = seen.saturating_add(checked as u64);
         if walked.is_none() || in_use.len() > max {
-            Found::TooMany
+            SurveyResult::TooMany
         } else if checked >= KEYS_AT_ONCE {
-            Found::More
+            SurveyResult::More
         } else if *seen == total {
-            Found::InUse(in_use.iter().copied().collect())
+            SurveyResult::InUse(in_use.iter().copied().collect())
         } else {
             // The walk over the keys did not find all chunks of the map.
-            Found::TooMany
+            SurveyResult::TooMany
         }
     }
 }

@@ -27,14 +27,13 @@ fn with_chunks(chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
 
 fn over(raw: RawMemory, chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     let memories = Memories::init(raw.clone());
-    // Every memory that has a chunk map has this table.
+    // Creates the table that every memory with a chunk map has.
     drop(Table::<[u8; 32], ()>::over(memories.get(memory_ids::RELEASED_CHUNKS)));
     let mut map = ChunkMap::open(&memories, &StableRoom::of(&memories, raw));
     chunks.iter().for_each(|(n, idx)| map.insert(prefix(*n), *idx, b"chunk"));
     (map, memories)
 }
 
-/// Leaves the map no room for a removal.
 fn fill(map: &ChunkMap, memories: &Memories) {
     memories.get(memory_ids::EXTENT_REGION).grow(map.room.bytes_left() / PAGE);
     assert!(!map.room.for_removal());
@@ -43,14 +42,14 @@ fn fill(map: &ChunkMap, memories: &Memories) {
 /// Prefix of chunks in use, after all other prefixes.
 const IN_USE: u8 = 200;
 
-/// A number of chunks in use with which the map is not emptied in one step: one more than a compaction allows.
+/// One chunk in use more than a compaction allows: the map is not emptied in one step.
 const MANY: u64 = MAX_IN_USE as u64 + 1;
 
 fn insert_in_use(map: &mut ChunkMap, count: u64) {
     (0..count as u32).for_each(|idx| map.insert(prefix(IN_USE), idx, b"in use"));
 }
 
-/// Returns a map with these chunks, which are released, and [`MANY`] chunks in use, but no room for a removal.
+/// Returns a map without room for a removal, with these chunks released and [`MANY`] chunks in use.
 fn without_room(chunks: &[(u8, u32)]) -> ChunkMap {
     let (mut map, memories) = with_chunks(chunks);
     insert_in_use(&mut map, MANY);
@@ -116,7 +115,7 @@ fn a_step_whose_message_traps_is_skipped() {
         assert!(!map.sweep());
         let marked = map.attempt.mark.step();
         tried.extend(marked);
-        // The message of the step traps, so its mark is still set at the next check and at the one after.
+        // The message of the step traps, so its mark is still set at the next two checks.
         map.watch();
         assert_eq!(map.attempt.mark.step(), marked, "the message of the step may not have been executed yet");
         map.watch();
@@ -234,7 +233,6 @@ fn a_chunk_in_use_that_is_released_later_is_found() {
     assert_eq!((map.total(), map.release_total()), (0, 0));
 }
 
-/// A step of the model test.
 #[derive(Clone, Debug)]
 enum Act {
     Insert(u8, u32),

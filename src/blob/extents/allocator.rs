@@ -1,8 +1,8 @@
 //! The allocator of the payload region.
 //!
 //! Best fit with coalescing: an object gets the smallest free extent that holds all of it. If there is none, it gets
-//! the largest free extents, unless they are very short, and for the remainder again the smallest extent that holds it,
-//! or bytes at the end of the region. So one object has at most [`MAX_EXTENTS`] extents.
+//! the largest free extents, unless they are very short, and the remainder goes into the smallest free extent that
+//! holds it, or to the end of the region. An object has at most [`MAX_EXTENTS`] extents.
 
 use minicbor::{Decode, Encode};
 
@@ -42,7 +42,7 @@ pub struct Allocator {
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct AllocatorState {
-    /// End of the last allocated byte.
+    /// Offset after the last allocated byte.
     #[n(0)]
     pub end: u64,
     /// Allocated bytes before the end.
@@ -104,7 +104,7 @@ impl Allocator {
                 holes.push(Extent { offset, len });
                 return (holes, 0);
             }
-            // One extent is left for the end of the region.
+            // The last extent is reserved for the end of the region.
             if holes.len().saturating_add(1) >= MAX_EXTENTS {
                 break;
             }

@@ -40,7 +40,6 @@ impl Taken {
     }
 }
 
-/// Allocates a number of bytes, or frees one of the live allocations.
 #[derive(Clone, Debug)]
 enum Operation {
     Allocate(u64),
@@ -88,8 +87,8 @@ proptest! {
     }
 }
 
-/// Blobs of 1 B to 1 GiB, with log-uniform sizes, are stored and deleted at random while about 100 GiB are live. Of the
-/// largest size of the region, at most a tenth exceeds the largest number of live bytes.
+/// Blobs of 1 B to 1 GiB, with log-uniform sizes, are stored and deleted at random while about 100 GiB are live. The
+/// largest number of live bytes is at least nine tenths of the region's largest size.
 #[test]
 fn at_most_a_tenth_is_lost_to_gaps() {
     const BLOBS: usize = 100_000;

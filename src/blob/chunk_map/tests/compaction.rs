@@ -80,7 +80,7 @@ fn chunks_go_one_by_one_if_many_are_in_use_or_few_released() {
 fn a_compaction_that_traps_is_not_repeated() {
     let (mut map, _, kept) = mixed(80, 3);
     survey(&mut map);
-    // The message of the compaction traps, so its mark is still set at the next check and at the one after.
+    // The message of the compaction traps, so its mark is still set at the next two checks.
     map.watch();
     assert_eq!(
         map.compaction.max_in_use(),
@@ -176,8 +176,7 @@ fn chunks_stored_again_take_no_room_for_splitting_nodes() {
     }
 }
 
-/// The estimate of the pages that small chunks need is generous: a map of one bucket seems to have no room for 31 small
-/// chunks.
+/// `StableRoom::holds` overestimates the pages of small chunks: for 31 of them, a map of one bucket counts as too small.
 #[test]
 fn chunks_that_may_not_fit_again_keep_the_map() {
     for (in_use, fits) in [(30, true), (31, false)] {
