@@ -1,8 +1,7 @@
 //! Blobs: the bytes of uploads, where they are stored, and which memories refer to them.
 //!
-//! Owns: payload, blob records, references. Does not own: read access (capsules do), and which chunks a
-//! session is still missing (the session does). Boundary: depends neither on the session service nor on
-//! capsules.
+//! Owns: payload, blob records, references. Does not own: read access (capsules do), and which chunks a session is
+//! still missing (the session does). Boundary: depends neither on the session service nor on capsules.
 
 mod chunk_key;
 mod chunk_map;
@@ -22,8 +21,7 @@ pub use record::{BlobRecord, ContentDigest, MappedBlob, Place, cache_mapped_head
 pub use sink::StableBlobSink;
 pub use store::{BlobStore, Destination, content_key};
 
-/// Length of every chunk but the last, bytes: as in the first public release, and below the IC's 2 MiB per
-/// message.
+/// Length of every chunk but the last, bytes: as in the first public release, and below the IC's 2 MiB per message.
 pub const CHUNK_SIZE: u32 = 1_800_000;
 
 #[cfg(test)]

@@ -14,10 +14,8 @@ use crate::upload::limits::{
 /// Minimum time to live, seconds: a client must be able to send one chunk.
 const MIN_TTL_SECONDS: u64 = 60;
 
-/// Maximum time to live, seconds: 30 days.
 const MAX_TTL_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// Maximum value for the session age limit, seconds: a year.
 const MAX_AGE_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// Returns the default for the maximum session age: never less than the time to live.
@@ -151,8 +149,7 @@ impl Config {
             return Err(Error::invalid("max_session_age_seconds", expected, age));
         }
         Ok(Self {
-            // If the build leaves no choice, the share is not stored: the next build starts with its own
-            // default.
+            // If the build leaves no choice, the share is not stored: the next build starts with its own default.
             compat_share_percent: (lowest != highest).then_some(config.compat_share_percent),
             ..Self::unchecked(config)
         })

@@ -99,8 +99,7 @@ fn check_claim(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> 
     }
 }
 
-/// Returns `Ok(())` if the capsule, which already has `inline_bytes`, may also store the inline bytes of
-/// `content`.
+/// Returns `Ok(())` if the capsule, which already has `inline_bytes`, may also store the inline bytes of `content`.
 fn check_inline_budget(content: &Content, inline_bytes: u64) -> Result<()> {
     let Content::Inline(bytes) = content else { return Ok(()) };
     let budget = u64::from(limits::upload_config().inline_budget_per_capsule);
@@ -208,8 +207,7 @@ pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Resu
     remove(storage, memory_id, record)
 }
 
-/// Removes a blob together with the only memory that refers to it. A blob shared by several memories is
-/// removed with the last of them.
+/// Removes a blob together with the only memory that refers to it.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Conflict`] for a shared blob, [`Error::Internal`] for a
@@ -227,16 +225,13 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
     remove(storage, &memory_id, record)
 }
 
-/// Removes memories of deleted capsules, until the message has used its budget according to `meter`. Returns `true` if
-/// there was none to remove.
+/// Removes memories of deleted capsules, until `meter` is over the budget. Returns `true` if there was none to remove.
 ///
 /// # Errors
-/// A damaged record: that memory is skipped until the next upgrade, and the next call continues with the memory after
-/// it.
+/// A damaged record: that memory is skipped until the next upgrade, and the next call continues after it.
 pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     let to_remove = storage.capsules.memories_to_remove(SWEEP_BATCH);
-    // A batch that is not full may be the last one of a deleted capsule, while others follow: only an empty batch means
-    // that no memory is left.
+    // Only an empty batch is the last: a short one may be the end of a capsule, while other capsules follow.
     let none_left = to_remove.is_empty();
     for key in to_remove {
         let removed = match storage.capsules.record(&key.1) {

@@ -1,5 +1,4 @@
-//! Answers browsers that request a blob: `GET` and `HEAD` of `/blob/blob_<number>`, with `?token=…` if the
-//! blob is not public.
+//! Answers browsers that request `/blob/blob_<number>` by `GET` or `HEAD`, with `?token=…` if the blob is not public.
 //!
 //! Owns: paths, preconditions, ranges, header fields, and the pieces of a streamed body. Does not own: who
 //! may read (see [`crate::blob_access`]), nor where the bytes are stored (see [`crate::blob`]). Boundary:
@@ -20,8 +19,7 @@ use serde_bytes::ByteBuf;
 
 use range::RequestedRange;
 
-/// Maximum length of the answer to a range request, bytes: a gateway requests at most a thousand pieces of a
-/// body.
+/// Maximum length of the answer to a range request, bytes: a gateway requests at most a thousand pieces of a body.
 pub const MAX_PART_BYTES: u64 = 1_000 * CHUNK_SIZE as u64;
 
 /// How long caches may keep a public blob, seconds. Its bytes never change, but its capsule may become
@@ -155,8 +153,7 @@ impl<'a> ReadableBlob<'a> {
         Ok(StreamedResponse { response, rest })
     }
 
-    /// Returns the bytes from `offset` to the end of the chunk or to `end`, whichever is first, and the offset of the
-    /// next piece.
+    /// Returns the bytes from `offset` to the end of the chunk, but at most to `end`, and the offset after them.
     fn piece(&self, storage: &Storage, offset: u64, end: u64) -> Result<(ByteBuf, u64)> {
         let chunk_size = u64::from(CHUNK_SIZE);
         let in_chunk = offset.checked_rem(chunk_size).unwrap_or(0);
@@ -165,8 +162,7 @@ impl<'a> ReadableBlob<'a> {
         Ok((ByteBuf::from(bytes), next))
     }
 
-    /// Returns the entity tag: the digest by which the blob was verified, so that different bytes have
-    /// different tags.
+    /// Returns the entity tag: the digest by which the blob was verified, so that different bytes have different tags.
     fn etag(&self) -> String {
         let digest = &self.blob.digest;
         let algorithm = if digest.as_blake3().is_some() { "blake3" } else { "sha256" };
@@ -194,8 +190,7 @@ impl<'a> ReadableBlob<'a> {
         fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     }
 
-    /// Returns the header fields for type and name, from the metadata of the first memory that refers to the
-    /// blob.
+    /// Returns the header fields for type and name, from the metadata of the first memory that refers to the blob.
     fn description(&self, storage: &Storage) -> Result<[(String, String); 2]> {
         let first = storage.blobs.refs(self.id).next();
         let (memory, _) = first.ok_or_else(|| Error::not_found("blob", self.id))??;

@@ -1,5 +1,4 @@
-//! Bulk conversion: many records are converted in the order of their ids, and then read back, each table of layout 2 in
-//! one pass.
+//! Bulk conversion: records are converted in the order of their ids, and read back in one pass over each new table.
 
 use super::SplitSessions;
 use super::write::{Conversion, convert_record, join, read_back, remove};

@@ -1,7 +1,6 @@
 //! The classes of legacy records, clean and dirty, and the treatment of each.
 //!
-//! A record belongs to the first matching class of [`Class`]. `README.md` in this folder has the same table;
-//! a test compares the two.
+//! A record belongs to the first class that matches. A test compares the table in `README.md` with this one.
 
 use super::legacy::DecodeError;
 use super::{Split, Unconvertible};
@@ -101,8 +100,7 @@ impl Class {
         }
     }
 
-    /// Returns the class of a convertible record. Its time decides first, then its idempotency key, then its status,
-    /// blob and chunks.
+    /// Returns the class of a convertible record: by its time, then by its key, then by its status, blob and chunks.
     pub fn of_convertible(split: &Split, unit: TimeUnit, key_leads_elsewhere: bool) -> Self {
         let Split { session, meta } = split;
         let complete = session.received_idxs.contains_all_below(session.chunk_count());

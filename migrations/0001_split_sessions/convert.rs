@@ -17,8 +17,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// Returns whether both halves are the same. The upload's halves are compared as bytes, since a NaN is not equal to
-    /// itself.
+    /// Returns whether both halves are the same. The metadata are compared as bytes: a NaN is not equal to itself.
     pub fn is_same(&self, other: &Self) -> bool {
         self.session == other.session && self.meta.encode() == other.meta.encode()
     }

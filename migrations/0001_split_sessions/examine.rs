@@ -55,8 +55,7 @@ pub enum Key {
     Lost,
 }
 
-/// What the classification reads in addition to the record: settings, chunks and indexes, of the running canister or of
-/// an inspected snapshot.
+/// The settings, chunks and indexes with which a record is classified, of the running canister or of a snapshot.
 pub trait Surroundings {
     /// Returns how long a session may be idle, seconds.
     ///
@@ -105,8 +104,8 @@ impl Surroundings for Storage {
 /// Returns the class and the outcome of a record, from its bytes, its last activity and its surroundings.
 ///
 /// # Errors
-/// A damaged record in `around`.
-pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -> Result<Examined> {
+/// A damaged record in `surroundings`.
+pub fn examine(surroundings: &impl Surroundings, session: &LegacySession, now: Time) -> Result<Examined> {
     let LegacySession { id, raw, activity } = session;
     let id = SessionId(*id);
     let legacy = match LegacyUploadSession::decode(raw) {
@@ -116,10 +115,10 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
             return Ok(Examined { class: Class::of_undecodable(&error), decision });
         }
     };
-    let ttl = around.session_ttl_seconds()?;
+    let ttl = surroundings.session_ttl_seconds()?;
     let unit = TimeUnit::of(legacy.created_at, now);
     let last_seen = activity.unwrap_or_else(|| unit.read(legacy.created_at, now));
-    let chunks = around.stored_chunks(legacy.chunk_prefix());
+    let chunks = surroundings.stored_chunks(legacy.chunk_prefix());
     let caller = legacy.caller;
     let split = match convert(id, legacy, chunks, Some(last_seen)) {
         Ok(split) => Box::new(split),
@@ -132,13 +131,12 @@ pub fn examine(around: &impl Surroundings, session: &LegacySession, now: Time) -
     if split.session.is_idle_for(ttl, now) {
         return Ok(Examined { class: Class::Expired, decision: Decision::Release { caller, split } });
     }
-    // If the legacy build has indexed the record, its key already leads to this session, or to a later one that has
-    // taken over the key.
-    let key = if around.is_indexed(id, caller) {
+    // The key of an indexed record already leads to its session, or to a later one that has taken over the key.
+    let key = if surroundings.is_indexed(id, caller) {
         None
     } else {
         let key = IdemKey::of(&split.meta.capsule_id, &caller, &split.session.session_meta.idem);
-        Some(match around.leads_to(key)?.filter(|other| *other != id && around.lives(*other)) {
+        Some(match surroundings.leads_to(key)?.filter(|other| *other != id && surroundings.lives(*other)) {
             None => Key::Free(key),
             Some(other) if other < id => Key::TakenFrom(key),
             Some(_) => Key::Lost,

@@ -1,9 +1,8 @@
 //! Records left in quarantine permanently: releases the quota that they still use.
 //!
 //! A record that was read and decodes was removed from all accounts and indexes when it was quarantined. If a record
-//! does not decode, or was quarantined without being read, its quota was kept in case of a retry. The chunks of a
-//! record that does not decode stay, and their bytes keep counting against its capsule and the canister, since it is
-//! unknown which chunks they are.
+//! does not decode, or was quarantined without being read, its quota was kept in case of a retry. The chunks of an
+//! undecodable record are unknown: they stay, and keep counting against its capsule and the canister.
 
 use std::collections::BTreeSet;
 

@@ -136,14 +136,12 @@ impl LegacyUploadSession {
         [HEADER, &self.value()].concat()
     }
 
-    /// Returns the BLAKE3 of a stored record: of its value if the record begins with `HEADER`, otherwise of all its
-    /// bytes.
+    /// Returns the BLAKE3 of a stored record without its `HEADER`, or of all its bytes if it has another header.
     pub fn digest_of_stored(bytes: &[u8]) -> [u8; 32] {
         blake3::hash(after_header(bytes).unwrap_or(bytes)).into()
     }
 
-    /// Returns [`Self::digest_of_stored`] of `stored`, if these bytes decode to this record. The bytes may come from
-    /// another encoder.
+    /// Returns [`Self::digest_of_stored`], if these bytes, maybe of another encoder, decode to this record.
     pub fn digest_if_decoded_from(&self, stored: &[u8]) -> Option<[u8; 32]> {
         let value = self.value();
         if after_header(stored).is_some_and(|stored| is_same(stored, &value)) {

@@ -113,8 +113,7 @@ fn sample() -> LegacyUploadSession {
     }
 }
 
-/// The bytes of [`sample`] as layout 1 stores them. Never generate them again; if the types encode to other bytes, the
-/// test prints those.
+/// The bytes of [`sample`] as layout 1 stores them. Never generate them again.
 const GOLDEN: &[u8] = include_bytes!("golden/upload_session_meta.bin");
 
 #[test]

@@ -2,9 +2,8 @@
 //!
 //! Every record of layout 1 that this canister writes begins with the same 504 bytes: the magic, the type table, and
 //! the types of the two arguments, version and record. The library decodes that table again for each record, which is
-//! most of the cost of decoding. This module recognizes the table and reads the value after it; anything that it does
-//! not recognize is left to the library. The module accepts only what the encoder writes, so that each record has
-//! exactly one encoding here.
+//! most of the cost of decoding. This module recognizes the table and reads the value after it. It accepts only what
+//! the encoder writes, so that each record has exactly one encoding here; anything else is left to the library.
 //!
 //! ```text
 //! nat64, nat32, nat16, nat8, float32   little-endian

@@ -17,7 +17,6 @@ use crate::upload::{
     release_payload,
 };
 
-/// Result of [`convert_record`].
 pub enum Conversion {
     /// A session of layout 2 that is written and must still be read back.
     Written(Box<Split>),
@@ -83,8 +82,7 @@ pub fn quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRec
     QuarantineRecord { beside: activity.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
 
-/// Returns the digest of the legacy record, if the stored session is the one that was written and converts back to that
-/// record.
+/// Returns the digest of the legacy record, if the stored session is the one written and converts back to that record.
 pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
     let id = legacy.id;
     let is_written = stored.session == written.session;
@@ -173,9 +171,9 @@ pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     bytes.saturating_sub(Chunking::new(bytes, legacy.chunk_size).len_of(&stored))
 }
 
-/// Removes a quarantined record from the accounts and indexes, so that it neither expires nor makes a list fail. Without
-/// `legacy`, removes only the record's activity. The idempotency key stays, so that a repeated begin does not create a
-/// second session.
+/// Removes a quarantined record from the accounts and indexes, so that it neither expires nor makes a list fail.
+/// Without `legacy`, removes only the record's activity. The idempotency key stays, so that a repeated begin does not
+/// create a second session.
 pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,

@@ -21,8 +21,7 @@ pub fn digest(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
 /// Copies chunks until none is left or the message's budget is used up.
 ///
 /// # Errors
-/// No room for the extents, or a chunk that reads back differently. The blob stays in the chunk map, and the new extents
-/// are freed.
+/// No room, or a chunk that reads back differently. The blob stays in the chunk map, and the new extents are freed.
 pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut Work<'_>) -> Result<Advance> {
     let mut progress = if work.progress.is_empty() {
         let extents = Some(storage.blobs.allocate(blob.size)?);

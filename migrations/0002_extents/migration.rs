@@ -41,12 +41,10 @@ static PLAN: Plan = Plan {
 /// Instructions for moving a unit without bytes: its records and the two tables of free extents.
 const UNIT_INSTRUCTIONS: u64 = 500_000;
 
-/// Instructions for moving a byte, which is read from the chunk map, written, read back and compared; see
-/// `docs/costs.md`.
+/// Instructions for moving a byte: reading, writing, reading back and comparing it; see `docs/costs.md`.
 const INSTRUCTIONS_PER_BYTE: u64 = 12;
 
-/// Maximum number of steps of one unit: each message copies at least one of its chunks, and the largest unit has
-/// 16,384.
+/// Maximum number of chunks of one unit; each step copies at least one of them.
 const STEPS_PER_UNIT: u64 = 16_384;
 
 impl Migration<Storage> for MoveToExtents {
@@ -124,8 +122,7 @@ impl Migration<Storage> for MoveToExtents {
         }
     }
 
-    /// Restores no bytes, since quarantined units stay in place. A session is listed again, since it may have been
-    /// skipped while it was quarantined.
+    /// Quarantined units stay in place. A session is listed again: it may have been skipped while it was quarantined.
     fn restore(&self, storage: &mut Storage, key: u64, _: QuarantineRecord) -> Result<()> {
         if is_session(storage, key)? {
             mapped_sessions::add_retried(storage, SessionId(key))?;

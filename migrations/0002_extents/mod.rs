@@ -39,8 +39,7 @@ fn copy(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Resu
     }
 }
 
-/// Returns `moved`. Frees the extents of the unit if `moved` is an error or the unit is damaged, since the unit will
-/// not use them.
+/// Returns `moved`. If it is an error or the unit is damaged, frees the extents, which the unit will not use.
 fn abandon_on_error(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
     if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
         storage.blobs.extents_mut().free(extents)?;

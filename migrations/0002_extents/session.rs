@@ -13,7 +13,6 @@ use crate::stable::{Record, codec};
 use crate::storage::Storage;
 use crate::upload::{UploadMeta, is_of_a_blob, mapped_sessions};
 
-/// Progress of the move of a session.
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct SessionProgress {
@@ -50,9 +49,8 @@ pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
     let (session, meta) = records(storage, id)?;
     Ok(Sha256::new()
         .chain_update(id.0.to_be_bytes())
-        // A sum of these digests is stored between messages, and another build may continue the sum, so the `Debug`
-        // output of `Session`, field names included, must not change while a canister may be in the middle of this
-        // migration.
+        // A sum of these digests is stored between messages, and another build may continue it. So the `Debug` output
+        // of `Session`, field names included, must not change while a canister may be in the middle of this migration.
         .chain_update(format!("{session:?}"))
         .chain_update(meta.encode())
         .finalize()

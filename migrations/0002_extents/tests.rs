@@ -78,8 +78,7 @@ fn in_extents(canister: &TestCanister, locator: &str) -> bool {
     matches!(blob.place, Place::Extents(_))
 }
 
-/// Asserts that the chunk map is empty once the timer has run, and that the region holds exactly files and sessions of
-/// these lengths.
+/// Asserts that sweeping empties the chunk map, and that the region holds exactly files and sessions of these lengths.
 fn assert_all_moved(canister: &mut TestCanister, lens: &[usize]) {
     while !canister.service().sweep().unwrap() {}
     assert_eq!(canister.storage.blobs.chunk_total(), 0, "nothing is left in the chunk map");

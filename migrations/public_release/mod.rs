@@ -1,7 +1,6 @@
 //! The records that the first public release keeps in stable memory; see `README.md`.
 //!
-//! No build of the canister reads them: the memory of that release is refused. These types are for the tools that read
-//! its snapshots.
+//! They are for the tools that read its snapshots: every build of this canister refuses the memory of that release.
 
 mod asset;
 mod record;

@@ -36,6 +36,7 @@ pub struct PublicOwner {
     pub last_activity_at: u64,
 }
 
+/// A controller of a capsule; the time is in nanoseconds.
 #[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct PublicController {
     pub granted_at: u64,

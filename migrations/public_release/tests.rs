@@ -32,8 +32,7 @@ fn stored() -> [Vec<u8>; 2] {
     [capsules.get(&capsule).unwrap(), blobs.get(&model::blob_of(1)).unwrap()]
 }
 
-/// A capsule and a blob as the first public release stored them. Never generate them again; if the generator's output
-/// differs, the test prints it.
+/// A capsule and a blob as the first public release stored them. Never generate them again.
 const GOLDEN: [&[u8]; 2] = [include_bytes!("golden/capsule.bin"), include_bytes!("golden/blob.bin")];
 
 #[test]

@@ -22,8 +22,8 @@ pub use compaction::Compaction;
 use mark::Mark;
 use survey::{Key, Survey, SurveyResult};
 
-/// Maximum number of chunks that one message removes one by one, in a release or a sweep. Removing one chunk reads it and
-/// may move its neighbors, which costs tens of millions of instructions; a message may use 40 billion.
+/// Maximum number of chunks that one message removes one by one, in a release or a sweep. Removing one chunk reads it
+/// and may move its neighbors, which costs tens of millions of instructions; a message may use 40 billion.
 pub const RELEASE_AT_ONCE: usize = 32;
 
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
@@ -45,8 +45,8 @@ pub struct ChunkMap {
     survey: Survey,
 }
 
-/// Attempts to remove a chunk although stable memory may have no room for that. A step may trap, so the message before it
-/// marks it. This is on the heap: after an upgrade, the attempts start from scratch.
+/// Attempts to remove a chunk although stable memory may have no room for that. A step may trap, so the message before
+/// it marks it. This is on the heap: after an upgrade, the attempts start from scratch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     mark: Mark<Step>,
@@ -56,7 +56,7 @@ pub struct Attempt {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// The chunk's bytes are removed, its key stays. This merges no nodes, but splits full nodes above the chunk's node.
+    /// The chunk's bytes are removed, its key stays. No nodes are merged, but full nodes above the chunk's are split.
     Empty(ChunkKey),
     /// The chunk's key is removed, too.
     Remove(ChunkKey),
@@ -78,8 +78,7 @@ impl ChunkMap {
         }
     }
 
-    /// Returns `Ok(())` if there is room for a chunk of this many bytes, and then still enough room to remove
-    /// everything that is stored.
+    /// Returns `Ok(())` if, with one more chunk of this many bytes, there is still room to remove everything stored.
     pub fn check_room_for(&self, bytes: u64) -> Result<(), NoRoom> {
         self.room.for_chunk(bytes)
     }
@@ -137,8 +136,7 @@ impl ChunkMap {
     }
 
     /// Releases chunks that have been copied into extents. If there is ample room, all of them stay until
-    /// [`Self::sweep`]: removing chunks one by one rewrites their neighbors, and once everything has been copied, the map
-    /// may be emptied in one step.
+    /// [`Self::sweep`], which may empty the map in one step; removing chunks one by one rewrites their neighbors.
     pub fn release_copied(&mut self, prefix: ChunkPrefix) {
         if !self.has_ample_room() {
             self.release(prefix);
@@ -221,8 +219,8 @@ impl ChunkMap {
         self.compaction = Compaction::default();
     }
 
-    /// Removes everything except the chunks with these ascending keys. Returns `false` without changing the map if one of
-    /// these chunks cannot be read, or if there may be no room to store them again.
+    /// Removes everything except the chunks with these ascending keys. Returns `false` without changing the map if one
+    /// of these chunks cannot be read, or if there may be no room to store them again.
     fn compact(&mut self, in_use: &[Key]) -> bool {
         let read = |key: &Key| {
             let key = key_of(key)?;
@@ -251,9 +249,9 @@ impl ChunkMap {
         }
     }
 
-    /// Returns the next step to try. After a failure to empty a chunk, this is the removal of that chunk; after a failure
-    /// to remove it, a chunk under the next prefix; after the last prefix, the next chunk under the first one. Chunks
-    /// that still have bytes come first; if all chunks under a prefix are empty, one is removed.
+    /// Returns the next step to try. After a failure to empty a chunk, this is the removal of that chunk; after a
+    /// failure to remove it, a chunk under the next prefix; after the last prefix, the next chunk under the first one.
+    /// Chunks that still have bytes come first; if all chunks under a prefix are empty, one is removed.
     fn next_step(&self) -> Option<Step> {
         const CANDIDATES: usize = 64;
         let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);
@@ -302,8 +300,8 @@ impl ChunkMap {
         }
     }
 
-    /// Passes the numbers of the stored chunks to `take` until it returns `false`, without reading payload. Returns `None`
-    /// if [`MapKeys`] cannot read the map; the calling code must then read it with the library.
+    /// Passes the numbers of the stored chunks to `take` until it returns `false`, without reading payload. Returns
+    /// `None` if [`MapKeys`] cannot read the map; the calling code must then read it with the library.
     fn walk(
         &self,
         prefix: ChunkPrefix,

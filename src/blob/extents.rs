@@ -9,8 +9,7 @@
 //! id 38   (u64, u64) -> ()  the same by (length, offset)
 //! id 39   AllocatorState    where the used part of the region ends, and how much of it is allocated
 //! ```
-//! Offsets count from the end of the header. A message commits completely or not at all, so the tables and
-//! the payload always agree.
+//! Offsets count from the end of the header. Messages are atomic, so the tables and the payload always agree.
 
 mod allocator;
 mod extent;
@@ -36,8 +35,7 @@ impl ExtentStore {
         Self { region: Region::open(memories, room), allocator: Allocator::open(memories) }
     }
 
-    /// Allocates `len` bytes; an empty object gets no extent. Stable memory grows when it is written, not
-    /// here.
+    /// Allocates `len` bytes; an empty object gets no extent. Stable memory grows when it is written, not here.
     ///
     /// # Errors
     /// [`AllocateError`]; nothing is allocated then.
@@ -64,8 +62,7 @@ impl ExtentStore {
     /// Stores `bytes` at offset `at` of an object.
     ///
     /// # Errors
-    /// [`SinkError::OutOfRange`]; [`SinkError::MemoryFull`], in which case the extents before the one without
-    /// room have been written.
+    /// [`SinkError::OutOfRange`]; [`SinkError::MemoryFull`], after writing the extents before the one without room.
     pub fn write_at(&mut self, extents: &Extents, at: u64, bytes: &[u8]) -> Result<(), SinkError> {
         let mut rest = bytes;
         for piece in extents.pieces(at, bytes.len())? {

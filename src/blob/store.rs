@@ -135,14 +135,13 @@ impl BlobStore {
         self.chunks.release(prefix);
     }
 
-    /// Releases chunks that have been copied into extents: like [`Self::release`] if room is short, otherwise all of them
-    /// in [`Self::sweep`].
+    /// Releases chunks that have been copied into extents: like [`Self::release`] if room is short, otherwise all of
+    /// them in [`Self::sweep`].
     pub fn release_copied(&mut self, prefix: ChunkPrefix) {
         self.chunks.release_copied(prefix);
     }
 
-    /// Returns whether there are released chunks that need not be removed yet because nothing will soon need their
-    /// room.
+    /// Returns whether there are released chunks, and nothing will soon need their room.
     pub fn may_defer_removal(&self) -> bool {
         self.release_total() > 0 && self.chunks.has_ample_room()
     }
@@ -180,11 +179,10 @@ impl BlobStore {
         self.chunks.watch();
     }
 
-    /// Returns the blob to which bytes with this digest would be committed: the blob of the capsule that already has the
-    /// same content, otherwise a new one with the given id. Changes nothing.
+    /// Returns the blob to which bytes with this digest would be committed: the blob of the capsule that already has
+    /// the same content, otherwise a new one with the given id. Changes nothing.
     ///
-    /// Content is not shared between capsules: that would reveal to the members of one capsule what another capsule
-    /// contains.
+    /// Capsules do not share content: that would reveal to the members of one capsule what another one contains.
     ///
     /// # Errors
     /// [`BlobError::AlreadyExists`], since a committed blob is never overwritten, or a damaged entry of the index.
@@ -239,8 +237,8 @@ impl BlobStore {
             return Ok(0);
         }
         self.remove(id);
-        // The index entry may refer to another blob: an adopted capsule can have the same content twice. A damaged
-        // entry refers to no blob.
+        // The entry stays if it refers to another blob: an adopted capsule can have the same content twice. A damaged
+        // entry refers to no blob, and is removed.
         let key = content_key(capsule_id, record.digest);
         if self.by_content.get(&key).map_or(true, |found| found == Some(id.0)) {
             self.by_content.remove(&key);
@@ -296,8 +294,7 @@ impl BlobStore {
         self.blobs.keys_after(after.as_ref()).take(limit).collect()
     }
 
-    /// Points a committed blob to `extents`, to which its bytes were copied, and releases the old copy as
-    /// [`Self::release_copied`] does.
+    /// Points a committed blob to `extents`, which hold a copy of its bytes, and releases the old copy.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], or a damaged record or table.

@@ -22,8 +22,7 @@ fn record(prefix: ChunkPrefix, size: u64) -> BlobRecord {
 
 #[test]
 fn the_prefix_is_the_hash_of_memory_id_hash_sign_and_session_id() {
-    // The expected id is the first eight bytes of SHA-256 of "#" and 7 as eight bytes, little-endian, as the first
-    // public release issued it.
+    // The id that the first public release issued: the first eight bytes of SHA-256("#" ‖ 7 as eight bytes).
     let prefix_of_empty_id = ChunkPrefix::of("", SessionId(7));
     assert_eq!(prefix_of_empty_id.blob_id(), BlobId(11_410_754_707_272_541_975));
     assert_ne!(prefix(1), prefix(2));
@@ -94,7 +93,11 @@ fn a_committed_blob_is_not_overwritten_and_bounds_its_reads() {
     let other = prefix(3).blob_id();
     commit(&mut blobs, other, &record(prefix(3), 1), "mem3", "capsule_2").unwrap();
     let missing = BlobError::MissingChunk { prefix: prefix(3).0, idx: 0 };
-    assert_eq!(blobs.read_chunk(other, 0), Err(missing), "a missing chunk is an error and not a short result");
+    assert_eq!(
+        blobs.read_chunk(other, 0),
+        Err(missing),
+        "a missing chunk is an error and not a short result"
+    );
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Limits the size of a page of a list, so that it fits into a reply.
 
-/// Maximum size of a page, bytes, counting the stored records of its entries and [`FRAME_BYTES`] for each: well below
-/// the 2 MiB of a reply. The largest capsule has 93 KB, and the largest memory including the inline bytes of its whole
-/// capsule 54 KB.
+/// Maximum size of a page, bytes: the stored records of its entries, with [`FRAME_BYTES`] for each. A reply may have
+/// 2 MiB. The largest capsule has 93 KB, and the largest memory, with all inline bytes of its capsule, 54 KB.
 const MAX_PAGE_BYTES: usize = 1_500_000;
 
 /// Bytes by which an entry may be longer in a reply than in storage: its key, and full-width numbers.
@@ -14,8 +13,7 @@ pub struct PageSize {
 }
 
 impl PageSize {
-    /// Adds an entry of `stored` stored bytes. Returns `false` if that makes the page too large; the first entry always
-    /// fits.
+    /// Adds an entry of `stored` bytes. Returns `false` if that makes the page too large; the first entry always fits.
     pub fn try_add(&mut self, stored: usize) -> bool {
         let is_first = self.bytes == 0;
         self.bytes = self.bytes.saturating_add(stored).saturating_add(FRAME_BYTES);

@@ -61,8 +61,7 @@ pub struct CapsuleRecord {
     /// Bytes that the memories of the capsule store inline.
     #[n(7)]
     pub inline_bytes: u64,
-    /// The principal who created the capsule, against whose limit the capsule counts. Absent in records from before
-    /// capsules were counted.
+    /// The creator, against whose limit the capsule counts; absent in records from before capsules were counted.
     #[cbor(n(8), with = "codec::opt_principal")]
     pub created_by: Option<Principal>,
     /// Whether everyone may read the blobs of the capsule; absent if not.

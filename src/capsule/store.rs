@@ -77,8 +77,7 @@ impl CapsuleStore {
     }
 
     /// Does the same as [`Self::create`], but only if the caller has created fewer than `allowed` capsules that still
-    /// exist. A capsule does not count for those who became its owners later: otherwise others could exhaust a caller's
-    /// limit.
+    /// exist. Capsules that the caller came to own later do not count: others could exhaust the limit with them.
     ///
     /// # Errors
     /// Those of [`Self::create`], and [`CapsuleError::Full`].
@@ -142,8 +141,8 @@ impl CapsuleStore {
         Ok(())
     }
 
-    /// Lists up to `limit` capsules of which `caller` is a member, with ids above `after`, in order of id; fewer if
-    /// their records are large.
+    /// Lists up to `limit` capsules of which `caller` is a member, ordered by id, after `after`; fewer if they are
+    /// large.
     ///
     /// # Errors
     /// A damaged record.
@@ -168,8 +167,8 @@ impl CapsuleStore {
         Ok(page)
     }
 
-    /// Lists up to `limit` memories of the first deleted capsule that has any, apart from skipped ones; the list is empty
-    /// if there is no such capsule. Forgets the deleted capsules before it whose memories are all removed.
+    /// Lists up to `limit` memories of the first deleted capsule that has any, apart from skipped ones; the list is
+    /// empty if there is no such capsule. Forgets the deleted capsules before it whose memories are all removed.
     pub fn memories_to_remove(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
@@ -375,8 +374,7 @@ impl CapsuleStore {
         Ok(record)
     }
 
-    /// Returns whether a memory is in one of the first 1,000 capsules of which `caller` is a member, according to the
-    /// indexes.
+    /// Returns whether a memory is in one of the first 1,000 capsules of `caller`, according to the indexes.
     fn is_in_a_capsule_of(&self, caller: Principal, memory_id: &str) -> bool {
         const MAX_CAPSULES: usize = 1_000;
         let keys = self.by_member.keys((caller, member_key(""))..);
@@ -391,8 +389,7 @@ impl CapsuleStore {
         self.memories.contains(&memory_id.to_owned())
     }
 
-    /// Returns the memory that an earlier call of `memories_create` with this key created, and the fingerprint of that
-    /// call.
+    /// Returns the memory that a call of `memories_create` with this key created, and the fingerprint of that call.
     ///
     /// # Errors
     /// A damaged record.
@@ -459,8 +456,7 @@ impl CapsuleStore {
         }
     }
 
-    /// Lists up to `limit` memories of a capsule, with ids above `after`, in order of id; fewer if their records are
-    /// large.
+    /// Lists up to `limit` memories of a capsule, ordered by id, after `after`; fewer if they are large.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`], or a damaged record.

@@ -1,5 +1,4 @@
-//! The table of capsules, which can hold one decoded capsule in the course of a call, so that this capsule is decoded
-//! and stored only once.
+//! The table of capsules. During a call, it can hold one decoded capsule, which is then decoded and stored only once.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -27,10 +26,10 @@ impl CapsuleTable {
         Self { stored, is_holding: false, held: RefCell::new(None) }
     }
 
-    /// From now on, one capsule stays decoded: the last one that was changed, or read if none has changed. Its changes are
-    /// stored once, by [`Self::let_go`] or when another capsule is changed. Otherwise a call with a thousand files would
-    /// read and write access lists of 3,000 principals for each of them. `hold` and `let_go` must be called in the same
-    /// message, whose changes are stored completely or not at all.
+    /// From now on, one capsule stays decoded: the last one that was changed, or read if none has changed. Its changes
+    /// are stored once, by [`Self::let_go`] or when another capsule is changed. Otherwise a call with a thousand files
+    /// would read and write access lists of 3,000 principals for each of them. `hold` and `let_go` must be called in
+    /// the same message, whose changes are stored completely or not at all.
     pub const fn hold(&mut self) {
         self.is_holding = true;
     }
@@ -83,8 +82,7 @@ impl CapsuleTable {
         mut record: Rc<CapsuleRecord>,
         change: impl FnOnce(&mut CapsuleRecord),
     ) {
-        // The held copy of the record is dropped, since `make_mut` would clone a shared record. If another capsule is
-        // held, its changes are stored.
+        // Drops the held reference to this record, which `make_mut` would otherwise clone; stores another held record.
         if self.held.get_mut().take_if(|held| held.id == id).is_none() {
             self.flush();
         }

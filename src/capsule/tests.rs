@@ -74,7 +74,6 @@ fn restored_capsule_keeps_its_id_rights_and_creator() {
         let listed = capsules.list_capsules(member, None, 10).unwrap();
         assert_eq!(listed, [record.to_api("capsule_7")], "the index by member has the capsule");
     }
-    // The restored capsule counts against the limit of its creator.
     let full = capsules.create_within(1, owner, None, NOW);
     assert!(matches!(full, Err(CapsuleError::Full { allowed: 1, requested: 2, .. })), "{full:?}");
     // An existing capsule is not replaced, and a refused one is not counted.
@@ -227,8 +226,7 @@ fn pages<T>(page: impl Fn(Option<&str>) -> Vec<T>, key: impl Fn(&T) -> String) -
     }
 }
 
-/// Capsules may be as large as the limits allow, and owners can make anyone a reader, which adds the capsules to that
-/// reader's list.
+/// Owners of large capsules can make anyone a reader, which adds the capsules to that reader's list.
 #[test]
 fn a_page_of_the_largest_capsules_fits_a_reply() {
     let mut capsules = store();

@@ -4,8 +4,8 @@ use super::ChunkSet;
 
 /// An object divided into chunks of equal length, the last of which may be shorter.
 ///
-/// Sums and products saturate, because sizes and indices come from clients and stored records. A chunk beyond the
-/// end is empty, whatever its index.
+/// Sums and products saturate, since sizes and indices come from clients and stored records. Chunks beyond the end are
+/// empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunking {
     /// Length of every chunk but the last, bytes.
@@ -49,8 +49,7 @@ impl Chunking {
         if remaining < self.chunk_size { remaining } else { self.chunk_size }
     }
 
-    /// Returns the offset of the first byte after chunk `idx`, bytes: the chunk's own offset if the object has no
-    /// such chunk.
+    /// Returns the offset after chunk `idx`, bytes: the chunk's own offset if the object has no such chunk.
     #[inline]
     pub const fn end(self, idx: u32) -> u64 {
         self.offset(idx).saturating_add(self.len(idx))

@@ -78,9 +78,8 @@ impl<S: SessionStore> SessionService<S> {
         Ok(self.store.put(id, &session)?)
     }
 
-    /// Accepts chunk `idx` from `caller`; chunks may arrive in any order. A repeated chunk with the same bytes is
-    /// accepted and changes nothing, not even the time of the last activity: repeating chunks must not keep a
-    /// session alive.
+    /// Accepts chunk `idx` from `caller`; chunks may arrive in any order. A repeated chunk with the same bytes changes
+    /// nothing, not even the time of the last activity: repeating chunks must not keep a session alive.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::NotPending`],
@@ -185,9 +184,8 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends the `candidates` that have had no activity for `ttl_seconds`, and returns them. Their bytes stay where
-    /// they are; the calling code must free them. A session whose last activity is later than `now` does not
-    /// expire.
+    /// Ends the `candidates` that have had no activity for `ttl_seconds`, and returns them. Their bytes stay where they
+    /// are; the calling code must free them. A session whose last activity is later than `now` does not expire.
     ///
     /// # Errors
     /// Errors of the store. Sessions that ended before the error stay ended.

@@ -24,8 +24,7 @@ const SHOWN: &[&str] = &[
     "text/plain",
 ];
 
-/// The content security policy of a page that a browser generates for a blob: the page may show that blob, and nothing
-/// else.
+/// The content security policy of a page that a browser generates for a blob: it may show only that blob.
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
 

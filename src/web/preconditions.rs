@@ -1,7 +1,6 @@
 //! Compares the entity tags in a request's preconditions with the tag of the content (RFC 9110, section 13).
 
-/// Returns whether a list of entity tags contains this one, or is `*`. Comparison is strong: a weak tag never
-/// matches.
+/// Returns whether a list of entity tags contains this one, or is `*`. Comparison is strong: a weak tag never matches.
 pub fn names(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
 }

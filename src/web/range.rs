@@ -4,16 +4,12 @@ use std::num::NonZeroUsize;
 
 use http_range_header::{RangeUnsatisfiableError, parse_range_header_with_max_ranges};
 
-/// What a `Range` header field requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestedRange {
     /// The whole representation: there is no `Range` field, or one that a server ignores.
     Whole,
     /// The bytes `first..end`, at least one.
-    Part {
-        first: u64,
-        end: u64,
-    },
+    Part { first: u64, end: u64 },
     /// Only bytes beyond the end of the representation.
     Unsatisfiable,
 }

@@ -1,5 +1,4 @@
-//! The treatment of every class of legacy record, tested with records in all combinations of status, key, blob and
-//! chunks, and with damaged records.
+//! The treatment of legacy records: all combinations of status, key, blob and chunks, and damaged records.
 
 use candid::Principal;
 
@@ -239,8 +238,7 @@ fn a_dry_run_predicts_the_migration_and_writes_nothing() {
     }
     assert_eq!(pages, layout_1.expected.len().div_ceil(20));
     assert!(memory == *layout_1.canister.raw.borrow(), "a dry run has written");
-    // A dry run does not index the records, so it does not detect keys that they share, and classifies these records by
-    // status, blob and chunks.
+    // A dry run indexes no records, so it detects no shared keys; it classifies by status, blob and chunks instead.
     let state = layout_1.migrate();
     for (class, met) in &state.classes {
         let may_differ =

@@ -1,5 +1,4 @@
-//! Units whose bytes are damaged, or whose message trapped: each stays in place, counted and quarantined,
-//! until it is retried.
+//! Units that are damaged or whose message trapped stay in place, counted and quarantined, until they are retried.
 
 use super::*;
 use crate::blob::BlobRecord;
@@ -68,8 +67,7 @@ fn a_damaged_blob_stays_in_place_and_its_reason_is_recorded() {
     assert_eq!(message(&mut canister), RunOutcome::Done, "the quarantined blob is not retried");
 }
 
-/// Bytes that were wrong before the migration are the same afterwards: only a missing or short chunk makes a blob
-/// damaged.
+/// Wrong bytes do not make a blob damaged; only a missing or short chunk does.
 #[test]
 fn bytes_that_were_damaged_before_move_as_they_are() {
     let mut canister = finalized();

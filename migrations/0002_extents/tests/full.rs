@@ -8,8 +8,7 @@ use crate::stable::{Memories, memory_ids};
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
-/// Returns a canister in layout 2 whose migration 1 is finalized and whose memory ends at 2 GiB, and the locator of a
-/// blob in it.
+/// Returns a canister like [`finalized`], whose memory ends at 2 GiB, and the locator of a blob in it.
 fn small() -> (TestCanister, String) {
     let mut canister = finalized();
     let locator = upload(&mut canister, &file(CHUNKS * CHUNK), "a");

@@ -11,7 +11,6 @@ fn chunk_map(canister: &TestCanister) -> [u64; 2] {
     [canister.storage.blobs.chunk_total(), canister.storage.blobs.release_total()]
 }
 
-/// Runs messages until this many units are converted.
 fn until_converted(canister: &mut TestCanister, units: u64) {
     while state(canister).converted < units {
         assert_eq!(message(canister), RunOutcome::More);

@@ -1,9 +1,7 @@
 //! Compaction of a chunk map in which few chunks are in use: one message reads these chunks, empties the map, and
-//! stores them again. Removing the released chunks one by one would cost more, since the library rewrites a node for
-//! each removal.
+//! stores them again. Removing the released chunks one by one costs more: the library rewrites a node for each removal.
 //!
-//! A compaction may trap, so the message before it marks it. After a trap, which changes nothing, the released chunks
-//! are removed one by one instead.
+//! A compaction may trap, so the message before it marks it. After a trap, released chunks are removed one by one.
 
 use ic_stable_structures::{Memory, StableBTreeMap};
 
@@ -40,7 +38,7 @@ impl Compaction {
         if self.has_failed { 0 } else { MAX_IN_USE }
     }
 
-    /// Takes the mark that the previous message set, and returns `true`. If there is none, sets one and returns `false`.
+    /// Takes the mark that the previous message set and returns `true`; without a mark, sets one and returns `false`.
     pub fn begin(&mut self) -> bool {
         let is_marked = self.mark.take().is_some();
         if !is_marked {

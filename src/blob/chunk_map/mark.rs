@@ -1,6 +1,5 @@
 //! A step that may trap: one message marks it, and the next one takes the mark and performs the step. If that message
-//! traps, its changes are rolled back, and the mark is set again. Two checks, in separate messages, that find the same
-//! mark show that the step has trapped.
+//! traps, the removal of the mark is rolled back, too, and two checks in separate messages find the same mark.
 
 /// The mark of a step, on the heap: after an upgrade, nothing is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,7 @@ const PREFIX_BYTES: usize = 32;
 
 pub type Key = [u8; KEY_BYTES];
 
-/// How far the map has been checked. The survey stays correct while chunks arrive and are removed, since each arrival
-/// and removal is reported to it.
+/// How far the map has been checked. Chunks that arrive or are removed in the meantime are reported to the survey.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// All keys up to this one have been checked.

@@ -1,5 +1,4 @@
-//! Removal of released chunks: all at once if few chunks or none are in use, otherwise a few in a message, or in marked
-//! steps when there is no room.
+//! Removal of released chunks: all at once, a few in a message, or in marked steps when there is no room.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -189,8 +188,7 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
 #[test]
 fn chunks_that_keep_arriving_do_not_hold_up_removal() {
     const CHUNKS: u32 = 500;
-    // If few chunks arrive, the map is compacted once it has been surveyed; if many arrive, chunks are removed one by
-    // one.
+    // If few chunks arrive, the map is compacted after the survey; if many arrive, chunks are removed one by one.
     for (in_each, sweeps) in [(1, 10 + 2), (4, 12 + 16)] {
         let (mut map, _) = with_chunks(&(0..CHUNKS).map(|idx| (100, idx)).collect::<Vec<_>>());
         map.release_copied(prefix(100));

@@ -13,8 +13,7 @@ use super::{Extent, Extents, MAX_EXTENTS};
 /// Extents begin and end at multiples of this, bytes: small files share a page, and no free extent is shorter.
 const UNIT: u64 = 64;
 
-/// Maximum size of the region, bytes: the memory manager can allocate 256 GiB in all, and the tables need
-/// their share.
+/// Maximum size of the region, bytes: the memory manager can allocate 256 GiB in all, and the tables need their share.
 pub const REGION_BYTES: u64 = 240 << 30;
 
 /// Why nothing was allocated.
