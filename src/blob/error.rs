@@ -15,7 +15,7 @@ pub enum BlobError {
     #[error("{0} already exists")]
     AlreadyExists(BlobId),
     /// The blob has no such chunk.
-    #[error("chunk {idx} of {blob}: it has {chunks} chunks")]
+    #[error("chunk {idx} of {blob}: the blob has {chunks} chunks")]
     NoSuchChunk {
         /// The blob.
         blob: BlobId,
@@ -25,7 +25,7 @@ pub enum BlobError {
         chunks: u32,
     },
     /// The blob has no such range.
-    #[error("bytes {offset} to {offset} + {len} of {blob}: it has {size} bytes")]
+    #[error("bytes {offset} to {offset} + {len} of {blob}: the blob has {size} bytes")]
     NoSuchRange {
         /// The blob.
         blob: BlobId,
