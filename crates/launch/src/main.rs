@@ -1,8 +1,8 @@
 //! `launch PACKAGE ARGUMENTS…`: compiles a program of this workspace and runs it.
 //!
-//! `cargo run` alone would do, but its progress bar freezes while a large crate compiles, for half a minute
-//! in some cases. Here the elapsed time is drawn next to the bar at least once a second; without a terminal, a
-//! line with the elapsed time is printed after every five seconds without output.
+//! `cargo run` alone would do, but its progress bar freezes while a large crate compiles, sometimes for half a minute.
+//! Here the elapsed time is drawn next to the bar at least once a second; without a terminal, a line with the elapsed
+//! time is printed after every five seconds without output.
 
 mod segments;
 
@@ -19,7 +19,6 @@ const BAR_WIDTH: &str = "85";
 const FRAME: Duration = Duration::from_secs(1);
 /// Maximum time without output if there is no terminal.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Clears the line in which the cursor is.
 const CLEAR: &str = "\r\x1b[K";
 
 fn main() -> ExitCode {
@@ -61,11 +60,11 @@ fn become_program(mut run: Command) -> io::Result<ExitStatus> {
     run.status()
 }
 
-/// Runs a build and shows its errors and progress. While the build prints nothing, shows that it is still running.
+/// Runs a build. Shows its output, and the elapsed time while it prints nothing.
 fn compile(mut build: Command) -> io::Result<ExitStatus> {
     let terminal = io::stderr().is_terminal();
     if terminal {
-        // Cargo writes to a pipe, and would use neither colors nor a progress bar.
+        // Cargo writes to a pipe, so by default it would use neither colors nor a progress bar.
         build.env("CARGO_TERM_COLOR", "always");
         build.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", BAR_WIDTH);
     }
@@ -97,7 +96,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
     child.wait()
 }
 
-/// What is shown on standard error. If nobody can read it, the compilation continues.
+/// Standard error. Failed writes are ignored, so that the compilation continues without a reader.
 struct Screen {
     terminal: bool,
     /// The latest progress bar of cargo.

@@ -3,7 +3,6 @@
 
 use std::io::{BufReader, Bytes, Read};
 
-/// A segment of cargo's output.
 #[derive(Debug, PartialEq)]
 pub enum Segment {
     /// A line that stays on the screen.
@@ -12,7 +11,7 @@ pub enum Segment {
     Bar(String),
 }
 
-/// Clears the rest of the line: cargo writes it before a line that replaces the bar.
+/// Escape code that cargo writes before a line that replaces the bar.
 const CLEAR: &str = "\x1b[K";
 
 /// Iterates over the segments of a reader, until the reader ends or fails.

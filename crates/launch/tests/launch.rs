@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A folder that is removed when the test ends.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -54,7 +53,7 @@ fn program_runs_with_its_arguments_once_it_is_built() {
 }
 
 #[test]
-fn failed_build_ends_with_cargo_s_exit_code_and_words() {
+fn failed_build_ends_with_the_exit_code_and_errors_of_cargo() {
     let output = launch("fails", "[ $1 = run ] && echo ran\nprintf 'error: no such thing' >&2; exit 101");
     assert_eq!(output.stdout, b"");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: no such thing\n");

@@ -1,7 +1,7 @@
 //! `#[derive(StableSchema)]`: the shape of a type as minicbor's derive stores it.
 //!
-//! The derive macro reads the attributes that minicbor reads, so there is nothing to keep in sync: `#[n(…)]`, `#[b(…)]`
-//! and `#[cbor(…)]`. An attribute of minicbor whose effect on the bytes is not known here is a compile error.
+//! The derive macro reads minicbor's own attributes `#[n(…)]`, `#[b(…)]` and `#[cbor(…)]`. An attribute of minicbor
+//! whose effect on the bytes is not known here is a compile error.
 
 use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
@@ -37,7 +37,7 @@ fn derive(input: &DeriveInput) -> Result<Tokens> {
             let variants = data.variants.iter().map(|variant| {
                 let attributes = Attributes::of(&variant.attrs)?;
                 let (number, name) = (attributes.number(variant.span())?, variant.ident.unraw().to_string());
-                // A variant may have an encoding of its own; otherwise it has the encoding of the enum.
+                // A variant without an encoding of its own has the enum's.
                 let encoding = if attributes.map || attributes.array { &attributes } else { &container };
                 let (encoding, fields) = (encoding.struct_encoding(), fields(&variant.fields)?);
                 Ok(quote! {
@@ -72,7 +72,6 @@ fn derive(input: &DeriveInput) -> Result<Tokens> {
     })
 }
 
-/// Returns the shape of the one field of a transparent struct.
 fn transparent(fields: &Fields, input: &DeriveInput) -> Result<Tokens> {
     let mut fields = fields.iter();
     match (fields.next(), fields.next()) {

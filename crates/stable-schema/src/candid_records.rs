@@ -7,8 +7,7 @@ use candid_parser::utils::CandidSource;
 
 use crate::candid_types::STORED;
 
-/// Returns whether two texts define the same type, regardless of the names of their definitions; `false` if a text is
-/// not Candid.
+/// Returns whether two texts define the same type, whatever they name it; `false` if a text is not Candid.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let (Ok((mut env, one)), Ok((other_env, other))) = (load(one), load(other)) else { return false };
     let other = env.merge_type(other_env, other);
@@ -18,9 +17,6 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
 /// Returns `Ok(())` if a record of the type `written` decodes as `read` without losing anything.
 ///
 /// Candid reads an option of another type as null. For an argument, that is intended; for stored data, it is a loss.
-///
-/// # Errors
-/// What does not fit, or why a text is not Candid.
 pub(crate) fn reads(written: &str, read: &str) -> Result<(), String> {
     let (mut env, read) = load(read)?;
     let (other, written) = load(written)?;
@@ -35,7 +31,7 @@ fn load(text: &str) -> Result<(TypeEnv, Type), String> {
     Ok((env, ty))
 }
 
-/// Returns a message of Candid's libraries as one line, without the explanation that follows each special rule.
+/// Returns an error text of Candid's libraries as one line, without the explanation of special rules.
 pub(crate) fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = line.split(" due to special subtyping rules").next().unwrap_or_default();

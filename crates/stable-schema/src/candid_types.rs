@@ -3,11 +3,9 @@
 use candid::CandidType;
 use candid::types::internal::TypeContainer;
 
-/// Name of the definition of the record's own type.
 pub(crate) const STORED: &str = "stored";
 
-/// Returns the Candid type of a stored record as text: type definitions; the one named `stored` is the record's own
-/// type.
+/// Returns the Candid type of a stored record as type definitions, of which `stored` is the record's own type.
 pub fn candid_text<T: CandidType>() -> String {
     let mut container = TypeContainer::new();
     let ty = container.add::<T>();

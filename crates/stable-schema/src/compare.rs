@@ -86,7 +86,7 @@ pub fn compare(old: &Schema, new: &Schema) -> Result<Comparison, SchemaMismatch>
     })
 }
 
-/// One direction of a comparison: the upgrade or the rollback.
+/// The upgrade or the rollback.
 struct Direction<'a> {
     /// The build that has written the state.
     from: &'a Schema,
@@ -117,8 +117,8 @@ fn line(id: Option<u8>, name: &str, mut reasons: Vec<Reason>) -> Line {
     Line { id, name: name.into(), verdict: worst(reasons.iter().map(|reason| reason.verdict)), reasons }
 }
 
-/// Compares the layouts and the migrations: the build to be installed must accept every layout that the other build may
-/// have stored, and contain every migration that may be in progress.
+/// The build to be installed must accept every layout that the other build may have stored, and contain every migration
+/// that may be in progress.
 fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
     let Direction { from, to, added, way } = direction;
     let mut rules = Rules::new(*way);
@@ -187,7 +187,7 @@ fn memory(direction: &Direction<'_>, id: u8, stored: Option<&Memory>, read: Opti
             rules.say("", Rule::NewMemory, Compatibility::Compatible, text);
         }
         (None, Some(read)) if read.structure == Structure::Reserved => {}
-        // Conditional is enough: the upgrade, which drops this memory, is forbidden already.
+        // `Conditional` is enough: the upgrade drops this memory, and is therefore forbidden already.
         (None, Some(_)) => {
             let text = "the newer build does not use this memory, so it may contain anything when the \
                 older one is installed again";
@@ -272,8 +272,8 @@ fn only_stored(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
     }
 }
 
-/// Adds what the migrations of the newer build do with the records of a memory. The types with which they read these
-/// records are in the schema of the newer build.
+/// Adds the migrations that only the newer build has, if they move records out of the memory or into it. [`both`]
+/// compares the types of these records, since the newer build's schema has the types as which its migrations read them.
 fn by_migration(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
     for Migration { number, name, reversible, takes_from, puts_into, .. } in direction.added {
         match direction.way {

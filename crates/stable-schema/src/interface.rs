@@ -51,7 +51,7 @@ pub struct InterfaceComparison {
     /// What front ends of the old interface misread or cannot decode from the new build.
     pub upgrade: Vec<MethodNote>,
     /// What front ends of the new interface do not find, misread or cannot decode in the old build: after a rollback,
-    /// or if the front ends are deployed first.
+    /// or if the front ends are deployed before the new build.
     pub rollback: Vec<MethodNote>,
 }
 
@@ -99,7 +99,7 @@ impl Interface {
     }
 }
 
-/// Lists options in the new results whose type has changed: a client of the old interface reads null.
+/// Lists options in results whose type has changed: a client of the old interface reads them as null.
 fn changed_options(old: &Interface, new: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &old.methods {
@@ -122,7 +122,7 @@ fn changed_options(old: &Interface, new: &Interface) -> Vec<MethodNote> {
     notes
 }
 
-/// Describes how a front end made for one interface decodes the answers of the other.
+/// Lists what a front end made for the interface `client` misreads or cannot decode in the replies of `canister`.
 fn front_end(client: &Interface, canister: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &client.methods {

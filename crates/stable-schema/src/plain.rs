@@ -44,7 +44,7 @@ impl fmt::Display for Size {
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Plain {
-    /// The meaning. Bytes of another meaning have another name.
+    /// Name of the meaning: two builds with the same name read the same bytes as the same value.
     pub name: String,
     /// How long the bytes may be.
     pub size: Size,
@@ -96,7 +96,7 @@ impl<const N: usize> PlainBytes for Blob<N> {
     }
 }
 
-/// Returns the name and the bound of a component of a tuple. The bound determines where the next component begins.
+/// Describes a component of a tuple, with its bound, which determines where the next component begins.
 fn part<T: PlainBytes>() -> String {
     format!("{} of {}", T::name(), Size::of::<T>())
 }

@@ -1,8 +1,8 @@
 //! Decides whether a reader of one shape can read what a writer of another shape has stored.
 //!
 //! For the upgrade, the old build is the writer and the new build the reader; for the rollback, it is the reverse. A
-//! value that the old build cannot read does no harm to a rollback as long as the new build has not written it: such a
-//! rollback is [`Compatibility::Conditional`].
+//! value that the old build cannot read prevents a rollback only once the new build has written it. Such a rollback is
+//! [`Compatibility::Conditional`].
 
 use std::fmt;
 
@@ -72,7 +72,7 @@ pub enum Rule {
     DroppedField,
     /// A field or a variant is stored under another number.
     Renumbered,
-    /// A number is used that an earlier type skipped, and may have used before.
+    /// A field is new under a number that the earlier type skipped, so a still earlier type may have used it.
     ReusedNumber,
     /// A field or a variant has another name.
     Renamed,
@@ -132,8 +132,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Compares the types of the same value in the old and in the new build. The order of the arguments is the same for
-/// both directions.
+/// Compares the types of the same value in the old and in the new build, which are `old` and `new` for either `way`.
 pub fn compare_values(old: &Value, new: &Value, way: Way) -> Vec<Reason> {
     let mut rules = Rules::new(way);
     match way {
@@ -143,7 +142,6 @@ pub fn compare_values(old: &Value, new: &Value, way: Way) -> Vec<Reason> {
     rules.reasons
 }
 
-/// Collects the reasons of one direction.
 pub(crate) struct Rules {
     way: Way,
     pub reasons: Vec<Reason>,
@@ -158,8 +156,8 @@ impl Rules {
         self.reasons.push(Reason { place: place.into(), rule, verdict, text: text.into() });
     }
 
-    /// Returns the verdict on stored values that the reader may not be able to read. They are no obstacle to a rollback
-    /// until the newer build has written them.
+    /// Returns the verdict on values that the reader cannot read. They are no obstacle to a rollback until the newer
+    /// build has written them.
     const fn once_written(&self) -> Compatibility {
         match self.way {
             Way::Upgrade => Compatibility::Forbidden,
@@ -219,8 +217,8 @@ impl Rules {
             (Size::Max(_) | Size::Unbounded, Size::Max(_)) => {
                 self.say(place, Rule::ShrunkBound, self.once_written(), text);
             }
-            // In the upgrade, this is forbidden: a map that an older release of the library created derives the size of
-            // its pages from the bounds, and without bounds the library would write beyond the pages.
+            // Forbidden in the upgrade: in a map that an older release of the library created, the size of a page
+            // follows from the bounds. Without bounds, the library would write beyond the page.
             (Size::Max(_), Size::Unbounded) if self.way == Way::Rollback => {
                 self.say(place, Rule::GrownBound, Compatibility::Compatible, text);
             }
@@ -354,7 +352,7 @@ impl Rules {
                 continue;
             };
             if stored.name != field.name {
-                // The stored field has another number in the type that is read, and is reported under that number, too.
+                // The type that is read has the stored field under another number, and reports it there, too.
                 if read.iter().any(|other| other.name == stored.name) {
                     let text = format!("number {} is stored as `{}`", field.number, stored.name);
                     self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
@@ -395,7 +393,6 @@ impl Rules {
         }
     }
 
-    /// Adds the reason about a field that is read but not stored.
     fn absent_field(&mut self, place: &str, field: &Field, written: &[Field], encoding: Encoding) {
         let last = written.iter().map(|other| other.number).max();
         if !field.may_be_absent() {
@@ -463,7 +460,6 @@ impl Rules {
     }
 }
 
-/// Returns the path of a part of the value at `place`.
 fn join(place: &str, part: &str) -> String {
     if place.is_empty() { part.to_owned() } else { format!("{place}.{part}") }
 }

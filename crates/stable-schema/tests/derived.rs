@@ -1,4 +1,4 @@
-//! The derived shape is what minicbor writes, and the rules predict what minicbor reads.
+//! Checks that the derived shape is what minicbor writes, and that the rules predict what minicbor reads.
 
 use minicbor::{Decode, Encode};
 use stable_schema::{
@@ -101,7 +101,7 @@ fn verdict<T: StableSchema>() -> Compatibility {
 }
 
 #[test]
-fn what_the_rules_forbid_minicbor_does_not_read() {
+fn minicbor_does_not_read_what_the_rules_forbid() {
     let bytes = minicbor::to_vec(account()).unwrap();
     let none = minicbor::to_vec(old::Account { limit: None, ..account() }).unwrap();
     macro_rules! refused {
@@ -128,15 +128,14 @@ fn what_the_rules_forbid_minicbor_does_not_read() {
 }
 
 #[test]
-fn what_the_rules_call_compatible_minicbor_reads() {
+fn minicbor_reads_what_the_rules_call_compatible() {
     let bytes = minicbor::to_vec(account()).unwrap();
     let read: new::added_optional::Account = minicbor::decode(&bytes).unwrap();
     assert_eq!((read.limit, read.since), (Some(300), None));
     assert_eq!(verdict::<new::added_optional::Account>(), Compatibility::Compatible);
 }
 
-/// A record with four more fields is read without an error, but the next write drops these fields: the rules report
-/// that.
+/// A record with four more fields is read without an error, but the next write drops these fields.
 #[test]
 fn a_dropped_field_is_lost_without_an_error() {
     let bytes = minicbor::to_vec(account()).unwrap();

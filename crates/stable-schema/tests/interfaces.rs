@@ -1,4 +1,4 @@
-//! Candid interfaces: what breaks, and what only a front end does not decode.
+//! Comparisons of Candid interfaces: changes that break clients, and changes that only front ends misread.
 
 use stable_schema::interface::compare;
 
@@ -26,9 +26,9 @@ fn more_optional_arguments_and_fields_are_compatible() {
     assert_eq!(found.rollback[0].to_string(), "c: the older build has no such method");
 }
 
-/// Candid allows all of these changes, but @icp-sdk/core 6.1.0 does not decode the results correctly.
+/// Candid allows all of these changes, but @icp-sdk/core 6.1.0 does not decode the new results correctly.
 #[test]
-fn what_candid_allows_and_front_ends_do_not_decode_is_reported() {
+fn changes_that_only_front_ends_misread_are_reported() {
     let cases = [
         ("(int)", "(nat)", "the result is nat where int is expected: an error"),
         (

@@ -1,5 +1,5 @@
-//! Changes planted one at a time in the schema of the upload canister: each wrong one is found by name, each harmless
-//! one passes; and the real chain of builds is accepted.
+//! Changes planted one at a time in the schema of the upload canister: each wrong one is found by name, and each
+//! harmless one passes. The actual builds are accepted, too.
 
 use std::path::Path;
 
@@ -56,7 +56,7 @@ fn new_memory(id: u8, name: &str) -> Memory {
     Memory { id, name: name.into(), structure: Structure::Map, key, value }
 }
 
-/// The name of a memory, the place and the rule that the reason must name, and the change.
+/// The changed memory; the place and the rule of the expected reason; the change.
 type Planted = (&'static str, &'static str, Rule, fn(&mut Schema));
 
 const WRONG: [Planted; 24] = [
@@ -146,7 +146,6 @@ fn each_wrong_change_is_found_by_name() {
     }
 }
 
-/// The verdict on the layouts is a line of its own, apart from those on the memories.
 #[test]
 fn a_layout_that_may_be_stored_must_be_accepted() {
     let old = checked_in("direct");
@@ -280,14 +279,14 @@ fn the_chain_of_builds_is_accepted() {
         "{text}"
     );
 
-    // Leaving out the staged build is accepted, too: the direct build has both migrations.
+    // The staged build may be left out: the direct build has both migrations.
     let both = compare(&legacy, &direct).unwrap();
     assert_eq!(both.upgrade_verdict(), Compatibility::NeedsMigration(2));
     assert_eq!(verdict(&both.upgrade, "LEGACY_SESSIONS"), Compatibility::NeedsMigration(1));
 }
 
-/// Migration 1 reads what the compat path wrote. The direct build reads it with a frozen copy of the type, which must
-/// be the type that the legacy build stores: the migration does not excuse a difference.
+/// The direct build reads the records of the compat path with a frozen copy of the type, which must be the type that
+/// the legacy build stores.
 #[test]
 fn the_migration_reads_what_the_compat_path_writes() {
     let sessions = |build| memory(&mut checked_in(build), "LEGACY_SESSIONS").value.clone().unwrap();

@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::BenchError;
 use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS};
 
-/// Numbers of entries of the measured maps: the same as the numbers of sessions in the measured states of the canister.
+/// Numbers of entries of the measured maps; `scenarios::all` measures states with as many sessions.
 const ENTRIES: [u64; 3] = [10, 1_000, 100_000];
 
-/// Number of keys on which each operation is measured. They follow the last key of the map, like the keys of new
-/// sessions.
+/// Number of keys on which each operation is measured. They follow all others, like the keys of new sessions.
 const KEYS: u64 = 10;
 
 /// Number of keys that one message inserts, so that it stays within its instruction limit.

@@ -66,7 +66,7 @@ impl Recorder {
         Ok(Self::over(MeteredCanister::installed(name.clone(), wasm)?, name))
     }
 
-    /// Returns a benchmark on an existing canister; the first step includes messages that were not measured before.
+    /// Returns a benchmark on an existing canister. Its first step includes all messages that were not measured before.
     pub fn over(canister: MeteredCanister, name: impl Into<String>) -> Self {
         Self { canister, bench: Bench::new(name) }
     }

@@ -79,7 +79,7 @@ enum Command {
     },
     /// Measure time and memory of the commands that read a large snapshot; takes minutes, and 15 GB of disk.
     Sizes(SizeArgs),
-    /// Read back the canister that `sizes` has adopted: the process that it measures.
+    /// Read back the canister that `sizes` has adopted. `sizes` runs this command, and measures its process.
     #[command(hide = true)]
     ReadBack {
         /// The adopted folder.
@@ -140,7 +140,6 @@ struct PeerArgs {
     update: bool,
 }
 
-/// Parses the command line, runs, and returns the exit code.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
@@ -186,10 +185,7 @@ fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
     Ok(exit_code(args.check, &faults))
 }
 
-/// Returns the checked-in figures of which only a part is to be measured again; `None` if everything is.
-///
-/// # Errors
-/// [`BenchError::NothingRecorded`].
+/// Returns the checked-in figures to keep if only a part is measured; `None` if everything is measured.
 fn figures_to_keep<T>(
     is_part: bool,
     recorded: Option<T>,
@@ -241,7 +237,7 @@ fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
     Ok(exit_code(args.check, &faults))
 }
 
-/// Prints the faults. Returns `LOSS` if there are any and they are to be checked, otherwise 0.
+/// Prints the faults, which fail the command only if `check`.
 fn exit_code(check: bool, faults: &[String]) -> u8 {
     for fault in faults {
         println!("WORSE: {fault}");
@@ -318,9 +314,8 @@ fn measure(args: CostArgs) -> Result<u8, BenchError> {
     if args.check { check(&measured) } else { Ok(0) }
 }
 
-/// Compares the measured figures with the checked-in ones, and prints those that are worse, better, new or gone, the
-/// outdated documents, and another compiler. Returns `LOSS` if a figure is worse, new or gone or a document is
-/// outdated, otherwise 0.
+/// Compares the measured figures with the checked-in ones, and the documents with the checked-in figures. A figure that
+/// is better, and another compiler, are printed, but do not fail the check.
 fn check(measured: &[Measured]) -> Result<u8, BenchError> {
     let mut comparison = Comparison::default();
     for one in measured {

@@ -10,16 +10,15 @@ use crate::results::Results;
 /// Share by which a figure may change before it counts as worse or better.
 const TOLERANCE: f64 = 0.02;
 
-/// Change of a step's instructions that is ignored regardless of its share: a change elsewhere in the code can make the
-/// compiler add as much to a call of 30,000 instructions.
+/// A change of a step's instructions up to this is ignored regardless of its share: a change of unrelated code can make
+/// the compiler add as much to a call of 30,000 instructions.
 pub const NOISE_INSTRUCTIONS: u64 = 2_000;
 
-/// Returns whether a figure is worse, by more than the tolerance and by more than `noise`.
+/// Returns whether a figure is worse by more than the tolerance and by more than `noise`.
 pub fn is_worse(before: u64, now: u64, noise: u64) -> bool {
     now.abs_diff(before) > noise && now as f64 > before as f64 * (1.0 + TOLERANCE)
 }
 
-/// Returns whether a figure is better, by more than the tolerance and by more than `noise`.
 fn is_better(before: u64, now: u64, noise: u64) -> bool {
     now.abs_diff(before) > noise && (now as f64) < before as f64 * (1.0 - TOLERANCE)
 }
@@ -63,8 +62,8 @@ impl fmt::Display for Change {
 pub struct Comparison {
     /// Figures that are worse by more than the tolerance and the noise.
     pub losses: Vec<Change>,
-    /// Figures that are better by more than the tolerance and the noise. Until these are checked in, the gain can be
-    /// lost unnoticed.
+    /// Figures that are better by more than the tolerance and the noise. A later loss of the gain is only noticed once
+    /// they are checked in.
     pub gains: Vec<Change>,
     /// Steps that are checked in and were due in this run, but were not measured.
     pub missing: Vec<String>,

@@ -8,8 +8,7 @@ use session_migrate::costs::MessageCost;
 /// Size, in bytes, of the pages in which changes of a memory are counted.
 pub const DELTA_PAGE_BYTES: u64 = 4096;
 
-/// The cost of the messages of one step of a benchmark. Everything except `wall_nanos` is the same in every
-/// run.
+/// The cost of the messages of one step of a benchmark. Everything except `wall_nanos` is the same in every run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
     /// Executed messages, including timers and answers to calls.
@@ -34,8 +33,7 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Returns the bytes of both memories that a replica would have to write out: the heap delta and the
-    /// stable delta.
+    /// Returns the bytes of both memories that a replica would have to write out: the heap and the stable delta.
     pub fn delta_bytes(&self) -> u64 {
         (self.dirty_stable_pages + self.dirty_wasm_pages) * DELTA_PAGE_BYTES
     }
@@ -74,16 +72,15 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Returns the cost of the next message, and keeps the sizes that the memories have after it. A query changes no
-    /// sizes.
+    /// Returns the cost of the next message, and keeps the sizes of the memories after this message.
     pub fn follow(&mut self, message: &MessageCost) -> Cost {
         let after = Sizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
         if message.entry == "start" {
-            // This message has created a new instance. The initial sizes of its memories are not growth.
+            // A new instance: the initial sizes of its memories are not growth.
             *self = after;
         }
         let cost = Cost {
-            // An entry point that the module lacks is listed, too, and runs nothing.
+            // The server also lists entry points that the module lacks. They use no instructions.
             messages: u64::from(message.instructions > 0),
             instructions: message.instructions,
             stable_bytes_written: message.stable_bytes_written,

@@ -27,8 +27,7 @@ const GROWN: [u64; 3] = [1_000, 100_000, 1_000_000];
 /// The largest number of records that is measured without `--full`.
 const GROWN_BY_DEFAULT: u64 = 100_000;
 
-/// Numbers of units in quarantine when the canister is upgraded. Their records are either taken out of the old map, or
-/// still in it.
+/// Numbers of units in quarantine when the canister is upgraded.
 const IN_QUARANTINE: [u64; 3] = [0, 10_000, 100_000];
 
 /// Bytes of a record, as in [`crate::bare_map`].
@@ -114,8 +113,7 @@ const WITH_DIGESTS: &str = "by hand: insert, then clear, with digests before and
 const IN_BULK: &str = "engine: in bulk";
 const ONE_BY_ONE: &str = "engine: one by one";
 
-/// Measures everything; the largest state of the smallest example is included only if `full`. Calls `done` after each
-/// part.
+/// Measures everything, but the largest state of the smallest example only if `full`. Calls `done` after each part.
 ///
 /// # Errors
 /// If a canister cannot be built or installed, a call fails, or a migration does not convert every record.
@@ -183,7 +181,7 @@ fn measure_one_map(records: u64, module: &[u8]) -> Result<MigrationCost, BenchEr
     })
 }
 
-/// Returns a canister with this code and this stable memory, which must be upgraded before it is called.
+/// Returns a canister with this code and this stable memory. It must be upgraded before it is called.
 fn canister_with(
     bench: impl Into<String>,
     module: &[u8],
@@ -201,12 +199,12 @@ fn list_argument(list: &str) -> Vec<u8> {
     candid::encode_args((Some(list),)).unwrap_or_default()
 }
 
-/// Runs the timers until everything is converted. Returns the messages that have not been taken from the meter before,
-/// without those of `migration_status`.
+/// Runs the timers until everything is converted. Returns all messages that were not taken before, without the calls of
+/// `migration_status`.
 fn run_until_converted(canister: &MeteredCanister, records: u64) -> Result<Vec<MessageCost>, BenchError> {
     const STATUS: &str = "migration_status";
     let mut used = Vec::new();
-    // A record takes less than a million instructions.
+    // A record takes less than a million instructions, so a message handles more than a hundred.
     for _ in 0..100 + records / 100 {
         used.extend(canister.take_messages()?.into_iter().filter(|message| message.method != STATUS));
         let reply = canister.controller_call(STATUS, ())?;
@@ -230,10 +228,10 @@ fn count(messages: &[MessageCost]) -> u64 {
     messages.iter().filter(|message| message.instructions > 0).count() as u64
 }
 
-/// Stable memory that is being created, with the memory ids of the canisters.
+/// Stable memory under construction. The memory ids are those of the canisters.
 struct Image(MemoryManager<VectorMemory>);
 
-/// Creates a stable memory, which `fill` fills; returns it gzipped.
+/// Returns a stable memory with the contents that `fill` writes, gzipped.
 fn image(fill: impl FnOnce(&Image)) -> Result<Vec<u8>, BenchError> {
     let raw = VectorMemory::default();
     fill(&Image(MemoryManager::init(raw.clone())));
@@ -261,7 +259,7 @@ impl Image {
         }
     }
 
-    /// Quarantines units of migration 1, after which the layout is 2. If `in_place`, the units are also in the old map.
+    /// Sets layout 2, and quarantines units of migration 1. If `in_place`, the units are also in the old map.
     fn quarantine(&self, units: u64, in_place: bool) {
         if in_place {
             self.fill_bytes(units);
@@ -372,7 +370,7 @@ impl EngineCosts {
         self
     }
 
-    /// Describes the figures that differ by more than 2 % from the checked-in ones, or are missing there.
+    /// Describes the figures that differ by more than 2 % from the checked-in ones, or are not checked in.
     pub fn compare(&self, recorded: &Self) -> Vec<String> {
         let before = recorded.figures();
         let differs = |(name, after): (String, u64)| match before.iter().find(|(known, _)| *known == name) {

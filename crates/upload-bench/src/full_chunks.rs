@@ -1,11 +1,10 @@
 //! Migration 1 on very many sessions with a stored chunk of 1.8 MB each: whether its cost depends on the size of the
 //! chunks, and how it grows with their number.
 //!
-//! A hundred thousand such chunks are 180 GB, so their bytes are omitted. The chunk map has the nodes that the library
-//! creates for the same keys, at the addresses that they would have with these chunks. Only the first page of each node
-//! exists, which contains the keys; the other pages are holes. The library traps when it reads a hole, so that a
-//! migration that succeeds has read no payload. For a few sessions, the cost is compared with the cost if the chunks
-//! are really stored.
+//! A hundred thousand such chunks are 180 GB, so the chunk map is *hollow*. It has the nodes that the library creates
+//! for the same keys, at the addresses that the nodes would have with these chunks, but only the first page of each
+//! node, which contains the keys; the other pages are holes. The library traps when it reads a hole, so a migration
+//! that succeeds has read no payload. For a few sessions, the cost is compared with the cost with stored chunks.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -34,7 +33,7 @@ use crate::sparse;
 /// in all; the largest state fills 94 % of them.
 const SESSIONS: [u64; 3] = [1_000, 10_000, 140_000];
 
-/// Number of sessions for which the migration is also measured with chunks that are really stored, 180 MB.
+/// Number of sessions for which the migration is also measured with stored chunks, 180 MB.
 const COMPARED: u64 = 100;
 
 /// Share, in percent, by which the instructions with stored chunks and with hollow ones may differ.
@@ -54,7 +53,7 @@ pub struct FullChunks {
     pub messages: u64,
     /// Instructions for each session.
     pub each: u64,
-    /// Instructions for each session if no chunk is stored: the cost that remains if no chunk is looked up.
+    /// Instructions for each session in a state without stored chunks.
     pub each_without: u64,
 }
 
@@ -181,7 +180,6 @@ fn state(sessions: u64, chunks: Chunks) -> Result<(RawMemory, Vec<ChunkKey>), Er
     Ok((state.finish(), keys))
 }
 
-/// Adds the session of a file of one chunk.
 fn add(state: &mut Legacy, session: u64, caller: Principal, capsule: &str) -> Result<ChunkPrefix, Error> {
     let legacy = LegacyUploadSession {
         session_id: session,
@@ -217,8 +215,7 @@ fn write_hollow(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::R
     buckets.resize(&file, bytes.div_ceil(PAGE_BYTES))
 }
 
-/// The buckets of one memory: those that the memory has in the image, then new ones at the end of stable memory. The
-/// memory manager stores:
+/// The buckets of one memory: those in the image, then new ones at the end of stable memory. The memory manager stores:
 ///
 /// ```text
 /// byte 4..6      number of buckets; 6..8: pages of each
@@ -245,7 +242,6 @@ impl Buckets {
         Self { memory, allocated, bytes: pages * PAGE_BYTES, own: own.collect() }
     }
 
-    /// Writes bytes at an address of the memory.
     fn write(&self, file: &File, address: u64, mut bytes: &[u8]) -> std::io::Result<()> {
         let mut address = address;
         while !bytes.is_empty() {
@@ -271,19 +267,17 @@ impl Buckets {
     }
 }
 
-/// Sizes in bytes, in this order: the header of a map, before its first page; a page; the header that the allocator
-/// writes before each page; the header of a node; an address; a key; the length before a value.
-const MAP_HEADER: u64 = 100;
+// Sizes in a map of the library, in bytes.
+const MAP_HEADER: u64 = 100; // before the first page
 const PAGE: u64 = 1_024;
-const PAGE_HEADER: u64 = 16;
+const PAGE_HEADER: u64 = 16; // before each page, written by the allocator
 const NODE_HEADER: u64 = 15;
-const ADDRESS: u64 = 8;
+const ADDRESS: u64 = 8; // of a child
 const KEY: u64 = 36;
-const LENGTH: u64 = 4;
-/// Bytes of each further page of a node that are not payload.
-const NEXT_HEADER: u64 = 11;
+const LENGTH: u64 = 4; // before each value
+const NEXT_HEADER: u64 = 11; // in each page of a node but the first
 
-/// Creates a map with values of this length, and passes to `write` its pages that contain more than payload, each with
+/// Creates a hollow map with values of this length. Calls `write` with each page that contains more than payload, and
 /// its address. Returns the size of the map in bytes.
 fn hollow_map(
     keys: &[ChunkKey],
@@ -309,8 +303,8 @@ fn hollow_map(
     Ok(end + PAGE_HEADER + PAGE)
 }
 
-/// Writes the first page of a node and of every node below it. Each node begins after the room that the previous nodes
-/// would take. Returns the address of the given node.
+/// Writes the first pages of the node at `at` in `shape`, and of every node below it. Each node begins where the
+/// previous one, with its payload, would end. Returns the new address of the node.
 fn hollow_node(
     shape: &[u8],
     at: u64,

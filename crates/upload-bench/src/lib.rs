@@ -1,9 +1,9 @@
 //! Costs of the calls and migrations of the upload canister, measured on the real wasm by the embedded server's
 //! metering.
 //!
-//! Owns: the scenarios ([`scenarios`]), the checked-in figures and the comparison with them, the report. Does
-//! not own: the metering, which is the embedded server's, and building the wasms, which is the toolkit's.
-//! Boundary: instructions and bytes are compared and may fail a check; times are shown but never judged.
+//! Owns: the scenarios ([`scenarios`]), the checked-in figures and the comparison with them, the report. Does not own:
+//! the metering (the embedded server), and building the wasms (the toolkit).
+//! Boundary: instructions and bytes are compared and may fail a check; times are shown, but never fail one.
 
 pub mod bare_map;
 pub mod bench;

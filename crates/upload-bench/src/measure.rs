@@ -16,7 +16,7 @@ use crate::scenarios::{self, Scenario};
 pub struct Selection {
     /// Whether scenarios that take minutes are included.
     pub full: bool,
-    /// A text that the names of the scenarios must contain.
+    /// A text that the name of each scenario must contain.
     pub only: Option<String>,
 }
 
@@ -47,8 +47,7 @@ pub fn wasms(builds: &[Build]) -> Result<Vec<Wasm>, BenchError> {
     build::ensure(builds)?.into_iter().map(read).collect()
 }
 
-/// Runs the selected scenarios on each of these wasms; calls `done` after each scenario. If several fail, the first
-/// error is returned.
+/// Runs the selected scenarios on each of these wasms; calls `done` after each. Returns the first error, if any.
 pub fn run(
     wasms: &[Wasm],
     selection: &Selection,

@@ -55,10 +55,10 @@ pub struct MeteredCanister {
     meter: Mutex<Meter>,
 }
 
-/// The point up to which messages have been measured, and the sizes of the memories there.
+/// How far the messages have been measured, and the sizes of the memories after them.
 #[derive(Default)]
 struct Meter {
-    /// Index of the next message to measure.
+    /// Index of the first message that has not been measured.
     next: u64,
     sizes: Sizes,
 }
@@ -110,8 +110,7 @@ impl MeteredCanister {
             .map_err(|reject| self.not_installed(reject))
     }
 
-    /// Replaces the stable memory of the installed canister, which must be upgraded before it is called
-    /// again.
+    /// Replaces the stable memory of the installed canister. It must be upgraded before it is called again.
     pub fn set_stable_memory(&self, gzipped: &[u8]) {
         self.pic.set_stable_memory(self.id, gzipped.to_vec(), BlobCompression::Gzip);
     }
@@ -217,8 +216,8 @@ impl MeteredCanister {
         self.pic.tick();
     }
 
-    /// Lets the first minute after an installation or upgrade pass, in which the canister caches data on its
-    /// heap for all later calls.
+    /// Lets the first minute after an installation or upgrade pass. During it, the canister caches data for all later
+    /// calls on its heap.
     pub fn settle(&self) {
         self.pass(Duration::from_secs(61));
         // The timer is a call of the canister to itself, whose reply takes another round.

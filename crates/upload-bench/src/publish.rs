@@ -26,7 +26,7 @@ pub struct Documents {
     pub plot: String,
     /// `docs/sizes.md`; `None` if its figures are not checked in.
     pub sizes: Option<String>,
-    /// `README.md` with its section on costs; the rest of it is unchanged.
+    /// `README.md`, of which only the section on costs is derived.
     pub readme: String,
 }
 
@@ -43,22 +43,14 @@ impl Documents {
     }
 }
 
-/// The file with the figures of the side-by-side comparison, in the folder of results.
+// Files in `results::folder`.
 const PEERS: &str = "side_by_side.json";
-
-/// The file with the figures of the bare map, in the folder of results.
 const BARE_MAP: &str = "bare_map.json";
-
-/// The file with the figures of the migration engine, in the folder of results.
 const ENGINE: &str = "engine.json";
-
-/// The file with the figures of migration 1 on full chunks, in the folder of results.
 const FULL_CHUNKS: &str = "full_chunks.json";
-
-/// The file with the figures of large snapshots, in the folder of results.
 const SIZES: &str = "sizes.json";
 
-/// The section of the README is between these lines.
+/// Lines of the README before and after its section on costs.
 const SECTION: (&str, &str) =
     ("<!-- Costs: written by `cargo bench-costs --update`. -->\n", "<!-- End of costs. -->\n");
 
@@ -66,7 +58,6 @@ fn in_tree(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-/// Returns the README with its section on costs replaced.
 fn readme(section: &str) -> Result<String, BenchError> {
     let path = in_tree("README.md");
     let text = std::fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
@@ -109,8 +100,8 @@ pub fn check_compiler() -> Result<(), BenchError> {
     }
 }
 
-/// Overwrites the checked-in results with the measured ones, and the recorded compiler with this machine's. Results of
-/// existing scenarios that were not run stay unchanged.
+/// Overwrites the checked-in results with the measured ones, and the recorded compiler with this machine's. Keeps the
+/// results of scenarios that were not run, if these still exist.
 pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     let folder = results::folder();
     let scenarios = scenarios::all();
@@ -173,7 +164,6 @@ fn save_json<T: Serialize + ?Sized>(name: &str, figures: &T) -> Result<(), Bench
     results::write(&path, json.as_bytes())
 }
 
-/// Returns the checked-in figures in a file; `None` if the file does not exist.
 fn load_json<T: DeserializeOwned>(name: &str) -> Result<Option<T>, BenchError> {
     let path = results::folder().join(name);
     if !path.exists() {

@@ -1,8 +1,8 @@
-//! The checked-in figures of one build: a table with all of them, and a file with those that `canbench` reads.
+//! The checked-in figures of one build.
 //!
 //! ```text
 //! results/<build>/costs.csv                one line for each step, with every figure
-//! results/<build>/canbench_results.yml     each benchmark with its steps as scopes, as the canbench tool writes it
+//! results/<build>/canbench_results.yml     the figures that canbench reads: benchmarks, with steps as scopes
 //! results/compiler.txt                     the compiler of the measured wasms of all builds
 //! ```
 
@@ -18,8 +18,7 @@ use crate::cost::Cost;
 use crate::error::BenchError;
 use crate::scenarios::Scenario;
 
-/// The format version of the yml files: the oldest version that has all these fields, so that every later canbench
-/// can read them.
+/// Format of the yml files: the oldest with all these fields, so that every later canbench can read them.
 const CANBENCH_VERSION: &str = "0.1.10";
 
 /// Returns the folder of the checked-in results.
@@ -27,7 +26,6 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
 
-/// One line of the table.
 #[derive(Serialize, Deserialize)]
 struct Row {
     scenario: String,
@@ -94,8 +92,8 @@ impl Results {
         self.benches.iter().find(|bench| bench.name == name)
     }
 
-    /// Adds the checked-in benchmarks of the scenarios that were not run; drops benchmarks whose scenario is not in
-    /// `scenarios`, and sorts the others in that order.
+    /// Adds the checked-in benchmarks of scenarios that were not run, drops benchmarks whose scenario is not in
+    /// `scenarios`, and sorts the rest in the order of `scenarios`.
     pub fn completed(mut self, recorded: Option<Self>, scenarios: &[Scenario]) -> Self {
         let recorded = recorded.map_or_else(Vec::new, |recorded| recorded.benches);
         let not_run = |bench: &Bench| self.benches.iter().all(|run| run.scenario != bench.scenario);

@@ -1,9 +1,8 @@
 //! States with many sessions and memories, created natively: creating them by calls through the server would take
 //! minutes.
 //!
-//! The canister's own services write them to a memory that is a vector, and the result is what a canister
-//! that had served all those calls would contain. The state is put into the memory of the installed canister
-//! before an upgrade opens it.
+//! The canister's own services write a state to a [`RawMemory`], so its bytes are those that the calls would leave. The
+//! state replaces the stable memory of an installed canister, and an upgrade opens it.
 
 use std::io::Write;
 
@@ -33,11 +32,10 @@ use crate::payload::{CHUNK_BYTES, metadata};
 /// Number of sessions of one caller: as many as the settings allow.
 const SESSIONS_PER_CALLER: u32 = 100;
 
-/// Number of sessions of the measured client. It does not depend on the size of the state, so that costs per caller
-/// stay the same.
+/// Number of sessions of the measured client in every state, so that the costs per caller stay the same.
 pub const SESSIONS_OF_CLIENT: u32 = 10;
 
-/// Bytes that a session of the state expects: few, so that the sessions reserve little of the quotas.
+/// Bytes that a session expects: few, so that the sessions reserve little of the quotas.
 const SESSION_BYTES: u64 = 1000;
 
 /// The contents of a state.
@@ -54,8 +52,8 @@ pub struct Population {
     pub chunks: u32,
     /// Whether migration 1 is finalized, and the client's sessions, if they have chunks, are finished.
     pub finished: bool,
-    /// Number of chunks of a further, finished file of the client. Its first chunk lacks a byte, so that migration 2
-    /// quarantines the file. There is no such file if the number is 0.
+    /// Number of chunks of another finished file of the client; 0 for no such file. Its first chunk lacks a byte, so
+    /// that migration 2 quarantines the file.
     pub damaged: u32,
 }
 
@@ -93,12 +91,11 @@ pub struct Seed {
 pub(crate) struct Legacy {
     raw: RawMemory,
     pub storage: Storage,
-    /// The client's capsule.
     pub capsule: String,
 }
 
 impl Legacy {
-    /// Returns a state with nothing but the client's capsule.
+    /// Returns a state with only the client's capsule.
     pub fn new() -> Result<Self, Error> {
         let raw = RawMemory::default();
         let mut storage =
@@ -111,7 +108,7 @@ impl Legacy {
 
     /// Returns stable memory, as the legacy build leaves it.
     pub fn finish(mut self) -> RawMemory {
-        // The share of the staged build is at its default, so that the migration starts with the upgrade.
+        // With the default `compat_share_percent`, the migration begins with the upgrade.
         self.storage.settings.set(&Config::default());
         self.raw
     }
@@ -142,7 +139,7 @@ pub fn make(population: Population) -> Result<Seed, BenchError> {
     Ok(Seed { gz, capsule, session, memory })
 }
 
-/// Returns a time an hour before the benchmarks begin; after a day the sessions would have expired.
+/// Returns a time an hour before the benchmarks begin: a day before, the sessions would have expired.
 pub(crate) fn now() -> Time {
     Time::from_nanos((BEGINNING_SECONDS - 3600) * 1_000_000_000)
 }
@@ -180,7 +177,7 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
         memory = create_memory(storage, &capsule, number)?;
     }
     if legacy {
-        // The share of the staged build is at its default, so that the migration starts with the upgrade.
+        // See `Legacy::finish`.
         storage.settings.set(&Config::default());
     }
     Ok((capsule, session, memory))
@@ -198,8 +195,7 @@ fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -
     )
 }
 
-/// Begins a session, and stores this many chunks. If it is to be finished, the file has no other chunk; otherwise one
-/// more chunk is missing.
+/// Begins a session and stores this many chunks. If `finished`, finishes it; otherwise one more chunk is missing.
 fn begin_with_chunks(
     storage: &mut Storage,
     capsule: &str,

@@ -9,9 +9,6 @@ use session_migrate::snapshot::PAGE_BYTES;
 use upload_canister::stable::RawMemory;
 
 /// Writes stable memory to a new file, which has at least `min_bytes`, in whole pages.
-///
-/// # Errors
-/// If the file cannot be written.
 pub fn write(memory: &RawMemory, min_bytes: u64, path: &Path) -> io::Result<File> {
     let file = File::create(path)?;
     let bytes = memory.borrow();

@@ -8,7 +8,6 @@ use upload_bench::cost::Cost;
 use upload_bench::measure::{self, Selection};
 use upload_bench::{peers, publish, scenarios};
 
-/// Returns a benchmark without the times, which differ from run to run.
 fn without_times(mut bench: Bench) -> Bench {
     for step in &mut bench.steps {
         step.cost = Cost { wall_nanos: 0, ..step.cost };

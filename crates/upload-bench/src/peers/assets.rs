@@ -16,22 +16,18 @@ use crate::metered_canister::MeteredCanister;
 use crate::payload::CHUNK_BYTES;
 use crate::scenarios::populated::MEMBERS;
 
-/// The name of the asset canister in the tables.
 pub const NAME: &str = "ic-certified-assets";
 
-/// Returns the module, building it if necessary.
 pub fn module() -> Result<Vec<u8>, BenchError> {
     let path = pocket_ic_fixtures::certified_assets()?;
     std::fs::read(&path).map_err(BenchError::file("read", &path))
 }
 
-/// The asset canister.
 pub struct Assets {
     canister: MeteredCanister,
 }
 
 impl Assets {
-    /// Returns a fresh canister.
     pub fn install(module: Vec<u8>) -> Result<Self, BenchError> {
         let canister = MeteredCanister::of("side by side", NAME, module)?;
         canister.install(&no_settings())?;
@@ -76,7 +72,7 @@ impl Assets {
     }
 }
 
-/// Returns the arguments of an installation or upgrade: the only one is optional, and omitted.
+/// Returns the arguments of an installation or upgrade. The only argument is optional, and omitted.
 fn no_settings() -> Vec<u8> {
     b"DIDL\x00\x01\x7f".to_vec()
 }
@@ -154,7 +150,7 @@ impl Peer for Assets {
         self.canister.expect("status", 200, response.status_code)?;
         let mut body = response.body.into_vec();
         let mut next = response.streaming_strategy.map(|Strategy::Callback { token, .. }| token);
-        // The asset canister sends the whole body whatever the range is; a client can only stop reading.
+        // The asset canister ignores the range; a client can only stop reading.
         let end = range.as_ref().map_or(u64::MAX, |range| range.end);
         while let Some(token) = next.take_if(|_| (body.len() as u64) < end) {
             let more: Option<Part> = self.query("http_request_streaming_callback", token)?;

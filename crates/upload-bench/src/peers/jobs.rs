@@ -11,15 +11,13 @@ use crate::scenarios::populated::MEMBERS;
 
 const KIB: u64 = 1 << 10;
 
-/// Sizes of small files in bytes, and how many files of each size are uploaded together: at most 950,000 bytes, as the
-/// asset sync tools put into one commit.
+/// Sizes of small files in bytes, and how many files of each size are uploaded together: at most 950,000 bytes in all,
+/// as in a commit of the asset sync tools.
 const SMALL: [(u64, u32); 3] = [(KIB, 100), (10 * KIB, 90), (100 * KIB, 9)];
 
-/// Size of a large file: ten chunks.
 const LARGE: u64 = 10 * CHUNK_BYTES;
 
-/// Ranges of the large file: one within a chunk, and one across two chunks. Both begin in the middle of the sixth
-/// chunk.
+/// Ranges of the large file, from the middle of the sixth chunk: one ends in the same chunk, the other in the next.
 const RANGES: [Range<u64>; 2] = {
     let middle = 5 * CHUNK_BYTES + CHUNK_BYTES / 2;
     [middle..middle + KIB, middle..middle + CHUNK_BYTES]
@@ -34,7 +32,6 @@ pub struct State {
     pub members: u32,
 }
 
-/// Few files.
 pub const FEW: State = State { files: 10, members: 1 };
 
 /// Many files: the only state in which every canister is measured.
@@ -43,12 +40,11 @@ pub const MANY: State = State { files: 1_000, members: 1 };
 /// Many files, and as many principals as a capsule can have.
 pub const CROWDED: State = State { members: MEMBERS, ..MANY };
 
-/// All states.
 pub const STATES: [State; 3] = [FEW, MANY, CROWDED];
 
 impl State {
-    /// Returns whether a job is measured in this state. With many principals, only jobs are measured whose cost could
-    /// depend on the number of principals.
+    /// Returns whether a job is measured in this state. `CROWDED` includes only jobs whose cost could depend on the
+    /// number of principals.
     pub fn includes(self, job: &Job) -> bool {
         self != CROWDED
             || matches!(
@@ -95,7 +91,6 @@ pub enum Job {
     Upgrade,
 }
 
-/// A way to upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// A file in one call.
@@ -104,11 +99,10 @@ pub enum Way {
     InChunks,
     /// Many files in as few calls as possible.
     Together,
-    /// Many files in as few calls as possible. If the canister has such an option, it does not check the digests.
+    /// Many files in as few calls as possible, without a check of the digests if the canister has this option.
     OnTrust,
 }
 
-/// A way to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
     /// Queries of an agent.
@@ -209,7 +203,6 @@ impl fmt::Display for Job {
     }
 }
 
-/// A number of files of some size.
 struct Files(u32, u64);
 
 impl fmt::Display for Files {
@@ -219,7 +212,6 @@ impl fmt::Display for Files {
     }
 }
 
-/// A number of bytes.
 struct Size(u64);
 
 impl fmt::Display for Size {

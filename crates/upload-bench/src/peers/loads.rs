@@ -9,8 +9,8 @@ use super::{CLIENTS, FILE_BYTES, Install, PeerFigures};
 use crate::cost::Cost;
 use crate::error::BenchError;
 
-/// Number of rounds; in each of them, every load is measured once on each canister. Each load's fastest measurement
-/// counts, since other programs on the machine can only slow a load down.
+/// Number of rounds. Each round measures every load once on each canister. The fastest measurement of a load counts,
+/// since other programs on the machine can only slow it down.
 const ROUNDS: u32 = 3;
 
 /// The figures of clients that upload at the same time.
@@ -43,10 +43,7 @@ impl Load {
     }
 }
 
-/// Measures the uploads of 1, 4 and 16 clients, on one canister after the other; calls `done` after each load.
-///
-/// # Errors
-/// If a canister cannot be installed, a call fails, or a file that is read back differs.
+/// Measures the loads of [`CLIENTS`] on one canister after the other; calls `done` after each load.
 pub fn measure(peers: &[(&str, Install<'_>)], done: &dyn Fn(&str)) -> Result<Vec<PeerFigures>, BenchError> {
     let most = CLIENTS.into_iter().max().unwrap_or_default();
     let contents: Vec<Content> =
@@ -64,7 +61,7 @@ pub fn measure(peers: &[(&str, Install<'_>)], done: &dyn Fn(&str)) -> Result<Vec
     Ok(figures)
 }
 
-/// Measures one load on a fresh canister. If it is the load of a single client, measures an upgrade afterwards.
+/// Measures one load on a fresh canister; after the load of a single client, also an upgrade.
 fn measure_one(
     figures: &mut PeerFigures,
     install: &Install<'_>,
@@ -80,7 +77,7 @@ fn measure_one(
     Ok(load)
 }
 
-/// Uploads from one thread per client, each with its own file; then reads every file back, and compares it.
+/// Uploads each file from a thread of its own; then reads the files back, and compares them.
 fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError> {
     let began = Instant::now();
     let stored: Vec<Result<Stored, BenchError>> = std::thread::scope(|scope| {

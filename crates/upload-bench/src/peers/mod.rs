@@ -61,7 +61,6 @@ impl PeerFigures {
     }
 }
 
-/// Returns the cost of a job on a canister in a state; `None` if it was not measured.
 fn cost<'f>(figures: &'f [PeerFigures], name: &str, job: &Job, state: State) -> Option<&'f JobCost> {
     let job = job.to_string();
     let known = figures.iter().find(|known| known.name == name)?;
@@ -71,13 +70,12 @@ fn cost<'f>(figures: &'f [PeerFigures], name: &str, job: &Job, state: State) -> 
 /// A function that installs a fresh canister of one kind.
 type Install<'w> = Box<dyn Fn() -> Result<Box<dyn Peer>, BenchError> + 'w>;
 
-/// Returns the states in which a canister is measured. The older builds are measured only with many files, the state of
-/// the only table that lists them.
+/// Returns the states in which a canister is measured. The only table with the legacy and the staged build shows
+/// `jobs::MANY`.
 pub fn states_of(name: &str) -> &'static [State] {
     if [Build::Direct.name(), assets::NAME].contains(&name) { &jobs::STATES } else { &[jobs::MANY] }
 }
 
-/// Returns the name of each canister, and the function that installs it.
 fn peers(wasms: &[Wasm]) -> Result<Vec<(&str, Install<'_>)>, BenchError> {
     let module = assets::module()?;
     let mut peers: Vec<(&str, Install<'_>)> = Vec::new();
@@ -90,8 +88,8 @@ fn peers(wasms: &[Wasm]) -> Result<Vec<(&str, Install<'_>)>, BenchError> {
     Ok(peers)
 }
 
-/// Measures everything, on one canister after the other; calls `done` after each step. The uploads of several clients,
-/// whose times depend on the machine, are taken from `recorded` if it is given.
+/// Measures everything, on one canister after the other; calls `done` after each step. If there are `recorded` figures,
+/// the uploads of several clients, whose times depend on the machine, are taken from these.
 ///
 /// # Errors
 /// If a canister cannot be built or installed, a call fails, or a job does not have the expected result.

@@ -6,15 +6,12 @@ use crate::error::BenchError;
 use crate::metered_canister::MeteredCanister;
 use crate::payload::{CHUNK_BYTES, File};
 
-/// A file in memory, generated in advance, so that this is not measured.
+/// A file, generated in advance so that its generation is not measured.
 pub struct Content {
     /// Its name, unique among the files of a canister.
     pub name: String,
-    /// Its chunks.
     pub chunks: Vec<Vec<u8>>,
-    /// Its SHA-256.
     pub sha256: [u8; 32],
-    /// Its size, and the seed of its bytes.
     pub spec: File,
 }
 
@@ -26,7 +23,6 @@ impl Content {
         Content { name: format!("/file-{number}"), chunks, sha256: spec.sha256(), spec }
     }
 
-    /// Returns the bytes of a range.
     pub fn bytes(&self, range: Range<u64>) -> Vec<u8> {
         let (from, len) = (range.start as usize, (range.end - range.start) as usize);
         self.chunks.iter().flatten().skip(from).take(len).copied().collect()
@@ -36,19 +32,14 @@ impl Content {
 /// A file in a canister.
 #[derive(Clone, Debug)]
 pub struct Stored {
-    /// The key to delete it by.
     pub delete_key: String,
-    /// The key to read it by.
     pub read_key: String,
-    /// Its size.
     pub bytes: u64,
-    /// Its SHA-256.
     pub sha256: [u8; 32],
 }
 
 /// A canister that stores files, in a PocketIC instance of its own.
 pub trait Peer: Sync {
-    /// Returns the canister.
     fn canister(&self) -> &MeteredCanister;
 
     /// Uploads a file in chunks, from begin to finish.
@@ -57,18 +48,17 @@ pub trait Peer: Sync {
     /// Uploads a file of one chunk in one call.
     fn upload_at_once(&self, content: &Content) -> Result<Stored, BenchError>;
 
-    /// Uploads files that together fit into one message, in as few calls as possible. With `on_trust`, the canister
-    /// does not hash the files, if it has such an option.
+    /// Uploads files that together fit into one message, in as few calls as possible. With `on_trust`, a canister that
+    /// has this option does not hash the files.
     fn upload_together(&self, contents: &[Content], on_trust: bool) -> Result<Vec<Stored>, BenchError>;
 
     /// Reads a file of one chunk by a query.
     fn read_small(&self, stored: &Stored) -> Result<Vec<u8>, BenchError>;
 
-    /// Reads a range of a file by queries.
     fn read_range(&self, stored: &Stored, range: Range<u64>) -> Result<Vec<u8>, BenchError>;
 
-    /// Makes a file available to browsers: to everyone, or to those with an access token. Returns its URL; `None` if
-    /// the canister cannot serve private files.
+    /// Makes a file available to browsers: to everyone or, if `private`, to those with an access token. Returns its
+    /// URL; `None` if the canister cannot serve private files.
     fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError>;
 
     /// Gets a file or a range of it as a gateway does. If the canister sends bytes outside the range, they are dropped.
@@ -86,10 +76,8 @@ pub trait Peer: Sync {
     /// Grants access to as many principals as a capsule of the upload canister admits.
     fn fill_access_lists(&self) -> Result<(), BenchError>;
 
-    /// Upgrades the canister.
     fn upgrade(&self) -> Result<(), BenchError>;
 
-    /// Reads all stored bytes of a file.
     fn read(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {
         let mut bytes = Vec::new();
         for from in (0..stored.bytes).step_by(CHUNK_BYTES as usize) {
@@ -99,7 +87,6 @@ pub trait Peer: Sync {
     }
 }
 
-/// Returns the header fields of a request for a range, or for a whole file.
 pub fn range_header(range: Option<&Range<u64>>) -> Vec<(String, String)> {
     let field = |range: &Range<u64>| ("range".into(), format!("bytes={}-{}", range.start, range.end - 1));
     range.into_iter().map(field).collect()

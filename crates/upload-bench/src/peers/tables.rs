@@ -12,7 +12,6 @@ use crate::report::{Style, table};
 /// Share by which a build must differ from the direct one for a job to have a row.
 const DIFFERENT: f64 = 0.25;
 
-/// The canisters that are compared.
 pub const COMPARED: [&str; 2] = ["direct", assets::NAME];
 
 /// Returns the table of the uploads of several clients.
@@ -82,8 +81,6 @@ pub fn jobs(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-/// Returns the table of the instructions with one and with many principals, for the jobs whose cost could depend on
-/// that.
 pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
     let mut header = vec!["job".to_owned()];
     for State { members, .. } in [MANY, CROWDED] {
@@ -99,7 +96,6 @@ pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-/// Returns the table of the bytes that are written with many files, for the jobs that change something.
 pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
     let header = ["job", "direct written", "direct delta", "assets written", "assets delta"];
     let mut table = table(style, 1, header);
@@ -115,7 +111,6 @@ pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-/// Returns the table of the jobs in which another build differs from the direct one, with many files.
 pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
     let mut table = table(style, 1, ["job", "legacy M", "staged M", "direct M", "assets M"]);
     for job in jobs::all() {
@@ -135,7 +130,6 @@ pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-/// Returns the table of the calls that do each kind of job on each kind of canister.
 pub fn calls(style: Style) -> Table {
     let mut table = table(style, 3, ["job", "upload canister", "asset canister"]);
     let mut kinds: Vec<[&str; 3]> = jobs::all().iter().map(Job::calls).collect();

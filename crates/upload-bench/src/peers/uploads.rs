@@ -21,7 +21,6 @@ pub struct Uploads {
 }
 
 impl Uploads {
-    /// Installs a build on a fresh canister.
     pub fn install(wasm: &Wasm) -> Result<Self, BenchError> {
         let canister = MeteredCanister::installed("side by side", wasm)?;
         let capsule = capsule(&canister)?;

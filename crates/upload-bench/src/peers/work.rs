@@ -11,10 +11,10 @@ use crate::compare;
 use crate::cost::Cost;
 use crate::error::BenchError;
 
-/// Maximum number of timer runs, one a minute, after which deleted bytes must be freed.
+/// Maximum number of timer runs, one a minute, until the bytes of deleted files are freed.
 const MINUTES: u32 = 100;
 
-/// Number of rounds until a canister has the answer to a call that a timer makes.
+/// Number of rounds until a timer has the reply to its call.
 const ROUNDS_OF_A_CALL: u32 = 4;
 
 /// The cost of a job.
@@ -35,11 +35,9 @@ pub struct JobCost {
     pub delta_bytes: u64,
 }
 
-/// Does the jobs of each of these states, each on a fresh canister; calls `done` after each job. A job that the
-/// canister cannot do is omitted.
-///
-/// # Errors
-/// If a canister cannot be installed, a call fails, or a job does not have the result that its clients expect.
+/// Does the jobs of each of these states, each job on a fresh canister; calls `done` after each. A job that the
+/// canister cannot do is omitted. If a job does not have the result that its clients expect, returns
+/// [`BenchError::State`].
 pub fn measure(
     install: &dyn Fn() -> Result<Box<dyn Peer>, BenchError>,
     states: &[State],
@@ -96,8 +94,7 @@ pub fn faults(measured: &[PeerFigures], recorded: &[PeerFigures]) -> Vec<String>
 struct Filled {
     peer: Box<dyn Peer>,
     state: State,
-    /// The keys by which the files of the state are read.
-    blobs: Vec<String>,
+    read_keys: Vec<String>,
 }
 
 impl Filled {
@@ -111,8 +108,8 @@ impl Filled {
         // In the minute after the first upload, the upload canister asks for the key of its access tokens.
         peer.canister().settle();
         (0..ROUNDS_OF_A_CALL).for_each(|_| peer.canister().tick());
-        let blobs = stored.into_iter().map(|stored| stored.read_key).collect();
-        Ok(Self { peer, state, blobs })
+        let read_keys = stored.into_iter().map(|stored| stored.read_key).collect();
+        Ok(Self { peer, state, read_keys })
     }
 
     /// Returns files that differ from those of the state.
@@ -126,7 +123,6 @@ impl Filled {
         contents.iter().map(|content| self.peer.upload(content)).collect()
     }
 
-    /// Returns the cost and the result of `work`.
     fn measure<T>(&self, work: impl FnOnce() -> Result<T, BenchError>) -> Result<(Cost, T), BenchError> {
         self.peer.canister().take_cost()?;
         let result = work()?;
@@ -210,7 +206,7 @@ impl Filled {
     }
 
     fn expect_files(&self, mut list: Vec<String>) -> Result<(), BenchError> {
-        let mut wanted = self.blobs.clone();
+        let mut wanted = self.read_keys.clone();
         wanted.sort();
         list.sort();
         let canister = self.peer.canister();

@@ -70,8 +70,7 @@ pub fn section(figures: &Figures) -> String {
     )
 }
 
-/// Returns the section on how much more calls cost on a full canister, and why the ratio cannot be reduced. Returns an
-/// empty text if a figure for the section has not been measured.
+/// Returns the section on the cost of calls on a full canister; empty if one of its figures has not been measured.
 fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
     let cost = |state, step| {
         let instructions = figures.bench(Build::Direct, state)?.step(step)?.instructions;
@@ -111,7 +110,6 @@ besides these maps, the larger the ratio.
     )
 }
 
-/// Returns the section on the migration engine; empty before it was measured.
 fn engine(costs: &EngineCosts) -> String {
     let (Some(two), Some((above_loop, ratio))) =
         (costs.above_two_operations(), costs.above_loop_with_digests())
@@ -151,7 +149,6 @@ checked. Units that stay in the old map while they are quarantined are all check
     )
 }
 
-/// Returns the section on migration 1 with full chunks; empty before it was measured.
 fn full_chunks(measured: &[FullChunks]) -> String {
     let Some(most) = measured.last() else { return String::new() };
     format!(
@@ -171,7 +168,6 @@ results with those of chunks that are stored completely. {} sessions are close t
     )
 }
 
-/// Returns the section on migration 2 with chunks in quarantine; empty before it was measured.
 fn with_quarantine(figures: &Figures) -> String {
     let table = tables::with_quarantine(Style::Markdown, figures);
     if table.is_empty() {

@@ -35,7 +35,7 @@ fn colour(build: Build) -> RGBColor {
     }
 }
 
-/// Points of a series: (number of chunks or sessions, value).
+/// Number of chunks or sessions, and millions of instructions.
 type Points = Vec<(f64, f64)>;
 
 fn uploads<B: DrawingBackend>(area: &DrawingArea<B, Shift>, figures: &Figures) -> Result<(), Failed>
@@ -136,7 +136,6 @@ where
     Ok(())
 }
 
-/// Returns the top of an axis on which all these points fit.
 fn top_of_axis<'p>(series: impl Iterator<Item = &'p Points>) -> f64 {
     let highest = series.flatten().map(|(_, value)| *value).fold(0.0, f64::max);
     if highest > 0.0 { highest * 1.15 } else { 1.0 }

@@ -116,7 +116,6 @@ pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
     table
 }
 
-/// Returns the table of the moves of a hundred chunks while other chunks are in quarantine.
 pub fn with_quarantine(style: Style, figures: &Figures) -> Table {
     let header =
         ["chunks in quarantine", "M per MiB", "messages of the sweep", "M", "written MiB", "heap growth MiB"];
@@ -140,7 +139,8 @@ pub fn with_quarantine(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Returns the table of the cost of payload on each build, for benchmarks that transfer at least 1 MiB.
+/// Returns the table of the cost of payload on each build, for benchmarks that transfer at least 1 MiB, except those
+/// with chunks in quarantine.
 pub fn summary(style: Style, figures: &Figures) -> Table {
     let mut table = table(
         style,
@@ -175,8 +175,8 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
     table
 }
 
-/// Returns the table of all steps of the build with the most benchmarks: the instructions on each build; messages and
-/// bytes on the direct build or, if that lacks the step, on the build with the most benchmarks.
+/// Returns the table of all steps: their instructions on each build, and their messages and bytes on the direct build.
+/// The build with the most benchmarks determines the rows, and replaces the direct build where that lacks a step.
 pub fn costs(style: Style, figures: &Figures) -> Table {
     let header = [
         "benchmark",

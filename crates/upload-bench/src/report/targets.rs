@@ -6,9 +6,8 @@ use super::Figures;
 use crate::bench::Bench;
 use crate::payload::CHUNK_BYTES;
 
-/// Costs of the public release's way of storing a chunk, M instructions per MiB, for ten chunks of 1.8 MB:
-/// measured once on the same engine with a canister written for that purpose (`Vec<u8>` arguments, a chunk map,
-/// read-back).
+/// M instructions per MiB for ten chunks of 1.8 MB, stored as the public release stores them (`Vec<u8>` arguments, a
+/// chunk map, read-back). Measured once, on the same wasm engine, with a canister written for this purpose.
 pub const ORIGIN_PER_MIB: f64 = 209.4;
 
 /// Maximum M instructions per MiB of an upload of ten chunks on the direct build, with SHA-256.
@@ -22,7 +21,7 @@ pub struct Target {
     pub limit: f64,
     /// The measured value; `None` if it has not been measured.
     pub value: Option<f64>,
-    /// The benchmark or step that has this value, if the value is the worst of several.
+    /// If the value is the worst of several, the benchmark or step that has it.
     pub worst: Option<String>,
 }
 
@@ -37,7 +36,6 @@ impl Target {
     }
 }
 
-/// Returns all targets.
 pub fn all(figures: &Figures) -> Vec<Target> {
     let direct = |name: &str| figures.bench(Build::Direct, name);
     let per_mib = |bench: Option<&Bench>| bench.and_then(instructions_per_mib);
@@ -132,8 +130,8 @@ pub fn all(figures: &Figures) -> Vec<Target> {
     ]
 }
 
-/// Returns the M instructions per session that an upgrade with a migration of this many sessions takes beyond an
-/// upgrade without one.
+/// Returns by how many M instructions per session an upgrade that migrates this many sessions exceeds an upgrade
+/// without a migration.
 fn millions_per_session(figures: &Figures, name: &str, sessions: f64) -> Option<f64> {
     let total = |name| Some(figures.bench(Build::Direct, name)?.total().instructions as f64 / 1e6);
     Some((total(name)? - total("open_10")?) / sessions)
@@ -173,8 +171,7 @@ fn worst(values: impl Iterator<Item = (f64, String)>) -> Option<(f64, String)> {
     values.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }
 
-/// Iterates over the ratios direct to legacy, in instructions, for every step of an upload that both builds
-/// have.
+/// Iterates over the steps of uploads that both builds have: instructions of direct over those of legacy, and the name.
 fn ratios_to_legacy(figures: &Figures) -> impl Iterator<Item = (f64, String)> {
     const UPLOADS: [&str; 6] = ["upload_", "out_of_order_", "chunk_again", "abort_", "calls_", "file_1_kib"];
     let uploads = |bench: &&Bench| UPLOADS.iter().any(|start| bench.name.starts_with(start));
@@ -189,7 +186,7 @@ fn ratios_to_legacy(figures: &Figures) -> impl Iterator<Item = (f64, String)> {
     })
 }
 
-/// Steps without a session, in which the two paths are the same.
+/// Steps without a session, which are the same on both paths.
 const OUTSIDE_UPLOADS: [&str; 9] = [
     "memories_create",
     "memories_read",

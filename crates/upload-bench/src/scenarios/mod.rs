@@ -1,7 +1,7 @@
 //! The scenarios: each is a function of a build that returns one or more benchmarks.
 //!
-//! To measure another endpoint, add a function, and call it in [`all`]. [`Scenario::builds`] omits builds that lack a
-//! function or layout which the scenario needs.
+//! To measure another endpoint, add a function, and a scenario with it in [`all`]. If a build lacks an endpoint or a
+//! layout that the scenario needs, omit the build from [`Scenario::builds`].
 
 pub(crate) mod populated;
 pub(crate) mod uploads;
@@ -16,11 +16,10 @@ use crate::error::BenchError;
 use crate::metered_canister::Wasm;
 use crate::seed::{self, Population, Seed};
 
-/// Start of the names of the scenarios that move a hundred chunks while other chunks are in quarantine. The number of
-/// chunks in quarantine follows.
+/// Prefix of the scenarios that move a hundred chunks; the number of other chunks, which are in quarantine, follows.
 pub(crate) const MOVE_WITH_QUARANTINE: &str = "move_100_quarantined_";
 
-/// Numbers of chunks in quarantine: up to 32 of them are stored again when the chunk map is emptied.
+/// Numbers of chunks in quarantine. Up to 32 are stored again when the chunk map is emptied.
 pub(crate) const IN_QUARANTINE: [u32; 4] = [0, 1, 32, 33];
 
 /// The initial states that have been created.
@@ -42,7 +41,7 @@ impl Seeds {
         if let Some(seed) = cell.get() {
             return Ok(seed.clone());
         }
-        // Two builds that need the same state at the same moment create it twice, identically.
+        // If two builds need the same state at the same moment, both create it, with the same bytes.
         let seed = seed::make(population)?;
         Ok(cell.get_or_init(|| seed).clone())
     }

@@ -1,5 +1,5 @@
-//! Costs that depend on the state of the canister: the same calls with ten to a hundred thousand sessions and memories,
-//! upgrades that open these states, migrations, and expiry.
+//! Costs that depend on the state of the canister: calls with ten to a hundred thousand sessions and memories, upgrades
+//! that open these states, migrations, and expiry.
 
 use std::time::Duration;
 
@@ -21,8 +21,7 @@ use crate::seed::{Population, Seed};
 use super::uploads::{begin, capsule_in_use, finish, put};
 use super::{MOVE_WITH_QUARANTINE, Seeds};
 
-/// Measures the upgrade that opens a state of this many sessions and memories, in the build's own layout, and calls on
-/// the state.
+/// Measures the upgrade that opens a state of this many sessions and memories in the build's layout, and calls on it.
 pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, BenchError> {
     let seed = seeds.get(Population::of(wasm.build, count, count))?;
     let mut run = Recorder::new(format!("open_{count}"), wasm)?;
@@ -43,7 +42,6 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
     Ok(done)
 }
 
-/// Replaces the canister's state and measures the upgrade that opens it.
 fn open(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     run.canister.set_stable_memory(&seed.gz);
     run.measure("post_upgrade", |canister| canister.upgrade(NO_ARGUMENTS))
@@ -141,7 +139,7 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     Ok(vec![uploaded, inline, one, many, run.finish()])
 }
 
-/// Principals in the access lists of a capsule that is open to many: as many as the lists hold.
+/// Number of principals in the access lists after [`open_to_many`]: the maximum.
 pub const MEMBERS: u32 = 3_000;
 
 /// Fills the access lists of a capsule; the client is the last of its owners.
@@ -250,8 +248,7 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
     Ok(run.finish())
 }
 
-/// Measures moving a committed blob of a hundred chunks while another one, of this many chunks, is quarantined and
-/// stays in the chunk map.
+/// Measures moving a blob of a hundred chunks while one of this many chunks is quarantined, and stays in the chunk map.
 pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Result<Bench, BenchError> {
     const CHUNKS: u32 = 100;
     let population = Population {
@@ -285,8 +282,7 @@ pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Res
     Ok(run.finish())
 }
 
-/// Measures the expiry, by the timer, of twenty sessions with one stored chunk each; then a timer run with nothing to
-/// do.
+/// Measures the timer run that ends twenty expired sessions of one stored chunk each, and one with nothing to do.
 pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
     const SESSIONS: u64 = 20;
     let mut run = Recorder::new("expiry", wasm)?;

@@ -20,15 +20,13 @@ use super::populated::create_inline;
 /// Number of chunks of the largest upload that the canister accepts.
 pub const MAX_CHUNKS: u32 = 16_384;
 
-/// Creates a capsule of the client.
 pub fn capsule(canister: &MeteredCanister) -> Result<String, BenchError> {
     let created: Capsule = canister.update("capsules_create", (None::<PersonRef>,))?;
     Ok(created.id)
 }
 
-/// Creates a capsule of the client, and makes sure that the canister's tables exist, as if it had been in use: the
-/// direct build creates most tables with the first capsule and the first record in it. [`first`] measures their
-/// creation.
+/// Creates a capsule of the client on a canister whose tables exist: the direct build creates most tables with the
+/// first capsule and the first record in it, which [`first`] measures.
 pub fn capsule_in_use(canister: &MeteredCanister, build: Build) -> Result<String, BenchError> {
     let capsule = capsule(canister)?;
     if build == Build::Direct {
@@ -38,24 +36,21 @@ pub fn capsule_in_use(canister: &MeteredCanister, build: Build) -> Result<String
     Ok(capsule)
 }
 
-/// Begins the upload of a file under an idempotency key.
 pub fn begin(canister: &MeteredCanister, capsule: &str, file: &File, idem: &str) -> Result<u64, BenchError> {
     canister.update("uploads_begin", (capsule, file.metadata(), file.chunks(), idem))
 }
 
-/// Begins the upload of a file that is verified by BLAKE3.
 fn begin_blake3(canister: &MeteredCanister, capsule: &str, file: &File) -> Result<u64, BenchError> {
     let hash = Some(HashAlgorithm::Blake3);
     canister.update("uploads_begin", (capsule, file.metadata(), file.chunks(), "a", hash))
 }
 
-/// Sends one chunk.
 pub fn put(canister: &MeteredCanister, session: u64, file: &File, index: u32) -> Result<(), BenchError> {
     let bytes = file.chunk(index);
     canister.update("uploads_put_chunk", (session, index, Bytes::new(&bytes), None::<ByteBuf>))
 }
 
-/// Calls `uploads_finish` as long as the canister reports progress of its hashing; returns the last answer.
+/// Calls `uploads_finish` repeatedly while the canister reports that its hashing progresses; returns the last answer.
 pub fn finish(
     canister: &MeteredCanister,
     session: u64,
@@ -148,7 +143,7 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
     Ok(())
 }
 
-/// Measures the timers until no removal is pending; measures nothing if none is.
+/// Measures the timers until no removal is pending.
 fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
     // Each run of the timer removes some of the chunks.
     for _ in 0..MAX_CHUNKS {
@@ -165,8 +160,8 @@ fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
     run.canister.expect("the sweep", "finished", "still running")
 }
 
-/// Measures an upload in reverse order: nothing can be hashed until the first chunk, the last to arrive. Its put begins to
-/// hash the others.
+/// Measures an upload in reverse order: nothing can be hashed until the last put, which sends the first chunk of the
+/// file and begins to hash the others.
 pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("out_of_order_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
@@ -196,8 +191,8 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     Ok(run.finish())
 }
 
-/// Measures a chunk with its hash, the same chunk again, different bytes in its place, and the calls for the status
-/// and the list of sessions afterwards.
+/// Measures a put of a chunk with its hash, of the same chunk again, and of different bytes in its place; then the
+/// status and the list of sessions.
 pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);

@@ -1,5 +1,4 @@
-//! Creates a canister of the first public release, as large as an operator's may be, and reads it back after its
-//! adoption.
+//! Creates a canister of the first public release, as large as an operator's may be, and reads it back once adopted.
 
 use std::path::Path;
 
@@ -30,7 +29,7 @@ const SMALL_BYTES: u64 = 1_000;
 /// Number of chunks of the only large file, which has 100 MB.
 const LARGE_CHUNKS: u32 = 56;
 
-/// Number of uploads in flight, each of two chunks. In uploads with an odd number, the second chunk has arrived.
+/// Number of uploads in flight, each of two chunks. The second chunk of those with an odd number has arrived.
 pub(super) const IN_FLIGHT: u64 = 30;
 
 /// Session id of the first upload in flight.
@@ -67,8 +66,7 @@ fn in_flight(number: u64) -> [Vec<u8>; 2] {
     [Payload::of_chunks(1, number + 2).chunk(0), number.to_be_bytes().to_vec()]
 }
 
-/// Writes the snapshot folder of a canister that runs a stand-in for the first public release, with uploads in flight
-/// on its heap.
+/// Writes the snapshot folder of a canister that runs a stand-in for the first public release, with uploads in flight.
 pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     let mut release = PublicRelease::new(128);
     let mut capsules = Vec::new();
@@ -82,7 +80,7 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     let wasm = pocket_ic_fixtures::public_release()?;
     let module = std::fs::read(&wasm).map_err(BenchError::file("read", &wasm))?;
     let pic = server::pocket_ic()?;
-    // A canister that has not opened its tables yet has a heap that does not depend on the stable memory.
+    // Until a canister opens its tables, its heap does not depend on stable memory, which can therefore be replaced.
     let empty = pic.create_canister_with_settings(Some(controller()), None);
     pic.install_canister(empty, module, NO_ARGUMENTS.to_vec(), Some(controller()));
     let fresh = folder.with_extension("fresh");
@@ -128,9 +126,9 @@ fn load_into_new_canister(pic: &PocketIc, path: &Path) -> Result<Principal, Benc
     Ok(id)
 }
 
-/// Loads an adopted canister, and upgrades it through all builds to the direct one. On every build, each file of the
-/// capsules is read by its owner and compared byte for byte, and refused to a stranger; and a third of the uploads in
-/// flight is finished.
+/// Loads an adopted canister, and upgrades it through all builds to the direct one. On every build, reads each file of
+/// the capsules as its owner, compares every byte, checks that a stranger is refused, and finishes a third of the
+/// uploads in flight.
 ///
 /// # Errors
 /// If a call, an upgrade or a build fails, or an answer is not the expected one.

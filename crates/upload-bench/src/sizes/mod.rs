@@ -25,7 +25,7 @@ const ADOPT: &str = "`adopt`";
 const ADOPTED_PLAN: &str = "`plan`, of what was adopted";
 const ADOPTED_READ: &str = "every file read back on every build";
 
-/// Bytes of the files in the snapshot that is sent over the network, before rounding up to whole files.
+/// Bytes of the files in the snapshot that is sent over the network; rounded up as [`Options::file_bytes`].
 const SENT_BYTES: u64 = 150_000_000;
 
 /// Options of [`measure`].
@@ -33,10 +33,9 @@ const SENT_BYTES: u64 = 150_000_000;
 pub struct Options {
     /// Size of stable memory, bytes.
     pub stable_bytes: u64,
-    /// Bytes of the files in stable memory, before rounding up to whole files.
+    /// Bytes of the files in stable memory; rounded up to whole files when these are created.
     pub file_bytes: u64,
-    /// Number of runs of each command that only reads the snapshot. These commands alternate, and the median of each
-    /// counts.
+    /// Number of runs of each command that only reads the snapshot. The commands alternate; the median counts.
     pub rounds: usize,
     /// The folder in which the snapshots are created. Existing snapshots are reused.
     pub folder: PathBuf,
@@ -47,7 +46,7 @@ pub struct Options {
 pub struct Row {
     /// The command, or a part of its work.
     pub what: String,
-    /// Time from the start to the end of the command, or of the part of its work.
+    /// Time that it took.
     pub seconds: f64,
     /// Peak memory of the process; absent where the system does not report it.
     pub peak_bytes: Option<u64>,
@@ -81,8 +80,7 @@ pub struct Figures {
     pub sent_bytes: u64,
     /// Bytes of the stable memory that is adopted.
     pub adopted_bytes: u64,
-    /// The run that measured the adoption; `None` in figures of earlier versions, which did not read the adopted files
-    /// back.
+    /// The run that measured the adoption; `None` in figures of earlier versions, which did not read the files back.
     #[serde(default)]
     pub adopted: Option<AdoptionRun>,
     /// Number of runs of each command that only reads the snapshot.
@@ -118,7 +116,7 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
     let mut figures = Figures {
         began,
         stable_bytes: length(&stable)?,
-        stored_bytes: stored(&stable)?,
+        stored_bytes: bytes_on_disk(&stable)?,
         sent_bytes: 0,
         adopted_bytes: 0,
         adopted: None,
@@ -161,8 +159,6 @@ pub fn measure_adoption(folder: &Path, figures: &mut Figures, done: &dyn Fn(&str
     add_adoption(&program()?, folder, figures, done)
 }
 
-/// Measures `adopt` of a canister of the first public release, `plan` of the result, and reading the files back on
-/// every build.
 fn add_adoption(
     session_migrate: &Path,
     folder: &Path,
@@ -198,8 +194,7 @@ fn add_adoption(
     Ok(())
 }
 
-/// Measures the commands that only read the snapshot and take seconds, in alternation. Returns the median time of
-/// copying the snapshot.
+/// Measures the commands that only read the snapshot, alternately. Returns the median time of copying the snapshot.
 fn read_only(
     session_migrate: &Path,
     snapshot: &Path,
@@ -233,7 +228,7 @@ fn read_only(
     Ok(cp.seconds)
 }
 
-/// Measures the transfer of a snapshot to a canister on a network in this process, and back.
+/// Measures the upload of a snapshot to a canister on a network in this process, and the download.
 fn over_network(
     session_migrate: &Path,
     sent: &Path,
@@ -269,7 +264,7 @@ fn median(mut runs: Vec<Ran>) -> Ran {
     Ran { seconds, peak_bytes }
 }
 
-/// Sums the times of a report's phases up to and including the one that loads the snapshot, without building wasms.
+/// Returns the total time of a report's phases up to the loading of the snapshot, except those that build wasms.
 fn before_messages(report: &serde_json::Value) -> f64 {
     let mut seconds = 0.0;
     for phase in report["phases"].as_array().into_iter().flatten() {
@@ -288,8 +283,7 @@ fn length(path: &Path) -> Result<u64, BenchError> {
     Ok(std::fs::metadata(path).map_err(BenchError::file("read", path))?.len())
 }
 
-/// Returns the bytes that a file takes on disk.
-fn stored(path: &Path) -> Result<u64, BenchError> {
+fn bytes_on_disk(path: &Path) -> Result<u64, BenchError> {
     use std::os::unix::fs::MetadataExt;
     Ok(std::fs::metadata(path).map_err(BenchError::file("read", path))?.blocks() * 512)
 }

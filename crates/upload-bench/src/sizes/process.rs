@@ -6,14 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::BenchError;
 
-/// Interval at which the peak memory of a process is read. Since the system reports the maximum so far, only an
-/// increase at the very end can be missed.
+/// Interval at which the peak memory of a process is read. The system reports the maximum so far, so only an increase
+/// at the very end can be missed.
 const EVERY: Duration = Duration::from_millis(5);
 
 /// The run of a program that has succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Ran {
-    /// The time from its start to its end.
     pub seconds: f64,
     /// Its peak memory; `None` if the system does not report it.
     pub peak_bytes: Option<u64>,
@@ -29,7 +28,7 @@ impl std::fmt::Display for Ran {
     }
 }
 
-/// Compiles the toolkit's program, and returns its path. This program must have the same profile, `dev`.
+/// Compiles the toolkit's program, and returns its path. The benchmark itself must be of the same profile, `dev`.
 pub(super) fn program() -> Result<PathBuf, BenchError> {
     let own = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -43,7 +42,6 @@ pub(super) fn text(command: &Command) -> String {
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs a program to its end.
 pub(super) fn run(command: &mut Command) -> Result<Ran, BenchError> {
     let failed = |detail: String| BenchError::Program { command: text(command), detail };
     let errors = tempfile::NamedTempFile::new().map_err(|error| failed(error.to_string()))?;
@@ -72,7 +70,6 @@ pub(super) fn run(command: &mut Command) -> Result<Ran, BenchError> {
     Ok(Ran { seconds, peak_bytes })
 }
 
-/// Runs a program that writes a JSON report, and returns the report.
 pub(super) fn run_to_json(
     command: &mut Command,
     report: &Path,
@@ -88,7 +85,6 @@ pub(super) fn load() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 
-/// Returns the peak memory of a running process; `None` if the system does not report it.
 fn peak_of(child: &Child) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -24,7 +24,7 @@ use crate::{seed, sparse};
 /// Number of chunks of each file: 36 MB, like a video of a minute.
 const CHUNKS: u32 = 20;
 
-/// One of this many files is still in flight, with half of its chunks.
+/// One of this many files is in flight: half of its chunks have arrived.
 const ONE_IN_FLIGHT_OF: u32 = 10;
 
 /// A test key, Ed25519.
@@ -32,8 +32,8 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
                    MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
                    -----END PRIVATE KEY-----\n";
 
-/// Writes the snapshot folder of a legacy canister that holds files of `file_bytes` bytes, rounded up to whole files.
-/// If its stable memory is smaller than `stable_bytes`, the memory is grown to that size.
+/// Writes the snapshot folder of a legacy canister that holds files of `file_bytes` bytes in all, rounded up to whole
+/// files. Its stable memory is grown to at least `stable_bytes`.
 pub(super) fn make(
     wasms: &[Wasm],
     file_bytes: u64,
@@ -61,7 +61,6 @@ pub(super) fn make(
     Ok(())
 }
 
-/// Takes a snapshot of a canister, and writes it to a folder.
 pub(super) fn download(
     pic: &PocketIc,
     id: Principal,
@@ -74,7 +73,7 @@ pub(super) fn download(
     Ok(())
 }
 
-/// Creates the stable memory of a legacy canister with files of this many bytes in all, rounded up to whole files.
+/// Returns the stable memory of the canister that [`make`] creates.
 fn state(file_bytes: u64) -> Result<RawMemory, BenchError> {
     let files = file_bytes.div_ceil(Payload::of_chunks(CHUNKS, 0).bytes) as u32;
     let fill = || {
