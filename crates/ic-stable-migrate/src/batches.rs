@@ -6,7 +6,7 @@ use crate::{
     Advance, Bulk, Digest, Fate, Host, MessageBudget, Meter, Phase, Reverted, Settled, UnitProgress, Work,
 };
 
-/// Checks after each unit of a batch whether the message has budget left for another unit at the highest cost seen.
+/// Decides after each unit of a batch whether the message has budget for another unit of the highest cost seen.
 struct BatchBudget<'a> {
     meter: &'a dyn Meter,
     budget: u64,
@@ -51,15 +51,15 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Fits the size of the next batch to the budget left in the message, by the average cost of the `handled`
-    /// units of this batch; `before` is the meter reading when the batch began.
+    /// Fits the size of the next batch to the budget left in the message, at the average cost of the `handled` units;
+    /// `before` is the meter reading when this batch began.
     fn fit(&mut self, before: u64, handled: u64) {
         let used = self.message.meter.used();
         let each = used.saturating_sub(before).checked_div(handled).unwrap_or(0);
         self.state.pace.fit(each, self.message.budget.saturating_sub(used));
     }
 
-    /// Counts and digests a batch of source units. Returns how many it has counted.
+    /// Counts and digests a batch of source units. Returns their number.
     pub(super) fn validate(&mut self) -> Result<u64, H::Error> {
         let Self { migration, host, state, message, highest_cost } = self;
         let before = message.meter.used();
@@ -133,8 +133,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Adds a unit that has been handled to the counts and digests. `digest` is the digest of the source unit,
-    /// if the migration does not count ahead.
+    /// Accounts for a unit. `digest` is that of the source unit, if the migration does not count ahead.
     fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
         if let Some(digest) = digest {
             self.state.digest_before.add(digest);
@@ -143,8 +142,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         settle(self.migration, self.host, &mut self.state, unit, false)
     }
 
-    /// Returns the message's budget for a unit, with the progress of the unit if an earlier message has begun it.
-    /// Abandons any other unit that was begun.
+    /// Returns the work on a unit, with its progress if an earlier message has begun it. Abandons any other begun unit.
     fn begin_or_continue(&mut self, key: &H::Key) -> Work<'a> {
         let MessageBudget { now, meter, budget } = self.message;
         let begun = self.state.unit.take_if(|unit| unit.key == *key);
@@ -152,14 +150,12 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }
     }
 
-    /// Abandons the unit in progress, if there is one: the migration releases what its slices have allocated.
     pub(super) fn abandon_unit(&mut self) {
         if let Some(unit) = self.state.unit.take() {
             self.migration.abandon(self.host, unit.key, unit.progress);
         }
     }
 
-    /// Checks a target unit for the verification in progress.
     pub(super) fn recheck(&mut self, key: H::Key) -> Result<(), H::Error> {
         let problem = self.migration.check(self.host, key.clone())?;
         if let Some(recheck) = &mut self.state.recheck {
@@ -175,10 +171,9 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Converts a unit, or a slice of it, back to its source form. If the unit is refused, the migration is stuck.
+    /// Converts a unit, or a slice of it, back. If the migration refuses, it is stuck.
     pub(super) fn revert(&mut self, key: H::Key) -> Result<(), H::Error> {
-        // An earlier unit of this batch may have been refused: then the migration is stuck, and the units after it stay
-        // converted.
+        // After a refused unit, the migration is stuck: the other units of the batch stay converted.
         if self.state.phase != Phase::RollingBack {
             return Ok(());
         }

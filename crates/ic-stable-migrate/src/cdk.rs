@@ -58,8 +58,8 @@ use crate::{Control, Engine, Host, MessageBudget, Meter, Migration, RunOutcome, 
 /// ```
 pub type EndpointResult<T> = Result<T, EndpointError>;
 
-/// Instructions for the migration in `post_upgrade`: enough for a small canister, and few compared with the
-/// 300 billion that an upgrade may use.
+/// Instructions for the migration in `post_upgrade`: enough for a small canister, and few of the 300 billion that an
+/// upgrade may use.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
 /// Default instruction budget of a message of the migration: low enough that clients are hardly delayed.
@@ -89,15 +89,14 @@ impl Meter for MessageMeter {
 }
 
 thread_local! {
-    /// Number of messages that the watched migration had used at the last run of the watchdog; `None` if no migration
-    /// had work.
+    /// See the argument `messages` of [`Engine::watch`].
     static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
     static WATCHDOG: Job = const { Job::new() };
-    /// The messages of the engine. Calls by controllers also run the engine, and must not start a second chain.
+    /// Controllers' calls run the engine, too, and must not start a second chain.
     static MESSAGES: Chain = const { Chain::new() };
 }
 
-/// A function that calls its argument with the canister's storage, if the storage is open.
+/// A function that calls its argument with the canister's storage, or does nothing if the storage is not open.
 ///
 /// ```
 /// use std::cell::RefCell;
@@ -284,8 +283,7 @@ impl<H: Host + 'static> Driver<H> {
         self.answer(|host| Ok(host.ledger().quarantined(after)))
     }
 
-    /// Returns what the migration would do to the units after `after`, and the estimated cost. For
-    /// controllers.
+    /// Returns what the migration would do to the units after `after`, and the estimated cost. For controllers.
     ///
     /// # Errors
     /// [`EndpointError::Unauthorized`], or [`EndpointError::Refused`] with the error of [`Engine::dry_run`], or if the
@@ -337,7 +335,6 @@ impl<H: Host + 'static> Driver<H> {
         WATCHDOG.with(|watchdog| watchdog.set(move || this.watch(), time()));
     }
 
-    /// Schedules a message of the engine, replacing one that is already scheduled.
     fn run_next_message(&self) {
         let this = *self;
         MESSAGES.with(|messages| messages.run_next(move || this.go_on()));
@@ -355,7 +352,6 @@ impl<H: Host + 'static> Driver<H> {
         self.with_host(f)?.map_err(|error| EndpointError::Refused(error.to_string()))
     }
 
-    /// Returns the result of `f`, called with the host; an error if the storage is not open.
     fn with_host<T>(&self, f: impl FnOnce(&mut H) -> T) -> EndpointResult<T> {
         let (mut f, mut result) = (Some(f), None);
         (self.with)(&mut |host| result = f.take().map(|f| f(host)));
@@ -378,8 +374,8 @@ fn report(error: &EndpointError) {
 
 /// Gives a canister the endpoints of its migrations: `migration_status`, `_journal`, `_quarantine` and `_dry_run` as
 /// queries, `_pause`, `_resume`, `_verify`, `_retry`, `_rollback` and `_finalize` as updates for controllers. The
-/// arguments are the [`Driver`], a constant, and the type of keys. The canister must depend on `ic-cdk`, and on this
-/// crate under its own name: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
+/// arguments are a constant [`Driver`], and the type of the keys. The canister must depend on `ic-cdk`, and on this
+/// crate without renaming it: `ic_cdk::export_candid!` reads the types as text, in which `$crate` would mean nothing.
 ///
 /// ```standalone_crate
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));

@@ -2,7 +2,7 @@
 
 use crate::{Error, Host, Layout, Migration};
 
-/// Returns `Ok(())` if the numbers are consecutive, the layouts ascend, and each migration starts from the layout to
+/// Checks that the numbers are consecutive, that the layouts ascend, and that each migration starts from the layout to
 /// which the previous one leads.
 pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Error> {
     // Layouts are compared by number, to determine whether stable memory is before or after a migration.
@@ -26,8 +26,8 @@ pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Err
     Ok(())
 }
 
-/// Returns `Ok(())` if the host's layout occurs in the chain, unless that is empty, and the chain contains every
-/// unfinished migration, with every class that was counted.
+/// Checks that the chain, unless it is empty, contains the host's layout, and that it contains every unfinished
+/// migration with every class in the migration's counts.
 pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) -> Result<(), Error> {
     let plans = || migrations.iter().map(|migration| migration.plan());
     let layouts: Vec<Layout> =

@@ -10,7 +10,7 @@ use minicbor::data::Type;
 use minicbor::decode::{Decoder, Error as DecodeError};
 use minicbor::{Decode, Encode};
 
-/// Capacity for most records, bytes: growing an empty buffer would copy a record several times.
+/// Capacity that suffices for most records, bytes: growing an empty buffer would copy a record several times.
 const USUAL_BYTES: usize = 256;
 
 /// Encodes `version` and the CBOR of `value`.
@@ -68,7 +68,7 @@ pub fn decode<'b, T: Decode<'b, ()>>(version: u8, bytes: &'b [u8]) -> Result<T, 
     }
 }
 
-/// Reads null, or a value with `read`.
+/// Reads null as `None`, and any other value with `read`.
 pub(crate) fn null_or<'b, T>(
     d: &mut Decoder<'b>,
     read: impl FnOnce(&mut Decoder<'b>) -> Result<T, DecodeError>,

@@ -4,8 +4,8 @@ use crate::run::{blocking_predecessor, first_unconverted};
 use crate::unit::{begin, count, enter, left_to_roll_back, restore};
 use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
 
-/// Maximum number of units that `finalize` itself checks. A check takes about 200,000 instructions, so that a thousand
-/// checks take a small part of a message's instructions.
+/// Maximum number of units that `finalize` itself checks, at about 200,000 instructions each: a small part of a
+/// message's instructions.
 const MAX_RECHECKED: usize = 1_000;
 
 /// Maximum number of units that one call restores from quarantine.

@@ -1,5 +1,5 @@
-//! Defers a migration before it begins, so that the build that contains it can be examined on the canister
-//! itself: the build serves the old layout unconverted, and a dry run reports what the migration would do.
+//! Defers a migration before it begins, so that the build that contains it can be examined on the canister itself: the
+//! build serves the old layout unconverted, and a dry run reports what the migration would do.
 
 use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 
@@ -71,7 +71,7 @@ fn change<H: Host>(
     let layout = host.layout()?;
     let ledger = host.ledger_mut();
     ledger.set_state(number, &to);
-    // These texts are stored in the journal; "held back" is older than the word deferral.
+    // These texts are stored in journals, so "held back", an earlier term for deferral, stays.
     ledger.record(now, if to.is_deferred() { "held back" } else { "released" }, layout, number, &to);
     Ok(())
 }

@@ -1,5 +1,4 @@
-//! Dry run: counts and classifies the units of a migration and estimates its cost, page by page, without
-//! writing.
+//! Dry run: counts and classifies the units of a migration and estimates its cost, page by page, without writing.
 
 use crate::api::{ClassForecast, DryRun};
 use crate::run::blocking_predecessor;

@@ -152,9 +152,9 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 
     /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller must make
-    /// sure that the migration is not held ([`Migration::held_by`]). The unit stays as it is while the migration before
-    /// this one has begun and is not finalized, while this one is deferred, being rolled back or rolled back, and while
-    /// stable memory is in the layout of another migration.
+    /// sure that the migration is not held ([`Migration::held_by`]). The unit is not converted while the migration
+    /// before this one has begun and is not finalized, while this one is deferred, being rolled back or rolled back, or
+    /// while stable memory is in the layout of another migration.
     ///
     /// # Errors
     /// A damaged record, or no room; the unit is not changed. The layout may be that of this migration from then on, as
@@ -177,7 +177,7 @@ impl<'m, H: Host> Engine<'m, H> {
         begin(migration, &mut state);
         if layout == plan.from {
             leave_old_layout(migration, host, &mut state, now)?;
-            // An error below does not undo the change of the layout, so the state is stored along with it.
+            // The state is stored here already, since an error below keeps the new layout.
             host.ledger_mut().set_state(number, &state);
         }
         if !state.is_validated(&key) {
@@ -227,8 +227,7 @@ impl<'m, H: Host> Engine<'m, H> {
         now: impl Into<Time>,
     ) -> Result<(), H::Error> {
         let plan = migration.plan();
-        // During a rollback, too, the unit may be written as a target unit: the rollback finds it as long as the layout
-        // is the new one.
+        // This holds during a rollback, too: as long as the layout is the new one, the rollback finds new target units.
         if host.layout()? >= plan.to {
             return Ok(());
         }
@@ -271,8 +270,7 @@ impl<'m, H: Host> Engine<'m, H> {
             if !(is_deferred || found.is_going_back()) {
                 continue;
             }
-            // An abandoned rollback continues with `Validating`: the migration must run even if no unit was rolled back
-            // yet.
+            // Not `Idle`: the migration must run even if no unit was rolled back yet.
             let (phase, event) = match is_deferred {
                 true => (Phase::Idle, "released"),
                 false => (Phase::Validating, "rollback abandoned"),
@@ -287,16 +285,15 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(())
     }
 
-    /// Returns the current migration of the list.
+    /// Returns the migration of [`Self::control`].
     fn current(&self, host: &H) -> Result<&'m dyn Migration<H>, Error> {
         let number = host.ledger().current();
-        // If the ledger's current migration is finalized and no longer in the list, the first of the list is current.
         let found = self.migrations.iter().find(|migration| migration.plan().number >= number);
         found.copied().ok_or(Error::UnknownMigration { number })
     }
 }
 
-/// Returns why no unit may be written in, or converted to, the layout of a migration; `None` if units may be.
+/// Returns why no unit may be written in, or converted to, the layout of a migration; `None` if that is allowed.
 fn not_entered<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,

@@ -76,7 +76,6 @@ pub struct JournalRecord<K: Key = u64> {
 }
 
 impl<K: Key> JournalRecord<K> {
-    /// Creates the entry that follows the entry with the hash `previous`.
     pub(crate) fn new(
         build: Build,
         now: Time,

@@ -89,7 +89,6 @@ pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     }
 }
 
-/// Returns the number of these bytes, for the text of an error.
 fn count_bytes(bytes: &[u8]) -> String {
     match bytes.len() {
         1 => "1 byte".into(),
@@ -155,7 +154,7 @@ impl Key for Vec<u8> {
     }
 }
 
-/// A key as a map stores it. Loading it cannot fail; [`Stored::key`] can.
+/// The bytes of a key, as a map stores it. Loading them cannot fail, but [`Stored::key`], which decodes them, can.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Stored<K> {
     bytes: Vec<u8>,
@@ -171,7 +170,6 @@ impl<K: Key> Stored<K> {
         Self { bytes, key: PhantomData }
     }
 
-    /// Returns a key below all others.
     pub const fn lowest() -> Self {
         Self::of_bytes(Vec::new())
     }
@@ -210,8 +208,7 @@ impl<K: Key> Storable for Stored<K> {
     }
 }
 
-/// A key of one of several migrations, as a map stores it: the number of the migration, big-endian, before
-/// the key.
+/// The key of a unit after the number of its migration, big-endian, as a map of several migrations stores it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Numbered<K> {
     /// None if the stored bytes are too short for a number; `key` then holds all of them.
@@ -228,7 +225,6 @@ impl<K: Key> Numbered<K> {
         self.migration == Some(migration)
     }
 
-    /// Returns the key of the unit.
     pub fn unit(&self) -> Result<K, String> {
         match self.migration {
             Some(_) => self.key.key(),
@@ -275,11 +271,10 @@ impl<K: Key> Storable for Numbered<K> {
     }
 }
 
-/// `#[cbor(with)]` for a key.
+/// `#[cbor(with)]` for a key: a number or a byte string.
 pub(crate) mod cbor {
     use super::{DecodeError, Decoder, EncodeError, Encoder, Key, Type, Write};
 
-    /// Writes a number, or a byte string.
     pub fn encode<C, K: Key, W: Write>(
         key: &K,
         e: &mut Encoder<W>,
@@ -292,7 +287,6 @@ pub(crate) mod cbor {
         Ok(())
     }
 
-    /// Reads a number, or a byte string.
     pub fn decode<C, K: Key>(d: &mut Decoder<'_>, _: &mut C) -> Result<K, DecodeError> {
         if d.datatype()? == Type::Bytes {
             return K::from_stored(d.bytes()?).map_err(DecodeError::message);
@@ -302,7 +296,7 @@ pub(crate) mod cbor {
             .ok_or_else(|| DecodeError::message(format!("{number} is not a key of this type")))
     }
 
-    /// Describes a stored key for the schema. The schema of the tables shows the type of key.
+    /// Opaque: the type of the keys is in the schema of the tables.
     #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Opaque("key, a number or a byte string".into(), 1)
@@ -313,7 +307,6 @@ pub(crate) mod cbor {
 pub(crate) mod opt_cbor {
     use super::{DecodeError, Decoder, EncodeError, Encoder, Key, Write};
 
-    /// Writes a number, a byte string, or null.
     pub fn encode<C, K: Key, W: Write>(
         key: &Option<K>,
         e: &mut Encoder<W>,
@@ -325,12 +318,10 @@ pub(crate) mod opt_cbor {
         }
     }
 
-    /// Reads a number, a byte string, or null.
     pub fn decode<C, K: Key>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Option<K>, DecodeError> {
         crate::codec::null_or(d, |d| super::cbor::decode(d, ctx))
     }
 
-    /// Describes a stored key for the schema.
     #[cfg(all(test, feature = "_schema"))]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(super::cbor::shape().into())

@@ -22,15 +22,15 @@ use crate::{
 /// Maximum number of journal entries, or of keys of quarantined units, in one reply.
 const PAGE: usize = 50;
 
-/// Maximum number of keys of a migration's quarantine that are read for one reply, damaged ones included, so that the
-/// reply takes at most a few hundred million instructions for each migration.
+/// Maximum number of keys of a migration's quarantine that are read for one reply, damaged ones included: at most a few
+/// hundred million instructions for each migration.
 const KEYS_READ: usize = 100_000;
 
 /// Maximum number of bytes of quarantined records in one reply, so that the reply stays below the IC's limit of 2 MB.
 const PAGE_BYTES: usize = 1_500_000;
 
 /// Maximum number of keys of each quarantine that [`Ledger::check`] decodes, at 2,700 instructions each, so that the
-/// cost of `post_upgrade` does not grow with the quarantine. If the keys are of another type, the first ones show it.
+/// cost of `post_upgrade` does not grow with the quarantine. If the keys are of another type, the first ones fail.
 const KEYS_CHECKED: usize = 350;
 
 /// Memories of a [`Ledger`]. Nothing else may use them.
@@ -117,7 +117,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     pub fn open(memories: LedgerMemories<M>, build: Build) -> Self {
         let LedgerMemories { states, journal, quarantine, first } = memories;
         let (state, first) = first.map(|first| (first.state, first.quarantine)).unzip();
-        // The order of opening decides which pages each memory gets.
+        // The order of these calls determines which buckets each memory gets.
         Self {
             build,
             first: state.map(Register::over),
@@ -148,8 +148,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
             check_format::<JournalRecord<K>>(last, &raw)?;
             self.journal.get(&last)?;
         }
-        // A quarantined record that does not decode is listed with its bytes; it must not stop the upgrade that fixes
-        // it.
+        // The records are not decoded: a damaged one must not prevent the upgrade that fixes it.
         self.quarantine.check_keys(KEYS_CHECKED)
     }
 
@@ -204,7 +203,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// there is none, it is the last with a stored state; if no state is stored, 1.
     pub fn current(&self) -> u16 {
         let begun = self.begun();
-        // A migration whose state does not decode counts as current, so that the damage is reported.
+        // A state that does not decode makes its migration current, so that the damage is reported.
         let is_settled = |number: &u16| {
             self.state_of(*number).is_ok_and(|state| matches!(state.phase, Phase::Idle | Phase::Finalized))
         };
@@ -295,7 +294,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
                 break;
             }
             let share = PAGE_BYTES.checked_div(records.len()).unwrap_or(PAGE_BYTES);
-            // One record may exceed its share if all records of the key fit.
+            // If all records of the key fit together, none is truncated.
             let max_bytes = if needed > PAGE_BYTES { share } else { PAGE_BYTES };
             page.extend(records.into_iter().map(|(key, record)| record.into_api(key, max_bytes)));
         }
@@ -303,7 +302,6 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     }
 }
 
-/// Returns an error if a record was written in a newer format than this crate knows.
 fn check_format<V: Record>(key: impl ToString, raw: &[u8]) -> Result<(), Error> {
     let newer = |(found, known)| Error::NewerFormat { name: V::NAME, key: key.to_string(), found, known };
     newer_format::<V>(raw).map(newer).map_or(Ok(()), Err)

@@ -45,8 +45,8 @@ pub trait Migration<H: Host> {
     /// Returns the declaration of the migration.
     fn plan(&self) -> &'static Plan;
 
-    /// Returns what must happen before the migration may begin; `None` if nothing. That earlier migrations are
-    /// finalized is checked by the engine.
+    /// Returns what must happen before the migration may begin; `None` if nothing. The engine itself checks that
+    /// earlier migrations are finalized.
     ///
     /// # Errors
     /// A damaged record.
@@ -204,9 +204,8 @@ pub trait Migration<H: Host> {
         None
     }
 
-    /// Returns the number of steps after which a run of this many units counts as failed: each unit is
-    /// digested, converted and checked once, and again if a controller requests it. Units that are converted in slices
-    /// need more.
+    /// Returns the number of steps after which a run of this many units counts as failed: each unit is digested,
+    /// converted and checked once, and again if a controller requests it. Units that are converted in slices need more.
     fn max_steps(&self, units: u64) -> u64 {
         units.saturating_mul(8).saturating_add(10_000)
     }
@@ -270,7 +269,8 @@ pub trait Migration<H: Host> {
 /// ```
 pub trait Bulk<H: Host> {
     /// Converts the first source units, ascending, at most `limit`. Calls `has_budget` after each unit, and stops if
-    /// the message has no budget for another. Returns the outcomes of the units. The first error ends the call.
+    /// the message has no budget for another. Returns the outcomes of the units. If a unit fails, the call ends before
+    /// it.
     ///
     /// # Errors
     /// If the first unit fails, its error.
@@ -465,9 +465,9 @@ pub enum Advance {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The unit is converted; the digest of the result, converted back to the source form.
+    /// The unit is converted. The digest is that of the target, read back and converted to the source form.
     Converted(Digest),
-    /// The unit had expired and is released; its digest before that.
+    /// The unit had expired and is released. The digest is that of the source unit.
     Released(Digest),
     /// The unit must be quarantined, with this record.
     Quarantined(QuarantineRecord),

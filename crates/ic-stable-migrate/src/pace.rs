@@ -51,7 +51,7 @@ pub struct Pace {
     pub skip_next: bool,
 }
 
-/// What to try after a message that trapped.
+/// What the next attempt does after a message that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     /// The same step with fewer units, or without decoding the unit.
@@ -66,14 +66,13 @@ impl Pace {
         Self { messages: self.messages, ..Self::default() }
     }
 
-    /// Returns the number of units in the next batch.
     pub(crate) fn units(&self) -> usize {
         let batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
         let units = if self.limit == 0 { batch } else { batch.min(self.limit) };
         usize::try_from(units).unwrap_or(usize::MAX)
     }
 
-    /// Fits the size of the next batch to the budget left in the message, if a unit takes `each` instructions.
+    /// Fits the size of the next batch to a budget of `left` instructions, if a unit takes `each`.
     pub(crate) fn fit(&mut self, each: u64, left: u64) {
         let costs = |batch: u32| each.saturating_mul(u64::from(batch));
         let mut batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
@@ -87,8 +86,8 @@ impl Pace {
         self.batch = batch;
     }
 
-    /// Records that the message commits, and doubles the limit. If `mark_attempt` is true, writes the marker of the
-    /// next attempt, otherwise clears the marker.
+    /// Records that the message commits, and doubles the limit. Writes the marker of the next attempt if
+    /// `mark_attempt`, otherwise clears it.
     pub(crate) fn committed(&mut self, mark_attempt: bool) {
         self.attempts = u32::from(mark_attempt);
         self.skip_next = false;
@@ -98,8 +97,8 @@ impl Pace {
         }
     }
 
-    /// Records that an attempt did not commit, and halves the limit. `may_skip` is true if the attempt converted units,
-    /// since these can be quarantined.
+    /// Records that an attempt did not commit, and halves the limit. `may_skip` is true if the attempt converted units:
+    /// only these can be quarantined.
     pub(crate) fn did_not_commit(&mut self, may_skip: bool) -> Retry {
         self.attempts = self.attempts.saturating_add(1);
         if self.limit == 1 {

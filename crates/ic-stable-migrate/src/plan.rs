@@ -43,7 +43,7 @@ pub struct Plan {
     pub name: &'static str,
     /// Layout that the migration starts from.
     pub from: Layout,
-    /// Layout to which the migration leads; in effect from before its first conversion on.
+    /// Layout to which the migration leads. The layout changes just before the first conversion.
     pub to: Layout,
     /// Every class of unit that the migration knows.
     pub classes: &'static [ClassPlan],

@@ -62,7 +62,7 @@ impl QuarantineRecord {
         QuarantinedRecord { session, reason, raw: ByteBuf::from(raw), raw_len }
     }
 
-    /// Returns how many bytes the record takes at most in a reply if it is not truncated.
+    /// Returns the maximum number of bytes that the record takes in a reply if it is not truncated.
     #[must_use]
     pub(crate) const fn bytes_in_answer(&self) -> usize {
         self.raw.len().saturating_add(AROUND_A_RECORD)
@@ -72,8 +72,7 @@ impl QuarantineRecord {
 /// Maximum number of bytes of a reason that a reply shows.
 const LONGEST_REASON: usize = 4 * 1024;
 
-/// Number of bytes that a record takes in a reply in addition to its raw bytes: the longest reason, and Candid's
-/// encoding.
+/// Maximum number of bytes that a record takes in a reply in addition to its raw bytes: reason, and Candid's encoding.
 const AROUND_A_RECORD: usize = LONGEST_REASON + 64;
 
 pub(crate) const VERSION: u8 = 1;
@@ -91,7 +90,7 @@ impl Record for QuarantineRecord {
     }
 }
 
-/// The quarantines of all migrations. That of migration 1 may have its own memory. Units are listed in the order of the
+/// The quarantines of all migrations; migration 1 may have a memory of its own. Units are listed in the order of the
 /// stored bytes of their keys.
 ///
 /// ```
@@ -121,7 +120,7 @@ pub struct Quarantine<K: Key, M: Memory> {
     by_number: Table<Numbered<K>, QuarantineRecord, M>,
 }
 
-/// Calls a method, with a unit's key, on the table that holds a migration's quarantine.
+/// Calls a method of the table with a migration's quarantine, with the stored key of a unit as the argument.
 macro_rules! call {
     ($first:expr, $by_number:expr, $migration:ident, $key:ident, $method:ident) => {{
         let key = Stored::of($key.borrow());
@@ -133,7 +132,6 @@ macro_rules! call {
 }
 
 impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
-    /// Opens the tables, or creates empty ones.
     pub(crate) fn open(first: Option<M>, by_number: M) -> Self {
         Self { first: first.map(Table::over), by_number: Table::over(by_number) }
     }
@@ -151,8 +149,8 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         call!(&self.first, self.by_number, migration, key, get_raw)
     }
 
-    /// Returns the record of a quarantined unit; in place of one that does not decode, a record of its stored bytes and
-    /// what is wrong with them.
+    /// Returns the record of a quarantined unit. If the record does not decode, returns one with its stored bytes, and
+    /// with the error as the reason.
     pub fn get_or_damaged(&self, migration: u16, key: impl Borrow<K>) -> Option<QuarantineRecord> {
         let key = key.borrow();
         match self.get(migration, key) {
@@ -178,7 +176,6 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         }
     }
 
-    /// Returns whether a migration has nothing in quarantine.
     pub(crate) fn is_empty_of(&self, migration: u16) -> bool {
         self.stored_keys(migration, None).next().is_none()
     }
@@ -188,8 +185,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         call!(&self.first, self.by_number, migration, key, contains)
     }
 
-    /// Returns the first of these units that is not quarantined. A unit that directly follows the previous one in the
-    /// table takes one step along the table.
+    /// Returns the first of these units that is not quarantined, at the cost of [`Table::first_absent`].
     pub(crate) fn first_absent(&self, migration: u16, keys: &[K]) -> Option<K> {
         let stored = || keys.iter().map(Stored::of);
         let absent = match &self.first {
@@ -243,10 +239,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         }
     }
 
-    /// Searches for a damaged key among the first `limit` keys of each table.
-    ///
-    /// # Errors
-    /// [`Error::DamagedKey`] if there is one.
+    /// Returns [`Error::DamagedKey`] if there is a damaged key among the first `limit` keys of each table.
     pub(crate) fn check_keys(&self, limit: usize) -> Result<(), Error> {
         let first = self.first.iter().flat_map(|first| first.keys(..).take(limit));
         let damaged = |key: &Stored<K>, reason| Error::DamagedKey { key: key.hex(), reason };

@@ -10,18 +10,16 @@
 //! Validating … Verifying, RollingBack ── pause ──> Paused ── resume ──> as before
 //! Idle … Converted, RollingBack ── error ──> Stuck ── resume ──> as before
 //! ```
-//! A message on the IC commits completely or not at all, so the state is stored once, at its end: what is
-//! stored is consistent, and the next message continues from it. An upgrade between two messages does not affect this.
+//! A message on the IC commits completely or not at all, so the state is stored only once, at the end of the message:
+//! the stored state is always consistent, and the next message continues from it, also after an upgrade.
 
 use crate::unit::{begin, count, count_quarantined, enter, leave_old_layout, left_to_roll_back, restore};
 use crate::{
     Host, MessageBudget, Migration, MigrationState, Phase, Recheck, Rollback, RunOutcome, StableError,
 };
 
-/// Number of source units that [`first_unconverted`] lists at once.
 const LISTED_AT_ONCE: usize = 64;
 
-/// Returns whether a migration would do anything if it were run.
 pub fn has_work<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -33,8 +31,8 @@ pub fn has_work<H: Host>(
         _ if migration.held_by(host)?.is_some() => Ok(false),
         Phase::Validating | Phase::Converting | Phase::Verifying => Ok(true),
         Phase::Idle | Phase::Converted => {
-            // If clients have touched every unit before the engine reached any, no source unit is left, but the counts
-            // and digests are not verified yet.
+            // If clients have touched every unit before the engine ran, no source unit is left, but counts and digests
+            // are not verified yet.
             let unproven = state.phase == Phase::Idle && state.source > 0;
             let is_needed = host.layout()? == migration.plan().from
                 || unproven
@@ -46,9 +44,9 @@ pub fn has_work<H: Host>(
     }
 }
 
-/// Returns what must happen to the migrations before this one; `None` if nothing. The previous migration must be
-/// finalized, or must never have begun, and stable memory must be in the layout from which this migration starts, or in
-/// a later one. Otherwise a controller could neither finalize the previous migration nor roll it back.
+/// Returns what must happen to earlier migrations before this one begins; `None` if nothing. The previous migration
+/// must be finalized or not begun, and stable memory must be in the layout from which this one starts, or in a later
+/// one. Otherwise a controller could neither finalize the previous migration nor roll it back.
 pub fn blocking_predecessor<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -72,8 +70,8 @@ pub fn blocking_predecessor<H: Host>(
     }))
 }
 
-/// Returns the first source unit that is not quarantined. Units that stay in place while they are quarantined are
-/// skipped, at the cost of one step along both tables for each.
+/// Returns the first source unit that is not quarantined. Skips units that are quarantined in place, at the cost of one
+/// step along both tables for each.
 pub fn first_unconverted<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -98,7 +96,7 @@ pub(crate) struct MigrationRun<'a, H: Host> {
     pub(crate) host: &'a mut H,
     pub(crate) state: MigrationState<H::Key>,
     pub(crate) message: MessageBudget<'a>,
-    /// Highest cost of a unit in this message so far, in instructions.
+    /// Highest cost of a unit so far, in instructions.
     pub(crate) highest_cost: u64,
 }
 
@@ -124,7 +122,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             let used = self.message.meter.used().saturating_sub(used_at_start);
             self.state.instructions = used_before.saturating_add(used);
             let done = self.state.pace.steps.saturating_sub(steps_before);
-            // A message limited to one unit does not also change the phase: if it traps, the unit must be the cause.
+            // A message that is limited to one unit does nothing else, so that only the unit can be the cause of a
+            // trap.
             if self.is_full() || limit == 1 || limit > 1 && done >= u64::from(limit) {
                 break RunOutcome::More;
             }
@@ -137,7 +136,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(outcome)
     }
 
-    /// Adopts the plan of this build, if a run that has begun follows another plan, and records that in the journal.
+    /// If a run that has begun follows the plan of another build, adopts this build's, and records that in the journal.
     fn follow_the_plan(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
         let followed = self.state.plan;
@@ -165,8 +164,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.enter(Phase::Stuck)
     }
 
-    /// Returns an error text if the run has taken more steps than counting and converting its units can need.
-    /// Verifications and rollbacks are exempt: their steps do not depend on the number of source units.
+    /// Returns an error text if the run has taken more steps than [`Migration::max_steps`]. Verifications and rollbacks
+    /// are exempt: their steps do not depend on the number of source units.
     fn too_many_steps(&self) -> Option<String> {
         let MigrationState { source, pace, .. } = &self.state;
         let (steps, max) = (pace.steps, self.migration.max_steps(*source));
@@ -175,8 +174,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             .then(|| format!("{steps} steps for {source} records, expected at most {max}"))
     }
 
-    /// Handles a batch of units, or changes the phase. Returns `false` if there was nothing to do and nothing
-    /// was changed.
+    /// Handles a batch of units, or changes the phase. Returns `false` if there was nothing to do.
     fn step(&mut self) -> Result<bool, H::Error> {
         if let Some(note) = self.too_many_steps() {
             self.become_stuck(note)?;
@@ -253,7 +251,6 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.batch(keys, Self::recheck)
     }
 
-    /// Counts one step of the rollback.
     pub(crate) fn count_rolled_back(&mut self) {
         if let Some(rollback) = &mut self.state.rollback {
             count(&mut rollback.done);
@@ -262,7 +259,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
 
     fn roll_back(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // Leftovers are dropped first, so that the source of a unit that has ended since does not reappear.
+        // Leftovers are dropped first: a unit whose target no longer exists must not reappear.
         if let Some(bulk) = self.migration.bulk() {
             let keys = bulk.leftovers(self.host, self.state.pace.units());
             if !keys.is_empty() {
@@ -277,8 +274,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         if !keys.is_empty() {
             return self.batch(keys, Self::revert);
         }
-        // A damaged quarantine record cannot be restored, but that must not prevent the others from being
-        // restored.
+        // Damaged quarantine records cannot be restored; the others are.
         let keys = self.host.ledger().quarantine.sound_keys(plan.number, self.state.pace.units());
         if !keys.is_empty() {
             return self.batch(keys, |run, key| {

@@ -277,15 +277,14 @@ impl<K: Key> Default for MigrationState<K> {
 }
 
 impl<K: Key> Recheck<K> {
-    /// Returns a check that begins at this time.
     pub(crate) const fn begun_at(since: u64) -> Self {
         Self { since, cursor: None, seen: 0, unsound: 0, first: String::new() }
     }
 }
 
 impl<K: Key> MigrationState<K> {
-    /// Returns whether a source unit is at or below `validated_through`. Any other unit is counted when it is touched,
-    /// or when the engine reaches it.
+    /// Returns whether a source unit is counted already. Any other unit is counted when it is touched, or when the
+    /// engine reaches it.
     pub(crate) fn is_validated(&self, key: &K) -> bool {
         self.validated_through.as_ref().is_some_and(|through| key <= through)
     }
@@ -336,7 +335,6 @@ impl<K: Key> MigrationState<K> {
         self.phase == Phase::Paused && self.resume_to == Some(Phase::Idle)
     }
 
-    /// Counts one more unit of a class.
     pub(crate) fn count_class(&mut self, name: &str) {
         match self.classes.iter_mut().find(|(class, _)| class == name) {
             Some((_, count)) => *count = count.saturating_add(1),

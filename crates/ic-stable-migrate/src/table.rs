@@ -95,8 +95,8 @@ impl Storable for Raw {
     }
 }
 
-/// Number of entries that [`Table::get_ascending`] skips before it descends from the root again; a skip takes about a
-/// tenth of the time of a descent.
+/// Number of entries that [`Table::get_ascending`] skips before it descends from the root again, which takes about ten
+/// times as long as a skip.
 const STEPS_ALONG: usize = 8;
 
 /// A stable map from `K` to records `V`, in key order.
@@ -137,7 +137,6 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         Self { map: Some(open_map(memory.clone())), memory, record: PhantomData }
     }
 
-    /// Returns the map, which is created if there is none yet.
     fn map_mut(&mut self) -> &mut StableBTreeMap<K, Raw, M> {
         self.map.get_or_insert_with(|| open_map(self.memory.clone()))
     }
@@ -309,8 +308,8 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         keys.iter().map(find).collect()
     }
 
-    /// Returns the index of the first of these keys under which there is no record. A key that directly follows the
-    /// previous one in the table takes one step along the table; any other key takes a descent from the root.
+    /// Returns the index of the first of these keys without a record. A key that directly follows the previous one in
+    /// the table takes one step along the table; any other key takes a descent from the root.
     pub(crate) fn first_absent(&self, mut keys: impl Iterator<Item = K>) -> Option<usize> {
         let Some(map) = &self.map else { return keys.next().map(|_| 0) };
         let mut walk = None;

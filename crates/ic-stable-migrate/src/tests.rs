@@ -1,5 +1,5 @@
-//! The engine with a small host: notes, under any kind of key, whose texts move to another table together with their
-//! number of words.
+//! The engine with a small host: notes, under keys of any type. Their texts move to another table, which also has their
+//! numbers of words.
 
 use ic_stable_structures::VectorMemory;
 
@@ -15,7 +15,7 @@ mod schema;
 mod stored;
 mod touch;
 
-/// A separate memory for each structure; together they are what an upgrade keeps.
+/// What an upgrade keeps: a memory for each structure.
 #[derive(Clone, Default)]
 struct Memories([VectorMemory; 6]);
 
@@ -98,10 +98,10 @@ struct CountWords(&'static Plan);
 
 const ONLY: CountWords = CountWords(&COUNT_WORDS);
 
-/// Name of a plan to whose layout [`CountWords`] cannot change.
+/// Name of a plan for which [`CountWords::layout_entered`] fails.
 const CANNOT_ENTER: &str = "cannot enter";
 
-/// Text of a note that [`CountWords`] cannot convert.
+/// Text of a note for which [`CountWords::convert`] fails.
 const CANNOT_CONVERT: &str = "cannot convert";
 
 fn damaged_table() -> StableError {
@@ -205,7 +205,7 @@ impl Meter for OneStep {
 const WHOLE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
 const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &OneStep, budget: 0 };
 
-/// Returns the memories of an old release with these notes; the last one is not text.
+/// Returns the memories of an old release with notes under these keys; the last one is not text.
 fn old_release<K: Key>(keys: impl IntoIterator<Item = K>) -> Memories {
     let memories = Memories::default();
     let mut notes = Notes::open(memories.clone());

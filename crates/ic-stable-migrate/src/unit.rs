@@ -1,15 +1,13 @@
-//! Accounting for single units, which the engine or a client's call converts: digests and counts before and after the
-//! conversion. Also changes of layout and phase.
+//! Accounting for single units, which the engine or a client's call converts. Also changes of layout and phase.
 
 use crate::chain::UNKNOWN;
 use crate::{Fate, Host, Migration, MigrationState, Phase, Settled, StableError, Time};
 
-/// Increments a counter.
 pub fn count(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
-/// Adds a source unit to the count and the digest for which the migration must account.
+/// Adds a source unit to `source` and `digest_before`, if it exists.
 pub fn count_source<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -23,8 +21,7 @@ pub fn count_source<H: Host>(
     Ok(())
 }
 
-/// Accounts for a unit that was converted, released or quarantined. `touched` is true if a client's call has converted
-/// the unit.
+/// Accounts for a unit that was converted, released or quarantined; by a client's call if `touched`.
 pub fn settle<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -58,11 +55,8 @@ pub fn settle<H: Host>(
     Ok(())
 }
 
-/// Restores a unit from quarantine as a source unit, and takes it out of the counts. Does nothing if the unit is not
-/// quarantined.
-///
-/// # Errors
-/// A damaged record, or the error of [`Migration::restore`]; nothing is changed.
+/// Restores a unit from quarantine as a source unit, and removes it from the counts. Does nothing if the unit is not
+/// quarantined. An error changes nothing.
 pub fn restore<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -86,7 +80,6 @@ pub fn restore<H: Host>(
     Ok(())
 }
 
-/// Returns the number of steps that a rollback still takes.
 pub fn left_to_roll_back<H: Host>(migration: &dyn Migration<H>, host: &H) -> u64 {
     let quarantined = host.ledger().quarantine.len(migration.plan().number);
     migration.reversal().map_or(0, |reversal| reversal.left(host)).saturating_add(quarantined)
@@ -119,10 +112,7 @@ pub fn begin<H: Host>(migration: &dyn Migration<H>, state: &mut MigrationState<H
 }
 
 /// Changes the layout, if it is still the old one. Called before the first target unit is written: from then on, builds
-/// that know only the old layout must refuse this memory.
-///
-/// # Errors
-/// A damaged record, or the error of [`Migration::layout_entered`]; the layout is not changed.
+/// that know only the old layout must refuse this memory. An error does not change the layout.
 pub fn leave_old_layout<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -136,7 +126,7 @@ pub fn leave_old_layout<H: Host>(
             host.set_layout(plan.from);
             return Err(error);
         }
-        // There is no target unit yet, so none is unsound.
+        // There are no target units yet, so none can be unsound.
         state.proven_since = Some(now.as_nanos());
         let event = format!("layout {}", plan.to.0);
         host.ledger_mut().record(now, &event, plan.to, plan.number, state);

@@ -28,7 +28,6 @@ pub enum Watched {
     Run,
 }
 
-/// See [`crate::Engine::watch`].
 pub(crate) fn watch<H: Host>(
     migrations: &[&dyn Migration<H>],
     host: &mut H,

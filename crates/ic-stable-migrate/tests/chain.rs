@@ -11,7 +11,7 @@ use ic_stable_migrate::{
 use ic_stable_structures::VectorMemory;
 use proptest::prelude::*;
 
-/// A host of words, with a table for each layout.
+/// Words, with a table for each layout.
 struct Words {
     layout: Register<Layout, VectorMemory>,
     tables: [Table<u64, String, VectorMemory>; 4],
@@ -276,7 +276,7 @@ fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
     prop::collection::vec(call, 0..60)
 }
 
-/// Makes a call. Only a controller's order, and a new unit in a layout that is not in use, may be refused.
+/// Makes a call. Only a controller's order, and a new unit in a layout that is not entered, may be refused.
 fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
     match call {
         EngineCall::Run => drop(ENGINE.run(words, WHOLE)?),

@@ -1,5 +1,5 @@
-//! Two consecutive migrations, written with only the public items of the crate. The units are todos, with pairs as
-//! keys; their record type changes twice. One todo does not decode.
+//! Two consecutive migrations, written with only the public items of the crate. The units are todos with pairs as keys;
+//! their record type changes twice. One todo does not decode.
 
 use candid::Principal;
 use ic_stable_migrate::{
@@ -56,7 +56,6 @@ struct Tagged {
     tags: Vec<String>,
 }
 
-/// Stable memory, which an upgrade keeps.
 #[derive(Clone, Default)]
 struct Memories([VectorMemory; 7]);
 

@@ -1,8 +1,8 @@
 //! Decides whether a reader of one shape can read what a writer of another shape has stored.
 //!
 //! For the upgrade, the old build is the writer and the new build the reader; for the rollback, it is the reverse. A
-//! value that the old build cannot read prevents a rollback only once the new build has written it. Such a rollback is
-//! [`Compatibility::Conditional`].
+//! value that the old build cannot read prevents a rollback only once the new build has written it, so that the verdict
+//! on the rollback is [`Compatibility::Conditional`].
 
 use std::fmt;
 

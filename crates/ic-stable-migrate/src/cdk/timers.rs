@@ -1,13 +1,14 @@
 //! Detects lost timers, and sets them again.
 //!
-//! `ic-cdk-timers` keeps on the heap the deadline that it has passed to the IC, and passes a new one only if that is
-//! earlier. If the heap and the IC disagree, no timer runs until the next upgrade. This happens if the message
-//! `canister_global_timer` traps: the IC has dropped the deadline, but the heap still has it. It also happens if a
-//! snapshot is loaded into another canister: that restores the heap but sets no deadline. (A canister that is frozen
-//! when a timer is due keeps its deadline.) Furthermore, `ic-cdk-timers` runs an interval by calling the canister
-//! itself, and stops after five calls without an answer. Therefore a [`Job`] records when it last ran. Every update
-//! should check whether a job is overdue; if so, it should set the job again, and pass a deadline to the IC with
-//! [`wake`].
+//! `ic-cdk-timers` keeps on the heap the deadline that it has passed to the IC, and passes a new deadline only if that
+//! is earlier. If the heap has a deadline that the IC does not have, no timer runs until the next upgrade:
+//!
+//! - If the message `canister_global_timer` traps, the IC has dropped the deadline, but the heap still has it.
+//! - If a snapshot is loaded into another canister, the heap is restored, but no deadline is set.
+//!
+//! (A canister that is frozen when a timer is due keeps its deadline.) Furthermore, `ic-cdk-timers` runs an interval by
+//! calling the canister itself, and stops after five calls without a reply. Therefore a [`Job`] records when it last
+//! ran. Every update should check whether a job is overdue; if so, it should set the job again, and call [`wake`].
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -23,8 +24,7 @@ use ic_cdk_timers::TimerId;
 /// ```
 pub const EVERY: Duration = Duration::from_secs(60);
 
-/// Time after which a job that did not run is overdue, nanoseconds: five intervals, since on a busy subnet a
-/// job may be late by one or two.
+/// Five intervals, in nanoseconds: on a busy subnet, a job may be late by one or two.
 const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
 
 /// A job that runs once a minute, in a message of its own.
@@ -99,15 +99,15 @@ impl Job {
     }
 }
 
-/// Returns whether a job that last ran at `ran_at` is overdue. A `ran_at` in the future counts as overdue: the heap
-/// comes from a snapshot of a canister whose clock was ahead.
+/// A `ran_at` in the future counts as overdue, since the difference wraps: the heap comes from a snapshot of a canister
+/// whose clock was ahead.
 const fn is_overdue(ran_at: u64, now: u64) -> bool {
     now.wrapping_sub(ran_at) >= OVERDUE_NANOS
 }
 
-/// Makes the IC run the timers of `ic-cdk-timers` as soon as possible, for when the library does not pass a deadline
-/// itself, since it believes that an earlier one is set. When woken, the library runs whatever is due, and sets the
-/// deadline of the next timer.
+/// Makes the IC run the timers of `ic-cdk-timers` as soon as possible, even if the library would pass no deadline to
+/// the IC, since its heap has an earlier one. The library then runs all timers that are due, and passes the next
+/// deadline.
 ///
 /// ```
 /// use ic_stable_migrate::cdk::timers::wake;
@@ -121,8 +121,8 @@ pub fn wake(now: u64) {
     ic_cdk::api::global_timer_set(now);
 }
 
-/// A chain of messages, one at a time: a caller that finds more work while the chain is running does not start a second
-/// chain.
+/// A chain of messages, each scheduled by the one before. Work that is scheduled while a message is pending replaces
+/// that message, so that there is never a second chain.
 ///
 /// ```
 /// use std::time::Duration;

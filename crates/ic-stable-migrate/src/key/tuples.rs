@@ -15,7 +15,7 @@ use super::{Key, count_bytes};
 
 impl<A: Key, B: Key> Key for (A, B) {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
-        // The library does not store pairs of types without a bound.
+        // Fails for types without a bound: the library does not store pairs of these.
         let (a, b) = (Size::of::<A>()?, Size::of::<B>()?);
         let mut unread = Unread(bytes);
         let (first, second) = (unread.take(a.max)?, unread.take(b.max)?);
@@ -45,8 +45,7 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
     }
 }
 
-/// Returns the key if it is stored as exactly these bytes. Other bytes are damaged, or were written by another release
-/// of the library.
+/// Returns an error unless these are the bytes of the key: others are damaged, or of another release of the library.
 fn checked<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
     if key.to_bytes().as_ref() == bytes {
         Ok(key)
@@ -80,7 +79,6 @@ fn prefix(bytes: &[u8], len: usize) -> Result<&[u8], String> {
     bytes.get(..len).ok_or_else(|| format!("a part of {len} bytes, expected at most {}", bytes.len()))
 }
 
-/// The bytes that have not been read yet.
 struct Unread<'a>(&'a [u8]);
 
 impl<'a> Unread<'a> {
@@ -92,7 +90,7 @@ impl<'a> Unread<'a> {
         Ok(taken)
     }
 
-    /// Reads a number of this many bytes, big-endian.
+    /// Reads a big-endian number of this many bytes.
     fn number(&mut self, width: usize) -> Result<usize, String> {
         Ok(self.take(width)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }

@@ -25,7 +25,7 @@ fn bytes(memories: &Memories) -> Vec<Vec<u8>> {
     memories.0.iter().map(read).collect()
 }
 
-/// Returns the result of the check by an engine with these plans on a release's memories, which stay unchanged.
+/// Returns the result of [`Engine::check`] with these plans.
 fn check(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
     let migrations: Vec<CountWords> = plans.iter().map(|plan| CountWords(plan)).collect();
     let list: Vec<&dyn Migration<Notes<u64>>> =
@@ -37,7 +37,6 @@ fn check(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
     result
 }
 
-/// Returns the memories of a release in the middle of migration 1.
 fn half_migrated() -> Memories {
     let memories = old_release(1..=4_u64);
     let mut notes = Notes::<u64>::open(memories.clone());
@@ -121,7 +120,6 @@ fn a_finalized_migration_may_be_removed_from_the_list() {
     );
 }
 
-/// Any bytes, as a key or as a value.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Raw(Vec<u8>);
 
@@ -141,7 +139,7 @@ impl Storable for Raw {
     }
 }
 
-/// Changes the first byte of the record under a key: its format.
+/// Replaces the format, the first byte, of the record under a key.
 fn reformat<K: Storable + Ord + Clone>(memory: &VectorMemory, key: K, format: u8) {
     let mut map: StableBTreeMap<K, Raw, VectorMemory> = StableBTreeMap::init(memory.clone());
     let mut raw = map.get(&key).unwrap();
@@ -202,7 +200,6 @@ fn a_key_that_does_not_decode_is_refused() {
     assert_eq!(notes.ledger.quarantined(None).len(), 1);
 }
 
-/// Stores raw bytes as a key of the quarantine of all migrations.
 fn quarantine_raw(memories: &Memories, key: &[u8]) {
     let mut map: StableBTreeMap<Raw, Raw, VectorMemory> = StableBTreeMap::init(memories.0[5].clone());
     map.insert(Raw(key.to_vec()), Raw(QuarantineRecord::new("damaged".into(), vec![0xff]).encode()));

@@ -56,8 +56,7 @@ fn a_changed_target_of_a_touch_is_found_before_finalization() {
     engine.control(&mut notes, NOW).unwrap().finalize(false).unwrap();
 }
 
-/// Returns notes that are all still in the old table. All but the last one are also in quarantine, as after a migration
-/// that quarantines units in place.
+/// Returns notes that are all in the old table. All but the last are also in quarantine: they are quarantined in place.
 fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
     let mut notes = Notes::<K>::open(old_release(keys.clone()));
     let last = keys.last().unwrap();
@@ -92,7 +91,7 @@ fn finalize_finds_a_source_after_any_number_in_quarantine() {
     assert_last_is_found((1..=2_500_u64).collect());
 }
 
-/// Principals are not in the order of their stored bytes.
+/// Principals as keys are not in the order of their stored bytes.
 #[test]
 fn finalize_finds_a_source_in_any_order_of_the_keys() {
     let mut keys: Vec<_> = (0..300_u16)

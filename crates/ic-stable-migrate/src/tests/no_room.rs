@@ -29,7 +29,6 @@ impl Host for Full {
     }
 }
 
-/// An error type of the host's own.
 #[derive(Debug)]
 struct Refusal(String);
 
@@ -101,7 +100,7 @@ fn a_host_without_room_stops_the_migration_with_the_reason() {
     assert!(refused.0.contains("it cannot be rolled back"), "{refused}");
 }
 
-/// Restoring a unit takes room, before the unit is removed from quarantine.
+/// The unit takes room in both places until it is removed from quarantine.
 #[test]
 fn a_host_without_room_restores_nothing_from_quarantine() {
     let mut full = Full(Notes::<u64>::open(old_release(1..=4_u64)));

@@ -87,7 +87,7 @@ fn texts_as_keys_migrate_and_roll_back() {
     migrate_and_roll_back(["", "a", "ab", "b"].map(str::to_owned).to_vec(), "aa".to_owned());
 }
 
-/// Principals are not in the order of their stored bytes.
+/// Principals as keys are not in the order of their stored bytes.
 #[test]
 fn principals_as_keys_migrate_and_roll_back() {
     let mut keys: Vec<_> = [&[1][..], &[1, 2, 3], &[2], &[0, 9]].map(Principal::from_slice).to_vec();
@@ -141,7 +141,7 @@ fn a_migration_paused_after_its_start_is_not_released() {
 }
 
 #[test]
-fn a_rollback_says_how_many_units_are_left() {
+fn a_rollback_reports_how_many_units_are_left() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
     engine.run(&mut notes, WHOLE).unwrap();

@@ -6,7 +6,6 @@ use stable_schema::{Body, Compatibility, StableSchema, Value, Way, compare_value
 
 use super::*;
 
-/// Returns the schema of every record, taken from the types.
 fn records() -> BTreeMap<String, Value> {
     let record =
         |name: &str, version: u8, shape| (name.to_owned(), Value::one(version.into(), Body::Cbor(shape)));
@@ -40,7 +39,6 @@ fn the_checked_in_schema_is_that_of_the_types() {
     );
 }
 
-/// A record of the engine with one field changed, as a careless release of this crate might change it.
 #[test]
 fn a_changed_record_of_the_engine_is_found() {
     #[derive(StableSchema)]

@@ -1,5 +1,4 @@
-//! Migration 1: an account is split into balance and profile, and gets an index entry. A unit is an account; its key is
-//! the principal.
+//! Migration 1 splits an account into balance and profile, and adds it to the index by name. A unit is an account.
 
 use candid::Principal;
 use ic_stable_migrate::{

@@ -20,7 +20,7 @@ use crate::migration::{OldAccount, SplitAccounts};
 
 pub type Memory = VirtualMemory<DefaultMemoryImpl>;
 
-/// Every memory id, in one table. An id is never reused for anything else.
+/// All memory ids. An id is never reused for another memory.
 pub mod memories {
     pub const ACCOUNTS: u8 = 0;
     pub const LAYOUT: u8 = 1;
@@ -98,7 +98,6 @@ impl Host for Accounts {
 }
 
 impl Accounts {
-    /// Opens the tables in stable memory.
     pub fn open(stable: DefaultMemoryImpl) -> Self {
         let manager = MemoryManager::init(stable);
         let memory = |id| manager.get(MemoryId::new(id));
@@ -148,7 +147,6 @@ impl Accounts {
         self.get_split(who)
     }
 
-    /// Returns an account of layout 2.
     pub fn get_split(&self, who: Principal) -> Result<Option<Account>, String> {
         let to_text = |error: StableError| error.to_string();
         let profile = self.profiles.get(&who).map_err(to_text)?;
@@ -180,7 +178,6 @@ impl Accounts {
         Ok(())
     }
 
-    /// Writes an account in layout 2.
     pub fn put_split(&mut self, who: Principal, account: &Account) {
         let Account { name, balance, opened_at } = account;
         self.balances.insert(who, balance);
@@ -188,7 +185,6 @@ impl Accounts {
         self.names.insert(name_key(name, who), &());
     }
 
-    /// Removes an account of layout 2.
     pub fn remove_split(&mut self, who: Principal, name: &str) {
         self.balances.remove(&who);
         self.profiles.remove(&who);
@@ -200,7 +196,6 @@ impl Accounts {
         self.names.contains(&name_key(name, who))
     }
 
-    /// Returns the accounts of this name.
     pub fn named(&self, name: &str) -> Vec<Principal> {
         let prefix = [name.as_bytes(), &[0]].concat();
         let keys = self.names.keys(prefix.clone()..).take_while(|key| key.starts_with(&prefix));
