@@ -5,7 +5,6 @@ use crate::run::blocking_predecessor;
 use crate::unit::count;
 use crate::{Classified, Host, MessageBudget, Migration};
 
-/// Maximum number of units on a page.
 const LARGEST_PAGE: u32 = 10_000;
 
 /// Maximum number of example keys per class on a page.

@@ -268,9 +268,8 @@ pub trait Migration<H: Host> {
 /// # }
 /// ```
 pub trait Bulk<H: Host> {
-    /// Converts the first source units, ascending, at most `limit`. Calls `has_budget` after each unit, and stops if
-    /// the message has no budget for another. Returns the outcomes of the units. If a unit fails, the call ends before
-    /// it.
+    /// Converts the first source units, ascending, at most `limit`. Calls `has_budget` after each unit, and stops if it
+    /// returns `false`. Also stops at the first unit that fails. Returns the outcomes of the units that it has handled.
     ///
     /// # Errors
     /// If the first unit fails, its error.

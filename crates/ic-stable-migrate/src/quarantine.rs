@@ -220,7 +220,6 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         self.first.as_ref().is_none_or(Table::is_empty) && self.by_number.is_empty()
     }
 
-    /// Iterates over the stored keys of a migration after the unit `after`.
     pub(crate) fn stored_keys(
         &self,
         migration: u16,

@@ -122,8 +122,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             let used = self.message.meter.used().saturating_sub(used_at_start);
             self.state.instructions = used_before.saturating_add(used);
             let done = self.state.pace.steps.saturating_sub(steps_before);
-            // A message that is limited to one unit does nothing else, so that only the unit can be the cause of a
-            // trap.
+            // A message limited to one unit does nothing else, so that the unit must be the cause of a trap.
             if self.is_full() || limit == 1 || limit > 1 && done >= u64::from(limit) {
                 break RunOutcome::More;
             }

@@ -15,7 +15,6 @@ fn root() -> &'static Path {
 /// The examples in the documentation of an item and of its members.
 #[derive(Default)]
 struct Documented {
-    /// Whether the item has an example of its own.
     has_example: bool,
     /// Words in examples of the item and its members.
     words: BTreeSet<String>,

@@ -120,7 +120,6 @@ static RANK: Plan =
 static TAG: Plan =
     Plan { number: 2, name: "tag", from: Layout(2), to: Layout(3), classes: CLASSES, fields: &[] };
 
-/// A migration from one table to another.
 struct Move<Old: 'static, New: 'static> {
     plan: &'static Plan,
     source_mut: fn(&mut Todos) -> &mut Table<Key, Old, VectorMemory>,
@@ -350,7 +349,7 @@ fn a_touch_in_the_layout_of_another_migration_changes_nothing() {
 }
 
 #[test]
-fn the_second_waits_for_a_first_that_only_touches_have_begun() {
+fn the_second_waits_for_a_first_begun_only_by_touches() {
     let memories = first_release();
     let mut todos = Todos::open(memories.clone());
     Engine::touch(&FIRST, &mut todos, SOUND, NOW).unwrap();
@@ -376,7 +375,7 @@ fn the_controls_of_the_second_are_refused_before_its_layout() {
 }
 
 #[test]
-fn the_controls_are_about_the_first_that_is_not_settled() {
+fn the_first_unsettled_migration_is_the_current_one() {
     let memories = first_release();
     let mut todos = upgraded(&memories);
     // An earlier release of the engine could leave this state: the second migration was begun by a client, and rolled

@@ -145,9 +145,6 @@ struct Head {
 
 impl Schema {
     /// Reads the text form.
-    ///
-    /// # Errors
-    /// [`SchemaError`].
     pub fn from_json(json: &[u8]) -> Result<Self, SchemaError> {
         let Head { format } = serde_json::from_slice(json)?;
         if format > FORMAT {

@@ -77,9 +77,6 @@ impl Recorder {
     }
 
     /// Measures `work` as a step. If there is a step of this name already, the cost is added to that step.
-    ///
-    /// # Errors
-    /// The error of `work`, or that of [`MeteredCanister::take_cost`].
     pub fn measure<T>(
         &mut self,
         step: &str,
@@ -95,9 +92,6 @@ impl Recorder {
     }
 
     /// Does `work` without measuring it.
-    ///
-    /// # Errors
-    /// The error of `work`, or that of [`MeteredCanister::take_cost`].
     pub fn unmeasured<T>(
         &mut self,
         work: impl FnOnce(&MeteredCanister) -> Result<T, BenchError>,

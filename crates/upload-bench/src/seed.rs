@@ -115,9 +115,6 @@ impl Legacy {
 }
 
 /// Creates a state.
-///
-/// # Errors
-/// [`BenchError::Seed`].
 pub fn make(population: Population) -> Result<Seed, BenchError> {
     let failed = |detail: String| BenchError::Seed {
         sessions: population.sessions,

@@ -54,7 +54,6 @@ fn checked<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
     }
 }
 
-/// Bound of one key of a pair or triple.
 struct Size {
     max: usize,
     is_fixed: bool,
@@ -90,7 +89,6 @@ impl<'a> Unread<'a> {
         Ok(taken)
     }
 
-    /// Reads a big-endian number of this many bytes.
     fn number(&mut self, width: usize) -> Result<usize, String> {
         Ok(self.take(width)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }

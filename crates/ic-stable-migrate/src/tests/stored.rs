@@ -90,7 +90,7 @@ fn a_layout_header_is_read_back_and_damage_is_named() {
 }
 
 #[test]
-fn a_unit_that_traps_is_of_a_class_that_is_quarantined() {
+fn units_that_trap_are_counted_in_a_quarantined_class() {
     static LATER: Plan = Plan { classes: &[CLASSES[0], CLASSES[0], CLASSES[1]], ..COUNT_WORDS };
     for migration in [ONLY, CountWords(&LATER)] {
         let class = Migration::<Notes<u64>>::trapped_class(&migration);

@@ -108,7 +108,7 @@ fn a_touch_that_fails_in_the_new_layout_records_that_layout() {
 }
 
 #[test]
-fn a_layout_that_cannot_be_entered_is_not_left_half_entered() {
+fn a_failed_change_of_layout_keeps_the_old_layout() {
     static BLOCKED: Plan = Plan { name: CANNOT_ENTER, ..COUNT_WORDS };
     let blocked = CountWords(&BLOCKED);
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));

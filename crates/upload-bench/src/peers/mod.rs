@@ -116,9 +116,6 @@ pub fn run(
 }
 
 /// Measures only the jobs, on one build and on the asset canister, with few files.
-///
-/// # Errors
-/// As [`run`].
 pub fn run_jobs(wasm: &Wasm) -> Result<Vec<PeerFigures>, BenchError> {
     let measured = |(name, install): &(&str, Install<'_>)| {
         let jobs = work::measure(install, &[jobs::FEW], &|_| {})?;

@@ -90,7 +90,6 @@ pub fn faults(measured: &[PeerFigures], recorded: &[PeerFigures]) -> Vec<String>
     faults
 }
 
-/// A canister that has been filled up to a state.
 struct Filled {
     peer: Box<dyn Peer>,
     state: State,

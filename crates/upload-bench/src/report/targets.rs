@@ -166,7 +166,6 @@ fn against_legacy(figures: &Figures, name: &str) -> Option<f64> {
     ratio(total(Build::Direct), total(Build::Legacy))
 }
 
-/// Returns the largest value, and the benchmark or step that has it.
 fn worst(values: impl Iterator<Item = (f64, String)>) -> Option<(f64, String)> {
     values.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }

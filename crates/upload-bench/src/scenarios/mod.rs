@@ -30,9 +30,6 @@ pub struct Seeds {
 
 impl Seeds {
     /// Returns a state, which is created if necessary.
-    ///
-    /// # Errors
-    /// [`BenchError::Seed`].
     pub fn get(&self, population: Population) -> Result<Seed, BenchError> {
         let cell = {
             let mut created = self.created.lock().unwrap_or_else(PoisonError::into_inner);

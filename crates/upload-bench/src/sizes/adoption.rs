@@ -23,7 +23,6 @@ use super::snapshot::download;
 /// Number of capsules, each with a small file of 1 to `SMALL_BYTES` bytes.
 pub(super) const CAPSULES: u64 = 10_000;
 
-/// Maximum size of a small file in bytes.
 const SMALL_BYTES: u64 = 1_000;
 
 /// Number of chunks of the only large file, which has 100 MB.
@@ -32,7 +31,6 @@ const LARGE_CHUNKS: u32 = 56;
 /// Number of uploads in flight, each of two chunks. The second chunk of those with an odd number has arrived.
 pub(super) const IN_FLIGHT: u64 = 30;
 
-/// Session id of the first upload in flight.
 const FIRST_IN_FLIGHT: u64 = CAPSULES + 2;
 
 const NOW: u64 = BEGINNING_SECONDS * 1_000_000_000;
