@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::page;
 use crate::utc::utc;
 
-/// Without a terminal, the current phase is printed again if nothing was printed for this time.
+/// Without a terminal, the current phase is printed again after this time without output.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Time between two redrawings of the bar on a terminal.
@@ -33,14 +33,14 @@ pub struct Phase {
 /// Reports progress until it is dropped.
 pub struct Progress {
     shared: Arc<Shared>,
-    /// The bar, which is hidden if there is no terminal.
+    /// Hidden if there is no terminal.
     bar: ProgressBar,
     ticker: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     state: Mutex<State>,
-    /// Wakes the ticker when it should end.
+    /// Wakes the ticker so that it ends.
     ended: Condvar,
 }
 
@@ -51,13 +51,12 @@ struct State {
     moved: u64,
     /// Bytes to be moved in all phases, if known.
     total: Option<u64>,
-    /// Output for lines if there is no terminal; absent if no lines are printed.
+    /// Where lines are printed if there is no terminal.
     lines: Option<Box<dyn Write + Send>>,
     last_line: Instant,
     over: bool,
 }
 
-/// The current phase.
 struct Current {
     name: String,
     began: SystemTime,
@@ -67,13 +66,12 @@ struct Current {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // A panic in another thread can have left at most an unfinished line.
+        // A panic in another thread leaves at most an unfinished line.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Formats the current phase in a line: time, amount, rate.
     fn line(&self) -> Option<String> {
         let Current { name, since, moved_before, .. } = self.current.as_ref()?;
         let seconds = since.elapsed().as_secs_f64();
@@ -135,7 +133,7 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(None, target);
         let ticker = shows_lines.then(|| {
             let shared = shared.clone();
-            std::thread::spawn(move || tell_in_silence(&shared, pace))
+            std::thread::spawn(move || report_after_silence(&shared, pace))
         });
         Progress { shared, bar, ticker }
     }
@@ -223,7 +221,7 @@ impl Drop for Progress {
 }
 
 /// Prints how long the current phase has taken, whenever nothing was printed for `silence`.
-fn tell_in_silence(shared: &Shared, silence: Duration) {
+fn report_after_silence(shared: &Shared, silence: Duration) {
     let mut state = shared.state();
     while !state.over {
         let left = silence.saturating_sub(state.last_line.elapsed());
@@ -263,7 +261,6 @@ mod tests {
         (Progress::start(ProgressDrawTarget::hidden(), Some(Box::new(Lines(sender))), silence), receiver)
     }
 
-    /// Waits for a line with these words.
     fn expect(lines: &Receiver<String>, words: &str) {
         let mut read = String::new();
         while !read.contains(words) {

@@ -64,7 +64,6 @@ impl Provenance {
         }
     }
 
-    /// Formats the provenance for the end of a page, with the phases of the work.
     pub(crate) fn markup(&self, phases: &[Phase]) -> Markup {
         let Provenance { began, command, tool, server, .. } = self;
         html! {
@@ -101,9 +100,9 @@ pub(crate) fn source_tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Returns git's output; `None` if git fails, or the tree is not a checkout of its own.
+/// Returns git's output; `None` if git fails, or the tree is not the root of a checkout.
 fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
-    // In a tree without history, git would report the commit of the repository into which the tree was unpacked.
+    // If the tree was unpacked inside another repository, git would report that repository's commit.
     if !tree.join(".git").exists() {
         return None;
     }
@@ -111,8 +110,9 @@ fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Returns the age of this process, if cargo started this program. `cargo run` continues as the program in the same
-/// process, so at the beginning of the program, this is the time that cargo took. `None` if the age is unknown.
+/// Returns how long `cargo run` took before it started this program, if it is called at the beginning of the program:
+/// the age of the process, since cargo replaces itself with the program (`exec`). `None` if cargo did not start the
+/// program, or the age is unknown.
 pub fn compiled_for() -> Option<Duration> {
     if std::env::var_os("CARGO_PKG_NAME")? != env!("CARGO_PKG_NAME") {
         return None;

@@ -15,7 +15,7 @@ use pocket_ic_embedded::EmbeddedServer;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
-/// Origin of the server.
+/// Whose server it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ServerKind {
@@ -26,7 +26,7 @@ pub enum ServerKind {
 }
 
 impl ServerKind {
-    /// Returns the origin as a word.
+    /// Returns the kind as a word.
     pub fn name(self) -> &'static str {
         match self {
             ServerKind::Embedded => "embedded",
@@ -38,11 +38,11 @@ impl ServerKind {
 /// The server of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Server {
-    /// Origin of the server.
+    /// Whose server it is.
     pub kind: ServerKind,
     /// Name and version.
     pub version: String,
-    /// The binary, if one was named.
+    /// The binary that `POCKET_IC_BIN` names.
     pub binary: Option<PathBuf>,
 }
 
@@ -68,7 +68,7 @@ pub enum ServerError {
     Embedded(String),
 }
 
-/// The choice that the environment makes.
+/// The server that the environment variables choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Choice {
     Binary(PathBuf),
@@ -87,13 +87,13 @@ fn choice(binary: Option<PathBuf>, server: Option<&str>) -> Result<Choice, Serve
     }
 }
 
-/// Returns the server that this process uses, which is chosen, and printed on stderr, by the first call.
+/// Returns the server that this process uses. The first call chooses the server, and prints it on stderr.
 pub fn chosen() -> Result<&'static Server, ServerError> {
     static CHOSEN: OnceLock<Result<Server, ServerError>> = OnceLock::new();
     CHOSEN
         .get_or_init(|| {
             let server = decide()?;
-            // Not `eprintln!`, which the test harness hides while a test passes: the server of a test run
+            // Not `eprintln!`: the test harness hides its output if a test passes, and the server of a test run
             // must always be visible. If stderr is closed, nothing can be done.
             let _ = writeln!(std::io::stderr(), "PocketIC server: {server}");
             Ok(server)
@@ -146,7 +146,7 @@ fn version_of(path: &PathBuf) -> Result<String, ServerError> {
     Ok(line)
 }
 
-/// Recognizes this project's own server by the build metadata in its version.
+/// This project's own server has the build metadata `embedded` in its version.
 fn kind_of(version: &str) -> ServerKind {
     if version.ends_with("+embedded") { ServerKind::Embedded } else { ServerKind::Official }
 }
@@ -156,7 +156,7 @@ pub fn pocket_ic() -> Result<PocketIc, ServerError> {
     instance(PocketIcBuilder::new().with_application_subnet())
 }
 
-/// Creates an instance like [`pocket_ic()`], but for messages that need more instructions than the IC allows.
+/// Creates an instance like [`pocket_ic()`], but with instruction limits above those of the IC.
 pub fn without_instruction_limit() -> Result<PocketIc, ServerError> {
     instance(PocketIcBuilder::new().with_benchmarking_application_subnet())
 }
@@ -168,8 +168,7 @@ fn instance(builder: PocketIcBuilder) -> Result<PocketIc, ServerError> {
     Ok(builder.build())
 }
 
-/// Returns the address of this process's own server, which is started by the first call and ends with the
-/// process.
+/// Returns the address of the embedded server. The first call starts the server; it ends with the process.
 fn embedded() -> Result<Url, ServerError> {
     static RUNNING: OnceLock<Result<EmbeddedServer, String>> = OnceLock::new();
     RUNNING

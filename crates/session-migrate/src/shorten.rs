@@ -1,18 +1,18 @@
-//! Shortening of values for display: long digests, dumps and texts are truncated.
+//! Shortens long digests, dumps and texts for display.
 
 /// Number of hexadecimal digits of a digest; longer sequences are dumps.
 const DIGEST: usize = 64;
 
-/// Maximum number of hexadecimal digits in a row in a value; longer sequences are shortened.
+/// Maximum number of consecutive hexadecimal digits in a value; longer sequences are shortened.
 const SHORT: usize = 32;
 
-/// Number of digits that remain of a shortened sequence; and of common characters that are shown before a difference.
+/// Number of digits that are shown of a shortened sequence, and of common characters before a difference.
 const SHOWN: usize = 16;
 
-/// Maximum number of characters that remain of a text.
+/// Maximum number of characters that are shown of a text.
 const WIDTH: usize = 200;
 
-/// Shortens a value: digests and dumps in it to their first digits, and then the whole to the first `WIDTH` characters.
+/// Shortens a value: digests and dumps to their first digits, then the whole text to 200 characters.
 pub fn shorten(text: &str) -> String {
     cut(&short_digits(text, SHORT))
 }
@@ -42,7 +42,6 @@ fn cut(text: &str) -> String {
     format!("{}… ({length} characters)", text.chars().take(WIDTH).collect::<String>())
 }
 
-/// Shortens every sequence of more than `max` hexadecimal digits.
 fn short_digits(text: &str, max: usize) -> String {
     let mut short = String::with_capacity(text.len().min(2 * WIDTH));
     let mut rest = text;

@@ -63,8 +63,8 @@ impl From<ClientError> for UploadError {
     }
 }
 
-/// Returns the idempotency key: the same file under the same name in the same capsule is the same upload, so
-/// that nothing has to be stored between two runs.
+/// Derives the idempotency key from the capsule and the file's name, type and digest. A second run derives the same
+/// key and so resumes the upload, without any state stored between the runs.
 pub fn idempotency_key(capsule: &str, asset: &Asset) -> String {
     let mut hasher = Sha256::new();
     for part in [capsule.as_bytes(), asset.name.as_bytes(), asset.mime_type.as_bytes(), &asset.sha256] {
@@ -76,7 +76,7 @@ pub fn idempotency_key(capsule: &str, asset: &Asset) -> String {
     key
 }
 
-/// Returns the only capsule that the caller owns, and creates one if there is none.
+/// Returns the caller's only capsule. Creates one if the caller has none.
 ///
 /// # Errors
 /// [`UploadError::WhichCapsule`] if there are several; [`UploadError::Client`].
@@ -85,7 +85,7 @@ pub async fn own_capsule(
     caller: Principal,
     retry: Retry<'_>,
 ) -> Result<String, UploadError> {
-    // The list also has the capsules that others share with the caller.
+    // The canister also lists the capsules that others share with the caller.
     let mut owned: Vec<String> = Vec::new();
     let mut after: Option<String> = None;
     loop {
@@ -131,7 +131,6 @@ fn is_checksum_mismatch(error: &ClientError) -> bool {
     matches!(error.refusal(), Some(api::Error::ChecksumMismatch { .. }))
 }
 
-/// An upload in progress.
 struct Live<'a> {
     canister: &'a LiveCanister,
     options: Options,
@@ -155,7 +154,7 @@ impl Live<'_> {
                 let missing = uploader.missing();
                 self.put(uploader, missing, true).await?;
             }
-            // The upload has ended. If it was finished, finish is answered from its receipt.
+            // The upload has ended. If it was finished, the canister answers finish from the receipt.
             None => self.progress.add_bytes(uploader.asset.bytes),
         }
         match self.step(uploader, UploadStep::Finish).await {
@@ -171,20 +170,19 @@ impl Live<'_> {
         }
         match uploader.result() {
             Some(result) => Ok(result.clone()),
-            // Not reached: a finish that is done has a result.
+            // Unreachable: `Uploader::accept` keeps the result of a finish that is done.
             None => Err(ClientError::NotBegun { step: "result".into() }.into()),
         }
     }
 
-    /// Aborts an upload that cannot be resumed: its idempotency key is made from the digest that the file had earlier.
-    /// If the call gets no answer, the session expires.
+    /// Aborts the upload of a file that has changed: its idempotency key contains the file's earlier digest, so no run
+    /// could resume it. If the call fails, the session expires.
     async fn abort(&self, uploader: &Uploader) {
         if let Ok(call) = uploader.call(UploadStep::Abort) {
             let _ = self.canister.call(call).await;
         }
     }
 
-    /// Repeats a step until it is done.
     async fn step(&mut self, uploader: &mut Uploader, step: UploadStep) -> Result<(), UploadError> {
         loop {
             let reply = self.again(|| async { self.canister.call(uploader.call(step)?).await }).await?;
@@ -215,7 +213,7 @@ impl Live<'_> {
         }
     }
 
-    /// Stores chunks, several in parallel. With `counted`, their bytes are added to the progress.
+    /// Stores chunks, [`Options::parallel`] at a time. With `counted`, their bytes are added to the progress.
     async fn put(&self, uploader: &mut Uploader, chunks: Vec<u32>, counted: bool) -> Result<(), UploadError> {
         let plan = uploader.clone();
         let calls = chunks.into_iter().map(|index| {

@@ -1,10 +1,10 @@
-//! Formats times as text.
+//! Times as text.
 
 use std::time::SystemTime;
 
 use time::OffsetDateTime;
 
-/// Formats a time in UTC, according to ISO 8601.
+/// Formats a time in UTC according to ISO 8601, in whole seconds.
 pub(crate) fn utc(time: SystemTime) -> String {
     let time = OffsetDateTime::from(time);
     let (date, hour, minute, second) = (time.date(), time.hour(), time.minute(), time.second());

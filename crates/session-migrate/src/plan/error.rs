@@ -1,4 +1,4 @@
-//! Why no plan could be made.
+//! Errors of a plan.
 
 use std::path::PathBuf;
 
@@ -41,7 +41,7 @@ pub enum PlanError {
     /// The server does not report the cost of messages.
     #[error(transparent)]
     Costs(#[from] CostError),
-    /// A call failed that every build supports.
+    /// A call that every build supports failed.
     #[error(transparent)]
     Client(#[from] ClientError),
 }

@@ -1,8 +1,6 @@
 //! Plans the staged upgrade of an operator's canister: runs the real modules on a copy of its snapshot, and
-//! measures the messages of each step.
-//!
-//! Owns: the order of the steps, the cost of each, and the verdict. Does not own: clients (the rehearsal has
-//! them) and the contents of the snapshot (the inspection has them).
+//! measures the messages of each step. No clients run in the meantime; [`crate::rehearse`] tests the upgrade with
+//! clients.
 
 mod error;
 mod page;
@@ -56,7 +54,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, PlanError> 
     Ok(report)
 }
 
-/// Runs the modules on a copy. The caller adds phases and duration to the report once every byte is verified.
+/// Leaves the report's phases and duration empty; [`run`] adds them once every byte of the snapshot is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -127,18 +125,16 @@ fn class(count: &upload_canister::api::ClassCount) -> ClassPlan {
     }
 }
 
-/// A plan in progress.
+/// A plan in progress; the lists are those of the [`Report`].
 struct Plan<'p> {
     steps: Steps<'p>,
-    /// Reasons against the upgrade.
     reasons: Vec<String>,
-    /// What the operator should know before the upgrade.
     cautions: Vec<String>,
 }
 
 impl Plan<'_> {
-    /// Runs the steps, with a rollback in the middle, as far as they are not refused. Returns the status of the first
-    /// migration at the first time that it was in the phase `Converted`, or `None` if it never was in this phase.
+    /// Runs the steps, with a rollback in the middle to measure it. A refused step ends the run, unless it belongs to
+    /// the rollback. Returns the status of migration 1 when it first reached `Converted`; `None` if it never did.
     fn run_steps(
         &mut self,
         [legacy, staged, direct]: [&Wasm; 3],
@@ -197,7 +193,7 @@ impl Plan<'_> {
         Ok(Some(converted))
     }
 
-    /// Upgrades, and records the cost; if the upgrade is refused, records the reason and returns `false`.
+    /// Upgrades, and records the cost. Returns `false` if the upgrade is refused.
     fn upgrade(&mut self, name: &str, wasm: &Wasm) -> Result<bool, PlanError> {
         let upgraded = self.steps.canister.upgrade(self.steps.controller, wasm.build.name(), &wasm.module);
         self.steps.record(name, steps::INSTALL_LIMIT)?;
@@ -208,8 +204,8 @@ impl Plan<'_> {
         Ok(upgraded.is_ok())
     }
 
-    /// Waits for the migration to settle, and records the cost and the reasons against the upgrade. Returns the status
-    /// if the migration is in the expected phase.
+    /// Waits for the migration to settle, and records the cost. Returns the status if the migration is in the expected
+    /// phase.
     fn settle(&mut self, name: &str, expected: MigrationPhase) -> Result<Option<MigrationStatus>, PlanError> {
         let status = self.steps.settle(name)?;
         let is_expected = status.phase == expected;
@@ -237,11 +233,10 @@ impl Plan<'_> {
         Ok(Some(status).filter(|_| is_expected))
     }
 
-    /// Returns whether a controller's call succeeded; if not, adds the error to the reasons against the upgrade.
-    fn succeeded<T>(&mut self, what: &str, answer: Result<T, ClientError>) -> bool {
-        if let Err(error) = &answer {
-            self.reasons.push(format!("{what} is refused: {error}"));
+    fn succeeded<T>(&mut self, call: &str, result: Result<T, ClientError>) -> bool {
+        if let Err(error) = &result {
+            self.reasons.push(format!("{call} is refused: {error}"));
         }
-        answer.is_ok()
+        result.is_ok()
     }
 }

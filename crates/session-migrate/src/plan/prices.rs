@@ -1,4 +1,4 @@
-//! Prices of messages and memory, as published.
+//! Published prices of messages and memory.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,7 @@ mod tests {
     fn prices_are_in_proportion_to_the_nodes() {
         let Cycles { nodes_13, nodes_34 } = Cycles::of_messages(2, 3_000_000);
         assert_eq!((nodes_13, nodes_34), (13_000_000, 34_000_000));
-        // The 320 MiB of an empty legacy canister: about 1.25 T.
+        // An empty legacy canister has 320 MiB, which cost about 1.25 T cycles a year.
         assert_eq!(Cycles::of_memory(335_609_856).nodes_13 / 10_000_000_000, 125);
     }
 }

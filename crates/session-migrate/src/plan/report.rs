@@ -39,8 +39,8 @@ pub struct Report {
     pub stable_before: u64,
     /// Size of stable memory after all steps, bytes.
     pub stable_after: u64,
-    /// Size of the heap (wasm memory) before the upgrade, bytes. For a raw stable memory, the legacy build began with
-    /// an empty heap.
+    /// Size of the heap (wasm memory) before the upgrade, bytes. If the snapshot is a raw stable memory, the legacy
+    /// build started with an empty heap.
     pub heap_before: u64,
     /// Size of the heap after all steps, bytes.
     pub heap_after: u64,
@@ -76,7 +76,7 @@ pub struct StepCost {
     pub limit: u64,
     /// Price of the messages.
     pub cycles: Cycles,
-    /// Time at one message per second, seconds.
+    /// Duration at one message per second, in seconds.
     pub seconds: u64,
     /// Size of stable memory afterwards, bytes.
     pub stable_bytes: u64,

@@ -1,4 +1,4 @@
-//! Steps of a plan, each with the cost of its messages.
+//! Measures the messages of each step of a plan.
 
 use candid::Principal;
 use upload_canister::api::MigrationStatus;
@@ -18,7 +18,6 @@ pub(super) const UPDATE_LIMIT: u64 = 40_000_000_000;
 /// Heap that a canister without the setting `wasm_memory_limit` may have, bytes.
 const HEAP_LIMIT: u64 = 3 << 30;
 
-/// Bytes of a bucket of the memory manager.
 const BUCKET_BYTES: u64 = 128 * PAGE_BYTES;
 
 /// The steps that have been run, and the messages since the last step.
@@ -29,11 +28,9 @@ pub(super) struct Steps<'p> {
     /// Index of the first message that is not counted yet.
     next: u64,
     current: Tally,
-    /// The sizes of the memories after the last message that was counted.
     memory: Memory,
 }
 
-/// The costs of messages, without queries.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     messages: u64,
@@ -41,7 +38,6 @@ struct Tally {
     largest: u64,
 }
 
-/// Sizes of both memories, bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Memory {
     pub stable_bytes: u64,
@@ -49,7 +45,6 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    /// Returns the sizes of a canister's memories, as reported to its controller.
     fn of(canister: Canister<'_>, controller: Principal) -> Result<Memory, ClientError> {
         let status = canister.pic().canister_status(canister.id(), Some(controller));
         let metrics = status.map_err(rejected("canister_status"))?.memory_metrics;
@@ -66,14 +61,15 @@ impl<'p> Steps<'p> {
         let memory = Memory::of(canister, controller)?;
         let (done, current) = (Vec::new(), Tally::default());
         let mut steps = Steps { canister, controller, done, next: 0, current, memory };
-        // Messages before this moment belong to no step, and are dropped.
+        // Skip the messages that were executed before the first step.
         steps.count()?;
         steps.memory = memory;
         steps.current = Tally::default();
         Ok(steps)
     }
 
-    /// Counts the messages since the last count. The server keeps the costs of the last ten thousand messages.
+    /// Counts the messages since the last count. Must be called at least every ten thousand messages: the server keeps
+    /// the costs of no more.
     fn count(&mut self) -> Result<(), PlanError> {
         for cost in costs::messages(self.canister.pic(), self.canister.id(), self.next)? {
             self.next = cost.index + 1;
@@ -82,7 +78,7 @@ impl<'p> Steps<'p> {
                 heap_bytes: cost.wasm_memory_pages * PAGE_BYTES,
             };
             let tally = &mut self.current;
-            // Queries are made by the plan itself, and change nothing.
+            // Queries are not part of a step: the plan polls the status with them.
             if cost.entry.contains("query") {
                 continue;
             }
@@ -114,7 +110,7 @@ impl<'p> Steps<'p> {
         Ok(())
     }
 
-    /// Waits for the migration to settle, and records its messages as a step.
+    /// Waits for the migration to settle.
     pub fn settle(&mut self, name: &str) -> Result<MigrationStatus, PlanError> {
         let canister = self.canister;
         let status = canister.settled(canister.migration_status()?, || self.count())?;
