@@ -1,7 +1,7 @@
-//! Translation of agents' requests and their answers (the interface of the Internet Computer, in CBOR) to PocketIC's
+//! Translates agents' requests and their answers (CBOR, as the IC interface specification defines) to PocketIC's
 //! protocol.
 //!
-//! Signatures and certificates are not verified here: the server verifies the former, the agent the latter.
+//! Signatures and certificates are not verified here: the server verifies signatures, the agent certificates.
 
 use candid::Principal;
 use ic_certification::{Certificate, Label, LookupResult};
@@ -11,10 +11,9 @@ use ic_transport_types::{
 use pocket_ic::common::rest::{RawCanisterCall, RawCanisterResult, RawEffectivePrincipal, RawMessageId};
 use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
 
-/// Label of the state tree under which the status of calls is found.
 const REQUEST_STATUS: &[u8] = b"request_status";
 
-/// Reads an update call, and its id.
+/// Reads an update call; the message id is its request id.
 pub(super) fn call(body: &[u8]) -> Option<(RawCanisterCall, RawMessageId)> {
     let content = content(body)?;
     let id = ic_transport_types::to_request_id(&content).ok()?;
@@ -23,7 +22,6 @@ pub(super) fn call(body: &[u8]) -> Option<(RawCanisterCall, RawMessageId)> {
     Some((raw_call(sender, canister_id, method_name, arg), message))
 }
 
-/// Reads a query.
 pub(super) fn query(body: &[u8]) -> Option<RawCanisterCall> {
     let EnvelopeContent::Query { sender, canister_id, method_name, arg, .. } = content(body)? else {
         return None;
@@ -66,8 +64,8 @@ fn effective(canister: Principal) -> RawEffectivePrincipal {
     RawEffectivePrincipal::CanisterId(canister.as_slice().to_vec())
 }
 
-/// Reads the answer to a call: `Some(None)` if the outcome must be read later, `None` if the body is not an answer to a
-/// call, or a rejection with an unknown error code.
+/// Reads the answer to a call. Returns `Some(None)` if the outcome must be read later; `None` if the body is not an
+/// answer to a call, or rejects the call with an unknown error code.
 pub(super) fn called(body: &[u8], message: &RawMessageId) -> Option<Option<RawCanisterResult>> {
     match serde_cbor::from_slice(body).ok()? {
         TransportCallResponse::Replied { certificate } => {
@@ -80,7 +78,6 @@ pub(super) fn called(body: &[u8], message: &RawMessageId) -> Option<Option<RawCa
     }
 }
 
-/// Reads the answer to a query.
 pub(super) fn queried(body: &[u8]) -> Option<RawCanisterResult> {
     match serde_cbor::from_slice(body).ok()? {
         QueryResponse::Replied { reply, .. } => Some(RawCanisterResult::Ok(reply.arg)),
@@ -96,7 +93,7 @@ pub(super) fn state(body: &[u8]) -> Option<Certificate> {
     serde_cbor::from_slice(&certificate).ok()
 }
 
-/// Returns the outcome of a call, if the certified part of the state contains it.
+/// Returns the outcome of a call, if the certified state tree contains one.
 pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<RawCanisterResult> {
     let field = |what: &str| {
         let path = [REQUEST_STATUS, &message.message_id, what.as_bytes()];
@@ -113,8 +110,7 @@ pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<Raw
     }
 }
 
-/// Returns a rejection with the IC's error code, such as `IC0503`. The hundreds digit of the error code is the reject
-/// code.
+/// Creates a rejection from the IC's error code, such as `IC0503`, whose hundreds digit is the reject code.
 fn rejection(code: Option<&str>, message: String, certified: bool) -> Option<RawCanisterResult> {
     let code: u64 = code?.strip_prefix("IC")?.parse().ok()?;
     Some(RawCanisterResult::Err(RejectResponse {

@@ -12,7 +12,7 @@ pub enum ProxyError {
     Url {
         /// The address.
         url: String,
-        /// What is wrong with the address.
+        /// The reason.
         detail: String,
     },
     /// No PocketIC server answers at the address.

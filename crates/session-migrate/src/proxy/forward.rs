@@ -1,4 +1,4 @@
-//! Forwarding of requests and answers, unchanged except for the ports of gateways.
+//! Forwards requests and answers, unchanged except for the ports of gateways.
 
 use std::sync::Arc;
 
@@ -20,11 +20,10 @@ use super::gateway::{Gateways, RequestedGateway, opened};
 use super::protocol::{Action, InstanceId, Opening, Operation, OperationId, Route, json};
 use super::watch::{Begun, Watch};
 
-/// State shared by all requests.
 pub(super) struct Forward {
     client: Client<HttpConnector, Body>,
     server: Authority,
-    /// Absent once the recording is over.
+    /// `None` once the recording has ended.
     watch: Mutex<Option<Watch>>,
     pub gateways: Mutex<Gateways>,
 }
@@ -51,20 +50,17 @@ impl Forward {
 #[derive(Clone)]
 pub(super) struct Frontend {
     pub forward: Arc<Forward>,
-    /// Address to which the port's requests are forwarded.
     to: Authority,
     /// The instance that the gateway serves, if the port is in front of one.
     gateway_of: Option<InstanceId>,
 }
 
 impl Frontend {
-    /// Returns the proxy's own port.
     pub fn of_server(forward: Arc<Forward>) -> Frontend {
         let to = forward.server.clone();
         Frontend { forward, to, gateway_of: None }
     }
 
-    /// Returns the port in front of the gateway at `to`.
     pub fn of_gateway(&self, to: Authority, instance: InstanceId) -> Frontend {
         Frontend { forward: self.forward.clone(), to, gateway_of: Some(instance) }
     }
@@ -77,7 +73,7 @@ impl Frontend {
         }
     }
 
-    /// Forwards a request, and returns the server's answer, whatever it is; if there is none, an error of the proxy.
+    /// Forwards a request, and returns the server's answer. If the server does not answer, returns an error response.
     pub async fn pass(&self, mut request: Request) -> Response {
         let target = Uri::builder()
             .scheme(Scheme::HTTP)
@@ -118,8 +114,8 @@ impl Frontend {
             return self.pass(request).await;
         };
         let begun = watch.before(instance, operation).await;
-        // The lock is held so that calls reach the server in the order in which they are recorded. A request that may
-        // wait for long is forwarded without the lock, so that it blocks no other request.
+        // The lock makes calls reach the server in the order in which they are recorded. A request that the server may
+        // answer late is forwarded without the lock, so that it blocks no other request.
         let (response, body) = if action.may_be_delayed() {
             drop(guard);
             let answer = self.pass_whole(request).await;
@@ -134,7 +130,6 @@ impl Frontend {
         response
     }
 
-    /// Forwards a request for the result of an operation that continues on the server.
     async fn progress(&self, operation: &OperationId, request: Request) -> Response {
         let (response, body) = self.pass_whole(request).await;
         if response.status() == StatusCode::OK
@@ -146,7 +141,6 @@ impl Frontend {
         response
     }
 
-    /// Lets the server open a gateway, and opens a port in front of it.
     async fn open(&self, opening: Opening, request: Request) -> Response {
         let (mut request, body) = match whole(request).await {
             Ok(read) => read,
@@ -208,7 +202,6 @@ impl Frontend {
     }
 }
 
-/// Processes the server's answer to an operation.
 async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Bytes) {
     match status {
         StatusCode::OK => watch.done(begun, body).await,
@@ -222,11 +215,11 @@ async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Byte
     }
 }
 
-/// Starts to serve a port, until the returned task is aborted.
+/// Serves a port until the returned task is aborted.
 pub(super) fn serve(listener: TcpListener, frontend: Frontend) -> JoinHandle<()> {
     let router = Router::new().fallback(handle).with_state(frontend);
     tokio::spawn(async move {
-        // Serving ends only when the task is aborted, so its result says nothing.
+        // `axum::serve` never returns.
         let _ = axum::serve(pocket_ic_embedded::internals::without_delay(listener), router).await;
     })
 }
@@ -243,7 +236,6 @@ async fn handle(State(frontend): State<Frontend>, request: Request) -> Response 
     }
 }
 
-/// Reads the body of a request completely.
 pub(super) async fn whole(request: Request) -> Result<(Request, Bytes), Response> {
     let (parts, body) = request.into_parts();
     match to_bytes(body, usize::MAX).await {
@@ -252,7 +244,6 @@ pub(super) async fn whole(request: Request) -> Result<(Request, Bytes), Response
     }
 }
 
-/// Replaces the body of an answer.
 pub(super) fn with_body(mut response: Response, body: Bytes) -> Response {
     response.headers_mut().remove(CONTENT_LENGTH);
     *response.body_mut() = Body::from(body);

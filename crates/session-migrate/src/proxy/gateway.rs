@@ -1,8 +1,6 @@
-//! HTTP gateways. Agents connect to a port of a gateway, which the server opens, so the proxy opens a port of its own
-//! in front of the gateway's port.
-//!
-//! Owns: the ports in front of the server's gateways, and the port numbers in requests and answers. Boundary: there is
-//! no port in front of a gateway that uses TLS, since its traffic cannot be read.
+//! Ports in front of the server's HTTP gateways. An agent connects to the port that the server's answer names, so the
+//! proxy replaces the gateway's port number in requests and answers by that of a port of its own. Gateways that use TLS
+//! have no such port, since their traffic cannot be read.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -19,7 +17,6 @@ use super::protocol::{GatewayId, InstanceId, Opening};
 /// Default host of gateways.
 const DEFAULT_HOST: &str = "127.0.0.1";
 
-/// The open ports in front of gateways.
 #[derive(Debug, Default)]
 pub(super) struct Gateways(HashMap<GatewayId, Gateway>);
 
@@ -34,7 +31,7 @@ pub(super) struct RequestedGateway {
     /// The request to forward, without a port number, so that the server chooses the gateway's port.
     pub body: Bytes,
     listener: TcpListener,
-    /// The instance that the gateway serves; absent if only the answer will name the instance.
+    /// The instance that the gateway serves; `None` for an instance that is created together with the gateway.
     instance: Option<InstanceId>,
     opening: Opening,
 }
@@ -68,7 +65,7 @@ impl Opening {
 
 impl RequestedGateway {
     /// Reads a request that opens a gateway, and opens the requested port. Returns `None` if the request opens no
-    /// gateway in front of an instance; the error says why the proxy cannot be in front of this gateway.
+    /// gateway in front of an instance; the inner error says why the proxy cannot open a port in front of the gateway.
     pub fn read(opening: Opening, body: &[u8]) -> Option<Result<RequestedGateway, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
@@ -93,8 +90,8 @@ impl RequestedGateway {
         Some(Ok(RequestedGateway { body, listener, instance, opening }))
     }
 
-    /// Serves the port in front of the gateway on `host`, if the answer says that the server has opened a gateway for
-    /// an instance; returns the answer with the proxy's port in place of the gateway's.
+    /// Serves the port in front of the gateway on `host`, and returns the answer with the proxy's port in place of the
+    /// gateway's. Returns `None` if the server has not opened a gateway in front of an instance.
     pub fn serve(
         self,
         answer: &[u8],
@@ -121,7 +118,7 @@ impl RequestedGateway {
     }
 }
 
-/// Reads an answer, and the description of the gateway in it, if there is one. The described port is the server's.
+/// Reads the answer to a request that opens a gateway. Returns `None` if the server has not opened one.
 pub(super) fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info())?).ok()?;
@@ -129,16 +126,16 @@ pub(super) fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGate
 }
 
 impl Gateways {
-    /// Closes the port in front of a gateway. The port is free when this returns.
+    /// Closes the port in front of a gateway, and waits until it is free.
     pub async fn close(&mut self, id: &str) {
         if let Some(Gateway { serving, .. }) = self.0.remove(id) {
             serving.abort();
-            // The task was aborted, so its result says nothing.
+            // The only result is that the task was aborted.
             let _ = serving.await;
         }
     }
 
-    /// Returns the server's list of gateways, with the ports that clients know.
+    /// Returns the server's list of gateways, with the proxy's ports in place of the gateways'.
     pub fn list(&self, answer: &[u8]) -> Option<Bytes> {
         let mut list: Vec<Value> = serde_json::from_slice(answer).ok()?;
         for gateway in &mut list {

@@ -5,13 +5,10 @@ use candid::{CandidType, Deserialize, Principal, Reserved};
 /// What a call of the management canister does to another canister.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// The canister is installed from scratch.
+    /// An installation into an empty canister, or a reinstallation.
     Install,
-    /// The canister continues with another module.
     Upgrade,
-    /// The canister stops.
     Stop,
-    /// The canister runs again.
     Start,
     /// The canister is uninstalled, deleted, or set to a state that is not in the trace.
     Replace,
@@ -51,8 +48,7 @@ impl Mode {
     }
 }
 
-/// Returns which canister a call changes, and how. `None` for methods that are not listed here, and for arguments that
-/// do not decode.
+/// Returns which canister a call changes, and how; `None` for any other method, and for arguments that do not decode.
 pub(super) fn change(method: &str, arg: &[u8]) -> Option<(Principal, Change)> {
     let changed_canister = |change| {
         let CanisterArg { canister_id } = candid::decode_one(arg).ok()?;

@@ -1,15 +1,12 @@
 //! A recording proxy in front of any PocketIC server: writes the calls of clients to an upload canister as a
 //! trace.
 //!
-//! Tests that use a server by its address use the proxy's address instead, and notice nothing: requests and
-//! answers are forwarded unchanged, except for the ports of HTTP gateways. Agents connect to the proxy's ports in front
-//! of the gateways that the server opens. One canister is recorded: by default, the first upload canister that is
-//! installed or called.
+//! A test connects to the proxy's address instead of the server's. Requests and answers are forwarded unchanged, except
+//! for the ports of HTTP gateways: agents connect to the proxy's ports in front of the gateways that the server opens.
+//! One canister is recorded: by default, the first upload canister that is installed or called.
 //!
-//! Owns: forwarding, the ports in front of gateways, and recognizing calls to the canister in the PocketIC protocol and
-//! in the agents' protocol. Does not own: the trace format ([`crate::trace`]). Boundary: the proxy's own requests
-//! change nothing on the server. If the trace cannot be written, clients do not notice: the error is reported at the
-//! end.
+//! The proxy's own requests change nothing on the server. If the trace cannot be written, clients do not notice; the
+//! error is reported at the end.
 
 mod agent;
 mod error;

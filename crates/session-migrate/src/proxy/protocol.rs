@@ -11,20 +11,17 @@ use super::agent;
 /// Number of an instance, as in its path.
 pub(super) type InstanceId = String;
 
-/// The kind of a request, by its method and path.
+/// The kind of a request, by its HTTP method and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
-    /// A request about an instance.
     Instance(InstanceId, Action),
-    /// A request for the result of an operation that was not done immediately.
+    /// A request for the result of an operation that the server has not completed in its first answer.
     Progress(OperationId),
     /// A request that may open a gateway.
     Opens(Opening),
-    /// A request that closes a gateway.
     Closes(GatewayId),
     /// A request for the list of gateways.
     Gateways,
-    /// Any other request.
     Other,
 }
 
@@ -59,7 +56,7 @@ pub(super) enum Action {
 }
 
 impl Action {
-    /// Returns whether the server may answer the request late, so that no other request must wait for the answer.
+    /// Returns whether the server may answer the request late. No other request must wait for such an answer.
     pub fn may_be_delayed(self) -> bool {
         match self {
             Action::Await
@@ -78,9 +75,9 @@ impl Action {
 
     /// Parses the path below `/api` of a request about a canister or a subnet.
     fn of_agent(path: &[&str]) -> Option<Action> {
-        let [version, "canister" | "subnet", _, what] = path else { return None };
-        Some(match *what {
-            // From version 3 on, the request waits for the answer.
+        let [version, "canister" | "subnet", _, request] = path else { return None };
+        Some(match *request {
+            // From version 3 on, the call is synchronous.
             "call" => Action::AgentCall { waits: *version != "v2" },
             "query" => Action::AgentQuery,
             "read_state" => Action::AgentReadState,
@@ -97,7 +94,6 @@ pub(super) struct OperationId {
 }
 
 impl Route {
-    /// Parses a request to the server.
     pub fn of(method: &Method, path: &str) -> Route {
         let parts = parts(path);
         if *method == Method::GET {
@@ -168,7 +164,7 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// Parses the body of a request; returns `None` if the body is not one of this action.
+    /// Parses the body of a request; returns `None` if it is not a body of this action.
     pub fn read(action: Action, body: &[u8]) -> Option<Operation> {
         Some(match action {
             Action::Submit => Operation::Submit(json(body)?),

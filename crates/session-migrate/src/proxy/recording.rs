@@ -36,11 +36,10 @@ struct RecordedInstance {
     build: String,
 }
 
-/// Chooses the canister and keeps its transcript.
 pub(super) struct Recording {
     upstream: Upstream,
     out: PathBuf,
-    /// The requested canister; if absent, the first upload canister that appears is recorded.
+    /// [`Options::canister`](super::Options::canister).
     wanted: Option<Principal>,
     subject: Option<RecordedInstance>,
     /// Canisters that are not upload canisters.
@@ -83,8 +82,8 @@ impl Recording {
         self.last_time
     }
 
-    /// Begins the trace with this canister, if no canister is recorded yet, no other one was requested, and this is an
-    /// upload canister. `fresh` says whether the canister was just installed.
+    /// Begins to record this canister, if no canister is recorded yet, no other one was requested, and this is an
+    /// upload canister. `fresh`: the canister was just installed.
     pub async fn begin_with(&mut self, instance: &str, canister: Principal, fresh: bool) {
         let key = (instance.to_owned(), canister);
         let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);
@@ -143,14 +142,13 @@ impl Recording {
         self.transcript.push(Entry::Event { at, what });
     }
 
-    /// Completes the trace with what has been recorded so far.
     fn end(&mut self, note: &str) {
         self.transcript.note(note);
         self.transcript.complete();
     }
 
-    /// Returns whether an earlier call is still not answered. Asks the server, which may have an answer that no client
-    /// has requested yet, and records such answers.
+    /// Returns whether an earlier call is still unanswered. Before that, asks the server for answers that no client has
+    /// requested yet, and records them.
     pub async fn is_waiting(&mut self) -> bool {
         for (message, caller) in self.transcript.outstanding() {
             match self.outcome(&message, caller).await {

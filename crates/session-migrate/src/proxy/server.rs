@@ -16,7 +16,6 @@ use super::upstream::Upstream;
 use super::watch::Watch;
 use crate::trace::Writer;
 
-/// Threads that forward requests.
 const THREADS: usize = 2;
 
 /// Options of the proxy.
@@ -49,7 +48,7 @@ impl Proxy {
     pub fn start(options: Options) -> Result<Proxy, ProxyError> {
         let Options { listen, server, out, canister } = options;
         let authority = authority(&server)?;
-        // Checked now, since a trace appears at its path only after the recording.
+        // Otherwise, an unusable path would be noticed only after the recording.
         Writer::check(&out)?;
         let cannot_listen = |source| ProxyError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
@@ -79,7 +78,7 @@ impl Proxy {
         &self.url
     }
 
-    /// Waits until a signal asks the process to end.
+    /// Waits for SIGINT or SIGTERM.
     ///
     /// # Errors
     /// If signals cannot be awaited.
@@ -120,7 +119,6 @@ impl Drop for Proxy {
     }
 }
 
-/// Returns host and port of the server's address, if requests can be forwarded to it.
 fn authority(server: &Url) -> Result<Authority, ProxyError> {
     let bad = |detail: String| ProxyError::Url { url: server.to_string(), detail };
     if server.scheme() != "http" || server.path() != "/" {

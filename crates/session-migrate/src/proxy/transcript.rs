@@ -12,11 +12,11 @@ use crate::trace::{CallResult, Header, SentCall, TraceError};
 
 #[derive(Default)]
 pub(super) struct Transcript {
-    /// Entries that are not written yet. The key of an unanswered call is its message id on the server.
+    /// Entries that are not written yet; the key of an unanswered call is its message id.
     queue: Queue<RawMessageId>,
-    /// Absent before the recording begins, and once it is complete.
+    /// Present while the trace is being written.
     writer: Option<WriterThread>,
-    /// The number of calls in the completed trace, or why there is no trace; absent before the recording is complete.
+    /// The number of calls in the completed trace, or why there is no trace; `None` until the recording is complete.
     ended: Option<Result<u64, TraceError>>,
     notes: BTreeSet<String>,
 }
@@ -27,12 +27,10 @@ impl Transcript {
         self.writer = Some(WriterThread::begin(path.to_path_buf(), header));
     }
 
-    /// Returns whether the trace is being written.
     pub fn is_open(&self) -> bool {
         self.writer.is_some()
     }
 
-    /// Adds a submitted call.
     pub fn sent(&mut self, message: RawMessageId, call: SentCall) {
         self.queue.sent(message, call);
     }
@@ -42,7 +40,6 @@ impl Transcript {
         self.queue.push(entry);
     }
 
-    /// Adds the answer to a submitted call.
     pub fn answer(&mut self, message: &RawMessageId, answer: CallResult) {
         self.queue.answer(|sent| sent.message_id == message.message_id, answer);
     }
@@ -57,7 +54,6 @@ impl Transcript {
         self.queue.outstanding().map(|(message, caller)| (message.clone(), caller)).collect()
     }
 
-    /// Returns whether a call is not answered.
     pub fn is_waiting(&self) -> bool {
         self.queue.is_waiting()
     }

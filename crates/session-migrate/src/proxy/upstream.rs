@@ -15,14 +15,12 @@ use upload_canister::api::BuildInfo;
 use super::ProxyError;
 use super::protocol::OperationId;
 
-/// Pause before a request is repeated to a busy server, which does not report when it is free again. PocketIC's own
-/// client makes the same pause.
+/// Pause between two requests to a busy server, as in PocketIC's own client.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long to retry while the server is busy. PocketIC's own client retries for the same time.
+/// How long to retry while the server is busy, as in PocketIC's own client.
 const BUSY_LIMIT: Duration = Duration::from_secs(300);
 
-/// The server that the proxy forwards to.
 #[derive(Clone, Debug)]
 pub(super) struct Upstream {
     client: Client,
@@ -59,7 +57,7 @@ impl Upstream {
         self.ask(Method::GET, instance, "auto_progress", &()).await.unwrap_or(false)
     }
 
-    /// Returns the controllers of a canister; none if the server does not report them.
+    /// Returns the controllers of a canister; an empty list if the server does not report them.
     pub async fn controllers(&self, instance: &str, canister: Principal) -> Vec<Principal> {
         let canister = RawCanisterId { canister_id: canister.as_slice().to_vec() };
         let found: Option<Vec<RawPrincipalId>> =
@@ -116,7 +114,7 @@ impl Upstream {
             let answer = request.try_clone()?.send().await.ok()?;
             match answer.status() {
                 StatusCode::OK => return answer.json().await.ok(),
-                // The operation continues: from now on, request its result.
+                // The operation continues on the server: poll for its result.
                 StatusCode::ACCEPTED => {
                     let OperationId { state_label, op_id } = answer.json().await.ok()?;
                     request = self.client.get(self.at(&format!("read_graph/{state_label}/{op_id}")));

@@ -1,4 +1,4 @@
-//! Interpretation of client requests for the recorded canister.
+//! Interprets clients' requests: which of them are calls to the recorded canister, or change it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,14 +12,14 @@ use super::recording::Recording;
 use crate::trace::queue::Entry;
 use crate::trace::{CallKind, EventKind, SentCall};
 
-/// Records the requests that matter, before they are sent to the server and after they are answered.
 pub(super) struct Watch {
     pub recording: Recording,
     /// Submitted calls of the management canister that change a canister.
     changes: HashMap<(InstanceId, Vec<u8>), (Principal, Change)>,
     /// Operations that continue on the server.
     running: HashMap<OperationId, Begun>,
-    /// Calls of agents. An agent repeats a call that gets no answer, but the server executes it once.
+    /// Calls of agents, to recognize repetitions: an agent repeats a call that gets no answer, and the server executes
+    /// the call once.
     by_agents: HashSet<(InstanceId, Vec<u8>)>,
 }
 
@@ -30,7 +30,7 @@ pub(super) struct Begun {
     operation: Operation,
     /// Time at which the operation was forwarded, nanoseconds; 0 if it is not recorded.
     at: u64,
-    /// Whether an earlier call had no answer yet.
+    /// Whether an earlier call was still unanswered.
     together: bool,
     /// Whether the operation repeats an earlier call of an agent.
     again: bool,
@@ -83,12 +83,11 @@ impl Watch {
         begun
     }
 
-    /// Remembers an operation that continues on the server, until its result arrives.
+    /// Keeps an operation that continues on the server, until its result arrives.
     pub fn continues(&mut self, id: OperationId, begun: Begun) {
         self.running.insert(id, begun);
     }
 
-    /// Returns an operation that has continued on the server, and forgets it.
     pub fn take_running(&mut self, id: &OperationId) -> Option<Begun> {
         self.running.remove(id)
     }
@@ -116,7 +115,7 @@ impl Watch {
         self.recording.transcript.write_down();
     }
 
-    /// Records the answer to an operation. Returns `false` if the answer cannot be decoded.
+    /// Returns `false` if the answer cannot be decoded.
     async fn record(&mut self, begun: Begun, answer: &[u8]) -> bool {
         let Begun { instance, operation, at, together, .. } = begun;
         match operation {
@@ -139,7 +138,8 @@ impl Watch {
                 }
             }
             Operation::Tick => {
-                // While a call waits for its answer, a round is a part of that waiting, not an event of its own.
+                // Rounds that run while a call is unanswered are not events: a replay runs rounds until the call is
+                // answered.
                 if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
                     self.recording.transcript.push(Entry::Event { at, what: EventKind::Pass { rounds: 1 } });
                 }
@@ -218,7 +218,6 @@ impl Watch {
         self.recording.records(instance, canister).then_some(sent)
     }
 
-    /// Records the answer to a submitted call.
     async fn answered(&mut self, instance: &str, message: &RawMessageId, result: RawCanisterResult) {
         let change = self.changes.remove(&(instance.to_owned(), message.message_id.clone()));
         if let Some((canister, change)) = change {
@@ -237,7 +236,7 @@ impl Watch {
     }
 }
 
-/// Returns the canister of a call; `None` for the management canister and for an invalid id.
+/// Returns `None` for the management canister and for an invalid id.
 fn canister_of(call: &RawCanisterCall) -> Option<Principal> {
     let id = Principal::try_from_slice(&call.canister_id).ok()?;
     (id != Principal::management_canister()).then_some(id)

@@ -1,5 +1,5 @@
-//! Writes the trace on a separate thread: the recorder stays on the thread that created it, and no client
-//! waits for it.
+//! Writes the trace on a separate thread, since the recorder must stay on the thread that created it, and clients should
+//! not wait for it.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -10,7 +10,7 @@ use crate::trace::{Header, Recorder, TraceError};
 
 /// A trace that is being written. If it is dropped before [`WriterThread::finish`], no trace is left.
 pub(super) struct WriterThread {
-    /// `None` completes the trace.
+    /// Sending `None` completes the trace.
     entries: Sender<Option<Entry>>,
     thread: JoinHandle<Result<u64, TraceError>>,
 }
@@ -23,7 +23,7 @@ impl WriterThread {
     }
 
     pub fn take(&self, entry: Entry) {
-        // The thread ends early only with an error, which is returned at the end.
+        // Sending fails only if the thread has ended with an error, which `finish` returns.
         let _ = self.entries.send(Some(entry));
     }
 
@@ -33,7 +33,6 @@ impl WriterThread {
     /// If the trace could not be written; no trace is left then. Payload files may be left in a folder that existed
     /// before.
     pub fn finish(self) -> Result<u64, TraceError> {
-        // This fails only if the thread has ended with an error.
         let _ = self.entries.send(None);
         match self.thread.join() {
             Ok(written) => written,
@@ -57,7 +56,7 @@ fn write(
         calls += u64::from(matches!(entry, Entry::Call(..)));
         recorder.entry(entry)?;
     }
-    // Nobody waits for the trace. The recorder is dropped, which discards it.
+    // The `WriterThread` was dropped before `finish`. Dropping the recorder discards the trace.
     Ok(calls)
 }
 
