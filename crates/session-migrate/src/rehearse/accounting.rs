@@ -1,19 +1,19 @@
-//! Accounting: the migration's own counts, checked against themselves and against what the clients know.
+//! Reconciles a migration: checks the counts of its status against each other, and against what the clients know.
 
 use ic_stable_migrate::api::{MigrationPhase, MigrationStatus};
 
-/// What is known in advance about the records of a migration.
+/// What the rehearsal knows about the records before the migration.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Expected {
     /// Uploads that were open when the legacy build was replaced.
     pub in_flight: u64,
-    /// The most records that may be quarantined.
+    /// Maximum number of records in quarantine.
     pub quarantined: u64,
-    /// The most records that may have expired.
+    /// Maximum number of expired records.
     pub expired: u64,
 }
 
-/// Returns what is wrong with the status that a canister on this build reports after the conversion.
+/// Returns what is wrong with the status that a canister on the build `build` reports after the conversion.
 pub(super) fn check<K>(build: &str, status: &MigrationStatus<K>, expected: Expected) -> Vec<String> {
     problems(status, expected)
         .into_iter()

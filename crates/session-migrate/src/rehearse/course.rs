@@ -1,4 +1,4 @@
-//! The course of a rehearsal: its steps in order, from the first upload on.
+//! The steps of a rehearsal, from the first upload on.
 
 use super::stages::Stages;
 use super::upload_run::Clients;
@@ -7,9 +7,9 @@ use crate::build::Build;
 use crate::client::{Canister, ClientError};
 use crate::progress::Progress;
 
-/// Runs all steps, from the first upload to the check of the memories. `after_step` is called after each upgrade to the
-/// staged build, after the rollback, and after everything was read back. Returns the build on which the uploads were
-/// finished, or [`Build::Legacy`] if an upgrade to the staged build failed, and the uploads are not finished.
+/// Runs all steps. `after_step` is called after each upgrade to the staged build, after the rollback, and after
+/// everything was read back. Returns the build on which the uploads were finished; [`Build::Legacy`] if an upgrade to
+/// the staged build failed, so that they were not.
 pub(super) fn play(
     canister: &Canister<'_>,
     rollback: bool,
@@ -53,8 +53,8 @@ pub(super) fn play(
     Ok(if direct { Build::Direct } else { Build::Staged })
 }
 
-/// Upgrades to the wasm `number` and lets the clients continue with it; some uploads stay unfinished. Except on the
-/// legacy build, waits for the migration. Returns `false` if the upgrade failed.
+/// Upgrades to the wasm `number` and lets the clients continue on it; some uploads stay unfinished. Then waits for the
+/// migration, except on the legacy build. Returns `false` if the upgrade failed.
 fn stage(
     canister: &Canister<'_>,
     stages: &mut Stages<'_>,

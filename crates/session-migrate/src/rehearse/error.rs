@@ -9,10 +9,10 @@ use crate::server::ServerError;
 use crate::snapshot::{CopyError, SnapshotError};
 use crate::trace::TraceError;
 
-/// Why a rehearsal could not start or continue. A problem that a rehearsal finds is in its report, and never an error.
+/// Why a rehearsal could not start or continue. Problems that a rehearsal finds are in its report.
 #[derive(Debug, thiserror::Error)]
 pub enum RehearseError {
-    /// A given file to upload cannot be used.
+    /// A given file cannot be used.
     #[error("{path}: {why}")]
     File {
         /// The file.
@@ -20,12 +20,12 @@ pub enum RehearseError {
         /// The reason.
         why: String,
     },
-    /// A file given as the wasm of an upload canister is not one.
+    /// A given file is not a usable wasm.
     #[error("{path}: {source}")]
     Wasm {
         /// The file.
         path: PathBuf,
-        /// What the file is instead.
+        /// The reason.
         source: WasmError,
     },
     /// A file or folder that the rehearsal itself creates could not be used.
@@ -44,7 +44,7 @@ pub enum RehearseError {
     /// There is no usable server.
     #[error(transparent)]
     Server(#[from] ServerError),
-    /// A call outside of any upload failed, or a file can no longer be read.
+    /// A call that belongs to no upload failed, or a file to upload can no longer be read.
     #[error(transparent)]
     Client(#[from] ClientError),
     /// The snapshot cannot be read.

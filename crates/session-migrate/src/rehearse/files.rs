@@ -1,4 +1,4 @@
-//! The files of a rehearsal: checked if given, generated if not.
+//! The files that clients upload: given ones are checked, others are generated.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -18,7 +18,7 @@ pub const MAX_CHUNKS: u64 = limits::MAX_CHUNKS as u64;
 /// The largest file that fits in [`MAX_CHUNKS`] full chunks.
 pub const MAX_FILE_BYTES: u64 = MAX_CHUNKS * limits::upload_config().chunk_size as u64;
 
-/// Size of the generated original in bytes. The photograph with which the first release was measured has the same size.
+/// Size of the generated original in bytes: that of the photograph with which the first release was measured.
 const ORIGINAL_BYTES: u64 = 21_827_484;
 
 /// The generated derivatives: file name, kind, size in bytes, and whether they repeat the beginning of the original.
@@ -28,7 +28,7 @@ const DERIVATIVES: [(&str, AssetType, u64, bool); 3] = [
     ("placeholder.jpg", AssetType::Derivative, 1_024, false),
 ];
 
-/// Every byte of the placeholder.
+/// Every byte of a derivative that does not repeat the original.
 const FILL: u8 = 0x42;
 
 /// Checks that every file is a readable, regular file within the limit. Empty files are allowed.
@@ -92,7 +92,6 @@ fn random_file(path: &Path, bytes: u64, rng: &mut ChaCha8Rng) -> std::io::Result
     while left > 0 {
         rng.fill_bytes(&mut block);
         let now = left.min(block.len() as u64);
-        // `now` is at most the block's length.
         file.write_all(&block[..now as usize])?;
         left -= now;
     }

@@ -2,17 +2,17 @@
 //!
 //! 1. The legacy build is installed. Clients upload in parallel and stop at different points.
 //! 2. The canister is upgraded to the staged build. The clients reconnect: they ask what has arrived, repeat
-//!    calls whose replies they missed, and continue. Some uploads are finished, some stay unfinished. On
-//!    request, the migration is then rolled back, the clients continue on the legacy build, and the canister
+//!    calls whose replies they missed, and continue. Some uploads are finished, some stay unfinished. If
+//!    requested, the migration is then rolled back, the clients continue on the legacy build, and the canister
 //!    is upgraded to the staged build again.
-//! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, which moves
-//!    all payload into extents by a second migration. In the meantime, all uploads are finished. A migration that
-//!    does not reconcile is not finalized: then all uploads are finished on the staged build.
-//! 4. Every byte is read back and hashed, the memories are listed, and the migration's counts are reconciled.
+//! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, whose migration
+//!    moves all payload into extents. In the meantime, all uploads are finished. If the first migration is not
+//!    converted, it is not finalized, and all uploads are finished on the staged build.
+//! 4. Every byte is read back and hashed, and the memories are listed.
 //!
-//! Once the clients have their capsules, a fault of the canister never stops the rehearsal, but is recorded as a
-//! problem of an upload or as a general one. Then only a failure of the environment stops the rehearsal (a server that
-//! has exited, a file that can no longer be read).
+//! Once the clients have their capsules, only a failure of the environment stops the rehearsal (a server that has
+//! exited, a file that can no longer be read). A fault of the canister is recorded as a problem, and the rehearsal
+//! continues.
 
 mod accounting;
 mod course;
@@ -109,10 +109,9 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
     Ok(report)
 }
 
-/// Starts recording the clients' calls.
 fn tape(path: &Path, pic: &PocketIc, options: &Options) -> Result<Tape, TraceError> {
-    // A replay sets the time before its first round. That round must have the same time here, to the nanosecond, since
-    // digests of records contain times.
+    // A replay sets the time before its first round. The first round must have the same time here, to the nanosecond,
+    // since the canister's digests of records contain times.
     pic.advance_time(Duration::from_secs(1));
     let start = pic.get_time().as_nanos_since_unix_epoch();
     let source = format!("rehearsal, {} clients, seed {}", options.clients, options.seed);

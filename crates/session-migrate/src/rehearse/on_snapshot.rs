@@ -1,9 +1,8 @@
-//! Rehearses on an operator's own snapshot: all steps of the migration, with the canister's own clients and
-//! new ones.
+//! Rehearses on an operator's own snapshot, always with a rollback: clients continue uploads of the snapshot, and new
+//! clients upload.
 //!
-//! legacy → staged → rolled back → legacy → staged → finalized → direct. What can be read is read before the first
-//! step, up to a maximum; after the upgrades to the staged build, the rollback and the last step, the answers must be
-//! the same. At the end the result is inspected like any other snapshot.
+//! The contents are read before the first step, up to a maximum number of answers. After each upgrade to the staged
+//! build, after the rollback and at the end, the answers must be the same. Then a snapshot of the canister is inspected.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,10 +22,7 @@ use crate::provenance::Provenance;
 use crate::server;
 use crate::snapshot::{Snapshot, Verified};
 
-/// Checks that the snapshot can be rehearsed.
-///
-/// # Errors
-/// If the snapshot cannot be read, or is not in layout 1.
+/// Reads the contents of a snapshot in layout 1.
 fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
     let contents = inspect::contents(snapshot)?;
     if contents.layout != 1 {
@@ -42,7 +38,6 @@ fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
     Ok(contents)
 }
 
-/// Rehearses on the snapshot at `path`.
 pub(super) fn run(options: &Options, path: &Path, progress: &Progress) -> Result<Report, RehearseError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
     progress.phase("inspecting the snapshot");
@@ -54,7 +49,7 @@ pub(super) fn run(options: &Options, path: &Path, progress: &Progress) -> Result
     Ok(report)
 }
 
-/// Rehearses on a copy. The caller adds phases and duration to the report once every byte is verified.
+/// Leaves the report's phases and duration empty; [`run`] adds them once every byte of the snapshot is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -119,7 +114,6 @@ fn on_copy(
 /// Maximum number of differences that are reported for each comparison.
 const SHOWN: usize = 20;
 
-/// Returns the damage that an inspection finds in the canister at the end.
 fn damage_of_result(
     canister: &Canister<'_>,
     folder: &Path,

@@ -7,16 +7,15 @@ use super::Wasms;
 /// Options of [`run`](super::run).
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The snapshot to rehearse on; absent: a fresh canister.
+    /// The snapshot to rehearse on; if absent, a new canister.
     pub snapshot: Option<PathBuf>,
-    /// The files that every client uploads; empty: a generated set of an original and three derivatives.
+    /// The files that every client uploads; if empty, an original and three derivatives are generated for each client.
     pub files: Vec<PathBuf>,
     /// How many clients upload at the same time.
     pub clients: u32,
-    /// Seed for the generated contents and every choice of the clients.
+    /// Seed of the generated files and of every random choice.
     pub seed: u64,
-    /// Whether to roll back once on the staged build, return to the legacy build, and begin the migration
-    /// again.
+    /// Whether to roll back the first migration once, return to the legacy build, and migrate again.
     pub rollback: bool,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,

@@ -1,4 +1,4 @@
-//! The uploads that were in flight in a snapshot, and what the members of its capsules can read.
+//! The uploads that were in flight in a snapshot, and what callers can read from its capsules.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -16,14 +16,14 @@ use crate::client::{Asset, Canister, ClientError, Uploader};
 use crate::inspect::{Contents, OpenSession};
 use crate::snapshot::Snapshot;
 
-/// Maximum number of uploads that are continued. All others are covered by the migration's accounting and by an
-/// inspection of the result.
+/// Maximum number of uploads that clients continue. The accounting of the migration and the inspection of the result
+/// cover the others.
 const MAX_CONTINUED: usize = 60;
 
 /// Maximum total size of the continued uploads, bytes.
 const BUDGET: u64 = 512 << 20;
 
-/// Returns the uploads that clients continue; missing chunks are generated.
+/// Returns the uploads that clients continue, with generated content for the missing chunks.
 pub(super) fn runs(
     snapshot: &Snapshot,
     contents: &mut Contents,
@@ -38,7 +38,7 @@ pub(super) fn runs(
             chosen.push(session.clone());
         }
     }
-    // Uploads of the same owner and capsule have the same client, and must be adjacent.
+    // Uploads of the same owner and capsule have the same client; `traffic::choose` expects them to be adjacent.
     chosen.sort_by_key(|session| (session.owner, session.capsule.clone(), session.id));
     let files: Vec<PathBuf> =
         chosen.iter().map(|session| folder.join(format!("session-{}", session.id))).collect();
@@ -80,10 +80,10 @@ pub(super) fn runs(
     Ok(runs)
 }
 
-/// Number of the first of the snapshot's own clients, above the numbers of all new clients.
+/// Number of the first client of the snapshot's uploads, above the numbers of all new clients.
 pub(super) const OWN_CLIENTS: u32 = 1_001;
 
-/// Creates a file, and generates the chunks that the client still has to send.
+/// Creates the file of an upload, with only those chunks that the client still has to send.
 fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(session.id);
@@ -111,17 +111,17 @@ fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
 /// Maximum number of answers that are compared.
 const MAX_ANSWERS: usize = 20_000;
 
-/// The answers to members of the snapshot's capsules and to others who ask for what is in the capsules.
+/// The answers to members of the snapshot's capsules, and to other callers, who read the contents of the capsules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Readable {
     answers: BTreeMap<String, String>,
-    /// Whether reading ended early, so as not to exceed [`MAX_ANSWERS`].
+    /// Whether further answers would exceed [`MAX_ANSWERS`].
     pub is_truncated: bool,
 }
 
 impl Readable {
-    /// Reads each capsule as each of its members, as a member of the next capsule, as a stranger, and as the anonymous
-    /// principal.
+    /// Reads each capsule as each of its members, as a member of the next capsule, as a principal without any capsule,
+    /// and as the anonymous principal.
     pub fn read_all(canister: &Canister<'_>, contents: &Contents) -> Readable {
         let stranger = Principal::self_authenticating("a stranger in the rehearsal");
         let mut readable = Readable::default();
@@ -135,7 +135,7 @@ impl Readable {
                     readable.is_truncated = true;
                     return readable;
                 }
-                // Without the capsule's count of memories, which changes during the rehearsal.
+                // The capsule's count of memories changes during the rehearsal, so it is left out.
                 let listed = canister.capsules_read(*who, &capsule.id).map(|found| {
                     let lists = (found.id, found.owners, found.writers, found.readers, found.created_at);
                     digest(&candid::encode_args((lists,)).unwrap_or_default())
@@ -146,7 +146,7 @@ impl Readable {
                     let read = read.map(|memory| digest(&candid::encode_one(memory).unwrap_or_default()));
                     readable.add(who, memory, read);
                     if let Some(blob) = blob {
-                        // The first reader reads every byte, all others the first chunk.
+                        // The first caller reads every byte, all others only the first chunk.
                         let bytes = read_blob(canister, *who, &format!("blob_{blob}"), number == 0);
                         readable.add(who, &format!("blob_{blob}"), bytes);
                     }
@@ -169,7 +169,6 @@ impl Readable {
         self.answers.len()
     }
 
-    /// Describes each answer that has changed.
     pub fn differences(&self, later: &Readable, when: &str) -> Vec<String> {
         let differs = |(what, before): (&String, &String)| {
             let after = later.answers.get(what).map_or("not asked", String::as_str);

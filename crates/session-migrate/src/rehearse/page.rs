@@ -1,4 +1,4 @@
-//! A rehearsal as an HTML page.
+//! Renders a rehearsal as an HTML page.
 
 use maud::{Markup, html};
 

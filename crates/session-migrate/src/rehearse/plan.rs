@@ -1,4 +1,4 @@
-//! Stop points: where uploads are interrupted, and how the points are distributed over the uploads.
+//! Stop points: the states in which uploads are interrupted, and their assignment to the uploads.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
@@ -10,21 +10,20 @@ use serde::{Deserialize, Serialize};
 pub enum StopPoint {
     /// The client has not called yet.
     NotBegun,
-    /// Begun, and no chunk sent.
+    /// Begun; no chunk was sent.
     Begun,
-    /// Chunks before and after a missing one are stored.
+    /// Chunks before and after a missing chunk are stored.
     Hole,
-    /// All chunks are stored, finish has not been called.
+    /// All chunks are stored; finish was not called.
     Complete,
     /// Finished.
     Finished,
-    /// Aborted by the client, after at least one chunk.
+    /// Aborted by the client, after it has sent at least one chunk.
     Aborted,
 }
 
 impl StopPoint {
-    /// All points, in the order in which they are assigned: those that a migration is most likely to break
-    /// come first.
+    /// The order in which points are assigned: first those that a migration is most likely to break.
     const ORDER: [StopPoint; 6] = [
         StopPoint::Hole,
         StopPoint::Complete,
@@ -56,8 +55,8 @@ impl StopPoint {
     }
 }
 
-/// Assigns to each upload the possible point that was assigned least often before, the largest upload first. `chunks`
-/// are the uploads' numbers of chunks.
+/// Assigns a point to each upload, given its number of chunks. Starting with the largest upload, each gets the possible
+/// point that was assigned least often so far.
 pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     let mut order: Vec<usize> = (0..chunks.len()).collect();
     order.sort_by_key(|&upload| std::cmp::Reverse(chunks[upload]));
@@ -95,13 +94,12 @@ pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     notes
 }
 
-/// Returns the chunks to send so that there is a hole, in the order in which they are sent: the first chunk, the last
-/// one, and some of those in between. Needs at least three chunks.
+/// Returns the chunks to send so that some in between are missing, in the order in which to send them: the first, the
+/// last, and about half of the others. Needs at least three chunks.
 pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> {
     let inner = chunks.saturating_sub(2);
     let mut middle: Vec<u32> = (1..=inner).collect();
     shuffle(&mut middle, rng);
-    // About half of the chunks in between are missing, at least one.
     middle.truncate((inner / 2) as usize);
     let mut sent = vec![0, chunks.saturating_sub(1)];
     sent.extend(middle);
@@ -109,7 +107,6 @@ pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> 
     sent
 }
 
-/// Shuffles uniformly.
 pub(crate) fn shuffle<T>(items: &mut [T], rng: &mut ChaCha8Rng) {
     for last in (1..items.len()).rev() {
         // The bias of the remainder does not matter here: indices are below 2^32.

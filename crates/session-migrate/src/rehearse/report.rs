@@ -1,4 +1,4 @@
-//! The report: what was rehearsed, and the outcome of every upload.
+//! The report of a rehearsal.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +29,9 @@ pub struct Report {
     pub seed: u64,
     /// How many clients uploaded at the same time.
     pub clients: u32,
-    /// Whether the migration was rolled back once along the way.
+    /// Whether the migration was rolled back once.
     pub rollback: bool,
-    /// Duration, in seconds of wall-clock time, including building.
+    /// Duration including the building of wasms, seconds.
     pub seconds: f64,
     /// The time of each phase.
     pub phases: Vec<Phase>,
@@ -43,10 +43,9 @@ pub struct Report {
     pub uploads: Vec<UploadReport>,
     /// Every run of a migration, in order, including rollbacks.
     pub runs: Vec<MigrationRun>,
-    /// The last status of the first migration, for another canister that of the last run; all zero if there is none.
+    /// Last status of migration 1; for another canister, of the last run. All zero if there is none.
     pub migration: MigrationReport,
-    /// The status of the upload canister's second migration, which moves payload into extents; all zero if the
-    /// migration was not reached.
+    /// Status of the upload canister's migration 2, which moves payload into extents. All zero if it has not run.
     pub payload: MigrationReport,
     /// The snapshot, if the rehearsal began with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,7 +71,6 @@ pub struct BuildReport {
 }
 
 impl BuildReport {
-    /// Describes a module.
     pub(super) fn of(name: &str, module: &Module) -> BuildReport {
         BuildReport {
             name: name.to_owned(),
@@ -91,7 +89,7 @@ pub struct StageReport {
     pub name: String,
     /// The build that was installed.
     pub build: String,
-    /// Whether the IC accepted the module, and an upload canister reports that it is this build.
+    /// Whether the installation or upgrade succeeded; for an upload canister, also whether it reports this build.
     pub upgrade_ok: bool,
     /// Instructions of the install message; absent if the server does not report costs.
     pub instructions: Option<u64>,
@@ -100,7 +98,7 @@ pub struct StageReport {
 /// One upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadReport {
-    /// Number of the client, from 1; clients of a snapshot's uploads in flight have numbers above those of new clients.
+    /// Number of the client: from 1 for new clients, from 1,001 for those of uploads in flight in a snapshot.
     pub client: u32,
     /// Name of the file.
     pub name: String,
@@ -112,12 +110,12 @@ pub struct UploadReport {
     pub sha256_read_back: Option<String>,
     /// State of the upload when the canister was upgraded to the staged build.
     pub state_at_upgrade: StopPoint,
-    /// Chunks that were stored at that upgrade.
+    /// Number of chunks that were stored before that upgrade.
     pub chunks_before_upgrade: u32,
-    /// Chunks of the whole file.
+    /// Number of chunks of the file.
     pub chunks_total: u32,
-    /// Whether everything about the upload is correct: the same bytes were read back, and it is one memory; or, if it
-    /// was aborted, nothing is left.
+    /// Whether the upload has no problem: the file's bytes were read back, from exactly one memory; or the upload was
+    /// aborted, and nothing is left of it.
     pub intact: bool,
 }
 
@@ -132,7 +130,7 @@ pub struct SnapshotPart {
     pub continued: u64,
     /// Capsules in the snapshot.
     pub capsules: u64,
-    /// Answers that were compared at several steps.
+    /// Answers that were compared, after each of several steps.
     pub reads: u64,
     /// Damage in the snapshot: the number of findings by kind.
     pub damage_before: BTreeMap<String, u64>,
@@ -169,7 +167,7 @@ pub struct MigrationReport {
     pub expired: u64,
     /// Digest of the source records, in hex.
     pub digest_before: String,
-    /// Digest of the converted records, converted back to the source form, in hex.
+    /// Digest of the converted records in their source form, in hex.
     pub digest_after: String,
     /// Instructions used.
     pub instructions: u64,

@@ -1,4 +1,4 @@
-//! Installs and upgrades the canister, and waits for the migration after an upgrade.
+//! Installs and upgrades the canister, and controls its migration.
 
 use std::path::Path;
 
@@ -17,24 +17,21 @@ use crate::inspect::Contents;
 use crate::snapshot::{self, Snapshot};
 use crate::trace::Tape;
 
-/// The canister's course through the builds.
 pub(super) struct Stages<'p> {
     canister: Canister<'p>,
     controller: Principal,
     /// Legacy, staged, direct.
     pub wasms: [Wasm; 3],
-    /// The stages so far.
     pub done: Vec<StageReport>,
-    /// Last status of the first migration, after the rehearsal has waited for its end.
+    /// Status of migration 1 at the end of its last run, rollbacks excepted.
     pub migration: Option<MigrationStatus>,
-    /// Status of the second migration, after the rehearsal has waited for its end.
+    /// Status of migration 2 at the end of its run.
     pub payload: Option<MigrationStatus>,
     /// Every run of a migration, including rollbacks.
     pub runs: Vec<MigrationRun>,
-    /// Uploads that were in flight when the legacy build was last replaced, for which the migration must
-    /// account.
+    /// Uploads that were in flight when the legacy build was last replaced.
     in_flight: u64,
-    /// How many records of the snapshot will not be converted, if the rehearsal began with a snapshot.
+    /// How many records of the loaded snapshot cannot be converted, and how many have expired.
     known: Expected,
 }
 
@@ -59,8 +56,8 @@ impl<'p> Stages<'p> {
         }
     }
 
-    /// Installs the legacy build, which may be a given file. From then on all calls are recorded on the tape, if there
-    /// is one.
+    /// Installs the legacy build; `given` is its path if it was not built from the tree. From then on, all calls are
+    /// recorded on the tape, if there is one.
     pub fn install_legacy(
         &mut self,
         tape: Option<&'p Tape>,
@@ -68,8 +65,8 @@ impl<'p> Stages<'p> {
     ) -> Result<Canister<'p>, RehearseError> {
         let failed = |message| RehearseError::Install { given: given.map(Path::to_path_buf), message };
         let [legacy, ..] = &self.wasms;
-        // Reinstalling into an empty canister is the same as installing, and if it fails, the server returns an error
-        // instead of panicking.
+        // Reinstalling into an empty canister is the same as installing. If it fails, `reinstall_canister` returns an
+        // error, whereas `install_canister` panics.
         let (pic, id) = (self.canister.pic(), self.canister.id());
         pic.reinstall_canister(id, legacy.module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(self.controller))
             .map_err(|reject| failed(reject.reject_message))?;
@@ -80,7 +77,7 @@ impl<'p> Stages<'p> {
         Ok(self.canister)
     }
 
-    /// Loads a snapshot into a canister, which then runs the legacy build.
+    /// Loads a snapshot into the canister, with the legacy build as its module.
     pub fn load(&mut self, snapshot: &Snapshot, contents: &Contents) -> Result<Canister<'p>, RehearseError> {
         let [legacy, ..] = &self.wasms;
         let (pic, id) = (self.canister.pic(), self.canister.id());
@@ -118,13 +115,11 @@ impl<'p> Stages<'p> {
         upgraded
     }
 
-    /// Returns the name of the last stage; empty before the first.
     pub fn last(&self) -> &str {
         self.done.last().map_or("", |stage| stage.name.as_str())
     }
 
-    /// Rolls the migration back and lets time pass until the migration is at rest. Records a problem unless everything
-    /// is in layout 1 again.
+    /// Rolls the migration back. Records a problem unless everything is in layout 1 again.
     pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let rolled_back = canister.migration_rollback(self.controller);
         let Some(status) =
@@ -141,9 +136,8 @@ impl<'p> Stages<'p> {
         }
     }
 
-    /// Verifies the first migration again and finalizes it, so that the direct build may begin the second one. Returns
-    /// `false` if the migration is not converted, the canister refuses either call, or the migration is not finalized
-    /// afterwards.
+    /// Verifies and finalizes migration 1, so that the direct build may begin migration 2. Returns whether migration 1
+    /// is finalized.
     pub fn finalize(&mut self, canister: &Canister<'_>, clients: &mut Clients) -> bool {
         if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {
             return false;
@@ -185,12 +179,11 @@ impl<'p> Stages<'p> {
         let status = canister.migration_status().and_then(|status| canister.settled(status, || Ok(())));
         let Some(status) = clients.ok_or_problem(status) else { return };
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
-        // The second migration also has units that were not in flight: committed blobs.
+        // Only the units of migration 1 are sessions; those of migration 2 are also committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
         clients.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.known }));
         self.note_run(&status);
         let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
-        // After a rollback, the status of the last run replaces the status of the first run.
         *place = Some(status);
     }
 }

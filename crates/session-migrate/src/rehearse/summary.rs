@@ -1,4 +1,4 @@
-//! Sums a rehearsal up as a report.
+//! Creates the report of a rehearsal of the upload canister.
 
 use super::Options;
 use super::report::{BuildReport, MigrationReport, Report, UploadReport};
@@ -8,14 +8,13 @@ use crate::Verdict;
 use crate::provenance::Provenance;
 use crate::server::ServerKind;
 
-/// Inputs of a rehearsal.
 pub(super) struct Circumstances<'c> {
     pub options: &'c Options,
     pub server: ServerKind,
     pub provenance: Provenance,
 }
 
-/// Creates the report, without phases and duration, which are known only at the end.
+/// Creates the report without phases and duration, which the caller adds at the end.
 pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, clients: Clients) -> Report {
     let Circumstances { options, server, provenance } = circumstances;
     let uploads: Vec<UploadReport> = clients.runs.iter().map(upload_report).collect();

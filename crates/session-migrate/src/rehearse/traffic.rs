@@ -1,4 +1,4 @@
-//! The clients' calls: many uploads side by side, each client with one call in flight at a time.
+//! The clients' calls: many uploads in parallel, each client with one call in flight at a time.
 
 use std::collections::VecDeque;
 
@@ -9,15 +9,15 @@ use super::upload_run::{Clients, UploadRun};
 use crate::client::{Canister, ClientError, StepOutcome, UploadStep};
 use crate::progress::Progress;
 
-/// A call to make, and whether its reply is lost before it reaches the client.
 #[derive(Clone, Copy, Debug)]
 struct PlannedCall {
     step: UploadStep,
-    lost: bool,
+    /// Whether the reply is lost before it reaches the client.
+    is_reply_lost: bool,
 }
 
 fn with_reply(step: UploadStep) -> PlannedCall {
-    PlannedCall { step, lost: false }
+    PlannedCall { step, is_reply_lost: false }
 }
 
 /// Drives each new upload to its stop point.
@@ -42,7 +42,7 @@ pub(super) fn before_upgrade(
                 calls.extend(sent.into_iter().map(|index| with_reply(UploadStep::Put(index))));
                 // The upgrade follows so soon after the last chunk that the client misses the reply.
                 if let Some(last) = calls.back_mut() {
-                    last.lost = true;
+                    last.is_reply_lost = true;
                 }
             }
             StopPoint::Complete => {
@@ -67,13 +67,12 @@ pub(super) fn before_upgrade(
             StopPoint::Aborted => 0,
             _ => run.must_be_stored().len(),
         };
-        // At most the number of chunks, which is a u32.
         run.chunks_before = stored as u32;
     }
     Ok(())
 }
 
-/// Drives the clients between two upgrades; some uploads are finished, some get half of their missing chunks.
+/// Finishes uploads, except those that stay ([`UploadRun::stays`]): they get half of their missing chunks.
 pub(super) fn between_upgrades(
     canister: &Canister<'_>,
     clients: &mut Clients,
@@ -82,7 +81,7 @@ pub(super) fn between_upgrades(
     continue_uploads(canister, clients, progress, true)
 }
 
-/// Drives the clients on the last build until every upload without a problem is finished.
+/// Finishes every upload that has no problem.
 pub(super) fn after_upgrades(
     canister: &Canister<'_>,
     clients: &mut Clients,
@@ -101,7 +100,7 @@ fn continue_uploads(
     for run in &mut clients.runs {
         let mut calls = VecDeque::new();
         if !run.is_sound() {
-            // The upload is lost; the report explains why.
+            // The upload is not continued; the report explains why.
         } else if run.uploader.aborted() {
             expect_gone(canister, run)?;
         } else if run.uploader.result().is_some() {
@@ -133,11 +132,11 @@ fn continue_uploads(
 }
 
 /// Asks the canister which chunks of an open upload have arrived, and compares them with those that the client has
-/// sent. Returns the calls to repeat, as by a client that does not know their outcome.
+/// sent. Returns the calls that the client repeats, since it does not know their outcome.
 fn reconnect(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<PlannedCall>, ClientError> {
-    let must = run.must_be_stored();
+    let expected = run.must_be_stored();
     match run.uploader.ask(canister) {
-        Ok(status) => compare(run, &must, &status),
+        Ok(status) => compare(run, &expected, &status),
         Err(error) => record_error(run, error)?,
     }
     if !run.is_sound() {
@@ -147,20 +146,19 @@ fn reconnect(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<Planned
     if run.repeats_begin {
         again.push(with_reply(UploadStep::Begin));
     }
-    let unsure = run.unseen.pop_first().or(must.last().copied());
+    let unsure = run.unseen.pop_first().or(expected.last().copied());
     again.extend(unsure.map(|index| with_reply(UploadStep::Put(index))));
     run.unseen.clear();
     Ok(again)
 }
 
-/// Records a problem for each difference between the canister's status and the client's view.
-fn compare(run: &mut UploadRun, must: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
+fn compare(run: &mut UploadRun, expected: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
     let now = run.uploader.stored().clone();
-    let lost: Vec<u32> = must.difference(&now).copied().collect();
+    let lost: Vec<u32> = expected.difference(&now).copied().collect();
     if !lost.is_empty() {
         run.record_problem(format!("chunks {lost:?} were stored but are missing now"));
     }
-    let unexpected: Vec<u32> = now.difference(must).copied().collect();
+    let unexpected: Vec<u32> = now.difference(expected).copied().collect();
     if !unexpected.is_empty() {
         run.record_problem(format!("chunks {unexpected:?} are reported as stored but were never sent"));
     }
@@ -180,7 +178,6 @@ fn compare(run: &mut UploadRun, must: &std::collections::BTreeSet<u32>, status: 
     }
 }
 
-/// Checks that an aborted upload has no status, and accepts no chunk.
 fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), ClientError> {
     let uploader = &run.uploader;
     let Some(session) = uploader.session() else {
@@ -199,13 +196,11 @@ fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), Clien
     Ok(())
 }
 
-/// Returns whether an error says that the session does not exist (any longer).
 fn says_it_is_gone(error: &ClientError) -> bool {
     matches!(error.refusal(), Some(api::Error::NotFound { .. } | api::Error::Conflict { .. }))
 }
 
-/// Records an error as a problem of the upload. An error about the file to upload is not the canister's, and is
-/// returned.
+/// Records an error as a problem of the upload, unless the file to upload cannot be read: such an error is returned.
 fn record_error(run: &mut UploadRun, error: ClientError) -> Result<(), ClientError> {
     match error {
         ClientError::File { .. } => Err(error),
@@ -217,7 +212,8 @@ fn record_error(run: &mut UploadRun, error: ClientError) -> Result<(), ClientErr
 }
 
 /// Makes all calls of `work`, which has one queue for each upload. In each round, every client sends the next call of
-/// one of its uploads, taking its uploads in turn, and all replies are awaited. An error ends the calls of its upload.
+/// one of its uploads, taking its uploads in turn; the next round begins when all replies have arrived. After an error,
+/// the upload's further calls are skipped.
 fn drive(
     canister: &Canister<'_>,
     runs: &mut [UploadRun],
@@ -258,7 +254,7 @@ fn drive(
     }
 }
 
-/// Chooses one upload for each client: the first that has a call to make, starting with the client's `turn`-th upload.
+/// Chooses one upload for each client: the first that has a call to make, starting at the client's upload number `turn`.
 fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     let mut first = 0;
@@ -274,12 +270,11 @@ fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Ve
     chosen
 }
 
-/// Passes the reply to the client, unless the reply is planned to be lost.
 fn deliver(run: &mut UploadRun, planned: PlannedCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
-    if !planned.lost {
+    if !planned.is_reply_lost {
         return run.uploader.accept(planned.step, reply);
     }
-    // The client does not learn whether the chunk was accepted, but the rehearsal must know.
+    // The client does not learn whether the chunk was accepted, but the rehearsal does.
     let answer = run.uploader.clone().accept(planned.step, reply)?;
     if let UploadStep::Put(index) = planned.step {
         run.unseen.insert(index);

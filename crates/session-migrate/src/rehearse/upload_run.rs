@@ -1,4 +1,4 @@
-//! The uploads of a rehearsal, and what is recorded about each.
+//! The uploads of a rehearsal, and the facts that are recorded about each.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,6 @@ use super::plan::{self, StopPoint};
 use super::{Options, RehearseError};
 use crate::client::{Asset, Canister, ClientError, Uploader};
 
-/// One upload: its client's view, and further facts recorded by the rehearsal.
 pub(super) struct UploadRun {
     /// Number of the client, from 1.
     pub client: u32,
@@ -20,23 +19,21 @@ pub(super) struct UploadRun {
     pub stop: StopPoint,
     /// Whether the upload stays unfinished until the upgrade to the direct build.
     pub stays: bool,
-    /// Chunks that are stored although the client never saw the reply.
+    /// Stored chunks whose reply the client has missed.
     pub unseen: BTreeSet<u32>,
-    /// Number of chunks of the open session, or of the finished blob, at the time of the first upgrade.
+    /// Number of stored chunks before the first upgrade.
     pub chunks_before: u32,
     /// SHA-256 of the bytes that were read back.
     pub read_back: Option<[u8; 32]>,
-    /// What went wrong with this upload.
     pub problems: Vec<String>,
-    /// Whether a repeated begin with the same idempotency key finds the session: not if the session is one of the first
-    /// public release.
+    /// Whether a repeated begin finds the session by its idempotency key: false for sessions of the first public
+    /// release.
     pub repeats_begin: bool,
-    /// Whether the upload was in flight in the snapshot of the rehearsal.
+    /// Whether the upload was in flight in the snapshot.
     pub is_own: bool,
 }
 
 impl UploadRun {
-    /// Returns the upload's name in messages.
     pub fn title(&self) -> String {
         format!("client {} {}", self.client, self.uploader.asset.name)
     }
@@ -56,17 +53,15 @@ impl UploadRun {
         uploader.session().is_some() && uploader.result().is_none() && !uploader.aborted()
     }
 
-    /// Returns the chunks that the canister must have: those acknowledged and those whose reply was lost.
+    /// Returns the chunks that the canister must have: the acknowledged ones, and those whose reply was lost.
     pub fn must_be_stored(&self) -> BTreeSet<u32> {
         self.uploader.stored().union(&self.unseen).copied().collect()
     }
 }
 
-/// All uploads of a rehearsal.
 pub(super) struct Clients {
     /// The uploads, client by client.
     pub runs: Vec<UploadRun>,
-    /// Source of random choices.
     pub rng: ChaCha8Rng,
     /// What could not be rehearsed.
     pub notes: Vec<String>,
@@ -77,7 +72,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    /// Gives every client a principal and a capsule, and every upload a stop point.
+    /// Creates a capsule for every client, and assigns a stop point to every upload.
     pub fn assemble(
         canister: &Canister<'_>,
         options: &Options,
@@ -94,7 +89,7 @@ impl Clients {
             for asset in files {
                 let idem = format!("upload-{number}-{}-{:016x}", runs.len(), rng.next_u64());
                 let mut uploader = Uploader::new(principal, &capsule, asset, idem, chunk_size);
-                // Half of the clients send chunk hashes, so that chunks occur with and without one.
+                // Every second client sends chunk hashes, so that chunks with and without a hash occur.
                 uploader.hash_chunks = number % 2 == 0;
                 runs.push(UploadRun {
                     client: number,
@@ -117,8 +112,7 @@ impl Clients {
         for (run, point) in runs.iter_mut().zip(points) {
             run.stop = point;
             if point.is_in_flight() || point == StopPoint::NotBegun {
-                // The first of these uploads, and then every other one, is still open when the direct build is
-                // installed.
+                // Every second upload, starting with the first, is still open when the direct build is installed.
                 run.stays = open % 2 == 0;
                 open += 1;
             }
@@ -126,7 +120,7 @@ impl Clients {
         Ok(Clients { runs, rng, notes, problems: Vec::new(), known: BTreeSet::new() })
     }
 
-    /// Returns the answer to a call that does not concern a single upload; records its failure.
+    /// For calls that belong to no upload: records an error as a general problem.
     pub fn ok_or_problem<T>(&mut self, answer: Result<T, ClientError>) -> Option<T> {
         answer.map_err(|error| self.problems.push(error.to_string())).ok()
     }
@@ -164,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_are_different_people_and_the_same_in_every_run() {
+    fn each_client_has_its_own_principal_the_same_in_every_run() {
         assert_eq!(client_principal(1, 1), client_principal(1, 1));
         assert_ne!(client_principal(1, 1), client_principal(1, 2));
         assert_ne!(client_principal(1, 1), client_principal(2, 1));

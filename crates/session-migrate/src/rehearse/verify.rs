@@ -1,4 +1,5 @@
-//! The end of the rehearsal: every byte is read back, and every memory and the stored bytes are counted.
+//! The checks at the end of a rehearsal: every byte is read back, memories are compared with the uploads, and the bytes
+//! in stable memory are counted.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -109,16 +110,15 @@ pub(super) fn memories(canister: &Canister<'_>, clients: &mut Clients) {
     }
 }
 
-/// How often the canister is given [`SWEEP_SECONDS`] to free what is left of aborted uploads.
+/// Number of sweeps in which the canister may free what is left of aborted uploads.
 const SWEEPS: u32 = 5;
 const SWEEP_SECONDS: u64 = 60;
 
 /// Extents are allocated in units of this many bytes.
 const UNIT_BYTES: u64 = 64;
 
-/// Checks that nothing is left of aborted uploads: the bytes in stable memory are exactly those of the
-/// finished uploads, all of them in extents. Checks nothing if an upload has a problem, since its bytes may still be
-/// stored.
+/// Checks that nothing is left of aborted uploads: extents hold exactly the bytes of the finished uploads, and the chunk
+/// map is empty. Checks nothing if an upload has a problem, since its bytes may still be stored.
 pub(super) fn leftovers(canister: &Canister<'_>, clients: &mut Clients) {
     if !clients.runs.iter().all(UploadRun::is_sound) {
         return;

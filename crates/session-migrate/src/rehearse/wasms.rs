@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::RehearseError;
 use crate::build::{self, Build, Module};
 
-/// The phase in which the wasms are built.
+/// Name of the phase in which the wasms are built.
 pub const BUILDING: &str = "building wasms";
 
-/// Files to use instead of what the tree builds.
+/// Wasm files to use instead of those built from the tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wasms {
     /// Instead of the legacy build.
@@ -22,9 +22,9 @@ pub struct Wasms {
 /// A wasm to install.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wasm {
-    /// The build as which the wasm is installed.
+    /// The build that the wasm is used as.
     pub build: Build,
-    /// The installed module.
+    /// The module.
     pub module: Module,
 }
 

@@ -9,7 +9,7 @@ use crate::costs::CostError;
 use crate::server::ServerError;
 use crate::trace::TraceError;
 
-/// Why a replay could not start or continue. An answer that differs from the recorded one is never an error.
+/// Why a replay could not start or continue. An answer that differs from the recorded one is no error.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The trace cannot be used.
@@ -32,7 +32,7 @@ pub enum ReplayError {
         /// The IC's message.
         message: String,
     },
-    /// The IC refused an operation of a controller.
+    /// The IC refused a controller's operation.
     #[error("cannot {action}: {message}")]
     Control {
         /// The operation.
@@ -40,7 +40,7 @@ pub enum ReplayError {
         /// The IC's message.
         message: String,
     },
-    /// An interruption would never occur.
+    /// The line of an interruption contains no event.
     #[error("`{interruption}`: the trace has events in the lines {} to {}", lines.start, lines.end - 1)]
     NoSuchLine {
         /// The interruption.

@@ -1,4 +1,4 @@
-//! Interruptions: events between two calls that clients must not notice.
+//! Interruptions: operations between two calls that clients must not notice.
 
 use std::fmt;
 use std::ops::Range;
@@ -37,11 +37,11 @@ pub enum When {
 enum InterruptionKind {
     /// An upgrade to this build.
     Upgrade(String),
-    /// An upgrade that traps, and is rolled back.
+    /// An upgrade that traps.
     Trap,
     /// The canister is stopped and started.
     Restart,
-    /// The canister is out of cycles for a while, and accepts no calls.
+    /// The canister is frozen for a while, and accepts no calls.
     LowCycles,
     /// The migration is rolled back, and the canister is upgraded to the legacy build.
     Rollback,
@@ -89,8 +89,8 @@ impl FromStr for Interruption {
 }
 
 impl Interruption {
-    /// Interrupts before the first of these events, if the interruption is due before any of them: calls in flight
-    /// together are not separated.
+    /// Interrupts before the first of these events, if the interruption is due before any of them, so that calls in
+    /// flight together are not separated.
     pub(super) fn before(
         &self,
         events: Range<usize>,
@@ -154,7 +154,6 @@ impl Interruption {
     }
 }
 
-/// Creates a module whose `post_upgrade` traps.
 fn trapping_module() -> std::io::Result<Module> {
     let mut types = TypeSection::new();
     types.ty().function([], []);
@@ -188,7 +187,7 @@ fn low_cycles(subject: &ReplayCanister) -> Result<(), String> {
         .map_err(|reject| reject.reject_message)?;
     let before = u64::try_from(status.settings.freezing_threshold.0).map_err(|error| error.to_string())?;
     freeze(u64::MAX)?;
-    // The session does not exist, so that the call changes nothing even if the canister is not frozen.
+    // The session does not exist, so the call changes nothing even if the canister is not frozen.
     let arg = candid::encode_one(u64::MAX).map_err(|error| error.to_string())?;
     let probe = subject.update(Principal::anonymous(), "uploads_abort", arg);
     freeze(before)?;
@@ -219,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn interruptions_are_read_as_they_are_written() {
+    fn interruptions_are_parsed_and_formatted() {
         for text in ["upgrade:staged@20", "trap@3", "restart@every10", "low-cycles@2", "rollback@9"] {
             assert_eq!(text.parse::<Interruption>().unwrap().to_string(), text);
         }

@@ -1,8 +1,5 @@
-//! Replays a trace on a separate canister, at the trace's times, with interruptions on request.
-//!
-//! Owns: the canister that is replayed on ([`ReplayCanister`]), the replay ([`play`]), interruptions, the final
-//! state. Does not own: the meaning of a difference ([`crate::compare`]). Boundary: an answer that differs
-//! from the recorded one is never an error here.
+//! Replays a trace on a separate canister, at the trace's times, with interruptions if requested. An answer that differs
+//! from the recorded one is no error here: [`crate::compare`] decides which differences are allowed.
 
 mod error;
 mod interrupt;

@@ -1,12 +1,12 @@
-//! Replays the events of a trace one after the other, or several calls at once if they were in flight together.
+//! Replays the events of a trace one after the other, and calls that were in flight together at once.
 
 use super::interrupt::Interruption;
 use super::subject::SentCall;
 use super::{Builds, ReplayCanister, ReplayError};
 use crate::trace::{Codec, CodecError, Event, EventKind, Trace, TracedAnswer, TracedCall};
 
-/// Number of calls after which the costs are read: they cause fewer messages than the 10,000 whose costs the server
-/// keeps.
+/// Number of calls after which the costs are read. So many calls cause fewer than the 10,000 messages whose costs the
+/// server keeps.
 const CALLS_PER_READING: usize = 1_000;
 
 /// Outcome of an event.
@@ -27,11 +27,11 @@ pub enum Played {
 pub struct Playing {
     /// Outcome of each played event, in order.
     pub events: Vec<Played>,
-    /// The codec, which has learned the ids that the canister has issued.
+    /// The codec, which knows the ids that the canister has issued.
     pub codec: Codec,
 }
 
-/// Replays a trace to its end. An upgrade to a build of the trace takes its module from `builds`.
+/// Replays a trace to its end. `builds` provides the modules for the upgrades in the trace and the interruptions.
 ///
 /// # Errors
 /// If the environment fails, or an interruption does not have the expected effect.
@@ -61,7 +61,7 @@ impl<'a> Player<'a> {
     /// Creates a player at the beginning of a trace.
     ///
     /// # Errors
-    /// If an interruption would never occur, or the interface does not parse.
+    /// If the line of an interruption contains no event, or the interface does not parse.
     pub fn new(
         trace: &'a Trace,
         subject: &'a mut ReplayCanister,
@@ -164,7 +164,7 @@ impl Playing {
             let line = trace.line_of(first + number);
             let mut arg = self.encode(trace, line, call)?;
             if arg.is_err() {
-                // The id may be in the answer to one of the calls in flight, which the recorded caller had already.
+                // The id may be in the answer to a call in flight; the recorded caller had received this answer.
                 self.wait(subject, &mut sent);
                 arg = self.encode(trace, line, call)?;
             }
@@ -174,7 +174,7 @@ impl Playing {
         Ok(())
     }
 
-    /// Encodes the arguments of a call. The inner error is the name of an id that no reply has contained yet.
+    /// The inner error is the name of an id that no reply has contained yet.
     fn encode(
         &self,
         trace: &Trace,
@@ -190,7 +190,6 @@ impl Playing {
         }
     }
 
-    /// Awaits the answers to all calls that were sent, and adds their outcomes, in their order.
     fn wait(&mut self, subject: &ReplayCanister, sent: &mut Vec<(&TracedCall, Result<SentCall, String>)>) {
         for (call, sent) in sent.drain(..) {
             self.events.push(match sent {

@@ -1,8 +1,7 @@
 //! The final state of a canister, independent of its layout.
 //!
-//! Most of the state is queried as the clients of the trace would: sessions, capsules, memories, and the bytes of
-//! every blob. What no query returns (receipts, sessions by idempotency key, indexes, accounts) is read from
-//! stable memory.
+//! Sessions, capsules, memories and the bytes of every blob are queried, as the callers of the trace. Receipts, sessions
+//! by idempotency key, indexes and accounts, which no query returns, are read from stable memory.
 
 mod shown;
 
@@ -45,7 +44,7 @@ pub fn final_state(trace: &Trace, subject: &ReplayCanister, codec: &mut Codec) -
     Ok(reading.state)
 }
 
-/// Returns all callers of the trace in order, except the anonymous principal, who sees nothing.
+/// Returns all callers of the trace except the anonymous principal, who owns nothing.
 fn callers(trace: &Trace) -> BTreeSet<Principal> {
     let calls = trace.events.iter().filter_map(|event| match &event.what {
         EventKind::Call(call) => Some(call.caller),
@@ -74,8 +73,8 @@ impl Reading<'_> {
         answer.map_err(|error| describe(&error))
     }
 
-    /// Reads all pages of a list in the order of `key`. A page that does not advance is an error, since the
-    /// list would never end.
+    /// Reads all pages of a list in the order of `key`. A page that does not advance is an error: reading would never
+    /// end.
     fn all<T: CandidType + DeserializeOwned, K: Ord + Debug>(
         &self,
         key: impl Fn(&T) -> K,

@@ -1,4 +1,4 @@
-//! The canister that a trace is replayed on: on a separate instance, at the trace's times.
+//! The canister on which a trace is replayed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::costs::{self, MessageCost};
 use crate::server;
 use crate::trace::{CallKind, Header};
 
-/// The modules that a trace can name, each read or built once.
+/// Modules by the names that a trace uses; each is read or built once.
 #[derive(Clone, Debug, Default)]
 pub struct Builds(HashMap<String, Arc<Module>>);
 
@@ -32,7 +32,7 @@ impl Builds {
         Ok(self.0.entry(name.to_owned()).or_insert(Arc::new(module)).clone())
     }
 
-    /// Sets the module of a name, instead of the one built from the tree.
+    /// Uses this module for a name, instead of the one built from the tree.
     pub fn set(&mut self, name: impl Into<String>, module: Module) {
         self.0.insert(name.into(), Arc::new(module));
     }
@@ -43,16 +43,17 @@ pub struct ReplayCanister {
     pic: PocketIc,
     id: Principal,
     controllers: Vec<Principal>,
-    /// Costs of the messages up to the last reading; empty if the server does not report costs.
+    /// Costs of the messages up to the last reading.
     costs: Vec<MessageCost>,
     /// How many of the messages in `costs` belong to the installation.
     installation: usize,
+    /// Whether the server reports costs.
     metered: bool,
 }
 
 impl ReplayCanister {
-    /// Installs a module under the name `build`, at the time and for the controllers of the header. A
-    /// server whose time is later keeps it.
+    /// Installs a module on a new instance, with the controllers of the header, and at its time unless the instance's
+    /// time is later. `build` is the module's name in errors.
     ///
     /// # Errors
     /// If there is no usable server, the module cannot be installed, or the controllers cannot be set.
@@ -68,8 +69,8 @@ impl ReplayCanister {
         let controllers = vec![controller];
         let mut subject =
             ReplayCanister { pic, id, controllers, costs: Vec::new(), installation: 0, metered };
-        // Reinstalling into an empty canister is the same as installing, and if it fails, the server returns an error
-        // instead of panicking.
+        // Reinstalling into an empty canister is the same as installing. If it fails, `reinstall_canister` returns an
+        // error, whereas `install_canister` panics.
         subject
             .pic
             .reinstall_canister(id, module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
@@ -148,7 +149,6 @@ impl ReplayCanister {
             .map_err(ReplayError::control("start the canister"))
     }
 
-    /// Sends a call. A query is answered immediately, an update in [`ReplayCanister::wait`].
     pub(super) fn send(&self, kind: CallKind, caller: Principal, method: &str, arg: Vec<u8>) -> SentCall {
         match kind {
             CallKind::Query => SentCall::Answered(self.pic.query_call(self.id, caller, method, arg)),
@@ -159,7 +159,6 @@ impl ReplayCanister {
         }
     }
 
-    /// Returns the answer to a call that was sent.
     pub(super) fn wait(&self, call: SentCall) -> Result<Vec<u8>, RejectResponse> {
         match call {
             SentCall::Answered(answer) => answer,
@@ -193,7 +192,7 @@ impl ReplayCanister {
     }
 }
 
-/// A call that was sent: an update in progress, or an answer.
+/// A submitted update, or the answer to a query or a refused update.
 pub(super) enum SentCall {
     Submitted(RawMessageId),
     Answered(Result<Vec<u8>, RejectResponse>),

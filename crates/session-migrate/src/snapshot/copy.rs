@@ -1,4 +1,4 @@
-//! Loads a copy of a snapshot's canister into a canister on a server.
+//! Loads a snapshot into a canister on a PocketIC server.
 
 use std::path::{Path, PathBuf};
 
@@ -13,21 +13,21 @@ use crate::build::Module;
 use crate::client::NO_ARGUMENTS;
 use crate::costs;
 
-/// Balance of the copy, in cycles for which nobody pays.
+/// Cycles that the canister gets.
 const CYCLES: u128 = 1_000_000_000_000_000;
 
 /// Why a snapshot could not be loaded into a canister.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// A file that cannot be read or written.
+    /// A file cannot be read or written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The metadata in a folder that the server has written are not valid JSON.
+    /// The server has written metadata that are not valid JSON.
     #[error("{path}: {source}")]
     Metadata {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The parser's error.
         source: serde_json::Error,
     },
     /// The server refuses the snapshot.
@@ -40,10 +40,10 @@ pub enum CopyError {
     },
 }
 
-/// Loads a snapshot into an empty canister, at the time `as_of` or the server's if that is later. If the snapshot has a
-/// module, the canister runs that module with the heap of the snapshot; otherwise it runs `legacy` with an empty heap.
-/// The embedded server reads stable memory from the file when it needs it, so the snapshot must not change as long as
-/// the canister exists.
+/// Loads a snapshot into an empty canister, and sets the server's time to `as_of` unless it is later. If the snapshot
+/// has a module, the canister runs this module with the heap of the snapshot; otherwise it runs `legacy` with an empty
+/// heap. The embedded server reads stable memory from the file on demand, so the snapshot must not change as long as the
+/// canister exists.
 ///
 /// # Errors
 /// [`CopyError`].
@@ -58,7 +58,7 @@ pub fn load(
     let refused =
         |why: String| CopyError::Refused { path: snapshot.path.clone(), why: why.replace('\n', " ") };
     pic.add_cycles(canister, CYCLES);
-    // The time of a server cannot be set back to before its start.
+    // The time of a server cannot be set back.
     let now = pic.get_time().as_nanos_since_unix_epoch().max(as_of);
     pic.set_time(Time::from_nanos_since_unix_epoch(now));
     let has_module = snapshot.metadata.as_ref().is_some_and(|metadata| metadata.wasm_module_size > 0);
@@ -87,12 +87,12 @@ pub fn load(
         Form::Folder | Form::Gzip => snapshot.stable.copy_to(&stable)?,
     }
     load(folder)?;
-    // The heap still belongs to the fresh canister's stable memory; an upgrade replaces it.
+    // The loaded heap is that of the fresh canister, and does not fit the stable memory; an upgrade creates a new one.
     pic.upgrade_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
         .map_err(rejected)
 }
 
-/// Uploads a folder, without a copy of stable memory if the server can do that; returns the id of the snapshot.
+/// Uploads a folder, on the embedded server without copying stable memory. Returns the id of the snapshot.
 fn upload(
     pic: &PocketIc,
     canister: Principal,
@@ -117,7 +117,6 @@ fn upload(
     }
 }
 
-/// Makes `link` refer to `file`, replacing it if it exists.
 fn link(file: &Path, link: &Path) -> Result<(), SnapshotError> {
     let file = std::path::absolute(file).map_err(SnapshotError::io("read", file))?;
     match std::fs::remove_file(link) {
@@ -128,7 +127,6 @@ fn link(file: &Path, link: &Path) -> Result<(), SnapshotError> {
     }
 }
 
-/// Sets the size of stable memory in the metadata of a folder.
 fn set_stable_size(folder: &Path, bytes: u64) -> Result<(), CopyError> {
     let path = folder.join(METADATA);
     let text = std::fs::read(&path).map_err(SnapshotError::io("read", &path))?;

@@ -1,14 +1,14 @@
-//! Why a snapshot cannot be read.
+//! Errors of snapshots on disk.
 
 use std::path::{Path, PathBuf};
 
-/// Why a snapshot cannot be opened or read. The snapshot is unchanged.
+/// Why a snapshot cannot be opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// A file or folder of the snapshot, or a temporary file, cannot be used.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// The action that failed.
+        /// What was tried.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum SnapshotError {
         /// The actual and the expected length or digest.
         what: String,
     },
-    /// A folder without a manifest, where one is needed.
+    /// A folder to be verified has no manifest.
     #[error(
         "{path} cannot be verified: there is no {manifest}, which `session-migrate snapshot download` writes, and the \
          format of snapshots has no checksums"

@@ -1,4 +1,4 @@
-//! Snapshot folders: their files, and how to detect an incomplete folder.
+//! Snapshot folders: their files, and the check that a folder is complete.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ pub const CHUNK_STORE: &str = "wasm_chunk_store";
 /// have their full length, but with holes.
 pub const PROGRESS: &str = ".download_progress.json";
 const PROGRESS_BEING_WRITTEN: &str = ".download_progress.json.tmp";
-/// The field of the progress file that only this program writes.
+/// A field of the progress file that only this program writes.
 const OWN_PROGRESS: &str = "session_migrate";
 
 /// The fields of the metadata that are used here.
@@ -51,7 +51,6 @@ struct StoredChunk {
     hash: Vec<u8>,
 }
 
-/// Returns the command that finishes a download.
 fn resume_command(progress: &Path) -> &'static str {
     let is_own = fs::read(progress)
         .ok()
@@ -60,8 +59,8 @@ fn resume_command(progress: &Path) -> &'static str {
     if is_own { "session-migrate snapshot download" } else { "icp canister snapshot download --resume" }
 }
 
-/// Reads the metadata of a folder, and checks that the download is finished, and that the files have the listed sizes,
-/// and the chunks of the wasm chunk store their listed hashes.
+/// Reads the metadata of a folder. Checks that the download is finished, that the files have the listed sizes, and that
+/// the chunks of the wasm chunk store have the listed hashes.
 pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
     for name in [PROGRESS, PROGRESS_BEING_WRITTEN] {
         let path = folder.join(name);

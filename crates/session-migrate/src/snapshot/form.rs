@@ -1,4 +1,4 @@
-//! The forms of a snapshot on disk.
+//! Snapshots on disk: a folder, or a file with stable memory.
 
 /// The form of a snapshot on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

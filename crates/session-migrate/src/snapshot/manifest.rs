@@ -1,5 +1,5 @@
-//! The manifest next to a snapshot folder: the origin of the snapshot, and length and SHA-256 of each file. The
-//! snapshot format itself records no origin and no checksums.
+//! The manifest next to a snapshot folder: the origin of the snapshot, and the length and SHA-256 of each file, none of
+//! which the snapshot format itself records.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -11,7 +11,6 @@ use sha2::{Digest, Sha256};
 use super::{METADATA, SnapshotError, WASM_MODULE};
 use crate::temporary_next_to;
 
-/// Version of the manifest format.
 const FORMAT: u32 = 1;
 
 /// How far a folder was compared with its manifest.
@@ -27,7 +26,7 @@ pub enum Verified {
     EveryByte,
 }
 
-/// A manifest.
+/// The origin of a snapshot, and its files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Version of this format.
@@ -62,7 +61,6 @@ pub struct FileEntry {
 }
 
 impl Manifest {
-    /// Creates the manifest of a download by this program.
     pub(crate) fn new(canister: String, snapshot: String, network: String, root_key: String) -> Manifest {
         Manifest {
             format: FORMAT,
@@ -77,8 +75,8 @@ impl Manifest {
         }
     }
 
-    /// Returns the path of a folder's manifest, which is next to the folder, so that the folder itself is as other
-    /// tools write it.
+    /// Returns the path of a folder's manifest. It is next to the folder, which therefore has only the files that other
+    /// tools write, too.
     pub fn path(folder: &Path) -> PathBuf {
         let folder = fs::canonicalize(folder)
             .or_else(|_| std::path::absolute(folder))
@@ -108,10 +106,6 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
-    /// Writes the manifest next to the folder.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Io`].
     pub(crate) fn write(&self, folder: &Path) -> Result<(), SnapshotError> {
         let path = Manifest::path(folder);
         write_json(&path, self).map_err(SnapshotError::io("write", &path))

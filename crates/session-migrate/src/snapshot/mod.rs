@@ -1,11 +1,7 @@
 //! Snapshots on disk: a folder as the command-line tools download it, or raw stable memory.
 //!
-//! Owns: whether a folder is complete, reading stable memory without loading it, and walking the structures
-//! of ic-stable-structures without a panic. Does not own: what the records mean. Boundary:
-//! nothing here writes to a snapshot; only copies are run, in a canister on a server.
-//!
-//! The library ic-stable-structures panics when it reads a damaged node. Maps of the library are therefore walked here
-//! ([`Tree`]), with typed errors.
+//! Nothing here writes to a snapshot; only copies are run, in a canister on a server. Stable memory is read on demand,
+//! not loaded. Since ic-stable-structures panics when it reads a damaged node, [`Tree`] walks its maps with typed errors.
 
 mod copy;
 mod error;
@@ -33,14 +29,14 @@ pub(crate) use stable::{read_exact_at, write_sparse};
 pub use tree::{Entry, Tree, Walked};
 pub use upload_canister::stable::{Damage, Key, cell};
 
-/// A snapshot that is complete, as far as its format can show, which has no checksums.
+/// A snapshot that is complete as far as its format, which has no checksums, can show.
 #[derive(Debug)]
 pub struct Snapshot {
     /// Path of the snapshot.
     pub path: PathBuf,
     /// Form of the snapshot.
     pub form: Form,
-    /// The folder's metadata; absent for a raw memory.
+    /// The folder's metadata; `None` for a raw stable memory.
     pub metadata: Option<Metadata>,
     /// Stable memory of the snapshot.
     pub stable: StableFile,
@@ -54,7 +50,7 @@ impl Snapshot {
     /// Opens a snapshot folder, or a raw stable memory, which may be gzipped.
     ///
     /// # Errors
-    /// [`SnapshotError`]: what is missing, incomplete or unreadable, and what to do about it.
+    /// If the snapshot is incomplete, unreadable, or differs from its manifest.
     pub fn open(path: &Path) -> Result<Snapshot, SnapshotError> {
         let found = std::fs::metadata(path).map_err(SnapshotError::io("read", path))?;
         if found.is_dir() {
@@ -84,8 +80,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Calls `work` with the snapshot, while another thread compares every byte of it with its manifest, if it has one.
-    /// The result of `work` is returned only if no file differs, so `work` must change nothing but its own copy.
+    /// Calls `work` while another thread compares every byte of the snapshot with its manifest, if it has one. If a file
+    /// differs, the result of `work` is dropped, so `work` must change nothing but its own copy.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`], or the error of a file that cannot be read; otherwise the error of `work`.

@@ -1,4 +1,4 @@
-//! Stable memory in a file: read on demand, through a cache of blocks, never all at once.
+//! Stable memory in a file, read on demand through a cache of blocks.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -16,20 +16,18 @@ use super::{Form, SnapshotError};
 /// Bytes of a page of stable memory.
 pub const PAGE_BYTES: u64 = 65_536;
 
-/// Bytes of a block, which is read and cached as a whole.
+/// Bytes that are read and cached together.
 const BLOCK: usize = 65_536;
 
 /// Maximum number of cached blocks: 64 MiB.
 const KEPT: usize = 1_024;
 
-/// The zeros that a block is compared with.
 static ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// The stable memory of a snapshot, as a [`Memory`] of ic-stable-structures. The memory is never written; a clone
-/// shares file and cache.
+/// The stable memory of a snapshot, as a read-only [`Memory`] of ic-stable-structures. Clones share file and cache.
 ///
-/// [`Memory::read`] cannot return an error: bytes that cannot be read are zeros, and [`Self::failure`] returns the
-/// error. Callers must call [`Self::failure`] before they use the bytes.
+/// [`Memory::read`] cannot return an error: if bytes cannot be read, they are zeros. Callers must check
+/// [`Self::failure`] before they use the bytes.
 #[derive(Clone, Debug)]
 pub struct StableFile(Rc<Inner>);
 
@@ -59,7 +57,7 @@ impl StableFile {
         StableFile::of(file, path)
     }
 
-    /// Opens a stable memory. A gzipped one is unpacked into a sparse unnamed temporary file.
+    /// Opens a stable memory, which may be gzipped; it is then unpacked into a sparse unnamed temporary file.
     pub(super) fn open_any(path: &Path) -> Result<(Form, StableFile), SnapshotError> {
         let mut file = File::open(path).map_err(SnapshotError::io("read", path))?;
         let mut magic = [0; 2];
@@ -92,10 +90,10 @@ impl StableFile {
         self.0.len
     }
 
-    /// Returns the error of the first failed read or attempted write since the last call of this function.
+    /// Checks whether a read has failed, or a write was attempted, since the last call of this function.
     ///
     /// # Errors
-    /// [`SnapshotError::Io`].
+    /// [`SnapshotError::Io`] with the first failure.
     pub fn failure(&self) -> Result<(), SnapshotError> {
         match self.0.failure.borrow_mut().take() {
             None => Ok(()),
@@ -104,7 +102,7 @@ impl StableFile {
     }
 
     /// Returns the number of pages that are not all zero. Holes of the file are not read. `progress` gets the number
-    /// of bytes of each read, and at the end that of all holes.
+    /// of bytes of each read, and at the end the number of bytes in holes.
     ///
     /// # Errors
     /// [`SnapshotError::Io`].
@@ -130,7 +128,7 @@ impl StableFile {
         file.set_len(self.0.len).map_err(SnapshotError::io("write", path))
     }
 
-    /// Passes the file's bytes, except its holes, to `each`: whole pages, with their offset.
+    /// Passes all pages outside the file's holes to `each`, several at once, with the offset of the first.
     fn data(
         &self,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), SnapshotError>,
@@ -236,7 +234,6 @@ pub(crate) fn read_exact_at(file: &File, mut into: &mut [u8], mut offset: u64) -
     Ok(())
 }
 
-/// Writes a block, unless the block is all zeros.
 fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
     if *block == ZEROS[..block.len()] {
         return Ok(());
@@ -245,7 +242,7 @@ fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
     file.write_all(block)
 }
 
-/// Writes bytes at an offset of a file that has zeros there, and leaves holes for zeros.
+/// Writes bytes to a file that has a hole at this offset, and leaves holes for blocks of zeros.
 pub(crate) fn write_sparse(file: &mut File, at: u64, bytes: &[u8]) -> io::Result<()> {
     for (index, block) in bytes.chunks(BLOCK).enumerate() {
         write_unless_zero(file, at + (index * BLOCK) as u64, block)?;
@@ -253,7 +250,6 @@ pub(crate) fn write_sparse(file: &mut File, at: u64, bytes: &[u8]) -> io::Result
     Ok(())
 }
 
-/// Copies `from` into a temporary file with holes for zeros.
 fn unpack_sparse(mut from: impl Read, path: &Path) -> Result<File, SnapshotError> {
     let folder = std::env::temp_dir();
     let mut file = tempfile::tempfile().map_err(SnapshotError::io("create a file in", &folder))?;

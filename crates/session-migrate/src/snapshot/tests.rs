@@ -1,5 +1,4 @@
-//! Tests of walking a map, compared with the library's iteration, on sound and on damaged bytes; tests of snapshot
-//! files and folders.
+//! Tests of snapshots: walks of sound and of damaged maps, compared with the library's iteration; files and folders.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +12,6 @@ use upload_canister::stable::keys::TwoTexts;
 
 use super::*;
 
-/// The entries of a map, in the order of the walk.
 type Entries<K> = Vec<(K, Vec<u8>)>;
 
 fn walk<K: Key>(memory: &VectorMemory) -> (Entries<K>, Result<Walked, Damage>) {
@@ -25,7 +23,7 @@ fn walk<K: Key>(memory: &VectorMemory) -> (Entries<K>, Result<Walked, Damage>) {
     (entries, walked)
 }
 
-/// Creates a map of these entries with the library; after every third insertion, an earlier entry is removed.
+/// Creates a map with the library. After every third insertion, an earlier entry is removed.
 fn map_of<K: Key>(entries: &[(K, Vec<u8>)]) -> (VectorMemory, BTreeMap<K, Vec<u8>>) {
     let memory = VectorMemory::default();
     let mut map: LibraryMap<K, Vec<u8>, _> = LibraryMap::init(memory.clone());
@@ -90,7 +88,8 @@ proptest! {
             memory.borrow_mut()[place] ^= change;
         }
         let (found, walked) = walk::<u64>(&memory);
-        // A walk that reports no damage finds hardly more entries than the map had.
+        // Damage to a node's count of entries may remain unnoticed if the header's count is damaged, too: the walk then
+        // finds at most a node's entries more than the map had.
         if let Ok(walked) = walked && walked.damage.is_empty() && walked.entries != 0 {
             prop_assert!(found.len() <= model.len() + 11);
         }
@@ -119,7 +118,6 @@ proptest! {
     }
 }
 
-/// Returns the offset of the first occurrence of `bytes`.
 fn find(memory: &VectorMemory, bytes: &[u8]) -> usize {
     memory.borrow().windows(bytes.len()).position(|window| window == bytes).unwrap()
 }
@@ -162,8 +160,7 @@ fn each_damage_to_a_map_is_reported_with_its_location() {
 
 #[test]
 fn a_map_of_the_old_format_is_read_like_the_library_does() {
-    // The library no longer writes maps of version 1: this is one handmade node, with keys and values of 8
-    // bytes.
+    // The library no longer writes maps of version 1, so this test writes one node, with keys and values of 8 bytes.
     let memory = VectorMemory::default();
     memory.grow(1);
     let page_bytes: u64 = 7 + 11 * (8 + 8 + 8) + 12 * 8;

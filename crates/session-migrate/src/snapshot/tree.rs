@@ -1,8 +1,8 @@
-//! Walks a stable B-tree map, and reports damaged bytes instead of panicking.
+//! Walks a map of ic-stable-structures, and reports damaged bytes instead of panicking.
 //!
 //! ```text
-//! byte 0       "BTR", version: 1 derived page size, 2 page size
-//! byte 4..12   page size and u32::MAX, or the longest key and value
+//! byte 0       "BTR", version: 1 or 2
+//! byte 4..12   maximum lengths of keys and values; in version 2 also: page size, u32::MAX
 //! byte 12..28  root, number of entries
 //! byte 52..    allocator: "BTA", 1, 4 bytes, page size, pages taken, first free page
 //! byte 100..   pages, each after a header of 16 bytes: "CHK", 1, taken, 3 bytes, next free page
@@ -10,8 +10,8 @@
 //! node         "BTN", 2, kind, u16 entries, next page; children, keys, values; continues in its overflow pages
 //! overflow     "NOF", next page, bytes of the node
 //! ```
-//! All numbers are little-endian. Every page is visited at most once: if two nodes share a page, that is damage, so
-//! a walk ends regardless of the bytes.
+//! All numbers are little-endian. A page that two nodes share is damage and visited only once, so a walk ends regardless
+//! of the bytes.
 
 use ic_stable_structures::Memory;
 use upload_canister::stable::fixed_len;
@@ -25,12 +25,11 @@ const NODE_HEADER: u64 = 15;
 const OVERFLOW_HEADER: u64 = 11;
 /// Maximum number of entries of a node.
 const CAPACITY: usize = 11;
-/// Bytes of the shortest page that the library uses.
+/// Minimum page size of the library, bytes.
 const SHORTEST_PAGE: u64 = 128;
-/// Maximum depth of a node; even a tree of 2^64 entries is less deep.
+/// Maximum depth of a node. Even a tree of 2^64 entries is less deep.
 const DEEPEST: usize = 64;
 
-/// Returns the size of a memory, bytes.
 fn bytes_of(memory: &impl Memory) -> u64 {
     memory.size().saturating_mul(PAGE_BYTES)
 }
@@ -41,9 +40,9 @@ pub struct Tree<'m, M> {
     bytes: u64,
     page_bytes: u64,
     root: u64,
-    /// Number of entries by the header.
+    /// Number of entries according to the header.
     pub len: u64,
-    /// Number of allocated pages by the allocator's header.
+    /// Number of allocated pages according to the allocator.
     pub pages: u64,
 }
 
@@ -52,13 +51,13 @@ pub struct Tree<'m, M> {
 pub struct Walked {
     /// Number of entries.
     pub entries: u64,
-    /// Number of pages of nodes and their overflows.
+    /// Number of pages, overflow pages included.
     pub pages: u64,
-    /// The damage that was found; entries below a damaged node were not visited.
+    /// The damage that was found. Nodes below a damaged node were not visited.
     pub damage: Vec<Damage>,
 }
 
-/// An entry, whose value is read on demand.
+/// An entry. Its value is read on demand.
 pub struct Entry<'t, M> {
     node: &'t Node<'t, M>,
     /// Offset of the entry's node in the memory.
@@ -85,8 +84,7 @@ struct Node<'m, M> {
 }
 
 impl<M: Memory> Node<'_, M> {
-    /// Returns the node's capacity, bytes.
-    fn bytes(&self) -> u64 {
+    fn capacity(&self) -> u64 {
         let overflow = self.page_bytes - OVERFLOW_HEADER;
         (self.pages.len() as u64 - 1) * overflow + self.page_bytes
     }
@@ -114,7 +112,6 @@ impl<M: Memory> Node<'_, M> {
     }
 }
 
-/// The children and the entries of a node.
 struct Layout {
     children: Vec<u64>,
     /// Key, offset and length of the value.
@@ -147,7 +144,7 @@ impl<'m, M: Memory> Tree<'m, M> {
         let [first, second] = [number(4) & 0xffff_ffff, number(4) >> 32];
         let page_bytes = match second {
             0xffff_ffff if header[3] == 2 => first,
-            // Keys and values have a maximum length, and a page is as long as the longest node.
+            // Keys and values have maximum lengths, and every page has room for the largest node.
             _ => 7 + CAPACITY as u64 * (first + second + 8) + (CAPACITY as u64 + 1) * 8,
         };
         let allocator = ALLOCATOR as usize;
@@ -201,13 +198,14 @@ impl<'m, M: Memory> Tree<'m, M> {
     }
 }
 
-/// A walk in progress.
 struct Walk<'w, 'm, M, K> {
     tree: &'w Tree<'m, M>,
-    /// One bit for each page: whether the page was visited.
+    /// A bit for each page: whether it was visited.
     seen: Vec<u64>,
     walked: Walked,
+    /// The key of the last entry.
     last: Option<K>,
+    /// The depth of the leaves, once one was visited.
     leaves_at: Option<usize>,
     each: &'w mut dyn FnMut(K, &Entry<'_, M>),
 }
@@ -282,8 +280,8 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         Ok(())
     }
 
-    /// Checks that there is a page in use at `address`, to which the bytes at `from` point, and marks it as visited. A
-    /// page that was visited before belongs to another node.
+    /// Checks that `address`, to which the bytes at `from` point, is a page in use that was not visited before, and marks
+    /// the page as visited.
     fn take_page(&mut self, address: u64, from: u64) -> Result<(), Damage> {
         let Tree { bytes, page_bytes, memory, .. } = self.tree;
         let place = address.checked_sub(FIRST_PAGE + PAGE_HEADER);
@@ -381,7 +379,7 @@ fn layout<M: Memory>(
     is_internal: bool,
     fixed: Option<u32>,
 ) -> Result<Layout, Damage> {
-    let room = node.bytes();
+    let room = node.capacity();
     let too_long = |what: &str| {
         Damage::at(address, format!("{what} of a node end after its last page, at {room} bytes"))
     };

@@ -1,4 +1,4 @@
-//! The traffic of a rehearsal of two wasms: a file of Candid calls.
+//! The file of Candid calls that a rehearsal of two wasms makes.
 //!
 //! ```text
 //! # the calls that fill the old wasm
@@ -13,9 +13,6 @@
 //! [after]
 //! @user2 deposit (1)
 //! ```
-//!
-//! Owns: the format and its errors. Does not own: the encoding of the calls
-//! ([`RehearsedModule`](super::subject::RehearsedModule)).
 
 use candid::{IDLArgs, Principal};
 use candid_parser::parse_idl_args;
@@ -25,21 +22,20 @@ use crate::rehearse::stages;
 /// Maximum number of calls in a file, counting every repetition.
 const MAX_CALLS: usize = 100_000;
 
-/// When a call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Section {
     /// On the old wasm, before the upgrade.
     Before,
-    /// While the migration runs, one call in a round.
+    /// While the migration runs, one call per round.
     During,
-    /// After everything is converted.
+    /// Once everything is converted.
     After,
 }
 
-/// One call, as the file specifies it.
+/// A call as the file specifies it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parsed {
-    /// The line of the call, from 1 on.
+    /// Line number, from 1.
     pub line: usize,
     pub section: Section,
     pub caller: Principal,
@@ -47,10 +43,6 @@ pub(super) struct Parsed {
     pub args: IDLArgs,
 }
 
-/// Parses a file.
-///
-/// # Errors
-/// The line and what is wrong with it.
 pub(super) fn parse(text: &str) -> Result<Vec<Parsed>, String> {
     let mut calls = Vec::new();
     let mut section = None;
@@ -89,7 +81,8 @@ fn section_of(text: &str) -> Option<Section> {
     }
 }
 
-/// Returns the numbers for which a line is repeated (`None` without a range), and the rest of the line.
+/// Returns the numbers for which a line is repeated, and the rest of the line; without a range, the only number is
+/// `None`.
 fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     let Some((range, rest)) = text.split_once(char::is_whitespace).filter(|(range, _)| range.contains("..="))
     else {
@@ -106,7 +99,7 @@ fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     }
 }
 
-/// Parses `@caller method (arguments)`. By default, the caller is the anonymous principal, and there are no arguments.
+/// Parses `@caller method (arguments)`; the default caller is the anonymous principal, the default arguments are `()`.
 fn call(text: &str) -> Result<(Principal, String, IDLArgs), String> {
     let (caller, text) = match text.strip_prefix('@') {
         Some(text) => {
@@ -129,10 +122,7 @@ fn call(text: &str) -> Result<(Principal, String, IDLArgs), String> {
     Ok((caller, method.to_owned(), args))
 }
 
-/// Parses arguments in Candid's text form.
-///
-/// # Errors
-/// The parser's message, in one line.
+/// Parses arguments in Candid's textual format. The error is in one line.
 pub(super) fn arguments(text: &str) -> Result<IDLArgs, String> {
     parse_idl_args(text).map_err(|error| {
         let error = error.to_string();
@@ -140,8 +130,7 @@ pub(super) fn arguments(text: &str) -> Result<IDLArgs, String> {
     })
 }
 
-/// Returns the principal of a name: `controller`, `anonymous`, the text of a principal, or a principal derived from the
-/// name.
+/// A name is `controller`, `anonymous`, the text of a principal, or any other name, from which a principal is derived.
 fn principal_of(name: &str) -> Result<Principal, String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || !name.chars().all(is_name) {

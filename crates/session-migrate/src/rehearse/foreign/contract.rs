@@ -1,5 +1,4 @@
-//! The `migration_…` endpoints of a canister, as the crate `ic-stable-migrate` defines them, regardless of the type of
-//! its keys.
+//! The `migration_…` endpoints of a canister, as the crate `ic-stable-migrate` defines them, for unit keys of any type.
 
 use candid::{Reserved, encode_args};
 use ic_stable_migrate::api;
@@ -12,10 +11,10 @@ use crate::rehearse::stages::controller;
 /// A status without the key of the last unit, whose type is specific to the canister.
 pub(super) type Status = api::MigrationStatus<Reserved>;
 
-/// The endpoint without which a migration cannot be watched.
+/// Without this endpoint, the progress of a migration cannot be observed.
 pub(super) const STATUS: &str = "migration_status";
 
-/// The endpoints, each with what cannot be tested without the endpoint, as in the report.
+/// The endpoints, each with what the rehearsal cannot test if the endpoint is missing.
 const ENDPOINTS: [(&str, &str); 5] = [
     (STATUS, "whether a migration runs and when it is complete, its counts and digests, interruptions"),
     ("migration_resume", "that it continues after it was stuck or rolled back"),
@@ -24,8 +23,8 @@ const ENDPOINTS: [(&str, &str); 5] = [
     ("migration_finalize", "that the migration ends"),
 ];
 
-/// Returns what cannot be tested on a canister with these methods, one line for each endpoint that the canister lacks;
-/// without [`STATUS`], one line for every endpoint.
+/// Returns a line for each missing endpoint: what cannot be tested. Without [`STATUS`], no endpoint can be used, so there
+/// is a line for each.
 pub(super) fn untestable(methods: &Methods) -> Vec<String> {
     let lacks_all = !methods.has(STATUS);
     let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_all || !methods.has(name));
@@ -37,19 +36,12 @@ pub(super) fn untestable(methods: &Methods) -> Vec<String> {
 }
 
 impl Pair<'_> {
-    /// Returns the status of the migration.
-    ///
-    /// # Errors
-    /// The canister's rejection, or its answer if that is not a status.
     pub fn status(&self) -> Result<Status, String> {
         let answer = self.pic.query_call(self.id, controller(), STATUS, NO_ARGUMENTS.to_vec());
         self.decoded(STATUS, answer)
     }
 
-    /// Calls an endpoint that changes the migration; returns the status in the answer.
-    ///
-    /// # Errors
-    /// The canister's refusal, or its answer if that is not a status.
+    /// Calls an endpoint that changes the migration; returns the status in the reply.
     pub fn control(&self, endpoint: &str, arg: &[u8]) -> Result<Status, String> {
         let answer = self.pic.update_call(self.id, controller(), endpoint, arg.to_vec());
         self.decoded(endpoint, answer)
@@ -61,7 +53,7 @@ impl Pair<'_> {
         answer: Result<Vec<u8>, pocket_ic::RejectResponse>,
     ) -> Result<Status, String> {
         let reply = answer.map_err(|reject| format!("{endpoint} is rejected: {}", first_line(&reject)))?;
-        // The error is shown according to the canister's own interface.
+        // The error's type is specific to the canister, so it is shown according to the canister's interface.
         match candid::decode_one::<Result<Status, Reserved>>(&reply) {
             Ok(Ok(status)) => Ok(status),
             Ok(Err(_)) => {

@@ -1,4 +1,4 @@
-//! The course of a rehearsal of two wasms: the steps, and what is recorded about each.
+//! The steps of a rehearsal of two wasms.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -21,37 +21,35 @@ use crate::trace::CallKind;
 /// Instruction limits at which messages are made to trap, in percent of what the largest message has used.
 const LIMITS: [u64; 4] = [2, 20, 50, 80];
 
-/// Rounds at each of the [`LIMITS`]. The rounds are a minute apart, so that a watchdog notices each trap.
+/// Number of rounds at each of the [`LIMITS`].
 const TRAPPED_ROUNDS: u32 = 3;
 
-/// More than the minute after which a watchdog checks the migration.
-const A_MINUTE: Duration = Duration::from_secs(61);
+/// Time between two such rounds: more than the minute after which a watchdog checks the migration, so that the watchdog
+/// notices each trap.
+const WATCHDOG_TIME: Duration = Duration::from_secs(61);
 
-/// Maximum number of times that the migration is resumed, or its units retried, after messages that were made to trap.
+/// How often, at most, the migration is resumed or its units are retried after messages that were made to trap.
 const RECOVERIES: u32 = 20;
 
 /// Maximum number of upgrades in the middle of one migration.
 const UPGRADES: u32 = 5;
 
-/// A rehearsal in progress.
 pub(super) struct Course<'a> {
     options: &'a ForeignOptions,
     inputs: &'a Inputs,
     progress: &'a Progress,
     pair: Pair<'a>,
-    /// The distinct queries of the file, which are made after every step.
+    /// The distinct queries of the file; all of them are made after every step.
     queries: Vec<&'a PlannedCall>,
     stages: Vec<StageReport>,
     runs: Vec<MigrationRun>,
     notes: Vec<String>,
     interruptions: Vec<String>,
-    /// Whether a requested interruption was made.
     is_interrupted: bool,
-    /// Number of messages that trapped at the [`LIMITS`]; `None` if the messages were not limited or not counted.
+    /// Number of messages that trapped at the [`LIMITS`]; `None` if no limits were set, or the traps were not counted.
     trapped: Option<usize>,
 }
 
-/// What a rehearsal has found.
 pub(super) struct CourseOutcome {
     pub problems: Vec<String>,
     pub notes: Vec<String>,
@@ -64,7 +62,7 @@ impl<'a> Course<'a> {
     /// Installs the old wasm twice, and plays the calls before the upgrade.
     ///
     /// # Errors
-    /// If the old wasm cannot be installed, or the answers to a call cannot be compared.
+    /// If the old wasm cannot be installed, or two canisters with the old wasm answer a call differently.
     pub fn begin(
         options: &'a ForeignOptions,
         inputs: &'a Inputs,
@@ -106,7 +104,6 @@ impl<'a> Course<'a> {
         Ok(course)
     }
 
-    /// Runs everything from the upgrade to the end.
     pub fn run(&mut self) {
         if !self.install("upgrade to new", true) {
             return;
@@ -119,7 +116,6 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Returns what was found.
     pub fn end(self) -> CourseOutcome {
         let Course {
             options,
@@ -163,7 +159,6 @@ impl<'a> Course<'a> {
         self.inputs.new.methods.has(endpoint)
     }
 
-    /// Returns the name of the last stage.
     fn last(&self) -> String {
         self.stages.last().map_or(String::new(), |stage| stage.name.clone())
     }
@@ -172,7 +167,6 @@ impl<'a> Course<'a> {
         format!("after {}", self.last())
     }
 
-    /// Returns the value of an answer, or records the error as a problem.
     fn ok_or_problem<T>(&mut self, answer: Result<T, String>) -> Option<T> {
         let when = self.when();
         answer.map_err(|why| self.pair.problems.push(format!("{when}: {why}"))).ok()
@@ -218,7 +212,7 @@ impl<'a> Course<'a> {
         calls.for_each(|call| self.pair.play(call, &when));
     }
 
-    /// Tests what can be tested of a canister whose migration cannot be watched.
+    /// Tests what can be tested without [`STATUS`].
     fn without_endpoints(&mut self) {
         self.progress.phase("calls after the upgrade");
         for call in self.calls_of(Section::During) {
@@ -237,7 +231,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Runs the migrations of the new wasm, one after the other, and one more upgrade if all were finalized.
+    /// Runs the migrations of the new wasm, one after the other. If all were finalized, upgrades once more.
     fn run_migrations(&mut self) {
         let mut has_next = self.run_migration(true);
         while has_next == Some(true) {
@@ -248,9 +242,9 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Runs one migration, on request rolls it back and runs it again, and finalizes it; returns whether another one
-    /// has begun, or `None` if the rehearsal cannot continue. Only a rollback of the first migration leads back to the
-    /// old wasm, which does not support the layouts from which later migrations start.
+    /// Runs one migration, rolls it back and runs it again if requested, and finalizes it. Returns whether another
+    /// migration has begun; `None` if the rehearsal cannot continue. Only the rollback of the first migration is
+    /// followed by a return to the old wasm, which does not support the layouts from which later migrations start.
     fn run_migration(&mut self, is_first: bool) -> Option<bool> {
         self.progress.phase("migrating under traffic");
         if !self.wait_until_converted(true) {
@@ -270,7 +264,7 @@ impl<'a> Course<'a> {
         if self.has("migration_finalize") { self.finalize() } else { None }
     }
 
-    /// Waits until everything is converted; returns whether the rehearsal can continue.
+    /// Returns whether everything was converted, so that the rehearsal can continue.
     fn wait_until_converted(&mut self, with_interruptions: bool) -> bool {
         let Some(status) = self.settle_and_reconcile(with_interruptions) else { return false };
         self.note_run(&status);
@@ -280,8 +274,8 @@ impl<'a> Course<'a> {
         true
     }
 
-    /// Waits until the migration is at rest, reconciles it, and makes every query; returns its status if it is
-    /// converted and reconciles.
+    /// Waits until the migration is at rest, reconciles it, and makes every query. Returns the status if the migration
+    /// is converted and reconciles.
     fn settle_and_reconcile(&mut self, with_interruptions: bool) -> Option<Status> {
         let settled = self.settle(with_interruptions);
         let status = self.ok_or_problem(settled)?;
@@ -306,8 +300,9 @@ impl<'a> Course<'a> {
         });
     }
 
-    /// Lets time pass until the migration is at rest or makes no progress, and makes one call in each round, unless the
-    /// migration needs recovery. With interruptions, interrupts, and makes the remaining calls at the end.
+    /// Lets time pass until the migration is at rest or makes no progress. Makes one call in each round, unless the
+    /// migration needs recovery. With interruptions, also interrupts the migration, and makes the remaining calls at the
+    /// end.
     fn settle(&mut self, with_interruptions: bool) -> Result<Status, String> {
         let mut calls = self.calls_of(Section::During);
         let mut status = self.pair.status()?;
@@ -340,15 +335,15 @@ impl<'a> Course<'a> {
     }
 
     /// Returns whether messages that were made to trap have left the migration stuck, or too many units in quarantine.
-    /// Until the migration has recovered, calls about its units may be refused, as they should be.
+    /// Until it has recovered, the canister rightly refuses calls about these units.
     fn needs_recovery(&self, status: &Status) -> bool {
         let is_trapped = self.is_interrupted && self.options.interruptions.contains(&Interruption::Trap);
         let is_stuck = status.phase == MigrationPhase::Stuck;
         is_trapped && (is_stuck || status.quarantined > self.options.max_quarantined)
     }
 
-    /// If the migration needs recovery, resumes it or retries the units in quarantine, as a controller would; returns
-    /// whether an endpoint for this was called.
+    /// If the migration needs recovery, resumes it or retries the units in quarantine, as a controller would. Returns
+    /// `false` if nothing was called.
     fn recover(&self, status: &Status) -> Result<bool, String> {
         use MigrationPhase::{Converted, Converting, Stuck, Verifying};
         let (endpoint, arg) = match status.phase {
@@ -360,7 +355,6 @@ impl<'a> Course<'a> {
         Ok(self.has(endpoint) && self.pair.control(endpoint, &arg).map(|_| true)?)
     }
 
-    /// Makes the requested interruptions that are due in this round.
     fn interrupt(&mut self, round: u32) -> Result<(), String> {
         let wanted = |how| self.options.interruptions.contains(&how);
         let (upgrade, trap) = (wanted(Interruption::Upgrade), wanted(Interruption::Trap));
@@ -378,7 +372,7 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Limits the instructions of messages, so that those of the migration trap at each of the [`LIMITS`].
+    /// Makes the migration's messages trap, at each of the [`LIMITS`].
     fn trap(&mut self) {
         let (pic, id) = (self.pair.pic, self.pair.id);
         self.pair.pass(Duration::from_secs(1));
@@ -387,7 +381,7 @@ impl<'a> Course<'a> {
             Err(error) => return self.notes.push(format!("not tested: messages that trap: {error}")),
         };
         let install = costs.iter().rposition(|cost| cost.is_install()).map_or(0, |last| last + 1);
-        // A message is the migration's if no call of the rehearsal has caused it.
+        // The migration's messages are those that no call of the rehearsal has caused.
         let is_called = |method: &str| {
             method.starts_with("migration_") || self.inputs.calls.iter().any(|call| call.method == method)
         };
@@ -402,7 +396,7 @@ impl<'a> Course<'a> {
             if let Err(error) = costs::limit_message(pic, id, Some(limit)) {
                 return self.notes.push(format!("not tested: messages that trap: {error}"));
             }
-            (0..TRAPPED_ROUNDS).for_each(|_| self.pair.pass(A_MINUTE));
+            (0..TRAPPED_ROUNDS).for_each(|_| self.pair.pass(WATCHDOG_TIME));
             if let Err(error) = costs::limit_message(pic, id, None) {
                 return self.pair.problems.push(error.to_string());
             }
@@ -420,11 +414,11 @@ impl<'a> Course<'a> {
         self.interruptions.push(format!(
             "{trapped} messages trapped at instruction limits of {limits} of the {most} that the largest had used"
         ));
-        self.pair.pass(A_MINUTE);
+        self.pair.pass(WATCHDOG_TIME);
     }
 
-    /// Rolls back, continues on the old wasm if `to_old`, and migrates again; returns whether the rehearsal can
-    /// continue.
+    /// Rolls back, returns to the old wasm if `to_old`, makes calls, and migrates again. Returns whether the rehearsal
+    /// can continue.
     fn roll_back(&mut self, to_old: bool) -> bool {
         self.progress.phase("rolling back");
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);
@@ -461,7 +455,7 @@ impl<'a> Course<'a> {
         self.wait_until_converted(false)
     }
 
-    /// Finalizes a migration; returns whether another one has begun, or `None` if the rehearsal cannot continue.
+    /// Returns whether another migration has begun; `None` if the rehearsal cannot continue.
     fn finalize(&mut self) -> Option<bool> {
         self.progress.phase("finalizing");
         let number = self.runs.last().map_or(0, |run| run.migration);
@@ -485,7 +479,7 @@ impl<'a> Course<'a> {
     }
 }
 
-/// Returns the argument with which `migration_retry` retries every unit: null, which decodes as an option of any type.
+/// Encodes the argument with which `migration_retry` retries every unit: `null`, which decodes as an `opt` of any type.
 fn no_unit() -> Vec<u8> {
     candid::encode_args(((),)).unwrap_or_default()
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Options of a rehearsal of another canister.
+/// Options of [`check`](super::check).
 #[derive(Clone, Debug)]
 pub struct ForeignOptions {
     /// The wasm that is installed first.

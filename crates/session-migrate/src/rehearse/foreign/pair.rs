@@ -1,7 +1,5 @@
-//! Two canisters that get the same calls in the same rounds: the one that is upgraded, and its reference, which keeps
-//! the old wasm. The upgraded canister must answer what the old wasm would have answered.
-//!
-//! Owns: the two canisters, every answer and its comparison. Does not own: the order of the calls.
+//! Two canisters that get the same calls in the same rounds: the one that is upgraded, and the reference, which keeps the
+//! old wasm. The upgraded canister must answer what the reference answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -20,13 +18,12 @@ use crate::{shorten, shorten_both};
 /// Maximum number of differences of one method that are shown for each step.
 const SHOWN: u64 = 3;
 
-/// The two canisters.
 pub(super) struct Pair<'p> {
     pub pic: &'p PocketIc,
     /// The canister that is upgraded.
     pub id: Principal,
     reference: Principal,
-    /// The interfaces of the old and the new wasm. A reply is decoded with the first of the two that has the method.
+    /// The interfaces of the old and the new wasm. A reply is decoded with the first interface that has the method.
     interfaces: [Option<&'p Interface>; 2],
     may_differ: &'p BTreeSet<String>,
     /// Whether the new wasm runs.
@@ -34,7 +31,6 @@ pub(super) struct Pair<'p> {
     pub methods: BTreeMap<String, MethodReport>,
     /// Number of calls that both canisters have rejected.
     pub rejected: u64,
-    /// The first call that both canisters have rejected.
     pub first_rejected: Option<String>,
     pub problems: Vec<String>,
     /// Number of differences since the last step, by method.
@@ -44,10 +40,6 @@ pub(super) struct Pair<'p> {
 type Reply = Result<Vec<u8>, RejectResponse>;
 
 impl<'p> Pair<'p> {
-    /// Creates two canisters with the old wasm.
-    ///
-    /// # Errors
-    /// The IC's or the canister's message, if the old wasm cannot be installed.
     pub fn install(
         pic: &'p PocketIc,
         old: &Module,
@@ -57,8 +49,7 @@ impl<'p> Pair<'p> {
     ) -> Result<Pair<'p>, String> {
         let install = || {
             let id = pic.create_canister_with_settings(Some(controller()), None);
-            // Reinstalling into an empty canister is the same as installing, and if it fails, the server returns an
-            // error instead of panicking.
+            // As in `Stages::install_legacy`, `reinstall_canister` returns an error where `install_canister` panics.
             pic.reinstall_canister(id, old.gz.clone(), init_arg.to_vec(), Some(controller()))
                 .map(|()| id)
                 .map_err(|reject| first_line(&reject))
@@ -78,7 +69,6 @@ impl<'p> Pair<'p> {
         })
     }
 
-    /// Upgrades the canister to a module; the reference stays as it is.
     pub fn upgrade(&mut self, side: &RehearsedModule, arg: &[u8], is_new: bool) -> Result<(), String> {
         let (module, arg, sender) = (side.module.gz.clone(), arg.to_vec(), Some(controller()));
         let answer = if side.keeps_wasm_memory {
@@ -91,15 +81,14 @@ impl<'p> Pair<'p> {
         Ok(())
     }
 
-    /// Advances the time and runs one round.
     pub fn pass(&self, time: Duration) {
         self.pic.advance_time(time);
         self.pic.tick();
     }
 
-    /// Makes a call on both canisters and compares the answers; returns the difference, unless it is allowed. A method
-    /// that only the new wasm has is called on the upgraded canister alone, while this runs the new wasm, and the call
-    /// must not be rejected.
+    /// Makes a call on both canisters and compares the answers. Returns the difference, unless it is allowed. A method
+    /// that only the new wasm has is called on the upgraded canister alone, only while this canister runs the new wasm,
+    /// and must not reject the call.
     fn ask(&mut self, call: &PlannedCall) -> Option<String> {
         if !call.is_old && !self.runs_new {
             return None;
@@ -138,7 +127,6 @@ impl<'p> Pair<'p> {
         Some(format!("answers {answer}, the old wasm {expected}"))
     }
 
-    /// Makes a call on both canisters in the same round, or on the upgraded one alone if the old wasm lacks the method.
     fn both(&self, call: &PlannedCall) -> (Reply, Option<Reply>) {
         let PlannedCall { caller, method, arg, .. } = call;
         if call.kind == CallKind::Query {
@@ -151,8 +139,7 @@ impl<'p> Pair<'p> {
         (wait(sent), expected.map(wait))
     }
 
-    /// Returns an answer as text. A reply is decoded with the old interface if this has the method, otherwise with the
-    /// new one or none; a reply that does not decode is shown in hex.
+    /// Returns an answer as text; a reply that does not decode is shown in hex.
     pub fn shown(&self, method: &str, answer: &Reply) -> String {
         match answer {
             Ok(reply) => {
@@ -163,7 +150,7 @@ impl<'p> Pair<'p> {
                 };
                 args.map_or_else(|| format!("0x{}", hex::encode(reply)), |args| args.to_string())
             }
-            // The text of a rejection comes from the server, and is not compared.
+            // The message of a rejection comes from the server, and is not compared.
             Err(reject) => match TracedAnswer::from(reject) {
                 TracedAnswer::Rejected { code, .. } => format!("a rejection, {code}"),
                 answer => format!("{answer:?}"),
@@ -171,7 +158,7 @@ impl<'p> Pair<'p> {
         }
     }
 
-    /// Makes a call, and records what is wrong with the answer as a problem.
+    /// Makes a call, and records a difference between the answers as a problem.
     pub fn play(&mut self, call: &PlannedCall, when: &str) {
         let Some(differs) = self.ask(call) else { return };
         let found = self.found.entry(call.method.clone()).or_default();
@@ -181,10 +168,10 @@ impl<'p> Pair<'p> {
         }
     }
 
-    /// Makes calls while both canisters run the old wasm: any difference makes the comparison worthless.
+    /// Makes calls while both canisters run the old wasm.
     ///
     /// # Errors
-    /// The call that cannot be compared.
+    /// A call that the canisters answer differently: its answers cannot be compared after the upgrade, either.
     pub fn fill<'c>(&mut self, calls: impl Iterator<Item = &'c PlannedCall>) -> Result<(), String> {
         for call in calls {
             if let Some(differs) = self.ask(call) {
@@ -198,7 +185,7 @@ impl<'p> Pair<'p> {
         Ok(())
     }
 
-    /// Makes queries after a step, and reports how many differences since the last step were not shown.
+    /// Makes queries after a step, and records how many further differences there are for each method.
     pub fn compare<'c>(&mut self, queries: impl Iterator<Item = &'c PlannedCall>, when: &str) {
         queries.for_each(|query| self.play(query, when));
         let more = self.found.iter().filter(|(_, count)| **count > SHOWN);
@@ -209,17 +196,16 @@ impl<'p> Pair<'p> {
     }
 }
 
-/// Returns Candid text in one line. Its line breaks are only layout, since text values have theirs escaped.
+/// Joins the lines of Candid text. Line breaks in text values are escaped, so all others are layout.
 pub(super) fn in_one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the first line of a rejection, shortened: the message of a trap continues with advice and a backtrace.
+/// The further lines of a trap's message are advice and a backtrace.
 pub(super) fn first_line(reject: &RejectResponse) -> String {
     shorten(reject.reject_message.lines().next().unwrap_or_default())
 }
 
-/// Creates the error for an old wasm that cannot be installed.
 pub(super) fn not_installed(old: &std::path::Path, message: String) -> RehearseError {
     RehearseError::File { path: old.to_path_buf(), why: format!("cannot install it: {message}") }
 }

@@ -1,4 +1,4 @@
-//! What a rehearsal of two wasms adds to the report.
+//! The part of a report that only rehearsals of two wasms have.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! The two wasms of a rehearsal and the calls on them: everything that is known before anything runs.
+//! Reads the inputs of a rehearsal of two wasms, before anything runs.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,6 @@ use crate::build::{self, Methods, Module};
 use crate::rehearse::RehearseError;
 use crate::trace::{CallKind, Interface};
 
-/// One of the two wasms.
 pub(super) struct RehearsedModule {
     pub path: PathBuf,
     pub module: Module,
@@ -41,7 +40,6 @@ impl RehearsedModule {
         })
     }
 
-    /// Encodes arguments of `init` or of an upgrade.
     fn install_args(&self, option: &str, text: &str) -> Result<Vec<u8>, RehearseError> {
         let unusable = |why: String| RehearseError::File { path: option.into(), why };
         let args = calls::arguments(text).map_err(unusable)?;
@@ -53,7 +51,6 @@ impl RehearsedModule {
     }
 }
 
-/// A call, ready to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PlannedCall {
     pub line: usize,
@@ -62,12 +59,10 @@ pub(super) struct PlannedCall {
     pub method: String,
     pub kind: CallKind,
     pub arg: Vec<u8>,
-    /// Whether the old wasm has the method, so that the answers are compared. If not, the new wasm must merely not
-    /// reject the call.
+    /// Whether the old wasm has the method, so that the answers can be compared.
     pub is_old: bool,
 }
 
-/// Everything that is known before anything runs.
 pub(super) struct Inputs {
     pub old: RehearsedModule,
     pub new: RehearsedModule,
@@ -77,10 +72,6 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    /// Reads and checks every input.
-    ///
-    /// # Errors
-    /// The file or option that cannot be used, and why; in the file of calls, also the line.
     pub fn read(options: &ForeignOptions) -> Result<Inputs, RehearseError> {
         let (old, new) = (RehearsedModule::read(&options.old)?, RehearsedModule::read(&options.new)?);
         let path = &options.calls;
@@ -108,7 +99,6 @@ impl Inputs {
     }
 }
 
-/// Finds the method of a call and encodes its arguments.
 fn planned_call(old: &RehearsedModule, new: &RehearsedModule, call: Parsed) -> Result<PlannedCall, String> {
     let Parsed { line, section, caller, method, args } = call;
     let failed = |why: String| format!("line {line}: {why}");

@@ -1,4 +1,4 @@
-//! Entries of a state as records, independent of the layout. Their field names appear in reports.
+//! Records for the entries of a [`State`](super::State). Their field names appear in reports.
 
 use candid::{CandidType, Principal};
 use serde_bytes::ByteBuf;
@@ -15,17 +15,16 @@ pub(super) struct ReceiptShown {
     pub digest: Option<ByteBuf>,
     pub uploaded_at: Option<u64>,
     pub expires_at: u64,
-    /// The session to which the idempotency key of the ended session belongs.
+    /// The session to which the idempotency key of the ended session belongs now.
     pub key_leads_to: Option<SessionOfKey>,
 }
 
-/// A session to which a key belongs.
 #[derive(CandidType)]
 pub(super) struct SessionOfKey {
     pub session: u64,
 }
 
-/// What the indexes contain about a live session.
+/// The index entries of a live session.
 #[derive(CandidType)]
 pub(super) struct IndexShown {
     pub by_owner: bool,
@@ -42,7 +41,7 @@ pub(super) struct SumsShown {
     pub bytes_in_use: u64,
 }
 
-/// Upload outcomes, over all paths. Instructions are left out, since they are compared as costs.
+/// Upload outcomes, over all paths. Instructions are missing, since they are compared as costs.
 #[derive(CandidType)]
 pub(super) struct CountsShown {
     pub sessions_begun: u64,
@@ -70,7 +69,6 @@ impl CountsShown {
     }
 }
 
-/// A blob by its content.
 #[derive(CandidType)]
 pub(super) struct ContentShown {
     pub bytes: u64,
