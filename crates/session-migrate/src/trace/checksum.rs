@@ -1,7 +1,7 @@
 //! The checksum at the end of every line.
 //!
-//! Each checksum covers its line and the previous checksum, so that a changed, added or removed line is detected at
-//! that line or the next one.
+//! Each checksum covers its line and the previous checksum. So a changed, added or removed line is detected at its
+//! place or in the next line.
 
 use sha2::{Digest, Sha256};
 
@@ -11,7 +11,7 @@ const FIELD: &str = ",\"sum\":\"";
 /// Text after the checksum in a line.
 const CLOSE: &str = "\"}";
 
-/// The running checksum.
+/// The checksum of the last line; empty before the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ChecksumChain(String);
 
@@ -30,7 +30,7 @@ impl ChecksumChain {
         format!("{body}{FIELD}{}{CLOSE}", self.0)
     }
 
-    /// Checks the checksum of a line and returns the object without the checksum.
+    /// Checks the checksum at the end of a line, and returns the object without it.
     pub fn open(&mut self, line: &str) -> Result<String, Mismatch> {
         let (body, got) =
             line.strip_suffix(CLOSE).and_then(|rest| rest.rsplit_once(FIELD)).unwrap_or((line, "missing"));
@@ -44,7 +44,7 @@ impl ChecksumChain {
 
     fn follow(&mut self, body: &str) {
         let digest = Sha256::new().chain_update(&self.0).chain_update(body).finalize();
-        // 12 digits are enough to detect an accident or an edit; the checksum is not a signature.
+        // 12 digits are enough to detect damage and edits; the checksum is not a signature.
         let hex = hex::encode(digest);
         self.0 = format!("{hex:.12}");
     }

@@ -1,4 +1,4 @@
-//! Conversion between the bytes of a message and the text of a trace.
+//! Converts between the bytes of a message and the text of a trace.
 
 use candid::CandidType;
 use candid::types::value::{IDLArgs, IDLValue};
@@ -9,7 +9,7 @@ use super::payload::{PayloadRef, Seeds};
 use super::value::Times;
 use super::{Arguments, Ids, Interface, TraceError, TracedAnswer, value};
 
-/// Maximum length of raw messages that are written into the trace, bytes.
+/// Maximum length of a raw message that is written into the trace, bytes. Longer ones are referred to by their digest.
 const RAW_INLINE_BYTES: usize = 256;
 
 /// Why the arguments of a traced call cannot be sent.
@@ -23,7 +23,7 @@ pub enum CodecError {
     Arguments {
         /// The method.
         method: String,
-        /// What is wrong.
+        /// The reason.
         detail: String,
     },
     /// The payload of the arguments is not available.
@@ -31,7 +31,7 @@ pub enum CodecError {
     Trace(#[from] TraceError),
 }
 
-/// The codec of one canister's messages, which learns the ids that the canister issues.
+/// Converts the messages of one canister, and learns from its replies the ids that it issues.
 #[derive(Clone, Debug)]
 pub struct Codec {
     interface: Interface,
@@ -54,12 +54,12 @@ impl Codec {
         self.times.start
     }
 
-    /// Records that the clock advances automatically from here on, so that replies show no times.
+    /// From here on, replies show no times, since the clock advances automatically.
     pub fn clock_runs(&mut self) {
         self.times.are_shown = false;
     }
 
-    /// Returns the text of encoded arguments, and the payloads to store because the text refers to them.
+    /// Returns the text of encoded arguments, and the payloads that must be stored, since the text refers to them.
     pub fn arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> (Arguments, Vec<Vec<u8>>) {
         match self.candid_arguments(method, arg, seeds) {
             Some(shown) => shown,
@@ -68,7 +68,7 @@ impl Codec {
         }
     }
 
-    /// Returns the text of Candid arguments; `None` if encoding the text would not give the same values.
+    /// Returns `None` if encoding the text would not result in the same values.
     fn candid_arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> Option<(Arguments, Vec<Vec<u8>>)> {
         let sent = self.interface.decode(arg)?;
         let mut keep = Vec::new();
@@ -81,7 +81,7 @@ impl Codec {
         let mut payload = |reference: &_| payload_at_hand(reference, arg.len(), &keep);
         let again = self.parse(method, &text, &mut payload).ok()?;
         let again = self.interface.encode(method, again).ok()?;
-        // The values must be the same; the notation of their types may differ.
+        // Only the values are compared: their type tables may differ.
         (self.interface.decode(&again)? == sent).then_some((Arguments::Candid(text), keep))
     }
 
@@ -132,7 +132,7 @@ impl Codec {
         self.ids.learn_text(text)
     }
 
-    /// Returns the text of any value, as if it were in a reply.
+    /// Returns the text of a value, as in a reply.
     pub fn show(&mut self, value: &impl CandidType) -> Result<String, String> {
         let value = IDLValue::try_from_candid_type(value).map_err(|error| error.to_string())?;
         let shown = value::shown_reply("", value, &mut self.ids, self.times);
@@ -161,8 +161,8 @@ impl Codec {
     }
 }
 
-/// Returns the bytes of a reference in arguments of `size` bytes. A reference to more bytes is a client's text that
-/// only looks like one, and is an error.
+/// Returns the bytes of a reference in arguments of `size` bytes. If a text looks like a reference to more bytes, it is
+/// a client's text, and an error is returned.
 fn payload_at_hand(reference: &PayloadRef, size: usize, payloads: &[Vec<u8>]) -> Result<Vec<u8>, CodecError> {
     let found = match reference {
         PayloadRef::Seed { seed, offset, length } => {
@@ -176,7 +176,7 @@ fn payload_at_hand(reference: &PayloadRef, size: usize, payloads: &[Vec<u8>]) ->
     found.ok_or_else(|| CodecError::UnknownName(reference.to_string()))
 }
 
-/// Returns Candid text on one line: the debug format, unlike the display format, does not break lines.
+/// The debug format of Candid values, unlike the display format, does not break lines.
 fn one_line(args: &IDLArgs) -> String {
     if args.args.is_empty() { "()".into() } else { format!("{args:?}") }
 }

@@ -8,7 +8,7 @@ pub enum TraceError {
     /// A file or folder cannot be used.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// The operation.
+        /// What was tried.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -20,7 +20,7 @@ pub enum TraceError {
     NotATrace {
         /// The file.
         path: PathBuf,
-        /// What is wrong with its first line.
+        /// The reason.
         detail: String,
     },
     /// The trace was written by a newer program.
@@ -62,10 +62,10 @@ pub enum TraceError {
         path: PathBuf,
         /// The line.
         line: usize,
-        /// What is wrong.
+        /// The reason.
         detail: String,
     },
-    /// A line needs bytes that are missing.
+    /// The file with the payload of a line is missing.
     #[error("{path}:{line}: the payload file {file} is missing: {source}")]
     MissingPayload {
         /// The trace.
@@ -77,7 +77,7 @@ pub enum TraceError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A payload file does not have the bytes that a line needs.
+    /// A payload file does not have the expected digest and length.
     #[error(
         "{path}:{line}: the payload file {file} has the SHA-256 {got} and {bytes} bytes, expected {expected_bytes}"
     )]

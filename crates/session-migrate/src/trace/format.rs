@@ -41,10 +41,10 @@ impl Header {
     }
 }
 
-/// One line: an event in the life of the canister.
+/// A line between the first and the last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// Time, nanoseconds since the start. Never less than in the previous line.
+    /// Time, nanoseconds since [`Header::start`]. Never less than in the previous line.
     pub at: u64,
     /// The event.
     #[serde(flatten)]
@@ -55,7 +55,7 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
-    /// A client called.
+    /// A client's call.
     Call(TracedCall),
     /// Rounds without calls, for the canister's timers.
     Pass {
@@ -73,8 +73,8 @@ pub enum EventKind {
     Stop,
     /// The canister was started again.
     Start,
-    /// From here on, the clock advanced automatically. The time at which a call was executed is unknown, so later
-    /// answers contain no times.
+    /// From here on, the clock advanced automatically. Later answers contain no times, since the time at which a call
+    /// was executed is unknown.
     ClockRuns,
 }
 
@@ -90,7 +90,7 @@ pub struct TracedCall {
     /// The arguments.
     #[serde(flatten)]
     pub arguments: Arguments,
-    /// Whether the call was sent while a call of an earlier line had no answer yet.
+    /// Whether the call was sent before a call of an earlier line was answered.
     #[serde(default, skip_serializing_if = "is_false")]
     pub together: bool,
     /// The answer.
@@ -134,7 +134,7 @@ pub enum TracedAnswer {
     Rejected {
         /// The IC's error code by name, such as `CanisterCalledTrap`.
         code: String,
-        /// The first line of the IC's message. This text is not compared, since it comes from the server, not from the
+        /// The first line of the IC's message. Not compared, since the message comes from the server, not from the
         /// canister.
         message: String,
     },
@@ -151,13 +151,13 @@ impl From<&RejectResponse> for TracedAnswer {
     fn from(reject: &RejectResponse) -> TracedAnswer {
         TracedAnswer::Rejected {
             code: format!("{:?}", reject.error_code),
-            // The message of a trap continues with advice and a backtrace; the first line says what happened.
+            // The further lines of a trap's message are advice and a backtrace.
             message: reject.reject_message.lines().next().unwrap_or_default().to_owned(),
         }
     }
 }
 
-/// The last line. A trace without one is truncated.
+/// The last line. A trace without it is truncated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct End {
     /// Number of events.

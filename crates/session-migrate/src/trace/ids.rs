@@ -1,10 +1,9 @@
-//! Names for the ids that a canister issues: `@session:1` is the first session that a reply showed, whatever
-//! its number.
+//! Names for the ids that a canister issues: `@session:1` is the first session that a reply has contained, whatever its
+//! id.
 
 use std::collections::HashMap;
 use std::fmt;
 
-/// The kind of an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum IdKind {
     Session,
@@ -25,8 +24,8 @@ impl IdKind {
         }
     }
 
-    /// Returns the kind of a text id, by its format: `capsule_1`, `blob_1`, `mem_1_` and 32 hexadecimal
-    /// digits, or `mem_`, a letter for the length of the number, and number and digest in base 32.
+    /// Recognizes an id by its format: `capsule_1`; `blob_1`; `mem_1_` and 32 hexadecimal digits; or `mem_`, a letter for
+    /// the length of the number, the number in base 32, `_`, and 26 digits in base 32.
     fn of_text(text: &str) -> Option<IdKind> {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if text.strip_prefix("capsule_").is_some_and(digits) {
@@ -63,7 +62,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// The names of ids and the ids of names, for all ids that replies have shown.
+/// The names of all ids that replies have contained.
 #[derive(Clone, Debug, Default)]
 pub struct Ids {
     names: HashMap<(IdKind, String), Name>,
@@ -88,17 +87,16 @@ impl Ids {
         self.names.get(&(kind, id.to_owned())).copied()
     }
 
-    /// Returns the name of a session in a reply; a new session gets a name.
+    /// Returns the name of a session in a reply; a new session gets a new name.
     pub(super) fn learn_session(&mut self, session: u64) -> String {
         self.learn(IdKind::Session, &session.to_string()).to_string()
     }
 
-    /// Returns the name of a session, if a reply has shown the session.
     pub(super) fn session(&self, session: &str) -> Option<String> {
         self.known(IdKind::Session, session).map(|name| name.to_string())
     }
 
-    /// Replaces the ids in a text of a reply by names, learning new ones.
+    /// Replaces the ids in a text of a reply by names; new ids get new names.
     pub(super) fn learn_text(&mut self, text: &str) -> String {
         for word in words(text) {
             if let Some(kind) = IdKind::of_text(word) {
@@ -124,7 +122,7 @@ impl Ids {
         named + rest
     }
 
-    /// Replaces names in a text by ids; an unknown name is the error.
+    /// Replaces names in a text by ids. The error is a name that no reply has introduced.
     pub(super) fn resolve(&self, text: &str) -> Result<String, String> {
         let mut resolved = String::with_capacity(text.len());
         let mut rest = text;
@@ -145,12 +143,12 @@ impl Ids {
     }
 }
 
-/// Iterates over the parts of a text that could be ids.
+/// Splits a text into the words that could be ids.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
-/// Returns the name at the beginning of the text after an `@`, and the rest.
+/// Parses the name at the beginning of the text after an `@`; also returns the rest.
 fn leading_name(text: &str) -> Option<(Name, &str)> {
     let kind = IdKind::ALL.into_iter().find(|kind| text.starts_with(kind.word()))?;
     let digits = text.strip_prefix(kind.word())?.strip_prefix(':')?;

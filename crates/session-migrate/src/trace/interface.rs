@@ -1,4 +1,4 @@
-//! A canister's Candid interface: names for the labels of a message, types for arguments and replies.
+//! A canister's Candid interface: the names of labels, and the types of arguments and replies.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,12 @@ use candid_parser::utils::{CandidSource, merge_init_args};
 
 use super::TraceError;
 
-/// Maximum cost of decoding a message per byte, in the units of the Candid library, which counts 50 for a
-/// byte of a blob and up to a few hundred for a byte of a small field. A message that costs more declares a
-/// large number of values that take no bytes.
+/// Decoding quota per byte of a message, in the units of the Candid library. The library counts 50 for a byte of a blob,
+/// and up to a few hundred for a byte of a small field. A message that costs more declares a large number of values that
+/// take no bytes.
 const UNITS_PER_BYTE: usize = 1_000;
 
-/// Cost allowed for every message in addition to [`UNITS_PER_BYTE`].
+/// Decoding quota of every message in addition to [`UNITS_PER_BYTE`].
 const UNITS: usize = 1_000_000;
 
 /// The newest checked-in interface; the interfaces of the other builds and of earlier releases are its supertypes.
@@ -25,7 +25,7 @@ const NEWEST: &str = include_str!("../../../../candid/direct.did");
 pub struct Interface {
     env: TypeEnv,
     service: Type,
-    /// Labels by their hashes: a message contains only the hashes.
+    /// Labels by their hashes; a message contains only hashes.
     labels: HashMap<u32, String>,
 }
 
@@ -44,9 +44,6 @@ impl Interface {
     }
 
     /// Parses an interface, and the types of the arguments of `init` if they are given separately.
-    ///
-    /// # Errors
-    /// What is wrong with the text.
     pub(crate) fn parse_with(text: &str, init_args: Option<&str>) -> Result<Interface, String> {
         let (env, service) = match init_args {
             Some(init_args) => merge_init_args(text, init_args).map(|(env, service)| (env, Some(service))),
@@ -61,13 +58,13 @@ impl Interface {
         Ok(Interface { env, service, labels })
     }
 
-    /// Encodes arguments as a client of the interface does.
+    /// Encodes arguments by the types of the interface, as clients do. Trailing arguments may be missing.
     pub(super) fn encode(&self, method: &str, args: IDLArgs) -> Result<Vec<u8>, String> {
         let function = self.env.get_method(&self.service, method).map_err(|error| error.to_string())?;
         self.encode_as(method, &function.args, args)
     }
 
-    /// Encodes arguments as [`Interface::encode`] does, but refuses to omit arguments that are not optional.
+    /// Encodes arguments like [`Interface::encode`]; only optional arguments may be missing.
     pub(crate) fn encode_all(&self, method: &str, args: IDLArgs) -> Result<Vec<u8>, String> {
         let function = self.env.get_method(&self.service, method).map_err(|error| error.to_string())?;
         let is_required = |ty: &Type| {
@@ -82,8 +79,8 @@ impl Interface {
         self.encode(method, args)
     }
 
-    /// Encodes arguments of the canister's `init`: by the types in the interface or, if the interface has none, by
-    /// the arguments' own types.
+    /// Encodes arguments of the canister's `init` by the types of the interface or, if it declares none, by the
+    /// arguments' own types.
     pub(crate) fn encode_init(&self, args: IDLArgs) -> Result<Vec<u8>, String> {
         let service = self.env.trace_type(&self.service).map_err(|error| first_line(&error))?;
         match service.as_ref() {
@@ -101,13 +98,12 @@ impl Interface {
             .map_err(|error| error.to_string())
     }
 
-    /// Decodes a reply as a client of the interface does; `None` if the reply does not fit the interface.
+    /// Decodes a reply by the types of the interface, as clients do; `None` if the reply does not fit them.
     pub(crate) fn decode_reply(&self, method: &str, reply: &[u8]) -> Option<IDLArgs> {
         let function = self.env.get_method(&self.service, method).ok()?;
         IDLArgs::from_bytes_with_types(reply, &self.env, &function.rets).ok()
     }
 
-    /// Returns whether the interface has a method of this name.
     pub(crate) fn has(&self, method: &str) -> bool {
         self.env.get_method(&self.service, method).is_ok()
     }
@@ -129,7 +125,7 @@ impl Interface {
             IDLValue::Record(fields) => {
                 let mut fields: Vec<IDLField> =
                     fields.into_iter().map(|field| self.named_field(field)).collect();
-                // A message has its fields in the order of their hashes; a reader expects the order of their names.
+                // In a message, fields are sorted by hash. Sorted by name, they are easier to read.
                 fields.sort_by_key(|field| field.id.to_string());
                 IDLValue::Record(fields)
             }
@@ -151,7 +147,7 @@ impl Interface {
     }
 }
 
-/// Returns the first line of an error, to which the parser appends an excerpt of the text.
+/// The further lines of a parser's error are an excerpt of the text.
 fn first_line(error: &impl ToString) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

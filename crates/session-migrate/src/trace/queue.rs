@@ -1,5 +1,5 @@
-//! Calls and other events in the order in which they happened; an entry leaves the queue once all earlier
-//! entries are complete, and the entry itself.
+//! Calls and other events in the order in which they happened. An entry leaves the queue once it and all earlier entries
+//! are complete.
 
 use std::collections::VecDeque;
 
@@ -28,7 +28,7 @@ pub struct SentCall {
 /// The encoded reply to a call, or the rejection.
 pub type CallResult = Result<Vec<u8>, RejectResponse>;
 
-/// An entry of the queue, which becomes one event of a trace.
+/// A complete entry, which becomes an event of a trace.
 #[derive(Clone, Debug)]
 pub(crate) enum Entry {
     Call(SentCall, CallResult),
@@ -39,7 +39,7 @@ pub(crate) enum Entry {
     },
 }
 
-/// A queue in which a `K` identifies each unanswered call.
+/// The queue. A `K` identifies an unanswered call.
 #[derive(Debug)]
 pub(crate) struct Queue<K>(VecDeque<Item<K>>);
 
@@ -56,7 +56,6 @@ impl<K> Default for Queue<K> {
 }
 
 impl<K> Queue<K> {
-    /// Adds a call that is not answered yet.
     pub fn sent(&mut self, id: K, call: SentCall) {
         self.0.push_back(Item::Unanswered(id, call));
     }
@@ -66,7 +65,7 @@ impl<K> Queue<K> {
         self.0.push_back(Item::Complete(entry));
     }
 
-    /// Iterates over the calls that are not answered, each with its caller.
+    /// Iterates over the unanswered calls, each with its caller.
     pub fn outstanding(&self) -> impl Iterator<Item = (&K, Principal)> {
         self.0.iter().filter_map(|item| match item {
             Item::Unanswered(id, call) => Some((id, call.caller)),
@@ -74,7 +73,6 @@ impl<K> Queue<K> {
         })
     }
 
-    /// Returns whether a call is not answered.
     pub fn is_waiting(&self) -> bool {
         self.outstanding().next().is_some()
     }
@@ -94,7 +92,7 @@ impl<K> Queue<K> {
         self.0.retain(|item| !matches!(item, Item::Unanswered(id, _) if is_wanted(id)));
     }
 
-    /// Removes and returns the next entry; `None` if the queue is empty or begins with an unanswered call.
+    /// Removes the first entry; `None` if the queue is empty or begins with an unanswered call.
     pub fn next(&mut self) -> Option<Entry> {
         match self.0.pop_front_if(|item| matches!(item, Item::Complete(_)))? {
             Item::Complete(entry) => Some(entry),
@@ -102,7 +100,7 @@ impl<K> Queue<K> {
         }
     }
 
-    /// Drops the calls that are not answered; returns their number.
+    /// Drops the unanswered calls; returns their number.
     pub fn abandon(&mut self) -> usize {
         let before = self.0.len();
         self.0.retain(|item| matches!(item, Item::Complete(_)));

@@ -1,4 +1,4 @@
-//! Reads a trace: completely, with every line checked, or not at all.
+//! Reads a trace, with every line and every payload file checked.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub struct Trace {
     pub events: Vec<Event>,
 }
 
-/// The part of the first line that decides whether the trace can be read.
+/// The part of the first line that is read first: it decides whether this program can read the rest.
 #[derive(Deserialize)]
 struct Beginning {
     trace: String,
@@ -108,7 +108,6 @@ impl Trace {
         }
     }
 
-    /// Creates the error for a line that does not follow the format.
     pub(crate) fn malformed(&self, line: usize, detail: impl Into<String>) -> TraceError {
         TraceError::Malformed { path: self.path.clone(), line, detail: detail.into() }
     }
@@ -132,7 +131,7 @@ impl Trace {
         for (index, event) in self.events.iter().enumerate() {
             let EventKind::Call(call) = &event.what else { continue };
             let (Arguments::Candid(text) | Arguments::Raw(text)) = &call.arguments;
-            for reference in references(text) {
+            for reference in file_references(text) {
                 if seen.insert(reference.to_string()) {
                     self.payload(self.line_of(index), &reference)?;
                 }
@@ -142,8 +141,7 @@ impl Trace {
     }
 }
 
-/// Iterates over the references to files in a text.
-fn references(text: &str) -> impl Iterator<Item = PayloadRef> {
+fn file_references(text: &str) -> impl Iterator<Item = PayloadRef> {
     text.split('"').filter(|part| part.starts_with("@sha256:")).filter_map(PayloadRef::parse)
 }
 

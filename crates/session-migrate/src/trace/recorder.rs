@@ -1,17 +1,16 @@
-//! Records exchanges with a canister as lines of a trace.
+//! Records answered calls and other events as lines of a trace.
 
 use std::path::{Path, PathBuf};
 
 use super::queue::{CallResult, Entry, SentCall};
 use super::{Codec, Event, EventKind, Header, Seeds, TraceError, TracedCall, Writer};
 
-/// Records one canister. Exchanges are added in the order in which the calls were sent, once they are
-/// answered.
+/// Records one canister. Calls are added in the order in which they were sent, once they are answered.
 #[derive(Debug)]
 pub struct Recorder {
     writer: Writer,
     codec: Codec,
-    /// Seeds of generated payload: the trace contains the seed instead of the bytes.
+    /// Seeds of generated payload, which the trace contains instead of the bytes.
     pub seeds: Seeds,
     last: u64,
 }
@@ -44,7 +43,6 @@ impl Recorder {
         self.add_event(call.at, EventKind::Call(traced))
     }
 
-    /// Adds an entry of a queue.
     pub(crate) fn entry(&mut self, entry: Entry) -> Result<(), TraceError> {
         match entry {
             Entry::Call(call, answer) => self.exchange(&call, &answer),
@@ -57,7 +55,7 @@ impl Recorder {
         if what == EventKind::ClockRuns {
             self.codec.clock_runs();
         }
-        // Times in a trace never decrease, even if calls in flight together are added in another order.
+        // Times in a trace never decrease, even if entries are not added in the order of their times.
         self.last = self.last.max(at.saturating_sub(self.codec.start()));
         self.writer.event(&Event { at: self.last, what })
     }

@@ -1,4 +1,5 @@
-//! Recording of a client: calls are added as they are sent, and are written once they are answered.
+//! Records calls of clients that have several calls in flight: a call is added when it is sent, and written once it is
+//! answered.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use candid::Principal;
 use super::queue::{CallResult, Entry, Queue, SentCall};
 use super::{CallKind, EventKind, Recorder, TraceError};
 
-/// A recorder for clients that have several calls in flight. Single-threaded; shared by reference.
+/// A [`Recorder`] for clients that have several calls in flight. Shared by reference within a thread.
 #[derive(Debug)]
 pub struct Tape(RefCell<Inner>);
 
@@ -16,9 +17,8 @@ pub struct Tape(RefCell<Inner>);
 struct Inner {
     recorder: Recorder,
     queue: Queue<Ticket>,
-    /// Number of calls that were sent.
     calls: u64,
-    /// The first error, which is returned at the end, since clients cannot handle it.
+    /// The first error. Clients cannot handle it, so [`Tape::finish`] returns it.
     failed: Option<TraceError>,
 }
 
@@ -57,7 +57,7 @@ impl Tape {
         inner.write_complete();
     }
 
-    /// Generates bytes of a seeded file. For a call that sends these bytes, the trace contains their seed.
+    /// Generates bytes of a seeded file. In calls that send these bytes, the trace refers to their seed.
     pub fn generate(&self, seed: u64, offset: u64, length: usize) -> Vec<u8> {
         self.0.borrow_mut().recorder.seeds.generate(seed, offset, length)
     }

@@ -1,4 +1,4 @@
-//! Conversion between the values of a message and the values in a trace.
+//! Converts between the values of a message and the values in a trace.
 
 use candid::types::value::{IDLField, IDLValue, VariantValue};
 
@@ -19,7 +19,7 @@ const TIMES: [&str; 8] = [
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Functions whose first argument is a session or an optional session.
+/// Methods whose first argument is a session or an optional session.
 const TAKE_SESSION: [&str; 6] = [
     "migration_retry",
     "uploads_abort",
@@ -29,7 +29,7 @@ const TAKE_SESSION: [&str; 6] = [
     "uploads_status",
 ];
 
-/// Replaces the leaves of a value. `leaf` gets each leaf, with the label of the innermost field that contains the leaf.
+/// Replaces the leaves of a value. `leaf` gets each leaf, and the label of the innermost field that contains it.
 fn map<E>(
     value: IDLValue,
     label: &str,
@@ -54,12 +54,11 @@ fn map<E>(
     })
 }
 
-/// How times are shown.
+/// How the times in replies are shown.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// When the trace begins, nanoseconds since 1970.
     pub start: u64,
-    /// Whether times are shown at all.
     pub are_shown: bool,
 }
 
@@ -69,10 +68,10 @@ impl Times {
     }
 }
 
-/// Converts a reply for a trace: names for ids, relative times in whole milliseconds, digests for long blobs.
+/// Converts a reply for a trace: ids to names, times to whole milliseconds since the start, long blobs to digests.
 ///
-/// Times are rounded since two canisters that do the same may take different numbers of rounds, and a round takes a
-/// nanosecond.
+/// Times are rounded, since two canisters may take different numbers of rounds for the same work, and every round
+/// advances the time by a nanosecond.
 pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: Times) -> IDLValue {
     let value = name_session_keys(value, ids);
     infallible(map(value, "", &mut |label, value| {
@@ -92,8 +91,8 @@ pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: T
     }))
 }
 
-/// Replaces known session ids in errors by names. An error about a session has the id as text in its field `key`, and
-/// the word `session` in its field `kind`.
+/// Replaces known session ids in errors by names. An error about a session has the word `session` in its field `kind`,
+/// and the id as text in its field `key`.
 fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     match value {
         IDLValue::Record(fields) => {
@@ -124,7 +123,7 @@ fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     }
 }
 
-/// Converts one of the arguments for a trace. Blobs without a known seed are added to `keep`.
+/// Converts an argument for a trace. Long blobs without a known seed are added to `keep`.
 pub(super) fn shown_argument(
     (method, position): (&str, usize),
     value: IDLValue,
@@ -151,7 +150,7 @@ pub(super) fn shown_argument(
     }))
 }
 
-/// Converts an argument back, with the ids of this canister. `payload` returns the bytes of a reference.
+/// Converts an argument of a trace back, with the ids of this canister. `payload` returns the bytes of a reference.
 pub(super) fn sent_argument<E>(
     value: IDLValue,
     ids: &Ids,

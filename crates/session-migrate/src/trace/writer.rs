@@ -1,4 +1,4 @@
-//! Writes a trace line by line. The trace appears under its final name only when it is complete.
+//! Writes a trace line by line.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use super::payload::{self, PayloadRef};
 use super::{Event, Header, TraceError};
 use crate::{folder_of, temporary_next_to};
 
-/// A trace that is being written. A writer that is dropped before [`Writer::finish`] leaves no file.
+/// Writes a trace to a temporary file. If it is dropped before [`Writer::finish`], no file is left.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,
     file: BufWriter<NamedTempFile>,
-    /// Payload files so far; created with the first one.
+    /// The payload files; created with the first.
     payloads: Option<TempDir>,
     checksums: ChecksumChain,
     events: usize,
 }
 
 impl Writer {
-    /// Checks, before a long recording begins, whether a trace can be written to `path`.
+    /// Checks that a trace can be written to `path`, before a long recording begins.
     pub fn check(path: &Path) -> Result<(), TraceError> {
         temporary_next_to(path).map(drop).map_err(TraceError::io("create", path))
     }
@@ -53,7 +53,7 @@ impl Writer {
         self.line(event)
     }
 
-    /// Stores bytes in a separate file, which is written only once if the same bytes occur again.
+    /// Stores bytes in a separate file, unless the same bytes are stored already.
     pub fn payload(&mut self, bytes: &[u8]) -> Result<PayloadRef, TraceError> {
         let reference = PayloadRef::of(bytes);
         let PayloadRef::Sha256 { digest, .. } = &reference else {
@@ -87,18 +87,18 @@ impl Writer {
         let is_new = self.payloads.is_some() && !folder.exists();
         let named = self.give_names(&folder);
         if named.is_err() && is_new {
-            // If this fails, too, payload is left without a trace.
+            // If this fails, too, payload files are left without a trace.
             let _ = std::fs::remove_dir_all(&folder);
         }
         named.map(|()| path)
     }
 
-    /// Moves the payload files into `folder`, and gives the trace its name.
+    /// Moves first the payload files and then the trace to their final names, so that a trace never exists without its
+    /// payload.
     fn give_names(self, folder: &Path) -> Result<(), TraceError> {
         let path = self.path;
         if let Some(from) = self.payloads {
             std::fs::create_dir_all(folder).map_err(TraceError::io("create", folder))?;
-            // The trace comes last, so that it never exists without its payload.
             for entry in std::fs::read_dir(from.path()).map_err(TraceError::io("read", from.path()))? {
                 let entry = entry.map_err(TraceError::io("read", from.path()))?;
                 let to = folder.join(entry.file_name());

@@ -23,7 +23,7 @@ use crate::snapshot::{
     write_sparse,
 };
 
-/// Name of the lock file in a folder; `icp` uses the same name.
+/// Name of the lock file in a folder, as `icp` uses it, too.
 const LOCK: &str = ".lock";
 
 /// A downloaded snapshot.
@@ -35,7 +35,7 @@ pub struct Downloaded {
     pub was_complete: bool,
 }
 
-/// The progress file of an unfinished download. `icp` reads the fields of `reached`, one for each large file.
+/// The progress file of an unfinished download, in the format of `icp` except for `session_migrate`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct ProgressFile {
     #[serde(flatten)]
@@ -65,7 +65,7 @@ impl SnapshotSource {
     }
 }
 
-/// The state of the folder before the download.
+/// What the folder contains before the download.
 enum Found {
     Nothing,
     Unfinished(ProgressFile),
@@ -75,11 +75,11 @@ enum Found {
 /// Which snapshot to download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The snapshot of the download in the folder, finished or not; the latest one if the folder is empty.
+    /// The canister's latest snapshot; but if the folder has a download, finished or not, the snapshot of that download.
     Latest,
-    /// A new one or, if there is an unfinished download in the folder, the snapshot of that download.
+    /// A new snapshot; but if the folder has an unfinished download, the snapshot of that download.
     New,
-    /// The one with this id, hex.
+    /// The snapshot with this id, hex.
     Id(String),
 }
 
@@ -159,7 +159,7 @@ pub async fn download(
     Ok(Downloaded { manifest, was_complete: false })
 }
 
-/// Returns what is in the folder, if this download may write there.
+/// Returns an error if this download must not write into the folder.
 fn check_folder_state(
     folder: &Path,
     canister: Principal,
@@ -169,7 +169,7 @@ fn check_folder_state(
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
         entries => entries.map_err(SnapshotError::io("read", folder))?,
     };
-    // A folder with only the lock is left by a download that failed before it wrote anything.
+    // A download that fails before it writes anything leaves a folder with only the lock.
     if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)) {
         return Ok(Found::Nothing);
     }
@@ -222,8 +222,8 @@ async fn take(network: &Network, canister: Principal, retry: Retry<'_>) -> Resul
     }
 }
 
-/// Returns the metadata in JSON, as `icp` writes it. Numbers that are not finite are an error, since JSON cannot
-/// represent them.
+/// Returns the metadata in JSON, as `icp` writes it. JSON cannot represent numbers that are not finite, so they are an
+/// error.
 fn text_of(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, TransferError> {
     for (index, global) in metadata.globals.iter().enumerate() {
         let value = match global {
@@ -252,7 +252,6 @@ fn lock(folder: &Path) -> Result<File, TransferError> {
     }
 }
 
-/// A download in progress.
 struct Download<'a> {
     management: Management,
     id: Vec<u8>,
@@ -268,11 +267,11 @@ impl Download<'_> {
         write_json(&path, &self.saved).map_err(SnapshotError::io("write", &path))
     }
 
-    /// Writes the metadata or, if a download is resumed, compares it with the metadata in the folder.
+    /// Writes the metadata. If the download is resumed, the metadata in the folder must be the same.
     fn write_metadata(&self, text: &str, manifest: &mut Manifest) -> Result<(), TransferError> {
         let path = self.folder.join(METADATA);
         match fs::read_to_string(&path) {
-            Ok(there) if there == text => {}
+            Ok(written) if written == text => {}
             Ok(_) => {
                 return Err(TransferError::OtherTransfer {
                     path,
@@ -290,8 +289,8 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Downloads the remaining bytes of one of the large files. Hashes the bytes as the network sends them; only bytes
-    /// that an interrupted download has already written are read from the file.
+    /// Downloads the remaining bytes of one of the large files. Hashes the bytes as they arrive; only those that an
+    /// interrupted download has written are read from the file.
     async fn part(&mut self, part: Part, bytes: u64) -> Result<FileEntry, TransferError> {
         let path = self.folder.join(part.file());
         let mut file = OpenOptions::new()

@@ -1,4 +1,4 @@
-//! Why a snapshot was not transferred.
+//! Errors of transfers.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use candid::Principal;
 use crate::client::ClientError;
 use crate::snapshot::SnapshotError;
 
-/// Why a transfer failed. Unless the error's text says otherwise, the same command resumes the transfer.
+/// Why a snapshot was not transferred. Unless the error's text says otherwise, the same command resumes the transfer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransferError {
@@ -23,7 +23,7 @@ pub enum TransferError {
         /// The canister.
         canister: Principal,
     },
-    /// The folder contains other files than a download of this canister.
+    /// The folder contains something other than a download of this canister.
     #[error(
         "{path} is not empty, and is not a download of {canister} that this program began: name another \
         folder"
@@ -45,7 +45,7 @@ pub enum TransferError {
         /// The snapshot in the folder, hex.
         snapshot: String,
     },
-    /// `icp` has begun the download.
+    /// The folder has a download that `icp` began.
     #[error(
         "{path} is an unfinished download of icp, which does not record the snapshot: finish it with `icp \
         canister snapshot download --resume`"
@@ -90,7 +90,7 @@ pub enum TransferError {
     NotFinite {
         /// The number of the global.
         index: usize,
-        /// Its value.
+        /// The value of the global.
         value: f64,
     },
     /// The network refuses to take or to accept the snapshot.

@@ -1,8 +1,8 @@
 //! Moves snapshots between a live network and folders, slice by slice.
 //!
-//! The folders have the format of `icp canister snapshot download`, so that each program reads the other's folders. An
-//! interrupted transfer is resumed by the same command; until a download is complete, its folder is marked as
-//! unfinished, as `icp` marks it. Memory is bounded by the slices in flight.
+//! The folders have the format of `icp canister snapshot download`, so that each program reads the other's folders;
+//! unfinished downloads are marked as `icp` marks them. The same command resumes an interrupted transfer. Only the
+//! slices in flight are in memory.
 
 mod download;
 mod error;
@@ -15,10 +15,10 @@ pub use download::{Downloaded, Which, download};
 pub use error::TransferError;
 pub use upload::{Uploaded, upload};
 
-/// Bytes of a slice: whole pages, within the 2,000,000 bytes that the network allows.
+/// Bytes of a slice: as many whole pages as fit into the 2,000,000 bytes that the network allows.
 pub(crate) const SLICE: u64 = 30 * crate::snapshot::PAGE_BYTES;
 
-/// The longest time between two writes of the progress file.
+/// Minimum time between two writes of the progress file during the transfer of a large file.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Options of a transfer.

@@ -9,7 +9,6 @@ use ic_management_canister_types::{
 use super::SLICE;
 use crate::snapshot::{STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
 
-/// One of the large files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Module,
@@ -53,7 +52,7 @@ impl Part {
     }
 }
 
-/// Returns the slices of `bytes` bytes from `from` on: offset and length.
+/// Divides the bytes `from..bytes` into slices, each with offset and length.
 pub(super) fn slices(from: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut offset = from;
     std::iter::from_fn(move || {
@@ -64,8 +63,8 @@ pub(super) fn slices(from: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> 
     })
 }
 
-/// How far a file is transferred: everything before the offset `frontier` is complete. The format is that of `icp`,
-/// which also records slices beyond that offset.
+/// How far a file is transferred: every byte before the offset `frontier`. The format is that of `icp`, which also
+/// records slices after this offset, in `ahead`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reached {
     pub frontier: u64,
@@ -73,7 +72,7 @@ pub(super) struct Reached {
     ahead: Vec<u64>,
 }
 
-/// How far each file is transferred.
+/// How far each file is transferred, in the format of `icp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Frontiers {
     wasm_module: Reached,

@@ -25,9 +25,9 @@ use crate::snapshot::{
 /// An uploaded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uploaded {
-    /// Its id, hex.
+    /// The id of the snapshot, hex.
     pub snapshot: String,
-    /// The manifest that the folder was compared with; `None` if it has none, so that the upload is unverified.
+    /// The manifest of the folder, with which it was compared. `None`: the folder has none, so nothing was verified.
     pub manifest: Option<Manifest>,
 }
 
@@ -37,7 +37,7 @@ struct ProgressFile {
     canister: String,
     /// SHA-256 of the metadata, hex.
     metadata: String,
-    /// The request that announces the snapshot.
+    /// The request that announces the snapshot; stored before it is sent.
     announcement: Ticket,
     /// Id of the snapshot, hex, once it is known.
     snapshot: Option<String>,
@@ -76,7 +76,7 @@ pub async fn upload(
     let snapshot = match &store.progress.snapshot {
         Some(snapshot) => {
             let snapshots = retry.again(|| management.snapshots()).await?;
-            if !snapshots.iter().any(|there| hex::encode(&there.id) == *snapshot) {
+            if !snapshots.iter().any(|existing| hex::encode(&existing.id) == *snapshot) {
                 let (snapshot, progress_file) = (snapshot.clone(), store.path);
                 return Err(TransferError::Gone { snapshot, progress_file });
             }
@@ -119,7 +119,6 @@ fn announcement(
     })
 }
 
-/// The progress of an upload, and the file that records it.
 struct ProgressStore {
     path: PathBuf,
     progress: ProgressFile,
@@ -166,8 +165,8 @@ impl ProgressStore {
         write_json(&self.path, &self.progress).map_err(SnapshotError::io("write", &self.path))
     }
 
-    /// Announces the snapshot and returns its id. The snapshot is announced only once, even if the upload is
-    /// interrupted.
+    /// Announces the snapshot and returns its id. A resumed upload sends the stored request again, which the network
+    /// executes at most once.
     async fn announce(
         &mut self,
         network: &Network,
@@ -198,7 +197,6 @@ impl ProgressStore {
     }
 }
 
-/// Sends parts of a snapshot.
 struct Sender<'a> {
     network: &'a Network,
     canister: Principal,
@@ -207,8 +205,8 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends a part of a file, and repeats the call as long as its error is transient. Every attempt reads the part
-    /// from the file again, so that only the encoded request is in memory while the call waits for its answer.
+    /// Sends a slice or a chunk, and retries transient errors. Every attempt reads the bytes from the file again, so
+    /// that only the encoded request is in memory while the call waits for its answer.
     async fn send(
         &self,
         kind: SnapshotDataOffset,
@@ -229,7 +227,6 @@ impl Sender<'_> {
     }
 }
 
-/// An upload in progress.
 struct Upload<'a> {
     sender: Sender<'a>,
     options: Options,
@@ -238,7 +235,6 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    /// Uploads one of the large files, from the offset that was reached.
     async fn part(&mut self, part: Part, bytes: u64) -> Result<(), TransferError> {
         if bytes == 0 {
             return Ok(());
@@ -273,7 +269,7 @@ impl Upload<'_> {
         Ok(store.save()?)
     }
 
-    /// Uploads the chunks of the wasm chunk store. A chunk that already exists on the canister is kept.
+    /// Uploads the chunks of the wasm chunk store, all of them again after an interruption.
     async fn chunks(&self, metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), TransferError> {
         for chunk in &metadata.wasm_chunk_store {
             let path = self.folder.join(CHUNK_STORE).join(format!("{}.bin", hex::encode(&chunk.hash)));
