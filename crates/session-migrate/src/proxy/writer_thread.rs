@@ -1,5 +1,5 @@
-//! Writes the trace on a separate thread, since the recorder must stay on the thread that created it, and clients should
-//! not wait for it.
+//! Writes the trace on a separate thread, since the recorder must stay on the thread that created it, and clients
+//! should not wait for it.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -2,7 +2,8 @@
 //! clients upload.
 //!
 //! The contents are read before the first step, up to a maximum number of answers. After each upgrade to the staged
-//! build, after the rollback and at the end, the answers must be the same. Then a snapshot of the canister is inspected.
+//! build, after the rollback and at the end, the answers must be the same. Then a snapshot of the canister is
+//! inspected.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -254,7 +254,8 @@ fn drive(
     }
 }
 
-/// Chooses one upload for each client: the first that has a call to make, starting at the client's upload number `turn`.
+/// Chooses one upload for each client: the first that has a call to make, starting at the client's upload number
+/// `turn`.
 fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     let mut first = 0;

@@ -1,5 +1,5 @@
-//! Replays a trace on a separate canister, at the trace's times, with interruptions if requested. An answer that differs
-//! from the recorded one is no error here: [`crate::compare`] decides which differences are allowed.
+//! Replays a trace on a separate canister, at the trace's times, with interruptions if requested. An answer that
+//! differs from the recorded one is no error here: [`crate::compare`] decides which differences are allowed.
 
 mod error;
 mod interrupt;

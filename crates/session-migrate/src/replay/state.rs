@@ -1,7 +1,7 @@
 //! The final state of a canister, independent of its layout.
 //!
-//! Sessions, capsules, memories and the bytes of every blob are queried, as the callers of the trace. Receipts, sessions
-//! by idempotency key, indexes and accounts, which no query returns, are read from stable memory.
+//! Sessions, capsules, memories and the bytes of every blob are queried, as the callers of the trace. Receipts,
+//! sessions by idempotency key, indexes and accounts, which no query returns, are read from stable memory.
 
 mod shown;
 

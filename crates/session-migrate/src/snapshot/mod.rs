@@ -1,7 +1,8 @@
 //! Snapshots on disk: a folder as the command-line tools download it, or raw stable memory.
 //!
 //! Nothing here writes to a snapshot; only copies are run, in a canister on a server. Stable memory is read on demand,
-//! not loaded. Since ic-stable-structures panics when it reads a damaged node, [`Tree`] walks its maps with typed errors.
+//! not loaded. Since ic-stable-structures panics when it reads a damaged node, [`Tree`] walks its maps with typed
+//! errors.
 
 mod copy;
 mod error;
@@ -80,8 +81,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Calls `work` while another thread compares every byte of the snapshot with its manifest, if it has one. If a file
-    /// differs, the result of `work` is dropped, so `work` must change nothing but its own copy.
+    /// Calls `work` while another thread compares every byte of the snapshot with its manifest, if it has one. If a
+    /// file differs, the result of `work` is dropped, so `work` must change nothing but its own copy.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`], or the error of a file that cannot be read; otherwise the error of `work`.

@@ -10,8 +10,8 @@
 //! node         "BTN", 2, kind, u16 entries, next page; children, keys, values; continues in its overflow pages
 //! overflow     "NOF", next page, bytes of the node
 //! ```
-//! All numbers are little-endian. A page that two nodes share is damage and visited only once, so a walk ends regardless
-//! of the bytes.
+//! All numbers are little-endian. A page that two nodes share is damage and visited only once, so a walk ends
+//! regardless of the bytes.
 
 use ic_stable_structures::Memory;
 use upload_canister::stable::fixed_len;
@@ -280,8 +280,8 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         Ok(())
     }
 
-    /// Checks that `address`, to which the bytes at `from` point, is a page in use that was not visited before, and marks
-    /// the page as visited.
+    /// Checks that `address`, to which the bytes at `from` point, is a page in use that was not visited before, and
+    /// marks the page as visited.
     fn take_page(&mut self, address: u64, from: u64) -> Result<(), Damage> {
         let Tree { bytes, page_bytes, memory, .. } = self.tree;
         let place = address.checked_sub(FIRST_PAGE + PAGE_HEADER);

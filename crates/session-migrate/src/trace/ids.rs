@@ -24,8 +24,8 @@ impl IdKind {
         }
     }
 
-    /// Recognizes an id by its format: `capsule_1`; `blob_1`; `mem_1_` and 32 hexadecimal digits; or `mem_`, a letter for
-    /// the length of the number, the number in base 32, `_`, and 26 digits in base 32.
+    /// Recognizes an id by its format: `capsule_1`; `blob_1`; `mem_1_` and 32 hexadecimal digits; or `mem_`, a letter
+    /// for the length of the number, the number in base 32, `_`, and 26 digits in base 32.
     fn of_text(text: &str) -> Option<IdKind> {
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if text.strip_prefix("capsule_").is_some_and(digits) {

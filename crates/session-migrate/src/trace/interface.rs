@@ -9,9 +9,9 @@ use candid_parser::utils::{CandidSource, merge_init_args};
 
 use super::TraceError;
 
-/// Decoding quota per byte of a message, in the units of the Candid library. The library counts 50 for a byte of a blob,
-/// and up to a few hundred for a byte of a small field. A message that costs more declares a large number of values that
-/// take no bytes.
+/// Decoding quota per byte of a message, in the units of the Candid library. The library counts 50 for a byte of a
+/// blob, and up to a few hundred for a byte of a small field. A message that costs more declares a large number of
+/// values that take no bytes.
 const UNITS_PER_BYTE: usize = 1_000;
 
 /// Decoding quota of every message in addition to [`UNITS_PER_BYTE`].

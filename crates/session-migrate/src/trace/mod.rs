@@ -1,9 +1,9 @@
 //! Traces: files of client calls and their answers, which replay on any build.
 //!
-//! A trace is JSON lines: a header, a line for each event in chronological order, and an end line. Arguments and replies
-//! are Candid text. A long blob is replaced by a reference: to the seed from which it was generated, or to its SHA-256,
-//! which is the name of a file in a folder next to the trace. An id is replaced by a name (`@session:1`: the first
-//! session in any reply), so that a trace has the same meaning on a canister that issues other ids.
+//! A trace is JSON lines: a header, a line for each event in chronological order, and an end line. Arguments and
+//! replies are Candid text. A long blob is replaced by a reference: to the seed from which it was generated, or to its
+//! SHA-256, which is the name of a file in a folder next to the trace. An id is replaced by a name (`@session:1`: the
+//! first session in any reply), so that a trace has the same meaning on a canister that issues other ids.
 //!
 //! A trace is read and checked completely before it is used. A new trace appears under its final name only when it is
 //! complete.

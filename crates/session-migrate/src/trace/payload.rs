@@ -1,4 +1,5 @@
-//! References to bytes that a trace does not contain: they are generated from a seed, or in a file named by their digest.
+//! References to bytes that a trace does not contain: they are generated from a seed, or in a file named by their
+//! digest.
 
 use std::collections::HashMap;
 use std::fmt;

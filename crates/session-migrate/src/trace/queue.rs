@@ -1,5 +1,5 @@
-//! Calls and other events in the order in which they happened. An entry leaves the queue once it and all earlier entries
-//! are complete.
+//! Calls and other events in the order in which they happened. An entry leaves the queue once it and all earlier
+//! entries are complete.
 
 use std::collections::VecDeque;
 

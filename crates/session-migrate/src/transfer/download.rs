@@ -75,7 +75,8 @@ enum Found {
 /// Which snapshot to download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// The canister's latest snapshot; but if the folder has a download, finished or not, the snapshot of that download.
+    /// The canister's latest snapshot; but if the folder has a download, finished or not, the snapshot of that
+    /// download.
     Latest,
     /// A new snapshot; but if the folder has an unfinished download, the snapshot of that download.
     New,

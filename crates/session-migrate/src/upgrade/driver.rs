@@ -1,4 +1,4 @@
-//! The steps of an upgrade, in their order.
+//! The steps of an upgrade, in order.
 
 mod effects;
 
@@ -23,40 +23,38 @@ use crate::network::{LiveCanister, Management, Network, Retry, Target};
 use crate::rehearse;
 use crate::transfer::{self, Which};
 
-/// Slices in flight of the download for a rehearsal.
+/// Number of slices in flight when the snapshot is downloaded for the rehearsal.
 const PARALLEL: usize = 8;
 
-/// Maximum size of a gzipped module that fits into one message with its other arguments, bytes.
+/// Maximum size of a gzipped module, bytes: with its other arguments, it must fit into a message.
 const MAX_MODULE: usize = 1_900_000;
 
-/// Number of queries in a row that the new build must answer after the installation.
+/// Number of consecutive queries that the installed build must answer.
 const ANSWERS: u32 = 3;
 
 /// Pause after a query that another build has answered.
-const LAG: Duration = Duration::from_secs(1);
+const OTHER_BUILD_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an upgrade needs in addition to its plan.
 pub struct Tools<'a> {
     /// The network, connected with the identity of a controller.
     pub network: &'a Network,
-    /// For how long a call without an answer is retried, where progress is shown, and the clock for pauses and time
-    /// limits. A download of the snapshot uses the system's clock.
+    /// How long a call without an answer is retried, where progress is shown, and the clock for pauses and time limits.
+    /// The download of the snapshot uses the system's clock instead.
     pub retry: Retry<'a>,
 }
 
-/// Drives an upgrade.
 pub(super) struct Driver<'a, 'j> {
     network: &'a Network,
     pub(super) management: Management,
     pub(super) canister: LiveCanister,
     pub(super) plan: Plan,
-    /// The module to install; an upgrade that is aborted needs none.
+    /// The module to install; `None` if the upgrade is aborted.
     module: Option<&'a Module>,
     pub(super) journal: &'a mut Journal<'j>,
     pub(super) retry: Retry<'a>,
 }
 
-/// Returns why the module is not the expected build, or is too large.
 fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
     if module.features != to.features() {
         return Some(format!(
@@ -75,7 +73,6 @@ fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
     })
 }
 
-/// Returns the call that upgrades a canister.
 pub(super) fn install(canister: Principal, wasm_module: Vec<u8>) -> Result<Target, ClientError> {
     let args = InstallCodeArgs {
         mode: CanisterInstallMode::Upgrade(None),
@@ -117,7 +114,7 @@ impl Driver<'_, '_> {
         self.end(ending)
     }
 
-    /// Checks the canister; if nothing prevents the upgrade, starts the upgrade and drives it to its end.
+    /// Runs the preflight. If nothing prevents the upgrade, starts the upgrade and drives it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
         match self.run_preflight().await? {
             Err(ending) => self.report(ending),
@@ -146,8 +143,7 @@ impl Driver<'_, '_> {
         })
     }
 
-    /// Returns the facts that the preflight finds. The inner error is the ending of an upgrade that does not begin,
-    /// because there is nothing to do or there are reasons against it.
+    /// Runs the preflight. The inner error is the ending of an upgrade that does not begin: nothing to do, or refused.
     async fn run_preflight(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
         self.retry.progress.phase("preflight");
         let Some(module) = self.module else {
@@ -206,7 +202,7 @@ impl Driver<'_, '_> {
         Ok(Ending::Upgraded { quarantined })
     }
 
-    /// Ends an upgrade without continuing it, and recovers if the module is already installed.
+    /// Ends an unfinished upgrade. If the module is already installed, recovers.
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
         self.retry.progress.phase("aborting");
@@ -229,7 +225,6 @@ impl Driver<'_, '_> {
         self.end(ending)
     }
 
-    /// Returns whether an effect is known to have been executed.
     fn is_done(&self, step: Step) -> bool {
         matches!(self.journal.receipt(step), Some(EffectOutcome::Replied { .. } | EffectOutcome::Observed))
     }
@@ -246,18 +241,18 @@ impl Driver<'_, '_> {
         UpgradeError::Journal { action: "write", path, source }
     }
 
-    /// Returns what the preflight has found, once this is in the journal.
+    /// Returns the preflight's facts, once they are in the journal.
     fn facts(&self) -> Option<Facts> {
         read(self.journal.known("preflight")?).ok()
     }
 
-    /// Returns the id of this upgrade's snapshot, once the id is in the journal.
+    /// Returns the id of this upgrade's snapshot, once it is in the journal.
     fn snapshot(&self) -> Option<Vec<u8>> {
         read(self.journal.known("snapshot")?).ok()
     }
 
-    /// Records how much clients have written so far, and takes the snapshot while the canister keeps running. The inner
-    /// error says why there is no snapshot.
+    /// Records how much clients have written, and takes the snapshot; the canister keeps running. The inner error says
+    /// why there is no snapshot.
     async fn take_snapshot(&mut self) -> Result<Result<Vec<u8>, String>, UpgradeError> {
         if let Some(snapshot) = self.snapshot() {
             return Ok(Ok(snapshot));
@@ -327,8 +322,8 @@ impl Driver<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Installs the module, unless the canister has changed since the preflight; first stops the canister if the plan
-    /// says so. The inner error says why the module is not installed.
+    /// Installs the module, unless the canister has changed since the preflight. If planned, stops the canister first.
+    /// The inner error says why the module is not installed.
     async fn install(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
         let module = self.module.map(|module| module.gz.clone()).unwrap_or_default();
         if self.journal.intent(Step::Install).is_none() {
@@ -350,8 +345,8 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Starts the canister if it may have been stopped, even if the stop was rejected: the canister may be stopping
-    /// nevertheless. The inner error says why the canister stays stopped.
+    /// Starts the canister if it may have been stopped. That includes a rejected stop, after which the canister may
+    /// still be stopping. The inner error says why the canister stays stopped.
     async fn start_again(&mut self) -> Result<Result<(), String>, UpgradeError> {
         self.find_outcome(Step::Stop).await?;
         if self.journal.intent(Step::Stop).is_none() {
@@ -367,8 +362,8 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns `Ok(())` if the network certifies this module hash, and the canister reports this build in a certified
-    /// answer and in its answers to queries.
+    /// Checks that the network certifies this module hash, and that the canister reports this build, first in a
+    /// certified answer and then in its answers to queries.
     pub(super) async fn confirm(
         &self,
         hash: &str,
@@ -383,9 +378,9 @@ impl Driver<'_, '_> {
             true => Ok(()),
             false => Err(Unconfirmed::OtherBuild { expected: build, got: info.build }),
         };
-        // This answer decides, since all nodes of the subnet agree on it.
-        let decided = self.retry.again(|| self.canister.replicated_query_plain("build_info")).await;
-        match decided.map(answers) {
+        // All nodes of the subnet agree on this answer.
+        let agreed = self.retry.again(|| self.canister.replicated_query_plain("build_info")).await;
+        match agreed.map(answers) {
             Ok(Ok(())) => {}
             Ok(Err(other)) => return Ok(Err(other)),
             Err(error) => return silent(error),
@@ -399,7 +394,7 @@ impl Driver<'_, '_> {
                 Ok(Err(other)) if self.since(began) >= self.retry.retry_for => return Ok(Err(other)),
                 Ok(Err(_)) => {
                     in_a_row = 0;
-                    self.retry.clock.pause(LAG).await;
+                    self.retry.clock.pause(OTHER_BUILD_PAUSE).await;
                 }
                 Err(error) => return silent(error),
             }
@@ -407,8 +402,8 @@ impl Driver<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Confirms the installation and checks the migration that follows it; returns the number of records in quarantine,
-    /// or why the upgrade has failed.
+    /// Confirms the installation, before and after it waits for the migration. Returns the number of records in
+    /// quarantine; the inner error says why the upgrade has failed.
     async fn check_upgrade(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
         let (hash, build) = (self.plan.module_hash.clone(), self.plan.to);
         if let Err(other) = self.confirm(&hash, build).await? {
@@ -423,7 +418,7 @@ impl Driver<'_, '_> {
     }
 
     /// Waits until everything is converted and verified or, if the build is the same as before, until the migration is
-    /// in its previous state. Returns the number of records in quarantine, or why the upgrade has failed.
+    /// at rest. Returns the number of records in quarantine; the inner error says why the upgrade has failed.
     async fn wait_until_verified(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
         let goal = match (facts.build, self.plan.to, facts.phase.as_str()) {
             (from, to, _) if from == to => Goal::Unchanged,
@@ -445,7 +440,7 @@ impl Driver<'_, '_> {
         Ok(verified.map(|status| status.quarantined))
     }
 
-    /// Calls one of the canister's `migration_…` functions as an effect. The inner error says why the call was refused.
+    /// Calls one of the canister's `migration_…` methods as an effect. The inner error says why the call was refused.
     pub(super) async fn migration_effect(
         &mut self,
         step: Step,
@@ -473,8 +468,8 @@ impl Driver<'_, '_> {
     }
 }
 
-/// Returns [`Unconfirmed::Silent`] for a rejection, which shows that the canister does not answer. Any other error says
-/// nothing about the canister, and is returned.
+/// A rejection shows that the canister does not answer, and becomes [`Unconfirmed::Silent`]. Other errors say nothing
+/// about the canister, and are returned.
 fn silent(error: ClientError) -> Result<Result<(), Unconfirmed>, UpgradeError> {
     match error {
         ClientError::Rejected { .. } if !error.is_out_of_cycles() => Ok(Err(Unconfirmed::Silent(error))),
@@ -482,7 +477,7 @@ fn silent(error: ClientError) -> Result<Result<(), Unconfirmed>, UpgradeError> {
     }
 }
 
-/// Reads a fact of the journal.
+/// Decodes a fact of the journal.
 pub(super) fn read<T: DeserializeOwned>(fact: &Value) -> Result<T, UpgradeError> {
     serde_json::from_value(fact.clone()).map_err(|error| UpgradeError::Damaged {
         path: "the journal".into(),

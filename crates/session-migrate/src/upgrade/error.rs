@@ -1,4 +1,4 @@
-//! Why an upgrade was not completed. The outcome of a completed upgrade is a report.
+//! Errors of an upgrade.
 
 use std::path::PathBuf;
 
@@ -8,11 +8,11 @@ use crate::build::Build;
 use crate::client::ClientError;
 use crate::transfer::TransferError;
 
-/// Why an upgrade was not completed.
+/// Why an upgrade was not completed. The outcome of a completed upgrade is a [`Report`](super::Report).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// A call failed, for another reason than a lack of cycles.
+    /// A call failed, but not because the canister is out of cycles.
     #[error("{0}; resume with --resume, or end the upgrade with --abort")]
     Client(ClientError),
     /// The canister is frozen, and executes nothing, not even a rollback.
@@ -21,21 +21,21 @@ pub enum UpgradeError {
     /// The journal cannot be read or written.
     #[error("cannot {action} {path}: {source}")]
     Journal {
-        /// The action that failed.
+        /// What was tried.
         action: &'static str,
         /// The journal.
         path: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A journal that is damaged.
+    /// The file is damaged, or not a journal.
     #[error("{path}, line {line}: {why}; this is not a journal of upgrades, or it is damaged")]
     Damaged {
         /// The journal.
         path: PathBuf,
         /// The line.
         line: usize,
-        /// What is wrong with the line.
+        /// The reason.
         why: String,
     },
     /// Another process uses the journal.
@@ -104,7 +104,7 @@ impl From<ClientError> for UpgradeError {
     }
 }
 
-/// Why an installation is not confirmed.
+/// Why an installation could not be confirmed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unconfirmed {
@@ -116,7 +116,7 @@ pub enum Unconfirmed {
         /// The certified SHA-256, hex.
         got: String,
     },
-    /// The canister reports another build than the one that was installed.
+    /// The canister does not report the build that was installed.
     #[error(
         "build_info is answered by the build `{got}`, expected {expected}, although the module hash is as expected"
     )]

@@ -1,4 +1,4 @@
-//! What the preflight has found.
+//! Facts about a canister before its upgrade.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,13 +7,13 @@ use crate::build::Build;
 /// What the preflight has found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
-    /// The build that runs, by its certified metadata.
+    /// The running build, according to its certified metadata.
     pub build: Build,
     /// Certified module hash, hex.
     pub module_hash: String,
     /// When the module was installed, nanoseconds; absent on networks that do not certify this time.
     pub installed_at: Option<u64>,
-    /// Version of the canister, a number that grows with every message that changes the canister.
+    /// Version of the canister; every message that changes the canister increases it.
     pub version: u64,
     /// Number of the current migration.
     pub migration: u16,
@@ -27,8 +27,7 @@ pub struct Facts {
     pub cycles: String,
     /// The canister's memory, bytes.
     pub memory_bytes: String,
-    /// The verdict of `check` on stable memory; absent if the running module does not state what it keeps in stable
-    /// memory.
+    /// The verdict of `check` on stable memory; absent if the running module has no schema in its metadata.
     #[serde(default)]
     pub stable_memory: Option<String>,
 }

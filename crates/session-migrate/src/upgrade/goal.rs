@@ -1,12 +1,11 @@
-//! The goal of a migration that is watched.
+//! The state in which a watched migration should end.
 
-/// The phase in which a migration should end.
+/// The state in which a watched migration should end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Goal {
-    /// Everything is converted, by the migration with this number or a later one.
+    /// The migration with this number, or a later one, has converted everything.
     Converted(u16),
-    /// The same as before: the module is another one of the same build, so nothing is converted.
+    /// At rest: another module of the same build was installed, which converts nothing.
     Unchanged,
-    /// Everything is rolled back.
     RolledBack,
 }

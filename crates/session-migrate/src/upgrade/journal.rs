@@ -1,4 +1,4 @@
-//! The journal of upgrades: JSON lines, each on disk before the next step is taken.
+//! The journal of upgrades: JSON lines. Each line is on disk before the next step begins.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
@@ -15,7 +15,7 @@ use crate::utc::utc;
 /// The beginning of every line.
 const BEGINNING: &[u8] = b"{\"at\":\"";
 
-/// An effect on the canister.
+/// An effect, which is a call that changes the canister.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -40,8 +40,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns whether the upgrade cannot end before this step is done. An upgrade can end without a snapshot, without
-    /// stopping the canister, and without installing the module.
+    /// Returns whether the upgrade cannot end before this step is done. It can end if the snapshot, the stop or the
+    /// installation is rejected.
     pub(super) fn must_be_done(self) -> bool {
         !matches!(self, Step::Snapshot | Step::Stop | Step::Install)
     }
@@ -75,7 +75,7 @@ pub enum EffectOutcome {
     },
     /// The effect was rejected.
     Rejected(Rejection),
-    /// The answer is lost, but the state of the canister shows that the effect was executed.
+    /// The answer is lost, but the state of the canister shows the effect.
     Observed,
 }
 
@@ -111,7 +111,7 @@ pub enum Event {
         /// The outcome of the effect.
         outcome: EffectOutcome,
     },
-    /// The request has expired, and the state of the canister does not show the effect.
+    /// The network has no outcome of the request, and the state of the canister does not show the effect.
     Lost {
         /// The effect.
         step: Step,
@@ -127,7 +127,7 @@ pub enum Event {
         migration: u16,
         /// Phase of the migration.
         phase: String,
-        /// Records that are treated.
+        /// Records that are converted, quarantined or expired.
         done: u64,
         /// Records counted so far.
         source: u64,
@@ -151,20 +151,14 @@ pub struct Line {
     pub event: Event,
 }
 
-/// An observer of every line. An error of the observer ends the driver immediately, as if the process were killed.
+/// An observer of every line. An error ends the driver immediately, as if the process were killed.
 pub trait Listener {
     /// Is called before a line is written.
-    ///
-    /// # Errors
-    /// An error ends the driver.
     fn before(&mut self, _: &Event) -> std::io::Result<()> {
         Ok(())
     }
 
     /// Is called once a line is on disk.
-    ///
-    /// # Errors
-    /// An error ends the driver.
     fn after(&mut self, _: &Line) -> std::io::Result<()> {
         Ok(())
     }
@@ -218,7 +212,8 @@ impl<'a> Journal<'a> {
             }
             lines.push(line);
         }
-        // A last line without an end was being written when its process ended, so the effect in it was not sent.
+        // The process ended while it was writing a last line without an end. If the line is an intent, the effect was
+        // not sent.
         let torn = &bytes[whole..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
@@ -247,7 +242,6 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Refuses another upgrade while one is unfinished.
     pub(super) fn check_ended(&self) -> Result<(), UpgradeError> {
         match self.unfinished() {
             Ok(Plan { canister, .. }) => Err(UpgradeError::Unfinished { path: self.path.clone(), canister }),
@@ -255,14 +249,13 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// Begins an upgrade.
     pub(super) fn begin(&mut self, plan: Plan) -> Result<(), UpgradeError> {
         self.check_ended()?;
         self.lines.clear();
         self.append(Event::Begun { plan: Box::new(plan) })
     }
 
-    /// Writes a line, which is on disk when this function returns.
+    /// Writes a line. It is on disk when this function returns.
     pub(super) fn append(&mut self, event: Event) -> Result<(), UpgradeError> {
         let failed = |source| UpgradeError::Journal { action: "write", path: self.path.clone(), source };
         self.listener.before(&event).map_err(failed)?;
@@ -275,7 +268,6 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    /// Returns the outcome of an effect, if the journal has one.
     pub(super) fn receipt(&self, wanted: Step) -> Option<&EffectOutcome> {
         self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Receipt { step, outcome } if *step == wanted => Some(outcome),
@@ -283,7 +275,7 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns the last request of an effect, unless the journal says that the request was not executed.
+    /// Returns the last request of an effect, unless the journal records that it was not executed.
     pub(super) fn intent(&self, wanted: Step) -> Option<&Ticket> {
         let last = self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Intent { step, ticket, .. } if *step == wanted => Some(Some(ticket)),
@@ -293,7 +285,7 @@ impl<'a> Journal<'a> {
         last.flatten()
     }
 
-    /// Returns the certificate of the last effect that was answered with a reply, hex.
+    /// Returns the certificate of the last reply to an effect, hex.
     pub(super) fn last_certificate(&self) -> Option<&str> {
         self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Receipt { outcome: EffectOutcome::Replied { certificate, .. }, .. } => {
@@ -303,7 +295,6 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns a fact, if the journal has it.
     pub(super) fn known(&self, wanted: &str) -> Option<&Value> {
         self.lines.iter().rev().find_map(|line| match &line.event {
             Event::Known { fact, value } if fact == wanted => Some(value),
@@ -313,10 +304,10 @@ impl<'a> Journal<'a> {
 }
 
 impl Drop for Journal<'_> {
-    /// Removes the file if nothing was written into it.
+    /// Removes an empty file.
     fn drop(&mut self) {
         if self.file.metadata().is_ok_and(|file| file.len() == 0) {
-            // If removing fails, an empty file stays, which is as good as none.
+            // If removing fails, the file stays, which does no harm.
             let _ = std::fs::remove_file(&self.path);
         }
     }

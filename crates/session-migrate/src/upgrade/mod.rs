@@ -1,14 +1,10 @@
 //! Upgrades a live canister by one step of the staged upgrade, legacy to staged or staged to direct, or to another
-//! module of the staged or direct build.
+//! module of the staged or direct build. Waits for the migration, decides whether the upgrade has failed, and recovers.
 //!
-//! Owns: the order of the steps, the journal that survives this process, the conditions under which the upgrade
-//! counts as failed, and the recovery. Does not own: what the canister does (the migration does it), the network
-//! (`network`), the rehearsal on the snapshot (`rehearse`).
-//!
-//! The steps are written as one straight function (`Driver::drive`). Each effect is written into the
-//! journal before it is sent and after it is answered; a later process runs the same function again, finds the
-//! answers in the journal, and settles the one effect that may be open: a request is executed at most once,
-//! however often it is sent (see [`OneCall`](crate::network::OneCall)).
+//! `Driver::drive` makes all steps in order. Each effect, a call that changes the canister, is written to the journal
+//! before it is sent and after it is answered. To resume an upgrade, a later process runs `Driver::drive` again: it
+//! finds the answers in the journal, and sends again the request that may not be answered yet. A request is executed at
+//! most once, however often it is sent (see [`OneCall`](crate::network::OneCall)).
 
 mod driver;
 mod error;
@@ -34,11 +30,11 @@ pub use report::{Ending, Lost, Report};
 
 use driver::Driver;
 
-/// Starts an upgrade and drives it to its end. If the preflight refuses the upgrade, or there is nothing to do, nothing
-/// is written to the journal.
+/// Starts an upgrade and drives it to its end. Writes nothing to the journal if the preflight refuses the upgrade, or
+/// the module is already running.
 ///
 /// # Errors
-/// [`UpgradeError`]: the state of the upgrade is in the journal, to be resumed or aborted.
+/// [`UpgradeError`]. If the upgrade was started, the journal has its state, so that it can be resumed or aborted.
 pub async fn begin(
     tools: &Tools<'_>,
     plan: Plan,
@@ -52,7 +48,8 @@ pub async fn begin(
 /// Resumes an unfinished upgrade.
 ///
 /// # Errors
-/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or one of another module or network.
+/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or the upgrade was started with another module,
+/// network or caller.
 pub async fn resume(
     tools: &Tools<'_>,
     module: &Module,
@@ -66,11 +63,12 @@ pub async fn resume(
     Driver::new(tools, plan, Some(module), journal).run().await
 }
 
-/// Ends an unfinished upgrade: if the module is not installed yet, nothing is installed; otherwise the migration is
-/// rolled back and the previous module installed or, if the plan allows it and that fails, the snapshot is restored.
+/// Ends an unfinished upgrade. If the module is already installed, rolls the migration back and installs the previous
+/// module; if that fails and the plan allows it, restores the snapshot.
 ///
 /// # Errors
-/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or one on another network.
+/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or the upgrade was started with another network or
+/// caller.
 pub async fn abort(tools: &Tools<'_>, journal: &mut Journal<'_>) -> Result<Report, UpgradeError> {
     let plan = journal.unfinished()?;
     plan.check_network(tools.network)?;

@@ -1,4 +1,4 @@
-//! The plan of an upgrade, as stored in its journal.
+//! The plan of an upgrade, which its journal contains.
 
 use std::str::FromStr;
 
@@ -9,20 +9,20 @@ use super::UpgradeError;
 use crate::build::Build;
 use crate::network::Network;
 
-/// What to do when an upgrade fails after the install.
+/// What to do if an upgrade fails after the installation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
     /// Roll the migration back, and install the previous module; later writes are kept.
     Rollback,
-    /// Do the same as `Rollback`; if that fails, restore the snapshot, which loses later writes.
+    /// Like `Rollback`; if that fails, restore the snapshot, which loses later writes.
     Restore,
     /// Do nothing.
     Hold,
 }
 
 impl OnFailure {
-    /// Returns `Rollback` instead of `Hold`, and the others unchanged.
+    /// Replaces `Hold` by `Rollback`.
     pub(super) fn or_rollback(self) -> OnFailure {
         if self == OnFailure::Hold { OnFailure::Rollback } else { self }
     }
@@ -56,24 +56,24 @@ pub struct Plan {
     pub to: Build,
     /// SHA-256 of the module to install, hex.
     pub module_hash: String,
-    /// Whether to stop the canister for the install.
+    /// Whether to stop the canister during the installation.
     pub stop: bool,
     /// Whether to rehearse the upgrade on the snapshot first.
     pub rehearse: bool,
-    /// What to do when the upgrade fails after the install.
+    /// What to do if the upgrade fails after the installation.
     pub on_failure: OnFailure,
-    /// Maximum number of quarantined records; more are a failure.
+    /// The upgrade fails if more records than this are quarantined.
     pub max_quarantined: Option<u64>,
-    /// Maximum duration of the migration in seconds; longer is a failure.
+    /// The upgrade fails if the migration takes more seconds than this.
     pub time_limit: u64,
-    /// Whether to delete the snapshot after an upgrade that did not fail.
+    /// Whether to delete the snapshot after a successful upgrade.
     pub drop_snapshot: bool,
     /// Id of an existing snapshot that the new one replaces, hex.
     pub replace_snapshot: Option<String>,
 }
 
 impl Plan {
-    /// Refuses a network or caller other than those with which the upgrade was started.
+    /// Refuses a network and a caller with which the upgrade was not started.
     pub(super) fn check_network(&self, network: &Network) -> Result<(), UpgradeError> {
         let differs = |what, expected: &str, got: String| UpgradeError::OtherNetwork {
             what,

@@ -1,4 +1,4 @@
-//! Lists every call that an upgrade would make, in order, without making any.
+//! Lists the calls that an upgrade would make.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ pub struct PlannedCall {
     pub call: String,
     /// What the call is for.
     pub purpose: String,
-    /// The condition under which the call is made; empty for a call of an upgrade without a failure.
+    /// The condition under which the call is made; empty if a successful upgrade makes the call.
     pub when: String,
 }
 

@@ -1,4 +1,4 @@
-//! The preflight: checks the canister before anything is changed, and itself only reads.
+//! The preflight: checks the canister before anything is changed, and changes nothing itself.
 
 use ic_management_canister_types::{CanisterStatusResult, CanisterStatusType};
 use stable_schema::Compatibility::Forbidden;
@@ -11,14 +11,14 @@ use crate::build::{self, Build, Module};
 use crate::check::{self, Side};
 use crate::client::ClientError;
 
-/// Maximum number of snapshots of a canister.
+/// Maximum number of snapshots of a canister on the IC.
 const MAX_SNAPSHOTS: usize = 10;
 
-/// Cycles that must be left in addition to those that keep the canister from freezing.
+/// Cycles for the upgrade, in addition to those that keep the canister from freezing.
 const MARGIN: u128 = 100_000_000_000;
 
 impl Driver<'_, '_> {
-    /// Checks the canister. The inner error lists the reasons against the upgrade.
+    /// The inner error lists the reasons against the upgrade.
     pub(super) async fn preflight(
         &self,
         module: &Module,
@@ -103,13 +103,12 @@ impl Driver<'_, '_> {
         }))
     }
 
-    /// Returns a text of the module's certified metadata.
     async fn metadata(&self, name: &str) -> Result<Option<String>, ClientError> {
         let found = self.retry.again(|| self.management.metadata(name)).await?;
         Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 
-    /// Compares the module with the running one: their interfaces, and what they keep in stable memory.
+    /// Compares the interface and the schema of the module with those of the running module.
     async fn compare_modules(&self, module: &Module) -> Result<Compared, UpgradeError> {
         let old_did = self.metadata("candid:service").await?;
         let old_schema = self.metadata(stable_schema::METADATA).await?;
@@ -153,9 +152,8 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns why the module must not be installed: a difference between the canister and what the preflight has
-    /// found, or that the caller is no longer a controller. A higher version is not a difference, since every call of a
-    /// client raises the version.
+    /// Returns why the module must not be installed: the canister differs from the preflight's facts, or the caller is
+    /// no longer a controller. A higher version is not a difference, since every client's call increases it.
     pub(super) async fn changed_since(&self, facts: &Facts) -> Result<Option<String>, UpgradeError> {
         let certified = self.certified().await?;
         let hash = certified.module_hash.map(hex::encode).unwrap_or_default();
@@ -188,11 +186,10 @@ impl Driver<'_, '_> {
     }
 }
 
-/// The result of comparing the module with the running one.
 struct Compared {
     /// Reasons against the upgrade.
     reasons: Vec<String>,
-    /// The verdict on stable memory, if the running module states what it keeps in stable memory.
+    /// The verdict on stable memory, if the running module has a schema.
     stable_memory: Option<String>,
 }
 
@@ -202,14 +199,13 @@ impl Compared {
     }
 }
 
-/// Returns what clients of the running module could not use.
 fn broken(found: &InterfaceComparison) -> Vec<String> {
     let line = |why| format!("clients of the canister could not use the module's interface: {why}");
     found.breaking.iter().map(line).collect()
 }
 
-/// Returns what `check` forbids. A conditional verdict depends on the phase of the migration, which is checked
-/// separately.
+/// Returns what `check` forbids. Its conditional verdicts depend on the phase of the migration, which [`wrong_phase`]
+/// checks.
 fn forbidden(report: &check::Report) -> Vec<String> {
     let mut reasons = report.interfaces.as_ref().map(broken).unwrap_or_default();
     for line in &report.schemas.upgrade {
@@ -240,8 +236,8 @@ fn wrong_phase(from: Build, status: &MigrationStatus) -> Option<String> {
     Some(format!("the migration is {phase:?}, expected {expected}{advice}"))
 }
 
-/// Returns why the balance does not suffice for a snapshot. A snapshot costs as much as memory of the same size, and is
-/// at most as large as the canister is now.
+/// Returns why the balance does not suffice for a snapshot. A snapshot is at most as large as the canister, and costs
+/// as much as memory of the same size. So it at most doubles the cycles that keep the canister from freezing.
 fn too_few_cycles(status: &CanisterStatusResult) -> Option<String> {
     let number = |nat: &candid::Nat| u128::try_from(&nat.0).unwrap_or(u128::MAX);
     let per_day = number(&status.idle_cycles_burned_per_day);

@@ -12,15 +12,16 @@ use crate::client::ClientError;
 use crate::network::Target;
 use crate::transfer::SLICE;
 
-/// Fact of the journal: why a recovery has begun. A later process continues the recovery by this fact and those below.
+/// Fact of the journal: why the upgrade has failed, so that a recovery has begun. From this fact and those below, a
+/// later process knows where to continue.
 const FAILED: &str = "failed";
 /// Fact of the journal: why the rollback has failed.
 const NO_ROLLBACK: &str = "no_rollback";
-/// Fact of the journal: what the restore of the snapshot loses.
+/// Fact of the journal: what is lost when the snapshot is restored.
 const LOST: &str = "lost";
 
 impl Driver<'_, '_> {
-    /// Recovers as far as the plan allows, after an upgrade that failed because of `why`.
+    /// Recovers from a failure, as far as `on_failure` allows.
     pub(super) async fn recover(
         &mut self,
         facts: &Facts,
@@ -51,7 +52,7 @@ impl Driver<'_, '_> {
                 Err(no_rollback) => self.record_fact(NO_ROLLBACK, no_rollback)?,
             },
         };
-        // Once the snapshot is restored, the canister no longer has the counts of what was written since.
+        // Restoring the snapshot also restores the counts from which the loss is computed, so it is recorded before.
         let lost: Option<Lost> = match self.journal.known(LOST) {
             Some(known) => read(known)?,
             None => {
@@ -79,13 +80,13 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns why a recovery has begun, if one has.
+    /// Returns why the upgrade has failed, if a recovery has begun.
     pub(super) fn failed(&self) -> Result<Option<String>, UpgradeError> {
         self.journal.known(FAILED).map(read).transpose()
     }
 
-    /// Rolls the migration back, if the previous build cannot read converted records, and installs the previous module.
-    /// The inner error says why that has failed.
+    /// Rolls the migration back if necessary, and installs the previous module. The inner error says why this has
+    /// failed.
     async fn roll_back(
         &mut self,
         facts: &Facts,
@@ -115,9 +116,9 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Rolls the migration back, if the previous build cannot read converted records.
+    /// Rolls the migration back if the previous build is the legacy build, which cannot read converted records.
     async fn roll_back_migration(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
-        // The previous module is sent only after the rollback: if it was sent, nothing is left to roll back.
+        // The previous module is sent only once everything is rolled back.
         if facts.build != Build::Legacy || self.journal.intent(Step::InstallBefore).is_some() {
             return Ok(Ok(()));
         }
@@ -132,7 +133,7 @@ impl Driver<'_, '_> {
         Ok(rolled_back.map(drop).map_err(|why| format!("the rollback has failed: {why}")))
     }
 
-    /// Returns whether the migration is being rolled back or already is, so that a second rollback is refused.
+    /// Returns whether the canister has refused a rollback because it is already rolling back, or has done so.
     async fn is_rolling_back(&self) -> Result<bool, UpgradeError> {
         match self.migration_status().await {
             Ok(status) => {
@@ -143,7 +144,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Reads the previous module from the snapshot, since this machine need not have it. The inner error says why that
+    /// Reads the previous module from the snapshot, since this machine need not have it. The inner error says why this
     /// is not possible.
     async fn module_before(
         &self,
@@ -185,7 +186,7 @@ impl Driver<'_, '_> {
         Ok(module)
     }
 
-    /// Returns what was written since the snapshot, if the canister still reports it.
+    /// Returns what clients have written since the snapshot; `None` if the canister does not report it.
     async fn lost(&self) -> Option<Lost> {
         let before = serde_json::from_value(self.journal.known("written")?.clone()).ok()?;
         Some(self.written().await.ok()?.since(before))

@@ -1,4 +1,4 @@
-//! How an upgrade has ended.
+//! The report of an upgrade.
 
 use candid::Principal;
 use serde::{Deserialize, Serialize};
@@ -17,31 +17,31 @@ pub enum Ending {
         /// The reasons.
         reasons: Vec<String>,
     },
-    /// The module runs. If the build is another than before, the migration is converted and verified.
+    /// The module runs. If the build has changed, everything is converted and verified.
     Upgraded {
         /// Records in quarantine.
         quarantined: u64,
     },
     /// The module was not installed.
     NotInstalled {
-        /// Why the module was not installed and, in that case, that the canister could not be started again.
+        /// Why the module was not installed, and possibly why the canister could not be started again.
         why: String,
     },
-    /// The upgrade failed after the install; the previous module runs again, and every later write is kept.
+    /// The upgrade failed after the installation. The previous module runs again, and later writes are kept.
     RolledBack {
         /// Why the upgrade failed.
         why: String,
     },
-    /// The upgrade failed after the install; the snapshot is restored.
+    /// The upgrade failed after the installation. The snapshot is restored.
     Restored {
         /// Why the upgrade failed.
         why: String,
-        /// Why the upgrade was not rolled back instead.
+        /// Why the rollback failed.
         no_rollback: String,
-        /// What the restore has lost; absent if the canister did not say.
+        /// What is lost; absent if the canister did not report it.
         lost: Option<Lost>,
     },
-    /// The upgrade failed after the install, and a recovery was not attempted or failed.
+    /// The upgrade failed after the installation, and there was no recovery or it failed, too.
     Held {
         /// Why the upgrade failed.
         why: String,
@@ -50,7 +50,7 @@ pub enum Ending {
     },
 }
 
-/// Counts of what clients have written: between the snapshot and its restoration, or since the canister began to count.
+/// Counts of what clients have written: between the snapshot and its restoration, or in total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lost {
     /// Calls that write: begin, put, finish, abort, and whole files.

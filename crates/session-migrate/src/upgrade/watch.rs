@@ -1,5 +1,4 @@
-//! Watches the migration of a live canister until it has reached its goal, or a condition is met under which the
-//! upgrade has failed.
+//! Watches the migration of a live canister until it has reached its goal, or the upgrade has failed.
 
 use std::time::Duration;
 
@@ -10,26 +9,26 @@ use super::goal::Goal;
 use super::{Event, UpgradeError};
 use crate::client::ClientError;
 
-/// Pause between two checks.
+/// Pause between two checks of the status.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Pause between two lines that show progress while the phase does not change.
+/// Time between two progress lines while the phase does not change.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// For how long a canister may refuse to report its status.
+/// How long a canister may refuse to report its status.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Driver<'_, '_> {
-    /// Returns the status of the migration, certified.
+    /// Reads the status in an update call, so that the answer is certified.
     pub(super) async fn migration_status(&self) -> Result<MigrationStatus, ClientError> {
         self.retry.again(|| self.canister.update("migration_status", ())).await
     }
 
-    /// Waits until the migration has reached its goal, and returns its status, or until the upgrade has failed, and
-    /// returns why.
+    /// Waits until the migration has reached its goal, and returns its status. The inner error says why the upgrade has
+    /// failed.
     ///
     /// # Errors
-    /// Also [`UpgradeError::Paused`] if the migration is paused.
+    /// Also [`UpgradeError::Paused`].
     pub(super) async fn watch(
         &mut self,
         goal: Goal,
@@ -77,7 +76,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns the status if the goal is reached, why the upgrade has failed if it has, and `None` otherwise.
+    /// Returns `None` if the goal is not reached yet. The innermost error says why the upgrade has failed.
     fn judge(
         &self,
         goal: Goal,

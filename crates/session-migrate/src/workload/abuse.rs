@@ -1,4 +1,4 @@
-//! Abuse: exceeded limits, wrong hashes, bytes that are not Candid, other callers' sessions.
+//! Abusive calls: beyond limits, with wrong hashes, with bytes that are not Candid, about other callers' sessions.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -8,13 +8,13 @@ use upload_canister::upload::limits;
 use super::recorded_canister::{RecordedCanister, controller, person};
 use crate::client::{ClientError, Uploader};
 
-/// Number of a client who has access to nothing.
+/// Number of a client without access to any capsule.
 const STRANGER: u32 = 999;
 
 /// A session id that was never issued.
 const NO_SESSION: u64 = 1 << 40;
 
-/// Makes all abusive calls about an upload that has begun. The upload must not be affected.
+/// Makes all kinds of abusive calls about an upload. They must not affect the upload.
 pub(super) fn all(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     strangers(canister, victim)?;
     wrong_begins(canister, victim)?;
@@ -99,7 +99,7 @@ fn not_candid(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<
     canister.raw(client, "uploads_explode", b"DIDL\0\0")
 }
 
-/// Makes calls that only a controller may make, and reads blobs and a memory that do not exist.
+/// Makes calls that only a controller may make, and reads nonexistent blobs and memories.
 fn administration(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
     for method in ["migration_rollback", "migration_finalize", "migration_pause"] {
         canister.update(client, method, ())?;

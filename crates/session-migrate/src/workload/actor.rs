@@ -1,4 +1,4 @@
-//! A client with its habits, uploading one file.
+//! A client that uploads one file, according to its habits.
 
 use std::collections::VecDeque;
 
@@ -15,34 +15,30 @@ pub(super) enum Sequence {
     Shuffled,
 }
 
-/// How a client uploads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
     pub sequence: Sequence,
-    /// Whether replies are lost now and then.
+    /// Whether replies are lost at random.
     pub flaky: bool,
-    /// Whether the client sends the SHA-256 of every chunk along.
+    /// Whether the client sends the SHA-256 of every chunk with the chunk.
     pub hashes: bool,
-    /// Whether the client aborts the upload in the middle.
+    /// Whether the client aborts the upload after half of the chunks.
     pub aborts: bool,
 }
 
 impl Habits {
-    /// The simplest client.
     pub const PLAIN: Habits =
         Habits { sequence: Sequence::Straight, flaky: false, hashes: false, aborts: false };
 }
 
-/// The next operation of a client.
 #[derive(Clone, Copy, Debug)]
 enum ClientAction {
-    /// A step of the upload. `lost`: whether the reply is lost.
+    /// A step of the upload. `lost`: the reply does not reach the client.
     Step { step: UploadStep, lost: bool },
     /// A query for the status of the upload.
     Ask,
 }
 
-/// A client and its upload.
 pub(super) struct Actor {
     pub uploader: Uploader,
     actions: VecDeque<ClientAction>,
@@ -96,7 +92,7 @@ impl Actor {
         self.actions.is_empty()
     }
 
-    /// Starts a failed upload again from the beginning, with all its chunks.
+    /// Plans the whole upload again, as a new session with the same idempotency key.
     pub fn start_over(&mut self) {
         self.actions = (0..self.uploader.chunks()).map(|index| with_reply(UploadStep::Put(index))).collect();
         self.actions.push_front(with_reply(UploadStep::Begin));
@@ -106,12 +102,11 @@ impl Actor {
             self.uploader.capsule.clone(),
             self.uploader.asset.clone(),
             self.uploader.idem.clone(),
-            // The canister's configuration has not changed.
             self.uploader.chunk_size(),
         );
     }
 
-    /// Sends the next call, if it is an update. A query is made immediately.
+    /// Makes the next call. Returns an update that was sent; a query is complete when this function returns.
     fn send(
         &mut self,
         canister: &RecordedCanister<'_>,
@@ -129,7 +124,7 @@ impl Actor {
                 Ok(call) => {
                     Ok(canister.handle.submit(self.uploader.client, call).ok().map(|sent| (step, lost, sent)))
                 }
-                // The canister has refused to begin a session, so the client cannot continue.
+                // The begin was refused, so the client cannot continue.
                 Err(ClientError::NotBegun { .. }) => {
                     self.actions.clear();
                     Ok(None)
@@ -139,7 +134,7 @@ impl Actor {
         }
     }
 
-    /// Waits for the answer to a call, and passes it to the uploader unless it is lost.
+    /// Waits for the answer to a call, and passes it to the uploader unless it is planned to be lost.
     fn await_answer(
         &mut self,
         canister: &RecordedCanister<'_>,
@@ -167,7 +162,7 @@ fn method(step: UploadStep) -> &'static str {
     }
 }
 
-/// Runs the actors to completion, up to `width` of them at a time.
+/// Runs the actors to completion, with up to `width` calls in flight.
 pub(super) fn drive(
     canister: &mut RecordedCanister<'_>,
     actors: &mut [Actor],
@@ -179,8 +174,7 @@ pub(super) fn drive(
     Ok(())
 }
 
-/// Chooses at random up to `width` of the actors that still have a call to make, and makes one call of each. All these
-/// calls are in flight at once.
+/// Makes one call of each of up to `width` random actors that are not done. These calls are in flight together.
 pub(super) fn round(
     canister: &mut RecordedCanister<'_>,
     actors: &mut [Actor],

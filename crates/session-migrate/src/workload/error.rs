@@ -1,4 +1,4 @@
-//! Why a workload could not be recorded.
+//! Errors of workloads.
 
 use crate::client::ClientError;
 use crate::replay::ReplayError;
@@ -7,7 +7,7 @@ use crate::trace::TraceError;
 /// Why a workload could not be recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkloadError {
-    /// There is no canister to record with.
+    /// The canister could not be installed.
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// The trace cannot be written.

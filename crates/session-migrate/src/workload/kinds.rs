@@ -1,4 +1,4 @@
-//! The kinds of workloads, one function each.
+//! The calls of each kind of workload.
 
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ const MIDDLE: u64 = 7_000_000;
 const TWO_CHUNKS: u64 = 2_500_000;
 const SMALL: u64 = 50_000;
 
-/// Makes the calls of a workload.
 pub(super) fn run(order: Order, canister: &mut RecordedCanister<'_>) -> Result<(), ClientError> {
     match order.workload {
         Workload::SingleLarge => single_large(canister, order.size),
@@ -64,7 +63,7 @@ fn many_small(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Clie
     canister.read_everything(client)
 }
 
-/// Creates a memory without an upload, and changes it; deletes the first memory of the capsule, and reads it again.
+/// Creates a memory without an upload, and changes it. Then deletes the capsule's first memory, and tries to read it.
 fn memories(canister: &mut RecordedCanister<'_>, round: u32, capsule: &str) -> Result<(), ClientError> {
     let client = person(1);
     let base = api::AssetMetadataBase::new("note.txt", "text/plain", api::AssetType::Original, 5, 0);
@@ -133,12 +132,12 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
             Actor::new(canister, client, &capsule, TWO_CHUNKS, Habits::PLAIN)?,
         ];
         let [active, lost] = &mut actors;
-        // Two calls of each upload: the begin, and one chunk.
+        // Each upload begins and sends a chunk.
         for _ in 0..2 {
             round(canister, std::slice::from_mut(active), 1)?;
             round(canister, std::slice::from_mut(lost), 1)?;
         }
-        // One upload makes a call shortly before it would expire, the other does not.
+        // Only one of them makes another call shortly before its session expires.
         canister.pass(ttl.saturating_sub(minute));
         round(canister, std::slice::from_mut(active), 1)?;
         canister.read_everything(client)?;
@@ -148,7 +147,6 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
         drive(canister, std::slice::from_mut(lost), 1)?;
         lost.start_over();
         drive(canister, std::slice::from_mut(lost), 1)?;
-        // An abandoned upload expires.
         let mut abandoned = [Actor::new(canister, client, &capsule, MIDDLE, Habits::PLAIN)?];
         for _ in 0..3 {
             round(canister, &mut abandoned, 1)?;
@@ -195,7 +193,6 @@ fn mixed(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientErr
         }
     }
     while actors.iter().any(|actor| !actor.is_done()) {
-        // At most five calls at once.
         let width = 1 + canister.below(5) as usize;
         round(canister, &mut actors, width)?;
         match canister.below(12) {

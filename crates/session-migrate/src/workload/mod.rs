@@ -1,7 +1,5 @@
-//! Synthetic workloads for recording: seeded, of any size, each kind modeled on real clients.
-//!
-//! Owns: the clients' calls. Does not own: recording them ([`crate::trace`]). Boundary: a client accepts every
-//! answer; a refusal is part of the trace, and is not judged here.
+//! Synthetic workloads for recording: seeded, of any size, each kind modeled on real clients. Clients accept every
+//! answer: refusals are a part of the trace.
 
 mod abuse;
 mod actor;
@@ -21,7 +19,7 @@ pub use order::{Order, Workload};
 
 use recorded_canister::RecordedCanister;
 
-/// When every workload begins, seconds since 1970: the first of January 2026.
+/// When every workload begins, seconds since 1970: 1 January 2026.
 const BEGINNING_SECONDS: u64 = 1_767_225_600;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;

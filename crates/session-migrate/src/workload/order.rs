@@ -1,22 +1,22 @@
-//! A workload to record: a kind of clients, a seed, and a size.
+//! What to record: a kind of workload, a seed, and a size.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A kind of clients.
+/// A kind of workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Workload {
     /// One client, one file of many chunks.
     SingleLarge,
-    /// Many files smaller than a chunk: in a session each, in one call each, many in one call.
+    /// Many files smaller than a chunk: each in a session, each in one call, several in one call.
     ManySmall,
     /// Several clients, with several calls in flight at once.
     ParallelLanes,
-    /// Chunks are sent backwards and shuffled.
+    /// Files whose chunks are sent backwards or shuffled.
     OutOfOrder,
     /// Replies are lost, so calls are repeated; the client returns and asks for the status.
     FlakyClient,
-    /// A client so slow that its sessions are barely kept alive, or expire.
+    /// A client so slow that its sessions almost expire, or do expire.
     SlowClient,
     /// Calls beyond limits, with wrong hashes, with bytes that are not Candid, and about other callers' sessions.
     AbusiveClient,
@@ -70,12 +70,12 @@ impl FromStr for Workload {
     }
 }
 
-/// A workload of a certain size.
+/// A workload to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// The kind of clients.
+    /// The kind of workload.
     pub workload: Workload,
-    /// Seed for the files' contents and every choice; the same seed makes the same calls.
+    /// Seed of the files' contents and of every random choice; the same seed results in the same calls.
     pub seed: u64,
     /// Scale factor: multiplies the number of files or, if there is only one, its size.
     pub size: u32,

@@ -1,4 +1,4 @@
-//! The canister as seen by the clients of a workload, and their generated files.
+//! The canister and the generated files of a workload. Every call is recorded.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use super::WorkloadError;
 use crate::client::{Asset, Canister, ClientError, EncodedCall, Uploader};
 use crate::trace::Tape;
 
-/// Longest time between two calls, in milliseconds, to which the times in a trace are rounded.
+/// Maximum pause between two calls. Pauses are whole milliseconds, like the times in a trace.
 const MAX_PAUSE_MILLIS: u64 = 2_000;
 
 pub(super) struct RecordedCanister<'p> {
@@ -37,7 +37,6 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    /// Returns the file as an argument of the call.
     pub fn argument(&self) -> api::SmallFile<'_> {
         api::SmallFile {
             capsule_id: self.capsule.clone(),
@@ -73,13 +72,12 @@ impl<'p> RecordedCanister<'p> {
         })
     }
 
-    /// Returns a random number below `bound`. `bound` must not be zero.
+    /// Returns a random number below `bound`, which must not be zero.
     pub fn below(&mut self, bound: u64) -> u64 {
         // The bias of the remainder does not matter here.
         self.rng.next_u64() % bound
     }
 
-    /// Returns `true` with a probability of one in `times`.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -88,7 +86,6 @@ impl<'p> RecordedCanister<'p> {
         crate::rehearse::shuffle(items, &mut self.rng);
     }
 
-    /// Lets a moment pass between two calls.
     pub fn pause_between_calls(&mut self) {
         let millis = 1 + self.below(MAX_PAUSE_MILLIS);
         self.handle.pic().advance_time(Duration::from_millis(millis));
@@ -100,7 +97,6 @@ impl<'p> RecordedCanister<'p> {
         self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
     }
 
-    /// Generates a file of `bytes` bytes from a seed of its own.
     pub fn file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
         let seed = self.next_seed();
         let name = format!("file-{seed}.bin");
@@ -109,26 +105,23 @@ impl<'p> RecordedCanister<'p> {
         Asset::open(&path, name, api::AssetType::Original)
     }
 
-    /// Writes a file chunk by chunk, as it will be sent, so that the tape knows every chunk by its seed.
+    /// Generates a file chunk by chunk, as it will be sent, so that the tape knows the seed of every chunk.
     fn write(&self, path: &Path, seed: u64, bytes: u64) -> std::io::Result<()> {
         use std::io::Write;
         let mut file = std::fs::File::create(path)?;
         let chunking = Chunking::new(bytes, u64::from(self.chunk_size));
         for (offset, length) in (0..chunking.count()).filter_map(|index| chunking.range(index)) {
-            // At most a chunk.
             file.write_all(&self.tape.generate(seed, offset, length as usize))?;
         }
         file.flush()
     }
 
-    /// Creates an upload that has not begun.
     pub fn upload(&mut self, client: Principal, capsule: &str, bytes: u64) -> Result<Uploader, ClientError> {
         let asset = self.file(bytes)?;
         let idem = format!("key of {}", asset.name);
         Ok(Uploader::new(client, capsule, asset, idem, self.chunk_size))
     }
 
-    /// Creates a file that is uploaded in one call.
     pub fn whole(&mut self, capsule: &str, bytes: u64) -> Result<Whole, ClientError> {
         let asset = self.file(bytes)?;
         Ok(Whole { bytes: asset.chunk(0, self.chunk_size)?, asset, capsule: capsule.to_owned() })
@@ -160,14 +153,14 @@ impl<'p> RecordedCanister<'p> {
         ignore_refusal(self.handle.query_raw(caller, EncodedCall::new(method, args)?))
     }
 
-    /// Makes a call with any bytes as its arguments.
+    /// Makes an update call with any bytes as its arguments.
     pub fn raw(&mut self, caller: Principal, method: &'static str, arg: &[u8]) -> Result<(), ClientError> {
         self.pause_between_calls();
         ignore_refusal(self.handle.call(caller, EncodedCall { method, arg: arg.to_vec() }))
     }
 
-    /// Reads what a client can see: of sessions and capsules the first page, of each capsule all memories and all
-    /// bytes.
+    /// Reads what a client can see: the first pages of sessions and capsules, and all memories and bytes of each
+    /// capsule.
     pub fn read_everything(&mut self, client: Principal) -> Result<(), ClientError> {
         self.query(client, "uploads_list", (None::<u64>, None::<u32>))?;
         let capsules: Vec<api::Capsule> =
@@ -196,7 +189,7 @@ impl<'p> RecordedCanister<'p> {
     }
 }
 
-/// Ignores refusals and rejections, which are answers; returns errors of the client itself.
+/// Ignores refusals and rejections, which are answers of the canister; returns errors of the client itself.
 pub(super) fn ignore_refusal<T>(result: Result<T, ClientError>) -> Result<(), ClientError> {
     match result {
         Err(

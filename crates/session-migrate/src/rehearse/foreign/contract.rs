@@ -23,8 +23,8 @@ const ENDPOINTS: [(&str, &str); 5] = [
     ("migration_finalize", "that the migration ends"),
 ];
 
-/// Returns a line for each missing endpoint: what cannot be tested. Without [`STATUS`], no endpoint can be used, so there
-/// is a line for each.
+/// Returns a line for each missing endpoint: what cannot be tested. Without [`STATUS`], no endpoint can be used, so
+/// there is a line for each.
 pub(super) fn untestable(methods: &Methods) -> Vec<String> {
     let lacks_all = !methods.has(STATUS);
     let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_all || !methods.has(name));

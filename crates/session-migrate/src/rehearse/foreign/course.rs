@@ -231,7 +231,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Runs the migrations of the new wasm, one after the other. If all were finalized, upgrades once more.
+    /// Runs the migrations of the new wasm, one after the other. If all were finalized, upgrades again.
     fn run_migrations(&mut self) {
         let mut has_next = self.run_migration(true);
         while has_next == Some(true) {
@@ -301,8 +301,8 @@ impl<'a> Course<'a> {
     }
 
     /// Lets time pass until the migration is at rest or makes no progress. Makes one call in each round, unless the
-    /// migration needs recovery. With interruptions, also interrupts the migration, and makes the remaining calls at the
-    /// end.
+    /// migration needs recovery. With interruptions, also interrupts the migration, and makes the remaining calls at
+    /// the end.
     fn settle(&mut self, with_interruptions: bool) -> Result<Status, String> {
         let mut calls = self.calls_of(Section::During);
         let mut status = self.pair.status()?;

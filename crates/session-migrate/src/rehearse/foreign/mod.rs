@@ -1,9 +1,9 @@
 //! The rehearsal of another canister's upgrade: two wasms, a file of calls, and the `migration_…` endpoints.
 //!
-//! The old wasm is installed on two canisters, which get the same calls. One canister is upgraded, migrated, rolled back
-//! if requested, and finalized; the reference canister keeps the old wasm. Both must give the same answer to every call,
-//! and to every query, which is repeated after each step. Methods that only the new wasm has, and methods that the user
-//! names, are exempt.
+//! The old wasm is installed on two canisters, which get the same calls. One canister is upgraded, migrated, rolled
+//! back if requested, and finalized; the reference canister keeps the old wasm. Both must give the same answer to every
+//! call, and to every query, which is repeated after each step. Methods that only the new wasm has, and methods that
+//! the user names, are exempt.
 
 mod calls;
 mod contract;

@@ -1,5 +1,5 @@
-//! Two canisters that get the same calls in the same rounds: the one that is upgraded, and the reference, which keeps the
-//! old wasm. The upgraded canister must answer what the reference answers.
+//! Two canisters that get the same calls in the same rounds: the one that is upgraded, and the reference, which keeps
+//! the old wasm. The upgraded canister must answer what the reference answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Effects, the calls that change the canister: each is recorded in the journal before it is sent and after it is
-//! answered. If the answer is lost, the outcome of the effect is determined from the state of the canister.
+//! Effects are the calls that change the canister. Each is recorded in the journal before it is sent and after it is
+//! answered. If the answer is lost, the state of the canister shows whether the effect was executed.
 
 use ic_management_canister_types::CanisterStatusType;
 
@@ -9,8 +9,8 @@ use crate::client::ClientError;
 use crate::network::{Certified, RequestOutcome, Target, answered_at};
 
 impl Driver<'_, '_> {
-    /// Executes an effect, and returns its outcome. An effect is not repeated if this process was killed or the answer
-    /// was lost, unless the request has expired and the state of the canister does not show the effect.
+    /// Executes an effect, and returns its outcome. A new request is made only if the last one has expired, and the
+    /// state of the canister does not show the effect. This also holds for a process that resumes the upgrade.
     pub(in super::super) async fn effect(
         &mut self,
         step: Step,
@@ -37,7 +37,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Determines the outcome of an effect that may have been sent, without sending anything.
+    /// If an effect may have been sent, records its outcome, without sending anything.
     pub(super) async fn find_outcome(&mut self, step: Step) -> Result<(), UpgradeError> {
         if self.journal.receipt(step).is_some() {
             return Ok(());
@@ -47,11 +47,11 @@ impl Driver<'_, '_> {
         self.record(step, settled).await.map(drop)
     }
 
-    /// Records the outcome of an effect and returns it; `None` if the request has expired and the state of the canister
-    /// does not show the effect.
+    /// Records the outcome of an effect and returns it; `None` if the request has expired, and the state of the
+    /// canister does not show the effect.
     ///
     /// # Errors
-    /// Also if the canister is out of cycles and the upgrade cannot end without the effect.
+    /// Also if the canister is out of cycles, and [`Step::must_be_done`].
     async fn record(
         &mut self,
         step: Step,
@@ -76,7 +76,7 @@ impl Driver<'_, '_> {
         Ok(Some(outcome))
     }
 
-    /// Returns whether the state of the canister shows that an effect was executed whose request has expired.
+    /// Returns whether the state of the canister shows that an effect was executed.
     async fn observed(&self, step: Step) -> Result<bool, UpgradeError> {
         Ok(match step {
             Step::Snapshot => self.snapshot_since().await?.is_some(),
@@ -87,7 +87,7 @@ impl Driver<'_, '_> {
                 let before = self.facts().map(|facts| facts.module_hash).unwrap_or_default();
                 self.hash().await? == before
             }
-            // These calls are harmless if they are executed twice.
+            // Executing these calls twice is harmless.
             Step::Verify | Step::Rollback => false,
             Step::DropSnapshot => {
                 let snapshot = self.snapshot().unwrap_or_default();
@@ -101,8 +101,8 @@ impl Driver<'_, '_> {
         Ok(self.retry.again(|| self.management.status()).await?.status)
     }
 
-    /// Returns what the network certifies about the canister. A state that is older than the answer to the last effect,
-    /// as another node may have it, is not accepted.
+    /// Returns what the network certifies about the canister. Refuses a state that is older than the answer to the last
+    /// effect; some nodes may have such a state.
     pub(in super::super) async fn certified(&self) -> Result<Certified, ClientError> {
         let last = self.journal.last_certificate().and_then(|certificate| hex::decode(certificate).ok());
         let since = last.and_then(|certificate| answered_at(&certificate)).unwrap_or_default();
