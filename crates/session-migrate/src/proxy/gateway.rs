@@ -130,7 +130,7 @@ impl Gateways {
     pub async fn close(&mut self, id: &str) {
         if let Some(Gateway { serving, .. }) = self.0.remove(id) {
             serving.abort();
-            // The only result is that the task was aborted.
+            // The result only says that the task was aborted.
             let _ = serving.await;
         }
     }

@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn interruptions_are_parsed_and_formatted() {
+    fn interruptions_are_read_as_they_are_written() {
         for text in ["upgrade:staged@20", "trap@3", "restart@every10", "low-cycles@2", "rollback@9"] {
             assert_eq!(text.parse::<Interruption>().unwrap().to_string(), text);
         }

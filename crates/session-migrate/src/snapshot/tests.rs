@@ -88,8 +88,7 @@ proptest! {
             memory.borrow_mut()[place] ^= change;
         }
         let (found, walked) = walk::<u64>(&memory);
-        // Damage to a node's count of entries may remain unnoticed if the header's count is damaged, too: the walk then
-        // finds at most a node's entries more than the map had.
+        // Even if the damage goes unnoticed, the walk finds at most a node's entries more than the map had.
         if let Ok(walked) = walked && walked.damage.is_empty() && walked.entries != 0 {
             prop_assert!(found.len() <= model.len() + 11);
         }

@@ -41,7 +41,7 @@ impl Header {
     }
 }
 
-/// A line between the first and the last.
+/// An event, which is a line between the header and the end line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Time, nanoseconds since [`Header::start`]. Never less than in the previous line.

@@ -212,8 +212,7 @@ impl<'a> Journal<'a> {
             }
             lines.push(line);
         }
-        // The process ended while it was writing a last line without an end. If the line is an intent, the effect was
-        // not sent.
+        // If the last line has no end, the process ended while it was writing. Nothing was sent after that.
         let torn = &bytes[whole..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
