@@ -66,7 +66,7 @@ pub fn planned(plan: &Plan) -> Vec<PlannedCall> {
     calls.add("update", &own("build_info ()"), "the new build answers");
     calls.add("query", &own("build_info ()"), "three answers in a row");
     calls.add("update", &own("migration_status ()"), "every second until Converted");
-    calls.add("update", &own("migration_verify ()"), "a build is changed, and everything is checked again");
+    calls.add("update", &own("migration_verify ()"), "if the build changes: everything is checked again");
     calls.add("update", &own("migration_status ()"), "every second until Converted");
     calls.add("read", &hash, "the new module is still certified");
     if plan.on_failure != OnFailure::Hold {
