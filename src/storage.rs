@@ -238,6 +238,7 @@ impl Storage {
         Ok(self.settings.get()?.unwrap_or_default().effective())
     }
 
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.register(memory_ids::numbers::LAYOUT, &self.layout);

@@ -67,6 +67,7 @@ impl AccessKeys {
         self.keys.set(&keys);
     }
 
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.register(memory_ids::numbers::ACCESS_KEYS, &self.keys);

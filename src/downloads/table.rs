@@ -35,6 +35,7 @@ impl Downloads {
         self.table.get(&id.0).ok()??.into_session().ok()
     }
 
+    /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::DOWNLOADS, &self.table);

@@ -64,6 +64,7 @@ mod description {
 
     engine_records!(MigrationState, JournalRecord, QuarantineRecord);
 
+    /// Describes the tables of the engine, which has types of its own.
     pub fn describe(to: &mut Description) {
         to.register(numbers::MIGRATION_STATE, None::<&Register<MigrationState>>);
         to.table(numbers::MIGRATION_STATES, None::<&Table<u16, MigrationState>>);

@@ -15,6 +15,7 @@ pub use ic_stable_migrate::codec::{decode, encode};
 pub mod opt_bytes {
     pub use ic_stable_migrate::codec::opt_bytes::*;
 
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::Bytes.into())
@@ -25,6 +26,7 @@ pub mod opt_bytes {
 pub mod opt_digest {
     pub use ic_stable_migrate::codec::opt_digest::*;
 
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(stable_schema::Shape::FixedBytes(32).into())
@@ -123,6 +125,7 @@ pub mod time {
         Ok(Time::from_nanos(d.u64()?))
     }
 
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Uint(64)
@@ -150,6 +153,7 @@ pub mod principal {
         Principal::try_from_slice(d.bytes()?).map_err(|e| DecodeError::message(e.to_string()))
     }
 
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Opaque("principal".into(), 1)
@@ -183,6 +187,7 @@ pub mod opt_principal {
         super::principal::decode(d, ctx).map(Some)
     }
 
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::Optional(super::principal::shape().into())
@@ -211,6 +216,7 @@ pub mod principals {
         (0..len).map(|_| super::principal::decode(d, ctx)).collect()
     }
 
+    /// Returns the shape of the stored value, for the schema.
     #[cfg(test)]
     pub fn shape() -> stable_schema::Shape {
         stable_schema::Shape::List(super::principal::shape().into())

@@ -78,6 +78,7 @@ impl Ids {
         Ok(next)
     }
 
+    /// Describes the register in the memory `id`, for the schema.
     #[cfg(test)]
     pub fn describe(&self, id: u8, to: &mut super::schema::Description) {
         to.register(id, &self.last);

@@ -13,7 +13,9 @@ use super::{Memory, Register, Table};
 #[cfg(all(feature = "compat", feature = "direct"))]
 mod tests;
 
+/// A record whose stored form can be described.
 pub trait Described {
+    /// Returns the stored form.
     fn value() -> Value;
 }
 
@@ -62,6 +64,7 @@ described!(Layout, 1_u8, Body::Opaque("u16 after UPL and the version of the head
 /// needed.
 #[derive(Debug, Default)]
 pub struct Description {
+    /// The memories, in no particular order.
     pub memories: Vec<Entry>,
 }
 
@@ -85,6 +88,7 @@ impl Description {
         self.memories.push(Entry { id, name: (*name).into(), structure, key, value });
     }
 
+    /// Describes a table by its type; `None` is a table that is opened when it is first needed.
     pub fn table<'t, K, V>(&mut self, id: u8, _: impl Into<Option<&'t Table<K, V>>>)
     where
         K: Storable + Ord + Clone + PlainBytes + 't,
@@ -107,6 +111,7 @@ impl Description {
         self.add(id, Structure::Map, Some(K::plain()), Some(Value::Plain(V::plain())));
     }
 
+    /// Describes a register by its type; `None` is a register that is opened when it is first needed.
     pub fn register<'r, V: Described + 'r>(&mut self, id: u8, _: impl Into<Option<&'r Register<V>>>) {
         self.add(id, Structure::Cell, None, Some(V::value()));
     }

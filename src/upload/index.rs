@@ -157,6 +157,7 @@ impl SessionIndex {
         keys.take(usize::try_from(limit).unwrap_or(usize::MAX)).count() as u64
     }
 
+    /// Describes the stored tables.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::SESSION_BY_IDEM, &self.by_idem);

@@ -261,6 +261,7 @@ impl LegacySessions {
         after.max(self.mark.map(|mark| mark.through))
     }
 
+    /// Describes the stored tables and the mark.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.raw_table(memory_ids::numbers::LEGACY_SESSIONS, &self.records);

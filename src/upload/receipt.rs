@@ -181,6 +181,7 @@ impl Receipts {
         self.by_expiry.insert((receipt.expires_at, id.0), &());
     }
 
+    /// Stores raw bytes in place of a receipt.
     #[cfg(test)]
     pub fn insert_raw(&mut self, id: SessionId, bytes: Vec<u8>) {
         self.by_session.insert_raw(id.0, bytes);
@@ -204,6 +205,7 @@ impl Receipts {
         dropped
     }
 
+    /// Describes the stored tables.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::RECEIPTS, &self.by_session);

@@ -40,6 +40,7 @@ impl SessionTables {
         })
     }
 
+    /// Describes the stored tables.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         self.legacy.describe(to);

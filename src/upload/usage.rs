@@ -215,6 +215,7 @@ impl Usage {
         Ok(self.bytes.get(&account.key())?.unwrap_or(0))
     }
 
+    /// Describes the stored table.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         to.table(memory_ids::numbers::USAGE, &self.bytes);

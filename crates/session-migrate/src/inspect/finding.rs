@@ -69,8 +69,8 @@ kinds! {
     MissingKey = "missing_key" => Warning;
     /// chunks are stored that belong to no session and no blob
     OrphanChunks = "orphan_chunks" => Damage;
-    /// chunks that belong to no readable record; they may belong to one that does not decode
     /// chunks that belong to no readable record; they may belong to a record that does not decode
+    UnattributedChunks = "unattributed_chunks" => Warning;
     /// a chunk that has arrived is not stored
     MissingChunk = "missing_chunk" => Damage;
     /// a chunk is stored that has not arrived according to the record
