@@ -26,6 +26,7 @@ impl CompatPath {
         self.compat.forget_cached(id)
     }
 
+    /// Returns a session of layout 1.
     #[cfg(test)]
     pub fn read(&mut self, storage: &Storage, id: SessionId) -> Result<Option<crate::session::Session>> {
         Ok(self.compat.get(storage, id)?.map(|(session, _)| session))
