@@ -8,10 +8,9 @@ use super::scrape::request;
 use super::upload::{metadata, sha256};
 use super::{owner, reader, writer};
 
-/// Encoded arguments for a scene.
 pub type Arguments = fn(&Scene) -> Vec<u8>;
 
-/// Every function with its arguments, in alphabetical order.
+/// Every function of the interface with its encoded arguments, in alphabetical order.
 #[rustfmt::skip]
 pub const CALLS: &[(&str, Arguments)] = &[
     ("admin_canary_begin",   |_| args!()),

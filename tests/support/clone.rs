@@ -6,18 +6,16 @@ use serde_json::Value;
 use super::{InstalledCanister, controller};
 
 impl InstalledCanister {
-    /// Takes a snapshot of the canister; returns its id.
     pub fn take_snapshot(&self) -> Vec<u8> {
         self.pic.take_canister_snapshot(self.id, Some(controller()), None).unwrap().id
     }
 
-    /// Loads a snapshot.
     pub fn load_snapshot(&self, id: &[u8]) {
         self.pic.load_canister_snapshot(self.id, Some(controller()), id.to_vec()).unwrap();
     }
 
-    /// Creates a clone on the same instance, from a snapshot that is downloaded and uploaded as the tools do. The IC
-    /// has no timer for the clone.
+    /// Creates a clone on the same PocketIC instance from a snapshot, which is downloaded and uploaded as the tools do.
+    /// The snapshot loses its `global_timer`, so that the IC has no timer for the clone.
     pub fn cloned(self, snapshot: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("snapshot");

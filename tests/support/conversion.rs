@@ -23,13 +23,13 @@ pub trait Start: Copy {
     /// The build that runs the migration.
     const BUILD: Build;
 
-    /// Everything that the migration produces and counts, without the number of its messages.
+    /// Everything that the migration produces and counts, without the number of its messages, which interruptions
+    /// change.
     type Dump: PartialEq + Debug;
 
     /// Returns a canister before the upgrade to the build that runs the migration.
     fn canister(self) -> InstalledCanister;
 
-    /// Returns the dump of a canister.
     fn dump(canister: &InstalledCanister) -> Self::Dump;
 }
 
@@ -92,7 +92,7 @@ pub fn after<S: Start>(start: S, k: u32) -> InstalledCanister {
     canister
 }
 
-/// Returns the number of messages of an uninterrupted migration after that of the upgrade.
+/// Returns how many messages an uninterrupted migration takes after the upgrade's own message.
 pub fn messages(start: impl Start) -> u32 {
     let canister = after(start, 0);
     let mut messages = 0;

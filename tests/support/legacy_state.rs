@@ -22,22 +22,18 @@ pub const BYTES: usize = 64;
 /// Maximum number of clients.
 pub const CLIENTS: u64 = 1_000;
 
-/// Returns a client.
 pub fn client(n: u64) -> Principal {
     Principal::self_authenticating(n.to_be_bytes())
 }
 
-/// Returns the file of a session.
 pub fn file(session: u64) -> Vec<u8> {
     session.to_be_bytes().repeat(BYTES / 8)
 }
 
-/// Returns whether the chunk of a session is stored.
 pub fn is_stored(session: u64) -> bool {
     session.is_multiple_of(3)
 }
 
-/// Returns the metadata of each file.
 pub fn metadata() -> AssetMetadata {
     let mut base = AssetMetadataBase::new(
         "holiday.jpg",
@@ -52,12 +48,10 @@ pub fn metadata() -> AssetMetadata {
     AssetMetadata::image(base)
 }
 
-/// Returns the idempotency key of a session.
 pub fn idem(session: u64) -> String {
     format!("upload-1759000000000-{session:09}")
 }
 
-/// Creates a stable memory with these bytes.
 pub fn memory_of(bytes: &[u8]) -> RawMemory {
     let raw = RawMemory::default();
     raw.grow(bytes.len().div_ceil(65_536) as u64);
@@ -65,14 +59,14 @@ pub fn memory_of(bytes: &[u8]) -> RawMemory {
     raw
 }
 
-/// Creates the whole stable memory, with sessions `1..=sessions`, all begun at `now`. Returns it with the ids of the
-/// clients' capsules.
+/// Creates the stable memory, with sessions `1..=sessions`, all begun at `now`. Also returns the ids of the clients'
+/// capsules.
 pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     image_in(RawMemory::default(), sessions, now)
 }
 
-/// Does the same as `image` for few sessions, with buckets of 64 KiB instead of 8 MiB, so that a test that creates
-/// hundreds of canisters copies a hundredth of the bytes. The size of a bucket is stored in the memory itself.
+/// Does the same as [`image`] for few sessions, with buckets of 64 KiB instead of 8 MiB, so that a test that creates
+/// hundreds of canisters copies a hundredth of the bytes. The memory manager's header stores the bucket size.
 pub fn small_image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));

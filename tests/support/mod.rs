@@ -32,20 +32,15 @@ use upload_canister::stable::RawMemory;
 
 /// A canister with one of the builds.
 pub struct InstalledCanister {
-    /// The instance.
     pub pic: PocketIc,
-    /// The canister.
     pub id: Principal,
-    /// The build that runs.
     pub build: Build,
 }
 
-/// Returns a principal.
 fn person(n: u8) -> Principal {
     Principal::self_authenticating([n])
 }
 
-/// Returns the owner of capsules.
 pub fn owner() -> Principal {
     person(1)
 }
@@ -73,7 +68,7 @@ pub fn controller() -> Principal {
 /// Magic and version of a wasm module, and nothing else.
 const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// Returns a finished build, compiled at most once in a test run.
+/// Compiles a build, at most once in a test run.
 pub fn artifact(build: Build) -> &'static Artifact {
     static BUILT: [OnceLock<Artifact>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
     BUILT[build as usize].get_or_init(|| build::ensure_one(build).unwrap())
@@ -84,13 +79,11 @@ fn wasm(build: Build) -> Vec<u8> {
     READ[build as usize].get_or_init(|| std::fs::read(&artifact(build).wasm_gz).unwrap()).clone()
 }
 
-/// Decodes a reply of one value.
 fn decode<T: CandidType + DeserializeOwned>(method: &str, reply: &[u8]) -> T {
     candid::decode_one(reply).unwrap_or_else(|error| panic!("reply of {method}: {error}"))
 }
 
 impl InstalledCanister {
-    /// Creates a canister and installs a build on it.
     pub fn new(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();
         let id = pic.create_canister_with_settings(Some(controller()), None);
@@ -124,7 +117,7 @@ impl InstalledCanister {
         self.pic.set_stable_memory(self.id, raw.borrow().clone(), BlobCompression::NoCompression);
     }
 
-    /// Installs a build from scratch; nothing is left of the previous one.
+    /// Installs a build from scratch, with empty stable memory.
     pub fn reinstall(&mut self, build: Build) {
         let arg = candid::encode_args(()).unwrap();
         self.pic.reinstall_canister(self.id, wasm(build), arg, Some(controller())).unwrap();
@@ -146,13 +139,11 @@ impl InstalledCanister {
         }
     }
 
-    /// Tries to upgrade the canister.
     pub fn try_upgrade(&self, to: Build) -> std::result::Result<(), RejectResponse> {
         let arg = candid::encode_args(()).unwrap();
         self.pic.upgrade_canister(self.id, wasm(to), arg, Some(controller()))
     }
 
-    /// Makes an update call with encoded arguments.
     pub fn update_bytes(
         &self,
         caller: Principal,
@@ -162,7 +153,6 @@ impl InstalledCanister {
         self.pic.update_call(self.id, caller, method, arg)
     }
 
-    /// Makes a query call with encoded arguments.
     pub fn query_bytes(
         &self,
         caller: Principal,
@@ -172,7 +162,7 @@ impl InstalledCanister {
         self.pic.query_call(self.id, caller, method, arg)
     }
 
-    /// Makes a query call.
+    /// Makes a query call, and returns its reply undecoded.
     pub fn raw_query(
         &self,
         caller: Principal,
@@ -193,7 +183,7 @@ impl InstalledCanister {
         decode(method, &reply.unwrap_or_else(|reject| panic!("{method}: {reject}")))
     }
 
-    /// Makes a query call to a function that answers `variant { Ok; Err }`. A rejected call fails the test.
+    /// Does the same as [`Self::update`], by a query call.
     pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
@@ -204,12 +194,11 @@ impl InstalledCanister {
         decode(method, &reply.unwrap_or_else(|reject| panic!("{method}: {reject}")))
     }
 
-    /// Makes a query call that answers without `variant { Ok; Err }`.
+    /// Makes a query call to a function that answers without `variant { Ok; Err }`.
     pub fn plain<T: CandidType + DeserializeOwned>(&self, method: &str, args: impl ArgumentEncoder) -> T {
         decode(method, &self.raw_query(Principal::anonymous(), method, args).unwrap())
     }
 
-    /// Returns the canister's statistics.
     pub fn stats(&self) -> AdminStats {
         self.query(controller(), "admin_stats", ()).unwrap()
     }
@@ -231,41 +220,36 @@ impl InstalledCanister {
         }
     }
 
-    /// Returns the effective settings.
     pub fn config(&self) -> AdminConfig {
         self.query(controller(), "admin_config_get", ()).unwrap()
     }
 
-    /// Changes settings.
     pub fn configure(&self, change: impl FnOnce(&mut AdminConfig)) {
         self.try_configure(change).unwrap();
     }
 
-    /// Tries to change settings.
     pub fn try_configure(&self, change: impl FnOnce(&mut AdminConfig)) -> Result<()> {
         let mut config = self.config();
         change(&mut config);
         self.update(controller(), "admin_config_set", (config,))
     }
 
-    /// Returns the status of the migration.
     pub fn migration(&self) -> MigrationStatus {
         self.query(controller(), "migration_status", ()).unwrap()
     }
 
-    /// Creates a capsule of the owner.
+    /// Creates a capsule of [`owner`].
     pub fn capsule(&self) -> String {
         self.capsule_of(owner())
     }
 
-    /// Creates a capsule for someone.
     pub fn capsule_of(&self, owner: Principal) -> String {
         let created: Result<Capsule> =
             self.update(owner, "capsules_create", (None::<upload_canister::api::PersonRef>,));
         created.unwrap().id
     }
 
-    /// Sets who else than [`owner`] may write to and read a capsule of [`owner`].
+    /// Gives these principals write and read access to a capsule of [`owner`], in place of the previous ones.
     pub fn share(&self, capsule: &str, writers: &[Principal], readers: &[Principal]) {
         let access =
             CapsuleAccess { owners: vec![owner()], writers: writers.to_vec(), readers: readers.to_vec() };
@@ -279,7 +263,7 @@ impl InstalledCanister {
         self.settle(|_| true);
     }
 
-    /// Runs the timers until nothing is left to remove and `done` holds.
+    /// Runs the timers until no release is pending and `done` holds.
     pub fn settle(&self, done: impl Fn(&AdminStats) -> bool) {
         for _ in 0..60 {
             self.pic.advance_time(Duration::from_secs(61));

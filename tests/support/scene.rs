@@ -10,7 +10,6 @@ use upload_canister::api::{
 use super::upload::{chunks, file};
 use super::{InstalledCanister, owner, reader, writer};
 
-/// Encoded arguments.
 macro_rules! args {
     ($($arg:expr),* $(,)?) => { candid::encode_args(($($arg,)*)).unwrap() };
 }
@@ -19,9 +18,7 @@ pub(crate) use args;
 /// The items that calls are about: the owner's capsule, with a writer and a reader, an uploaded memory in it, and
 /// sessions of the owner.
 pub struct Scene {
-    /// The capsule.
     pub capsule: String,
-    /// The memory, of five bytes.
     pub memory: Memory,
     /// The session that uploaded the memory.
     pub finished: u64,
@@ -31,7 +28,6 @@ pub struct Scene {
     pub session: u64,
     /// The file that the session in flight uploads.
     pub content: Vec<u8>,
-    /// The effective settings.
     pub settings: AdminConfig,
 }
 
@@ -66,7 +62,6 @@ impl Scene {
         Self { capsule, memory, finished, download, session, content, settings: canister.config() }
     }
 
-    /// Returns the current state.
     pub fn state(&self, canister: &InstalledCanister) -> State {
         State {
             stats: AdminStats { counts: UploadCounts::default(), ..canister.stats() },

@@ -43,7 +43,6 @@ impl InstalledCanister {
         self.plain("http_request", (request,))
     }
 
-    /// Returns the samples of `/metrics`.
     pub fn scrape(&self) -> BTreeMap<String, f64> {
         let response = self.page(request("/metrics"));
         assert_eq!(response.status_code, 200);

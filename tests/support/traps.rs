@@ -1,6 +1,4 @@
 //! Makes messages of a migration trap before they end.
-//!
-//! Only the embedded server lets a test set the instruction limit of a message.
 
 use std::time::Duration;
 
@@ -48,7 +46,7 @@ pub fn with_message_limit(
     executed
 }
 
-/// Returns the instructions of a begin.
+/// Begins an upload, and returns how many instructions it took.
 pub fn begin_costs(canister: &InstalledCanister, capsule: &str) -> u64 {
     let begin = |canister: &InstalledCanister| {
         canister.begin(owner(), capsule, &[1; 10], "measured").unwrap();

@@ -33,12 +33,10 @@ pub fn two_chunks(seed: u64) -> Vec<u8> {
     file(CHUNK + 5, seed)
 }
 
-/// Returns the SHA-256 of a file.
 pub fn sha256(file: &[u8]) -> [u8; 32] {
     Sha256::digest(file).into()
 }
 
-/// Returns the digest of a file by this hash algorithm.
 pub fn digest(hash: HashAlgorithm, file: &[u8]) -> [u8; 32] {
     match hash {
         HashAlgorithm::Sha256 => sha256(file),
@@ -46,13 +44,11 @@ pub fn digest(hash: HashAlgorithm, file: &[u8]) -> [u8; 32] {
     }
 }
 
-/// Creates metadata of a file of this many bytes.
 pub fn metadata(bytes: u64) -> AssetMetadata {
     let base = AssetMetadataBase::new("file.bin", "application/octet-stream", AssetType::Original, bytes, 0);
     AssetMetadata::document(base)
 }
 
-/// Returns the number of chunks of a file of this many bytes.
 pub fn chunks(bytes: usize) -> u32 {
     Chunking::new(bytes as u64, CHUNK as u64).count()
 }
@@ -60,41 +56,31 @@ pub fn chunks(bytes: usize) -> u32 {
 /// A memory that is created without an upload. Exactly one of inline bytes, a blob and a backend is given.
 #[derive(Clone, Copy)]
 pub struct NewMemory<'a> {
-    /// The capsule of the memory.
     pub capsule: &'a str,
-    /// Bytes that are stored in the memory's record.
     pub inline: Option<&'a [u8]>,
-    /// A blob that is already stored.
     pub blob: Option<&'a BlobRef>,
-    /// The external store of the memory's bytes.
     pub backend: Option<StorageBackend>,
-    /// The size of the memory.
     pub bytes: u64,
-    /// The idempotency key.
     pub idem: &'a str,
 }
 
 impl<'a> NewMemory<'a> {
-    /// Returns a memory of inline bytes.
     pub fn inline(capsule: &'a str, bytes: &'a [u8], idem: &'a str) -> Self {
         let size = bytes.len() as u64;
         Self { capsule, inline: Some(bytes), blob: None, backend: None, bytes: size, idem }
     }
 
-    /// Returns a memory of a blob.
     pub fn blob(capsule: &'a str, blob: &'a BlobRef, idem: &'a str) -> Self {
         Self { capsule, inline: None, blob: Some(blob), backend: None, bytes: blob.len, idem }
     }
 }
 
 impl InstalledCanister {
-    /// Begins the upload of a file.
     pub fn begin(&self, caller: Principal, capsule: &str, file: &[u8], idem: &str) -> Result<u64> {
         let args = (capsule, metadata(file.len() as u64), chunks(file.len()), idem);
         self.update(caller, "uploads_begin", args)
     }
 
-    /// Begins the upload of a file that is verified by this hash algorithm.
     pub fn begin_hashed(
         &self,
         caller: Principal,
@@ -107,17 +93,15 @@ impl InstalledCanister {
         self.update(caller, "uploads_begin", args)
     }
 
-    /// Sends any bytes as a chunk.
     pub fn put_bytes(&self, caller: Principal, session: u64, idx: u32, bytes: &[u8]) -> Result<()> {
         self.update(caller, "uploads_put_chunk", (session, idx, Bytes::new(bytes), None::<ByteBuf>))
     }
 
-    /// Sends a chunk of a file.
+    /// Sends chunk `idx` of a file.
     pub fn put(&self, caller: Principal, session: u64, idx: u32, file: &[u8]) -> Result<()> {
         self.put_bytes(caller, session, idx, file.chunks(CHUNK).nth(idx as usize).unwrap())
     }
 
-    /// Sends all chunks of a file.
     pub fn put_all(&self, caller: Principal, session: u64, file: &[u8]) {
         for idx in 0..chunks(file.len()) {
             self.put(caller, session, idx, file).unwrap();
@@ -129,7 +113,6 @@ impl InstalledCanister {
         self.finish_as(caller, session, &sha256(file), file.len() as u64)
     }
 
-    /// Finishes an upload with any digest and length.
     pub fn finish_as(
         &self,
         caller: Principal,
@@ -140,17 +123,14 @@ impl InstalledCanister {
         self.update(caller, "uploads_finish", (session, Bytes::new(digest), total_len))
     }
 
-    /// Aborts an upload.
     pub fn abort(&self, caller: Principal, session: u64) -> Result<()> {
         self.update(caller, "uploads_abort", (session,))
     }
 
-    /// Returns the status of an upload.
     pub fn status(&self, caller: Principal, session: u64) -> Result<UploadStatus> {
         self.query(caller, "uploads_status", (session,))
     }
 
-    /// Uploads a file from beginning to end.
     pub fn upload(&self, caller: Principal, capsule: &str, file: &[u8], idem: &str) -> UploadFinishResult {
         let session = self.begin(caller, capsule, file, idem).unwrap();
         self.put_all(caller, session, file);
@@ -176,24 +156,21 @@ impl InstalledCanister {
         self.update(caller, "uploads_put_whole", (file,))
     }
 
-    /// Returns the metadata of a blob.
     pub fn blob_meta(&self, caller: Principal, locator: &str) -> Result<BlobMeta> {
         self.query(caller, "blob_get_meta", (locator,))
     }
 
-    /// Returns one chunk of a blob.
     pub fn read_chunk(&self, caller: Principal, locator: &str, idx: u32) -> Result<Vec<u8>> {
         let chunk: Result<ByteBuf> = self.query(caller, "blob_read_chunk", (locator, idx));
         chunk.map(ByteBuf::into_vec)
     }
 
-    /// Returns some bytes of a blob.
     pub fn read_range(&self, caller: Principal, locator: &str, offset: u64, len: u64) -> Result<Vec<u8>> {
         let range: Result<ByteBuf> = self.query(caller, "blob_read_range", (locator, offset, len));
         range.map(ByteBuf::into_vec)
     }
 
-    /// Returns every byte of a blob; the test fails if the size differs from the declared one.
+    /// Returns every byte of a blob. The test fails if the blob declares another size.
     pub fn read_back(&self, caller: Principal, locator: &str) -> Vec<u8> {
         let meta = self.blob_meta(caller, locator).unwrap();
         let bytes: Vec<u8> =
@@ -202,7 +179,6 @@ impl InstalledCanister {
         bytes
     }
 
-    /// Creates a memory without an upload.
     pub fn create_memory(&self, caller: Principal, new: NewMemory<'_>) -> Result<String> {
         let NewMemory { capsule, inline, blob, backend, bytes, idem } = new;
         let none = None::<String>;
@@ -213,7 +189,6 @@ impl InstalledCanister {
         self.update(caller, "memories_create", args)
     }
 
-    /// Returns a memory.
     pub fn memory(&self, caller: Principal, id: &str) -> Result<Memory> {
         self.query(caller, "memories_read", (id,))
     }

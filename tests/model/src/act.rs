@@ -13,14 +13,14 @@ use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
 /// Byte that fills a chunk whose bytes are not those of the file.
 const OTHER_FILL: u8 = 0xee;
 
-/// No file has chunks beyond this index: the canister refuses them, whatever their bytes.
-const MAX_CHUNKS: u32 = 14;
+/// Highest index for which [`fill`] is computed. No file has a chunk with this index, so the canister refuses it,
+/// whatever its bytes.
+const MAX_FILL_IDX: u32 = 14;
 
 /// Key of sessions left by the first public release; no begin uses it.
 const FOREIGN_KEY: u8 = u8::MAX;
 
 impl ModelRun<'_> {
-    /// Executes one operation and checks its answer.
     pub fn act(&mut self, operation: &Operation) -> Result<(), String> {
         match *operation {
             Operation::Begin { who, capsule, key, bytes, content, wrong_count } => {
@@ -294,7 +294,8 @@ impl ModelRun<'_> {
 
     fn put(&mut self, who: u8, id: u64, idx: u32, kind: PutKind) -> Result<(), String> {
         let (bytes, content) = self.file_of(id);
-        let sent = if kind == PutKind::OtherBytes { OTHER_FILL } else { fill(content, idx.min(MAX_CHUNKS)) };
+        let sent =
+            if kind == PutKind::OtherBytes { OTHER_FILL } else { fill(content, idx.min(MAX_FILL_IDX)) };
         let now = self.target.now();
         let digest = match kind {
             PutKind::WithDigest => Some(true),

@@ -13,7 +13,6 @@ use super::{SECOND, TTL_SECONDS};
 /// `Ok(())`, or the difference between the expected and the actual answer as text.
 pub type Judgement = Result<(), String>;
 
-/// Returns `Ok(())` if both are equal, and otherwise the difference as text.
 pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Judgement {
     if expected == got {
         return Ok(());
@@ -21,7 +20,6 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -
     Err(format!("{what}: expected {expected:?}, got {got:?}"))
 }
 
-/// The parameters of a begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin {
     pub who: u8,
@@ -52,7 +50,6 @@ pub struct Sent {
 }
 
 impl Model {
-    /// Checks an answer of begin.
     pub fn begun(&mut self, now: u64, call: Begin, got: &TargetResult<u64>, seen: &Seen) -> Judgement {
         let Begin { who, capsule, key, bytes, wrong_count, .. } = call;
         if !self.may_write(who, capsule) {
@@ -113,9 +110,9 @@ impl Model {
             return None;
         }
         // If the timers have not ended an expired session yet, the answer is the one that its receipt will give.
-        let over = self.sessions.get(&id).filter(|session| session.owner == who);
-        let is_told = over.is_some_and(|session| session.expires_at() + TTL_SECONDS * SECOND > now);
-        let is_known = is_told || self.receipt(who, id, now).is_some();
+        let expired = self.sessions.get(&id).filter(|session| session.owner == who);
+        let is_remembered = expired.is_some_and(|session| session.expires_at() + TTL_SECONDS * SECOND > now);
+        let is_known = is_remembered || self.receipt(who, id, now).is_some();
         Some(if is_known { Refusal::Conflict } else { Refusal::NotFound })
     }
 
@@ -125,7 +122,6 @@ impl Model {
             .or_else(|| (!self.may_write(who, self.sessions[&id].capsule)).then_some(Refusal::Unauthorized))
     }
 
-    /// Checks an answer of put.
     pub fn put(&mut self, now: u64, who: u8, chunk: Sent, got: &TargetResult<()>) -> Judgement {
         let Sent { id, idx, kind, fill: sent } = chunk;
         let refusal = self.not_authorized(who, id, now).or_else(|| {
@@ -151,7 +147,6 @@ impl Model {
         Ok(())
     }
 
-    /// Checks an answer of finish.
     pub fn finished(
         &mut self,
         now: u64,
@@ -229,7 +224,6 @@ impl Model {
         Ok(())
     }
 
-    /// Checks an answer of abort.
     pub fn aborted(&mut self, now: u64, who: u8, id: u64, got: &TargetResult<()>) -> Judgement {
         if matches!(self.receipt(who, id, now), Some(Receipt { is_aborted: true, .. })) {
             return same("abort again", &Ok(()), got);
@@ -241,7 +235,6 @@ impl Model {
         Ok(())
     }
 
-    /// Checks an answer of status.
     pub fn status_checked(&self, now: u64, who: u8, id: u64, got: TargetResult<&super::View>) -> Judgement {
         match (self.not_own(who, id, now), got) {
             (None, Ok(view)) => same("status", &self.view(id, &self.sessions[&id]), view),

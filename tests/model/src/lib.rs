@@ -39,7 +39,7 @@ pub const TTL_SECONDS: u64 = 1_000;
 /// Maximum age of a session in seconds.
 pub const AGE_SECONDS: u64 = 2_500;
 
-/// Nanoseconds of a second.
+/// One second in nanoseconds.
 pub const SECOND: u64 = 1_000_000_000;
 
 /// Limits on sessions in flight and on bytes.
@@ -51,7 +51,7 @@ pub struct Limits {
     pub bytes_per_caller: u64,
     /// Bytes of one capsule, in flight or stored.
     pub bytes_per_capsule: u64,
-    /// Bytes of the canister.
+    /// Bytes of the canister, in flight or stored.
     pub bytes: u64,
 }
 

@@ -5,7 +5,6 @@ use super::state::{Memory, Model, Request};
 use super::target::{MemoryView, NewContent, Refusal, TargetResult};
 use super::{MAX_INLINE, MAX_MEMORIES};
 
-/// The parameters of `memories_create`.
 #[derive(Clone, Debug)]
 pub struct Create {
     pub who: u8,
@@ -17,12 +16,10 @@ pub struct Create {
 }
 
 impl Model {
-    /// Returns the number of memories in a capsule.
     pub fn memories_in(&self, capsule: usize) -> u64 {
         self.memories.values().filter(|memory| memory.capsule == capsule).count() as u64
     }
 
-    /// Checks an answer of `memories_create`.
     pub fn created(&mut self, call: Create, got: &TargetResult<String>) -> Judgement {
         let Create { who, capsule, key, content, bytes, version } = call;
         if let Some(refusal) = self.not_creatable(who, capsule, &content, bytes) {
@@ -85,7 +82,6 @@ impl Model {
         }
     }
 
-    /// Checks an answer of `memories_update`.
     pub fn updated(
         &mut self,
         who: u8,
@@ -107,7 +103,6 @@ impl Model {
         Ok(())
     }
 
-    /// Checks an answer of `memories_delete`.
     pub fn memory_deleted(&mut self, who: u8, id: &str, got: &TargetResult<()>) -> Judgement {
         same("delete memory", &self.not_changeable(who, id).map_or(Ok(()), Err), got)?;
         if got.is_ok() {
@@ -133,7 +128,6 @@ impl Model {
         Ok(())
     }
 
-    /// Checks an answer of `memories_read`.
     pub fn read(&self, who: u8, id: &str, got: &TargetResult<MemoryView>) -> Judgement {
         let memory = self.memories.get(id).filter(|memory| self.may_read(who, memory.capsule));
         let expected = memory.ok_or(Refusal::NotFound).map(|memory| MemoryView {

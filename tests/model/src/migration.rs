@@ -47,8 +47,8 @@ impl Model {
         Ok(())
     }
 
-    /// Returns whether a rollback is in progress or complete. The direct build does not serve layout 1, so that no test
-    /// upgrades to it at that time.
+    /// Returns whether a rollback is in progress or complete. No test upgrades to the direct build then, since that
+    /// build does not serve layout 1.
     pub const fn goes_back(phase: Phase) -> bool {
         matches!(phase, Phase::RollingBack | Phase::PausedInRollback | Phase::RolledBack)
     }

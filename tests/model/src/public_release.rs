@@ -115,7 +115,6 @@ impl PublicRelease {
         after
     }
 
-    /// Opens the second memory manager of a later version, over the same memory.
     pub fn second_manager(&self) -> SecondManager {
         SecondManager(MemoryManager::init(self.raw.clone()).get(MemoryId::new(42)))
     }
@@ -272,7 +271,6 @@ impl PublicRelease {
         (id, blob)
     }
 
-    /// Returns the stable memory.
     pub fn stable_memory(&self) -> Vec<u8> {
         self.raw.borrow().clone()
     }

@@ -15,8 +15,8 @@ impl Model {
         alive.map(|(id, _)| *id).filter(|id| !seen.alive.contains(id)).collect()
     }
 
-    /// Checks whether a begin was refused for lack of room, or which sessions were evicted for it. Returns `true` if
-    /// the begin was refused.
+    /// Checks the refusal of a begin for lack of room, or the evictions that made room for it. Returns `true` if the
+    /// begin was refused.
     pub fn evicts(
         &self,
         now: u64,

@@ -5,7 +5,6 @@ use super::state::{Capsule, Model, Session, chunk_len};
 use super::target::{Holdings, Payload, Target};
 use super::{PEOPLE, TTL_SECONDS, chunk_bytes};
 
-/// The code under test and its model.
 pub struct ModelRun<'a> {
     pub target: &'a mut dyn Target,
     pub model: Model,
@@ -74,8 +73,8 @@ impl ModelRun<'_> {
         self.target.own_invariants(false)
     }
 
-    /// Returns whether the target stores what the model requires, and nothing else except items that wait for the
-    /// timers. The latter may be removed already.
+    /// Returns whether the target stores what the model requires, and nothing else. Items that wait for the timers may
+    /// still be stored, or removed already.
     fn acceptable(&self, now: u64, got: &Holdings) -> bool {
         let at_most = self.model.holdings();
         let mut swept = self.model.clone();
@@ -116,7 +115,8 @@ impl ModelRun<'_> {
         }
     }
 
-    /// Lets the migration reconcile, reads everything back, and then ends, deletes and expires everything.
+    /// Lets the migration reconcile, reads everything back, and then removes everything by deletions, aborts and
+    /// expiry.
     fn conclude(&mut self) -> Result<(), String> {
         self.model.may_be_in(self.target.phase())?;
         self.target.pass(1);

@@ -41,7 +41,6 @@ pub struct Session {
     pub memory: Option<String>,
 }
 
-/// What is stored about an ended session.
 #[derive(Clone, Debug)]
 pub struct Receipt {
     pub owner: u8,
@@ -63,14 +62,13 @@ pub struct Blob {
     pub fills: Vec<u8>,
 }
 
-/// A memory.
 #[derive(Clone, Debug)]
 pub struct Memory {
     pub capsule: usize,
     /// `blob_<number>`, `inline` or `external`.
     pub locator: String,
     pub bytes: u64,
-    /// Version of the memory's metadata; `None` if these are those of the upload.
+    /// Version of the memory's metadata; `None` for the upload's metadata.
     pub version: Option<u8>,
 }
 
@@ -118,7 +116,6 @@ pub struct Model {
     pub damaged_in_quarantine: bool,
 }
 
-/// Returns the number of chunks of a file.
 pub const fn chunk_count(bytes: u64) -> u32 {
     bytes.div_ceil(CHUNK) as u32
 }
@@ -159,12 +156,10 @@ pub fn digest(bytes: u64, fills: &[u8]) -> [u8; 32] {
 }
 
 impl Session {
-    /// Returns the time at which the session expires.
     pub fn expires_at(&self) -> u64 {
         (self.last_seen + TTL_SECONDS * SECOND).min(self.begun_at + AGE_SECONDS * SECOND)
     }
 
-    /// Returns whether the session has expired.
     pub fn expired(&self, now: u64) -> bool {
         self.expires_at() <= now
     }
@@ -174,19 +169,16 @@ impl Session {
         self.last_seen + TTL_SECONDS * SECOND <= now
     }
 
-    /// Returns the bytes that have arrived.
     pub fn arrived(&self) -> u64 {
         self.chunks.keys().map(|idx| chunk_len(self.bytes, *idx)).sum()
     }
 
-    /// Returns the chunks that have not arrived.
     pub fn missing(&self) -> Vec<u32> {
         (0..chunk_count(self.bytes)).filter(|idx| !self.chunks.contains_key(idx)).collect()
     }
 }
 
 impl Model {
-    /// Returns the model of an empty canister.
     pub fn new(limits: Limits) -> Self {
         Self {
             capsules: Vec::new(),
@@ -232,13 +224,11 @@ impl Model {
         Some(self.memory_ids[last - usize::from(n) % (last + 1)].clone())
     }
 
-    /// Returns whether a person may write to a capsule.
     pub fn may_write(&self, who: u8, capsule: usize) -> bool {
         let capsule = &self.capsules[capsule];
         capsule.exists && (capsule.owner == who || capsule.guest == Guest::Write)
     }
 
-    /// Returns whether a person may read a capsule.
     pub fn may_read(&self, who: u8, capsule: usize) -> bool {
         let capsule = &self.capsules[capsule];
         capsule.exists && (capsule.owner == who || capsule.guest >= Guest::Read)
@@ -323,8 +313,7 @@ impl Model {
         self.blobs.values().filter(|blob| of(blob)).map(|blob| blob.bytes).sum()
     }
 
-    /// Returns the bytes of extents that all blobs, and the sessions for which `of` holds, take if all of them are in
-    /// extents.
+    /// Returns how many bytes of extents all blobs, and the sessions for which `of` holds, would take in layout 3.
     pub fn room(&self, of: impl Fn(&Session) -> bool) -> u64 {
         let sessions = self.sessions.values().filter(|session| of(session)).map(|session| session.bytes);
         let blobs = self.blobs.values().map(|blob| blob.bytes);
@@ -370,7 +359,7 @@ impl Model {
             || self.receipts.values().any(|receipt| receipt.expires_at <= now)
     }
 
-    /// Returns the status of a session that its owner must get.
+    /// Returns the status that the owner of a session must get.
     pub fn view(&self, id: u64, session: &Session) -> View {
         let mut received: Vec<(u32, u32)> = Vec::new();
         for idx in session.chunks.keys() {
@@ -393,7 +382,6 @@ impl Model {
     }
 }
 
-/// Returns the text of an idempotency key.
 pub fn idem(key: u8) -> String {
     format!("key-{key}")
 }

@@ -26,7 +26,6 @@ pub enum Refusal {
     Internal,
 }
 
-/// Answer of a call.
 pub type TargetResult<T> = Result<T, Refusal>;
 
 /// The answer of finish.
@@ -36,18 +35,14 @@ pub struct Finished {
     pub memory: String,
     /// The locator of the memory's blob.
     pub locator: String,
-    /// Number of bytes.
     pub size: u64,
 }
 
 /// A session as its owner sees it, without the path that serves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
-    /// Session id.
     pub id: u64,
-    /// The capsule of the upload.
     pub capsule: String,
-    /// Idempotency key.
     pub idem: String,
     /// Length of the file.
     pub bytes_expected: u64,
@@ -66,28 +61,22 @@ pub struct View {
 /// A memory as its readers see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryView {
-    /// The capsule of the memory.
     pub capsule: String,
     /// `blob_<number>`, `inline` or `external`.
     pub locator: String,
     /// Size in bytes, as in the metadata.
     pub bytes: u64,
-    /// Version of the memory's metadata; `None` if these are those of the upload.
+    /// Version of the memory's metadata; `None` for the upload's metadata.
     pub version: Option<u8>,
 }
 
 /// A memory to be created without an upload.
 #[derive(Clone, Debug)]
 pub struct NewMemory<'a> {
-    /// The capsule.
     pub capsule: &'a str,
-    /// The idempotency key.
     pub idem: &'a str,
-    /// The content of the memory.
     pub content: NewContent,
-    /// The size of the memory.
     pub bytes: u64,
-    /// Version of the memory's metadata.
     pub version: u8,
 }
 
@@ -111,18 +100,14 @@ pub enum Phase {
     Idle,
     /// Validating, converting or verifying.
     Working,
-    /// Everything is converted.
     Converted,
-    /// The migration is finalized.
     Finalized,
     /// Paused by a controller while going forward.
     Paused,
     /// Paused by a controller during a rollback.
     #[allow(dead_code, reason = "the canister's interface does not distinguish the two pauses")]
     PausedInRollback,
-    /// Rolling back.
     RollingBack,
-    /// Rolled back.
     RolledBack,
     /// Stuck, which is never expected.
     Stuck,
@@ -133,17 +118,12 @@ pub enum Phase {
 /// How much is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holdings {
-    /// Sessions in flight.
     pub sessions: u64,
-    /// Receipts of ended sessions.
     pub receipts: u64,
     /// Bytes of sessions and of blobs, by place.
     pub payload: Payload,
-    /// Blobs.
     pub blobs: u64,
-    /// Memories.
     pub memories: u64,
-    /// Capsules.
     pub capsules: u64,
     /// Bytes reserved or stored.
     pub bytes: u64,
@@ -161,17 +141,15 @@ pub struct Payload {
 /// A chunk to be sent.
 #[derive(Clone, Debug)]
 pub struct Put {
-    /// The session.
     pub session: u64,
-    /// The index.
     pub idx: u32,
-    /// The bytes.
     pub bytes: Vec<u8>,
     /// Whether the client also sends a digest, and whether it is the right one.
     pub digest: Option<bool>,
 }
 
-/// The code under test. People are numbers below [`super::PEOPLE`].
+/// The code under test. People are numbers below [`super::PEOPLE`]. A method without a comment makes the call that it
+/// is named after.
 pub trait Target {
     /// Returns the time, nanoseconds.
     fn now(&self) -> u64;
@@ -183,14 +161,11 @@ pub trait Target {
     fn pass_without_timers(&mut self, _seconds: u64) {}
     /// Creates a capsule of `owner`, to which the other person may write.
     fn create_capsule(&mut self, owner: u8) -> TargetResult<String>;
-    /// Deletes a capsule.
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> TargetResult<()>;
     /// Calls `capsules_set_access` as `who`: the owner stays, and the other person gets the access of
     /// `guest`.
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> TargetResult<()>;
-    /// Calls `uploads_begin`.
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> TargetResult<u64>;
-    /// Calls `uploads_put_chunk`.
     fn put(&mut self, who: u8, put: &Put) -> TargetResult<()>;
     /// Calls `uploads_finish`; if `without_budget`, in a message without budget for hashing.
     fn finish(
@@ -201,19 +176,13 @@ pub trait Target {
         bytes: u64,
         without_budget: bool,
     ) -> TargetResult<Finished>;
-    /// Calls `uploads_abort`.
     fn abort(&mut self, who: u8, session: u64) -> TargetResult<()>;
-    /// Calls `uploads_status`.
     fn status(&mut self, who: u8, session: u64) -> TargetResult<View>;
-    /// Calls `memories_create`.
     fn create_memory(&mut self, who: u8, new: &NewMemory<'_>) -> TargetResult<String>;
     /// Calls `memories_update` with metadata of this size.
     fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> TargetResult<()>;
-    /// Calls `memories_read`.
     fn memory(&mut self, who: u8, memory: &str) -> TargetResult<MemoryView>;
-    /// Calls `blob_delete`.
     fn delete_blob(&mut self, who: u8, locator: &str) -> TargetResult<()>;
-    /// Calls `memories_delete`.
     fn delete_memory(&mut self, who: u8, memory: &str) -> TargetResult<()>;
     /// Reads a chunk of a blob; `None` if it does not exist.
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;

@@ -18,7 +18,7 @@ use crate::support::legacy_state::memory_of;
 /// Number of the second migration.
 pub const SECOND: u16 = 2;
 
-/// Opens the canister's stable memory.
+/// Opens a copy of the canister's stable memory.
 pub fn storage(canister: &InstalledCanister) -> Storage {
     Storage::open_accepting(canister.stable_memory(), &[Layout::SPLIT, Layout::EXTENTS]).unwrap()
 }

@@ -15,7 +15,6 @@ use crate::support::legacy_state::{CLIENTS, client, memory_of, small_image};
 /// Number of sessions; the record of one does not decode.
 pub const SESSIONS: u64 = 12;
 
-/// Everything that the migration produces and counts, without the number of its messages.
 #[derive(Debug, PartialEq)]
 pub struct Dump {
     pub sessions: BTreeMap<u64, Vec<u8>>,
@@ -33,7 +32,6 @@ pub struct Dump {
     pub digests: [[u8; 32]; 2],
 }
 
-/// The state from which the migration starts.
 #[derive(Clone, Copy, Debug)]
 pub enum Sessions {
     /// On the legacy build, before the migration.
@@ -47,7 +45,6 @@ impl Start for Sessions {
 
     type Dump = Dump;
 
-    /// Creates a canister with sessions, one of which cannot be converted.
     fn canister(self) -> InstalledCanister {
         let build = match self {
             Sessions::Untouched => Build::Legacy,

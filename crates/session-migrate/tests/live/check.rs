@@ -35,7 +35,7 @@ fn with_schema(build: Build, change: impl FnOnce(Schema) -> Option<Schema>) -> V
     gzip(&changed.finish()).unwrap()
 }
 
-/// Changes the expiry of receipts to a text, unlike in the stored records.
+/// Declares the expiry of receipts as a text, although stored receipts have a number.
 fn with_text_for_a_time(mut schema: Schema) -> Option<Schema> {
     let receipts = schema.memories.iter_mut().find(|memory| memory.name == "RECEIPTS")?;
     let Some(Value::Versions(versions)) = &mut receipts.value else { return None };
@@ -44,7 +44,7 @@ fn with_text_for_a_time(mut schema: Schema) -> Option<Schema> {
     Some(schema)
 }
 
-/// Changes the layout in the engine's journal to a text, unlike in the stored records.
+/// Declares the layout in the engine's journal as a text, although stored entries have a number.
 fn with_text_for_a_layout(mut schema: Schema) -> Option<Schema> {
     let journal = schema.memories.iter_mut().find(|memory| memory.name == "MIGRATION_JOURNAL")?;
     let Some(Value::Versions(versions)) = &mut journal.value else { return None };

@@ -169,7 +169,6 @@ pub fn is_receipt(event: &Event, wanted: Step) -> bool {
     matches!(event, Event::Receipt { step, .. } if *step == wanted)
 }
 
-/// Changes the stable memory of the canister directly.
 pub fn change_storage(network: &Network, change: impl FnOnce(&mut Storage)) {
     let raw = Rc::new(RefCell::new(network.pic.get_stable_memory(network.canister)));
     let mut storage = Storage::open_accepting(raw.clone(), &[Layout::LEGACY, Layout::SPLIT]).unwrap();

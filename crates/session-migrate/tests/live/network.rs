@@ -60,7 +60,6 @@ impl Network {
         Network { pic, url, root_key, canister, owner, folder }
     }
 
-    /// Returns the path of the owner's identity.
     pub fn pem(&self) -> PathBuf {
         self.folder.path().join("identity.pem")
     }

@@ -102,7 +102,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
     flip("wasm_module.bin", 20);
     assert_eq!(verify(&ours).0, 1);
     refused_by(&[&["inspect"], &["plan"], &["rehearse", "--snapshot"]]);
-    // Next, a byte is wrong that no message reads. Messages run while the files are hashed, but their results do not
+    // Now a byte is wrong that no message reads. Messages run while the files are hashed, but their results do not
     // count.
     flip("wasm_module.bin", 20);
     flip("stable_memory.bin", fs::metadata(ours.join("stable_memory.bin")).unwrap().len() as usize - 1);

@@ -14,7 +14,7 @@ use wasmparser::{ExternalKind, Parser, Payload};
 use super::driving::{After, change_storage, forget_chunks, is_receipt, meanwhile};
 use super::network::{CHUNK, Network};
 
-/// Returns a module whose `post_upgrade` is one of its updates, and traps, since `post_upgrade` must not reply.
+/// Returns a module whose `post_upgrade` is its update `uploads_begin`. It traps, since `post_upgrade` must not reply.
 fn trapping(module: &Module) -> Module {
     struct Swapped {
         update: u32,
@@ -50,7 +50,7 @@ fn trapping(module: &Module) -> Module {
     with_wasm(module, &changed.finish())
 }
 
-/// Returns the module of `wasm`, described like `module`.
+/// Returns `module` with another wasm and its hash.
 fn with_wasm(module: &Module, wasm: &[u8]) -> Module {
     let gz = gzip(wasm).unwrap();
     let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&gz));

@@ -6,7 +6,7 @@ use session_migrate::upgrade::{Ending, Event, Line, Listener, OnFailure, Plan, S
 use super::driving::{forget_chunks, is_receipt, meanwhile};
 use super::network::{Network, installed};
 
-/// Damages the canister as soon as the module is installed.
+/// Damages the canister, given a session, as soon as the module is installed.
 type Damage<'a> = &'a (dyn Fn(&Network, u64) + Sync);
 
 /// Ends the driver at one of its moments. There is a moment after each line of the journal, and one before each
@@ -59,8 +59,7 @@ struct Case<'a> {
     before: fn(&Network),
     damage: Damage<'a>,
     is_expected: fn(&Ending) -> bool,
-    runs: &'static str,
-    /// Number of effects.
+    build_at_end: &'static str,
     effects: usize,
     /// A lower bound of the number of moments.
     moments: u32,
@@ -92,7 +91,11 @@ fn killed_at_every_moment(case: &Case<'_>) {
         if let Some(report) = last {
             assert!((case.is_expected)(&report.ending), "{moment}: {report:?}");
         }
-        assert_eq!((network.running_build().as_str(), network.snapshots()), (case.runs, 1), "{moment}");
+        assert_eq!(
+            (network.running_build().as_str(), network.snapshots()),
+            (case.build_at_end, 1),
+            "{moment}"
+        );
         let intents = network.events().into_iter().filter(|event| matches!(event, Event::Intent { .. }));
         assert_eq!(intents.count(), case.effects, "{moment}: each effect is one request");
         network.finish(upload);
@@ -105,7 +108,7 @@ const FORWARD: Case<'static> = Case {
     before: |_| {},
     damage: &|_, _| {},
     is_expected: |ending| *ending == Ending::Upgraded { quarantined: 0 },
-    runs: "staged",
+    build_at_end: "staged",
     effects: 5,
     moments: 15,
 };
@@ -122,7 +125,7 @@ fn a_driver_killed_in_a_rollback_resumes_to_the_same_end() {
         change: |plan| Plan { max_quarantined: Some(0), ..plan },
         before: Network::damage_a_session,
         is_expected: |ending| matches!(ending, Ending::RolledBack { .. }),
-        runs: "legacy",
+        build_at_end: "legacy",
         effects: 4,
         moments: 8,
         ..FORWARD
@@ -136,7 +139,7 @@ fn driver_killed_around_a_restore_is_resumed_to_the_same_end() {
         change: |plan| Plan { on_failure: OnFailure::Restore, ..plan },
         damage: &forget_chunks,
         is_expected: |ending| matches!(ending, Ending::Restored { lost: Some(_), .. }),
-        runs: "legacy",
+        build_at_end: "legacy",
         effects: 5,
         moments: 5,
         ..FORWARD

@@ -33,12 +33,10 @@ impl Network {
         self.client().query(owner, "capsules_list", (None::<String>, None::<u32>)).unwrap()
     }
 
-    /// Returns the files in the owner's capsule, by name.
     pub fn stored(&self) -> Vec<(String, Vec<u8>)> {
         self.stored_by(self.owner)
     }
 
-    /// Returns the files in somebody's capsule, by name.
     pub fn stored_by(&self, owner: Principal) -> Vec<(String, Vec<u8>)> {
         let capsules = self.capsules(owner);
         assert_eq!(capsules.len(), 1, "{capsules:?}");

@@ -15,7 +15,6 @@ use crate::support::owner;
 /// Maximum number of records of one kind that are read.
 const ALL: usize = 99;
 
-/// Everything that clients have uploaded, and the room that it takes.
 #[derive(Debug, PartialEq)]
 pub struct Held {
     blobs: BTreeMap<u64, HeldBlob>,
@@ -86,7 +85,7 @@ impl Held {
         }
     }
 
-    /// Returns the same without the location of the payload.
+    /// Returns this state without everything that depends on where the payload is stored.
     pub fn anywhere(mut self) -> Self {
         self.blobs.values_mut().for_each(|blob| blob.is_moved = false);
         self.sessions.values_mut().for_each(|session| session.is_moved = false);
@@ -99,7 +98,7 @@ impl Held {
         [blobs, self.sessions.values().filter(|session| session.is_moved).count()]
     }
 
-    /// Returns the same without the blobs' times of creation and the sessions' times of last activity.
+    /// Returns this state without the blobs' times of creation and the sessions' times of last activity.
     pub fn at_any_time(mut self) -> Self {
         for blob in self.blobs.values_mut() {
             blob.created_at = Time::default();

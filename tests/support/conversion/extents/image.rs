@@ -1,7 +1,7 @@
-//! A canister in layout 2, to which clients of the old builds have uploaded, with its first migration
-//! finalized.
+//! A canister in layout 2 whose first migration is finalized. Its clients have uploaded to the legacy and to the staged
+//! build.
 //!
-//! The canister is created with the real builds once in a test run, and then copied. A few records are damaged directly
+//! The canister is created once in a test run, by the real builds, and then copied. A few records are damaged directly
 //! in its memory.
 
 use std::collections::BTreeMap;
@@ -35,20 +35,17 @@ pub struct UploadedFile {
 }
 
 impl UploadedFile {
-    /// Returns the locator of the blob.
     pub fn locator(&self) -> String {
         self.blob.expect("the upload is not finished").to_string()
     }
 }
 
-/// A canister in layout 2 with its first migration finalized.
 pub struct Image {
     pub bytes: Vec<u8>,
     files: BTreeMap<&'static str, UploadedFile>,
 }
 
 impl Image {
-    /// Returns the file of this name.
     pub fn file(&self, name: &str) -> &UploadedFile {
         &self.files[name]
     }
@@ -68,10 +65,10 @@ impl Image {
     }
 }
 
-/// Blobs that are quarantined: in one, a chunk is too short; the other has lost its chunk.
+/// Blobs that migration 2 quarantines: one has a chunk that is too short, the other has lost its chunk.
 pub const DAMAGED: &[&str] = &["torn", "lost"];
 
-/// The session that the first migration has quarantined.
+/// The session that migration 1 has quarantined.
 const UNDECODABLE: &str = "undecodable";
 
 /// An upload: its name, the length of the file, the hash algorithm, the chunks in the order of their arrival, and
@@ -92,10 +89,10 @@ const UP_TO_36: [u32; 36] = {
 /// What clients have uploaded to the legacy build.
 #[rustfmt::skip]
 const IN_LAYOUT_1: &[Upload] = &[
-    // More than the first message, at the end of an upgrade, can move.
+    // Longer than what `post_upgrade` can move.
     ("long session",    5 * CHUNK + 3, Sha256, &[5, 0, 1, 4, 2],                       false),
     (UNDECODABLE,       10,            Sha256, &[0],                                   false),
-    // Many times as much as an upgrade moves.
+    // Many times as long.
     ("long",            36 * CHUNK,    Sha256, &UP_TO_36,                              true),
     ("short",           7,             Sha256, &[0],                                   true),
     ("two, by BLAKE3",  CHUNK + 5,     Blake3, &[1, 0],                                true),
@@ -178,7 +175,6 @@ fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> Uploade
     UploadedFile { content, hash, session, blob }
 }
 
-/// Changes a canister's stable memory directly.
 fn change(canister: &InstalledCanister, change: impl FnOnce(&mut Storage)) -> RawMemory {
     let raw = canister.stable_memory();
     change(&mut open_storage(raw.clone()).unwrap());
