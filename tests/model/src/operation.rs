@@ -21,142 +21,69 @@ pub enum Stage {
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// Begin an upload of `bytes` bytes of `content`, with the right number of chunks or a wrong one.
-    Begin {
-        who: u8,
-        capsule: u8,
-        key: u8,
-        bytes: u64,
-        content: u8,
-        wrong_count: bool,
-    },
+    Begin { who: u8, capsule: u8, key: u8, bytes: u64, content: u8, wrong_count: bool },
     /// Begin a session again with the same parameters, like a client that has lost the reply.
-    BeginAgain {
-        session: u8,
-    },
-    Put {
-        who: Who,
-        session: u8,
-        idx: u32,
-        kind: PutKind,
-    },
+    BeginAgain { session: u8 },
+    /// Send a chunk.
+    Put { who: Who, session: u8, idx: u32, kind: PutKind },
     /// Send the first or the last missing chunk, so that uploads make progress.
-    PutMissing {
-        session: u8,
-        last: bool,
-    },
-    Finish {
-        who: Who,
-        session: u8,
-        kind: FinishKind,
-    },
+    PutMissing { session: u8, last: bool },
+    /// Finish.
+    Finish { who: Who, session: u8, kind: FinishKind },
     /// Send all missing chunks and finish, so that there are memories.
-    Complete {
-        session: u8,
-    },
+    Complete { session: u8 },
     /// Send all missing chunks.
-    PutAll {
-        session: u8,
-    },
-    Abort {
-        who: Who,
-        session: u8,
-    },
-    Status {
-        who: Who,
-        session: u8,
-    },
+    PutAll { session: u8 },
+    /// Abort the upload.
+    Abort { who: Who, session: u8 },
+    /// Ask for the status.
+    Status { who: Who, session: u8 },
     /// Time passes, and the timers run.
-    Pass {
-        seconds: u64,
-    },
+    Pass { seconds: u64 },
     /// Time passes, and the timers do not run.
-    PassWithoutTimers {
-        seconds: u64,
-    },
+    PassWithoutTimers { seconds: u64 },
     /// A person tries to change what the guest, who does not own the capsule, may do in it.
-    Share {
-        who: u8,
-        capsule: u8,
-        guest: Guest,
-    },
-    CreateMemory {
-        who: u8,
-        capsule: u8,
-        key: u8,
-        kind: MemoryKind,
-        version: u8,
-    },
+    Share { who: u8, capsule: u8, guest: Guest },
+    /// A memory is created without an upload.
+    CreateMemory { who: u8, capsule: u8, key: u8, kind: MemoryKind, version: u8 },
     /// A memory gets other metadata, with the right size or a wrong one.
-    UpdateMemory {
-        who: u8,
-        memory: u8,
-        version: u8,
-        right_size: bool,
-    },
+    UpdateMemory { who: u8, memory: u8, version: u8, right_size: bool },
     /// The blob of a memory is deleted by its locator.
-    DeleteBlob {
-        who: u8,
-        memory: u8,
-    },
-    DeleteMemory {
-        who: u8,
-        memory: u8,
-    },
+    DeleteBlob { who: u8, memory: u8 },
+    /// A memory is deleted.
+    DeleteMemory { who: u8, memory: u8 },
     /// A capsule is deleted, and its place stays empty.
-    DeleteCapsule {
-        who: u8,
-        capsule: u8,
-    },
+    DeleteCapsule { who: u8, capsule: u8 },
     /// A new capsule takes an empty place.
-    CreateCapsule {
-        capsule: u8,
-    },
+    CreateCapsule { capsule: u8 },
     /// Upgrade to the next build, or to the running one if it is the last or a rollback is in progress or complete.
     /// `share` is the percentage of new sessions on the compat path, if the build has both paths.
-    Upgrade {
-        share: u8,
-    },
+    Upgrade { share: u8 },
     /// Upgrade as `Upgrade` does when all sessions in flight have expired, but before a timer has run; then run the
     /// migration.
     UpgradeLate,
-    Restart {
-        share: u8,
-    },
+    /// Upgrade to the same build.
+    Restart { share: u8 },
     /// Run the migration for this many steps.
-    Migrate {
-        steps: u8,
-    },
-    Control {
-        control: Control,
-    },
+    Migrate { steps: u8 },
+    /// A controller operates the migration.
+    Control { control: Control },
     /// Return to the legacy build, if the migration has been rolled back.
     GoBack,
     /// Layout 1 gets a complete session as the first public release left it, in no index and on no account. Its client
     /// finishes the session, or aborts it if finish is refused.
-    EndForeign {
-        who: u8,
-        capsule: u8,
-        bytes: u64,
-        content: u8,
-        kind: FinishKind,
-    },
+    EndForeign { who: u8, capsule: u8, bytes: u64, content: u8, kind: FinishKind },
     /// Layout 1 gets records that no build can read and that belong to no client.
-    UnreadableRecords {
-        records: u8,
-    },
+    UnreadableRecords { records: u8 },
     /// The quarantine record of an unreadable record is damaged, too.
-    DamageQuarantined {
-        record: u8,
-    },
+    DamageQuarantined { record: u8 },
     /// A snapshot is taken, and replaces the previous one.
     TakeSnapshot,
     /// The snapshot, if one was taken, is loaded.
     LoadSnapshot,
     /// All of stable memory but `left` MiB is taken, so that additions may be refused. Only the first
     /// `FillMemory` has an effect.
-    FillMemory {
-        left: u16,
-    },
+    FillMemory { left: u16 },
 }
 
 /// What the person who does not own a capsule may do in it.
