@@ -83,7 +83,7 @@ fn building_again_is_quick_and_changes_nothing() {
     let began = Instant::now();
     let second = artifacts();
     assert_eq!(first, second);
-    // Hashing the inputs takes much less, any compilation much more.
+    // Hashing the inputs takes much less time, and any compilation takes much more.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 

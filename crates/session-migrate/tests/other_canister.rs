@@ -187,8 +187,8 @@ fn a_chain_of_two_is_rehearsed_to_its_end() {
     assert!(printed.stdout.contains("upgrade after the end: ok"), "{}", printed.stdout);
 }
 
-/// An upgrade keeps the wasm memory, as Motoko's canisters need it, only on request. A module that declares this need
-/// is refused without the request.
+/// An upgrade keeps the wasm memory only if the request asks for that. A module that declares enhanced orthogonal
+/// persistence, as Motoko's modules do, is refused without the request.
 #[test]
 fn an_upgrade_keeps_the_memory_of_a_module_that_declares_so() {
     let folder = tempfile::tempdir().unwrap();
@@ -309,7 +309,7 @@ fn unusable_inputs_are_refused_with_one_line() {
     }
 }
 
-/// The wasms carry their schemas; a forbidden change of a schema is refused by the name of the memory.
+/// The wasms contain their schemas. A forbidden change of a schema is reported with the name of the memory.
 #[test]
 fn check_compares_schemas_that_the_wasms_of_the_example_carry() {
     let [old, new] = ledger_split().unwrap();

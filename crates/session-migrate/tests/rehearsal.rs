@@ -17,7 +17,7 @@ struct FinishedRehearsal {
     report: Value,
 }
 
-/// Rehearses two files with three clients, with these options in addition.
+/// Rehearses two files with three clients and these options.
 fn rehearse(options: &[(&str, &Path)]) -> FinishedRehearsal {
     rehearse_with(&[], options)
 }

@@ -1,4 +1,4 @@
-//! Undamaged memories: every record is taken or reported, and no byte of a blob is missing.
+//! Undamaged stable memories: every record is taken or reported, and no byte of a blob is missing.
 
 use session_migrate::Verdict;
 use session_migrate::adopt::{RecordKind, RecordOutcome};

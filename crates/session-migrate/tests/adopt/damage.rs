@@ -1,6 +1,6 @@
-//! Damaged memories: each kind of damage has its treatment, nothing sound is lost, and records that are not taken are
-//! in the file next to the folder. `Adopted::of` checks that every record has an outcome, and `adopt` itself that the
-//! result inspects clean.
+//! Damaged stable memories: each kind of damage has its treatment, nothing sound is lost, and records that are not
+//! taken are in the file next to the folder. `Adopted::of` checks that every record has an outcome, and `adopt` itself
+//! that the result inspects clean.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -21,7 +21,6 @@ const SIZE: usize = CHUNK_SIZE + 500;
 struct Victim {
     memories: Memories,
     capsule: String,
-    /// Ids of the two memories.
     ids: [String; 2],
 }
 

@@ -1,4 +1,4 @@
-//! Tests of `adopt`: memories of the first public release, whole and damaged, become snapshots of this canister.
+//! Tests of `adopt`: stable memories of the first public release, whole and damaged, become snapshots of this canister.
 
 mod conservation;
 mod damage;

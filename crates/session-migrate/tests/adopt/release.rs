@@ -1,4 +1,4 @@
-//! Memories of the first public release to be adopted, and the results of their adoption.
+//! Stable memories of the first public release, and the results of adopting them.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -149,7 +149,6 @@ impl Adopted {
         *self.report.counts.iter().find(|count| count.kind == kind).unwrap()
     }
 
-    /// Returns the items of this kind with this outcome.
     pub fn items(&self, kind: RecordKind, outcome: RecordOutcome) -> Vec<&Item> {
         self.report.items.iter().filter(|item| item.kind == kind && item.outcome == outcome).collect()
     }

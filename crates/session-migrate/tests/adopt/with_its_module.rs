@@ -1,5 +1,5 @@
-//! Snapshots with a heap: `adopt` asks the release's own module for its sessions, and their clients continue. A
-//! stand-in that keeps its sessions as the first public release does takes the place of the module.
+//! Snapshots with a heap: `adopt` asks the release's own module for its sessions, and their clients continue. In the
+//! tests, a stand-in replaces this module; it keeps its sessions as the first public release does.
 
 use std::process::Command;
 

@@ -58,11 +58,10 @@ impl Reencode for Renamed {
 /// An addition to a module: a function that counts down before it calls an exported function.
 struct Slower {
     export: String,
-    /// The exported function.
     function: u32,
     /// The type of the exported function, which has neither parameters nor results.
     ty: u32,
-    /// The number of the new function.
+    /// Index of the new function.
     number: u32,
     rounds: i32,
 }
@@ -148,7 +147,6 @@ impl Reencode for Slower {
     }
 }
 
-/// Changes the stable memory of a canister directly.
 fn change_storage(subject: &ReplayCanister, module: &Module, change: impl FnOnce(&mut Storage)) {
     let raw = Rc::new(RefCell::new(subject.pic().get_stable_memory(subject.id())));
     let mut storage = Storage::open_accepting(raw.clone(), &[Layout::LEGACY, Layout::SPLIT]).unwrap();

@@ -94,7 +94,6 @@ impl AgentServer {
         assert!(answered.contains(&id), "the call was not answered");
     }
 
-    /// Returns the ports of the server's gateways.
     pub fn gateway_ports(&self) -> Vec<u16> {
         self.shared.gateways.lock().unwrap().iter().map(|(gateway, _)| gateway.port).collect()
     }
@@ -155,7 +154,6 @@ impl Shared {
         serde_json::from_slice(&answer).unwrap()
     }
 
-    /// Answers a request of an agent.
     async fn api(&self, instance: usize, path: &[&str], body: &[u8]) -> Response {
         let Envelope { content, .. } = serde_cbor::from_slice(body).unwrap();
         let id = content.to_request_id();

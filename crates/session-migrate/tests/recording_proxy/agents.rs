@@ -28,7 +28,6 @@ struct CanisterArg {
     canister_id: Principal,
 }
 
-/// Returns the URL of an instance on the server.
 fn instance_url(server: &Url, pic: &PocketIc) -> Url {
     server.join(&format!("instances/{}/", pic.instance_id())).unwrap()
 }

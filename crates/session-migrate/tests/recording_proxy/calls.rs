@@ -30,8 +30,8 @@ fn assert_recorded(trace: &Path, recorded: &Recorded, calls: u64) {
         })
         .collect();
     assert_eq!(kinds, ["staged", "stop", "start", "round", "round", "direct"]);
-    // The second begin was sent before the first was answered, the third before a chunk was. Later calls were sent
-    // after a round, which also answered the chunk.
+    // The second begin was sent before the first was answered, and the third begin before a chunk was answered. Later
+    // calls were sent after a round, which also answered the chunk.
     let together: Vec<&str> = read
         .events
         .iter()

@@ -9,7 +9,7 @@ use pocket_ic::common::rest::RawCanisterResult;
 /// Returns a certificate with the time, nanoseconds since 1970, and the outcome of one call.
 pub fn state(time: u64, id: RequestId, result: Option<RawCanisterResult>) -> Vec<u8> {
     let mut leb128 = Vec::new();
-    // A certificate contains numbers in the encoding that Candid also uses, LEB128.
+    // Numbers in a certificate are encoded as LEB128, as in Candid.
     Nat::from(time).encode(&mut leb128).unwrap();
     let calls = labeled("request_status", labeled(id.as_slice(), call_status(result)));
     let tree = fork(calls, labeled("time", leaf(leb128)));

@@ -70,8 +70,7 @@ fn digest(hash: HashAlgorithm, bytes: &[u8]) -> ByteBuf {
     })
 }
 
-/// Returns a canister in a layout after `calls` calls. In layouts 2 and 3 it was migrated from layout 1, and
-/// used since.
+/// Returns a canister in a layout. It has executed `calls` calls in layout 1, and half as many after each migration.
 pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
     let mut canister = Aged::new(seed);
     canister.live(calls);
@@ -406,13 +405,11 @@ impl Aged {
         panic!("the migration does not end: {:?}", self.storage.migration.state());
     }
 
-    /// Runs migration 1.
     pub fn split(&mut self) {
         self.set_share(0);
         self.run(&[&SplitSessions]);
     }
 
-    /// Rolls back to layout 1.
     pub fn roll_back(&mut self) {
         controls::rollback(&mut self.storage, self.now).unwrap();
         self.run(&[&SplitSessions]);
@@ -426,7 +423,6 @@ impl Aged {
         self.run(&[&SplitSessions, &MoveToExtents { layouts: LAYOUTS }]);
     }
 
-    /// Returns a copy of the stable memory.
     pub fn bytes(&self) -> Vec<u8> {
         self.raw.borrow().clone()
     }

@@ -10,7 +10,6 @@ use upload_canister::upload::RawRecord;
 
 use super::inspection::{inspected, lines, sound};
 
-/// A canister to be damaged.
 pub struct DamagedCanister {
     pub raw: RawMemory,
 }
@@ -62,7 +61,7 @@ impl DamagedCanister {
         format!("{key:?}")
     }
 
-    /// Overwrites every occurrence of `bytes` in a memory, since some may be in pages that were freed.
+    /// Overwrites all occurrences of `bytes` in a memory with zeros, since any of them may be in a page that was freed.
     pub fn overwrite(&self, id: u8, bytes: &[u8; 3]) {
         let memory = self.memory(id);
         let mut all = vec![0; memory.size() as usize * 65_536];
