@@ -17,7 +17,6 @@ fn scene(canister: &InstalledCanister) -> Scene {
     Scene::new(canister, two_chunks(2), 1)
 }
 
-/// The errors with which the canister answers bad input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ErrorKind {
     Unauthorized,
@@ -92,12 +91,12 @@ fn short(found: &Option<Error>) -> String {
     format!("{found:?}").chars().take(300).collect()
 }
 
-/// Returns the error in a reply, whatever its type is in case of success.
+/// Returns the error in a reply, whatever the type of its `Ok` is.
 fn error_of(reply: &[u8]) -> Option<Error> {
     candid::decode_one::<Result<candid::Reserved>>(reply).unwrap().err()
 }
 
-/// Returns the metadata of an empty file after `change` has made them invalid.
+/// Returns metadata of an empty file, made invalid by `change`.
 fn invalid_metadata(change: impl FnOnce(&mut AssetMetadataBase)) -> AssetMetadata {
     let AssetMetadata::Document(mut document) = metadata(0) else {
         unreachable!("the metadata is not that of a document")

@@ -32,7 +32,7 @@ impl Seen {
 }
 
 /// Uploads files until at least `least` sessions have begun on each path, and returns what the client observed. On each
-/// path, every third upload is once finished with a wrong hash, which is refused, and every fourth is aborted.
+/// path, every third upload is first finished with a wrong hash, which is refused, and every fourth upload is aborted.
 fn upload_until(canister: &InstalledCanister, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
     let mut seen = BTreeMap::from([("compat", Seen::default()), ("direct", Seen::default())]);
     for n in 0_u64.. {

@@ -1,6 +1,6 @@
-//! The forty defects of the first public release, one test each, on the legacy build and on the direct build; those
-//! about upgrades also across the whole staged upgrade. Each test describes what went wrong in that release and what
-//! holds now. If a defect cannot recur because its feature was removed, the test shows that it was.
+//! The forty defects of the first public release, one test each, on the legacy build and on the direct build; tests
+//! about upgrades also run across the whole staged upgrade. Each test describes what went wrong in that release and
+//! what holds now. If a defect cannot recur because its feature was removed, the test checks that the feature is gone.
 
 mod authorisation;
 mod identity;
@@ -9,6 +9,7 @@ mod protocol;
 mod reads;
 mod results;
 mod sessions;
+
 use session_migrate::build::Build;
 
 /// The builds that a canister runs, one after the other, in a test about upgrades.

@@ -22,9 +22,9 @@ const HEAP_BYTES_IN_EXTENTS: u64 = 4 << 20;
 /// after some tens of chunks, and no larger after a thousand.
 const HEAP_BYTES_IN_CHUNKS: u64 = 64 << 20;
 
-/// Generates the order in which the chunks of two files are sent: for each call, whether the second file continues
-/// instead of the first; whether the first file is sent in the order of its chunks, and not from the last chunk to the
-/// first, as the second file always is; and the seed of the files' bytes.
+/// Generates the order in which the chunks of two files are sent, and a seed for their bytes. Each call sends a chunk
+/// of the second file if its element of the list is `true`, and of the first file otherwise. The second file is sent
+/// from its last chunk to its first. So is the first file, unless the other boolean is `true`.
 fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
     (prop::collection::vec(any::<bool>(), 6), any::<bool>(), 1..1_000_000u64)
 }
@@ -36,7 +36,7 @@ fn interleaved(build: Build, order: &[bool], first_in_order: bool, seed: u64) ->
     let sessions: Vec<u64> =
         (0..2).map(|n| canister.begin(owner(), &capsule, &files[n], &format!("file-{n}")).unwrap()).collect();
     let mut unsent: Vec<Vec<u32>> = files.iter().map(|file| (0..chunks(file.len())).collect()).collect();
-    // The next chunk is taken from the end.
+    // `Vec::pop` takes the next chunk from the end.
     if first_in_order {
         unsent[0].reverse();
     }

@@ -13,7 +13,7 @@ use session_migrate::client::{UploadStep, Uploader};
 
 use crate::support::owner;
 
-/// Runs a lane as one test on each course.
+/// Runs each lane as three tests, one on each course.
 macro_rules! on_every_course {
     ($($lane:ident)*) => {$(
         mod $lane {

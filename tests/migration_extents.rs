@@ -88,8 +88,9 @@ fn repeated_upgrades_lead_to_the_same_final_state() {
     assert_eq!(InChunkMap::dump(&canister), uninterrupted(InChunkMap));
 }
 
-/// A message of the timers moves more bytes than any blob here has, so a message can end only in the middle of the
-/// long session. An upgrade moves less, and can end in the middle of a blob (see the test above).
+/// A message of the timers moves more bytes than any blob here has, so none ends in the middle of a blob. The message
+/// of the upgrade moves less, and ends in the middle of the long session. Further upgrades end in the middle of a blob
+/// (see the test above).
 #[test]
 fn a_message_ends_in_the_middle_of_a_session() {
     let units: BTreeSet<u64> =
@@ -98,7 +99,7 @@ fn a_message_ends_in_the_middle_of_a_session() {
     assert!(units.contains(&session), "no message ends in session {session}, only in {units:?}");
 }
 
-/// Calls of clients, with checks of the answers: they must be the same however far the migration is.
+/// Calls of clients, with checks of the answers, which must not depend on the progress of the migration.
 const CLIENTS: &[(&str, Interruption)] = &[
     ("everything is read", |canister| {
         for (name, uploaded) in image().sound_blobs() {
@@ -158,7 +159,7 @@ fn finish(canister: &InstalledCanister, uploaded: &UploadedFile) -> UploadFinish
     canister.finish_as(owner(), uploaded.session, &digest, uploaded.content.len() as u64).unwrap()
 }
 
-/// Waits until the migration and the timers have nothing left to do, and returns everything that is stored.
+/// Waits until the migration and the timers have nothing left to do. Returns everything that is stored, without times.
 fn held_at_rest(canister: &InstalledCanister) -> Held {
     let state = settle(canister);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
@@ -268,7 +269,7 @@ fn a_compaction_that_traps_changes_nothing() {
     // yet.
     let compactions = trapped.iter().filter(|message| message.stable_bytes_written > 0).count();
     assert!((1..4).contains(&compactions), "{trapped:?}");
-    // A chain of sweeps that has trapped begins again after a minute.
+    // A sweep whose message has trapped begins again after a minute.
     let seconds = [61].into_iter().chain([1; 20]);
     let seen: BTreeSet<u64> = seconds.map(|seconds| sweep(&canister, seconds)).collect();
     assert!(seen.iter().any(|left| (QUARANTINED + 1..chunks).contains(left)), "one by one: {seen:?}");

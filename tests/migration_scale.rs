@@ -1,6 +1,6 @@
-//! Costs of the migration, for a thousand sessions and for very many, with client calls throughout.
+//! Costs of the migration for a thousand sessions and for many, with client calls throughout.
 //!
-//! Very many are a hundred thousand by default; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
+//! Many means 100,000 sessions; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
 //! `docs/migration-costs.md`. `UPDATE_REPORT=1` rewrites that report. Without it, the test fails if a cost exceeds the
 //! report by more than a tenth, and prints a line if the report is stale.
 
@@ -32,7 +32,6 @@ const CALLS_OF_A_ROUND: usize = 8;
 /// Maximum instructions of the migration for each session, index entries included.
 const SESSION_LIMIT: u64 = 400_000;
 
-/// Costs of one run.
 #[derive(Debug)]
 struct Figures {
     sessions: u64,
@@ -82,7 +81,7 @@ impl Traffic {
         self.random % below
     }
 
-    /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round, each of which must succeed.
+    /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round.
     fn round(&mut self, canister: &InstalledCanister) {
         let mut sent = Vec::new();
         while sent.len() < CALLS_OF_A_ROUND {

@@ -25,7 +25,7 @@ use upload_model::{
     Refusal, Stage, Target, TargetResult, View, operations,
 };
 
-/// Start of the asset names in metadata that the model has chosen. The number of the version follows.
+/// Prefix of the asset names in the model's metadata, before the number of the version.
 const VERSION: &str = "version ";
 
 fn named(bytes: u64, version: u8) -> AssetMetadata {
@@ -36,13 +36,11 @@ fn named(bytes: u64, version: u8) -> AssetMetadata {
 /// Instruction limit under which no message of the timers completes.
 const TOO_FEW: u64 = 2_000;
 
-/// Interval of the timers.
 const TIMER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Time after which an update restarts a timer that did not run.
 const OVERDUE: Duration = Duration::from_secs(301);
 
-/// A canister on a PocketIC instance.
 struct Wasm {
     canister: InstalledCanister,
     /// Whether the test also makes the timers' message trap, so that the timers are lost. Only the embedded server can

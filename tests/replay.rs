@@ -23,13 +23,10 @@ use crate::support::tree;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
-    /// Subject of the trace.
     about: String,
-    /// The ways to play the trace.
     play: Vec<Play>,
 }
 
-/// One way to play a trace.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Play {

@@ -74,7 +74,7 @@ fn every_command_does_what_the_runbook_says() {
             executed.push(name);
             continue;
         }
-        // Brings the canister into the state that the runbook describes for the command.
+        // Bring the canister into the state that the runbook describes for the command.
         match name.as_str() {
             "migration_dry_run" => {
                 canister.upgrade(Build::Staged);

@@ -114,7 +114,8 @@ fn read(reply: &[u8]) -> std::result::Result<Access, String> {
     access_in(&values)
 }
 
-/// Classifies decoded values. A list of answers, one for each file, has a single answer here, which is classified.
+/// Classifies decoded values. A reply with a list of answers, one for each file, has a single answer here; that answer
+/// is classified.
 fn access_in(values: &[IDLValue]) -> std::result::Result<Access, String> {
     let [IDLValue::Variant(outer)] = values else { return Ok(Yes) };
     let is = |label: &candid::types::Label, name: &str| label.get_id() == candid::idl_hash(name);

@@ -165,7 +165,7 @@ fn memories_are_opened_by_their_names_in_the_table_of_ids() {
     assert_eq!(uses(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
 }
 
-/// A function whose headers are not written in advance works nevertheless, but each call costs more.
+/// A function that `cache_headers!` does not list works nevertheless, but each of its calls costs more.
 #[test]
 fn the_headers_of_all_entry_points_are_written() {
     let mut seen = 0;

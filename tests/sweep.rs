@@ -9,7 +9,7 @@ use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use session_migrate::costs;
 
-/// Number of chunks of each session; an ended session releases so many immediately. Removing them takes 2.2 billion
+/// Number of chunks of each session, as many as an ended session releases at once. Removing them takes 2.2 billion
 /// instructions (`docs/costs.md`).
 const CHUNKS: u32 = 32;
 

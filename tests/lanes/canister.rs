@@ -31,13 +31,10 @@ impl Course {
     }
 }
 
-/// One canister, one capsule, one folder of files.
 pub struct LaneCanister {
     installed: InstalledCanister,
     ahead: &'static [Build],
-    /// The capsule of all uploads.
     pub capsule: String,
-    /// The folder of the files.
     pub folder: TempDir,
     uploads: u32,
 }
@@ -51,7 +48,6 @@ impl LaneCanister {
         Self { installed, ahead, capsule, folder: TempDir::new().unwrap(), uploads: 0 }
     }
 
-    /// Returns the canister's interface for clients.
     pub fn handle(&self) -> Canister<'_> {
         self.installed.handle()
     }
@@ -96,7 +92,6 @@ impl LaneCanister {
         replies.len()
     }
 
-    /// Returns every byte of a finished upload.
     pub fn read_back(&self, upload: &Uploader) -> Vec<u8> {
         let stored = self.installed.read_back(owner(), &upload.result().unwrap().blob_id);
         assert_eq!(stored.len() as u64, upload.asset.bytes);

@@ -64,7 +64,6 @@ fn person(number: u64) -> Principal {
 }
 
 impl Scene<'_> {
-    /// Lets time pass without calls.
     fn wait(&self, seconds: u64) {
         self.canister.pass(Duration::from_secs(seconds), 2);
     }
