@@ -167,7 +167,7 @@ fn memories_are_opened_by_their_names_in_the_table_of_ids() {
 
 /// A function that `cache_headers!` does not list works nevertheless, but each of its calls costs more.
 #[test]
-fn the_headers_of_all_entry_points_are_written() {
+fn cache_headers_lists_every_entry_point() {
     let mut seen = 0;
     for (path, text) in without_tests(sources("src")) {
         let text = text.as_str();

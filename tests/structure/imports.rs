@@ -23,7 +23,6 @@ struct Module {
     scope: BTreeMap<String, Name>,
     /// Modules from which this module imports or re-exports every name, by `use …::*`.
     globs: Vec<Name>,
-    /// Names of the items that this module defines.
     defines: BTreeSet<String>,
     /// Paths that the code of this module names.
     paths: Vec<Name>,
@@ -279,7 +278,6 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// Returns the names that an item defines.
 fn defined(item: &Item) -> Vec<String> {
     match item {
         Item::Const(item) => vec![item.ident.to_string()],

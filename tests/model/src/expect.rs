@@ -75,7 +75,7 @@ impl Model {
         vanished.into_iter().for_each(|id| self.drop_session(id, now, false));
         let Ok(id) = *got else { return Ok(()) };
         if self.history.iter().any(|(before, _)| *before >= id) {
-            return Err(format!("begin: session id {id} is not above all that were issued before"));
+            return Err(format!("begin: session id {id} is not greater than all earlier ones"));
         }
         self.add_session(id, call, now, BTreeMap::new());
         self.keys.insert((capsule, who, key), id);

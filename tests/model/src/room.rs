@@ -45,7 +45,7 @@ impl Model {
         match (expected, got) {
             (None, Err(Refusal::Exhausted)) if vanished.is_empty() => Ok(()),
             (Some(victims), Ok(_)) if victims == vanished => Ok(()),
-            (expected, _) => Err(format!("expected {expected:?} to be evicted, where None is a refusal")),
+            (expected, _) => Err(format!("expected the evictions {expected:?}; None means a refusal")),
         }
     }
 

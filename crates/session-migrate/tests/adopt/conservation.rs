@@ -45,7 +45,7 @@ fn a_whole_memory_is_adopted_and_inspects_clean() {
 }
 
 #[test]
-fn records_without_a_counterpart_are_in_the_file_next_to_it() {
+fn records_without_a_counterpart_are_in_left_jsonl() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     let (memory, _) = release.upload(&capsule, 1, b"a small file", NOW + 1);

@@ -1,6 +1,6 @@
 //! Damaged stable memories: each kind of damage has its treatment, nothing sound is lost, and records that are not
-//! taken are in the file next to the folder. `Adopted::of` checks that every record has an outcome, and `adopt` itself
-//! that the result inspects clean.
+//! taken are in `adopted.left.jsonl`. `Adopted::of` checks that every record has an outcome, and `adopt` itself that
+//! the result inspects clean.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -99,7 +99,7 @@ fn a_damaged_blob_is_not_taken() {
             let count = adopted.count(kind);
             assert_eq!((count.taken, count.not_taken), (1, 1), "{damage}: {count:?}");
         }
-        // Every chunk that is not taken is in the file.
+        // Every chunk that is not taken is in `adopted.left.jsonl`.
         let chunks = adopted.count(RecordKind::Chunk);
         let lines = adopted.left().iter().filter(|line| line["kind"] == "chunk").count() as u64;
         assert_eq!(lines, chunks.no_counterpart + chunks.not_taken, "{damage}");
@@ -313,7 +313,7 @@ fn a_second_memory_of_a_blob_shares_it() {
 }
 
 #[test]
-fn the_same_content_twice_keeps_both_blobs() {
+fn uploads_of_the_same_content_keep_one_blob_each() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     for session in 1..=3 {

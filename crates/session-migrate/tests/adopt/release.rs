@@ -153,7 +153,7 @@ impl Adopted {
         self.report.items.iter().filter(|item| item.kind == kind && item.outcome == outcome).collect()
     }
 
-    /// Returns the lines of the file next to the folder, as JSON.
+    /// Returns the lines of `adopted.left.jsonl`, which has everything that was not taken.
     pub fn left(&self) -> Vec<Value> {
         lines(&self.folder.path().join("adopted.left.jsonl"))
     }

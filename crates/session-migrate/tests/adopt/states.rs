@@ -24,7 +24,7 @@ fn inspect_error(stable: &[u8]) -> String {
     error.to_string()
 }
 
-/// Returns the bytes of all chunks in the file next to the folder, in the order of the file.
+/// Returns the bytes of the chunks in `adopted.left.jsonl`, in the order of that file.
 fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
     let left = adopted.left();
     let chunks = left.iter().filter(|line| line["kind"] == "chunk");
@@ -73,7 +73,7 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
         } else {
             assert_eq!((outcome, &*why), (RecordOutcome::NotTaken, "no memory refers to it"), "{case}");
         }
-        // The end of the first file is still stored, and is kept in the file next to the folder.
+        // The end of the first file is still stored, and is kept in `adopted.left.jsonl`.
         assert!(left_bytes(&adopted).contains(&file(CHUNK_SIZE + 1_000, 1)[CHUNK_SIZE..].to_vec()), "{case}");
     }
 }
@@ -174,7 +174,7 @@ fn what_was_replaced_in_the_same_round_is_in_the_file() {
     left.sort();
     let mut files = [first, second];
     files.sort();
-    assert_eq!(left, files, "both files are in the file next to the folder");
+    assert_eq!(left, files, "both files are in adopted.left.jsonl");
 }
 
 /// D12: texts and lists of the release have no limits.

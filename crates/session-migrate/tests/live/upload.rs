@@ -168,7 +168,7 @@ fn changed_file_is_aborted_and_files_before_it_are_listed() {
 }
 
 #[test]
-fn refusals_name_what_is_wrong_with_its_exit_code() {
+fn each_refusal_names_its_reason_and_has_its_exit_code() {
     let network = Network::with(Build::Direct);
     let file = network.file("a.txt", 10);
     let missing = network.folder.path().join("not-there");

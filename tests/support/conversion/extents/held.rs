@@ -69,7 +69,7 @@ impl Held {
             .keys(..)
             .map(|id| (id, HeldSession::of(storage, SessionId(id), &mut in_region)))
             .collect();
-        assert_taken_by(storage, in_region);
+        assert_region_has_only(storage, in_region);
         Self {
             blobs: blobs_held,
             sessions: sessions_held,
@@ -113,7 +113,7 @@ impl Held {
 impl HeldBlob {
     fn of(storage: &Storage, id: BlobId, in_region: &mut Vec<Extent>) -> Self {
         let blob = storage.blobs.blob(id).unwrap();
-        let is_moved = lies_in(&blob.place, in_region);
+        let is_moved = collect_extents(&blob.place, in_region);
         let content = storage.blobs.read_range(id, 0, blob.size);
         Self {
             size: blob.size,
@@ -131,7 +131,7 @@ impl HeldSession {
         let meta = storage.sessions.metas.get(&id.0).unwrap().unwrap();
         let payload = storage.payload_of(id).unwrap();
         let place = payload.place(id, &meta);
-        let is_moved = lies_in(&place, in_region);
+        let is_moved = collect_extents(&place, in_region);
         let chunk = |idx| {
             let (at, len) = (session.offset(idx), session.chunk_len(idx).unwrap());
             let mut bytes = Vec::new();
@@ -150,13 +150,13 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// Returns whether an object is in the payload region. If it is, adds its extents to `in_region`.
-fn lies_in(place: &Place, in_region: &mut Vec<Extent>) -> bool {
+fn collect_extents(place: &Place, in_region: &mut Vec<Extent>) -> bool {
     let Place::Extents(extents) = place else { return false };
     in_region.extend(extents.iter());
     true
 }
 
-fn assert_taken_by(storage: &Storage, mut taken: Vec<Extent>) {
+fn assert_region_has_only(storage: &Storage, mut taken: Vec<Extent>) {
     let region = storage.blobs.extents();
     region.check().unwrap();
     taken.sort_by_key(|extent| extent.offset);
