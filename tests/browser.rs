@@ -164,7 +164,7 @@ fn a_private_file_is_read_while_the_canister_is_upgraded() {
 }
 
 #[test]
-fn a_body_in_the_middle_is_rejected_once_its_reader_is_removed() {
+fn a_streamed_body_is_rejected_once_its_reader_is_removed() {
     for build in [Build::Legacy, Build::Direct] {
         let canister = InstalledCanister::new(build);
         let StoredFile { capsule, locator, .. } = StoredFile::new(&canister, 2 * CHUNK);

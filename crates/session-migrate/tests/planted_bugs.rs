@@ -1,5 +1,5 @@
-//! Four bugs that an upgrade could introduce, planted one at a time: the tool finds each where it becomes visible, and
-//! finds nothing where there is none.
+//! Four bugs that an upgrade could introduce, planted one at a time: the tool finds each of them where it becomes
+//! visible, and reports nothing on builds without a bug.
 
 mod mutants;
 

@@ -7,7 +7,7 @@
 //! Nothing here uses a type of the canister, so that unit tests and end-to-end tests share one model, and a mistake in
 //! the canister's code is not repeated in the model.
 
-#![allow(missing_docs, reason = "the fields of an operation say what they are by their names")]
+#![allow(missing_docs, reason = "the names of fields, variants and calls say what they are")]
 
 mod act;
 mod expect;

@@ -162,8 +162,7 @@ pub trait Target {
     /// Creates a capsule of `owner`, to which the other person may write.
     fn create_capsule(&mut self, owner: u8) -> TargetResult<String>;
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> TargetResult<()>;
-    /// Calls `capsules_set_access` as `who`: the owner stays, and the other person gets the access of
-    /// `guest`.
+    /// Calls `capsules_set_access`: the owner stays, and the other person gets the access of `guest`.
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> TargetResult<()>;
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> TargetResult<u64>;
     fn put(&mut self, who: u8, put: &Put) -> TargetResult<()>;

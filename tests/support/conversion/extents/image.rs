@@ -28,7 +28,6 @@ use crate::support::{InstalledCanister, controller, owner};
 pub struct UploadedFile {
     pub content: Vec<u8>,
     pub hash: HashAlgorithm,
-    /// The session of the upload.
     pub session: u64,
     /// The blob, if the upload is finished.
     pub blob: Option<BlobId>,
@@ -40,6 +39,7 @@ impl UploadedFile {
     }
 }
 
+/// The stable memory of the canister, and the files of its client by name.
 pub struct Image {
     pub bytes: Vec<u8>,
     files: BTreeMap<&'static str, UploadedFile>,
