@@ -96,6 +96,7 @@ const VERSION: u8 = 1;
 
 impl Record for BlobRecord {
     const NAME: &'static str = "blob";
+    const FORMAT: Option<u8> = Some(VERSION);
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

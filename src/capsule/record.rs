@@ -292,6 +292,7 @@ const VERSION: u8 = 1;
 
 impl Record for CapsuleRecord {
     const NAME: &'static str = "capsule";
+    const FORMAT: Option<u8> = Some(VERSION);
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)
@@ -307,6 +308,7 @@ crate::stable::schema::described!(CapsuleRecord, cbor VERSION);
 
 impl Record for MemoryRecord {
     const NAME: &'static str = "memory";
+    const FORMAT: Option<u8> = Some(VERSION);
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

@@ -112,8 +112,9 @@ pub struct MapContents {
 pub enum Damaged {
     /// The upgrade is refused.
     Refused,
-    /// The canister tolerates such a record, and an upgrade may repair it. The upgrade is refused only if the first and
-    /// the last record are different records and neither decodes.
+    /// The canister tolerates such a record, and an upgrade may repair it. The upgrade is refused if the first and the
+    /// last record are different records and neither decodes, if a newer build wrote one of them, or if a key is not a
+    /// key of the map.
     Treated,
     /// Like [`Self::Treated`], but a Candid record is refused, since the first public release wrote it.
     TreatedUnlessCandid,
@@ -137,7 +138,7 @@ pub type Decodes = fn(&[u8]) -> Result<(), Undecodable>;
 /// Why bytes are not a record that this build can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Undecodable {
-    /// The bytes begin with the format of a newer build.
+    /// The bytes are a record in the format of a newer build.
     Newer {
         /// Format of the record.
         found: u8,
@@ -209,22 +210,28 @@ pub fn check_map<M: Memory>(
         }
     };
     let ends = [check(End::First), check(End::Last)];
-    let is_treated = match treatment {
-        Damaged::Refused => false,
-        Damaged::Treated => true,
-        Damaged::TreatedUnlessCandid => !is_candid,
-        Damaged::Quarantined => !is_foreign_key,
-    };
-    let is_record_error = |end: &Result<(), PreflightError>| {
-        matches!(end, Err(PreflightError::ForeignRecord { .. } | PreflightError::NewerRecord { .. }))
+    // Nothing can treat a record under a foreign key: the library panics on the key in every call that passes it.
+    let is_treated = !is_foreign_key
+        && match treatment {
+            Damaged::Refused => false,
+            Damaged::Treated | Damaged::Quarantined => true,
+            Damaged::TreatedUnlessCandid => !is_candid,
+        };
+    let is_tolerated = |end: &Result<(), PreflightError>| match end {
+        Ok(()) | Err(PreflightError::ForeignRecord { .. }) => true,
+        // In a quarantine, no client depends on the record.
+        Err(PreflightError::NewerRecord { .. }) => treatment == Damaged::Quarantined,
+        Err(_) => false,
     };
     if is_treated
-        && ends.iter().all(|end| end.is_ok() || is_record_error(end))
+        && ends.iter().all(is_tolerated)
         && (treatment == Damaged::Quarantined || map.len == 1 || ends.iter().any(Result::is_ok))
     {
         return Ok(());
     }
-    ends.into_iter().collect()
+    // If one end is newer and the other is damaged, the newer build is the way out for both.
+    let newer = ends.iter().find(|end| matches!(end, Err(PreflightError::NewerRecord { .. }))).cloned();
+    newer.unwrap_or_else(|| ends.into_iter().collect())
 }
 
 /// Returns the record of a cell; `None` if none was ever stored.

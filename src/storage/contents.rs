@@ -120,9 +120,18 @@ fn show_key<K: Key>(bytes: &[u8]) -> String {
 
 fn decode<V: Record>(bytes: &[u8]) -> Result<V, Undecodable> {
     V::decode(bytes).map_err(|reason| match newer_format::<V>(bytes) {
-        Some((found, known)) => Undecodable::Newer { found, known },
-        None => Undecodable::Damaged(reason),
+        Some((found, known)) if is_one_value_after_format(bytes) => Undecodable::Newer { found, known },
+        _ => Undecodable::Damaged(reason),
     })
+}
+
+/// Returns whether the first byte of a record is followed by exactly one CBOR value, as in every record that has a
+/// format. The first byte of a damaged record may be any number, so it alone does not show that a newer build wrote the
+/// record.
+fn is_one_value_after_format(record: &[u8]) -> bool {
+    let body = record.get(1..).unwrap_or_default();
+    let mut decoder = minicbor::Decoder::new(body);
+    decoder.skip().is_ok() && decoder.position() == body.len()
 }
 
 fn decodes<V: Record>(bytes: &[u8]) -> Result<(), Undecodable> {

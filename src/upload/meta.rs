@@ -35,6 +35,7 @@ const VERSION: u8 = 1;
 
 impl Record for UploadMeta {
     const NAME: &'static str = "upload meta";
+    const FORMAT: Option<u8> = Some(VERSION);
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

@@ -90,8 +90,11 @@ enum StoredHash {
     Blake3(#[n(0)] TreePrefix),
 }
 
+const NEWEST_VERSION: u8 = 2;
+
 impl Record for PayloadState {
     const NAME: &'static str = "payload state";
+    const FORMAT: Option<u8> = Some(NEWEST_VERSION);
 
     fn encode(&self) -> Vec<u8> {
         let hash = match &self.hash {
@@ -108,7 +111,7 @@ impl Record for PayloadState {
             hash,
             replaced: self.replaced,
         };
-        codec::encode(2, &stored)
+        codec::encode(NEWEST_VERSION, &stored)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, String> {
@@ -117,7 +120,7 @@ impl Record for PayloadState {
             let hash = PrefixHash::Sha256(sha256_from_bytes(state)?);
             return Ok(Self { next_chunk, hash, ..Self::default() });
         }
-        let Stored { extents, subtrees, next_chunk, hash, replaced } = codec::decode(2, bytes)?;
+        let Stored { extents, subtrees, next_chunk, hash, replaced } = codec::decode(NEWEST_VERSION, bytes)?;
         let hash = match hash {
             StoredHash::Sha256(state) => PrefixHash::Sha256(sha256_from_bytes(&state)?),
             StoredHash::Blake3(prefix) => PrefixHash::Blake3(prefix),

@@ -127,6 +127,7 @@ const VERSION: u8 = 1;
 
 impl Record for Receipt {
     const NAME: &'static str = "receipt";
+    const FORMAT: Option<u8> = Some(VERSION);
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

@@ -119,6 +119,7 @@ const VERSION: u8 = 1;
 
 impl Record for SessionRecord {
     const NAME: &'static str = "session";
+    const FORMAT: Option<u8> = Some(VERSION);
 
     fn encode(&self) -> Vec<u8> {
         codec::encode(VERSION, self)

@@ -154,6 +154,42 @@ fn a_record_of_a_newer_engine_is_refused_by_its_format() {
 }
 
 #[test]
+fn a_treated_record_of_a_newer_build_is_refused() {
+    // Newer than every format that this build knows.
+    let newer = vec![3, 0x80];
+    for (id, map) in maps().filter(|(_, map)| map.damaged == Damaged::TreatedUnlessCandid) {
+        let damaged = b"rubbish".to_vec();
+        let entries = [(1, &newer), (2, &damaged)].map(|(n, bytes)| (key(&map, n), bytes.clone()));
+        let swapped = [(1, &damaged), (2, &newer)].map(|(n, bytes)| (key(&map, n), bytes.clone()));
+        for planted in [&entries[..1], &entries[..], &swapped[..]] {
+            let raw = sound();
+            plant(&raw, id, planted, map.key_len);
+            let OpenError::Preflight(refused) = refusal(&raw) else {
+                panic!("memory {id}: refused, but not by the preflight")
+            };
+            let is_by_format = matches!(
+                refused,
+                PreflightError::NewerRecord { id: found_in, found: 3, .. } if found_in == id
+            );
+            assert!(is_by_format, "{refused}");
+        }
+    }
+}
+
+/// The library would panic on such a key.
+#[test]
+fn a_foreign_key_is_refused_even_where_damage_is_treated() {
+    for id in [ids::CAPSULES, ids::MEMORIES] {
+        let raw = sound();
+        plant(&raw, id, &[(vec![0xff; 3], b"rubbish".to_vec())], None);
+        assert_refused(
+            &raw,
+            &[&format!("memory id {id} ({})", name_of(id)), "3 bytes that are not a key of this map"],
+        );
+    }
+}
+
+#[test]
 fn one_wrong_record_is_refused_where_nothing_treats_it() {
     let layout = crate::build_profile::FRESH_LAYOUT;
     for (id, map) in maps().filter(|(_, map)| matches!(map.value, Values::Records(_))) {
