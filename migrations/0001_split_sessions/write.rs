@@ -48,14 +48,15 @@ pub fn convert_record(
             let until = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
             let Upload { session, meta, .. } = &upload;
             let hash = storage.payload_of(id)?.hash.algorithm();
-            let key = forget_session(storage, id, caller, session, &meta.capsule_id)?;
+            let place = Place::Chunks(ChunkPrefix::of(&meta.provisional_memory_id, id));
+            let key = forget_session(storage, id, caller, session, &meta.capsule_id, |storage| {
+                release_payload(storage, session, meta, &place)
+            })?;
             if until > now {
                 let ended = Ended { owner: caller, key, meta, hash, until };
                 leave_receipt(storage, id, &ended, Outcome::Expired);
             }
             storage.counters.session(SessionPath::Compat, Event::Expired);
-            let place = Place::Chunks(ChunkPrefix::of(&meta.provisional_memory_id, id));
-            release_payload(storage, session, meta, &place)?;
             Fate::Released(LegacyUploadSession::digest_of_stored(&legacy.raw))
         }
         Decision::Reject { legacy: decoded, reason } => {

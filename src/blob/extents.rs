@@ -46,8 +46,12 @@ impl ExtentStore {
     /// Frees extents.
     ///
     /// # Errors
-    /// A damaged table, or an extent that is not allocated; the extents before that one have been freed.
+    /// A damaged table, or an extent that is not allocated; nothing is freed then.
     pub fn free(&mut self, extents: &Extents) -> Result<(), StableError> {
+        // A single extent is checked when it is freed.
+        if extents.iter().count() > 1 {
+            extents.iter().try_for_each(|extent| self.allocator.check_allocated(*extent))?;
+        }
         extents.iter().try_for_each(|extent| self.allocator.free(*extent))
     }
 

@@ -203,7 +203,7 @@ impl BlobStore {
     /// the bytes if the content already exists.
     ///
     /// # Errors
-    /// A damaged table.
+    /// A damaged table. Nothing is changed.
     pub fn commit(
         &mut self,
         to: Destination,
@@ -229,12 +229,17 @@ impl BlobStore {
     /// Removes a memory's reference, and the blob if no other memory refers to it. Returns the number of bytes freed.
     ///
     /// # Errors
-    /// [`BlobError::NotFound`], or a damaged record or table.
+    /// [`BlobError::NotFound`], or a damaged record or table. Nothing is changed.
     pub fn unref(&mut self, id: BlobId, memory_id: &str, capsule_id: &str) -> Result<u64, BlobError> {
         let record = self.blob(id)?;
         self.refs.remove(&NumberAndText(id.0, memory_id.to_owned()));
         if self.refs(id).next().is_some() {
             return Ok(0);
+        }
+        if let Err(damage) = self.free(&record.place) {
+            // Without its reference, the blob would be found by nobody.
+            self.add_ref(id, memory_id, capsule_id);
+            return Err(damage.into());
         }
         self.remove(id);
         // The entry stays if it refers to another blob: an adopted capsule can have the same content twice. A damaged
@@ -243,7 +248,6 @@ impl BlobStore {
         if self.by_content.get(&key).map_or(true, |found| found == Some(id.0)) {
             self.by_content.remove(&key);
         }
-        self.free(&record.place)?;
         Ok(record.size)
     }
 

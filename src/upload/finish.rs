@@ -15,7 +15,9 @@ use super::idempotency::{IdemKey, memory_id};
 use super::in_flight::Upload;
 use super::limits::FINISH_INSTRUCTIONS;
 use super::service::{UploadService, check_digest};
-use super::{Ended, Event, Finished, Outcome, PayloadState, Receipt, UploadMeta, leave_receipt};
+use super::{
+    Ended, Event, Finished, Outcome, PayloadState, Receipt, UploadMeta, free_with_subtrees, leave_receipt,
+};
 
 impl UploadService<'_> {
     /// Makes the stored bytes a memory of the capsule, if `total_len` is their length and `digest` their digest by the
@@ -87,7 +89,9 @@ impl UploadService<'_> {
         payload.replaced = Some(0);
         // Every chunk is hashed by now. If one is replaced, hashing restarts from the stored bytes, not from the
         // chaining values.
-        self.free_subtrees(&payload)?;
+        if let Some(slots) = &payload.subtrees {
+            self.storage.blobs.extents_mut().free(slots)?;
+        }
         payload.subtrees = None;
         self.storage.payloads.insert(id.0, &payload);
         Ok(())
@@ -158,12 +162,11 @@ impl UploadService<'_> {
         // Every session of the direct path is on the accounts; on the compat path, only sessions in the index are.
         let is_on_accounts = *path == SessionPath::Direct || self.storage.index.contains(id, self.caller);
         let finished = if is_on_accounts {
-            self.attach(id, meta, &blob)?
+            self.attach(id, meta, &blob, payload)?
         } else {
-            self.attach_foreign(id, meta, &blob)?
+            self.attach_foreign(id, meta, &blob, payload)?
         };
         self.path.finish(self.storage, id, &upload, self.now)?;
-        self.free_subtrees(payload)?;
         self.storage.index.end(id, self.caller, session.session_meta.last_seen);
         self.storage.payloads.remove(&id.0);
         // The bytes of a foreign session were reserved in this message, so they are not in `in_flight`.
@@ -185,9 +188,15 @@ impl UploadService<'_> {
     }
 
     /// Attaches a session of the first public release: its bytes are on no account yet, so they are reserved first.
-    fn attach_foreign(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
+    fn attach_foreign(
+        &mut self,
+        id: SessionId,
+        meta: &UploadMeta,
+        blob: &BlobRecord,
+        payload: &PayloadState,
+    ) -> Result<Finished> {
         self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
-        let finished = self.attach(id, meta, blob);
+        let finished = self.attach(id, meta, blob, payload);
         if finished.is_err() {
             self.release_reservation(&meta.capsule_id, blob.size, None)?;
         }
@@ -204,9 +213,15 @@ impl UploadService<'_> {
         }
     }
 
-    /// Commits stored bytes, and creates the memory that refers to them. Everything that can be refused is
-    /// checked before the first change.
-    pub(super) fn attach(&mut self, id: SessionId, meta: &UploadMeta, blob: &BlobRecord) -> Result<Finished> {
+    /// Commits stored bytes, frees the chaining values of `payload`, and creates the memory that refers to the bytes. If
+    /// this fails, there is no such memory, and the bytes are still those of the session.
+    pub(super) fn attach(
+        &mut self,
+        id: SessionId,
+        meta: &UploadMeta,
+        blob: &BlobRecord,
+        payload: &PayloadState,
+    ) -> Result<Finished> {
         let capsule_id = &meta.capsule_id;
         let memory_id = self.memory_id_of(id, meta);
         let blob_id = ChunkPrefix::of(&meta.provisional_memory_id, id).blob_id();
@@ -221,7 +236,15 @@ impl UploadService<'_> {
             request: None,
         };
         self.storage.capsules.attach(self.caller, &memory_id, &memory)?;
-        self.storage.blobs.commit(destination, blob, &memory_id, capsule_id)?;
+        let committed = free_with_subtrees(self.storage, id, payload, |storage| {
+            storage.blobs.commit(destination, blob, &memory_id, capsule_id)
+        });
+        if let Err(damage) = committed {
+            // The tables of free extents are read only when something is freed: reading them before the first change,
+            // too, would double the cost of freeing.
+            self.storage.capsules.detach(&memory_id, &memory)?;
+            return Err(damage.into());
+        }
         if let Some(stored) = stored {
             self.storage.usage.free_from(&stored, blob.size);
         }

@@ -21,7 +21,8 @@ use super::in_flight::Upload;
 use super::limits::{CATCH_UP_INSTRUCTIONS, SWEEP_BATCH, SWEEP_INSTRUCTIONS};
 use super::path::{Chunk, UploadPath};
 use super::{
-    Ended, Outcome, PayloadState, Receipt, forget_session, leave_receipt, mapped_sessions, release_payload,
+    Ended, Outcome, PayloadState, Receipt, forget_session, free_with_subtrees, leave_receipt,
+    mapped_sessions, release_payload,
 };
 
 /// The operations on uploads, for one message of one caller.
@@ -350,26 +351,21 @@ impl UploadService<'_> {
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
-        // Reads the accounts, which may be damaged, before the record is removed. Otherwise an error would leave the
-        // bytes of an ended session on its accounts permanently.
-        let key = forget_session(self.storage, id, owner, session, &meta.capsule_id)?;
+        let place = payload.place(id, meta);
+        // Reads the accounts and frees the extents, whose tables may be damaged, before the record is removed. Otherwise
+        // an error would leave the bytes of an ended session on its accounts permanently.
+        let key = forget_session(self.storage, id, owner, session, &meta.capsule_id, |storage| {
+            free_with_subtrees(storage, id, &payload, |storage| {
+                release_payload(storage, session, meta, &place)
+            })
+        })?;
         self.path.abort(self.storage, id, upload)?;
-        release_payload(self.storage, session, meta, &payload.place(id, meta))?;
-        self.free_subtrees(&payload)?;
         self.storage.counters.dropped(upload, outcome.event());
         let ended_at = upload.expires_at(&limits).min(self.now);
         let until = ended_at.plus_seconds(limits.session_ttl_seconds);
         if until > self.now {
             let ended = Ended { owner, key, meta, hash: payload.hash.algorithm(), until };
             leave_receipt(self.storage, id, &ended, outcome);
-        }
-        Ok(())
-    }
-
-    /// Frees the chaining values of chunks that arrived out of order.
-    pub(super) fn free_subtrees(&mut self, payload: &PayloadState) -> Result<()> {
-        if let Some(slots) = &payload.subtrees {
-            self.storage.blobs.extents_mut().free(slots)?;
         }
         Ok(())
     }

@@ -9,27 +9,31 @@ use crate::stable::StableError;
 use crate::storage::Storage;
 
 use super::idempotency::Fingerprint;
-use super::{IdemKey, Outcome, Receipt, UploadMeta};
+use super::{IdemKey, Outcome, PayloadState, Receipt, UploadMeta};
 
 /// Removes a session that ended without a file from the indexes, and releases its idempotency key, its payload state
-/// and the quota that it reserved. The calling code must remove the session's record and its payload. Returns the
-/// idempotency key.
+/// and the quota that it reserved. `release` must release its payload, or fail without changing anything; the calling
+/// code must remove the session's record. Returns the idempotency key.
 ///
 /// # Errors
-/// If an account is damaged. Nothing is changed.
+/// If an account is damaged, or the error of `release`. Nothing is changed.
 pub fn forget_session(
     storage: &mut Storage,
     id: SessionId,
     owner: Principal,
     session: &Session,
     capsule_id: &str,
+    release: impl FnOnce(&mut Storage) -> Result<(), StableError>,
 ) -> Result<IdemKey, StableError> {
     let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
     // A damaged entry of the key leads to no session, so it is removed as well.
     let leads_here = storage.index.find(key).map_or(true, |found| found == Some(id));
     // A legacy record in no index is on no account.
-    if storage.index.contains(id, owner) {
-        storage.usage.forget(owner, capsule_id, session.bytes_expected)?;
+    let is_on_accounts = storage.index.contains(id, owner);
+    let reserved = is_on_accounts.then(|| storage.usage.reserved(owner, capsule_id)).transpose()?;
+    release(storage)?;
+    if let Some(reserved) = reserved {
+        storage.usage.forget_from(&reserved, session.bytes_expected);
         storage.promises.subtract(id, session.bytes_missing());
     }
     storage.index.end(id, owner, session.session_meta.last_seen);
@@ -85,6 +89,27 @@ pub fn release_payload(
         return Ok(());
     }
     storage.blobs.free(place)
+}
+
+/// Frees the chaining values of a session that ends, if it has any, and then does `free`, which must free its bytes or
+/// fail without changing anything. If `free` fails, the session continues without the chaining values: its chunks are
+/// then hashed from their stored bytes.
+///
+/// # Errors
+/// A damaged table, or the error of `free`.
+pub fn free_with_subtrees(
+    storage: &mut Storage,
+    id: SessionId,
+    payload: &PayloadState,
+    free: impl FnOnce(&mut Storage) -> Result<(), StableError>,
+) -> Result<(), StableError> {
+    let Some(slots) = &payload.subtrees else { return free(storage) };
+    storage.blobs.extents_mut().free(slots)?;
+    let freed = free(storage);
+    if freed.is_err() {
+        storage.payloads.insert(id.0, &PayloadState { subtrees: None, ..payload.clone() });
+    }
+    freed
 }
 
 /// Returns whether the bytes of a session belong to a blob. They may for a session of the first public release, which

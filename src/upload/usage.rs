@@ -63,6 +63,9 @@ impl Reservation<'_> {
     }
 }
 
+/// The bytes on the accounts of a caller, a capsule and the canister.
+pub struct ReservedBytes<'a>([(Account<'a>, u64); 3]);
+
 /// The bytes on the accounts of a capsule and of the canister.
 pub struct StoredBytes<'a>([(Account<'a>, u64); 2]);
 
@@ -140,9 +143,25 @@ impl Usage {
         capsule: &str,
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
-        let before = self.read([Account::Caller(caller), Account::Capsule(capsule), Account::Canister])?;
-        self.subtract(&before, bytes);
+        let reserved = self.reserved(caller, capsule)?;
+        self.forget_from(&reserved, bytes);
         Ok(())
+    }
+
+    /// Reads the accounts of a caller, a capsule and the canister, for [`Self::forget_from`].
+    pub fn reserved<'a>(
+        &self,
+        caller: Principal,
+        capsule: &'a str,
+    ) -> std::result::Result<ReservedBytes<'a>, StableError> {
+        let accounts = [Account::Caller(caller), Account::Capsule(capsule), Account::Canister];
+        Ok(ReservedBytes(self.read(accounts)?))
+    }
+
+    /// Subtracts reserved bytes from accounts that were read before the call's first change, so that a damaged account
+    /// cannot stop the call in the middle.
+    pub fn forget_from(&mut self, ReservedBytes(before): &ReservedBytes<'_>, bytes: u64) {
+        self.subtract(before, bytes);
     }
 
     /// Sets the bytes that a caller has in flight.

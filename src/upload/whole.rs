@@ -79,7 +79,7 @@ impl UploadService<'_> {
         };
         let digest = ContentDigest { algorithm: hash, bytes: expected };
         let blob = BlobRecord { size, digest, created_at: self.now, place };
-        let finished = match self.attach(id, &meta, &blob) {
+        let finished = match self.attach(id, &meta, &blob, &PayloadState::default()) {
             Ok(finished) => finished,
             Err(refused) => {
                 if !self.storage.capsules.has_memory(&meta.provisional_memory_id) {

@@ -128,16 +128,7 @@ impl Allocator {
             return Ok(());
         }
         let mut state = self.state()?;
-        let before = self.free.range(..extent.offset).next_back().transpose()?;
-        let before = before.map(|(offset, len)| Extent { offset, len });
-        let next = self.free.range(extent.offset..).next().transpose()?;
-        let next = next.map(|(offset, len)| Extent { offset, len });
-        let overlaps = before.is_some_and(|before| before.end() > extent.offset)
-            || next.is_some_and(|next| next.offset < extent.end())
-            || extent.end() > state.end;
-        if overlaps {
-            return Err(damaged(extent.offset, format!("{} bytes there are not allocated", extent.len)));
-        }
+        let [before, next] = self.free_neighbors(extent, state)?;
         let mut joined = extent;
         if let Some(before) = before.filter(|before| before.end() == extent.offset) {
             self.remove_free(before);
@@ -155,6 +146,36 @@ impl Allocator {
         state.taken = state.taken.saturating_sub(extent.len);
         self.state.set(&state);
         Ok(())
+    }
+
+    /// Returns `Ok(())` if [`Self::free`] can free an extent.
+    ///
+    /// # Errors
+    /// Those of [`Self::free`].
+    pub fn check_allocated(&self, extent: Extent) -> Result<(), StableError> {
+        if extent.len == 0 {
+            return Ok(());
+        }
+        self.free_neighbors(extent, self.state()?).map(drop)
+    }
+
+    /// Returns the free extents before and after an allocated extent, adjacent or not.
+    fn free_neighbors(
+        &self,
+        extent: Extent,
+        state: AllocatorState,
+    ) -> Result<[Option<Extent>; 2], StableError> {
+        let before = self.free.range(..extent.offset).next_back().transpose()?;
+        let before = before.map(|(offset, len)| Extent { offset, len });
+        let next = self.free.range(extent.offset..).next().transpose()?;
+        let next = next.map(|(offset, len)| Extent { offset, len });
+        let overlaps = before.is_some_and(|before| before.end() > extent.offset)
+            || next.is_some_and(|next| next.offset < extent.end())
+            || extent.end() > state.end;
+        if overlaps {
+            return Err(damaged(extent.offset, format!("{} bytes there are not allocated", extent.len)));
+        }
+        Ok([before, next])
     }
 
     /// Returns the allocated bytes.

@@ -87,6 +87,20 @@ proptest! {
     }
 }
 
+/// Otherwise a second attempt would free extents that belong to another object by then.
+#[test]
+fn extents_of_an_object_are_freed_all_or_none() {
+    let mut store = store();
+    let sound = store.allocate(64).unwrap();
+    let foreign = Extent { offset: 1 << 20, len: 64 };
+    let both: Extents = sound.iter().copied().chain([foreign]).collect();
+    let refused = store.free(&both).unwrap_err();
+    assert!(refused.reason.contains("not allocated"), "{refused}");
+    assert_eq!(store.taken_bytes(), Ok(64));
+    store.free(&sound).unwrap();
+    assert_eq!(store.taken_bytes(), Ok(0));
+}
+
 /// Blobs of 1 B to 1 GiB, with log-uniform sizes, are stored and deleted at random while about 100 GiB are live. The
 /// largest number of live bytes is at least nine tenths of the region's largest size.
 #[test]

@@ -125,6 +125,82 @@ fn a_deletion_with_a_damaged_account_changes_nothing() {
     });
 }
 
+/// Returns the free extents as raw records, which need not decode.
+#[cfg(feature = "direct")]
+fn free_extents(canister: &TestCanister) -> Table<u64, RawRecord> {
+    Table::open(&Memories::init(canister.raw.clone()), memory_ids::FREE_EXTENTS)
+}
+
+/// Creates canisters in which an extent before those of the session in flight is free, so that it is read when they are
+/// freed. Passes each to `rule`, with the id of the session, the file, and the memory that has the same content.
+#[cfg(feature = "direct")]
+fn with_a_free_extent(rule: impl Fn(&mut TestCanister, u64, &[u8], &str)) {
+    for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
+        let file = file(CHUNK + 5);
+        let hole = canister.begin(64, "hole");
+        let first = canister.send(&file, "first");
+        let memory = canister.finish(first, &file).unwrap().memory_id;
+        let id = canister.send(&file, "second");
+        canister.service().abort(hole).unwrap();
+        rule(&mut canister, id, &file, &memory);
+    }
+}
+
+/// Makes a call while the first free extent is damaged, and again when it is sound. The first attempt must change
+/// nothing.
+#[cfg(feature = "direct")]
+#[track_caller]
+fn assert_unchanged_by_damage(
+    canister: &mut TestCanister,
+    mut call: impl FnMut(&mut TestCanister) -> Result<()>,
+) {
+    let offset = free_extents(canister).keys(..).next().unwrap();
+    let sound = free_extents(canister).get(&offset).unwrap().unwrap();
+    free_extents(canister).insert(offset, &RawRecord(b"rubbish".to_vec()));
+    let held = |canister: &TestCanister| {
+        let Storage { capsules, blobs, usage, .. } = &canister.storage;
+        (canister.live(), capsules.memory_total(), blobs.blob_total(), usage.total().unwrap())
+    };
+    let before = held(canister);
+    let refused = call(canister).unwrap_err();
+    assert!(matches!(refused, Error::Internal(_)), "{refused}");
+    assert_eq!(held(canister), before);
+    free_extents(canister).insert(offset, &sound);
+    call(canister).unwrap();
+    assert_eq!(canister.storage.blobs.extents().check(), Ok(()));
+}
+
+/// If the extents were freed after the session was removed, a repeated finish would find neither a session nor a
+/// receipt.
+#[cfg(feature = "direct")]
+#[test]
+fn a_finish_with_damaged_free_extents_changes_nothing() {
+    with_a_free_extent(|canister, id, file, _| {
+        assert_unchanged_by_damage(canister, |canister| canister.finish(id, file).map(drop));
+        assert_eq!(canister.storage.capsules.memory_total(), 2);
+    });
+}
+
+#[cfg(feature = "direct")]
+#[test]
+fn an_abort_with_damaged_free_extents_changes_nothing() {
+    with_a_free_extent(|canister, id, _, _| {
+        assert_unchanged_by_damage(canister, |canister| canister.service().abort(id));
+        assert_eq!(room::reported(canister, OWNER, id), "was aborted");
+    });
+}
+
+#[cfg(feature = "direct")]
+#[test]
+fn a_deletion_with_damaged_free_extents_changes_nothing() {
+    with_a_free_extent(|canister, _, _, memory| {
+        assert_unchanged_by_damage(canister, |canister| {
+            crate::memories::delete(&mut canister.storage, person(OWNER), memory)
+        });
+        assert_eq!(canister.storage.blobs.blob_total(), 0);
+    });
+}
+
 /// If eviction did not skip the session, every begin that needs room would fail and report the damage.
 #[test]
 fn a_session_that_cannot_be_ended_is_skipped_by_eviction() {
