@@ -173,10 +173,8 @@ fn port_in(text: &str) -> Option<u16> {
 
 /// Checks the port at the address of this server, and at the loopback addresses.
 fn port_use(ip_addr: IpAddr, port: u16) -> PortUse {
-    let mut addresses = vec![ip_addr, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-    addresses.dedup();
     let mut found = PortUse::Unused;
-    for address in addresses {
+    for address in addresses_to_check(ip_addr) {
         match TcpStream::connect_timeout(&SocketAddr::from((address, port)), ANSWER_TIMEOUT) {
             Ok(stream) if is_server(&stream).unwrap_or(false) => return PortUse::Server,
             Ok(_) => found = PortUse::OtherProgram,
@@ -185,6 +183,15 @@ fn port_use(ip_addr: IpAddr, port: u16) -> PortUse {
         }
     }
     found
+}
+
+/// Returns the address of this server and the loopback addresses, each once: every check of a silent program takes
+/// [`ANSWER_TIMEOUT`].
+fn addresses_to_check(ip_addr: IpAddr) -> Vec<IpAddr> {
+    let mut addresses = vec![ip_addr];
+    let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    addresses.extend(loopback.into_iter().filter(|address| *address != ip_addr));
+    addresses
 }
 
 /// Returns whether a failed connection means that nothing listens, or that the machine has no such address.
@@ -224,6 +231,15 @@ mod tests {
     /// Returns a port that nothing listens on.
     fn free_port() -> u16 {
         TcpListener::bind((HERE, 0)).unwrap().local_addr().unwrap().port()
+    }
+
+    #[test]
+    fn every_address_is_checked_once() {
+        let [v4, v6, other]: [IpAddr; 3] =
+            ["127.0.0.1", "::1", "127.0.0.2"].map(|text| text.parse().unwrap());
+        assert_eq!(addresses_to_check(v4), [v4, v6]);
+        assert_eq!(addresses_to_check(v6), [v6, v4]);
+        assert_eq!(addresses_to_check(other), [other, v4, v6]);
     }
 
     #[test]
