@@ -35,6 +35,7 @@ pub mod serve;
 
 mod agent_api;
 mod cache_folder;
+mod cbor;
 #[cfg(feature = "cli")]
 mod detach;
 mod engine;

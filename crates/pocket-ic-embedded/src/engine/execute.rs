@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use super::outcome::MessageOutcome;
 use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{Limits, MessageContext};
+use crate::locks::unpoisoned;
 
 const PANICKED: &str = "the thread that ran the message panicked";
 /// Maximum number of modules that are kept compiled for future canisters.
@@ -56,11 +57,6 @@ thread_local! {
 /// On any other thread, [`Engine::execute`] starts a new thread for each message.
 pub fn allow_on_this_thread() {
     RUNS_MESSAGES.set(true);
-}
-
-/// Locks a mutex even if an earlier holder panicked: the values under these locks are always consistent.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Engine {
@@ -99,7 +95,7 @@ impl Engine {
     fn compiled(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let hash: [u8; 32] = Sha256::digest(uploaded).into();
         let slot = self.slot_for(hash);
-        let mut compiled = lock(&slot);
+        let mut compiled = unpoisoned(&slot);
         if let Some(module) = &*compiled {
             return Ok(module.clone());
         }
@@ -111,7 +107,7 @@ impl Engine {
         match module {
             Ok(module) => Ok(compiled.insert(Arc::new(module)).clone()),
             Err(error) => {
-                lock(&self.shared.modules).remove(&hash);
+                unpoisoned(&self.shared.modules).remove(&hash);
                 Err(error)
             }
         }
@@ -119,7 +115,7 @@ impl Engine {
 
     /// Returns the slot for the module with this hash. If too many slots are in use, the slot is new and not shared.
     fn slot_for(&self, hash: [u8; 32]) -> Compiled {
-        let mut modules = lock(&self.shared.modules);
+        let mut modules = unpoisoned(&self.shared.modules);
         if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {
             // A locked slot is in use: its module may be being compiled.
             modules.retain(|_, slot| match slot.try_lock() {
@@ -189,7 +185,7 @@ impl Engine {
     /// can be brought into the state, otherwise a new one.
     fn instance_for(&self, state: &CanisterState) -> Result<LiveInstance, Trap> {
         let existing = {
-            let mut instances = lock(&self.shared.instances);
+            let mut instances = unpoisoned(&self.shared.instances);
             let fits: Vec<_> = instances.iter().map(|live| live.fits(state)).collect();
             let found = fits
                 .iter()
@@ -210,7 +206,7 @@ impl Engine {
         if !live.reusable() {
             return;
         }
-        let mut instances = lock(&self.shared.instances);
+        let mut instances = unpoisoned(&self.shared.instances);
         instances.push(live);
         let mut bytes: u64 = instances.iter().map(LiveInstance::memory_bytes).sum();
         let mut surplus = 0;

@@ -1,9 +1,10 @@
 //! Pages of memories that are kept in a file.
 
+use crate::locks::unpoisoned;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Bytes in a page.
 pub(super) const PAGE: usize = 16 * 1024;
@@ -51,7 +52,7 @@ impl PageFile {
     pub(super) fn store(self: &Arc<Self>, bytes: &[u8; PAGE]) -> io::Result<StoredPage> {
         let Some(places) = &self.places else { return Err(io::ErrorKind::ReadOnlyFilesystem.into()) };
         let number = {
-            let mut places = places.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut places = unpoisoned(places);
             places.free.pop().unwrap_or_else(|| {
                 places.end += 1;
                 places.end - 1
@@ -79,7 +80,7 @@ impl StoredPage {
 impl Drop for StoredPage {
     fn drop(&mut self) {
         if let Some(places) = &self.file.places {
-            places.lock().unwrap_or_else(PoisonError::into_inner).free.push(self.number);
+            unpoisoned(places).free.push(self.number);
         }
     }
 }

@@ -3,12 +3,13 @@
 //! These are TEST KEYS: they are derived from a public text, and the same in every process. Their signatures prove
 //! nothing outside of a test.
 
+use crate::locks::unpoisoned;
 use blst::min_sig::SecretKey;
 use candid::Principal;
 use ic_certification::Hash;
 use sha2::{Digest, Sha256};
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 const TEST_SEED: &[u8] =
     b"pocket-ic-embedded TEST KEYS, known to everybody: never trust them outside of a test";
@@ -46,7 +47,7 @@ impl SubnetKeys {
     /// takes a millisecond.
     pub fn of(index: usize) -> &'static Self {
         static DERIVED: Mutex<Vec<&'static SubnetKeys>> = Mutex::new(Vec::new());
-        let mut derived = DERIVED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut derived = unpoisoned(&DERIVED);
         while derived.len() <= index {
             let next = Self::derive(derived.len());
             derived.push(Box::leak(Box::new(next)));

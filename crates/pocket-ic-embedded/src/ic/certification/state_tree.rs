@@ -3,6 +3,7 @@
 //! Updates are differences: only what has changed is hashed again.
 
 use super::keys::SubnetKeys;
+use crate::cbor::self_described;
 use crate::engine::CanisterModule;
 use crate::ic::calls::{CallResult, MessageId};
 use crate::ic::canister::Canister;
@@ -286,11 +287,8 @@ fn natural(mut number: u64) -> Leaf {
 
 /// Encodes a value in CBOR, beginning with the tag of self-described CBOR.
 pub fn tagged(value: &impl Serialize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut writer = serde_cbor::Serializer::new(&mut bytes);
     // Writing to memory fails only for values that CBOR cannot represent; there are none here.
-    let _ = writer.self_describe().and_then(|()| value.serialize(&mut writer));
-    bytes
+    self_described(value).unwrap_or_default()
 }
 
 #[cfg(test)]
