@@ -87,21 +87,6 @@ fn terminate(pid: u32) {
     assert!(status.success());
 }
 
-#[test]
-fn a_signal_ends_the_server_and_removes_the_port_file() {
-    for signal in ["-TERM", "-INT"] {
-        let (_dir, file) = scratch();
-        let child = start(&file, &[]);
-        let port = port(&file);
-        let status = reqwest::blocking::get(format!("http://127.0.0.1:{port}/status")).unwrap();
-        assert_eq!(status.status(), 200);
-        let killed = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-        assert!(killed.success());
-        assert!(end(child).success(), "{signal}");
-        assert!(!file.exists(), "{signal}");
-    }
-}
-
 /// With an open pipe, a test runner with piped output would wait for the server's time to live.
 #[test]
 fn a_server_with_a_port_file_keeps_no_pipe_open() {
@@ -188,10 +173,12 @@ fn an_address_that_is_not_loopback_is_refused() {
 
 #[test]
 fn every_signal_that_ends_the_server_removes_the_port_file() {
-    for signal in ["-HUP", "-QUIT"] {
+    for signal in ["-TERM", "-INT", "-HUP", "-QUIT"] {
         let (_dir, file) = scratch();
         let child = start(&file, &["--log-levels", "error", "--ttl", "2592000"]);
-        port(&file);
+        let port = port(&file);
+        let status = reqwest::blocking::get(format!("http://127.0.0.1:{port}/status")).unwrap();
+        assert_eq!(status.status(), 200);
         let killed = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         assert!(killed.success());
         assert!(end(child).success(), "{signal}");

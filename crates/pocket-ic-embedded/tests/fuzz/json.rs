@@ -72,9 +72,6 @@ pub fn changed(mut body: Value, changes: &Changes) -> Value {
 
 /// Collects the JSON pointers of the parts that hold no file path.
 fn collect(value: &Value, at: String, out: &mut Vec<String>) {
-    if value.as_str().is_some_and(|text| text.starts_with('/')) {
-        return;
-    }
     match value {
         Value::Object(fields) => {
             fields.iter().for_each(|(name, value)| collect(value, format!("{at}/{name}"), out));
