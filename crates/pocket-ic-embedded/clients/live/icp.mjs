@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -80,10 +81,13 @@ ${network.icpYaml}
   });
 
   await test('build and install', async () => {
+    const arg = ['00', '--args-format', 'hex', '-o', 'hex'];
     await icp('build', 'counter');
-    const installed = await icp('canister', 'install', 'counter', '--mode', 'reinstall', '-y', ...here);
-    assert.ok(installed !== undefined);
-    assert.match(await icp('canister', 'status', 'counter', ...here), /Module hash: /);
+    assert.match(await call('stable_inc', ...arg), /01000000/);
+    await icp('canister', 'install', 'counter', '--mode', 'reinstall', '-y', ...here);
+    const hash = createHash('sha256').update(wasm).digest('hex');
+    assert.match(await icp('canister', 'status', 'counter', ...here), new RegExp(`Module hash: (0x)?${hash}`));
+    assert.match(await call('stable_read', ...arg, '--query'), /00000000/, 'a reinstallation empties stable memory');
   });
 
   await test('deploy upgrades', async () => {
