@@ -20,22 +20,25 @@ async function test(name, body) {
   }
 }
 
+/** Runs the tests of one part, and prints how many of them passed. */
+async function part(name, tests) {
+  const before = { passed, failed };
+  await tests();
+  console.log(`${name}: ${passed - before.passed} passed, ${failed - before.failed} failed`);
+}
+
 const network = await startNetwork();
 try {
-  await agentTests(network, test);
-  console.log(`npm agent: ${passed} passed, ${failed} failed`);
+  await part('npm agent', () => agentTests(network, test));
   const without = missing();
   if (without) {
     console.log(`this machine lacks ${without}`);
   } else {
-    passed = 0;
-    await icpTests(network, test);
-    console.log(`icp-cli: ${passed} passed, ${failed} failed in all`);
-    await dayTests(test);
-    console.log(`icp-cli and an operator's day: ${passed} passed, ${failed} failed in all`);
-    await adoptionTests(test);
-    console.log(`icp-cli, an operator's day and an adoption: ${passed} passed, ${failed} failed in all`);
+    await part('icp-cli', () => icpTests(network, test));
+    await part("an operator's day", () => dayTests(test));
+    await part('an adoption', () => adoptionTests(test));
   }
+  console.log(`in all: ${passed} passed, ${failed} failed`);
 } finally {
   await network.stop();
 }
