@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { inlineHasher, type Hasher } from '../src/hash/hasher.js';
+import { metadataOf } from '../src/metadata.js';
 import type { Progress } from '../src/progress.js';
+import { FakeCanister } from './support/fake-canister.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
 /** Damages these stored chunks, once, before the first finish. */
@@ -96,4 +98,21 @@ test('a checksum that stays wrong ends the upload', async () => {
   const failed = scene.page().upload(fileOf(9_999), { capsule: CAPSULE });
   await assert.rejects(failed, { name: 'UploadError', code: 'refused' });
   assert.equal(scene.count('uploads_finish'), 4);
+});
+
+test('a refused digest is answered with one by the same function', async () => {
+  for (const algorithm of ['sha256', 'blake3'] as const) {
+    const file = fileOf(100);
+    const answer = await new FakeCanister().uploads_put_whole({
+      capsule_id: CAPSULE,
+      asset_metadata: metadataOf(file, undefined, {}),
+      idem: 'key',
+      bytes: new Uint8Array(await file.arrayBuffer()),
+      digest: new Uint8Array(32),
+      hash: algorithm === 'sha256' ? [] : [{ blake3: null }],
+    });
+    assert.ok('Err' in answer && 'ChecksumMismatch' in answer.Err);
+    const got = Uint8Array.from(answer.Err.ChecksumMismatch.got);
+    assert.deepEqual(got, Uint8Array.from(await inlineHasher.digest(file, algorithm)));
+  }
 });
