@@ -1,8 +1,10 @@
 //! Records left in quarantine permanently: releases the quota that they still use.
 //!
 //! A record that was read and decodes was removed from all accounts and indexes when it was quarantined. If a record
-//! does not decode, or was quarantined without being read, its quota was kept in case of a retry. The chunks of an
-//! undecodable record are unknown: they stay, and keep counting against its capsule and the canister.
+//! does not decode, or was quarantined without being read, its quota was kept in case of a retry. The Candid library
+//! does not read it now, either, since decoding it may be what trapped: a record that only the library could decode is
+//! treated as undecodable. The chunks of an undecodable record are unknown: they stay, and keep counting against its
+//! capsule and the canister.
 
 use std::collections::BTreeSet;
 
@@ -15,23 +17,23 @@ use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
 pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
-    let mut undecodable = BTreeSet::new();
+    let mut unread = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {
         let Some(quarantined) = storage.migration.quarantine.get_or_damaged(migration, key) else { continue };
-        match LegacyUploadSession::decode(&quarantined.raw) {
-            Ok(legacy) => {
+        match LegacyUploadSession::read_after_header(&quarantined.raw) {
+            Some(legacy) => {
                 withdraw(storage, SessionId(key), Some(&legacy), quarantined.beside.map(Time::from_nanos))?;
             }
-            Err(_) => {
-                undecodable.insert(key);
+            None => {
+                unread.insert(key);
             }
         }
     }
-    if undecodable.is_empty() {
+    if unread.is_empty() {
         return Ok(());
     }
     let mut owners = BTreeSet::new();
-    for (owner, id) in storage.index.owners_of(&undecodable) {
+    for (owner, id) in storage.index.owners_of(&unread) {
         if let Ok(Some(quarantined)) = storage.migration.quarantine.get(migration, id.0) {
             // The owner must still be able to learn the outcome of the session.
             let quarantined = crate::migrate::QuarantineRecord {

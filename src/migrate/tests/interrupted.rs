@@ -3,7 +3,7 @@
 use super::*;
 use crate::migrate::Watched;
 use crate::migrate::open_storage;
-use crate::migrations::split_sessions::{CLASSES, Class};
+use crate::migrations::split_sessions::{CLASSES, Class, LegacyUploadSession};
 use crate::upload::UploadMeta;
 
 /// The split sessions, the ids of the remaining legacy records, the counts, the digests before and after, the phase.
@@ -114,6 +114,25 @@ fn a_poison_record_does_not_stop_the_sweep() {
     while !canister.service().sweep().unwrap() {}
     assert!(canister.storage.index.is_empty(), "everything else has expired");
     assert!(canister.storage.migration.quarantine.contains(1, poison));
+}
+
+/// Decoding may be what trapped, and then finalizing would trap, too.
+#[test]
+fn finalize_does_not_decode_a_poison_record_by_the_library() {
+    let (mut canister, poison, _) = with_one_trapped();
+    let mut record = canister.storage.migration.quarantine.get(1, poison).unwrap().unwrap();
+    let legacy = LegacyUploadSession::decode(&record.raw).unwrap();
+    // With a third argument, only the library decodes it.
+    record.raw = candid::encode_args((1_u16, &legacy, 0_u8)).unwrap();
+    assert_eq!(LegacyUploadSession::decode(&record.raw), Ok(legacy));
+    canister.storage.migration.quarantine.insert(1, poison, &record);
+    let (total, id) = (canister.storage.usage.total(), SessionId(poison));
+    let in_flight = canister.storage.usage.in_flight(person(OWNER)).unwrap();
+    assert!(canister.storage.index.contains(id, person(OWNER)));
+    controls::finalize(&mut canister.storage, canister.now, true).unwrap();
+    assert!(!canister.storage.index.contains(id, person(OWNER)), "it no longer counts against its owner");
+    assert!(canister.storage.usage.in_flight(person(OWNER)).unwrap() < in_flight);
+    assert_eq!(canister.storage.usage.total(), total, "its bytes are unknown, as if it did not decode");
 }
 
 #[test]
