@@ -47,14 +47,21 @@ pub fn last_install(pic: &PocketIc, canister: Principal, from: u64) -> Option<u6
 /// Sums the instructions of the last install's entry points, which run directly after one another. Messages after them
 /// do not count.
 fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
-    let run: Vec<u64> = costs
-        .iter()
-        .rev()
-        .skip_while(|cost| !cost.is_install())
-        .take_while(|cost| cost.is_install())
-        .map(|cost| cost.instructions)
-        .collect();
-    (!run.is_empty()).then(|| run.iter().sum())
+    let last = costs.iter().rposition(MessageCost::is_install)?;
+    let until_last = &costs[..=last];
+    let earlier = until_last.windows(2).rposition(|pair| !is_same_install(&pair[0], &pair[1]));
+    let begin = earlier.map_or(0, |at| at + 1);
+    Some(until_last[begin..].iter().map(|cost| cost.instructions).sum())
+}
+
+/// Returns whether two messages in a row are entry points of the same install.
+fn is_same_install(earlier: &MessageCost, later: &MessageCost) -> bool {
+    let is_next = matches!(
+        (&*earlier.entry, &*later.entry),
+        ("pre_upgrade", "start" | "post_upgrade") | ("start", "init" | "post_upgrade")
+    );
+    // An entry point that traps ends the install.
+    is_next && earlier.ok && earlier.time_nanos == later.time_nanos
 }
 
 /// Sets the instruction limit of a canister's messages; `None` restores the default.
@@ -83,6 +90,7 @@ mod tests {
         let cost = |entry: &str, instructions| MessageCost {
             entry: entry.to_owned().into(),
             instructions,
+            ok: true,
             ..MessageCost::default()
         };
         assert_eq!(sum_of_last_install(&[cost("update", 1)]), None);
@@ -94,5 +102,24 @@ mod tests {
             cost("global_timer", 1),
         ];
         assert_eq!(sum_of_last_install(&all), Some(27));
+    }
+
+    #[test]
+    fn installs_without_a_message_between_them_are_separate() {
+        let cost = |entry: &str, instructions, ok| MessageCost {
+            entry: entry.to_owned().into(),
+            instructions,
+            ok,
+            ..MessageCost::default()
+        };
+        let upgrade =
+            [cost("pre_upgrade", 300, true), cost("start", 20, true), cost("post_upgrade", 7, true)];
+        let install = [cost("start", 1_000, true), cost("init", 5_000, true)];
+        assert_eq!(sum_of_last_install(&[&install[..], &upgrade].concat()), Some(327));
+        assert_eq!(sum_of_last_install(&[&upgrade[..], &upgrade].concat()), Some(327));
+        assert_eq!(sum_of_last_install(&[&upgrade[..], &install].concat()), Some(6_000));
+        let trapped = [cost("pre_upgrade", 300, false)];
+        assert_eq!(sum_of_last_install(&[&trapped[..], &upgrade].concat()), Some(327));
+        assert_eq!(sum_of_last_install(&[&trapped[..], &upgrade[1..]].concat()), Some(27));
     }
 }
