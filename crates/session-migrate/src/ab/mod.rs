@@ -10,17 +10,18 @@ mod markdown;
 mod page;
 pub mod report;
 mod side;
+mod uploaded;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::Verdict;
 use crate::compare::{self, Difference, RuleError, Rules, Tally};
 use crate::progress::Progress;
 use crate::provenance::{Provenance, source_tree};
-use crate::replay::{Builds, Played, ReplayError, State};
+use crate::replay::{Builds, ReplayError, State};
 use crate::server;
-use crate::trace::{Arguments, EventKind, PayloadRef, Trace, TraceError, TracedAnswer, TracedCall};
+use crate::trace::{EventKind, Trace, TraceError, TracedCall};
 use crate::workload::{self, Order, Workload};
 
 pub use error::AbError;
@@ -149,7 +150,7 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
 }
 
 fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) -> TraceComparison {
-    let uploaded_bytes = uploaded(trace, &sides.a.events);
+    let uploaded_bytes = uploaded::bytes(calls(trace), &sides.a.events);
     let mut run = TraceComparison {
         name,
         calls: calls(trace).count() as u64,
@@ -175,21 +176,6 @@ fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &TracedCall)> {
         EventKind::Call(call) => Some((index, call)),
         _ => None,
     })
-}
-
-/// Returns the bytes of payload in the accepted calls of `uploads_put_…`; calls with the same arguments count once.
-fn uploaded(trace: &Trace, played: &[Played]) -> u64 {
-    let accepted = |index: usize| matches!(played.get(index), Some(Played::Answered(TracedAnswer::Reply(text))) if text.contains("Ok"));
-    let mut counted = HashSet::new();
-    let mut bytes = 0;
-    for (index, call) in calls(trace) {
-        let Arguments::Candid(text) = &call.arguments else { continue };
-        if call.method.starts_with("uploads_put_") && accepted(index) && counted.insert(text) {
-            let payloads = text.split('"').filter_map(PayloadRef::parse);
-            bytes += payloads.map(|reference| reference.length()).sum::<u64>();
-        }
-    }
-    bytes
 }
 
 impl TraceComparison {
