@@ -168,8 +168,11 @@ impl Source {
                 false => {
                     let used: Vec<String> = (0..u8::MAX).filter(is_used).map(|id| id.to_string()).collect();
                     format!(
-                        "its memory ids in use are [{}], and that release uses 1, 2 and 8",
-                        used.join(", ")
+                        "its memory ids in use are [{}], and that release uses {}, {} and {}",
+                        used.join(", "),
+                        ids::RESERVED_BY_SUBJECT,
+                        ids::RESERVED_BY_OWNER,
+                        ids::RESERVED_BLOB_COUNTER
                     )
                 }
             };
@@ -303,7 +306,8 @@ impl Source {
         self.admins.sort();
         self.admins.dedup();
         if let Err(found) = cell(&self.memory(ids::RESERVED_BLOB_COUNTER)) {
-            self.damage.push(format!("memory id 8, offset {}: {}", found.offset, found.what));
+            let id = ids::RESERVED_BLOB_COUNTER;
+            self.damage.push(format!("memory id {id}, offset {}: {}", found.offset, found.what));
         }
         if self.memory(HTTP_SECRET).size() > 0 {
             self.damage.push(format!(
