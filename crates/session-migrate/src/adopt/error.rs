@@ -22,6 +22,17 @@ pub enum AdoptError {
         /// The reason.
         why: String,
     },
+    /// The release's own module reports a session number that the release cannot have issued.
+    #[error(
+        "the module of the snapshot reports the session number {number}, expected at most {limit}: the module or its \
+        heap is damaged; adopt the file stable_memory.bin of the snapshot instead, without its sessions in flight"
+    )]
+    SessionNumber {
+        /// The number.
+        number: u64,
+        /// The highest number that is accepted.
+        limit: u64,
+    },
     /// A file or folder that adopting would create exists already.
     #[error("{path} exists: name another folder with --out, or remove it")]
     Exists {
@@ -58,7 +69,7 @@ impl AdoptError {
     pub fn is_usage(&self) -> bool {
         match self {
             AdoptError::Snapshot(error) => error.is_usage(),
-            AdoptError::Foreign { .. } | AdoptError::Exists { .. } => true,
+            AdoptError::Foreign { .. } | AdoptError::SessionNumber { .. } | AdoptError::Exists { .. } => true,
             AdoptError::NoFolder { source, .. } => {
                 matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
             }

@@ -25,7 +25,9 @@ use sha2::{Digest, Sha256};
 use upload_canister::migrations::public_release::{
     PublicAssetMetadata, PublicAssetType, PublicBase, PublicMemory, PublicNote, chunk_key,
 };
+use upload_canister::upload::limits::MAX_CHUNKS;
 
+use super::AdoptError;
 use super::source::Source;
 
 /// A session, as far as the release reports it.
@@ -56,6 +58,24 @@ pub(super) struct Heap {
     pub sessions: Vec<Session>,
     /// The number that the release gave a new session on the copy, if it began one.
     pub next: Option<u64>,
+}
+
+/// Maximum session number that is believed: the release counts from 1, and a canister lives too short to issue more.
+const MAX_NUMBER: u64 = 1_000_000_000_000;
+
+impl Heap {
+    /// Returns the session numbers that the release is known to have issued.
+    pub fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.sessions.iter().map(|session| session.id).chain(self.next)
+    }
+
+    /// Refuses numbers after which hardly any session ids would be left.
+    pub fn check_numbers(&self) -> Result<(), AdoptError> {
+        match self.numbers().find(|number| *number > MAX_NUMBER) {
+            Some(number) => Err(AdoptError::SessionNumber { number, limit: MAX_NUMBER }),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The error type in that release's interface.
@@ -137,7 +157,7 @@ impl<'p> Release<'p> {
             let metadata = self.finish(caller, session.id, len)?;
             return Ok(Upload { chunks, received: stored.keys().copied().collect(), metadata });
         }
-        let chunks = match self.put(caller, session.id, u32::MAX, &[]) {
+        let chunks: u32 = match self.put(caller, session.id, u32::MAX, &[]) {
             Err(CallError::Refused(ReleaseError::InvalidArgument(text))) => {
                 let count = text.rsplit_once("expected < ").map(|(_, count)| count.trim_end_matches(')'));
                 let count = count.and_then(|count| count.parse().ok());
@@ -148,6 +168,9 @@ impl<'p> Release<'p> {
             Err(error) => return Err(error.describe("debug_put_chunk_b64")),
             Ok(()) => return Err("debug_put_chunk_b64 accepts a chunk beyond the end of any file".into()),
         };
+        if chunks > MAX_CHUNKS {
+            return Err(format!("it has {chunks} chunks, at most {MAX_CHUNKS} are possible"));
+        }
         let (mut received, mut filled) = (BTreeSet::new(), BTreeMap::new());
         for idx in 0..chunks {
             match self.put(caller, session.id, idx, &[0]) {
@@ -282,6 +305,19 @@ mod tests {
         assert_eq!((session.capsule.as_str(), session.is_committed), ("capsule_5", true));
         for damaged in ["", "Session x: caller=, capsule=, status=, created=", "Found 2 sessions:"] {
             assert!(parse(damaged).is_none(), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn impossible_session_numbers_are_refused_with_the_limit() {
+        let line = |id: u64| format!("Session {id}: caller=aaaaa-aa, capsule=c, status=Pending, created=1");
+        let heap = |id: u64, next: u64| Heap { sessions: vec![parse(&line(id)).unwrap()], next: Some(next) };
+        heap(7, MAX_NUMBER).check_numbers().unwrap();
+        for wrong in [heap(7, u64::MAX), heap(u64::MAX, 8)] {
+            let error = wrong.check_numbers().unwrap_err();
+            let named =
+                [u64::MAX, MAX_NUMBER].iter().all(|number| error.to_string().contains(&number.to_string()));
+            assert!(named && error.is_usage(), "{error}");
         }
     }
 }

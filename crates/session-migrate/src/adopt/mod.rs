@@ -142,6 +142,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError>
         Ok(heap) => (heap, None),
         Err(why) => (Heap::default(), Some(why)),
     };
+    heap.check_numbers()?;
 
     progress.phase("deciding about each record");
     let mut left = LeftFile::create(&scratch.left())?;

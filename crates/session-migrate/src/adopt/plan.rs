@@ -25,14 +25,11 @@ use super::heap::{Heap, Session, Upload};
 use super::left::{LeftFile, Line};
 use super::report::{Outcomes, RecordKind, RecordOutcome};
 use super::source::{Source, StoredChunks, chunk_prefix};
+use crate::inspect::sessions_of_chunks;
 use crate::snapshot::SnapshotError;
 
 /// Maximum length of a capsule's id in bytes: the keys of the index by member cannot hold a longer one.
 const MAX_CAPSULE_ID: usize = 32;
-
-/// Highest session number that is tried to find the session of a chunk: the key of a chunk contains only a hash of the
-/// number. If the release is known to have issued higher numbers, the search ends at the highest of them.
-const LAST_SESSION: u64 = 100_000;
 
 /// Distance from the highest known session number to the number above which ids are issued: the release may have
 /// issued higher numbers that left no trace.
@@ -276,15 +273,10 @@ impl Planner<'_> {
 
     /// Finds the numbers above which ids are issued, and the sessions to which unclaimed chunks belong.
     fn numbers(&mut self, heap: &Heap) {
-        let recorded = heap.sessions.iter().map(|session| session.id).max().max(heap.next).unwrap_or(0);
-        let last = LAST_SESSION.max(recorded);
-        let mut highest = recorded;
-        for session in 1..=last {
-            let prefix = chunk_key(session);
-            if !self.source.chunks_by_prefix.contains_key(&prefix) {
-                continue;
-            }
-            highest = highest.max(session);
+        let prefixes = self.source.chunks_by_prefix.keys().copied();
+        let sessions = sessions_of_chunks(prefixes, heap.numbers());
+        let highest = heap.numbers().chain(sessions.keys().copied()).max().unwrap_or(0);
+        for (session, prefix) in sessions {
             let why = match self.refused.remove(&prefix) {
                 Some(why) => why,
                 None => {

@@ -36,6 +36,7 @@ use crate::snapshot::{Snapshot, SnapshotError};
 pub use contents::{CapsuleContents, Contents, OpenSession, contents, damage};
 pub use finding::{Finding, FindingKind, Severity};
 pub use public_release::PublicContents;
+pub(crate) use public_release::sessions_of_chunks;
 pub use report::{
     AgeCount, ClassReport, Counts, DeepReport, FoundCount, Limit, MemoryReport, MigrationReport,
     ModuleReport, Report, SessionCount, SnapshotReport, TableReport,

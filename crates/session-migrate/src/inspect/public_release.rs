@@ -1,7 +1,7 @@
 //! Describes the contents of a snapshot of the first public release for the operator. A canister of that release cannot
 //! be upgraded to this one; see `docs/adopting.md`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
@@ -17,9 +17,8 @@ use crate::snapshot::{Entry, StableFile, Tree};
 
 use super::scan::SnapshotMemory;
 
-/// The key of a chunk contains only a hash of its session's number. To find the number, all numbers up to this one are
-/// hashed.
-const LAST_SESSION: u64 = 100_000;
+/// The highest session number that is tried to find the session of a chunk.
+const LAST_SESSION: u64 = 1_000_000;
 
 /// The contents of a stable memory of the first public release.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,9 +125,8 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
             Some(_) => {}
         }
     }
-    let numbers = if stored.is_empty() { 0..=0 } else { 1..=LAST_SESSION };
-    for session in numbers {
-        if let Some(StoredChunks { chunks, .. }) = stored.remove(&chunk_key(session)) {
+    for (session, prefix) in sessions_of_chunks(stored.keys().copied(), []) {
+        if let Some(StoredChunks { chunks, .. }) = stored.remove(&prefix) {
             contents.in_flight.insert(Some(session), chunks);
         }
     }
@@ -137,6 +135,26 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
         contents.in_flight.insert(None, unknown);
     }
     PublicContents { damage, ..contents }
+}
+
+/// Finds the sessions to which chunks belong; returns the prefix of their keys by session. A prefix is only a hash of the
+/// session's number, so all numbers up to a million are tried, and the `known` ones.
+pub(crate) fn sessions_of_chunks(
+    prefixes: impl IntoIterator<Item = [u8; 32]>,
+    known: impl IntoIterator<Item = u64>,
+) -> BTreeMap<u64, [u8; 32]> {
+    let mut left: BTreeSet<[u8; 32]> = prefixes.into_iter().collect();
+    let mut found = BTreeMap::new();
+    for session in known.into_iter().chain(1..=LAST_SESSION) {
+        if left.is_empty() {
+            break;
+        }
+        let prefix = chunk_key(session);
+        if left.remove(&prefix) {
+            found.insert(session, prefix);
+        }
+    }
+    found
 }
 
 /// Passes every entry of a map to `each`, and adds damage of the map and of its entries to `damage`.
@@ -169,5 +187,21 @@ impl fmt::Display for PublicContents {
             write!(f, " (sessions {})", sessions.join(", "))?;
         }
         self.damage.iter().try_for_each(|damage| write!(f, "\n  damaged: {damage}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sessions_of_chunks_are_found_by_number_or_if_known() {
+        let sessions = [1, 100_001, LAST_SESSION, u64::MAX - 1];
+        let prefixes = || sessions.map(chunk_key).into_iter().chain([[9; 32]]);
+        let found = |known: &[u64]| -> Vec<u64> {
+            sessions_of_chunks(prefixes(), known.iter().copied()).into_keys().collect()
+        };
+        assert_eq!(found(&[]), sessions[..3]);
+        assert_eq!(found(&[u64::MAX, u64::MAX - 1]), sessions);
     }
 }

@@ -5,6 +5,8 @@
 use candid::Principal;
 use serde_bytes::ByteBuf;
 use session_migrate::adopt::{Header, RecordKind, RecordOutcome};
+use session_migrate::inspect::{self, InspectError};
+use session_migrate::progress::Progress;
 use session_migrate::{Verdict, server};
 use upload_canister::migrations::public_release::{
     PublicAccess, PublicAssetMetadata, PublicBlobAsset, PublicInlineAsset, PublicMemory, PublicPerson,
@@ -12,7 +14,7 @@ use upload_canister::migrations::public_release::{
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
 use super::on_the_server::{expect_blob, loaded};
-use super::release::{Adopted, Memories, NOW, Short, file, person};
+use super::release::{Adopted, Memories, NOW, Short, file, outcome_of, person};
 
 /// Size of a file of two chunks, the second one short.
 const SIZE: usize = CHUNK_SIZE + 500;
@@ -105,6 +107,26 @@ fn a_damaged_blob_is_not_taken() {
         assert_eq!(lines, chunks.no_counterpart + chunks.not_taken, "{damage}");
         assert!(adopted.left().iter().any(|line| line["kind"] == "blob"), "{damage}");
     }
+}
+
+#[test]
+fn sessions_of_chunks_are_the_same_in_adopt_and_inspect() {
+    let victim = victim();
+    let [first, last] = [100_001, 1_000_000];
+    [first, last, 1_000_001].iter().for_each(|session| victim.memories.put(*session, 0, &other(9)));
+    let adopted = victim.adopted();
+    let snapshot = adopted.folder.path().join("old.bin");
+    let inspected = inspect::run(&inspect::Options { snapshot, deep: false }, &Progress::hidden());
+    let Err(InspectError::PublicRelease { contents, .. }) = inspected else {
+        panic!("it is not a snapshot of the first public release")
+    };
+    let found: Vec<Option<u64>> = contents.in_flight.into_keys().collect();
+    assert_eq!(found, [None, Some(first), Some(last)]);
+    for session in [first, last] {
+        let (outcome, _) = outcome_of(&adopted.report, RecordKind::Chunk, &format!("session {session}"));
+        assert_eq!(outcome, RecordOutcome::NoCounterpart);
+    }
+    assert_eq!(adopted.items(RecordKind::Chunk, RecordOutcome::NoCounterpart).len(), 3);
 }
 
 #[test]
