@@ -10,8 +10,6 @@ use ic_management_canister_types::{
     TakeCanisterSnapshotArgs,
 };
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use upload_canister::api::{BuildInfo, MigrationStatus};
 
 use super::goal::Goal;
@@ -137,8 +135,8 @@ impl Driver<'_, '_> {
             canister: self.plan.canister,
             to: self.plan.to,
             module_hash: self.plan.module_hash.clone(),
-            before: self.facts(),
-            snapshot: self.snapshot().filter(|_| !is_dropped).map(hex::encode),
+            before: self.facts()?,
+            snapshot: self.snapshot()?.filter(|_| !is_dropped).map(hex::encode),
             ending,
         })
     }
@@ -161,14 +159,14 @@ impl Driver<'_, '_> {
     }
 
     async fn drive(&mut self) -> Result<Ending, UpgradeError> {
-        let facts: Facts = match self.journal.known("preflight") {
-            Some(facts) => read(facts)?,
+        let facts = match self.facts()? {
+            Some(facts) => facts,
             None => match self.run_preflight().await? {
                 Ok(facts) => self.record_fact("preflight", facts)?,
                 Err(ending) => return Ok(ending),
             },
         };
-        if let (Some(why), Some(snapshot)) = (self.failed()?, self.snapshot()) {
+        if let (Some(why), Some(snapshot)) = (self.failed()?, self.snapshot()?) {
             let on_failure = self.plan.on_failure.or_rollback();
             return self.recover(&facts, &snapshot, why, on_failure).await;
         }
@@ -209,13 +207,13 @@ impl Driver<'_, '_> {
         for step in [Step::Snapshot, Step::Stop, Step::Install, Step::Start] {
             self.find_outcome(step).await?;
         }
-        let facts: Option<Facts> = self.journal.known("preflight").map(read).transpose()?;
+        let facts = self.facts()?;
         let is_installed = self.is_done(Step::Install);
         let why = match self.start_again().await? {
             Ok(()) => why,
             Err(stopped) => format!("{why}; {stopped}"),
         };
-        let ending = match (facts, self.snapshot()) {
+        let ending = match (facts, self.snapshot()?) {
             (Some(facts), Some(snapshot)) if is_installed => {
                 let on_failure = self.plan.on_failure.or_rollback();
                 self.recover(&facts, &snapshot, why, on_failure).await?
@@ -242,22 +240,22 @@ impl Driver<'_, '_> {
     }
 
     /// Returns the preflight's facts, once they are in the journal.
-    fn facts(&self) -> Option<Facts> {
-        read(self.journal.known("preflight")?).ok()
+    fn facts(&self) -> Result<Option<Facts>, UpgradeError> {
+        self.journal.known("preflight")
     }
 
     /// Returns the id of this upgrade's snapshot, once it is in the journal.
-    fn snapshot(&self) -> Option<Vec<u8>> {
-        read(self.journal.known("snapshot")?).ok()
+    fn snapshot(&self) -> Result<Option<Vec<u8>>, UpgradeError> {
+        self.journal.known("snapshot")
     }
 
     /// Records how much clients have written, and takes the snapshot; the canister keeps running. The inner error says
     /// why there is no snapshot.
     async fn take_snapshot(&mut self) -> Result<Result<Vec<u8>, String>, UpgradeError> {
-        if let Some(snapshot) = self.snapshot() {
+        if let Some(snapshot) = self.snapshot()? {
             return Ok(Ok(snapshot));
         }
-        if self.journal.known("written").is_none() {
+        if !self.journal.is_known("written") {
             let written = self.written().await?;
             self.record_fact("written", written)?;
         }
@@ -282,7 +280,7 @@ impl Driver<'_, '_> {
 
     /// Rehearses the upgrade on the snapshot. The inner error says why the upgrade must not continue.
     async fn rehearse(&mut self, snapshot: &[u8]) -> Result<Result<(), String>, UpgradeError> {
-        if self.journal.known("rehearsed").is_some() {
+        if self.journal.is_known("rehearsed") {
             return Ok(Ok(()));
         }
         let failed = |error: std::io::Error| UpgradeError::Rehearsal(error.to_string());
@@ -475,13 +473,4 @@ fn silent(error: ClientError) -> Result<Result<(), Unconfirmed>, UpgradeError> {
         ClientError::Rejected { .. } if !error.is_out_of_cycles() => Ok(Err(Unconfirmed::Silent(error))),
         error => Err(error.into()),
     }
-}
-
-/// Decodes a fact of the journal.
-pub(super) fn read<T: DeserializeOwned>(fact: &Value) -> Result<T, UpgradeError> {
-    serde_json::from_value(fact.clone()).map_err(|error| UpgradeError::Damaged {
-        path: "the journal".into(),
-        line: 0,
-        why: error.to_string(),
-    })
 }

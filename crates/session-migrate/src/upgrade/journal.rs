@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -173,8 +174,10 @@ impl Listener for Silent {}
 pub struct Journal<'a> {
     path: PathBuf,
     file: File,
-    /// Lines of the last upgrade in the journal.
-    lines: Vec<Line>,
+    /// Lines of the last upgrade in the journal, with their numbers in the file.
+    lines: Vec<(usize, Line)>,
+    /// Number of lines in the file.
+    written: usize,
     listener: &'a mut dyn Listener,
 }
 
@@ -200,7 +203,7 @@ impl<'a> Journal<'a> {
         file.read_to_end(&mut bytes).map_err(|error| failed("read", error))?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let damaged = |line, why| UpgradeError::Damaged { path: path.to_path_buf(), line, why };
-        let mut lines: Vec<Line> = Vec::new();
+        let mut lines: Vec<(usize, Line)> = Vec::new();
         for (index, text) in bytes[..whole].split(|byte| *byte == b'\n').enumerate() {
             if text.is_empty() {
                 continue;
@@ -210,18 +213,18 @@ impl<'a> Journal<'a> {
             if matches!(line.event, Event::Begun { .. }) {
                 lines.clear();
             }
-            lines.push(line);
+            lines.push((index + 1, line));
         }
+        let written = bytes[..whole].iter().filter(|byte| **byte == b'\n').count();
         // If the last line has no end, the process ended while it was writing. Nothing was sent after that.
         let torn = &bytes[whole..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
-                let line = bytes[..whole].iter().filter(|byte| **byte == b'\n').count() + 1;
-                return Err(damaged(line, "it does not start like a line of a journal".into()));
+                return Err(damaged(written + 1, "it does not start like a line of a journal".into()));
             }
             file.set_len(whole as u64).map_err(|error| failed("truncate", error))?;
         }
-        Ok(Journal { path: path.to_path_buf(), file, lines, listener })
+        Ok(Journal { path: path.to_path_buf(), file, lines, written, listener })
     }
 
     /// Returns the path of the journal.
@@ -234,8 +237,8 @@ impl<'a> Journal<'a> {
     /// # Errors
     /// [`UpgradeError::NothingToResume`].
     pub fn unfinished(&self) -> Result<Plan, UpgradeError> {
-        let ended = self.lines.iter().any(|line| matches!(line.event, Event::Ended { .. }));
-        match self.lines.first().map(|line| &line.event) {
+        let ended = self.lines.iter().any(|(_, line)| matches!(line.event, Event::Ended { .. }));
+        match self.lines.first().map(|(_, line)| &line.event) {
             Some(Event::Begun { plan }) if !ended => Ok(plan.as_ref().clone()),
             _ => Err(UpgradeError::NothingToResume { path: self.path.clone() }),
         }
@@ -263,12 +266,13 @@ impl<'a> Journal<'a> {
         text.push(b'\n');
         self.file.write_all(&text).and_then(|()| self.file.sync_data()).map_err(failed)?;
         self.listener.after(&line).map_err(failed)?;
-        self.lines.push(line);
+        self.written += 1;
+        self.lines.push((self.written, line));
         Ok(())
     }
 
     pub(super) fn receipt(&self, wanted: Step) -> Option<&EffectOutcome> {
-        self.lines.iter().rev().find_map(|line| match &line.event {
+        self.lines.iter().rev().find_map(|(_, line)| match &line.event {
             Event::Receipt { step, outcome } if *step == wanted => Some(outcome),
             _ => None,
         })
@@ -276,7 +280,7 @@ impl<'a> Journal<'a> {
 
     /// Returns the last request of an effect, unless the journal records that it was not executed.
     pub(super) fn intent(&self, wanted: Step) -> Option<&Ticket> {
-        let last = self.lines.iter().rev().find_map(|line| match &line.event {
+        let last = self.lines.iter().rev().find_map(|(_, line)| match &line.event {
             Event::Intent { step, ticket, .. } if *step == wanted => Some(Some(ticket)),
             Event::Lost { step } | Event::OutOfCycles { step } if *step == wanted => Some(None),
             _ => None,
@@ -286,7 +290,7 @@ impl<'a> Journal<'a> {
 
     /// Returns the certificate of the last reply to an effect, hex.
     pub(super) fn last_certificate(&self) -> Option<&str> {
-        self.lines.iter().rev().find_map(|line| match &line.event {
+        self.lines.iter().rev().find_map(|(_, line)| match &line.event {
             Event::Receipt { outcome: EffectOutcome::Replied { certificate, .. }, .. } => {
                 Some(certificate.as_str())
             }
@@ -294,9 +298,26 @@ impl<'a> Journal<'a> {
         })
     }
 
-    pub(super) fn known(&self, wanted: &str) -> Option<&Value> {
-        self.lines.iter().rev().find_map(|line| match &line.event {
-            Event::Known { fact, value } if fact == wanted => Some(value),
+    /// Returns a fact, if the journal has it.
+    ///
+    /// # Errors
+    /// [`UpgradeError::Damaged`] if the fact does not decode.
+    pub(super) fn known<T: DeserializeOwned>(&self, wanted: &str) -> Result<Option<T>, UpgradeError> {
+        let Some((line, value)) = self.fact(wanted) else { return Ok(None) };
+        serde_json::from_value(value.clone()).map(Some).map_err(|error| UpgradeError::Damaged {
+            path: self.path.clone(),
+            line,
+            why: format!("the fact `{wanted}` does not decode: {error}"),
+        })
+    }
+
+    pub(super) fn is_known(&self, wanted: &str) -> bool {
+        self.fact(wanted).is_some()
+    }
+
+    fn fact(&self, wanted: &str) -> Option<(usize, &Value)> {
+        self.lines.iter().rev().find_map(|(number, line)| match &line.event {
+            Event::Known { fact, value } if fact == wanted => Some((*number, value)),
             _ => None,
         })
     }
@@ -376,6 +397,29 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let error = Journal::open(&path, &mut Silent).err().unwrap();
         assert!(matches!(error, UpgradeError::Damaged { line: 5, .. }), "{error}");
+    }
+
+    #[test]
+    fn fact_that_does_not_decode_is_reported_with_path_and_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let mut silent = Silent;
+        let mut journal = Journal::open(&path, &mut silent).unwrap();
+        journal.begin(plan()).unwrap();
+        journal.append(ended()).unwrap();
+        journal.begin(plan()).unwrap();
+        journal.append(Event::Known { fact: "snapshot".into(), value: "no bytes".into() }).unwrap();
+        let check = |journal: &Journal<'_>| {
+            let error = journal.known::<Vec<u8>>("snapshot").unwrap_err();
+            let is_named =
+                matches!(&error, UpgradeError::Damaged { path: named, line: 4, .. } if *named == path);
+            assert!(is_named && error.to_string().contains("the fact `snapshot`"), "{error}");
+            assert!(journal.is_known("snapshot") && journal.known::<u64>("written").unwrap().is_none());
+        };
+        check(&journal);
+        drop(journal);
+        let mut silent = Silent;
+        check(&Journal::open(&path, &mut silent).unwrap());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use ic_management_canister_types::{LoadCanisterSnapshotArgs, SnapshotDataKind};
 use sha2::{Digest, Sha256};
 use upload_canister::api::{AdminStats, MigrationPhase, PathCounts};
 
-use super::driver::{Driver, install, read};
+use super::driver::{Driver, install};
 use super::goal::Goal;
 use super::{EffectOutcome, Ending, Facts, Lost, OnFailure, Step, UpgradeError};
 use crate::build::Build;
@@ -33,7 +33,7 @@ impl Driver<'_, '_> {
             return Ok(Ending::Held { why, no_recovery: "--on-failure hold".into() });
         }
         self.retry.progress.line(&format!("failed: {why}"));
-        if self.journal.known(FAILED).is_none() {
+        if !self.journal.is_known(FAILED) {
             let hash = self.hash().await?;
             if hash != self.plan.module_hash {
                 let no_recovery =
@@ -42,8 +42,8 @@ impl Driver<'_, '_> {
             }
             self.record_fact(FAILED, &why)?;
         }
-        let no_rollback: String = match self.journal.known(NO_ROLLBACK) {
-            Some(known) => read(known)?,
+        let no_rollback: String = match self.journal.known(NO_ROLLBACK)? {
+            Some(known) => known,
             None => match self.roll_back(facts, snapshot).await? {
                 Ok(()) => return Ok(Ending::RolledBack { why }),
                 Err(no_recovery) if on_failure == OnFailure::Rollback => {
@@ -53,8 +53,8 @@ impl Driver<'_, '_> {
             },
         };
         // Restoring the snapshot also restores the counts from which the loss is computed, so it is recorded before.
-        let lost: Option<Lost> = match self.journal.known(LOST) {
-            Some(known) => read(known)?,
+        let lost: Option<Lost> = match self.journal.known(LOST)? {
+            Some(known) => known,
             None => {
                 let lost = self.lost().await;
                 self.record_fact(LOST, lost)?
@@ -82,7 +82,7 @@ impl Driver<'_, '_> {
 
     /// Returns why the upgrade has failed, if a recovery has begun.
     pub(super) fn failed(&self) -> Result<Option<String>, UpgradeError> {
-        self.journal.known(FAILED).map(read).transpose()
+        self.journal.known(FAILED)
     }
 
     /// Rolls the migration back if necessary, and installs the previous module. The inner error says why this has
@@ -188,7 +188,7 @@ impl Driver<'_, '_> {
 
     /// Returns what clients have written since the snapshot; `None` if the canister does not report it.
     async fn lost(&self) -> Option<Lost> {
-        let before = serde_json::from_value(self.journal.known("written")?.clone()).ok()?;
+        let before = self.journal.known("written").ok()??;
         Some(self.written().await.ok()?.since(before))
     }
 

@@ -84,13 +84,13 @@ impl Driver<'_, '_> {
             Step::Start => self.status().await? == CanisterStatusType::Running,
             Step::Install => self.hash().await? == self.plan.module_hash,
             Step::InstallBefore | Step::Restore => {
-                let before = self.facts().map(|facts| facts.module_hash).unwrap_or_default();
+                let before = self.facts()?.map(|facts| facts.module_hash).unwrap_or_default();
                 self.hash().await? == before
             }
             // Executing these calls twice is harmless.
             Step::Verify | Step::Rollback => false,
             Step::DropSnapshot => {
-                let snapshot = self.snapshot().unwrap_or_default();
+                let snapshot = self.snapshot()?.unwrap_or_default();
                 let snapshots = self.retry.again(|| self.management.snapshots()).await?;
                 !snapshots.iter().any(|other| other.id == snapshot)
             }
@@ -124,8 +124,8 @@ impl Driver<'_, '_> {
     }
 
     /// Returns the id of a snapshot that did not exist at the preflight, if there is one.
-    pub(super) async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, ClientError> {
-        let before = self.facts().map(|facts| facts.snapshots).unwrap_or_default();
+    pub(super) async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, UpgradeError> {
+        let before = self.facts()?.map(|facts| facts.snapshots).unwrap_or_default();
         let snapshots = self.retry.again(|| self.management.snapshots()).await?;
         let mut new = snapshots.into_iter().filter(|snapshot| !before.contains(&hex::encode(&snapshot.id)));
         Ok(new.next().map(|snapshot| snapshot.id))
