@@ -5,6 +5,9 @@ use serde::Serialize;
 use super::{OnFailure, Plan};
 use crate::build::Build;
 
+/// The condition of calls that are not made if the upgrade is to another module of the same build.
+const OTHER_BUILD: &str = "the build changes";
+
 /// A call that would be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedCall {
@@ -14,7 +17,7 @@ pub struct PlannedCall {
     pub call: String,
     /// What the call is for.
     pub purpose: String,
-    /// The condition under which the call is made; empty if a successful upgrade makes the call.
+    /// The condition under which the call is made; empty if every successful upgrade makes the call.
     pub when: String,
 }
 
@@ -65,13 +68,15 @@ pub fn planned(plan: &Plan) -> Vec<PlannedCall> {
     calls.add("read", &hash, "the new module is certified");
     calls.add("update", &own("build_info ()"), "the new build answers");
     calls.add("query", &own("build_info ()"), "three answers in a row");
-    calls.add("update", &own("migration_status ()"), "every second until Converted");
-    calls.add("update", &own("migration_verify ()"), "if the build changes: everything is checked again");
-    calls.add("update", &own("migration_status ()"), "every second until Converted");
+    let purpose = "every second until Converted; if the build stays the same, until at rest";
+    calls.add("update", &own("migration_status ()"), purpose);
+    calls.add_if("update", &own("migration_verify ()"), "everything is checked again", OTHER_BUILD);
+    calls.add_if("update", &own("migration_status ()"), "every second until Converted", OTHER_BUILD);
     calls.add("read", &hash, "the new module is still certified");
     if plan.on_failure != OnFailure::Hold {
         let when = "the upgrade has failed after the install";
         if plan.to == Build::Staged {
+            let when = "the upgrade has failed after the install, and the previous build is legacy";
             calls.add_if("update", &own("migration_rollback ()"), "later writes are kept", when);
             calls.add_if("update", &own("migration_status ()"), "every second until RolledBack", when);
         }
@@ -107,5 +112,41 @@ impl List {
     fn add_if(&mut self, kind: &'static str, call: &str, purpose: &str, when: &str) {
         let (call, purpose, when) = (call.to_owned(), purpose.to_owned(), when.to_owned());
         self.0.push(PlannedCall { kind, call, purpose, when });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candid::Principal;
+
+    use super::*;
+
+    #[test]
+    fn calls_that_depend_on_the_previous_build_say_so() {
+        let plan = |to| Plan {
+            canister: Principal::anonymous(),
+            network: String::new(),
+            root_key: String::new(),
+            caller: Principal::anonymous(),
+            to,
+            module_hash: "ab".into(),
+            stop: false,
+            rehearse: false,
+            on_failure: OnFailure::Rollback,
+            max_quarantined: None,
+            time_limit: 60,
+            drop_snapshot: false,
+            replace_snapshot: None,
+        };
+        let conditions = |to, method: &str| -> Vec<String> {
+            let calls = planned(&plan(to)).into_iter();
+            calls.filter(|call| call.call.contains(method)).map(|call| call.when).collect()
+        };
+        for to in [Build::Staged, Build::Direct] {
+            assert_eq!(conditions(to, "migration_verify"), [OTHER_BUILD]);
+        }
+        let rollback = conditions(Build::Staged, "migration_rollback");
+        assert!(rollback.len() == 1 && rollback[0].ends_with("the previous build is legacy"), "{rollback:?}");
+        assert!(conditions(Build::Direct, "migration_rollback").is_empty());
     }
 }
