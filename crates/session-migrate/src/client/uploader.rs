@@ -87,6 +87,19 @@ impl Uploader {
         Uploader { session: Some(session), stored, ..self }
     }
 
+    /// Returns the same upload by the same client, not begun.
+    #[must_use]
+    pub fn restarted(&self) -> Self {
+        Uploader {
+            session: None,
+            stored: BTreeSet::new(),
+            hashed: None,
+            result: None,
+            aborted: false,
+            ..self.clone()
+        }
+    }
+
     fn chunking(&self) -> Chunking {
         Chunking::new(self.asset.bytes, u64::from(self.chunk_size))
     }
@@ -309,6 +322,17 @@ mod tests {
         assert_eq!(one.missing(), [0, 2]);
         one.accept(UploadStep::Abort, &reply(Ok(()))).unwrap();
         assert!(one.remaining().is_empty());
+    }
+
+    #[test]
+    fn a_restarted_upload_is_not_begun_and_still_hashes_chunks() {
+        let mut one = Uploader { hash_chunks: true, ..uploader(25) };
+        one.accept(UploadStep::Begin, &reply(Ok(7u64))).unwrap();
+        one.accept(UploadStep::Put(1), &reply(Ok(()))).unwrap();
+        one.accept(UploadStep::Abort, &reply(Ok(()))).unwrap();
+        let again = one.restarted();
+        assert_eq!(again.remaining(), Uploader { hash_chunks: true, ..uploader(25) }.remaining());
+        assert!(again.hash_chunks && again.session().is_none() && !again.aborted());
     }
 
     #[test]

@@ -97,13 +97,7 @@ impl Actor {
         self.actions = (0..self.uploader.chunks()).map(|index| with_reply(UploadStep::Put(index))).collect();
         self.actions.push_front(with_reply(UploadStep::Begin));
         self.actions.push_back(with_reply(UploadStep::Finish));
-        self.uploader = Uploader::new(
-            self.uploader.client,
-            self.uploader.capsule.clone(),
-            self.uploader.asset.clone(),
-            self.uploader.idem.clone(),
-            self.uploader.chunk_size(),
-        );
+        self.uploader = self.uploader.restarted();
     }
 
     /// Makes the next call. Returns an update that was sent; a query is complete when this function returns.
