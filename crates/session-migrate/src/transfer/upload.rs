@@ -7,7 +7,7 @@ use std::time::Instant;
 use candid::Principal;
 use futures_util::{StreamExt, stream};
 use ic_management_canister_types::{
-    ReadCanisterSnapshotMetadataResult, SnapshotDataOffset, UploadCanisterSnapshotDataArgs,
+    ReadCanisterSnapshotMetadataResult, SnapshotDataOffset, SnapshotSource, UploadCanisterSnapshotDataArgs,
     UploadCanisterSnapshotMetadataArgs, UploadCanisterSnapshotMetadataResult,
 };
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use super::part::{Frontiers, Part, slices};
 use super::{Options, SAVE_EVERY, TransferError};
 use crate::client::decode_reply;
-use crate::network::{Network, RequestOutcome, Retry, Target, Ticket};
+use crate::network::{Management, Network, RequestOutcome, Retry, Target, Ticket};
 use crate::progress::Progress;
 use crate::snapshot::{
     CHUNK_STORE, METADATA, Manifest, SnapshotError, check_folder, read_exact_at, write_json,
@@ -39,6 +39,9 @@ struct ProgressFile {
     metadata: String,
     /// The request that announces the snapshot; stored before it is sent.
     announcement: Ticket,
+    /// Ids of the snapshots before the announcement, hex; absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snapshots_before: Option<Vec<String>>,
     /// Id of the snapshot, hex, once it is known.
     snapshot: Option<String>,
     reached: Frontiers,
@@ -70,9 +73,9 @@ pub async fn upload(
     let args = announcement(canister, replace, &metadata).map_err(unreadable)?;
     let target = Target::management("upload_canister_snapshot_metadata", canister, (&args,))?;
     let retry = Retry::new(options.retry_for, progress);
-    let mut store = ProgressStore::open(network, folder, canister, &text, &target)?;
     progress.phase("announcing the snapshot");
     let management = network.management(canister);
+    let mut store = ProgressStore::open(network, folder, &management, &text, &target, retry).await?;
     let snapshot = match &store.progress.snapshot {
         Some(snapshot) => {
             let snapshots = retry.again(|| management.snapshots()).await?;
@@ -82,7 +85,7 @@ pub async fn upload(
             }
             snapshot.clone()
         }
-        None => store.announce(network, target, retry).await?,
+        None => store.announce(network, target, &management, &metadata, retry).await?,
     };
     let id = hex::decode(&snapshot).unwrap_or_default();
     progress.phase("uploading");
@@ -126,13 +129,15 @@ struct ProgressStore {
 
 impl ProgressStore {
     /// Reads the progress file of this upload, or creates a new one.
-    fn open(
+    async fn open(
         network: &Network,
         folder: &Path,
-        canister: Principal,
+        management: &Management,
         metadata: &[u8],
         target: &Target,
+        retry: Retry<'_>,
     ) -> Result<ProgressStore, TransferError> {
+        let canister = management.canister();
         let manifest = Manifest::path(folder);
         let name = manifest.file_name().unwrap_or_default().to_string_lossy();
         let path = manifest.with_file_name(name.replace(".manifest.json", ".upload.json"));
@@ -150,9 +155,16 @@ impl ProgressStore {
                 progress
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let announcement = network.prepare(target.clone())?.ticket().clone();
-                let (canister, reached) = (canister.to_text(), Frontiers::default());
-                ProgressFile { canister, metadata, announcement, snapshot: None, reached }
+                let existing = retry.again(|| management.snapshots()).await?;
+                let before = existing.iter().map(|snapshot| hex::encode(&snapshot.id)).collect();
+                ProgressFile {
+                    canister: canister.to_text(),
+                    metadata,
+                    announcement: network.prepare(target.clone())?.ticket().clone(),
+                    snapshots_before: Some(before),
+                    snapshot: None,
+                    reached: Frontiers::default(),
+                }
             }
             Err(error) => return Err(SnapshotError::io("read", &path)(error).into()),
         };
@@ -171,30 +183,66 @@ impl ProgressStore {
         &mut self,
         network: &Network,
         target: Target,
+        management: &Management,
+        metadata: &ReadCanisterSnapshotMetadataResult,
         retry: Retry<'_>,
     ) -> Result<String, TransferError> {
-        loop {
+        let id = loop {
             let call = network.prepare_again(target.clone(), &self.progress.announcement)?;
             match network.settle(&call, retry).await? {
                 RequestOutcome::Replied { reply, .. } => {
                     let (announced,): (UploadCanisterSnapshotMetadataResult,) =
                         decode_reply(target.method, &reply)?;
-                    let id = hex::encode(announced.snapshot_id);
-                    self.progress.snapshot = Some(id.clone());
-                    self.save()?;
-                    return Ok(id);
+                    break hex::encode(announced.snapshot_id);
                 }
                 RequestOutcome::Rejected(rejection) => {
                     fs::remove_file(&self.path).map_err(SnapshotError::io("remove", &self.path))?;
                     return Err(TransferError::Refused(rejection.text));
                 }
                 RequestOutcome::Lost => {
+                    // The network may have executed the request, and no longer store its outcome.
+                    if let Some(id) = self.find_announced(management, metadata, retry).await? {
+                        break id;
+                    }
                     self.progress.announcement = network.prepare(target.clone())?.ticket().clone();
                     self.save()?;
                 }
             }
-        }
+        };
+        self.progress.snapshot = Some(id.clone());
+        self.save()?;
+        Ok(id)
     }
+
+    /// Returns the id of the snapshot that an announcement without an outcome has created, if there is one.
+    async fn find_announced(
+        &self,
+        management: &Management,
+        metadata: &ReadCanisterSnapshotMetadataResult,
+        retry: Retry<'_>,
+    ) -> Result<Option<String>, TransferError> {
+        let Some(before) = &self.progress.snapshots_before else { return Ok(None) };
+        for snapshot in retry.again(|| management.snapshots()).await? {
+            let (bytes, id) = (snapshot.id.as_slice(), hex::encode(&snapshot.id));
+            if before.contains(&id) {
+                continue;
+            }
+            let found = retry.again(|| management.snapshot_metadata(bytes)).await?;
+            if is_upload_of(&found, metadata) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Returns whether a snapshot was uploaded, not taken, and its parts have the sizes of this folder.
+fn is_upload_of(
+    found: &ReadCanisterSnapshotMetadataResult,
+    folder: &ReadCanisterSnapshotMetadataResult,
+) -> bool {
+    let is_uploaded = matches!(found.source, Some(SnapshotSource::MetadataUpload(_)));
+    is_uploaded && Part::ALL.iter().all(|part| part.bytes(found) == part.bytes(folder))
 }
 
 struct Sender<'a> {

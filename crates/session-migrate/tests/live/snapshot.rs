@@ -3,7 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use candid::Principal;
+use ic_agent::agent::EnvelopeContent;
+use ic_agent::to_request_id;
+use ic_management_canister_types::{ReadCanisterSnapshotMetadataResult, UploadCanisterSnapshotMetadataArgs};
+use serde_json::json;
 use session_migrate::build::Build;
 use session_migrate::snapshot::{Manifest, PROGRESS};
 use upload_canister::api;
@@ -151,6 +157,59 @@ fn killed_upload_ends_as_one_snapshot_that_loads() {
     network.canister = other;
     assert_eq!(network.client().build_info().unwrap().build, "legacy");
     assert_eq!(network.client().capsules_read(network.owner, &capsule.id).unwrap().id, capsule.id);
+}
+
+/// Changes a progress file as if its announcement had been executed, and its outcome were lost.
+fn lose_the_outcome(progress_file: &Path, folder: &Path, canister: Principal, sender: Principal) {
+    let metadata: ReadCanisterSnapshotMetadataResult =
+        serde_json::from_slice(&fs::read(folder.join("metadata.json")).unwrap()).unwrap();
+    let args = UploadCanisterSnapshotMetadataArgs {
+        canister_id: canister,
+        replace_snapshot: None,
+        wasm_module_size: metadata.wasm_module_size,
+        globals: metadata.globals.into_iter().map(Option::unwrap).collect(),
+        wasm_memory_size: metadata.wasm_memory_size,
+        stable_memory_size: metadata.stable_memory_size,
+        certified_data: metadata.certified_data,
+        global_timer: metadata.global_timer,
+        on_low_wasm_memory_hook_status: metadata.on_low_wasm_memory_hook_status,
+    };
+    let expired = SystemTime::now() - Duration::from_secs(60);
+    let (nonce, expiry) = (vec![7; 16], expired.duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
+    let content = EnvelopeContent::Call {
+        nonce: Some(nonce.clone()),
+        ingress_expiry: expiry,
+        sender,
+        canister_id: Principal::management_canister(),
+        method_name: "upload_canister_snapshot_metadata".into(),
+        arg: candid::encode_args((&args,)).unwrap(),
+        sender_info: None,
+    };
+    let request_id = hex::encode(to_request_id(&content).unwrap().as_slice());
+    let mut progress: serde_json::Value = serde_json::from_slice(&fs::read(progress_file).unwrap()).unwrap();
+    progress["announcement"] =
+        json!({ "request_id": request_id, "nonce": hex::encode(nonce), "expiry": expiry });
+    progress["snapshot"] = serde_json::Value::Null;
+    fs::write(progress_file, progress.to_string()).unwrap();
+}
+
+#[test]
+fn upload_whose_announcement_is_lost_finds_its_snapshot() {
+    let network = Network::with(Build::Legacy);
+    assert_eq!(network.download("folder", &["--take"]).0, 0);
+    let other = installed(&network.pic, network.owner, Build::Direct);
+    network.pic.take_canister_snapshot(other, None, None).unwrap();
+    let id = other.to_text();
+    let args = ["snapshot", "upload", "folder", "--canister", &id, "--parallel", "1"];
+    let progress_file = network.path("folder.upload.json");
+    kill_before_its_end(network.start_in_background(&args), &progress_file);
+    lose_the_outcome(&progress_file, &network.path("folder"), other, network.owner);
+
+    let (code, out) = outcome_of(&network.run(&args).output().unwrap());
+    assert_eq!(code, 0, "{out}");
+    let snapshots = network.pic.list_canister_snapshots(other, None).unwrap();
+    assert_eq!(snapshots.len(), 2, "one was there before, and one is uploaded");
+    assert!(snapshots.iter().any(|snapshot| out.contains(&hex::encode(&snapshot.id))), "{out}");
 }
 
 #[test]
