@@ -187,6 +187,35 @@ fn a_chain_of_two_is_rehearsed_to_its_end() {
     assert!(printed.stdout.contains("upgrade after the end: ok"), "{}", printed.stdout);
 }
 
+#[test]
+fn unsound_units_fail_a_canister_that_has_no_finalize() {
+    let note = "1 of 2 records are not sound, the first: 7";
+    let state: MigrationState =
+        MigrationState { phase: Phase::Converted, note: note.into(), ..MigrationState::default() };
+    let status = candid::encode_one(Ok::<_, EndpointError>(state.to_api(1, Layout(2), 0))).unwrap();
+    let data: String = status.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let new = module(&format!(
+        r#"(data (i32.const 1024) "{data}")
+            (func $status (call $reply (i32.const 1024) (i32.const {})))
+            (func (export "canister_query migration_status") (call $status))
+            (func (export "canister_update migration_verify") (call $status))
+            (func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#,
+        status.len()
+    ));
+    let old = module(r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#);
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in
+        [("old.wasm", old.as_slice()), ("new.wasm", &new), ("calls.txt", b"[before]\nstep\n")]
+    {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let options = ["--calls", "calls.txt", "--json", "report.json"];
+    let printed = rehearse(folder.path(), Path::new("old.wasm"), Path::new("new.wasm"), &options);
+    assert_eq!(printed.code, Some(1), "{}{}", printed.stdout, printed.stderr);
+    let problems = report(folder.path()).problems;
+    assert!(problems.len() == 1 && problems[0].contains(note), "{problems:?}");
+}
+
 /// An upgrade keeps the wasm memory only if the request asks for that. A module that declares enhanced orthogonal
 /// persistence, as Motoko's modules do, is refused without the request.
 #[test]

@@ -256,7 +256,11 @@ impl<'a> Course<'a> {
             self.progress.phase("verifying every unit");
             let verified = self.pair.control("migration_verify", NO_ARGUMENTS);
             self.ok_or_problem(verified)?;
-            self.settle_and_reconcile(false)?;
+            let Status { note, .. } = self.settle_and_reconcile(false)?;
+            // After a verification the phase is `Converted` also if units are not sound, and the counts agree.
+            if !note.is_empty() {
+                return self.ok_or_problem(Err(format!("migration_verify has found: {note}")));
+            }
         }
         if self.options.rollback && self.has("migration_rollback") && !self.roll_back(is_first) {
             return None;
@@ -392,7 +396,7 @@ impl<'a> Course<'a> {
         };
         let from = costs::index_after(&costs);
         for percent in LIMITS {
-            let limit = (most / 100 * percent).max(1);
+            let limit = limit(most, percent);
             if let Err(error) = costs::limit_message(pic, id, Some(limit)) {
                 return self.notes.push(format!("not tested: messages that trap: {error}"));
             }
@@ -479,7 +483,24 @@ impl<'a> Course<'a> {
     }
 }
 
+/// Returns the instruction limit of `percent` of `most`, at least 1.
+fn limit(most: u64, percent: u64) -> u64 {
+    (most.saturating_mul(percent) / 100).max(1)
+}
+
 /// Encodes the argument with which `migration_retry` retries every unit: `null`, which decodes as an `opt` of any type.
 fn no_unit() -> Vec<u8> {
     candid::encode_args(((),)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_below_100_instructions_differ_by_percentage() {
+        assert_eq!(LIMITS.map(|percent| limit(99, percent)), [1, 19, 49, 79]);
+        assert_eq!(LIMITS.map(|percent| limit(1_000, percent)), [20, 200, 500, 800]);
+        assert_eq!((limit(1, 2), limit(0, 80)), (1, 1));
+    }
 }
