@@ -114,7 +114,7 @@ impl Driver<'_, '_> {
 
     /// Runs the preflight. If nothing prevents the upgrade, starts the upgrade and drives it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
-        match self.run_preflight().await? {
+        match self.run_preflight().await.map_err(UpgradeError::before_begin)? {
             Err(ending) => self.report(ending),
             Ok(facts) => {
                 self.journal.begin(self.plan.clone())?;

@@ -15,6 +15,14 @@ pub enum UpgradeError {
     /// A call failed, but not because the canister is out of cycles.
     #[error("{0}; resume with --resume, or end the upgrade with --abort")]
     Client(ClientError),
+    /// A call of the preflight failed. There is no journal yet, so there is nothing to resume.
+    #[error("{why}; the upgrade was not begun, and nothing was changed: {advice}")]
+    NotBegun {
+        /// The error of the call.
+        why: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The canister is frozen, and executes nothing, not even a rollback.
     #[error("{0}; nothing is lost, but it no longer executes anything: top it up, then --resume, or --abort")]
     OutOfCycles(String),
@@ -132,6 +140,16 @@ pub enum Unconfirmed {
 }
 
 impl UpgradeError {
+    /// Returns the error as that of an upgrade that was not begun.
+    pub(super) fn before_begin(self) -> UpgradeError {
+        let (why, advice) = match self {
+            UpgradeError::Client(error) => (error.to_string(), "repeat the command"),
+            UpgradeError::OutOfCycles(why) => (why, "top the canister up, and repeat the command"),
+            other => return other,
+        };
+        UpgradeError::NotBegun { why, advice }
+    }
+
     /// Returns whether the user's input is at fault and nothing was done.
     pub fn is_usage(&self) -> bool {
         matches!(
@@ -143,5 +161,22 @@ impl UpgradeError {
                 | UpgradeError::OtherModule { .. }
                 | UpgradeError::OtherNetwork { .. }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_before_the_begin_advises_to_repeat_the_command() {
+        let lost = ClientError::Unanswered { method: "canister_status", detail: "refused".into() };
+        for error in [UpgradeError::Client(lost), UpgradeError::OutOfCycles("out of cycles".into())] {
+            assert!(error.to_string().contains("--resume"), "{error}");
+            let before = error.before_begin();
+            let text = before.to_string();
+            assert!(text.ends_with("repeat the command") && !text.contains("--resume"), "{text}");
+            assert!(!before.is_usage());
+        }
     }
 }

@@ -162,6 +162,21 @@ fn network_that_stays_away_leaves_an_upgrade_to_resume() {
 }
 
 #[test]
+fn network_away_before_the_begin_leaves_nothing_to_resume() {
+    let network = Network::with(Build::Legacy);
+    let staged = network.module(Build::Staged);
+    let plan = network.plan(Build::Staged, &staged);
+    let wire = Wire::to(&network.url);
+    wire.cut_for(u32::MAX);
+    let error = network
+        .drive_at(&wire.url, &plan, &staged, &mut Silent, Duration::from_secs(1))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("repeat the command") && !error.contains("--resume"), "{error}");
+    assert!(!network.journal().exists());
+}
+
+#[test]
 fn a_lagging_node_is_asked_again() {
     let network = Network::with(Build::Legacy);
     let staged = network.module(Build::Staged);
