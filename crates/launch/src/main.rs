@@ -6,6 +6,7 @@
 
 mod segments;
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -65,7 +66,10 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
     let terminal = io::stderr().is_terminal();
     if terminal {
         // Cargo writes to a pipe, so by default it would use neither colors nor a progress bar.
-        build.env("CARGO_TERM_COLOR", "always");
+        let [no_color, term_color] = ["NO_COLOR", "CARGO_TERM_COLOR"].map(std::env::var_os);
+        if wants_colors(no_color.as_deref(), term_color.as_deref()) {
+            build.env("CARGO_TERM_COLOR", "always");
+        }
         build.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", BAR_WIDTH);
     }
     let mut child = build.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
@@ -94,6 +98,16 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
         let _ = reader.join();
     }
     child.wait()
+}
+
+/// Returns whether a build on a terminal is colored, by the values of `NO_COLOR` and `CARGO_TERM_COLOR`.
+fn wants_colors(no_color: Option<&OsStr>, term_color: Option<&OsStr>) -> bool {
+    match term_color {
+        // As in cargo, this variable has precedence.
+        Some(wanted) if wanted == "always" => true,
+        Some(wanted) if wanted == "never" => false,
+        _ => no_color.is_none_or(OsStr::is_empty),
+    }
 }
 
 /// Standard error. Failed writes are ignored, so that the compilation continues without a reader.
@@ -149,6 +163,23 @@ fn time(elapsed: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colors_are_not_forced_against_no_color_or_never() {
+        let colors = |no_color: Option<&str>, term_color: Option<&str>| {
+            wants_colors(no_color.map(OsStr::new), term_color.map(OsStr::new))
+        };
+        for (no_color, term_color, expected) in [
+            (None, None, true),
+            (Some(""), Some("auto"), true),
+            (Some("1"), None, false),
+            (Some("1"), Some("auto"), false),
+            (None, Some("never"), false),
+            (Some("1"), Some("always"), true),
+        ] {
+            assert_eq!(colors(no_color, term_color), expected, "{no_color:?}, {term_color:?}");
+        }
+    }
 
     #[test]
     fn a_time_is_in_minutes_from_the_first_minute_on() {
