@@ -12,7 +12,7 @@ use candid::utils::ArgumentEncoder;
 use ic_agent::agent::agent_error::{HttpErrorPayload, TransportError};
 use ic_agent::agent::{CallResponse, EnvelopeContent, RequestStatusResponse};
 use ic_agent::{AgentError, NonceFactory, RequestId, TransportCallResponse, to_request_id};
-use ic_certification::{Certificate, LookupResult};
+use ic_certification::{Certificate, Label, LookupResult};
 use ic_transport_types::Envelope;
 use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
@@ -102,8 +102,8 @@ pub enum RequestOutcome {
     },
     /// The request was rejected, before or during its execution.
     Rejected(Rejection),
-    /// The network has no outcome of the request: the request has expired without being executed, or the network no
-    /// longer stores its outcome.
+    /// The network has no outcome of the request: the request has expired, by the network's time, without being
+    /// executed, or the network no longer stores its outcome.
     Lost,
 }
 
@@ -203,8 +203,8 @@ impl Network {
         Ok(OneCall { effective, method, envelope, request_id, ticket })
     }
 
-    /// Sends a call, repeatedly if necessary, until its outcome is known. Once the call has expired, only asks for the
-    /// outcome.
+    /// Sends a call, repeatedly if necessary, until its outcome is known. Once the call has expired according to the
+    /// clock of this machine, only asks for the outcome.
     ///
     /// # Errors
     /// Any error but a rejection, if the error is permanent or `retry` no longer repeats the call. The outcome of the
@@ -279,7 +279,7 @@ impl Network {
     }
 
     /// Asks for the outcome of a call, without sending the call again, until the outcome is known, or the call has
-    /// expired and the network does not know the call.
+    /// expired according to the network's time and the network does not know the call.
     ///
     /// # Errors
     /// Any error but a rejection, if the error is permanent or `retry` no longer repeats the question. The outcome of
@@ -303,31 +303,49 @@ impl Network {
                     status => status.map(Some).map_err(|error| failed(method, error)),
                 }
             });
-            let (status, certificate) = match asked.await? {
-                Some((status, certificate)) => (status, Some(certificate)),
-                None => (RequestStatusResponse::Unknown, None),
-            };
-            match status {
-                RequestStatusResponse::Replied(reply) => {
-                    let certificate = certificate.as_ref().map(encoded).unwrap_or_default();
+            let unknown_at = match asked.await? {
+                Some((RequestStatusResponse::Replied(reply), certificate)) => {
+                    let certificate = encoded(&certificate);
                     return Ok(RequestOutcome::Replied { reply: reply.arg, certificate });
                 }
-                RequestStatusResponse::Rejected(reject) => {
+                Some((RequestStatusResponse::Rejected(reject), _)) => {
                     let error = AgentError::CertifiedReject { reject, operation: None };
                     return rejected(failed(method, error));
                 }
-                RequestStatusResponse::Done => return Ok(RequestOutcome::Lost),
-                RequestStatusResponse::Unknown => {
-                    // After the expiry, the network no longer accepts the request.
-                    let time = certificate.as_ref().and_then(time_of).unwrap_or_else(now);
-                    if time > ticket.expiry {
-                        return Ok(RequestOutcome::Lost);
-                    }
+                Some((RequestStatusResponse::Done, _)) => return Ok(RequestOutcome::Lost),
+                Some((RequestStatusResponse::Unknown, certificate)) => time_of(&certificate),
+                Some((RequestStatusResponse::Received | RequestStatusResponse::Processing, _)) => None,
+                None => {
+                    let asked = retry.again(|| async {
+                        let time = self.unknown_at(&request_id, effective).await;
+                        time.map_err(|error| failed(method, error))
+                    });
+                    asked.await?
                 }
-                RequestStatusResponse::Received | RequestStatusResponse::Processing => {}
+            };
+            // After the expiry, the network no longer accepts the request. Only the network's time counts: if the clock
+            // of this machine is fast, the network may still execute the request.
+            if unknown_at.is_some_and(|time| time > ticket.expiry) {
+                return Ok(RequestOutcome::Lost);
             }
             retry.clock.pause(PAUSE).await;
         }
+    }
+
+    /// Returns the time of a certified state that has no status of a request, nanoseconds; `None` if the state has one.
+    async fn unknown_at(
+        &self,
+        request_id: &RequestId,
+        effective: Principal,
+    ) -> Result<Option<u64>, AgentError> {
+        let request: Vec<Label> = vec!["request_status".into(), Label::from_bytes(request_id.as_slice())];
+        let mut status = request.clone();
+        status.push("status".into());
+        let certificate = self.agent.read_state_raw(vec![request], effective).await?;
+        Ok(match certificate.tree.lookup_path(status) {
+            LookupResult::Found(_) => None,
+            _ => time_of(&certificate),
+        })
     }
 }
 

@@ -10,6 +10,11 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use ic_certification::{Certificate, HashTree};
+use ic_transport_types::ReadStateResponse;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_cbor::Value;
 
 struct Inner {
     upstream: String,
@@ -58,20 +63,11 @@ impl FaultyProxy {
             away: AtomicU32::new(0),
             refused: AtomicU32::new(0),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        listener.set_nonblocking(true).unwrap();
         let router = Router::new()
             .fallback(forward)
             .layer(axum::extract::DefaultBodyLimit::disable())
             .with_state(inner.clone());
-        std::thread::spawn(move || {
-            tokio::runtime::Runtime::new().unwrap().block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-                axum::serve(listener, router).await.unwrap();
-            });
-        });
-        FaultyProxy { url, inner }
+        FaultyProxy { url: serve(router), inner }
     }
 
     pub fn lost(&self) -> u32 {
@@ -86,6 +82,66 @@ impl FaultyProxy {
     pub fn refused(&self) -> u32 {
         self.inner.refused.load(Ordering::Relaxed)
     }
+}
+
+/// Serves requests until the process ends, and returns the URL.
+fn serve(router: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    listener.set_nonblocking(true).unwrap();
+    std::thread::spawn(move || {
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, router).await.unwrap();
+        });
+    });
+    url
+}
+
+/// Starts a proxy whose certificates contain only the time, so that they prove nothing about requests. Returns its URL.
+pub fn pruning(upstream: &str) -> String {
+    let upstream = Arc::new(upstream.trim_end_matches('/').to_owned());
+    serve(Router::new().fallback(forward_pruned).with_state(upstream))
+}
+
+async fn forward_pruned(
+    State(upstream): State<Arc<String>>,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> Response {
+    let request = reqwest::Client::new().request(method, format!("{upstream}{uri}"));
+    let answer = request.header("content-type", "application/cbor").body(body).send().await.unwrap();
+    let (status, bytes) = (answer.status(), answer.bytes().await.unwrap());
+    if !uri.path().ends_with("/read_state") || status != StatusCode::OK {
+        return (status, bytes).into_response();
+    }
+    let answer: ReadStateResponse = serde_cbor::from_slice(&bytes).unwrap();
+    let mut certificate: Certificate = serde_cbor::from_slice(&answer.certificate).unwrap();
+    certificate.tree = converted(&only_time(converted(&certificate.tree)));
+    let answer = ReadStateResponse { certificate: serde_cbor::to_vec(&certificate).unwrap() };
+    serde_cbor::to_vec(&answer).unwrap().into_response()
+}
+
+/// Replaces everything in a tree but the time by its digest.
+fn only_time(node: Value) -> Value {
+    match node {
+        Value::Array(parts) if parts.first() == Some(&Value::Integer(1)) => {
+            Value::Array(parts.into_iter().map(only_time).collect())
+        }
+        Value::Array(parts)
+            if parts.first() == Some(&Value::Integer(2))
+                && parts.get(1) != Some(&Value::Bytes(b"time".to_vec())) =>
+        {
+            let tree: HashTree = converted(&Value::Array(parts));
+            Value::Array(vec![Value::Integer(4), Value::Bytes(tree.digest().to_vec())])
+        }
+        other => other,
+    }
+}
+
+fn converted<T: DeserializeOwned>(value: &impl Serialize) -> T {
+    serde_cbor::from_slice(&serde_cbor::to_vec(value).unwrap()).unwrap()
 }
 
 async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body: Bytes) -> Response {

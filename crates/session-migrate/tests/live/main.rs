@@ -3,6 +3,7 @@
 mod answers;
 mod check;
 mod driving;
+mod expiry;
 mod network;
 mod snapshot;
 mod upgrade;
