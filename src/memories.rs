@@ -255,7 +255,7 @@ fn remove(storage: &mut Storage, memory_id: &str, record: MemoryRecord) -> Resul
     };
     // If an account or the record of the blob is damaged, the memory is kept: otherwise the bytes would stay on the
     // account, or nothing would refer to the blob.
-    let stored = storage.usage.stored(&record.capsule_id)?;
+    let stored = storage.usage.stored_accounts(&record.capsule_id)?;
     let freed = storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?;
     storage.capsules.detach(memory_id, &record)?;
     // A blob that other memories refer to stays.

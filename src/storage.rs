@@ -128,7 +128,7 @@ impl Storage {
         let memories = Memories::init(raw.clone());
         let mut storage = Self::open(&memories, raw, layout)?;
         storage.layout.set(&layout);
-        storage.promises.begin_after(storage.sessions.ids.last()?);
+        storage.promises.start_counting_after(storage.sessions.ids.last()?);
         Ok(storage)
     }
 
@@ -149,7 +149,7 @@ impl Storage {
         preflight::check_unknown(&memories)?;
         contents::check(&memories, found)?;
         let mut storage = Self::open(&memories, raw, layout)?;
-        storage.promises.begin_after(storage.sessions.ids.last()?);
+        storage.promises.start_counting_after(storage.sessions.ids.last()?);
         if found.is_none() {
             storage.layout.set(&layout);
         }

@@ -1,6 +1,9 @@
 //! The classes of legacy records, clean and dirty, and the treatment of each.
 //!
 //! A record belongs to the first class that matches. A test compares the table in `README.md` with this one.
+//!
+//! The names are stored: in the counts of the migration's state, and hashed in the journal's digest of the plan. So the
+//! class of records whose conversion traps is still named "cut off".
 
 use super::legacy::DecodeError;
 use super::{Split, Unconvertible};
@@ -47,9 +50,9 @@ classes! {
     ExtraChunks = "extra chunks" => Quarantine;
     /// the last activity is longer ago than a session lives
     Expired = "expired" => Release;
-    /// `created_at` is in seconds, milliseconds or microseconds; it is kept to the digit, and read in its unit when the last activity is derived from it
+    /// `created_at` is in seconds, milliseconds or microseconds; the stored number does not change, and is converted to nanoseconds only if the last activity is derived from it
     TimeUnit = "time in another unit" => Convert;
-    /// `created_at` is not a plausible time in any unit; it is kept to the digit, and the session lives from its conversion on
+    /// `created_at` is not a plausible time in any unit; the stored number does not change, and the session lives from its conversion on
     NoTime = "no time" => Convert;
     /// another session in flight has the same idempotency key; the key leads to the one that was begun later
     DuplicateKey = "duplicate key" => Convert;
@@ -94,8 +97,8 @@ impl Class {
             Unconvertible::ChunkSize(_) => Self::ChunkSize,
             Unconvertible::CountsDisagree { .. } => Self::CountsDisagree,
             Unconvertible::SizeDisagrees { .. } => Self::SizeDisagrees,
-            Unconvertible::StrayChunk { .. } => Self::ExtraChunks,
-            // No legacy record is converted to a session whose owner is not a principal.
+            Unconvertible::ExtraChunks { .. } => Self::ExtraChunks,
+            // Cannot occur here: only `revert` returns this error.
             Unconvertible::Owner(_) => Self::Undecodable,
         }
     }
@@ -103,7 +106,7 @@ impl Class {
     /// Returns the class of a convertible record: by its time, then by its key, then by its status, blob and chunks.
     pub fn of_convertible(split: &Split, unit: TimeUnit, key_leads_elsewhere: bool) -> Self {
         let Split { session, meta } = split;
-        let complete = session.received_idxs.contains_all_below(session.chunk_count());
+        let is_complete = session.received_idxs.contains_all_below(session.chunk_count());
         match unit {
             TimeUnit::Nanoseconds => {}
             TimeUnit::Unknown => return Self::NoTime,
@@ -117,10 +120,10 @@ impl Class {
         }
         match (session.session_meta.status, meta.blob_id) {
             (SessionStatus::Committed { .. }, None) => Self::CommittedWithoutBlob,
-            (SessionStatus::Committed { .. }, Some(_)) if complete => Self::Committed,
+            (SessionStatus::Committed { .. }, Some(_)) if is_complete => Self::Committed,
             (SessionStatus::Committed { .. }, Some(_)) => Self::CommittedIncomplete,
             (SessionStatus::Pending, Some(_)) => Self::PendingWithBlob,
-            (SessionStatus::Pending, None) if complete => Self::PendingComplete,
+            (SessionStatus::Pending, None) if is_complete => Self::PendingComplete,
             (SessionStatus::Pending, None) if session.received_idxs.is_empty() => Self::PendingEmpty,
             (SessionStatus::Pending, None) => Self::PendingPartial,
         }
@@ -143,7 +146,7 @@ pub enum TimeUnit {
 }
 
 /// 2020-01-01 UTC, nanoseconds: before the IC existed.
-const EARLIEST: u64 = 1_577_836_800_000_000_000;
+const EARLIEST_NANOS: u64 = 1_577_836_800_000_000_000;
 
 /// Assumed maximum lead of one subnet's clock over another's, in seconds.
 const CLOCK_SKEW_SECONDS: u64 = 24 * 60 * 60;
@@ -154,21 +157,21 @@ impl TimeUnit {
         let latest = now.plus_seconds(CLOCK_SKEW_SECONDS).as_nanos();
         let units = [Self::Nanoseconds, Self::Microseconds, Self::Milliseconds, Self::Seconds];
         let fits = |unit: &Self| {
-            let nanos = time.checked_mul(unit.nanos());
-            nanos.is_some_and(|nanos| (EARLIEST..=latest).contains(&nanos))
+            let nanos = time.checked_mul(unit.in_nanos());
+            nanos.is_some_and(|nanos| (EARLIEST_NANOS..=latest).contains(&nanos))
         };
         units.into_iter().find(fits).unwrap_or(Self::Unknown)
     }
 
     /// Returns `time` interpreted in this unit; `now` if the unit is unknown.
-    pub fn read(self, time: u64, now: Time) -> Time {
+    pub fn to_time(self, time: u64, now: Time) -> Time {
         match self {
             Self::Unknown => now,
-            _ => Time::from_nanos(time.saturating_mul(self.nanos())),
+            _ => Time::from_nanos(time.saturating_mul(self.in_nanos())),
         }
     }
 
-    const fn nanos(self) -> u64 {
+    const fn in_nanos(self) -> u64 {
         match self {
             Self::Nanoseconds | Self::Unknown => 1,
             Self::Microseconds => 1_000,

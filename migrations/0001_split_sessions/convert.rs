@@ -61,7 +61,7 @@ pub enum Unconvertible {
     ChunkSize(u64),
     /// Chunks are stored beyond the end of the file.
     #[error("chunk {idx} is stored, the file has {chunks} chunks")]
-    StrayChunk {
+    ExtraChunks {
         /// The last stored chunk.
         idx: u32,
         /// Number of chunks of the file.
@@ -147,7 +147,7 @@ pub fn convert(
         return Err(Unconvertible::SizeDisagrees { bytes, chunk_size, implied, expected_chunks });
     }
     if let Some((_, idx)) = session.received_idxs.ranges().last().filter(|(_, last)| *last >= implied) {
-        return Err(Unconvertible::StrayChunk { idx, chunks: implied });
+        return Err(Unconvertible::ExtraChunks { idx, chunks: implied });
     }
     session.bytes_received = session.bytes_of_received();
     let meta = UploadMeta {

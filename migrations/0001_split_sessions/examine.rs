@@ -27,7 +27,7 @@ pub enum Decision {
         /// The records to which the legacy record is converted.
         split: Box<Split>,
         /// The idempotency key, if the session is in no index yet.
-        key: Option<Key>,
+        key: Option<KeyClaim>,
     },
     /// The record has expired, and is released.
     Release {
@@ -46,7 +46,7 @@ pub enum Decision {
 }
 
 /// The idempotency key of a record that is converted and not yet in any index.
-pub enum Key {
+pub enum KeyClaim {
     /// No other session in flight has the key.
     Free(IdemKey),
     /// A session in flight that began earlier has the key, and loses it to this one.
@@ -73,10 +73,10 @@ pub trait Surroundings {
     ///
     /// # Errors
     /// A damaged entry.
-    fn leads_to(&self, key: IdemKey) -> Result<Option<SessionId>>;
+    fn session_of_key(&self, key: IdemKey) -> Result<Option<SessionId>>;
 
     /// Returns whether a session is in flight, in either layout.
-    fn lives(&self, id: SessionId) -> bool;
+    fn is_in_flight(&self, id: SessionId) -> bool;
 }
 
 impl Surroundings for Storage {
@@ -92,11 +92,11 @@ impl Surroundings for Storage {
         self.index.contains(id, owner)
     }
 
-    fn leads_to(&self, key: IdemKey) -> Result<Option<SessionId>> {
+    fn session_of_key(&self, key: IdemKey) -> Result<Option<SessionId>> {
         Ok(self.index.find(key)?)
     }
 
-    fn lives(&self, id: SessionId) -> bool {
+    fn is_in_flight(&self, id: SessionId) -> bool {
         self.sessions.sessions.contains(&id.0) || self.sessions.legacy.contains(&id.0)
     }
 }
@@ -117,7 +117,7 @@ pub fn examine(surroundings: &impl Surroundings, session: &LegacySession, now: T
     };
     let ttl = surroundings.session_ttl_seconds()?;
     let unit = TimeUnit::of(legacy.created_at, now);
-    let last_seen = activity.unwrap_or_else(|| unit.read(legacy.created_at, now));
+    let last_seen = activity.unwrap_or_else(|| unit.to_time(legacy.created_at, now));
     let chunks = surroundings.stored_chunks(legacy.chunk_prefix());
     let caller = legacy.caller;
     let split = match convert(id, legacy, chunks, Some(last_seen)) {
@@ -136,13 +136,18 @@ pub fn examine(surroundings: &impl Surroundings, session: &LegacySession, now: T
         None
     } else {
         let key = IdemKey::of(&split.meta.capsule_id, &caller, &split.session.session_meta.idem);
-        Some(match surroundings.leads_to(key)?.filter(|other| *other != id && surroundings.lives(*other)) {
-            None => Key::Free(key),
-            Some(other) if other < id => Key::TakenFrom(key),
-            Some(_) => Key::Lost,
-        })
+        Some(
+            match surroundings
+                .session_of_key(key)?
+                .filter(|other| *other != id && surroundings.is_in_flight(*other))
+            {
+                None => KeyClaim::Free(key),
+                Some(other) if other < id => KeyClaim::TakenFrom(key),
+                Some(_) => KeyClaim::Lost,
+            },
+        )
     };
-    let leads_elsewhere = matches!(key, Some(Key::TakenFrom(_) | Key::Lost));
-    let class = Class::of_convertible(&split, unit, leads_elsewhere);
+    let key_leads_elsewhere = matches!(key, Some(KeyClaim::TakenFrom(_) | KeyClaim::Lost));
+    let class = Class::of_convertible(&split, unit, key_leads_elsewhere);
     Ok(Examined { class, decision: Decision::Convert { caller, split, key } })
 }

@@ -16,7 +16,7 @@ use crate::api::Result;
 use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
-pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
+pub fn release_owners_quota(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut unread = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {
         let Some(quarantined) = storage.migration.quarantine.get_or_damaged(migration, key) else { continue };
@@ -42,7 +42,7 @@ pub fn settle_owners(storage: &mut Storage, migration: u16) -> Result<()> {
             };
             storage.migration.quarantine.insert(migration, id.0, &quarantined);
         }
-        storage.index.disown(id, owner);
+        storage.index.remove_from_owner(id, owner);
         owners.insert(owner);
     }
     for owner in owners {

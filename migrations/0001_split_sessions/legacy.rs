@@ -111,7 +111,7 @@ impl LegacyUploadSession {
 
     /// Returns the record, if the stored bytes are exactly what [`Self::encode`] writes.
     pub(super) fn read_after_header(bytes: &[u8]) -> Option<Self> {
-        let mut reader = Reader::of(after_header(bytes)?);
+        let mut reader = Reader::new(after_header(bytes)?);
         let version = u16::read(&mut reader)?;
         let record = Self::read(&mut reader)?;
         (version == VERSION && reader.is_at_end()).then_some(record)
@@ -119,21 +119,21 @@ impl LegacyUploadSession {
 
     /// Decodes any bytes that are Candid of this type.
     pub fn decode_by_library(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let unreadable = |error: candid::Error| DecodeError::Bytes(error.to_string());
-        let mut values = IDLDeserialize::new(bytes).map_err(unreadable)?;
+        let to_decode_error = |error: candid::Error| DecodeError::Bytes(error.to_string());
+        let mut values = IDLDeserialize::new(bytes).map_err(to_decode_error)?;
         // The version first: a record of another version has fields that this type does not have.
-        let version: u16 = values.get_value().map_err(unreadable)?;
+        let version: u16 = values.get_value().map_err(to_decode_error)?;
         if version != VERSION {
             return Err(DecodeError::Version(version));
         }
-        let record = values.get_value().map_err(unreadable)?;
-        values.done().map_err(unreadable)?;
+        let record = values.get_value().map_err(to_decode_error)?;
+        values.done().map_err(to_decode_error)?;
         Ok(record)
     }
 
     /// Returns the bytes that layout 1 stores for the record.
     pub fn encode(&self) -> Vec<u8> {
-        [HEADER, &self.value()].concat()
+        [HEADER, &self.encode_value()].concat()
     }
 
     /// Returns the BLAKE3 of a stored record without its `HEADER`, or of all its bytes if it has another header.
@@ -143,16 +143,16 @@ impl LegacyUploadSession {
 
     /// Returns [`Self::digest_of_stored`], if these bytes, maybe of another encoder, decode to this record.
     pub fn digest_if_decoded_from(&self, stored: &[u8]) -> Option<[u8; 32]> {
-        let value = self.value();
+        let value = self.encode_value();
         if after_header(stored).is_some_and(|stored| is_same(stored, &value)) {
             return Some(blake3::hash(&value).into());
         }
         let decoded = Self::decode(stored).ok()?;
         // Compared as bytes: a NaN is not equal to itself.
-        (decoded.value() == value).then(|| Self::digest_of_stored(stored))
+        (decoded.encode_value() == value).then(|| Self::digest_of_stored(stored))
     }
 
-    fn value(&self) -> Vec<u8> {
+    fn encode_value(&self) -> Vec<u8> {
         let mut value = Vec::with_capacity(USUAL_BYTES);
         VERSION.write(&mut value);
         self.write(&mut value);

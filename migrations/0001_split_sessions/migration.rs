@@ -6,7 +6,7 @@ use super::class::{CLASSES, Class};
 use super::convert::FIELDS;
 use super::examine::{Decision, Examined, examine};
 use super::left;
-use super::write::{bytes_missing, quarantine_record, settle, stored, withdraw};
+use super::write::{bytes_missing, convert_and_read_back, new_quarantine_record, read_stored, withdraw};
 use super::{LegacyUploadSession, Split, Unconvertible, convert, revert};
 use crate::api::{Error, Result};
 use crate::build_profile::{BUILD, SERVES_LAYOUT_1};
@@ -43,7 +43,7 @@ const MAX_ID: u64 = u64::MAX >> 1;
 impl SplitSessions {
     /// Returns whether a session that is, or was, a legacy record belongs to this principal, according to the indexes,
     /// the record, or its quarantine record.
-    pub fn is_of(&self, storage: &Storage, key: u64, who: Principal) -> Result<bool> {
+    pub fn is_owned_by(&self, storage: &Storage, key: u64, who: Principal) -> Result<bool> {
         if storage.index.contains(SessionId(key), who) {
             return Ok(true);
         }
@@ -94,7 +94,7 @@ impl Migration<Storage> for SplitSessions {
 
     fn classify(&self, storage: &Storage, key: u64, now: EngineTime) -> Result<Classified> {
         let activity = storage.sessions.legacy.activity(&key)?;
-        let legacy = LegacySession { id: key, raw: raw(storage, key)?, activity };
+        let legacy = LegacySession { id: key, raw: read_raw(storage, key)?, activity };
         let Examined { class, decision } = examine(storage, &legacy, now.into())?;
         let reason = match decision {
             Decision::Reject { reason, .. } => Some(reason),
@@ -131,10 +131,10 @@ impl Migration<Storage> for SplitSessions {
         let Some(legacy) = storage.sessions.legacy.take(key)? else {
             return Ok(Advance::Gone);
         };
-        match settle(storage, &legacy, work.now.into()) {
+        match convert_and_read_back(storage, &legacy, work.now.into()) {
             Ok((class, fate)) => Ok(Advance::Done { class: class.index(), fate }),
             Err(error) => {
-                storage.sessions.legacy.put_back(legacy);
+                storage.sessions.legacy.insert_session(legacy);
                 Err(error)
             }
         }
@@ -142,7 +142,7 @@ impl Migration<Storage> for SplitSessions {
 
     fn restore(&self, storage: &mut Storage, key: u64, quarantined: QuarantineRecord) -> Result<()> {
         let id = SessionId(key);
-        if storage.sessions.legacy.is_below_mark(key) {
+        if storage.sessions.legacy.is_up_to_mark(key) {
             let why = "the records around it are still being converted: retry it afterwards";
             return Err(Error::conflict("session", id, why));
         }
@@ -161,9 +161,9 @@ impl Migration<Storage> for SplitSessions {
         }
         // A record quarantined without being read is still in the index, without its last activity.
         if was_indexed && let Some(last_seen) = activity {
-            storage.index.touch(id, Time::default(), last_seen);
+            storage.index.move_activity(id, Time::default(), last_seen);
         }
-        storage.sessions.legacy.put_back(LegacySession { id: key, raw, activity });
+        storage.sessions.legacy.insert_session(LegacySession { id: key, raw, activity });
         Ok(())
     }
 
@@ -172,9 +172,10 @@ impl Migration<Storage> for SplitSessions {
         let legacy = storage.sessions.legacy.take(key)?.ok_or_else(gone)?;
         let id = SessionId(key);
         // The record is not read, since reading may be what trapped; only its index entry is.
-        let was_indexed = Some(legacy.activity.is_some_and(|seen| storage.index.is_active_at(id, seen)));
+        let was_indexed =
+            Some(legacy.activity.is_some_and(|last_seen| storage.index.is_active_at(id, last_seen)));
         withdraw(storage, id, None, legacy.activity)?;
-        Ok(QuarantineRecord { was_indexed, ..quarantine_record(legacy, reason) })
+        Ok(QuarantineRecord { was_indexed, ..new_quarantine_record(legacy, reason) })
     }
 
     fn bulk(&self) -> Option<&dyn Bulk<Storage>> {
@@ -182,7 +183,7 @@ impl Migration<Storage> for SplitSessions {
     }
 
     fn leave_in_quarantine(&self, storage: &mut Storage) -> Result<()> {
-        left::settle_owners(storage, PLAN.number)
+        left::release_owners_quota(storage, PLAN.number)
     }
 
     fn trapped_class(&self) -> usize {
@@ -198,7 +199,7 @@ impl Migration<Storage> for SplitSessions {
             return Ok(None);
         }
         let id = SessionId(key);
-        let split = match stored(storage, id) {
+        let split = match read_stored(storage, id) {
             Ok(split) => split,
             Err(error) => return Ok(Some(error.to_string())),
         };
@@ -207,8 +208,9 @@ impl Migration<Storage> for SplitSessions {
             Err(problem) => return Ok(Some(problem)),
         };
         let last_seen = split.session.session_meta.last_seen;
-        let indexed = storage.index.contains(id, legacy.caller) && storage.index.is_active_at(id, last_seen);
-        Ok((!indexed).then(|| format!("session {id} is missing from an index")))
+        let is_indexed =
+            storage.index.contains(id, legacy.caller) && storage.index.is_active_at(id, last_seen);
+        Ok((!is_indexed).then(|| format!("session {id} is missing from an index")))
     }
 
     fn written_since(&self, storage: &Storage, since: EngineTime, limit: usize) -> Vec<u64> {
@@ -236,14 +238,14 @@ impl Reversal<Storage> for SplitSessions {
 
     fn revert(&self, storage: &mut Storage, key: u64, _: &mut Work<'_>) -> Result<Reverted> {
         let id = SessionId(key);
-        let split = stored(storage, id)?;
+        let split = read_stored(storage, id)?;
         let last_seen = split.session.session_meta.last_seen;
         let legacy = match legacy_record_of(storage, id, &split) {
             Ok(legacy) => legacy,
             Err(problem) => return Ok(Reverted::Refused(problem)),
         };
         let raw = legacy.encode();
-        storage.sessions.legacy.put_back(LegacySession { id: key, raw, activity: Some(last_seen) });
+        storage.sessions.legacy.insert_session(LegacySession { id: key, raw, activity: Some(last_seen) });
         storage.sessions.sessions.remove(&key);
         storage.sessions.metas.remove(&key);
         Ok(Reverted::Done)
@@ -260,14 +262,14 @@ fn legacy_record_of(
     let legacy = revert(id, split.clone()).map_err(to_text)?;
     let chunks = storage.blobs.stored_chunks(legacy.chunk_prefix());
     let last_seen = split.session.session_meta.last_seen;
-    let again = convert(id, legacy.clone(), chunks, Some(last_seen)).map_err(to_text)?;
-    if again.is_same(split) {
+    let converted_again = convert(id, legacy.clone(), chunks, Some(last_seen)).map_err(to_text)?;
+    if converted_again.is_same(split) {
         return Ok(legacy);
     }
     Err(format!("session {id}: converting it to layout 1 and back does not give the same session"))
 }
 
-fn raw(storage: &Storage, key: u64) -> Result<Vec<u8>> {
+fn read_raw(storage: &Storage, key: u64) -> Result<Vec<u8>> {
     let gone =
         || StableError { name: "legacy session", key: key.to_string(), reason: "it no longer exists".into() };
     Ok(storage.sessions.legacy.get_raw(&key).ok_or_else(gone)?)

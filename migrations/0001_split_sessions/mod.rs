@@ -16,7 +16,7 @@ mod write;
 
 pub use class::{CLASSES, Class, TimeUnit};
 pub use convert::{Split, Unconvertible, convert, revert};
-pub use examine::{Decision, Examined, Key, Surroundings, examine};
+pub use examine::{Decision, Examined, KeyClaim, Surroundings, examine};
 pub use legacy::{DecodeError, LegacyStatus, LegacyUploadSession};
 pub use migration::SplitSessions;
 

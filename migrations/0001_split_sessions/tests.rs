@@ -165,13 +165,13 @@ fn a_record_of_another_version_is_distinguished_from_garbage() {
 
 #[test]
 fn a_record_that_contradicts_itself_is_refused_with_the_numbers() {
-    let refused = |change: fn(&mut LegacyUploadSession), stored: &[u32]| {
+    let refusal_after = |change: fn(&mut LegacyUploadSession), stored: &[u32]| {
         let mut legacy = sample();
         change(&mut legacy);
         convert(SessionId(sample().session_id), legacy, stored.iter().copied().collect(), None).unwrap_err()
     };
     let counts = Unconvertible::CountsDisagree { expected_chunks: 13, chunk_count: 12 };
-    assert_eq!(refused(|legacy| legacy.chunk_count = 12, &[]), counts);
+    assert_eq!(refusal_after(|legacy| legacy.chunk_count = 12, &[]), counts);
     let size = Unconvertible::SizeDisagrees {
         bytes: 21_827_484,
         chunk_size: 1_800_000,
@@ -181,10 +181,10 @@ fn a_record_that_contradicts_itself_is_refused_with_the_numbers() {
     let fourteen = |legacy: &mut LegacyUploadSession| {
         (legacy.expected_chunks, legacy.chunk_count) = (14, 14);
     };
-    assert_eq!(refused(fourteen, &[]), size);
-    assert_eq!(refused(|legacy| legacy.chunk_size = 0, &[]), Unconvertible::ChunkSize(0));
-    assert_eq!(refused(|legacy| legacy.chunk_size = 1 << 32, &[]), Unconvertible::ChunkSize(1 << 32));
-    assert_eq!(refused(|_| {}, &[0, 13]), Unconvertible::StrayChunk { idx: 13, chunks: 13 });
+    assert_eq!(refusal_after(fourteen, &[]), size);
+    assert_eq!(refusal_after(|legacy| legacy.chunk_size = 0, &[]), Unconvertible::ChunkSize(0));
+    assert_eq!(refusal_after(|legacy| legacy.chunk_size = 1 << 32, &[]), Unconvertible::ChunkSize(1 << 32));
+    assert_eq!(refusal_after(|_| {}, &[0, 13]), Unconvertible::ExtraChunks { idx: 13, chunks: 13 });
 }
 
 #[test]

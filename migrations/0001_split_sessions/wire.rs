@@ -34,7 +34,7 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub const fn of(value: &'a [u8]) -> Self {
+    pub const fn new(value: &'a [u8]) -> Self {
         Self { rest: value }
     }
 
@@ -48,14 +48,14 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    fn take_array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
         Some(*taken)
     }
 
     /// Reads a LEB128 number in its shortest encoding, below 2^28; no length here is larger.
-    fn length(&mut self) -> Option<usize> {
+    fn take_length(&mut self) -> Option<usize> {
         leb128::take_shortest(&mut self.rest, 4).map(|value| value as usize)
     }
 }
@@ -76,7 +76,7 @@ macro_rules! numbers {
     ($($number:ty),*) => {$(
         impl Wire for $number {
             fn read(reader: &mut Reader<'_>) -> Option<Self> {
-                reader.array().map(Self::from_le_bytes)
+                reader.take_array().map(Self::from_le_bytes)
             }
 
             fn write(&self, out: &mut Vec<u8>) {
@@ -90,7 +90,7 @@ numbers!(u8, u16, u32, u64, f32);
 
 impl Wire for String {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let len = reader.length()?;
+        let len = reader.take_length()?;
         std::str::from_utf8(reader.take(len)?).ok().map(Self::from)
     }
 
@@ -102,7 +102,7 @@ impl Wire for String {
 
 impl Wire for ByteBuf {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let len = reader.length()?;
+        let len = reader.take_length()?;
         reader.take(len).map(Self::from)
     }
 
@@ -114,8 +114,8 @@ impl Wire for ByteBuf {
 
 impl Wire for Principal {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let [1] = reader.array()? else { return None };
-        let len = reader.length()?;
+        let [1] = reader.take_array()? else { return None };
+        let len = reader.take_length()?;
         Self::try_from_slice(reader.take(len)?).ok()
     }
 
@@ -128,7 +128,7 @@ impl Wire for Principal {
 
 impl<T: Wire> Wire for Option<T> {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        match reader.array()? {
+        match reader.take_array()? {
             [0] => Some(None),
             [1] => T::read(reader).map(Some),
             _ => None,
@@ -148,7 +148,7 @@ impl<T: Wire> Wire for Option<T> {
 
 impl Wire for Vec<String> {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let len = reader.length()?;
+        let len = reader.take_length()?;
         // No memory is reserved, since the length may exceed the remaining bytes.
         let mut texts = Self::new();
         for _ in 0..len {

@@ -3,7 +3,7 @@
 use candid::Principal;
 
 use super::class::Class;
-use super::examine::{Decision, Examined, Key, examine};
+use super::examine::{Decision, Examined, KeyClaim, examine};
 use super::{LegacyUploadSession, Split, revert};
 use crate::api::{Error, Result, SessionPath};
 use crate::blob::{ChunkPrefix, Place};
@@ -17,6 +17,7 @@ use crate::upload::{
     release_payload,
 };
 
+/// What [`convert_record`] has done with a record.
 pub enum Conversion {
     /// A session of layout 2 that is written and must still be read back.
     Written(Box<Split>),
@@ -34,7 +35,7 @@ pub fn convert_record(
     let Examined { class, decision } = examine(storage, legacy, now)?;
     let fate = match decision {
         Decision::Convert { split, key: None, .. } => {
-            insert(storage, id, &split);
+            write_split(storage, id, &split);
             return Ok((class, Conversion::Written(split)));
         }
         Decision::Convert { caller, split, key: Some(key) } => {
@@ -45,31 +46,38 @@ pub fn convert_record(
             let upload = Upload { session, meta, path: SessionPath::Compat };
             let limits = storage.config()?;
             // The session may have reached its maximum age before it was idle for too long.
-            let until = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
+            let receipt_expires_at = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
             let Upload { session, meta, .. } = &upload;
             let hash = storage.payload_of(id)?.hash.algorithm();
             let place = Place::Chunks(ChunkPrefix::of(&meta.provisional_memory_id, id));
             let key = forget_session(storage, id, caller, session, &meta.capsule_id, |storage| {
                 release_payload(storage, session, meta, &place)
             })?;
-            if until > now {
-                let ended = Ended { owner: caller, key, meta, hash, until };
+            if receipt_expires_at > now {
+                let ended = Ended { owner: caller, key, meta, hash, receipt_expires_at };
                 leave_receipt(storage, id, &ended, Outcome::Expired);
             }
-            storage.counters.session(SessionPath::Compat, Event::Expired);
+            storage.counters.count_event(SessionPath::Compat, Event::Expired);
             Fate::Released(LegacyUploadSession::digest_of_stored(&legacy.raw))
         }
         Decision::Reject { legacy: decoded, reason } => {
             let was_indexed = decoded.as_ref().map(|decoded| storage.index.contains(id, decoded.caller));
             withdraw(storage, id, decoded.as_deref(), legacy.activity)?;
-            Fate::Quarantined(QuarantineRecord { was_indexed, ..quarantine_record(legacy.clone(), reason) })
+            Fate::Quarantined(QuarantineRecord {
+                was_indexed,
+                ..new_quarantine_record(legacy.clone(), reason)
+            })
         }
     };
     Ok((class, Conversion::Settled(fate)))
 }
 
 /// Does the same as [`convert_record`], and immediately reads back what was written.
-pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Result<(Class, Fate)> {
+pub fn convert_and_read_back(
+    storage: &mut Storage,
+    legacy: &LegacySession,
+    now: Time,
+) -> Result<(Class, Fate)> {
     let (class, conversion) = convert_record(storage, legacy, now)?;
     let fate = match conversion {
         Conversion::Settled(fate) => fate,
@@ -78,7 +86,7 @@ pub fn settle(storage: &mut Storage, legacy: &LegacySession, now: Time) -> Resul
     Ok((class, fate))
 }
 
-pub fn quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRecord {
+pub fn new_quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRecord {
     let LegacySession { id: _, raw, activity } = legacy;
     QuarantineRecord { beside: activity.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
@@ -87,52 +95,52 @@ pub fn quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRec
 pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
     let id = legacy.id;
     let is_written = stored.session == written.session;
-    let digest = projection(SessionId(id), stored)?.digest_if_decoded_from(&legacy.raw);
+    let digest = revert_to_legacy(SessionId(id), stored)?.digest_if_decoded_from(&legacy.raw);
     digest
         .filter(|_| is_written)
         .ok_or_else(|| Error::Internal(format!("session {id} is not stored as it was written")))
 }
 
 /// Removes what [`Conversion::Written`] has written.
-pub fn remove(storage: &mut Storage, id: SessionId) {
+pub fn remove_written(storage: &mut Storage, id: SessionId) {
     storage.sessions.sessions.remove(&id.0);
     storage.sessions.metas.remove(&id.0);
 }
 
-pub fn stored(storage: &Storage, id: SessionId) -> Result<Split> {
-    join(id, storage.sessions.sessions.get(&id.0), storage.sessions.metas.get(&id.0))
+pub fn read_stored(storage: &Storage, id: SessionId) -> Result<Split> {
+    join_halves(id, storage.sessions.sessions.get(&id.0), storage.sessions.metas.get(&id.0))
 }
 
-pub fn join(
+pub fn join_halves(
     id: SessionId,
     session: std::result::Result<Option<SessionRecord>, StableError>,
     meta: std::result::Result<Option<UploadMeta>, StableError>,
 ) -> Result<Split> {
-    let gone = || Error::Internal(format!("session {id} does not have both of its records"));
-    let session = session?.ok_or_else(gone)?.into_session().map_err(Error::Internal)?;
-    Ok(Split { session, meta: meta?.ok_or_else(gone)? })
+    let incomplete = || Error::Internal(format!("session {id} does not have both of its records"));
+    let session = session?.ok_or_else(incomplete)?.into_session().map_err(Error::Internal)?;
+    Ok(Split { session, meta: meta?.ok_or_else(incomplete)? })
 }
 
 /// Returns the legacy record that a stored session of layout 2 converts back to.
 #[cfg(test)]
-pub(super) fn projected(storage: &Storage, id: SessionId) -> Result<LegacyUploadSession> {
-    projection(id, stored(storage, id)?)
+pub(super) fn read_as_legacy(storage: &Storage, id: SessionId) -> Result<LegacyUploadSession> {
+    revert_to_legacy(id, read_stored(storage, id)?)
 }
 
-fn projection(id: SessionId, split: Split) -> Result<LegacyUploadSession> {
+fn revert_to_legacy(id: SessionId, split: Split) -> Result<LegacyUploadSession> {
     revert(id, split).map_err(|error| Error::Internal(format!("session {id}: {error}")))
 }
 
-fn insert(storage: &mut Storage, id: SessionId, split: &Split) {
+fn write_split(storage: &mut Storage, id: SessionId, split: &Split) {
     storage.sessions.sessions.insert(id.0, &SessionRecord::from(&split.session));
     storage.sessions.metas.insert(id.0, &split.meta);
 }
 
 fn read_back_at_once(storage: &mut Storage, legacy: &LegacySession, split: &Split) -> Result<[u8; 32]> {
     let id = SessionId(legacy.id);
-    let digest = stored(storage, id).and_then(|stored| read_back(legacy, split, stored));
+    let digest = read_stored(storage, id).and_then(|stored| read_back(legacy, split, stored));
     if digest.is_err() {
-        remove(storage, id);
+        remove_written(storage, id);
     }
     digest
 }
@@ -143,24 +151,24 @@ fn write_indexed(
     legacy: &LegacySession,
     caller: Principal,
     split: &Split,
-    key: Key,
+    key: KeyClaim,
 ) -> Result<[u8; 32]> {
     let Split { session, meta } = split;
     let id = SessionId(legacy.id);
-    insert(storage, id, split);
+    write_split(storage, id, split);
     let digest = read_back_at_once(storage, legacy, split)?;
     if let Err(error) = storage.usage.reserve_unlimited(caller, &meta.capsule_id, session.bytes_expected) {
-        remove(storage, id);
+        remove_written(storage, id);
         return Err(error.into());
     }
     storage.promises.add(id, session.bytes_missing());
-    let seen = session.session_meta.last_seen;
+    let last_seen = session.session_meta.last_seen;
     match key {
-        Key::Free(key) | Key::TakenFrom(key) => {
-            storage.index.insert(id, key, caller, seen);
+        KeyClaim::Free(key) | KeyClaim::TakenFrom(key) => {
+            storage.index.insert(id, key, caller, last_seen);
         }
-        Key::Lost => {
-            storage.index.insert_without_key(id, caller, seen);
+        KeyClaim::Lost => {
+            storage.index.insert_without_key(id, caller, last_seen);
         }
     }
     Ok(digest)
@@ -185,14 +193,18 @@ pub fn withdraw(
         Some(legacy) => {
             let last_seen = activity.unwrap_or(Time::from_nanos(legacy.created_at));
             if storage.index.contains(id, legacy.caller) {
-                storage.usage.forget(legacy.caller, &legacy.capsule_id, legacy.asset_metadata.bytes())?;
+                storage.usage.release_reserved(
+                    legacy.caller,
+                    &legacy.capsule_id,
+                    legacy.asset_metadata.bytes(),
+                )?;
                 storage.promises.subtract(id, bytes_missing(storage, legacy));
             }
-            storage.index.end(id, legacy.caller, last_seen);
+            storage.index.remove_keeping_key(id, legacy.caller, last_seen);
         }
         None => {
             if let Some(last_seen) = activity {
-                storage.index.forget_activity(id, last_seen);
+                storage.index.remove_activity(id, last_seen);
             }
         }
     }

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::class::Class;
-use super::{Moved, abandon_on_error, copy};
+use super::{Moved, abandon_on_error, copy_and_compare};
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, BlobRecord, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
@@ -31,7 +31,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
             .map_err(|reason| Error::Internal(format!("{id}: progress of the move: {reason}")))?
     };
     let extents = progress.extents.clone().unwrap_or_default();
-    let moved = move_some(storage, id, blob, &extents, &mut progress, work);
+    let moved = copy_some(storage, id, blob, &extents, &mut progress, work);
     let (class, fate) = match abandon_on_error(storage, &extents, moved)? {
         Moved::Partly => {
             work.progress = progress.encode();
@@ -48,7 +48,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
 }
 
 /// Copies chunks, at least one per message. After the last one, points the blob to the extents.
-fn move_some(
+fn copy_some(
     storage: &mut Storage,
     id: BlobId,
     blob: &BlobRecord,
@@ -66,7 +66,7 @@ fn move_some(
             Ok(bytes) => bytes,
             Err(damage) => return Ok(Moved::Damaged(damage.to_string())),
         };
-        copy(storage, at, &bytes, extents)?;
+        copy_and_compare(storage, at, &bytes, extents)?;
         progress.next_chunk = progress.next_chunk.saturating_add(1);
     }
     storage.blobs.relocate(id, extents.clone())?;

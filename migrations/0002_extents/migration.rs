@@ -39,7 +39,7 @@ static PLAN: Plan = Plan {
 };
 
 /// Instructions for moving a unit without bytes: its records and the two tables of free extents.
-const UNIT_INSTRUCTIONS: u64 = 500_000;
+const INSTRUCTIONS_PER_UNIT: u64 = 500_000;
 
 /// Instructions for moving a byte: reading, writing, reading back and comparing it; see `docs/costs.md`.
 const INSTRUCTIONS_PER_BYTE: u64 = 12;
@@ -68,7 +68,7 @@ impl Migration<Storage> for MoveToExtents {
     }
 
     fn layout_entered(&self, storage: &mut Storage) -> std::result::Result<(), StableError> {
-        mapped_sessions::close(storage)
+        mapped_sessions::close_range(storage)
     }
 
     fn sources(&self, storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>> {
@@ -100,7 +100,7 @@ impl Migration<Storage> for MoveToExtents {
         } else {
             storage.blobs.blob(BlobId(key))?.size
         };
-        Ok(bytes.saturating_mul(INSTRUCTIONS_PER_BYTE).saturating_add(UNIT_INSTRUCTIONS))
+        Ok(bytes.saturating_mul(INSTRUCTIONS_PER_BYTE).saturating_add(INSTRUCTIONS_PER_UNIT))
     }
 
     fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32] {
@@ -155,8 +155,8 @@ impl Migration<Storage> for MoveToExtents {
         let id = BlobId(key);
         let Ok(blob) = storage.blobs.blob(id) else { return Ok(None) };
         let Place::Extents(extents) = &blob.place else { return Ok(None) };
-        let room = extents.size();
-        Ok((room < blob.size).then(|| format!("{id} has {} bytes in extents of {room}", blob.size)))
+        let capacity = extents.size();
+        Ok((capacity < blob.size).then(|| format!("{id} has {} bytes in extents of {capacity}", blob.size)))
     }
 
     fn max_steps(&self, units: u64) -> u64 {
@@ -170,16 +170,16 @@ fn missing_room(storage: &Storage) -> Result<Option<String>> {
     let extents = storage.blobs.extents();
     let needed = storage.usage.total()?.saturating_sub(extents.taken_bytes()?);
     let left = storage.room.bytes_left().saturating_add(extents.bytes_left()?);
-    let lacks =
+    let reason =
         || format!("{needed} bytes of payload do not fit into the remaining {left} bytes of stable memory");
-    Ok((needed > left).then(lacks))
+    Ok((needed > left).then(reason))
 }
 
 /// Returns the extents in the encoded progress of a unit.
 pub fn extents_of(progress: &[u8]) -> Option<Extents> {
-    let blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
-    let session = || session::SessionProgress::decode(progress).ok().map(|progress| progress.extents);
-    blob.or_else(session)
+    let from_blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
+    let from_session = || session::SessionProgress::decode(progress).ok().map(|progress| progress.extents);
+    from_blob.or_else(from_session)
 }
 
 fn is_session(storage: &Storage, key: u64) -> std::result::Result<bool, StableError> {

@@ -29,7 +29,7 @@ enum Moved {
 }
 
 /// Copies one chunk to its new location, reads it back and compares.
-fn copy(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Result<()> {
+fn copy_and_compare(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Extents) -> Result<()> {
     let region = storage.blobs.extents_mut();
     region.write_at(extents, at, bytes).map_err(SessionError::from)?;
     if region.holds_at(extents, at, bytes).map_err(SessionError::from)? {

@@ -4,14 +4,14 @@
 use sha2::{Digest, Sha256};
 
 use super::class::Class;
-use super::{Moved, abandon_on_error, copy};
+use super::{Moved, abandon_on_error, copy_and_compare};
 use crate::api::{Error, Result};
 use crate::blob::{ChunkPrefix, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
 use crate::session::{ChunkSet, Session, SessionId};
 use crate::stable::{Record, codec};
 use crate::storage::Storage;
-use crate::upload::{UploadMeta, is_of_a_blob, mapped_sessions};
+use crate::upload::{UploadMeta, is_payload_of_blob, mapped_sessions};
 
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
@@ -46,7 +46,7 @@ impl Record for SessionProgress {
 /// Returns the SHA-256 of the part of a session that must survive: its id and both its records. The bytes of the
 /// session are compared chunk by chunk.
 pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
-    let (session, meta) = records(storage, id)?;
+    let (session, meta) = read_records(storage, id)?;
     Ok(Sha256::new()
         .chain_update(id.0.to_be_bytes())
         // A sum of these digests is stored between messages, and another build may continue it. So the `Debug` output
@@ -58,7 +58,7 @@ pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
 }
 
 pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
-    Ok(records(storage, id)?.0.bytes_received)
+    Ok(read_records(storage, id)?.0.bytes_received)
 }
 
 /// Copies chunks until none is left or the message's budget is used up.
@@ -69,7 +69,7 @@ pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
 /// anything is changed; [`digest`] finds it, too, and the engine calls that first, while it still has the progress. If
 /// `mapped_sessions::shrink` fails, the session has already switched to the extents.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
-    let (session, meta) = records(storage, id)?;
+    let (session, meta) = read_records(storage, id)?;
     let replaced = storage.payload_of(id)?.replaced;
     let mut progress = if work.progress.is_empty() {
         SessionProgress {
@@ -138,17 +138,17 @@ fn copy_some(
         let Some(bytes) = storage.blobs.chunk(prefix, idx) else {
             return Ok(Moved::Damaged(format!("chunk {idx} is recorded but not stored")));
         };
-        copy(storage, session.offset(idx), &bytes, &progress.extents)?;
+        copy_and_compare(storage, session.offset(idx), &bytes, &progress.extents)?;
         copied.insert(idx);
     }
     // A blob with the same chunks is moved separately, and still needs them.
-    if !is_of_a_blob(storage, session, meta, &Place::Chunks(prefix)) {
+    if !is_payload_of_blob(storage, session, meta, &Place::Chunks(prefix)) {
         storage.blobs.release_copied(prefix);
     }
     Ok(Moved::Wholly)
 }
 
-fn records(storage: &Storage, id: SessionId) -> Result<(Session, UploadMeta)> {
+fn read_records(storage: &Storage, id: SessionId) -> Result<(Session, UploadMeta)> {
     let gone = || Error::not_found("session", id);
     let session = storage.sessions.sessions.get(&id.0)?.ok_or_else(gone)?;
     let session = session.into_session().map_err(Error::Internal)?;

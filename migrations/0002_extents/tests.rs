@@ -28,7 +28,7 @@ impl Meter for OneChunk {
 }
 
 /// Returns a canister in layout 2 whose migration 1 is finalized.
-fn finalized() -> TestCanister {
+fn finalized_canister() -> TestCanister {
     let mut canister = TestCanister::direct();
     let state = MigrationState { phase: Phase::Finalized, ..MigrationState::default() };
     canister.storage.migration.set_state(1, &state);
@@ -40,15 +40,15 @@ fn control(canister: &mut TestCanister) -> Control<'_> {
 }
 
 /// Runs one message, after an upgrade.
-fn message(canister: &mut TestCanister) -> RunOutcome {
+fn run_message(canister: &mut TestCanister) -> RunOutcome {
     canister.restart(Box::<crate::upload::path::direct::DirectPath>::default());
     let message = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
     Engine::new(&[&MIGRATION]).run(&mut canister.storage, message).unwrap()
 }
 
-fn to_end(canister: &mut TestCanister) -> MigrationState {
+fn run_to_end(canister: &mut TestCanister) -> MigrationState {
     let mut messages = 0;
-    while message(canister) == RunOutcome::More {
+    while run_message(canister) == RunOutcome::More {
         messages += 1;
         assert!(messages < 10_000, "the migration does not end");
     }
@@ -73,7 +73,7 @@ fn read_back(canister: &TestCanister, locator: &str) -> Vec<u8> {
     canister.storage.blobs.read_range(id, 0, size).unwrap()
 }
 
-fn in_extents(canister: &TestCanister, locator: &str) -> bool {
+fn is_in_extents(canister: &TestCanister, locator: &str) -> bool {
     let blob = canister.storage.blobs.blob(BlobId::from_locator(locator).unwrap()).unwrap();
     matches!(blob.place, Place::Extents(_))
 }
@@ -90,29 +90,29 @@ fn assert_all_moved(canister: &mut TestCanister, lens: &[usize]) {
 
 #[test]
 fn migration_2_waits_for_migration_1_and_a_layout_3_build() {
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     let waiting = MoveToExtents { layouts: &[Layout::LEGACY, Layout::SPLIT] };
     let one = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
     assert_eq!(Engine::new(&[&waiting]).run(&mut canister.storage, one).unwrap(), RunOutcome::Done);
     canister.storage.migration.set_state(1, &MigrationState::default());
-    assert_eq!(message(&mut canister), RunOutcome::Done);
+    assert_eq!(run_message(&mut canister), RunOutcome::Done);
     assert_eq!(state(&canister), MigrationState::default());
     assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::SPLIT)));
 }
 
 #[test]
 fn an_empty_canister_is_in_layout_3_at_once() {
-    let mut canister = finalized();
-    assert_eq!(to_end(&mut canister).phase, Phase::Converted);
+    let mut canister = finalized_canister();
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
     assert_eq!(canister.storage.layout.get(), Ok(Some(Layout::EXTENTS)));
     let id = canister.begin(10, "a");
     assert!(canister.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
-    assert_eq!(message(&mut canister), RunOutcome::Done, "there is work left in layout 3");
+    assert_eq!(run_message(&mut canister), RunOutcome::Done, "there is work left in layout 3");
 }
 
 #[test]
 fn blobs_and_sessions_move_whatever_their_size_and_digest() {
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     let files = [file(3 * CHUNK + 5), file(1), file(0)];
     let mut uploaded = Vec::new();
     for (n, file) in files.iter().enumerate() {
@@ -130,13 +130,13 @@ fn blobs_and_sessions_move_whatever_their_size_and_digest() {
     canister.put(by_sha256, &begun, 0).unwrap();
     let untouched = canister.begin(begun.len(), "nothing has arrived");
 
-    let state = to_end(&mut canister);
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.note.as_str()), (Phase::Converted, ""));
     assert_eq!((state.source, state.converted, state.quarantined), (7, 7, 0));
     assert_eq!(state.digest_before, state.digest_after);
     assert_eq!(state.classes, [("session".to_owned(), 3), ("blob".to_owned(), 4)]);
     for (locator, file) in &uploaded {
-        assert!(in_extents(&canister, locator) && read_back(&canister, locator) == **file);
+        assert!(is_in_extents(&canister, locator) && read_back(&canister, locator) == **file);
     }
     let lens = [&files[0], &files[1], &files[0], &begun, &begun, &begun].map(Vec::len);
     assert_all_moved(&mut canister, &lens);
@@ -148,14 +148,16 @@ fn blobs_and_sessions_move_whatever_their_size_and_digest() {
             canister.put(id, &begun, idx).unwrap();
         }
         let finished = canister.finish(id, &begun).unwrap();
-        assert!(in_extents(&canister, &finished.blob_id) && read_back(&canister, &finished.blob_id) == begun);
+        assert!(
+            is_in_extents(&canister, &finished.blob_id) && read_back(&canister, &finished.blob_id) == begun
+        );
     }
-    assert_eq!(message(&mut canister), RunOutcome::Done);
+    assert_eq!(run_message(&mut canister), RunOutcome::Done);
 }
 
 #[test]
 fn clients_continue_during_the_migration() {
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     let large = file(4 * CHUNK);
     let uploaded = upload(&mut canister, &large, "kept");
     let deleted = upload(&mut canister, &file(3 * CHUNK), "deleted");
@@ -168,7 +170,7 @@ fn clients_continue_during_the_migration() {
     }
     let mut step = 0;
     let mut results = Vec::new();
-    while message(&mut canister) == RunOutcome::More {
+    while run_message(&mut canister) == RunOutcome::More {
         step += 1;
         assert!(read_back(&canister, &uploaded) == large, "read in step {step}");
         match step {
@@ -185,7 +187,7 @@ fn clients_continue_during_the_migration() {
         }
     }
     assert!(step > 7, "{step} messages are too few for the client to come in between");
-    let state = to_end(&mut canister);
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.note.as_str(), state.quarantined), (Phase::Converted, "", 0));
     assert_eq!(state.digest_before, state.digest_after);
     results.push(canister.finish(grows, &large).unwrap().blob_id);
@@ -196,10 +198,10 @@ fn clients_continue_during_the_migration() {
 }
 
 /// Runs messages until a unit is in progress, and returns it.
-fn in_the_middle(canister: &mut TestCanister) -> u64 {
+fn run_until_in_progress(canister: &mut TestCanister) -> u64 {
     loop {
         assert_eq!(
-            message(canister),
+            run_message(canister),
             RunOutcome::More,
             "the migration has ended, and no unit was in progress between two messages"
         );
@@ -211,28 +213,28 @@ fn in_the_middle(canister: &mut TestCanister) -> u64 {
 
 #[test]
 fn a_unit_removed_by_its_client_frees_its_extents() {
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     let locator = upload(&mut canister, &file(3 * CHUNK), "deleted in between");
     let id = BlobId::from_locator(&locator).unwrap();
-    assert_eq!(in_the_middle(&mut canister), id.0);
+    assert_eq!(run_until_in_progress(&mut canister), id.0);
     crate::memories::delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
-    let state = to_end(&mut canister);
+    let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.unit), (Phase::Converted, 0, None));
     assert_all_moved(&mut canister, &[]);
 
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     let content = file(3 * CHUNK);
     let id = canister.begin(content.len(), "aborted in between");
     (0..3).for_each(|idx| canister.put(id, &content, idx).unwrap());
-    assert_eq!(in_the_middle(&mut canister), id);
+    assert_eq!(run_until_in_progress(&mut canister), id);
     canister.service().abort(id).unwrap();
-    assert_eq!(to_end(&mut canister).phase, Phase::Converted);
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
     assert_all_moved(&mut canister, &[]);
 }
 
 #[test]
 fn the_digest_of_a_blob_covers_every_field_but_its_place() {
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     let locator = upload(&mut canister, &file(10), "a");
     let id = BlobId::from_locator(&locator).unwrap();
     let blob = canister.storage.blobs.blob(id).unwrap();
@@ -250,7 +252,7 @@ fn the_digest_of_a_blob_covers_every_field_but_its_place() {
 
 #[test]
 fn the_digest_of_a_session_covers_both_its_records() {
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     let [id, other] = ["one", "other"].map(|idem| SessionId(canister.begin(2 * CHUNK, idem)));
     let digest = |canister: &TestCanister, id| super::session::digest(&canister.storage, id).unwrap();
     let begun = digest(&canister, id);
@@ -286,7 +288,7 @@ fn the_class_of_a_trapped_unit_is_quarantined() {
 
 #[test]
 fn a_unit_has_the_price_of_its_bytes() {
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     let blob = upload(&mut canister, &file(CHUNK), "a blob");
     let empty = upload(&mut canister, &[], "an empty blob");
     let session = canister.begin(2 * CHUNK, "a session");
@@ -302,7 +304,7 @@ fn a_unit_has_the_price_of_its_bytes() {
 
 #[test]
 fn a_dry_run_counts_what_is_in_the_chunk_map() {
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     upload(&mut canister, &file(CHUNK), "a blob");
     let session = canister.begin(2 * CHUNK, "a session");
     canister.put(session, &file(2 * CHUNK), 0).unwrap();
@@ -311,7 +313,7 @@ fn a_dry_run_counts_what_is_in_the_chunk_map() {
         Engine::dry_run_of(&MIGRATION, &canister.storage, message, None, None).unwrap().units
     };
     assert_eq!(units(&canister), 2);
-    to_end(&mut canister);
+    run_to_end(&mut canister);
     assert_eq!(units(&canister), 0);
 }
 
@@ -319,7 +321,7 @@ fn a_dry_run_counts_what_is_in_the_chunk_map() {
 #[test]
 fn chunks_that_clients_replace_meanwhile_are_copied_again() {
     for blake3 in [false, true] {
-        let canister = finalized();
+        let canister = finalized_canister();
         let mut canister = if blake3 { canister.with_blake3() } else { canister };
         let file = file(3 * CHUNK + 5);
         let mut sent = file.clone();
@@ -328,11 +330,11 @@ fn chunks_that_clients_replace_meanwhile_are_copied_again() {
         (0..4).for_each(|idx| canister.put(id, &sent, idx).unwrap());
         canister.finish(id, &file).unwrap_err();
         while state(&canister).unit.is_none() {
-            message(&mut canister);
+            run_message(&mut canister);
         }
-        message(&mut canister);
+        run_message(&mut canister);
         canister.put(id, &file, 0).unwrap();
-        assert_eq!(to_end(&mut canister).phase, Phase::Converted);
+        assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
         assert!(canister.storage.payloads.get(&id).unwrap().unwrap().extents.is_some());
         let finished = canister.finish(id, &file).unwrap();
         assert!(read_back(&canister, &finished.blob_id) == file);

@@ -91,7 +91,7 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
         matches!(read(&canister, &shared), Err(Error::NotFound { .. })),
         "the memory is deleted with the blob"
     );
-    assert_eq!((canister.storage.blobs.blob_total(), canister.live()[3]), (0, 0));
+    assert_eq!((canister.storage.blobs.blob_total(), canister.live_counts()[3]), (0, 0));
 }
 
 #[test]

@@ -85,9 +85,9 @@ fn staged_with_one_in_quarantine() -> (TestCanister, SessionId) {
 fn forget(canister: &mut TestCanister, id: u64, file: &[u8], idem: &str) {
     let (caller, bytes) = (person(OWNER), file.len() as u64);
     let key = IdemKey::of(&canister.capsule, &caller, idem);
-    canister.storage.index.end(SessionId(id), caller, canister.now);
-    canister.storage.index.forget_key(key, SessionId(id)).unwrap();
-    canister.storage.usage.forget(caller, &canister.capsule, bytes).unwrap();
+    canister.storage.index.remove_keeping_key(SessionId(id), caller, canister.now);
+    canister.storage.index.remove_key_of(key, SessionId(id)).unwrap();
+    canister.storage.usage.release_reserved(caller, &canister.capsule, bytes).unwrap();
 }
 
 fn phase(canister: &TestCanister) -> Phase {
@@ -261,7 +261,7 @@ fn expired_sessions_are_released_and_accounted_for() {
     upgrade(&mut canister);
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.expired, state.converted), (Phase::Converted, 4, 1), "{}", state.note);
-    assert_eq!(canister.live(), [0, 2, 1, 3, 0], "only the active session is left");
+    assert_eq!(canister.live_counts(), [0, 2, 1, 3, 0], "only the active session is left");
 }
 
 #[test]

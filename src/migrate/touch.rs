@@ -54,7 +54,7 @@ pub fn touch(storage: &mut Storage, id: SessionId, asker: Option<Principal>, now
 /// Returns whether a legacy or quarantined record belongs to someone other than `asker`; `false` without an `asker`.
 fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Result<bool> {
     let Some(asker) = asker else { return Ok(false) };
-    Ok(!SplitSessions.is_of(storage, id.0, asker)?)
+    Ok(!SplitSessions.is_owned_by(storage, id.0, asker)?)
 }
 
 /// Records that layout 2 is in use. Must be called before a session begins in layout 2, since a build that supports

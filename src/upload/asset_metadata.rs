@@ -10,14 +10,14 @@ use crate::api::{
 use crate::blob::ContentDigest;
 use crate::stable::codec;
 
-use super::error::digest_of;
+use super::error::parse_digest;
 use super::limits::{
     MAX_DESCRIPTION_BYTES, MAX_EXTERNAL_TEXT_BYTES, MAX_METADATA_BYTES, MAX_NAME_BYTES, MAX_TAGS,
     MAX_WORD_BYTES,
 };
 
 /// The name of a text in errors, the text, and its maximum length in bytes.
-type Text<'a> = (&'static str, &'a str, usize);
+type LimitedText<'a> = (&'static str, &'a str, usize);
 
 /// Returns `Ok(())` if an asset's metadata may be stored.
 ///
@@ -32,7 +32,7 @@ pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
         return Err(Error::invalid("asset_metadata", expected, format!("{bytes} bytes")));
     }
     let sha256 = asset_metadata.base().sha256.as_ref();
-    sha256.map_or(Ok(()), |sha256| digest_of("asset_metadata.sha256", sha256).map(drop))
+    sha256.map_or(Ok(()), |sha256| parse_digest("asset_metadata.sha256", sha256).map(drop))
 }
 
 /// Returns the SHA-256 claimed in the metadata, in hex, if `digest` is a different SHA-256.
@@ -46,8 +46,8 @@ fn check_texts(asset_metadata: &AssetMetadata) -> Result<()> {
     if tags > MAX_TAGS {
         return Err(Error::invalid("asset_metadata.tags", format!("at most {MAX_TAGS} tags"), tags));
     }
-    let base = base_texts(asset_metadata.base());
-    for (field, text, max) in base.into_iter().chain(kind_texts(asset_metadata)) {
+    let texts = base_texts(asset_metadata.base());
+    for (field, text, max) in texts.into_iter().chain(kind_texts(asset_metadata)) {
         check_text(field, Some(text), max)?;
     }
     Ok(())
@@ -62,11 +62,13 @@ pub fn check_text(field: &str, text: Option<&str>, max: usize) -> Result<()> {
     Ok(())
 }
 
-fn present<'a>(texts: impl IntoIterator<Item = (&'static str, &'a Option<String>, usize)>) -> Vec<Text<'a>> {
+fn present_texts<'a>(
+    texts: impl IntoIterator<Item = (&'static str, &'a Option<String>, usize)>,
+) -> Vec<LimitedText<'a>> {
     texts.into_iter().filter_map(|(field, text, max)| Some((field, text.as_deref()?, max))).collect()
 }
 
-fn base_texts(base: &AssetMetadataBase) -> Vec<Text<'_>> {
+fn base_texts(base: &AssetMetadataBase) -> Vec<LimitedText<'_>> {
     let AssetMetadataBase {
         name,
         description,
@@ -87,7 +89,7 @@ fn base_texts(base: &AssetMetadataBase) -> Vec<Text<'_>> {
         updated_at: _,
         deleted_at: _,
     } = base;
-    let mut texts = present([
+    let mut texts = present_texts([
         ("asset_metadata.description", description, MAX_DESCRIPTION_BYTES),
         ("asset_metadata.url", url, MAX_EXTERNAL_TEXT_BYTES),
         ("asset_metadata.storage_key", storage_key, MAX_EXTERNAL_TEXT_BYTES),
@@ -101,7 +103,7 @@ fn base_texts(base: &AssetMetadataBase) -> Vec<Text<'_>> {
     texts
 }
 
-fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<Text<'_>> {
+fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<LimitedText<'_>> {
     match asset_metadata {
         AssetMetadata::Image(image) => {
             let ImageAssetMetadata {
@@ -112,7 +114,7 @@ fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<Text<'_>> {
                 dpi: _,
                 orientation: _,
             } = image;
-            present([
+            present_texts([
                 ("asset_metadata.color_space", color_space, MAX_WORD_BYTES),
                 // Limited only by the size of the encoded metadata.
                 ("asset_metadata.exif_data", exif_data, MAX_METADATA_BYTES),
@@ -128,7 +130,7 @@ fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<Text<'_>> {
                 resolution,
                 aspect_ratio: _,
             } = video;
-            present([
+            present_texts([
                 ("asset_metadata.codec", codec, MAX_WORD_BYTES),
                 ("asset_metadata.resolution", resolution, MAX_WORD_BYTES),
             ])
@@ -143,19 +145,19 @@ fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<Text<'_>> {
                 codec,
                 bit_depth: _,
             } = audio;
-            present([("asset_metadata.codec", codec, MAX_WORD_BYTES)])
+            present_texts([("asset_metadata.codec", codec, MAX_WORD_BYTES)])
         }
         AssetMetadata::Document(document) => {
             let DocumentAssetMetadata { base: _, page_count: _, document_type, language, word_count: _ } =
                 document;
-            present([
+            present_texts([
                 ("asset_metadata.document_type", document_type, MAX_WORD_BYTES),
                 ("asset_metadata.language", language, MAX_WORD_BYTES),
             ])
         }
         AssetMetadata::Note(note) => {
             let NoteAssetMetadata { base: _, word_count: _, language, format } = note;
-            present([
+            present_texts([
                 ("asset_metadata.language", language, MAX_WORD_BYTES),
                 ("asset_metadata.format", format, MAX_WORD_BYTES),
             ])
@@ -180,19 +182,19 @@ mod tests {
     #[test]
     fn a_text_has_at_most_its_limit_of_bytes() {
         let word = |bytes: usize| Some("x".repeat(bytes));
-        for (more, field) in [(0, None), (1, Some("asset_metadata.language"))] {
+        for (excess, field) in [(0, None), (1, Some("asset_metadata.language"))] {
             let mut asset_metadata = AssetMetadata::document(base());
             if let AssetMetadata::Document(document) = &mut asset_metadata {
-                document.language = word(MAX_WORD_BYTES + more);
+                document.language = word(MAX_WORD_BYTES + excess);
             }
             assert_eq!(refused_field(&asset_metadata).as_deref(), field);
         }
-        for (more, field) in [(0, None), (1, Some("asset_metadata.url"))] {
-            let base = AssetMetadataBase { url: word(MAX_EXTERNAL_TEXT_BYTES + more), ..base() };
+        for (excess, field) in [(0, None), (1, Some("asset_metadata.url"))] {
+            let base = AssetMetadataBase { url: word(MAX_EXTERNAL_TEXT_BYTES + excess), ..base() };
             assert_eq!(refused_field(&AssetMetadata::image(base)).as_deref(), field);
         }
-        for (more, field) in [(0, None), (1, Some("asset_metadata.tags"))] {
-            let base = AssetMetadataBase { tags: vec!["x".into(); MAX_TAGS + more], ..base() };
+        for (excess, field) in [(0, None), (1, Some("asset_metadata.tags"))] {
+            let base = AssetMetadataBase { tags: vec!["x".into(); MAX_TAGS + excess], ..base() };
             assert_eq!(refused_field(&AssetMetadata::image(base)).as_deref(), field);
         }
     }

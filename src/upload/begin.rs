@@ -9,7 +9,7 @@ use crate::stable::layout::Layout;
 use super::asset_metadata::check_metadata;
 use super::chunk_hashing::subtree_bytes;
 use super::counts::CountedCall;
-use super::evict::Wanted;
+use super::evict::RoomFor;
 use super::idempotency::{Fingerprint, IdemKey, memory_id};
 use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, check_idem};
 use super::service::UploadService;
@@ -31,7 +31,7 @@ impl UploadService<'_> {
         idem: String,
         hash: HashAlgorithm,
     ) -> Result<u64> {
-        self.counted(CountedCall::Begin, |uploads| {
+        self.run_counted(CountedCall::Begin, |uploads| {
             uploads.begin_session(capsule_id, asset_metadata, expected_chunks, idem, hash)
         })
     }
@@ -48,7 +48,7 @@ impl UploadService<'_> {
         check_begin(&asset_metadata, expected_chunks, &idem)?;
         let key = IdemKey::of(&capsule_id, &self.caller, &idem);
         let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks, hash);
-        if let Some(id) = self.begun_before(key, fingerprint, &idem)? {
+        if let Some(id) = self.find_begun_session(key, fingerprint, &idem)? {
             return Ok(id.0);
         }
         let path = self.path.for_new(self.storage, key)?;
@@ -56,15 +56,15 @@ impl UploadService<'_> {
         let limits = self.storage.limits()?;
         self.storage.room.for_records()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
-        let allowed = limits.max_sessions_per_caller;
-        let sessions = self.storage.index.count_of(self.caller, allowed);
-        if sessions >= allowed {
-            return Err(Error::exhausted("sessions per caller", allowed, sessions.saturating_add(1)));
+        let max_sessions = limits.max_sessions_per_caller;
+        let sessions = self.storage.index.count_of(self.caller, max_sessions);
+        if sessions >= max_sessions {
+            return Err(Error::exhausted("sessions per caller", max_sessions, sessions.saturating_add(1)));
         }
         let bytes = asset_metadata.base().bytes;
         self.storage.created_with_first_upload.create(&self.storage.room)?;
-        self.take_room(&capsule_id, bytes, Wanted::Session, &limits)?;
-        let payload = match self.allocate(bytes, expected_chunks, hash) {
+        self.reserve_room(&capsule_id, bytes, RoomFor::Session, &limits)?;
+        let payload = match self.allocate_payload(bytes, expected_chunks, hash) {
             Ok(payload) => payload,
             Err(refused) => {
                 self.release_reservation(&capsule_id, bytes, None)?;
@@ -89,8 +89,8 @@ impl UploadService<'_> {
         }
         self.storage.index.insert(id, key, self.caller, self.now);
         self.storage.promises.add(id, bytes);
-        self.storage.counters.session(path, Event::Begun);
-        self.canary = self.storage.counters.canary().begun(path, key, bytes, self.now);
+        self.storage.counters.count_event(path, Event::Begun);
+        self.canary_cell = self.storage.counters.canary().count_begun(path, key, bytes, self.now);
         Ok(id.0)
     }
 
@@ -101,7 +101,7 @@ impl UploadService<'_> {
         bytes: u64,
         payload: Option<PayloadState>,
     ) -> Result<()> {
-        self.storage.usage.forget(self.caller, capsule_id, bytes)?;
+        self.storage.usage.release_reserved(self.caller, capsule_id, bytes)?;
         let PayloadState { extents, subtrees, .. } = payload.unwrap_or_default();
         for extents in [extents, subtrees].into_iter().flatten() {
             self.storage.blobs.extents_mut().free(&extents)?;
@@ -129,7 +129,7 @@ impl UploadService<'_> {
 
     /// Returns the payload state of a new session; in layout 3, allocates its extents. `None` if no state has to be
     /// stored: the bytes go to the chunk map and are verified by SHA-256. After an error, nothing remains allocated.
-    fn allocate(
+    fn allocate_payload(
         &mut self,
         bytes: u64,
         expected_chunks: u32,
@@ -159,7 +159,7 @@ impl UploadService<'_> {
 
     /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call has to begin a new one. Ends
     /// an expired session.
-    pub(super) fn begun_before(
+    pub(super) fn find_begun_session(
         &mut self,
         key: IdemKey,
         fingerprint: Fingerprint,
@@ -168,7 +168,7 @@ impl UploadService<'_> {
         let Some(id) = self.storage.index.find(key)? else {
             return Ok(None);
         };
-        let stored = if let Some(receipt) = self.receipt(id)? {
+        let stored_fingerprint = if let Some(receipt) = self.receipt(id)? {
             if let Outcome::Finished(finished) = &receipt.outcome
                 && !self.storage.capsules.has_memory(&finished.memory_id)
             {
@@ -187,7 +187,7 @@ impl UploadService<'_> {
         } else {
             return Ok(None);
         };
-        if stored == fingerprint {
+        if stored_fingerprint == fingerprint {
             Ok(Some(id))
         } else {
             let detail = format!("session {id} was begun under this key with other parameters");

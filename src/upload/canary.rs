@@ -25,17 +25,17 @@ use super::event::Event;
 use super::idempotency::IdemKey;
 use super::in_flight::Upload;
 
-const MARK: u32 = 192;
-const ENDED_AT: u32 = MARK + 2;
-const CELLS: u32 = 256;
-const CELL_PLACES: u32 = 32;
+const MARK_PLACE: u32 = 192;
+const ENDED_AT_PLACE: u32 = MARK_PLACE + 2;
+const FIRST_CELL_PLACE: u32 = 256;
+const PLACES_PER_CELL: u32 = 32;
 
-const BYTES: u32 = 4;
-const MESSAGES: u32 = 5;
+const BYTES_OFFSET: u32 = 4;
+const MESSAGES_OFFSET: u32 = 5;
 
 /// The maximum number of chunks of each size class. Uploads whose sizes differ by an order of magnitude fail for
 /// different reasons.
-const SIZES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
+const SIZE_CLASSES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
 
 #[derive(Clone, Copy, Debug)]
 struct Mark {
@@ -46,7 +46,7 @@ struct Mark {
 
 impl Mark {
     fn read(counters: &Counters) -> Option<Self> {
-        let [begun_at, share, ended_at] = counters.get(MARK);
+        let [begun_at, share, ended_at] = counters.get(MARK_PLACE);
         let compat_share_percent = u8::try_from(share).ok()?;
         let ended_at = (ended_at > 0).then_some(ended_at);
         (begun_at > 0).then_some(Self { begun_at, compat_share_percent, ended_at })
@@ -63,22 +63,22 @@ impl Mark {
 
 /// A path and a size class, represented by the place of their first counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cell(u32);
+pub(super) struct CanaryCell(u32);
 
-impl Cell {
+impl CanaryCell {
     fn of(path: SessionPath, bytes: u64) -> Self {
         let chunks = Chunking::new(bytes, u64::from(CHUNK_SIZE)).chunks();
         let fits = |max: &Option<u32>| max.is_none_or(|max| chunks <= u64::from(max));
-        Self::at(path, SIZES.iter().position(fits).unwrap_or_default())
+        Self::at(path, SIZE_CLASSES.iter().position(fits).unwrap_or_default())
     }
 
     fn at(path: SessionPath, size: usize) -> Self {
         let row = match path {
             SessionPath::Compat => 0,
-            SessionPath::Direct => SIZES.len(),
+            SessionPath::Direct => SIZE_CLASSES.len(),
         };
         let index = u32::try_from(row.saturating_add(size)).unwrap_or_default();
-        Self(index.saturating_mul(CELL_PLACES).saturating_add(CELLS))
+        Self(index.saturating_mul(PLACES_PER_CELL).saturating_add(FIRST_CELL_PLACE))
     }
 }
 
@@ -88,36 +88,42 @@ impl Canary<'_> {
     /// Begins a canary, discarding the counts of an earlier one.
     pub(super) fn begin(&self, now: Time, compat_share_percent: u8) {
         for path in [SessionPath::Compat, SessionPath::Direct] {
-            for size in 0..SIZES.len() {
-                self.0.set(Cell::at(path, size).0, [0; CELL_PLACES as usize]);
+            for size in 0..SIZE_CLASSES.len() {
+                self.0.set(CanaryCell::at(path, size).0, [0; PLACES_PER_CELL as usize]);
             }
         }
-        self.0.set(MARK, [now.as_nanos(), u64::from(compat_share_percent), 0]);
+        self.0.set(MARK_PLACE, [now.as_nanos(), u64::from(compat_share_percent), 0]);
     }
 
     /// If a canary is running, counts a session that begins now, and returns its cell. If the session does not begin
     /// on the path that its key and the canary's compat share determine, ends the canary instead.
-    pub(super) fn begun(&self, on: SessionPath, key: IdemKey, bytes: u64, now: Time) -> Option<Cell> {
+    pub(super) fn count_begun(
+        &self,
+        path: SessionPath,
+        key: IdemKey,
+        bytes: u64,
+        now: Time,
+    ) -> Option<CanaryCell> {
         let mark = Mark::read(self.0).filter(|mark| mark.ended_at.is_none())?;
-        if mark.path_for(key) != on {
-            self.0.set(ENDED_AT, [now.as_nanos()]);
+        if mark.path_for(key) != path {
+            self.0.set(ENDED_AT_PLACE, [now.as_nanos()]);
             return None;
         }
-        let cell = Cell::of(on, bytes);
-        self.event(cell, Event::Begun);
+        let cell = CanaryCell::of(path, bytes);
+        self.count_event(cell, Event::Begun);
         Some(cell)
     }
 
     /// Returns the cell of a session that began during the canary.
-    pub(super) fn cell_of(&self, upload: &Upload) -> Option<Cell> {
+    pub(super) fn cell_of(&self, upload: &Upload) -> Option<CanaryCell> {
         let Upload { session, meta, .. } = upload;
         let mark = Mark::read(self.0).filter(|mark| mark.covers(meta.created_at))?;
         let owner = Principal::try_from_slice(&session.owner).ok()?;
         let key = IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem);
-        Some(Cell::of(mark.path_for(key), session.bytes_expected))
+        Some(CanaryCell::of(mark.path_for(key), session.bytes_expected))
     }
 
-    pub(super) fn event(&self, cell: Cell, event: Event) {
+    pub(super) fn count_event(&self, cell: CanaryCell, event: Event) {
         let place = match event {
             Event::Begun => 0,
             Event::Finished => 1,
@@ -128,26 +134,25 @@ impl Canary<'_> {
         self.0.add(cell.0.saturating_add(place), [1]);
     }
 
-    pub(super) fn finished(&self, cell: Cell, bytes: u64) {
-        self.event(cell, Event::Finished);
-        self.0.add(cell.0.saturating_add(BYTES), [bytes]);
+    pub(super) fn count_finished(&self, cell: CanaryCell, bytes: u64) {
+        self.count_event(cell, Event::Finished);
+        self.0.add(cell.0.saturating_add(BYTES_OFFSET), [bytes]);
     }
 
-    pub(super) fn message(&self, cell: Cell, instructions: u64, error: Option<&Error>) {
+    pub(super) fn count_message(&self, cell: CanaryCell, instructions: u64, error: Option<&Error>) {
         let [internal, refused] = match error {
             None | Some(Error::Hashing { .. }) => [0, 0],
             Some(Error::Internal(_)) => [1, 0],
             Some(_) => [0, 1],
         };
-        self.0.add(cell.0.saturating_add(MESSAGES), [1, instructions, internal, refused]);
+        self.0.add(cell.0.saturating_add(MESSAGES_OFFSET), [1, instructions, internal, refused]);
     }
 
     pub(super) fn report(&self, margin_percent: u8) -> Result<CanaryReport> {
         let Some(mark) = Mark::read(self.0) else {
             return Err(Error::conflict("canary", "report", "no canary was begun; call admin_canary_begin"));
         };
-        let counts = |path| self.counts(path);
-        let (compat, direct) = (counts(SessionPath::Compat), counts(SessionPath::Direct));
+        let (compat, direct) = (self.counts(SessionPath::Compat), self.counts(SessionPath::Direct));
         let judged = judge(Arm::of(&compat), Arm::of(&direct), margin_percent);
         Ok(CanaryReport {
             begun_at: mark.begun_at,
@@ -163,7 +168,7 @@ impl Canary<'_> {
     }
 
     fn counts(&self, path: SessionPath) -> Vec<CanaryCounts> {
-        let of_size = |(size, max_chunks): (usize, &Option<u32>)| {
+        let counts_of_size = |(size, max_chunks): (usize, &Option<u32>)| {
             let [
                 begun,
                 finished,
@@ -174,7 +179,7 @@ impl Canary<'_> {
                 instructions,
                 internal_errors,
                 refusals,
-            ] = self.0.get(Cell::at(path, size).0);
+            ] = self.0.get(CanaryCell::at(path, size).0);
             CanaryCounts {
                 max_chunks: *max_chunks,
                 begun,
@@ -188,7 +193,7 @@ impl Canary<'_> {
                 refusals,
             }
         };
-        SIZES.iter().enumerate().map(of_size).collect()
+        SIZE_CLASSES.iter().enumerate().map(counts_of_size).collect()
     }
 }
 

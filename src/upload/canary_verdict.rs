@@ -11,7 +11,7 @@ use crate::api::{CanaryCounts, CanaryVerdict};
 /// Number of standard errors on each side of a 95 % interval.
 const Z: f64 = 1.96;
 
-/// The counts of one path, over all sizes.
+/// One side of the comparison: the counts of one path, over all sizes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Arm {
     pub ended: u64,
@@ -37,11 +37,12 @@ impl Arm {
         if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
     }
 
-    /// Returns the estimated share of sessions without a file, and the square of its standard error.
+    /// Returns the estimated share of sessions without a file, and its variance: the square of its standard error.
     fn estimated_share(&self) -> (f64, f64) {
         let ended = self.ended as f64 + 2.0;
         let share = (self.without_file as f64 + 1.0) / ended;
-        (share, share * (1.0 - share) / ended)
+        let variance = share * (1.0 - share) / ended;
+        (share, variance)
     }
 }
 
@@ -57,11 +58,11 @@ pub(super) struct Judged {
 /// Compares the direct path with the compat path. The verdict is "no difference" if the upper end of the interval does
 /// not exceed the margin, in percentage points.
 pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
-    let (on_compat, compat_error) = compat.estimated_share();
-    let (on_direct, direct_error) = direct.estimated_share();
+    let (compat_share, compat_variance) = compat.estimated_share();
+    let (direct_share, direct_variance) = direct.estimated_share();
     let margin = f64::from(margin_percent);
-    let difference = 100.0 * (on_direct - on_compat);
-    let uncertainty = 100.0 * Z * (compat_error + direct_error).sqrt();
+    let difference = 100.0 * (direct_share - compat_share);
+    let uncertainty = 100.0 * Z * (compat_variance + direct_variance).sqrt();
     let internal_errors = direct.internal_errors;
     let (verdict, text) = if internal_errors > 0 || difference > uncertainty {
         let verdict = CanaryVerdict::Worse { by: difference, internal_errors };
@@ -69,8 +70,13 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     } else if difference + uncertainty <= margin {
         (CanaryVerdict::NoDifferenceSeen, format!("no difference seen, at most {margin} points"))
     } else {
-        let seen = 100.0 * (direct.observed_share() - compat.observed_share());
-        let sessions = sessions_needed(compat.ended.saturating_add(direct.ended), seen, uncertainty, margin);
+        let observed_difference = 100.0 * (direct.observed_share() - compat.observed_share());
+        let sessions = sessions_needed(
+            compat.ended.saturating_add(direct.ended),
+            observed_difference,
+            uncertainty,
+            margin,
+        );
         (CanaryVerdict::NeedsMore { sessions }, format!("about {sessions} more sessions must end"))
     };
     let summary = format!(
@@ -85,10 +91,10 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
 /// difference stays the same. The width of the interval is inversely proportional to the square root of the number of
 /// sessions, which includes the four that the interval adds.
 fn sessions_needed(ended: u64, difference: f64, uncertainty: f64, margin: f64) -> u64 {
-    let narrow_enough = (margin - difference).max(difference).max(0.1);
-    let counted = ended as f64 + 4.0;
-    let needed = counted * (uncertainty / narrow_enough).powi(2);
-    (needed - counted).ceil().max(1.0) as u64
+    let narrow_enough_uncertainty = (margin - difference).max(difference).max(0.1);
+    let counted_sessions = ended as f64 + 4.0;
+    let needed_sessions = counted_sessions * (uncertainty / narrow_enough_uncertainty).powi(2);
+    (needed_sessions - counted_sessions).ceil().max(1.0) as u64
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ impl UploadService<'_> {
     /// that has ended or is quarantined, or a damaged record.
     pub fn chunk_digests(&mut self, id: u64, from: u32, limit: usize) -> Result<ChunkDigests> {
         let id = SessionId(id);
-        let (upload, _) = self.own_uncounted(id)?;
+        let (upload, _) = self.load_own_uncounted(id)?;
         let place = self.storage.payload_of(id)?.place(id, &upload.meta);
         let session = &upload.session;
         let mut digests = Vec::new();

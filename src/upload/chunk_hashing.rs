@@ -7,8 +7,8 @@ use crate::session::{Session, SessionError, SinkError};
 
 use super::PayloadState;
 use super::hashing::{
-    ChunkHasher, LEAF_BYTES, LeafHasher, PrefixHash, Sha256, Subtree, TreePrefix, from_values, heights,
-    leaves, leaves_within, to_values,
+    ChunkHasher, LEAF_BYTES, LeafHasher, PrefixHash, Sha256, Subtree, TreePrefix, from_chaining_values,
+    leaf_count, leaf_range_within, subtree_heights, to_chaining_values,
 };
 
 /// Bytes of a slot, which holds the chaining values of one chunk: its leaves, at most 1,758, form at most 22 subtrees,
@@ -24,7 +24,7 @@ pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkH
     match &payload.hash {
         PrefixHash::Sha256(sha256) if idx == payload.next_chunk => ChunkHasher::Sha256(sha256.clone()),
         PrefixHash::Blake3(_) if idx == payload.next_chunk || payload.subtrees.is_some() => {
-            ChunkHasher::Blake3(leaves_of(session, idx))
+            ChunkHasher::Blake3(leaf_hasher_for(session, idx))
         }
         PrefixHash::Sha256(_) | PrefixHash::Blake3(_) => ChunkHasher::Skip,
     }
@@ -47,19 +47,22 @@ pub fn add_hashed_chunk(
     place: &Place,
     session: &Session,
     idx: u32,
-    hashed: ChunkHasher,
+    hasher: ChunkHasher,
 ) -> Result<bool> {
-    match hashed {
+    match hasher {
         ChunkHasher::Skip => return Ok(false),
         ChunkHasher::Sha256(sha256) => payload.hash = PrefixHash::Sha256(sha256),
-        ChunkHasher::Blake3(leaves) if idx == payload.next_chunk => {
-            let subtrees = leaves.finish();
-            push(blobs, payload, place, session, idx, &subtrees)?;
+        ChunkHasher::Blake3(leaf_hasher) if idx == payload.next_chunk => {
+            let subtrees = leaf_hasher.finish();
+            push_subtrees(blobs, payload, place, session, idx, &subtrees)?;
         }
-        ChunkHasher::Blake3(leaves) => {
+        ChunkHasher::Blake3(leaf_hasher) => {
             if let Some(slots) = &payload.subtrees {
-                let values = to_values(&leaves.finish());
-                blobs.extents_mut().write_at(slots, subtree_bytes(idx), &values).map_err(internal)?;
+                let values = to_chaining_values(&leaf_hasher.finish());
+                blobs
+                    .extents_mut()
+                    .write_at(slots, subtree_bytes(idx), &values)
+                    .map_err(to_internal_error)?;
             }
             return Ok(false);
         }
@@ -79,12 +82,12 @@ pub fn add_stored_chunk(
     let mut hasher = match (&payload.hash, &payload.subtrees) {
         (PrefixHash::Blake3(_), Some(slots)) => {
             let subtrees = stored_subtrees(blobs, slots, session, idx)?;
-            push(blobs, payload, place, session, idx, &subtrees)?;
+            push_subtrees(blobs, payload, place, session, idx, &subtrees)?;
             payload.next_chunk = payload.next_chunk.saturating_add(1);
             return Ok(());
         }
         (PrefixHash::Sha256(sha256), _) => ChunkHasher::Sha256(sha256.clone()),
-        (PrefixHash::Blake3(_), None) => ChunkHasher::Blake3(leaves_of(session, idx)),
+        (PrefixHash::Blake3(_), None) => ChunkHasher::Blake3(leaf_hasher_for(session, idx)),
     };
     let len = session.chunking().len(idx);
     blobs.read(place, session.offset(idx), len, &mut |block| hasher.update(block))?;
@@ -92,7 +95,7 @@ pub fn add_stored_chunk(
 }
 
 /// Returns the digest of a session whose chunks are all hashed.
-pub fn digest(
+pub fn final_digest(
     blobs: &BlobStore,
     payload: &PayloadState,
     place: &Place,
@@ -101,7 +104,7 @@ pub fn digest(
     match &payload.hash {
         PrefixHash::Sha256(sha256) => Ok(sha2::Digest::finalize(sha256.clone()).into()),
         // A file of at most one leaf has no tree.
-        PrefixHash::Blake3(_) if leaves(session.bytes_expected) < 2 => {
+        PrefixHash::Blake3(_) if leaf_count(session.bytes_expected) < 2 => {
             let mut hasher = blake3::Hasher::new();
             blobs.read(place, 0, session.bytes_expected, &mut |block| {
                 hasher.update(block);
@@ -109,8 +112,8 @@ pub fn digest(
             Ok(hasher.finalize().into())
         }
         PrefixHash::Blake3(prefix) => prefix.digest().ok_or_else(|| {
-            let (hashed, all) = (prefix.leaves(), leaves(session.bytes_expected));
-            Error::Internal(format!("{hashed} of {all} leaves are hashed"))
+            let (hashed_leaves, total_leaves) = (prefix.leaves(), leaf_count(session.bytes_expected));
+            Error::Internal(format!("{hashed_leaves} of {total_leaves} leaves are hashed"))
         }),
     }
 }
@@ -126,13 +129,13 @@ pub fn digest_of_bytes(algorithm: HashAlgorithm, bytes: &[u8]) -> [u8; 32] {
     }
 }
 
-fn leaves_of(session: &Session, idx: u32) -> LeafHasher {
+fn leaf_hasher_for(session: &Session, idx: u32) -> LeafHasher {
     LeafHasher::new(session.offset(idx), session.chunking().end(idx), session.bytes_expected)
 }
 
 /// Appends the subtrees of chunk `idx` to the intermediate digest, after the leaf that spans this chunk and the one
 /// before, if there is such a leaf.
-fn push(
+fn push_subtrees(
     blobs: &BlobStore,
     payload: &mut PayloadState,
     place: &Place,
@@ -141,17 +144,17 @@ fn push(
     subtrees: &[Subtree],
 ) -> Result<()> {
     let PrefixHash::Blake3(prefix) = &mut payload.hash else { return Ok(()) };
-    let total = leaves(session.bytes_expected);
-    if total < 2 {
+    let total_leaves = leaf_count(session.bytes_expected);
+    if total_leaves < 2 {
         return Ok(());
     }
     if prefix.leaves().saturating_mul(LEAF_BYTES) < session.offset(idx) {
         for subtree in spanning_leaf(blobs, prefix, place, session)? {
-            prefix.push(subtree, total);
+            prefix.push(subtree, total_leaves);
         }
     }
     for subtree in subtrees {
-        prefix.push(*subtree, total);
+        prefix.push(*subtree, total_leaves);
     }
     Ok(())
 }
@@ -172,19 +175,20 @@ fn spanning_leaf(
 
 /// Returns the subtrees of a chunk that arrived out of order, from its stored chaining values.
 fn stored_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u32) -> Result<Vec<Subtree>> {
-    let total = session.bytes_expected;
-    let (at, end) = leaves_within(session.offset(idx), session.chunking().end(idx), total);
-    let heights: Vec<u8> = heights(at, end, leaves(total)).collect();
+    let total_bytes = session.bytes_expected;
+    let (first_leaf, end_leaf) =
+        leaf_range_within(session.offset(idx), session.chunking().end(idx), total_bytes);
+    let heights: Vec<u8> = subtree_heights(first_leaf, end_leaf, leaf_count(total_bytes)).collect();
     let mut values = Vec::new();
     let len = heights.len().saturating_mul(blake3::OUT_LEN);
-    let mut take = |block: &[u8]| {
+    let mut append = |block: &[u8]| {
         values.extend_from_slice(block);
         Ok(())
     };
-    blobs.extents().read_at(slots, subtree_bytes(idx), len, &mut take).map_err(internal)?;
-    Ok(from_values(&values, heights.into_iter()))
+    blobs.extents().read_at(slots, subtree_bytes(idx), len, &mut append).map_err(to_internal_error)?;
+    Ok(from_chaining_values(&values, heights.into_iter()))
 }
 
-fn internal(error: SinkError) -> Error {
+fn to_internal_error(error: SinkError) -> Error {
     Error::Internal(error.to_string())
 }

@@ -7,32 +7,32 @@ use super::service::UploadService;
 
 impl UploadService<'_> {
     /// Runs a call, and counts it for the path that served it, regardless of its outcome.
-    pub(super) fn counted<T>(
+    pub(super) fn run_counted<T>(
         &mut self,
         call: CountedCall,
         work: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         self.served_on = None;
-        self.canary = None;
+        self.canary_cell = None;
         self.storage.capsules.records.hold();
         let result = work(self);
         self.storage.capsules.records.let_go();
         // A whole file has no session and counts for no path, even if its idempotency key belongs to a session.
         let path = self.served_on.filter(|_| call != CountedCall::Whole);
         if let Err(error) = &result {
-            self.storage.counters.error(path, error);
+            self.storage.counters.count_error(path, error);
         }
-        if let Some(cell) = self.canary {
-            self.storage.counters.canary().message(cell, self.meter.used(), result.as_ref().err());
+        if let Some(cell) = self.canary_cell {
+            self.storage.counters.canary().count_message(cell, self.meter.used(), result.as_ref().err());
         }
-        self.storage.counters.message(path, call, self.meter.used());
+        self.storage.counters.count_message(path, call, self.meter.used());
         result
     }
 
     /// Counts the error of one refused file of [`Self::put_many`], which itself succeeds.
     pub(super) fn count_file_error<T>(&self, result: &Result<T>) {
         if let Err(error) = result {
-            self.storage.counters.error(None, error);
+            self.storage.counters.count_error(None, error);
         }
     }
 }

@@ -23,20 +23,20 @@ use super::canary::Canary;
 use super::event::Event;
 use super::in_flight::Upload;
 
-const ROW: u32 = 64;
-const BYTES: u32 = 4;
-const CALLS: u32 = 16;
-const ERRORS: u32 = 32;
+const PLACES_PER_ROW: u32 = 64;
+const BYTES_OFFSET: u32 = 4;
+const CALLS_OFFSET: u32 = 16;
+const ERRORS_OFFSET: u32 = 32;
 
 /// The call that a message serves. The numbers are offsets in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum CountedCall {
-    Begin = CALLS,
-    Put = CALLS + 2,
-    Finish = CALLS + 4,
-    Abort = CALLS + 6,
-    Whole = CALLS + 8,
+    Begin = CALLS_OFFSET,
+    Put = CALLS_OFFSET + 2,
+    Finish = CALLS_OFFSET + 4,
+    Abort = CALLS_OFFSET + 6,
+    Whole = CALLS_OFFSET + 8,
 }
 
 /// The counters of each path.
@@ -51,15 +51,15 @@ impl PathCounters {
     }
 
     /// Counts an event of a session.
-    pub fn session(&self, path: SessionPath, event: Event) {
-        self.counters.add(row(Some(path)).saturating_add(event as u32), [1]);
+    pub fn count_event(&self, path: SessionPath, event: Event) {
+        self.counters.add(row_place(Some(path)).saturating_add(event as u32), [1]);
     }
 
     /// Counts a session that ended without a file.
-    pub(super) fn dropped(&self, upload: &Upload, event: Event) {
-        self.session(upload.path, event);
+    pub(super) fn count_dropped(&self, upload: &Upload, event: Event) {
+        self.count_event(upload.path, event);
         if let Some(cell) = self.canary().cell_of(upload) {
-            self.canary().event(cell, event);
+            self.canary().count_event(cell, event);
         }
     }
 
@@ -81,16 +81,16 @@ impl PathCounters {
         self.canary().report(margin_percent)
     }
 
-    pub(super) fn bytes(&self, path: Option<SessionPath>, bytes: u64) {
-        self.counters.add(row(path).saturating_add(BYTES), [bytes]);
+    pub(super) fn count_bytes(&self, path: Option<SessionPath>, bytes: u64) {
+        self.counters.add(row_place(path).saturating_add(BYTES_OFFSET), [bytes]);
     }
 
-    pub(super) fn message(&self, path: Option<SessionPath>, call: CountedCall, instructions: u64) {
-        self.counters.add(row(path).saturating_add(call as u32), [1, instructions]);
+    pub(super) fn count_message(&self, path: Option<SessionPath>, call: CountedCall, instructions: u64) {
+        self.counters.add(row_place(path).saturating_add(call as u32), [1, instructions]);
     }
 
-    pub(super) fn error(&self, path: Option<SessionPath>, error: &Error) {
-        let kind = match error {
+    pub(super) fn count_error(&self, path: Option<SessionPath>, error: &Error) {
+        let offset = match error {
             Error::Unauthorized { .. } => 0,
             Error::NotFound { .. } => 1,
             Error::InvalidArgument { .. } => 2,
@@ -101,7 +101,7 @@ impl PathCounters {
             Error::Hashing { .. } => 7,
             Error::Internal(_) => 8,
         };
-        self.counters.add(row(path).saturating_add(ERRORS).saturating_add(kind), [1]);
+        self.counters.add(row_place(path).saturating_add(ERRORS_OFFSET).saturating_add(offset), [1]);
     }
 
     /// Returns all counts.
@@ -114,7 +114,7 @@ impl PathCounters {
     }
 
     fn counts_of(&self, path: Option<SessionPath>) -> PathCounts {
-        let row = row(path);
+        let row = row_place(path);
         let [
             sessions_begun,
             sessions_finished,
@@ -123,7 +123,7 @@ impl PathCounters {
             bytes_stored,
             sessions_evicted,
         ] = self.counters.get(row);
-        let call = |call: CountedCall| {
+        let calls = |call: CountedCall| {
             let [messages, instructions] = self.counters.get(row.saturating_add(call as u32));
             CallCounts { messages, instructions }
         };
@@ -137,7 +137,7 @@ impl PathCounters {
             resource_exhausted,
             hashing,
             internal,
-        ] = self.counters.get(row.saturating_add(ERRORS));
+        ] = self.counters.get(row.saturating_add(ERRORS_OFFSET));
         PathCounts {
             sessions_begun,
             sessions_finished,
@@ -145,11 +145,11 @@ impl PathCounters {
             sessions_expired,
             sessions_evicted,
             bytes_stored,
-            begin: call(CountedCall::Begin),
-            put_chunk: call(CountedCall::Put),
-            finish: call(CountedCall::Finish),
-            abort: call(CountedCall::Abort),
-            put_whole: call(CountedCall::Whole),
+            begin: calls(CountedCall::Begin),
+            put_chunk: calls(CountedCall::Put),
+            finish: calls(CountedCall::Finish),
+            abort: calls(CountedCall::Abort),
+            put_whole: calls(CountedCall::Whole),
             errors: ErrorCounts {
                 unauthorized,
                 not_found,
@@ -166,11 +166,11 @@ impl PathCounters {
 }
 
 /// Returns the place of the first counter of a path, or of calls that no path served.
-fn row(path: Option<SessionPath>) -> u32 {
+fn row_place(path: Option<SessionPath>) -> u32 {
     match path {
         Some(SessionPath::Compat) => 0,
-        Some(SessionPath::Direct) => ROW,
-        None => 2 * ROW,
+        Some(SessionPath::Direct) => PLACES_PER_ROW,
+        None => 2 * PLACES_PER_ROW,
     }
 }
 

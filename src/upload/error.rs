@@ -116,7 +116,7 @@ pub fn to_ranges(ranges: impl Iterator<Item = (u32, u32)>) -> Vec<ChunkRange> {
     ranges.map(|(first, last)| ChunkRange { first, last }).collect()
 }
 
-pub fn digest_of(field: &str, bytes: &ByteBuf) -> Result<[u8; 32], Error> {
+pub fn parse_digest(field: &str, bytes: &ByteBuf) -> Result<[u8; 32], Error> {
     <[u8; 32]>::try_from(bytes.as_slice())
         .map_err(|_| Error::invalid(field, "32 bytes", format!("{} bytes", bytes.len())))
 }

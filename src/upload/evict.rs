@@ -20,8 +20,9 @@ use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_CHECKS};
 use super::service::UploadService;
 use super::usage::Shortage;
 
+/// What needs the room.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Wanted {
+pub(super) enum RoomFor {
     /// A session, whose bytes arrive later.
     Session,
     /// A whole file, whose bytes are in the call.
@@ -40,33 +41,33 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::ResourceExhausted`] with the limit and the value that the call would need; nothing is reserved then,
     /// and no session is evicted. Also a damaged record.
-    pub(super) fn take_room(
+    pub(super) fn reserve_room(
         &mut self,
         capsule_id: &str,
         bytes: u64,
-        wanted: Wanted,
+        room_for: RoomFor,
         limits: &AdminConfig,
     ) -> Result<()> {
-        let mut after = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
-        after.check_caller(limits)?;
-        let [in_capsule, in_all] = after.shortages(limits);
-        let promised = match wanted {
-            Wanted::Session => self.storage.promises.total().saturating_add(bytes),
-            Wanted::File => 0,
+        let mut reservation = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
+        reservation.check_caller(limits)?;
+        let [capsule_shortage, canister_shortage] = reservation.shortages(limits);
+        let promised_bytes = match room_for {
+            RoomFor::Session => self.storage.promises.total().saturating_add(bytes),
+            RoomFor::File => 0,
         };
-        let in_promises = Shortage {
+        let promise_shortage = Shortage {
             limit: "bytes promised in the canister",
             allowed: limits.max_promised_bytes(),
-            requested: promised,
+            requested: promised_bytes,
         };
-        let shortages = [in_capsule, in_all, in_promises];
+        let shortages = [capsule_shortage, canister_shortage, promise_shortage];
         if shortages.iter().any(|shortage| shortage.missing() > 0) {
             self.evict_for(capsule_id, shortages, limits)?;
-            after = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
+            reservation = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
         }
-        match wanted {
-            Wanted::Session => self.storage.usage.reserve(&after),
-            Wanted::File => self.storage.usage.store(&after),
+        match room_for {
+            RoomFor::Session => self.storage.usage.reserve(&reservation),
+            RoomFor::File => self.storage.usage.charge_file(&reservation),
         }
         Ok(())
     }
@@ -74,27 +75,27 @@ impl UploadService<'_> {
     /// Evicts as many candidates as necessary, or none if those that one message can evict do not suffice.
     fn evict_for(&mut self, capsule_id: &str, shortages: [Shortage; 3], limits: &AdminConfig) -> Result<()> {
         let mut missing = shortages.map(|shortage| shortage.missing());
-        let mut chunks = 0_u64;
+        let mut released_chunks = 0_u64;
         let mut evicted = Vec::new();
         let mut candidates = self.candidates(limits);
         candidates.sort_by(eviction_order);
         for candidate in candidates {
             let session = &candidate.upload.session;
-            let in_capsule = candidate.upload.meta.capsule_id == capsule_id;
-            let is_counted = self.storage.promises.is_counted(candidate.id);
-            let frees = [
-                if in_capsule { session.bytes_expected } else { 0 },
+            let is_in_capsule = candidate.upload.meta.capsule_id == capsule_id;
+            let has_counted_promise = self.storage.promises.is_counted(candidate.id);
+            let freed_bytes = [
+                if is_in_capsule { session.bytes_expected } else { 0 },
                 session.bytes_expected,
-                if is_counted { session.bytes_missing() } else { 0 },
+                if has_counted_promise { session.bytes_missing() } else { 0 },
             ];
-            let helps = missing.iter().zip(frees).any(|(missing, freed)| *missing > 0 && freed > 0);
-            let released_now = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
-            let chunks_with_it = chunks.saturating_add(released_now);
-            if !helps || chunks_with_it > EVICTED_CHUNKS || !self.can_end(&candidate) {
+            let is_useful = missing.iter().zip(freed_bytes).any(|(missing, freed)| *missing > 0 && freed > 0);
+            let released_at_once = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
+            let released_with_candidate = released_chunks.saturating_add(released_at_once);
+            if !is_useful || released_with_candidate > EVICTED_CHUNKS || !self.can_end(&candidate) {
                 continue;
             }
-            chunks = chunks_with_it;
-            for (missing, freed) in missing.iter_mut().zip(frees) {
+            released_chunks = released_with_candidate;
+            for (missing, freed) in missing.iter_mut().zip(freed_bytes) {
                 *missing = missing.saturating_sub(freed);
             }
             evicted.push(candidate);
@@ -102,8 +103,8 @@ impl UploadService<'_> {
                 break;
             }
         }
-        let short = shortages.iter().zip(missing).find(|(_, missing)| *missing > 0);
-        if let Some((Shortage { limit, allowed, requested }, _)) = short {
+        let remaining_shortage = shortages.iter().zip(missing).find(|(_, missing)| *missing > 0);
+        if let Some((Shortage { limit, allowed, requested }, _)) = remaining_shortage {
             return Err(Error::exhausted(limit, *allowed, *requested));
         }
         self.storage.eviction_cursor = None;
@@ -128,13 +129,14 @@ impl UploadService<'_> {
     /// sessions cannot shield a large one.
     fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
-        let mut entries = index.walk(self.storage.eviction_cursor, EVICTION_CHECKS);
-        let left = EVICTION_CHECKS.saturating_sub(entries.len());
+        let mut entries = index.activity_after(self.storage.eviction_cursor, EVICTION_CHECKS);
+        let checks_left = EVICTION_CHECKS.saturating_sub(entries.len());
         if let Some(last) = self.storage.eviction_cursor {
-            let before = index.walk(None, left).into_iter().take_while(|entry| *entry <= last);
-            entries.extend(before);
+            let from_the_start =
+                index.activity_after(None, checks_left).into_iter().take_while(|entry| *entry <= last);
+            entries.extend(from_the_start);
         }
-        let mut found = Vec::new();
+        let mut candidates = Vec::new();
         for entry in entries {
             self.storage.eviction_cursor = Some(entry);
             let id = SessionId(entry.1);
@@ -144,14 +146,14 @@ impl UploadService<'_> {
                 let is_expired = upload.expires_at(limits) <= self.now;
                 let is_own = upload.session.owner == self.caller.as_slice();
                 if is_expired || !is_own && lags(&upload, limits, self.now) {
-                    found.push(Candidate { id, upload, is_expired });
+                    candidates.push(Candidate { id, upload, is_expired });
                 }
             }
             if self.meter.used() > CATCH_UP_INSTRUCTIONS {
                 break;
             }
         }
-        found
+        candidates
     }
 }
 
@@ -159,25 +161,27 @@ impl UploadService<'_> {
 fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     let session = &upload.session;
     let age = now.as_nanos().saturating_sub(upload.begun_at().as_nanos());
-    let life = u128::from(limits.session_age_seconds()).saturating_mul(1_000_000_000);
-    let arrived = u128::from(session.bytes_received).saturating_mul(life);
-    let due = u128::from(session.bytes_expected).saturating_mul(age.into());
-    session.bytes_missing() > 0 && (session.bytes_received == 0 || arrived < due)
+    let max_age = u128::from(limits.session_age_seconds()).saturating_mul(1_000_000_000);
+    // The shares are compared as products, without a division.
+    let share_received = u128::from(session.bytes_received).saturating_mul(max_age);
+    let share_of_age = u128::from(session.bytes_expected).saturating_mul(age.into());
+    session.bytes_missing() > 0 && (session.bytes_received == 0 || share_received < share_of_age)
 }
 
 fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
     // An empty file is complete, so its share is 1. As 0 of 0, its share would compare as equal to every other, and
     // the order would not be total.
-    let arrived = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
+    let received_and_expected = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
         0 => (1, 1),
         expected => (u128::from(upload.session.bytes_received), u128::from(expected)),
     };
-    let ((one_arrived, one_expected), (other_arrived, other_expected)) = (arrived(one), arrived(other));
+    let (one_received, one_expected) = received_and_expected(one);
+    let (other_received, other_expected) = received_and_expected(other);
     let age_and_id = |candidate: &Candidate| (candidate.upload.begun_at(), candidate.id);
     Reverse(one.is_expired)
         .cmp(&Reverse(other.is_expired))
         .then_with(|| {
-            one_arrived.saturating_mul(other_expected).cmp(&other_arrived.saturating_mul(one_expected))
+            one_received.saturating_mul(other_expected).cmp(&other_received.saturating_mul(one_expected))
         })
         .then_with(|| age_and_id(one).cmp(&age_and_id(other)))
 }

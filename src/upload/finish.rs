@@ -8,9 +8,9 @@ use crate::capsule::{Content, MemoryRecord};
 use crate::session::SessionId;
 
 use super::asset_metadata::contradicting_sha256;
-use super::chunk_hashing::{digest, hashed_bytes};
+use super::chunk_hashing::{final_digest, hashed_bytes};
 use super::counts::CountedCall;
-use super::error::digest_of;
+use super::error::parse_digest;
 use super::idempotency::{IdemKey, memory_id};
 use super::in_flight::Upload;
 use super::limits::FINISH_INSTRUCTIONS;
@@ -30,7 +30,7 @@ impl UploadService<'_> {
     /// continue hashing, or a damaged record. After [`Error::ChecksumMismatch`], the chunks of the session may be
     /// replaced, unless they belong to a blob.
     pub fn finish(&mut self, id: u64, digest: &ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
-        self.counted(CountedCall::Finish, |uploads| {
+        self.run_counted(CountedCall::Finish, |uploads| {
             uploads.verify_and_commit(SessionId(id), digest, total_len)
         })
     }
@@ -42,17 +42,17 @@ impl UploadService<'_> {
         total_len: u64,
     ) -> Result<UploadFinishResult> {
         if let Some(Receipt { outcome: Outcome::Finished(finished), .. }) = self.own_receipt(id) {
-            return finished_before(id, &finished, digest, total_len);
+            return repeat_finish(id, &finished, digest, total_len);
         }
-        let upload = self.authorized(id)?;
-        let expected = digest_of("digest", digest)?;
+        let upload = self.load_authorized(id)?;
+        let expected = parse_digest("digest", digest)?;
         if total_len != upload.session.bytes_expected {
             return Err(Error::invalid("total_len", upload.session.bytes_expected.to_string(), total_len));
         }
         upload.session.check_complete(id)?;
         let payload = self.storage.payload_of(id)?;
-        let digest = ContentDigest { algorithm: payload.hash.algorithm(), bytes: expected };
-        if let Some(claimed) = contradicting_sha256(&upload.meta.asset_metadata, digest) {
+        let expected_digest = ContentDigest { algorithm: payload.hash.algorithm(), bytes: expected };
+        if let Some(claimed) = contradicting_sha256(&upload.meta.asset_metadata, expected_digest) {
             let given = hex::encode(expected);
             let detail = format!(
                 "the asset_metadata.sha256 given at begin is {claimed}, but finish was given {given}: \
@@ -60,7 +60,7 @@ impl UploadService<'_> {
             );
             return Err(Error::conflict("session", id, detail));
         }
-        let (payload, got) = self.digest(id, &upload, payload)?;
+        let (payload, got) = self.complete_hashing(id, &upload, payload)?;
         match check_digest(expected, got) {
             Ok(()) => {
                 // A complete session may use the room reserved for sessions that end.
@@ -104,12 +104,12 @@ impl UploadService<'_> {
     /// [`Error::Conflict`] if the session is quarantined, or a damaged record.
     pub fn continue_hashing(&mut self, id: u64) -> Result<bool> {
         let id = SessionId(id);
-        self.counted(CountedCall::Finish, |uploads| {
+        self.run_counted(CountedCall::Finish, |uploads| {
             let loaded = uploads.path.load(uploads.storage, id, None, uploads.now)?;
             let Some(upload) = loaded else { return Ok(true) };
             uploads.count_for(&upload);
             let payload = uploads.storage.payload_of(id)?;
-            match uploads.digest(id, &upload, payload) {
+            match uploads.complete_hashing(id, &upload, payload) {
                 Ok(_) => Ok(true),
                 Err(Error::Hashing { .. }) => Ok(false),
                 Err(error) => Err(error),
@@ -119,7 +119,7 @@ impl UploadService<'_> {
 
     /// Hashes the stored bytes that are not hashed yet, and stores the progress. Returns the payload state and the
     /// digest, or [`Error::Hashing`] if this message cannot hash all bytes.
-    fn digest(
+    fn complete_hashing(
         &mut self,
         id: SessionId,
         upload: &Upload,
@@ -127,16 +127,16 @@ impl UploadService<'_> {
     ) -> Result<(PayloadState, [u8; 32])> {
         let session = &upload.session;
         let place = payload.place(id, &upload.meta);
-        let before = payload.next_chunk;
+        let next_before = payload.next_chunk;
         self.catch_up(&mut payload, &place, session, FINISH_INSTRUCTIONS)?;
-        if payload.next_chunk > before {
+        if payload.next_chunk > next_before {
             self.storage.payloads.insert(id.0, &payload);
         }
         if payload.next_chunk < session.chunk_count() {
             let hashed = hashed_bytes(&payload, session);
             return Err(Error::Hashing { hashed, total: session.bytes_expected });
         }
-        let digest = digest(&self.storage.blobs, &payload, &place, session)?;
+        let digest = final_digest(&self.storage.blobs, &payload, &place, session)?;
         Ok((payload, digest))
     }
 
@@ -158,37 +158,37 @@ impl UploadService<'_> {
         // The settings and the account may be damaged, so they are read before the first change: an error in the middle
         // would leave a memory whose session has no receipt.
         let ttl = self.storage.config()?.session_ttl_seconds;
-        let in_flight = self.storage.usage.in_flight(self.caller)?;
+        let caller_in_flight = self.storage.usage.in_flight(self.caller)?;
         // Every session of the direct path is on the accounts; on the compat path, only sessions in the index are.
         let is_on_accounts = *path == SessionPath::Direct || self.storage.index.contains(id, self.caller);
         let finished = if is_on_accounts {
-            self.attach(id, meta, &blob, payload)?
+            self.commit_blob(id, meta, &blob, payload)?
         } else {
-            self.attach_foreign(id, meta, &blob, payload)?
+            self.commit_foreign_blob(id, meta, &blob, payload)?
         };
         self.path.finish(self.storage, id, &upload, self.now)?;
-        self.storage.index.end(id, self.caller, session.session_meta.last_seen);
+        self.storage.index.remove_keeping_key(id, self.caller, session.session_meta.last_seen);
         self.storage.payloads.remove(&id.0);
-        // The bytes of a foreign session were reserved in this message, so they are not in `in_flight`.
-        let arrived = if is_on_accounts { blob.size } else { 0 };
-        self.storage.usage.set_in_flight(self.caller, in_flight.saturating_sub(arrived));
+        // The bytes of a foreign session were reserved in this message, so they are not in `caller_in_flight`.
+        let session_in_flight = if is_on_accounts { blob.size } else { 0 };
+        self.storage.usage.set_in_flight(self.caller, caller_in_flight.saturating_sub(session_in_flight));
         let ended = Ended {
             owner: self.caller,
             key: IdemKey::of(&meta.capsule_id, &self.caller, &session.session_meta.idem),
             meta,
             hash: blob.digest.algorithm,
-            until: self.now.plus_seconds(ttl),
+            receipt_expires_at: self.now.plus_seconds(ttl),
         };
         leave_receipt(self.storage, id, &ended, Outcome::Finished(finished.clone()));
-        self.storage.counters.session(*path, Event::Finished);
-        if let Some(cell) = self.canary {
-            self.storage.counters.canary().finished(cell, blob.size);
+        self.storage.counters.count_event(*path, Event::Finished);
+        if let Some(cell) = self.canary_cell {
+            self.storage.counters.canary().count_finished(cell, blob.size);
         }
         Ok(finished.to_api())
     }
 
     /// Attaches a session of the first public release: its bytes are on no account yet, so they are reserved first.
-    fn attach_foreign(
+    fn commit_foreign_blob(
         &mut self,
         id: SessionId,
         meta: &UploadMeta,
@@ -196,7 +196,7 @@ impl UploadService<'_> {
         payload: &PayloadState,
     ) -> Result<Finished> {
         self.storage.usage.reserve_unlimited(self.caller, &meta.capsule_id, blob.size)?;
-        let finished = self.attach(id, meta, blob, payload);
+        let finished = self.commit_blob(id, meta, blob, payload);
         if finished.is_err() {
             self.release_reservation(&meta.capsule_id, blob.size, None)?;
         }
@@ -215,7 +215,7 @@ impl UploadService<'_> {
 
     /// Commits stored bytes, frees the chaining values of `payload`, and creates the memory that refers to the bytes. If
     /// this fails, there is no such memory, and the bytes are still those of the session.
-    pub(super) fn attach(
+    pub(super) fn commit_blob(
         &mut self,
         id: SessionId,
         meta: &UploadMeta,
@@ -226,7 +226,8 @@ impl UploadService<'_> {
         let memory_id = self.memory_id_of(id, meta);
         let blob_id = ChunkPrefix::of(&meta.provisional_memory_id, id).blob_id();
         let destination = self.storage.blobs.destination(blob_id, blob.digest, capsule_id)?;
-        let stored = (!destination.is_new).then(|| self.storage.usage.stored(capsule_id)).transpose()?;
+        let accounts =
+            (!destination.is_new).then(|| self.storage.usage.stored_accounts(capsule_id)).transpose()?;
         let memory = MemoryRecord {
             capsule_id: capsule_id.clone(),
             asset_metadata: meta.asset_metadata.clone(),
@@ -245,8 +246,8 @@ impl UploadService<'_> {
             self.storage.capsules.detach(&memory_id, &memory)?;
             return Err(damage.into());
         }
-        if let Some(stored) = stored {
-            self.storage.usage.free_from(&stored, blob.size);
+        if let Some(accounts) = accounts {
+            self.storage.usage.free_from(&accounts, blob.size);
         }
         Ok(Finished {
             memory_id,
@@ -260,7 +261,7 @@ impl UploadService<'_> {
 }
 
 /// Repeats the answer of the finish that committed the session, or refuses another digest or size.
-pub(super) fn finished_before(
+pub(super) fn repeat_finish(
     id: SessionId,
     finished: &Finished,
     digest: &ByteBuf,

@@ -8,8 +8,10 @@ mod blake3_tree;
 mod sha256;
 mod source;
 
-pub use blake3_tree::{LEAF_BYTES, LeafHasher, Subtree, TreePrefix, from_values, heights, leaves};
-pub use blake3_tree::{leaves_within, to_values};
+pub use blake3_tree::{
+    LEAF_BYTES, LeafHasher, Subtree, TreePrefix, from_chaining_values, leaf_count, subtree_heights,
+};
+pub use blake3_tree::{leaf_range_within, to_chaining_values};
 pub use sha256::Sha256;
 pub use source::{ChunkHasher, HashingSource};
 

@@ -32,7 +32,7 @@ impl Upload {
 
     /// Returns when the upload expires, if it has no further activity, because it is idle too long or too old.
     pub fn expires_at(&self, limits: &AdminConfig) -> Time {
-        let idle = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
-        idle.min(self.begun_at().plus_seconds(limits.session_age_seconds()))
+        let idle_expiry = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
+        idle_expiry.min(self.begun_at().plus_seconds(limits.session_age_seconds()))
     }
 }

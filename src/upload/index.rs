@@ -34,29 +34,29 @@ impl SessionIndex {
 
     /// Adds a session. Returns `false`, changing nothing, if it was already there.
     pub fn insert(&mut self, id: SessionId, key: IdemKey, owner: Principal, last_seen: Time) -> bool {
-        let new = self.insert_without_key(id, owner, last_seen);
-        if new {
+        let is_new = self.insert_without_key(id, owner, last_seen);
+        if is_new {
             self.by_idem.insert(key.0, &id.0);
         }
-        new
+        is_new
     }
 
     /// Adds a session without its idempotency key. Returns `false`, changing nothing, if it was already there.
     pub fn insert_without_key(&mut self, id: SessionId, owner: Principal, last_seen: Time) -> bool {
-        let new = self.by_owner.insert_new((owner, id.0), &());
-        if new {
+        let is_new = self.by_owner.insert_new((owner, id.0), &());
+        if is_new {
             self.by_activity.insert((last_seen.as_nanos(), id.0), &());
         }
-        new
+        is_new
     }
 
     /// Maps a key to the session of a whole file, which is in no other index.
-    pub fn remember(&mut self, key: IdemKey, id: SessionId) {
+    pub fn insert_key(&mut self, key: IdemKey, id: SessionId) {
         self.by_idem.insert(key.0, &id.0);
     }
 
     /// Removes a session whose owner is unknown from the activity index.
-    pub fn forget_activity(&mut self, id: SessionId, last_seen: Time) {
+    pub fn remove_activity(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
 
@@ -84,7 +84,7 @@ impl SessionIndex {
     }
 
     /// Removes a session from the owner index.
-    pub fn disown(&mut self, id: SessionId, owner: Principal) {
+    pub fn remove_from_owner(&mut self, id: SessionId, owner: Principal) {
         self.by_owner.remove(&(owner, id.0));
     }
 
@@ -100,7 +100,7 @@ impl SessionIndex {
 
     /// Changes the time of a session's last activity from `before` to `after`. If the times differ, an entry with
     /// `before` need not exist.
-    pub fn touch(&mut self, id: SessionId, before: Time, after: Time) {
+    pub fn move_activity(&mut self, id: SessionId, before: Time, after: Time) {
         if before != after {
             self.by_activity.remove(&(before.as_nanos(), id.0));
             self.by_activity.insert((after.as_nanos(), id.0), &());
@@ -108,21 +108,21 @@ impl SessionIndex {
     }
 
     /// Removes a session from the activity index and the owner index; its idempotency key stays.
-    pub fn end(&mut self, id: SessionId, owner: Principal, last_seen: Time) {
+    pub fn remove_keeping_key(&mut self, id: SessionId, owner: Principal, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
         self.by_owner.remove(&(owner, id.0));
     }
 
     /// Removes an idempotency key, if it still belongs to this session.
-    pub fn forget_key(&mut self, key: IdemKey, id: SessionId) -> Result<(), StableError> {
+    pub fn remove_key_of(&mut self, key: IdemKey, id: SessionId) -> Result<(), StableError> {
         if self.by_idem.get(&key.0)? == Some(id.0) {
-            self.drop_key(key);
+            self.remove_key(key);
         }
         Ok(())
     }
 
     /// Removes an idempotency key, regardless of its session.
-    pub fn drop_key(&mut self, key: IdemKey) {
+    pub fn remove_key(&mut self, key: IdemKey) {
         self.by_idem.remove(&key.0);
     }
 
@@ -136,7 +136,7 @@ impl SessionIndex {
     pub fn idle_since(&self, until: Time, limit: usize) -> Vec<(Time, SessionId)> {
         let range = ..=(until.as_nanos(), u64::MAX);
         let keys = self.by_activity.keys(range).take(limit);
-        keys.map(|(seen, id)| (Time::from_nanos(seen), SessionId(id))).collect()
+        keys.map(|(last_seen, id)| (Time::from_nanos(last_seen), SessionId(id))).collect()
     }
 
     /// Lists up to `limit` sessions whose last activity was at or after `since`.
@@ -147,7 +147,7 @@ impl SessionIndex {
 
     /// Lists up to `limit` entries of the activity index after the entry `after`, longest idle first. An entry is
     /// the last activity in nanoseconds and the session.
-    pub fn walk(&self, after: Option<(u64, u64)>, limit: usize) -> Vec<(u64, u64)> {
+    pub fn activity_after(&self, after: Option<(u64, u64)>, limit: usize) -> Vec<(u64, u64)> {
         self.by_activity.keys_after(after.as_ref()).take(limit).collect()
     }
 

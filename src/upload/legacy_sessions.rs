@@ -100,12 +100,12 @@ impl LegacySessions {
 
     /// Returns whether there is a visible session with this id.
     pub fn contains(&self, id: &u64) -> bool {
-        !self.is_below_mark(*id) && self.records.contains(id)
+        !self.is_up_to_mark(*id) && self.records.contains(id)
     }
 
     /// Returns the raw bytes of a visible record.
     pub fn get_raw(&self, id: &u64) -> Option<Vec<u8>> {
-        if self.is_below_mark(*id) { None } else { self.records.get_raw(id) }
+        if self.is_up_to_mark(*id) { None } else { self.records.get_raw(id) }
     }
 
     /// Returns the last activity of a visible session, if it was recorded.
@@ -113,7 +113,7 @@ impl LegacySessions {
     /// # Errors
     /// A damaged entry.
     pub fn activity(&self, id: &u64) -> Result<Option<Time>, StableError> {
-        if self.is_below_mark(*id) {
+        if self.is_up_to_mark(*id) {
             return Ok(None);
         }
         Ok(self.activity.get(id)?.map(Time::from_nanos))
@@ -122,7 +122,7 @@ impl LegacySessions {
     /// Stores a record, replacing any previous one. Its id is always above the mark: ids only increase, and a rollback
     /// deletes the records up to the mark before it converts any session back.
     pub fn insert(&mut self, id: u64, record: &RawRecord) {
-        debug_assert!(!self.is_below_mark(id), "session {id} is below the mark");
+        debug_assert!(!self.is_up_to_mark(id), "session {id} is below the mark");
         self.records.insert(id, record);
     }
 
@@ -133,7 +133,7 @@ impl LegacySessions {
 
     /// Removes a visible session. Returns `false` if there is none with this id.
     pub fn remove(&mut self, id: &u64) -> bool {
-        if self.is_below_mark(*id) {
+        if self.is_up_to_mark(*id) {
             return false;
         }
         self.activity.remove(id);
@@ -145,7 +145,7 @@ impl LegacySessions {
     /// # Errors
     /// If the entry of its last activity is damaged. Nothing is changed.
     pub fn take(&mut self, id: u64) -> Result<Option<LegacySession>, StableError> {
-        if self.is_below_mark(id) {
+        if self.is_up_to_mark(id) {
             return Ok(None);
         }
         let activity = self.activity.take(&id)?.map(Time::from_nanos);
@@ -153,7 +153,7 @@ impl LegacySessions {
     }
 
     /// Stores the record of a session, and its last activity, if it is known.
-    pub fn put_back(&mut self, session: LegacySession) {
+    pub fn insert_session(&mut self, session: LegacySession) {
         let LegacySession { id, raw, activity } = session;
         self.insert(id, &RawRecord(raw));
         if let Some(last_seen) = activity {
@@ -178,7 +178,7 @@ impl LegacySessions {
 
     /// Iterates over the visible ids above `after`, or over all visible ids, ascending. Records are not read.
     pub fn keys_after(&self, after: Option<u64>) -> impl Iterator<Item = u64> + '_ {
-        self.records.keys_after(self.after_mark(after).as_ref())
+        self.records.keys_after(self.start_after(after).as_ref())
     }
 
     /// Returns the highest id up to `max`, visible or not.
@@ -188,7 +188,7 @@ impl LegacySessions {
 
     /// Iterates over the visible records above `after`, or over all visible records, as bytes, ascending.
     pub fn raw_after(&self, after: Option<u64>) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
-        self.records.raw_after(self.after_mark(after).as_ref())
+        self.records.raw_after(self.start_after(after).as_ref())
     }
 
     /// Returns the first visible sessions, at most `limit`, ascending.
@@ -198,27 +198,27 @@ impl LegacySessions {
     pub fn first(&self, limit: usize) -> Result<Vec<LegacySession>, StableError> {
         let records: Vec<_> = self.raw_after(None).take(limit).collect();
         let ids: Vec<u64> = records.iter().map(|(id, _)| *id).collect();
-        let with_activity = |((id, raw), activity): ((u64, Vec<u8>), Result<Option<u64>, StableError>)| {
+        let to_session = |((id, raw), activity): ((u64, Vec<u8>), Result<Option<u64>, StableError>)| {
             Ok(LegacySession { id, raw, activity: activity?.map(Time::from_nanos) })
         };
-        records.into_iter().zip(self.activity.get_ascending(&ids)).map(with_activity).collect()
+        records.into_iter().zip(self.activity.get_ascending(&ids)).map(to_session).collect()
     }
 
     /// Moves the mark past these sessions, which must be the first visible ones.
     pub fn move_mark_past(&mut self, first: &[LegacySession]) {
         let Some(last) = first.last() else { return };
-        let recorded = first.iter().filter(|session| session.activity.is_some()).count() as u64;
+        let with_activity = first.iter().filter(|session| session.activity.is_some()).count() as u64;
         let Leftovers { records, notes, .. } =
             self.mark.unwrap_or(Leftovers { through: 0, records: 0, notes: 0 });
         self.set_mark(Leftovers {
             through: last.id,
             records: records.saturating_add(first.len() as u64),
-            notes: notes.saturating_add(recorded),
+            notes: notes.saturating_add(with_activity),
         });
     }
 
     /// Returns whether an id is at or below the mark. A record that is still stored under such an id is a leftover.
-    pub fn is_below_mark(&self, id: u64) -> bool {
+    pub fn is_up_to_mark(&self, id: u64) -> bool {
         self.mark.is_some_and(|mark| id <= mark.through)
     }
 
@@ -235,10 +235,10 @@ impl LegacySessions {
     /// Removes a leftover.
     pub fn remove_leftover(&mut self, id: u64) {
         let Some(mark) = self.mark.filter(|mark| id <= mark.through) else { return };
-        let [record, note] = [self.records.remove(&id), self.activity.remove(&id)];
+        let [had_record, had_activity] = [self.records.remove(&id), self.activity.remove(&id)];
         self.set_mark(Leftovers {
-            records: mark.records.saturating_sub(u64::from(record)),
-            notes: mark.notes.saturating_sub(u64::from(note)),
+            records: mark.records.saturating_sub(u64::from(had_record)),
+            notes: mark.notes.saturating_sub(u64::from(had_activity)),
             ..mark
         });
     }
@@ -257,7 +257,7 @@ impl LegacySessions {
         self.mark = Some(mark).filter(|mark| mark.records > 0);
     }
 
-    fn after_mark(&self, after: Option<u64>) -> Option<u64> {
+    fn start_after(&self, after: Option<u64>) -> Option<u64> {
         after.max(self.mark.map(|mark| mark.through))
     }
 

@@ -26,7 +26,7 @@ thread_local! {
 }
 
 /// Records that all sessions begun from now on have their bytes in extents.
-pub fn close(storage: &mut Storage) -> Result<(), StableError> {
+pub fn close_range(storage: &mut Storage) -> Result<(), StableError> {
     let through = storage.sessions.ids.last()?;
     storage.mapped_sessions.set(&MappedSessions { through, ..MappedSessions::default() });
     Ok(())
@@ -35,14 +35,14 @@ pub fn close(storage: &mut Storage) -> Result<(), StableError> {
 /// Lists up to `limit` sessions after `after` whose bytes are in the chunk map, in order of id. After skipping
 /// `MAX_SKIPPED` other sessions, ends the list with the last one skipped, so that the next call can continue there.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
-    let range = range(storage)?;
+    let range = recorded_range(storage)?;
     let mut found = Vec::new();
     let mut skipped: usize = 0;
     let first = range.after.max(after.unwrap_or(0)).saturating_add(1);
     // The table does not accept an empty range.
     let following = (first <= range.through).then(|| storage.sessions.sessions.keys(first..=range.through));
-    let again = range.again.iter().copied().filter(|id| after.is_none_or(|after| *id > after));
-    for id in again.chain(following.into_iter().flatten()) {
+    let retried = range.again.iter().copied().filter(|id| after.is_none_or(|after| *id > after));
+    for id in retried.chain(following.into_iter().flatten()) {
         if found.len() >= limit {
             break;
         }
@@ -61,12 +61,12 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
 
 /// Returns the recorded range. If none is recorded, no session is in the chunk map in layout 3; in an earlier
 /// layout, the migration has not begun, and every session may be in the chunk map.
-fn range(storage: &Storage) -> Result<MappedSessions, StableError> {
+fn recorded_range(storage: &Storage) -> Result<MappedSessions, StableError> {
     if let Some(range) = storage.mapped_sessions.get()? {
         return Ok(range);
     }
-    let is_over = storage.layout.get()? == Some(Layout::EXTENTS);
-    let through = if is_over { 0 } else { storage.sessions.ids.last()? };
+    let has_extents = storage.layout.get()? == Some(Layout::EXTENTS);
+    let through = if has_extents { 0 } else { storage.sessions.ids.last()? };
     Ok(MappedSessions { through, ..MappedSessions::default() })
 }
 
@@ -126,16 +126,16 @@ pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
         }
     }
     drop(following);
-    let mut gone: usize = 0;
-    while gone < MAX_SKIPPED
-        && let Some(id) = range.again.get(gone)
+    let mut retried_gone: usize = 0;
+    while retried_gone < MAX_SKIPPED
+        && let Some(id) = range.again.get(retried_gone)
         && !is_to_be_moved(*id)?
     {
-        gone = gone.saturating_add(1);
+        retried_gone = retried_gone.saturating_add(1);
     }
-    if after != range.after || gone > 0 {
+    if after != range.after || retried_gone > 0 {
         range.after = after;
-        range.again.drain(..gone);
+        range.again.drain(..retried_gone);
         storage.mapped_sessions.set(&range);
     }
     Ok(())

@@ -37,7 +37,7 @@ pub trait UploadPath {
     fn begin(
         &mut self,
         storage: &mut Storage,
-        on: api::SessionPath,
+        path: api::SessionPath,
         id: SessionId,
         spec: SessionSpec,
         meta: UploadMeta,
@@ -80,7 +80,7 @@ pub struct Chunk<'a> {
     /// Where the bytes of the session are stored.
     pub place: &'a Place,
     /// Whether the chunk may replace different bytes that are stored.
-    pub replace: bool,
+    pub may_replace: bool,
 }
 
 impl Chunk<'_> {
@@ -92,9 +92,15 @@ impl Chunk<'_> {
         session: &Session,
         now: Time,
     ) -> Result<PutOutcome> {
-        let Chunk { idx, bytes, place, replace } = self;
+        let Chunk { idx, bytes, place, may_replace } = self;
         let mut sink = StableBlobSink::for_meta(blobs, place, session.chunk_size);
-        Ok(service.add_chunk(id, session.clone(), NewChunk { idx, bytes, replace }, &mut sink, &now)?)
+        Ok(service.add_chunk(
+            id,
+            session.clone(),
+            NewChunk { idx, bytes, replace: may_replace },
+            &mut sink,
+            &now,
+        )?)
     }
 }
 

@@ -27,9 +27,9 @@ impl Promises {
     }
 
     /// Starts counting the sessions after `last`, unless counting has already started.
-    pub fn begin_after(&self, last: u64) {
-        let [promised, first] = self.counters.get(PROMISES_PLACE);
-        if first == 0 {
+    pub fn start_counting_after(&self, last: u64) {
+        let [promised, first_counted] = self.counters.get(PROMISES_PLACE);
+        if first_counted == 0 {
             self.counters.set(PROMISES_PLACE, [promised, last.saturating_add(1)]);
         }
     }
@@ -42,18 +42,18 @@ impl Promises {
 
     /// Returns whether a session is counted.
     pub fn is_counted(&self, id: SessionId) -> bool {
-        let [first] = self.counters.get(PROMISES_PLACE.saturating_add(1));
-        (1..=id.0).contains(&first)
+        let [first_counted] = self.counters.get(PROMISES_PLACE.saturating_add(1));
+        (1..=id.0).contains(&first_counted)
     }
 
     /// Adds bytes that a session has reserved but not filled yet.
     pub fn add(&self, id: SessionId, bytes: u64) {
-        self.change(id, |promised| promised.saturating_add(bytes));
+        self.update(id, |promised| promised.saturating_add(bytes));
     }
 
     /// Subtracts bytes that a session has filled or no longer needs.
     pub fn subtract(&self, id: SessionId, bytes: u64) {
-        self.change(id, |promised| promised.saturating_sub(bytes));
+        self.update(id, |promised| promised.saturating_sub(bytes));
     }
 
     /// Sets the sum to 0. To be called when no session is in flight.
@@ -63,11 +63,11 @@ impl Promises {
         }
     }
 
-    fn change(&self, id: SessionId, change: impl FnOnce(u64) -> u64) {
-        let [promised, first] = self.counters.get(PROMISES_PLACE);
-        let after = change(promised);
-        if (1..=id.0).contains(&first) && after != promised {
-            self.counters.set(PROMISES_PLACE, [after]);
+    fn update(&self, id: SessionId, change: impl FnOnce(u64) -> u64) {
+        let [promised, first_counted] = self.counters.get(PROMISES_PLACE);
+        let changed = change(promised);
+        if (1..=id.0).contains(&first_counted) && changed != promised {
+            self.counters.set(PROMISES_PLACE, [changed]);
         }
     }
 }

@@ -11,10 +11,10 @@ use crate::meter::Meter;
 use crate::session::{ByteSource, PutOutcome, Session, SessionError, SessionId, Time};
 use crate::storage::Storage;
 
-use super::canary::Cell;
+use super::canary::CanaryCell;
 use super::chunk_hashing::{add_hashed_chunk, add_stored_chunk, grow_slot, hasher_for};
 use super::counts::CountedCall;
-use super::error::{digest_of, to_ranges};
+use super::error::{parse_digest, to_ranges};
 use super::hashing::{HashingSource, Sha256};
 use super::idempotency::IdemKey;
 use super::in_flight::Upload;
@@ -40,7 +40,7 @@ pub struct UploadService<'a> {
     /// The path that served the message, once it is known.
     pub(super) served_on: Option<SessionPath>,
     /// The cell in which the message is counted, if its session began during a canary.
-    pub(super) canary: Option<Cell>,
+    pub(super) canary_cell: Option<CanaryCell>,
 }
 
 impl<'a> UploadService<'a> {
@@ -52,7 +52,7 @@ impl<'a> UploadService<'a> {
         now: Time,
         meter: &'a dyn Meter,
     ) -> Self {
-        Self { storage, path, caller, now, meter, served_on: None, canary: None }
+        Self { storage, path, caller, now, meter, served_on: None, canary_cell: None }
     }
 }
 
@@ -70,7 +70,7 @@ impl UploadService<'_> {
         chunk: &mut dyn ByteSource,
         sha256: Option<ByteBuf>,
     ) -> Result<()> {
-        self.counted(CountedCall::Put, |uploads| uploads.store_chunk(SessionId(id), idx, chunk, sha256))
+        self.run_counted(CountedCall::Put, |uploads| uploads.store_chunk(SessionId(id), idx, chunk, sha256))
     }
 
     fn store_chunk(
@@ -80,21 +80,21 @@ impl UploadService<'_> {
         chunk: &mut dyn ByteSource,
         sha256: Option<ByteBuf>,
     ) -> Result<()> {
-        let upload = self.authorized(id)?;
+        let upload = self.load_authorized(id)?;
         let Upload { session, meta, path } = &upload;
         if let Some(expected) = sha256 {
-            let expected = digest_of("sha256", &expected)?;
+            let expected = parse_digest("sha256", &expected)?;
             check_digest(expected, sha256_of(chunk)?)?;
         }
         let mut payload = self.storage.payload_of(id)?;
         let place = payload.place(id, meta);
-        let whole;
+        let collected;
         let mut in_memory;
         let chunk: &mut dyn ByteSource = match &place {
             // The chunk map stores a chunk as one value.
             Place::Chunks(_) => {
-                whole = collect(chunk)?;
-                in_memory = whole.as_slice();
+                collected = collect_bytes(chunk)?;
+                in_memory = collected.as_slice();
                 &mut in_memory
             }
             Place::Extents(_) => &mut *chunk,
@@ -102,14 +102,14 @@ impl UploadService<'_> {
         let bytes = chunk.len();
         grow_slot(&mut self.storage.blobs, &payload, session, idx)?;
         let mut source = HashingSource::new(chunk, hasher_for(&payload, session, idx));
-        let replace = payload.replaced.is_some();
-        let chunk = Chunk { idx, bytes: &mut source, place: &place, replace };
+        let may_replace = payload.replaced.is_some();
+        let chunk = Chunk { idx, bytes: &mut source, place: &place, may_replace };
         match self.path.put_chunk(self.storage, id, &upload, chunk, self.now)? {
             PutOutcome::AlreadyThere => return Ok(()),
             PutOutcome::Stored => {
                 self.storage.promises.subtract(id, bytes);
-                if let Some(hashed) = source.into_hasher()
-                    && add_hashed_chunk(&mut self.storage.blobs, &mut payload, &place, session, idx, hashed)?
+                if let Some(hasher) = source.into_hasher()
+                    && add_hashed_chunk(&mut self.storage.blobs, &mut payload, &place, session, idx, hasher)?
                 {
                     self.catch_up(&mut payload, &place, session, CATCH_UP_INSTRUCTIONS)?;
                     self.storage.payloads.insert(id.0, &payload);
@@ -120,8 +120,8 @@ impl UploadService<'_> {
                 self.storage.payloads.insert(id.0, &payload);
             }
         }
-        self.storage.counters.bytes(Some(*path), bytes);
-        self.storage.index.touch(id, session.session_meta.last_seen, self.now);
+        self.storage.counters.count_bytes(Some(*path), bytes);
+        self.storage.index.move_activity(id, session.session_meta.last_seen, self.now);
         Ok(())
     }
 
@@ -147,11 +147,11 @@ impl UploadService<'_> {
     /// record.
     pub fn abort(&mut self, id: u64) -> Result<()> {
         let id = SessionId(id);
-        self.counted(CountedCall::Abort, |uploads| {
+        self.run_counted(CountedCall::Abort, |uploads| {
             if let Some(Receipt { outcome: Outcome::Aborted, .. }) = uploads.own_receipt(id) {
                 return Ok(());
             }
-            let upload = uploads.own(id)?;
+            let upload = uploads.load_own(id)?;
             uploads.drop_session(id, &upload, Outcome::Aborted)
         })
     }
@@ -161,7 +161,7 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Conflict`] for a session that has ended or is quarantined, or a damaged record.
     pub fn status(&mut self, id: u64) -> Result<UploadStatus> {
-        let (upload, expires_at) = self.own_uncounted(SessionId(id))?;
+        let (upload, expires_at) = self.load_own_uncounted(SessionId(id))?;
         Ok(status_of(id, upload, expires_at))
     }
 
@@ -197,13 +197,13 @@ impl UploadService<'_> {
     /// The first error. An error of one session or receipt does not keep the others from being handled.
     pub fn sweep(&mut self) -> Result<bool> {
         let limits = self.storage.config()?;
-        let until = self.now.minus_seconds(limits.session_ttl_seconds);
-        let idle = self.storage.index.idle_since(until, SWEEP_BATCH);
+        let idle_limit = self.now.minus_seconds(limits.session_ttl_seconds);
+        let idle = self.storage.index.idle_since(idle_limit, SWEEP_BATCH);
         let mut first_error = Ok(());
-        for (seen, id) in &idle {
-            if let Err(error) = self.end_idle(*id, *seen, &limits) {
+        for (last_seen, id) in &idle {
+            if let Err(error) = self.end_idle(*id, *last_seen, &limits) {
                 // The session is retried after all other idle sessions.
-                self.storage.index.touch(*id, *seen, self.now);
+                self.storage.index.move_activity(*id, *last_seen, self.now);
                 first_error = first_error.and(Err(error));
             }
             if self.meter.used() > SWEEP_INSTRUCTIONS {
@@ -216,42 +216,44 @@ impl UploadService<'_> {
             self.storage.promises.clear();
         }
         let dropped = self.storage.receipts.drop_expired(self.now, SWEEP_BATCH);
-        let receipts = dropped.len();
+        let dropped_count = dropped.len();
         for (id, receipt) in dropped {
-            let forgotten = match receipt {
-                Ok(Some(receipt)) => self.storage.index.forget_key(IdemKey(receipt.idem_key), id),
+            let key_removed = match receipt {
+                Ok(Some(receipt)) => self.storage.index.remove_key_of(IdemKey(receipt.idem_key), id),
                 Ok(None) => Ok(()),
                 Err(damage) => Err(damage),
             };
-            first_error = first_error.and(forgotten.map_err(Error::from));
+            first_error = first_error.and(key_removed.map_err(Error::from));
         }
         let swept = self.sweep_chunks();
         first_error?;
-        Ok(swept? && none_ended && idle.len() < SWEEP_BATCH && receipts < SWEEP_BATCH)
+        Ok(swept? && none_ended && idle.len() < SWEEP_BATCH && dropped_count < SWEEP_BATCH)
     }
 
     /// Removes released chunks, a few or all at once. While the migration moves payload out of the chunk map and stable
     /// memory has ample room, they stay in the map, which is emptied in one step afterwards. Returns `true` if there is
     /// nothing to do now.
     fn sweep_chunks(&mut self) -> Result<bool> {
-        let waits =
+        let is_deferred =
             self.storage.blobs.may_defer_removal() && mapped_sessions::is_payload_moving(self.storage)?;
-        if waits {
+        if is_deferred {
             self.storage.blobs.defer_removal();
         }
-        Ok(waits || self.storage.blobs.sweep())
+        Ok(is_deferred || self.storage.blobs.sweep())
     }
 
-    /// Ends a session that has been idle since `seen` according to the index, if it has expired; otherwise corrects
-    /// the index.
-    fn end_idle(&mut self, id: SessionId, seen: Time, limits: &AdminConfig) -> Result<()> {
+    /// Ends a session that has been idle since `indexed_at` according to the index, if it has expired; otherwise
+    /// corrects the index.
+    fn end_idle(&mut self, id: SessionId, indexed_at: Time, limits: &AdminConfig) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
-            None => self.storage.index.forget_activity(id, seen),
-            // If `seen` is not the session's own time, this leaves the index entry, which a later run removes.
+            None => self.storage.index.remove_activity(id, indexed_at),
+            // If `indexed_at` is not the session's own time, this leaves the index entry, which a later run removes.
             Some(upload) if self.has_expired(&upload, limits) => {
                 self.drop_session(id, &upload, Outcome::Expired)?;
             }
-            Some(upload) => self.storage.index.touch(id, seen, upload.session.session_meta.last_seen),
+            Some(upload) => {
+                self.storage.index.move_activity(id, indexed_at, upload.session.session_meta.last_seen)
+            }
         }
         Ok(())
     }
@@ -266,10 +268,11 @@ impl UploadService<'_> {
         if tables.legacy.is_empty() && tables.sessions.is_empty() {
             return true;
         }
-        let legacy: Vec<u64> = tables.legacy.keys_after(None).take(limit).collect();
-        let split: Vec<u64> = tables.sessions.keys(..).take(limit.saturating_sub(legacy.len())).collect();
+        let legacy_ids: Vec<u64> = tables.legacy.keys_after(None).take(limit).collect();
+        let split_ids: Vec<u64> =
+            tables.sessions.keys(..).take(limit.saturating_sub(legacy_ids.len())).collect();
         let mut none_ended = true;
-        for oldest in [legacy, split] {
+        for oldest in [legacy_ids, split_ids] {
             for id in oldest.into_iter().map(SessionId) {
                 // With the caller as `asker`, no session of another owner is converted.
                 let loaded = self.path.load(self.storage, id, Some(self.caller), self.now);
@@ -284,8 +287,8 @@ impl UploadService<'_> {
     }
 
     /// Returns the caller's session, if the caller may still write to its capsule.
-    pub(super) fn authorized(&mut self, id: SessionId) -> Result<Upload> {
-        let upload = self.own(id)?;
+    pub(super) fn load_authorized(&mut self, id: SessionId) -> Result<Upload> {
+        let upload = self.load_own(id)?;
         self.storage.capsules.authorize(self.caller, Access::Write, &upload.meta.capsule_id)?;
         Ok(upload)
     }
@@ -309,15 +312,15 @@ impl UploadService<'_> {
     }
 
     /// Returns the caller's session in flight, and counts the message for it.
-    pub(super) fn own(&mut self, id: SessionId) -> Result<Upload> {
-        let (upload, _) = self.own_uncounted(id)?;
+    pub(super) fn load_own(&mut self, id: SessionId) -> Result<Upload> {
+        let (upload, _) = self.load_own_uncounted(id)?;
         self.count_for(&upload);
         Ok(upload)
     }
 
     /// Returns the caller's session in flight and when it expires. Counts nothing, so that queries can use it.
     /// Sessions of other callers, damaged or not, are reported as not found.
-    pub(super) fn own_uncounted(&mut self, id: SessionId) -> Result<(Upload, Time)> {
+    pub(super) fn load_own_uncounted(&mut self, id: SessionId) -> Result<(Upload, Time)> {
         let found = match self.path.load(self.storage, id, Some(self.caller), self.now) {
             Ok(found) => found.filter(|upload| upload.session.owner == self.caller.as_slice()),
             Err(Error::Internal(_)) if !self.storage.index.contains(id, self.caller) => None,
@@ -341,7 +344,7 @@ impl UploadService<'_> {
     /// Makes this message count for the session's path and, if the session began during a canary, for its cell.
     pub(super) fn count_for(&mut self, upload: &Upload) {
         self.served_on = Some(upload.path);
-        self.canary = self.storage.counters.canary().cell_of(upload);
+        self.canary_cell = self.storage.counters.canary().cell_of(upload);
     }
 
     /// Ends a session without a file: releases everything that it holds, except bytes that belong to a blob, and leaves
@@ -360,11 +363,11 @@ impl UploadService<'_> {
             })
         })?;
         self.path.abort(self.storage, id, upload)?;
-        self.storage.counters.dropped(upload, outcome.event());
+        self.storage.counters.count_dropped(upload, outcome.event());
         let ended_at = upload.expires_at(&limits).min(self.now);
-        let until = ended_at.plus_seconds(limits.session_ttl_seconds);
-        if until > self.now {
-            let ended = Ended { owner, key, meta, hash: payload.hash.algorithm(), until };
+        let receipt_expires_at = ended_at.plus_seconds(limits.session_ttl_seconds);
+        if receipt_expires_at > self.now {
+            let ended = Ended { owner, key, meta, hash: payload.hash.algorithm(), receipt_expires_at };
             leave_receipt(self.storage, id, &ended, outcome);
         }
         Ok(())
@@ -404,15 +407,15 @@ fn sha256_of(chunk: &mut dyn ByteSource) -> Result<[u8; 32]> {
     Ok(sha256.finalize().into())
 }
 
-fn collect(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
-    let mut whole = Vec::with_capacity(usize::try_from(chunk.len()).unwrap_or(0));
+fn collect_bytes(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(chunk.len()).unwrap_or(0));
     chunk
         .each_block(&mut |_, block| {
-            whole.extend_from_slice(block);
+            bytes.extend_from_slice(block);
             Ok(())
         })
         .map_err(SessionError::from)?;
-    Ok(whole)
+    Ok(bytes)
 }
 
 pub(super) fn check_digest(expected: [u8; 32], got: [u8; 32]) -> Result<()> {

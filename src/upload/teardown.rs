@@ -27,7 +27,7 @@ pub fn forget_session(
 ) -> Result<IdemKey, StableError> {
     let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
     // A damaged entry of the key leads to no session, so it is removed as well.
-    let leads_here = storage.index.find(key).map_or(true, |found| found == Some(id));
+    let key_leads_here = storage.index.find(key).map_or(true, |found| found == Some(id));
     // A legacy record in no index is on no account.
     let is_on_accounts = storage.index.contains(id, owner);
     let reserved = is_on_accounts.then(|| storage.usage.reserved(owner, capsule_id)).transpose()?;
@@ -36,9 +36,9 @@ pub fn forget_session(
         storage.usage.forget_from(&reserved, session.bytes_expected);
         storage.promises.subtract(id, session.bytes_missing());
     }
-    storage.index.end(id, owner, session.session_meta.last_seen);
-    if leads_here {
-        storage.index.drop_key(key);
+    storage.index.remove_keeping_key(id, owner, session.session_meta.last_seen);
+    if key_leads_here {
+        storage.index.remove_key(key);
     }
     storage.payloads.remove(&id.0);
     Ok(key)
@@ -55,7 +55,7 @@ pub struct Ended<'a> {
     /// Hash function with which the upload is verified.
     pub hash: HashAlgorithm,
     /// When the receipt of the session expires.
-    pub until: Time,
+    pub receipt_expires_at: Time,
 }
 
 /// Stores a receipt that says how a session ended. If stable memory is full, only a finished session gets one: ending
@@ -64,12 +64,12 @@ pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, ou
     if !matches!(outcome, Outcome::Finished(_)) && storage.room.for_step().is_err() {
         return;
     }
-    let Ended { owner, key, meta, hash, until } = *ended;
+    let Ended { owner, key, meta, hash, receipt_expires_at } = *ended;
     let receipt = Receipt {
         owner,
         idem_key: key.0,
         fingerprint: Fingerprint::of(&meta.asset_metadata, meta.expected_chunks, hash).0,
-        expires_at: until.as_nanos(),
+        expires_at: receipt_expires_at.as_nanos(),
         outcome,
     };
     storage.receipts.insert(id, &receipt);
@@ -85,7 +85,7 @@ pub fn release_payload(
     meta: &UploadMeta,
     place: &Place,
 ) -> Result<(), StableError> {
-    if is_of_a_blob(storage, session, meta, place) {
+    if is_payload_of_blob(storage, session, meta, place) {
         return Ok(());
     }
     storage.blobs.free(place)
@@ -114,7 +114,7 @@ pub fn free_with_subtrees(
 
 /// Returns whether the bytes of a session belong to a blob. They may for a session of the first public release, which
 /// kept the records of committed uploads.
-pub fn is_of_a_blob(storage: &Storage, session: &Session, meta: &UploadMeta, place: &Place) -> bool {
-    let may_be = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
-    may_be && storage.blobs.is_committed(place)
+pub fn is_payload_of_blob(storage: &Storage, session: &Session, meta: &UploadMeta, place: &Place) -> bool {
+    let may_be_committed = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
+    may_be_committed && storage.blobs.is_committed(place)
 }

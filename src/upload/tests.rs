@@ -102,10 +102,15 @@ impl TestCanister {
     }
 
     fn in_layout(layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
-        Self::over(memory_of_small_buckets(), layout, path, compat_share_percent)
+        Self::with_memory(memory_of_small_buckets(), layout, path, compat_share_percent)
     }
 
-    fn over(raw: RawMemory, layout: Layout, path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
+    fn with_memory(
+        raw: RawMemory,
+        layout: Layout,
+        path: Box<dyn UploadPath>,
+        compat_share_percent: u8,
+    ) -> Self {
         let mut storage = Storage::create_in(raw.clone(), layout).unwrap();
         set_share(&mut storage, compat_share_percent);
         let capsule = storage.capsules.create(person(OWNER), None, START).unwrap().id;
@@ -208,7 +213,7 @@ impl TestCanister {
     }
 
     /// Counts records and activities in layout 1, records in layout 2, payload states, chunks, and bytes in extents.
-    pub fn live(&self) -> [u64; 5] {
+    pub fn live_counts(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [
             sessions.legacy.len() + sessions.legacy.activity_count(),
@@ -284,7 +289,7 @@ fn read_back(canister: &TestCanister, locator: &str) -> Vec<u8> {
     (0..chunks).flat_map(|idx| canister.storage.blobs.read_chunk(id, idx).unwrap()).collect()
 }
 
-fn small<'a>(canister: &TestCanister, bytes: &'a [u8], idem: &str) -> SmallFile<'a> {
+fn small_file<'a>(canister: &TestCanister, bytes: &'a [u8], idem: &str) -> SmallFile<'a> {
     SmallFile {
         capsule_id: canister.capsule.clone(),
         asset_metadata: metadata(bytes.len() as u64),

@@ -51,14 +51,14 @@ impl Reservation<'_> {
     }
 
     pub fn shortages(&self, limits: &AdminConfig) -> [Shortage; 2] {
-        let Self([_, (_, in_capsule), (_, in_all)]) = *self;
+        let Self([_, (_, in_capsule), (_, in_canister)]) = *self;
         [
             Shortage {
                 limit: "bytes per capsule",
                 allowed: limits.max_bytes_per_capsule,
                 requested: in_capsule,
             },
-            Shortage { limit: "bytes in the canister", allowed: limits.max_bytes, requested: in_all },
+            Shortage { limit: "bytes in the canister", allowed: limits.max_bytes, requested: in_canister },
         ]
     }
 }
@@ -97,24 +97,25 @@ impl Usage {
         capsule: &'a str,
         bytes: u64,
     ) -> std::result::Result<Reservation<'a>, StableError> {
-        let before = self.read([Account::Caller(caller), Account::Capsule(capsule), Account::Canister])?;
-        Ok(Reservation(before.map(|(account, now)| (account, now.saturating_add(bytes)))))
+        let before =
+            self.read_accounts([Account::Caller(caller), Account::Capsule(capsule), Account::Canister])?;
+        Ok(Reservation(before.map(|(account, current)| (account, current.saturating_add(bytes)))))
     }
 
     /// Reserves bytes for a session.
     pub fn reserve(&mut self, Reservation(after): &Reservation<'_>) {
-        self.set(after);
+        self.set_accounts(after);
     }
 
     /// Charges the capsule and the canister for a file that is stored in the same call. The caller's account is
     /// unchanged, since no bytes of the file remain in flight.
-    pub fn store(&mut self, Reservation([_, stored @ ..]): &Reservation<'_>) {
-        self.set(stored);
+    pub fn charge_file(&mut self, Reservation([_, stored @ ..]): &Reservation<'_>) {
+        self.set_accounts(stored);
     }
 
-    fn set(&mut self, accounts: &[(Account<'_>, u64)]) {
+    fn set_accounts(&mut self, accounts: &[(Account<'_>, u64)]) {
         for (account, bytes) in accounts {
-            self.set_or_remove(*account, *bytes);
+            self.set_bytes(*account, *bytes);
         }
     }
 
@@ -137,7 +138,7 @@ impl Usage {
     ///
     /// # Errors
     /// If an account is damaged. No account is changed.
-    pub fn forget(
+    pub fn release_reserved(
         &mut self,
         caller: Principal,
         capsule: &str,
@@ -155,7 +156,7 @@ impl Usage {
         capsule: &'a str,
     ) -> std::result::Result<ReservedBytes<'a>, StableError> {
         let accounts = [Account::Caller(caller), Account::Capsule(capsule), Account::Canister];
-        Ok(ReservedBytes(self.read(accounts)?))
+        Ok(ReservedBytes(self.read_accounts(accounts)?))
     }
 
     /// Subtracts reserved bytes from accounts that were read before the call's first change, so that a damaged account
@@ -166,10 +167,10 @@ impl Usage {
 
     /// Sets the bytes that a caller has in flight.
     pub fn set_in_flight(&mut self, caller: Principal, bytes: u64) {
-        self.set_or_remove(Account::Caller(caller), bytes);
+        self.set_bytes(Account::Caller(caller), bytes);
     }
 
-    fn set_or_remove(&mut self, account: Account<'_>, bytes: u64) {
+    fn set_bytes(&mut self, account: Account<'_>, bytes: u64) {
         if bytes == 0 {
             self.bytes.remove(&account.key());
         } else {
@@ -183,8 +184,8 @@ impl Usage {
     }
 
     /// Reads the accounts of a capsule and of the canister, for [`Self::free_from`].
-    pub fn stored<'a>(&self, capsule: &'a str) -> std::result::Result<StoredBytes<'a>, StableError> {
-        Ok(StoredBytes(self.read([Account::Capsule(capsule), Account::Canister])?))
+    pub fn stored_accounts<'a>(&self, capsule: &'a str) -> std::result::Result<StoredBytes<'a>, StableError> {
+        Ok(StoredBytes(self.read_accounts([Account::Capsule(capsule), Account::Canister])?))
     }
 
     /// Subtracts freed bytes from accounts that were read before the call's first change, so that a damaged account
@@ -198,7 +199,7 @@ impl Usage {
     /// # Errors
     /// If an account is damaged. No account is changed.
     pub fn free(&mut self, capsule: &str, bytes: u64) -> std::result::Result<(), StableError> {
-        let stored = self.stored(capsule)?;
+        let stored = self.stored_accounts(capsule)?;
         self.free_from(&stored, bytes);
         Ok(())
     }
@@ -213,20 +214,20 @@ impl Usage {
         self.bytes.len()
     }
 
-    fn read<'a, const N: usize>(
+    fn read_accounts<'a, const N: usize>(
         &self,
         accounts: [Account<'a>; N],
     ) -> std::result::Result<[(Account<'a>, u64); N], StableError> {
         let mut before = accounts.map(|account| (account, 0));
-        for (account, now) in &mut before {
-            *now = self.bytes_of(*account)?;
+        for (account, current) in &mut before {
+            *current = self.bytes_of(*account)?;
         }
         Ok(before)
     }
 
     fn subtract(&mut self, before: &[(Account<'_>, u64)], bytes: u64) {
-        for (account, now) in before {
-            self.set_or_remove(*account, now.saturating_sub(bytes));
+        for (account, current) in before {
+            self.set_bytes(*account, current.saturating_sub(bytes));
         }
     }
 

@@ -9,9 +9,9 @@ use super::asset_metadata::contradicting_sha256;
 use super::begin::check_begin;
 use super::chunk_hashing::digest_of_bytes;
 use super::counts::CountedCall;
-use super::error::digest_of;
-use super::evict::Wanted;
-use super::finish::finished_before;
+use super::error::parse_digest;
+use super::evict::RoomFor;
+use super::finish::repeat_finish;
 use super::idempotency::{Fingerprint, IdemKey};
 use super::limits::MAX_FILES_PER_CALL;
 use super::service::{UploadService, check_digest};
@@ -25,7 +25,7 @@ impl UploadService<'_> {
     /// The errors of begin, put and finish, except [`Error::Incomplete`] and [`Error::Hashing`]. A refused file leaves
     /// nothing stored.
     pub fn put_whole(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
-        self.counted(CountedCall::Whole, |uploads| uploads.store_file(file))
+        self.run_counted(CountedCall::Whole, |uploads| uploads.store_file(file))
     }
 
     fn store_file(&mut self, file: SmallFile<'_>) -> Result<UploadFinishResult> {
@@ -42,13 +42,13 @@ impl UploadService<'_> {
         }
         let expected_chunks = u32::from(size > 0);
         check_begin(&asset_metadata, expected_chunks, &idem)?;
-        let expected = digest_of("digest", &digest)?;
+        let expected = parse_digest("digest", &digest)?;
         let key = IdemKey::of(&capsule_id, &self.caller, &idem);
         let fingerprint = Fingerprint::of(&asset_metadata, expected_chunks, hash);
-        if let Some(id) = self.begun_before(key, fingerprint, &idem)? {
+        if let Some(id) = self.find_begun_session(key, fingerprint, &idem)? {
             return match self.receipt(id)? {
                 Some(Receipt { outcome: Outcome::Finished(finished), .. }) => {
-                    finished_before(id, &finished, &digest, size)
+                    repeat_finish(id, &finished, &digest, size)
                 }
                 Some(receipt) => Err(receipt.outcome.conflict(id)),
                 None => Err(Error::conflict("session", id, "is in flight under this key")),
@@ -66,11 +66,11 @@ impl UploadService<'_> {
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         drop(capsule);
         self.storage.created_with_first_upload.create(&self.storage.room)?;
-        self.take_room(&capsule_id, size, Wanted::File, &limits)?;
+        self.reserve_room(&capsule_id, size, RoomFor::File, &limits)?;
 
         let id = SessionId(self.storage.sessions.ids.issue()?);
         let meta = self.new_meta(id, key, capsule_id, asset_metadata, expected_chunks);
-        let place = match self.store_whole(id, &meta, bytes) {
+        let place = match self.store_bytes(id, &meta, bytes) {
             Ok(place) => place,
             Err(refused) => {
                 self.storage.usage.free(&meta.capsule_id, size)?;
@@ -79,7 +79,7 @@ impl UploadService<'_> {
         };
         let digest = ContentDigest { algorithm: hash, bytes: expected };
         let blob = BlobRecord { size, digest, created_at: self.now, place };
-        let finished = match self.attach(id, &meta, &blob, &PayloadState::default()) {
+        let finished = match self.commit_blob(id, &meta, &blob, &PayloadState::default()) {
             Ok(finished) => finished,
             Err(refused) => {
                 if !self.storage.capsules.has_memory(&meta.provisional_memory_id) {
@@ -89,7 +89,7 @@ impl UploadService<'_> {
                 return Err(refused);
             }
         };
-        self.storage.index.remember(key, id);
+        self.storage.index.insert_key(key, id);
         let receipt = Receipt {
             owner: self.caller,
             idem_key: key.0,
@@ -98,7 +98,7 @@ impl UploadService<'_> {
             outcome: Outcome::Finished(finished.clone()),
         };
         self.storage.receipts.insert(id, &receipt);
-        self.storage.counters.bytes(None, size);
+        self.storage.counters.count_bytes(None, size);
         Ok(finished.to_api())
     }
 
@@ -107,7 +107,7 @@ impl UploadService<'_> {
     /// # Errors
     /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`], in which case no file is stored.
     pub fn put_many(&mut self, files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
-        self.counted(CountedCall::Whole, |uploads| {
+        self.run_counted(CountedCall::Whole, |uploads| {
             if files.len() > MAX_FILES_PER_CALL {
                 let expected = format!("at most {MAX_FILES_PER_CALL} files");
                 return Err(Error::invalid("files", expected, files.len()));
@@ -122,7 +122,7 @@ impl UploadService<'_> {
     }
 
     /// Stores the bytes of a file that has no session. After an error, nothing remains stored.
-    fn store_whole(&mut self, id: SessionId, meta: &UploadMeta, bytes: &[u8]) -> Result<Place> {
+    fn store_bytes(&mut self, id: SessionId, meta: &UploadMeta, bytes: &[u8]) -> Result<Place> {
         let extents =
             if self.uses_extents()? { Some(self.storage.blobs.allocate(bytes.len() as u64)?) } else { None };
         let place = PayloadState { extents, ..PayloadState::default() }.place(id, meta);

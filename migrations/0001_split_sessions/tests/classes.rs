@@ -55,7 +55,7 @@ fn cases() -> Vec<RecordCase> {
     cases
 }
 
-fn expected(case: RecordCase) -> Class {
+fn expected_class(case: RecordCase) -> Class {
     match case {
         RecordCase { counts_agree: false, .. } => Class::CountsDisagree,
         RecordCase { stored: StoredChunks::TooMany, .. } => Class::ExtraChunks,
@@ -74,7 +74,7 @@ fn expected(case: RecordCase) -> Class {
 /// Layout 1 as the first public release left it: without indexes and without recorded activity.
 struct Layout1 {
     canister: TestCanister,
-    next: u64,
+    next_id: u64,
     expected: Vec<(u64, Class)>,
 }
 
@@ -82,17 +82,17 @@ impl Layout1 {
     fn new() -> Self {
         let mut canister = TestCanister::direct();
         canister.storage.layout.set(&Layout::LEGACY);
-        Self { canister, next: 1, expected: Vec::new() }
+        Self { canister, next_id: 1, expected: Vec::new() }
     }
 
     /// Returns a sound record with the next id.
     fn record(&self) -> LegacyUploadSession {
         let mut legacy = super::sample();
-        legacy.session_id = self.next;
-        legacy.caller = Principal::self_authenticating(self.next.to_be_bytes());
+        legacy.session_id = self.next_id;
+        legacy.caller = Principal::self_authenticating(self.next_id.to_be_bytes());
         legacy.created_at = self.canister.now.as_nanos() - 1;
         (legacy.expected_chunks, legacy.chunk_count, legacy.chunk_size) = (CHUNKS, CHUNKS, 20_000_000);
-        legacy.provisional_memory_id = format!("mem_{}", self.next);
+        legacy.provisional_memory_id = format!("mem_{}", self.next_id);
         legacy
     }
 
@@ -101,14 +101,14 @@ impl Layout1 {
     }
 
     fn add_raw(&mut self, raw: Vec<u8>, class: Class) -> u64 {
-        let id = self.next;
+        let id = self.next_id;
         self.canister.storage.sessions.legacy.insert(id, &RawRecord(raw));
         self.expected.push((id, class));
-        self.next += 1;
+        self.next_id += 1;
         id
     }
 
-    fn store(&mut self, legacy: &LegacyUploadSession, idx: u32) {
+    fn store_chunk(&mut self, legacy: &LegacyUploadSession, idx: u32) {
         let prefix = ChunkPrefix::of(&legacy.provisional_memory_id, SessionId(legacy.session_id));
         self.canister.storage.blobs.write_chunk(prefix, idx, b"chunk");
     }
@@ -134,8 +134,8 @@ impl Layout1 {
             StoredChunks::All => &[0, 1],
             StoredChunks::TooMany => &[0, 1, 2],
         };
-        stored.iter().for_each(|idx| self.store(&legacy, *idx));
-        self.add(&legacy, expected(case));
+        stored.iter().for_each(|idx| self.store_chunk(&legacy, *idx));
+        self.add(&legacy, expected_class(case));
     }
 
     /// Adds records of the classes that do not depend on key, blob and chunks.
@@ -207,8 +207,8 @@ fn every_class_is_met_and_treated_as_declared() {
     for class in Class::ALL {
         let expected_count = layout_1.expected.iter().filter(|(_, of)| of == class).count() as u64;
         let name = CLASSES[class.index()].name;
-        let met = state.classes.iter().find(|(class, _)| class == name).map_or(0, |(_, met)| *met);
-        assert_eq!(met, expected_count, "{name}");
+        let count = state.classes.iter().find(|(class, _)| class == name).map_or(0, |(_, count)| *count);
+        assert_eq!(count, expected_count, "{name}");
         assert!(expected_count > 0 || *class == Class::TrappedAlone, "no record of the class {name}");
     }
 }
@@ -240,11 +240,11 @@ fn a_dry_run_predicts_the_migration_and_writes_nothing() {
     assert!(memory == *layout_1.canister.raw.borrow(), "a dry run has written");
     // A dry run indexes no records, so it detects no shared keys; it classifies by status, blob and chunks instead.
     let state = layout_1.migrate();
-    for (class, met) in &state.classes {
+    for (class, count) in &state.classes {
         let may_differ =
             ["duplicate key", "committed", "committed, chunks missing", "committed without blob"];
         if !may_differ.contains(&class.as_str()) && !class.starts_with("pending") {
-            assert_eq!(forecast.get(class), Some(met), "{class}");
+            assert_eq!(forecast.get(class), Some(count), "{class}");
         }
     }
 }
@@ -255,7 +255,7 @@ fn a_key_that_leads_to_an_ended_session_is_free() {
     let legacy = layout_1.record();
     let id = layout_1.add(&legacy, Class::PendingEmpty);
     let key = IdemKey::of(&legacy.capsule_id, &legacy.caller, &legacy.idem);
-    layout_1.canister.storage.index.remember(key, SessionId(id + 1));
+    layout_1.canister.storage.index.insert_key(key, SessionId(id + 1));
     let state = layout_1.migrate();
     assert_eq!(state.classes, [(CLASSES[Class::PendingEmpty.index()].name.to_owned(), 1)]);
     assert_eq!(layout_1.canister.storage.index.find(key), Ok(Some(SessionId(id))));
@@ -326,7 +326,7 @@ fn a_session_that_began_in_another_unit_of_time_has_not_expired() {
         layout_1.canister.storage.sessions.sessions.get(&id).unwrap().unwrap().into_session().unwrap();
     assert_eq!(session.session_meta.last_seen.as_nanos(), legacy.created_at * 1_000_000);
     let meta = layout_1.canister.storage.sessions.metas.get(&id).unwrap().unwrap();
-    assert_eq!(meta.created_at, legacy.created_at, "what was stored is kept to the digit");
+    assert_eq!(meta.created_at, legacy.created_at, "the stored number does not change");
 }
 
 #[test]
@@ -378,7 +378,7 @@ fn the_readme_lists_every_class_and_every_field() {
 fn every_changed_bit_of_a_converted_record_is_found() {
     let mut layout_1 = Layout1::new();
     let legacy = layout_1.record();
-    layout_1.store(&legacy, 1);
+    layout_1.store_chunk(&legacy, 1);
     let raw = legacy.encode();
     let id = layout_1.add(&legacy, Class::PendingPartial);
     assert_eq!(layout_1.migrate().converted, 1);
@@ -395,7 +395,7 @@ fn every_changed_bit_of_a_converted_record_is_found() {
         storage.sessions.sessions.insert_raw(id, changed_session.to_vec());
         storage.sessions.metas.insert_raw(id, changed_meta.to_vec());
         let found = migration.check(storage, id) != Ok(None)
-            || !super::write::projected(storage, SessionId(id))
+            || !super::write::read_as_legacy(storage, SessionId(id))
                 .is_ok_and(|back| back.digest_if_decoded_from(&raw).is_some());
         if !found {
             unseen.push(bit);

@@ -8,15 +8,15 @@ use crate::stable::{Memories, memory_ids};
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
-/// Returns a canister like [`finalized`], whose memory ends at 2 GiB, and the locator of a blob in it.
-fn small() -> (TestCanister, String) {
-    let mut canister = finalized();
+/// Returns a canister like [`finalized_canister`], whose memory ends at 2 GiB, and the locator of a blob in it.
+fn small_canister_with_blob() -> (TestCanister, String) {
+    let mut canister = finalized_canister();
     let locator = upload(&mut canister, &file(CHUNKS * CHUNK), "a");
     (canister, locator)
 }
 
 /// Lets the chunk map take all of the memory except this many bytes.
-fn fill(canister: &mut TestCanister, left: u64) {
+fn fill_all_but(canister: &mut TestCanister, left: u64) {
     const PAGE: u64 = 64 * 1024;
     let taken = canister.raw.size() - 1;
     let chunk_map = Memories::init(canister.raw.clone()).get(memory_ids::CHUNKS);
@@ -26,16 +26,16 @@ fn fill(canister: &mut TestCanister, left: u64) {
 
 #[test]
 fn migration_2_waits_while_the_payload_does_not_fit() {
-    let (mut canister, locator) = small();
+    let (mut canister, locator) = small_canister_with_blob();
     let size = (CHUNKS * CHUNK) as u64;
     assert_eq!(MIGRATION.waits_for(&canister.storage), Ok(None));
-    fill(&mut canister, size - CHUNK as u64);
+    fill_all_but(&mut canister, size - CHUNK as u64);
     let waits = MIGRATION.waits_for(&canister.storage).unwrap().unwrap();
     assert!(waits.contains(&format!("{size} bytes")), "{waits}");
     let one = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
     let forecast = Engine::dry_run_of(&MIGRATION, &canister.storage, one, None, None).unwrap();
     assert_eq!(forecast.waits_for, Some(waits));
-    assert_eq!(message(&mut canister), RunOutcome::Done);
+    assert_eq!(run_message(&mut canister), RunOutcome::Done);
     assert_eq!(
         (state(&canister), canister.storage.layout.get()),
         (MigrationState::default(), Ok(Some(Layout::SPLIT)))
@@ -44,15 +44,15 @@ fn migration_2_waits_while_the_payload_does_not_fit() {
 
     let id = BlobId::from_locator(&locator).unwrap();
     crate::memories::delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
-    assert_eq!(to_end(&mut canister).phase, Phase::Converted, "without the blob, the payload fits");
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted, "without the blob, the payload fits");
 }
 
 #[test]
 fn a_memory_that_fills_up_does_not_make_a_blob_damaged() {
-    let (mut canister, locator) = small();
-    assert_eq!(in_the_middle(&mut canister), BlobId::from_locator(&locator).unwrap().0);
-    fill(&mut canister, 64 * 64 * 1024);
-    let state = to_end(&mut canister);
+    let (mut canister, locator) = small_canister_with_blob();
+    assert_eq!(run_until_in_progress(&mut canister), BlobId::from_locator(&locator).unwrap().0);
+    fill_all_but(&mut canister, 64 * 64 * 1024);
+    let state = run_to_end(&mut canister);
     assert_eq!(
         (state.phase, state.quarantined, state.unit.as_ref()),
         (Phase::Stuck, 0, None),

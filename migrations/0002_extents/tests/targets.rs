@@ -14,7 +14,7 @@ const LAYOUT_3: &str = include_str!("../golden/layout_3.txt");
 /// of layout 3's types.
 #[test]
 fn moved_records_have_the_bytes_of_layout_3() {
-    let mut canister = finalized();
+    let mut canister = finalized_canister();
     let [large, small] = [file(2 * CHUNK + 5), file(9)];
     let deleted = upload(&mut canister, &file(CHUNK), "deleted");
     upload(&mut canister, &large, "a blob");
@@ -25,7 +25,7 @@ fn moved_records_have_the_bytes_of_layout_3() {
     let mut canister = canister.with_sha256();
     let by_sha256 = canister.begin(large.len(), "in flight, SHA-256");
     (0..2).for_each(|idx| canister.put(by_sha256, &large, idx).unwrap());
-    assert_eq!(to_end(&mut canister).phase, Phase::Converted);
+    assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
     let deleted = BlobId::from_locator(&deleted).unwrap();
     crate::memories::delete_blob(&mut canister.storage, person(OWNER), deleted).unwrap();
 

@@ -45,7 +45,7 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
     let listed = canister.service().list(None, 99).unwrap();
     assert_eq!(listed.len(), 5);
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
-    assert_eq!((leftovers(&canister), canister.live()[0]), (vec![], 0));
+    assert_eq!((leftovers(&canister), canister.live_counts()[0]), (vec![], 0));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_direct_build_resumes_from_a_rollback_dropping_leftovers() {
     controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 2, 2), "{}", state.note);
-    assert_eq!((canister.storage.sessions.sessions.len(), canister.live()[0]), (5, 0));
+    assert_eq!((canister.storage.sessions.sessions.len(), canister.live_counts()[0]), (5, 0));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn leftovers_of_an_abandoned_rollback_are_cleared_without_work() {
     assert_eq!(leftovers(&canister).len(), 4);
     controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
-    assert_eq!((leftovers(&canister), canister.live()[0]), (vec![], 0));
+    assert_eq!((leftovers(&canister), canister.live_counts()[0]), (vec![], 0));
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
 }
 

@@ -15,13 +15,13 @@ use crate::upload::path::compat::CompatPath;
 use crate::upload::path::direct::DirectPath;
 use crate::upload::tests::{TestCanister, Used, file, metadata, set_share, sha256};
 
-const PRICE: u64 = 1_000;
+const INSTRUCTIONS_PER_CALL: u64 = 1_000;
 
 fn calls(messages: u64) -> CallCounts {
-    CallCounts { messages, instructions: messages * PRICE }
+    CallCounts { messages, instructions: messages * INSTRUCTIONS_PER_CALL }
 }
 
-fn small(canister: &TestCanister, bytes: &'static [u8], idem: &str) -> SmallFile<'static> {
+fn small_file(canister: &TestCanister, bytes: &'static [u8], idem: &str) -> SmallFile<'static> {
     SmallFile {
         capsule_id: canister.capsule.clone(),
         asset_metadata: metadata(bytes.len() as u64),
@@ -42,7 +42,7 @@ fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
 /// Runs five sessions, and calls that no path serves. Returns the counts expected for the path of the sessions, and for
 /// no path.
 fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
-    canister.meter = Box::new(Used(PRICE));
+    canister.meter = Box::new(Used(INSTRUCTIONS_PER_CALL));
     let file = file(10);
     let finished = canister.begin(10, "finished");
     canister.begin(10, "finished");
@@ -63,12 +63,12 @@ fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     canister.begin(10, "swept");
     canister.begin(10, "found expired");
     canister.try_begin(usize::MAX / 2, "too large").unwrap_err();
-    let whole = small(canister, b"whole", "whole");
+    let whole = small_file(canister, b"whole", "whole");
     canister.service().put_whole(whole).unwrap();
-    let many = vec![small(canister, b"one", "one"), small(canister, b"two", "whole")];
+    let many = vec![small_file(canister, b"one", "one"), small_file(canister, b"two", "whole")];
     let results = canister.service().put_many(many).unwrap();
     assert!(results[0].is_ok() && matches!(results[1], Err(Error::Conflict { .. })), "{results:?}");
-    let too_many = vec![small(canister, b"one", "one"); MAX_FILES_PER_CALL + 1];
+    let too_many = vec![small_file(canister, b"one", "one"); MAX_FILES_PER_CALL + 1];
     canister.service().put_many(too_many).unwrap_err();
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     canister.begin(10, "found expired");
@@ -199,8 +199,8 @@ fn the_counts_survive_every_upgrade() {
 #[test]
 fn a_counter_at_its_maximum_stays_there() {
     let canister = TestCanister::compat();
-    canister.storage.counters.bytes(None, u64::MAX);
-    canister.storage.counters.bytes(None, 2);
+    canister.storage.counters.count_bytes(None, u64::MAX);
+    canister.storage.counters.count_bytes(None, 2);
     assert_eq!(canister.storage.counters.all().no_path.bytes_stored, u64::MAX);
 }
 

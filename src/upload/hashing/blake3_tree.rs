@@ -22,34 +22,34 @@ pub struct Subtree {
 }
 
 /// Returns the number of leaves of a file of this many bytes, 0 for an empty file.
-pub const fn leaves(bytes: u64) -> u64 {
+pub const fn leaf_count(bytes: u64) -> u64 {
     bytes.div_ceil(LEAF_BYTES)
 }
 
 /// Returns the range of the leaves that lie entirely within the bytes `from..to` of a file of `total` bytes. The last
 /// leaf of the file may be shorter than the others.
-pub fn leaves_within(from: u64, to: u64, total: u64) -> (u64, u64) {
-    let end = if to == total { leaves(total) } else { to.div_euclid(LEAF_BYTES) };
-    (leaves(from).min(end), end)
+pub fn leaf_range_within(from: u64, to: u64, total: u64) -> (u64, u64) {
+    let end = if to == total { leaf_count(total) } else { to.div_euclid(LEAF_BYTES) };
+    (leaf_count(from).min(end), end)
 }
 
-/// Returns the height of the largest subtree of the leaves `at..end` that begins at leaf `at`. In a tree of two or more
-/// leaves, the subtree is never the whole tree, since the root is finalized differently.
-fn height_at(at: u64, end: u64, total_leaves: u64) -> u8 {
+/// Returns the height of the largest subtree of the leaves `first..end` that begins at leaf `first`. In a tree of two
+/// or more leaves, the subtree is never the whole tree, since the root is finalized differently.
+fn largest_height_at(first: u64, end: u64, total_leaves: u64) -> u8 {
     let fits = |height: u8| {
-        let size = 1_u64 << height;
-        at & size.saturating_sub(1) == 0 && at.saturating_add(size) <= end && size < total_leaves
+        let leaves = 1_u64 << height;
+        first & leaves.saturating_sub(1) == 0 && first.saturating_add(leaves) <= end && leaves < total_leaves
     };
     (1..62).take_while(|height| fits(*height)).last().unwrap_or(0)
 }
 
-/// Iterates over the heights of the subtrees into which [`LeafHasher`] divides the leaves `at..end`.
-pub fn heights(at: u64, end: u64, total_leaves: u64) -> impl Iterator<Item = u8> {
-    let mut at = at;
+/// Iterates over the heights of the subtrees into which [`LeafHasher`] divides the leaves `first..end`.
+pub fn subtree_heights(first: u64, end: u64, total_leaves: u64) -> impl Iterator<Item = u8> {
+    let mut next = first;
     std::iter::from_fn(move || {
-        (at < end).then(|| {
-            let height = height_at(at, end, total_leaves);
-            at = at.saturating_add(1 << height);
+        (next < end).then(|| {
+            let height = largest_height_at(next, end, total_leaves);
+            next = next.saturating_add(1 << height);
             height
         })
     })
@@ -58,56 +58,78 @@ pub fn heights(at: u64, end: u64, total_leaves: u64) -> impl Iterator<Item = u8>
 /// A hasher of consecutive leaves. It takes their bytes in blocks of any length.
 #[derive(Clone)]
 pub struct LeafHasher {
-    at: u64,
-    end: u64,
+    /// The first leaf of the next subtree.
+    next_leaf: u64,
+    end_leaf: u64,
     total_leaves: u64,
     /// How many bytes are left to skip before the first leaf. They belong to a leaf that begins in the previous chunk.
     skip: u64,
-    /// The subtree being hashed: its hasher, its height, and how many of its bytes are not hashed yet.
-    current: Option<(Box<Hasher>, u8, u64)>,
-    done: Vec<Subtree>,
+    current: Option<PartialSubtree>,
+    finished: Vec<Subtree>,
+}
+
+/// A subtree being hashed.
+#[derive(Clone)]
+struct PartialSubtree {
+    hasher: Box<Hasher>,
+    height: u8,
+    /// How many of its bytes are not hashed yet.
+    missing: u64,
+}
+
+impl PartialSubtree {
+    fn finish(self) -> Subtree {
+        Subtree { height: self.height, value: self.hasher.finalize_non_root() }
+    }
 }
 
 impl LeafHasher {
     /// Creates a hasher of the leaves that lie entirely within the bytes `from..to` of a file of `total` bytes.
     pub fn new(from: u64, to: u64, total: u64) -> Self {
-        let (at, end) = leaves_within(from, to, total);
-        let skip = at.saturating_mul(LEAF_BYTES).saturating_sub(from);
-        Self { at, end, total_leaves: leaves(total), skip, current: None, done: Vec::new() }
+        let (next_leaf, end_leaf) = leaf_range_within(from, to, total);
+        let skip = next_leaf.saturating_mul(LEAF_BYTES).saturating_sub(from);
+        Self {
+            next_leaf,
+            end_leaf,
+            total_leaves: leaf_count(total),
+            skip,
+            current: None,
+            finished: Vec::new(),
+        }
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
         let skipped = self.skip.min(bytes.len() as u64);
         self.skip = self.skip.saturating_sub(skipped);
         let mut remaining = bytes.get(skipped as usize..).unwrap_or_default();
-        while !remaining.is_empty() && (self.current.is_some() || self.at < self.end) {
-            let (mut hasher, height, missing) = self.current.take().unwrap_or_else(|| self.next_subtree());
-            let part = remaining.get(..missing as usize).unwrap_or(remaining);
-            hasher.update(part);
+        while !remaining.is_empty() && (self.current.is_some() || self.next_leaf < self.end_leaf) {
+            let mut subtree = self.current.take().unwrap_or_else(|| self.begin_subtree());
+            let part = remaining.get(..subtree.missing as usize).unwrap_or(remaining);
+            subtree.hasher.update(part);
             remaining = remaining.get(part.len()..).unwrap_or_default();
-            let missing = missing.saturating_sub(part.len() as u64);
-            if missing == 0 {
-                self.done.push(Subtree { height, value: hasher.finalize_non_root() });
+            subtree.missing = subtree.missing.saturating_sub(part.len() as u64);
+            if subtree.missing == 0 {
+                self.finished.push(subtree.finish());
             } else {
-                self.current = Some((hasher, height, missing));
+                self.current = Some(subtree);
             }
         }
     }
 
     pub fn finish(mut self) -> Vec<Subtree> {
         // The last subtree of a file is not full if the last leaf is short.
-        if let Some((hasher, height, _)) = self.current.take() {
-            self.done.push(Subtree { height, value: hasher.finalize_non_root() });
+        if let Some(subtree) = self.current.take() {
+            self.finished.push(subtree.finish());
         }
-        self.done
+        self.finished
     }
 
-    fn next_subtree(&mut self) -> (Box<Hasher>, u8, u64) {
-        let height = height_at(self.at, self.end, self.total_leaves);
+    fn begin_subtree(&mut self) -> PartialSubtree {
+        let height = largest_height_at(self.next_leaf, self.end_leaf, self.total_leaves);
         let mut hasher = Box::new(Hasher::new());
-        hasher.set_input_offset(self.at.saturating_mul(LEAF_BYTES));
-        self.at = self.at.saturating_add(1 << height);
-        (hasher, height, LEAF_BYTES << height)
+        hasher.set_input_offset(self.next_leaf.saturating_mul(LEAF_BYTES));
+        self.next_leaf = self.next_leaf.saturating_add(1 << height);
+        PartialSubtree { hasher, height, missing: LEAF_BYTES << height }
     }
 }
 
@@ -131,8 +153,10 @@ impl TreePrefix {
         let Subtree { mut height, mut value } = subtree;
         self.leaves = self.leaves.saturating_add(1 << height);
         while let Some(left) = self.subtrees.last().copied().filter(|left| {
-            let size = 2_u64 << height;
-            left.height == height && self.leaves & size.saturating_sub(1) == 0 && size < total_leaves
+            let merged_leaves = 2_u64 << height;
+            left.height == height
+                && self.leaves & merged_leaves.saturating_sub(1) == 0
+                && merged_leaves < total_leaves
         }) {
             self.subtrees.pop();
             value = merge_subtrees_non_root(&left.value, &value, Mode::Hash);
@@ -154,12 +178,13 @@ impl TreePrefix {
     }
 }
 
-pub fn to_values(subtrees: &[Subtree]) -> Vec<u8> {
+pub fn to_chaining_values(subtrees: &[Subtree]) -> Vec<u8> {
     subtrees.iter().flat_map(|subtree| subtree.value).collect()
 }
 
-/// Decodes what [`to_values`] encoded. The encoding does not contain the heights of the subtrees, see [`heights`].
-pub fn from_values(values: &[u8], heights: impl Iterator<Item = u8>) -> Vec<Subtree> {
+/// Decodes what [`to_chaining_values`] encoded. The encoding does not contain the heights of the subtrees, see
+/// [`subtree_heights`].
+pub fn from_chaining_values(values: &[u8], heights: impl Iterator<Item = u8>) -> Vec<Subtree> {
     let (values, _) = values.as_chunks::<{ blake3::OUT_LEN }>();
     heights.zip(values).map(|(height, value)| Subtree { height, value: *value }).collect()
 }

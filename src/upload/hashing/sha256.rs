@@ -58,23 +58,23 @@ fn compress_four(state: &mut [u32; 8], blocks: &[[u8; 64]; 4], schedules: &mut S
     #[allow(unused_unsafe, reason = "safe on targets other than wasm")]
     // SAFETY: where vector instructions are not supported, a module that contains them is refused as a whole.
     unsafe {
-        expand(blocks, schedules);
+        expand_schedules(blocks, schedules);
     }
     for block in 0..4 {
         let words =
             schedules.as_flattened().split_at_checked(block).and_then(|(_, words)| words.first_chunk());
         if let Some(words) = words {
-            rounds(state, words);
+            run_rounds(state, words);
         }
     }
 }
 
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
-fn expand(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
+fn expand_schedules(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     let mut w = transposed(blocks);
-    let (sixteens, _) = schedules.as_chunks_mut::<16>();
-    let (constants, _) = K.as_chunks::<16>();
-    for (turn, (schedule, constants)) in sixteens.iter_mut().zip(constants).enumerate() {
+    let (parts, _) = schedules.as_chunks_mut::<16>();
+    let (round_constants, _) = K.as_chunks::<16>();
+    for (turn, (schedule, constants)) in parts.iter_mut().zip(round_constants).enumerate() {
         // Word 16 needs words 0, 1, 9 and 14, and overwrites word 0; the later words follow as in a ring buffer.
         macro_rules! words {
             ($($t:literal)*) => {$(
@@ -91,7 +91,7 @@ fn expand(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
 
 /// Runs the rounds of one block, whose schedule is every fourth word of `words`, starting with the first.
 #[inline(never)]
-fn rounds(state: &mut [u32; 8], words: &[u32; 253]) {
+fn run_rounds(state: &mut [u32; 8], words: &[u32; 253]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
     // The majority of a, b and c is b ^ ((a ^ b) & (b ^ c)), and a ^ b of one round is b ^ c of the next.
     let mut b_c = b ^ c;

@@ -28,18 +28,20 @@ impl ChunkHasher {
 
 pub struct HashingSource<'a> {
     chunk: &'a mut dyn ByteSource,
-    fresh: ChunkHasher,
-    hashed: Option<ChunkHasher>,
+    /// The hasher before the chunk: each pass begins with it.
+    initial_hasher: ChunkHasher,
+    /// The hasher after the last complete pass.
+    final_hasher: Option<ChunkHasher>,
 }
 
 impl<'a> HashingSource<'a> {
     pub fn new(chunk: &'a mut dyn ByteSource, hasher: ChunkHasher) -> Self {
-        Self { chunk, fresh: hasher, hashed: None }
+        Self { chunk, initial_hasher: hasher, final_hasher: None }
     }
 
     /// Returns the hasher after the last complete pass over the chunk; `None` if no pass was completed.
     pub fn into_hasher(self) -> Option<ChunkHasher> {
-        self.hashed
+        self.final_hasher
     }
 }
 
@@ -49,12 +51,12 @@ impl ByteSource for HashingSource<'_> {
     }
 
     fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError> {
-        let mut hasher = self.fresh.clone();
+        let mut hasher = self.initial_hasher.clone();
         self.chunk.each_block(&mut |at, block| {
             hasher.update(block);
             take(at, block)
         })?;
-        self.hashed = Some(hasher);
+        self.final_hasher = Some(hasher);
         Ok(())
     }
 }

@@ -15,21 +15,21 @@ fn digest_in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
         bytes.chunks(block).for_each(|block| hasher.update(block));
         let subtrees = hasher.finish();
 
-        let (at, end) = leaves_within(from, to, total);
-        let heights: Vec<u8> = heights(at, end, leaves(total)).collect();
-        let restored = from_values(&to_values(&subtrees), heights.into_iter());
+        let (first_leaf, end_leaf) = leaf_range_within(from, to, total);
+        let heights: Vec<u8> = subtree_heights(first_leaf, end_leaf, leaf_count(total)).collect();
+        let restored = from_chaining_values(&to_chaining_values(&subtrees), heights.into_iter());
         assert_eq!(restored, subtrees, "the subtrees are restored from their chaining values");
 
-        let across = prefix.leaves() * LEAF_BYTES;
-        if leaves(total) > 1 && across < from {
-            let end = (across + LEAF_BYTES).min(total);
-            let mut hasher = LeafHasher::new(across, end, total);
-            hasher.update(&file[across as usize..end as usize]);
-            hasher.finish().into_iter().for_each(|subtree| prefix.push(subtree, leaves(total)));
+        let spanning_leaf = prefix.leaves() * LEAF_BYTES;
+        if leaf_count(total) > 1 && spanning_leaf < from {
+            let end = (spanning_leaf + LEAF_BYTES).min(total);
+            let mut hasher = LeafHasher::new(spanning_leaf, end, total);
+            hasher.update(&file[spanning_leaf as usize..end as usize]);
+            hasher.finish().into_iter().for_each(|subtree| prefix.push(subtree, leaf_count(total)));
         }
-        restored.into_iter().for_each(|subtree| prefix.push(subtree, leaves(total)));
+        restored.into_iter().for_each(|subtree| prefix.push(subtree, leaf_count(total)));
     }
-    assert!(prefix.leaves() == leaves(total) || leaves(total) < 2);
+    assert!(prefix.leaves() == leaf_count(total) || leaf_count(total) < 2);
     prefix.digest().unwrap_or_else(|| blake3::hash(file).into())
 }
 
@@ -69,8 +69,8 @@ fn the_chaining_values_of_a_chunk_fit_its_slot() {
     use crate::blob::CHUNK_SIZE;
     let (chunk, total) = (u64::from(CHUNK_SIZE), 16_384 * u64::from(CHUNK_SIZE));
     let most = (0..16_384)
-        .map(|n| leaves_within(n * chunk, (n + 1) * chunk, total))
-        .map(|(at, end)| heights(at, end, leaves(total)).count())
+        .map(|n| leaf_range_within(n * chunk, (n + 1) * chunk, total))
+        .map(|(first_leaf, end_leaf)| subtree_heights(first_leaf, end_leaf, leaf_count(total)).count())
         .max();
     assert!(
         most.unwrap() * 32 <= crate::upload::chunk_hashing::subtree_bytes(1) as usize,

@@ -19,7 +19,7 @@ fn sessions_that_have_moved_are_skipped() {
     let (mut canister, ids) = canister_with_five_sessions();
     let in_map = [ids[0], ids[2], ids[3], ids[4]];
     assert_eq!(list(&canister.storage, None, 9).unwrap(), in_map, "while no range is recorded");
-    close(&mut canister.storage).unwrap();
+    close_range(&mut canister.storage).unwrap();
     canister.begin(1, "later, in extents");
     assert_eq!(list(&canister.storage, None, 9).unwrap(), in_map);
     assert_eq!(list(&canister.storage, None, 2).unwrap(), in_map[..2]);

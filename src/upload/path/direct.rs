@@ -30,7 +30,7 @@ impl UploadPath for DirectPath {
         now: Time,
     ) -> Result<()> {
         migrate::leave_layout_1(storage, now)?;
-        service(&mut storage.sessions).begin_with_id(id, spec, &now)?;
+        session_service(&mut storage.sessions).begin_with_id(id, spec, &now)?;
         storage.sessions.metas.insert(id.0, &meta);
         Ok(())
     }
@@ -45,11 +45,11 @@ impl UploadPath for DirectPath {
         if !migrate::touch(storage, id, asker, now)? {
             return Ok(None);
         }
-        let session = match service(&mut storage.sessions).session(id) {
+        let session = match session_service(&mut storage.sessions).session(id) {
             Err(SessionError::NotFound(_)) => return Ok(None),
             found => found?,
         };
-        let meta = meta(&storage.sessions, id)?;
+        let meta = read_meta(&storage.sessions, id)?;
         Ok(Some(Upload { session, meta, path: api::SessionPath::Direct }))
     }
 
@@ -62,27 +62,27 @@ impl UploadPath for DirectPath {
         now: Time,
     ) -> Result<PutOutcome> {
         let Storage { sessions, blobs, .. } = storage;
-        chunk.add_to(&mut service(sessions), blobs, id, &upload.session, now)
+        chunk.add_to(&mut session_service(sessions), blobs, id, &upload.session, now)
     }
 
     fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()> {
-        service(&mut storage.sessions).finish(id, &upload.session.owner, &now)?;
+        session_service(&mut storage.sessions).finish(id, &upload.session.owner, &now)?;
         storage.sessions.metas.remove(&id.0);
         Ok(())
     }
 
     fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()> {
-        service(&mut storage.sessions).abort(id, &upload.session.owner)?;
+        session_service(&mut storage.sessions).abort(id, &upload.session.owner)?;
         storage.sessions.metas.remove(&id.0);
         Ok(())
     }
 }
 
-fn service(tables: &mut SessionTables) -> SessionService<DirectStore<'_>> {
+fn session_service(tables: &mut SessionTables) -> SessionService<DirectStore<'_>> {
     SessionService::new(DirectStore { sessions: &mut tables.sessions, ids: &mut tables.ids })
 }
 
-fn meta(tables: &SessionTables, id: SessionId) -> Result<UploadMeta> {
+fn read_meta(tables: &SessionTables, id: SessionId) -> Result<UploadMeta> {
     let missing = || Error::Internal(format!("session {id} has no upload meta"));
     tables.metas.get(&id.0)?.ok_or_else(missing)
 }

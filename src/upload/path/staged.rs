@@ -22,7 +22,7 @@ pub struct StagedPath {
 impl StagedPath {
     /// Returns the path that serves an existing session: the compat path for a legacy record while the compat share is
     /// above 0, otherwise the direct path.
-    fn serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
+    fn path_serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
         let is_on_compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
         if is_on_compat {
             return Ok(&mut self.compat);
@@ -48,15 +48,15 @@ impl UploadPath for StagedPath {
     fn begin(
         &mut self,
         storage: &mut Storage,
-        on: SessionPath,
+        path: SessionPath,
         id: SessionId,
         spec: SessionSpec,
         meta: UploadMeta,
         now: Time,
     ) -> Result<()> {
-        match on {
-            SessionPath::Compat => self.compat.begin(storage, on, id, spec, meta, now),
-            SessionPath::Direct => self.direct.begin(storage, on, id, spec, meta, now),
+        match path {
+            SessionPath::Compat => self.compat.begin(storage, path, id, spec, meta, now),
+            SessionPath::Direct => self.direct.begin(storage, path, id, spec, meta, now),
         }
     }
 
@@ -67,7 +67,7 @@ impl UploadPath for StagedPath {
         asker: Option<Principal>,
         now: Time,
     ) -> Result<Option<Upload>> {
-        self.serving(storage, id)?.load(storage, id, asker, now)
+        self.path_serving(storage, id)?.load(storage, id, asker, now)
     }
 
     fn put_chunk(

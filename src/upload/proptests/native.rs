@@ -95,8 +95,8 @@ impl Native {
     fn view(&mut self, id: SessionId) -> Option<View> {
         let TestCanister { storage, path, now, .. } = &mut self.canister;
         let waits = migrate::waits_for_compat_path(storage).unwrap();
-        let untouched = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !waits;
-        let upload = if untouched {
+        let is_unconverted = self.stage != Stage::Legacy && storage.sessions.legacy.contains(&id.0) && !waits;
+        let upload = if is_unconverted {
             CompatPath::default().load(storage, id, None, *now).unwrap()
         } else {
             path.load(storage, id, None, *now).unwrap()
@@ -132,7 +132,7 @@ fn view_of(id: SessionId, upload: Upload, limits: &AdminConfig) -> View {
     }
 }
 
-fn refusal(error: impl Into<Error>) -> Refusal {
+fn to_refusal(error: impl Into<Error>) -> Refusal {
     match error.into() {
         Error::Unauthorized { .. } => Refusal::Unauthorized,
         Error::NotFound { .. } => Refusal::NotFound,
@@ -163,13 +163,13 @@ impl Target for Native {
     fn create_capsule(&mut self, owner: u8) -> TargetResult<String> {
         faults::next_message();
         let TestCanister { storage, now, .. } = &mut self.canister;
-        let id = storage.capsules.create(person(owner), None, *now).map_err(refusal)?.id;
+        let id = storage.capsules.create(person(owner), None, *now).map_err(to_refusal)?.id;
         self.share(owner, owner, &id, Guest::Write)?;
         Ok(id)
     }
 
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> TargetResult<()> {
-        self.canister.storage.capsules.delete(person(who), capsule).map_err(refusal)
+        self.canister.storage.capsules.delete(person(who), capsule).map_err(to_refusal)
     }
 
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> TargetResult<()> {
@@ -180,14 +180,14 @@ impl Target for Native {
             writers: guests_with(Guest::Write),
             readers: guests_with(Guest::Read),
         };
-        self.canister.storage.capsules.set_access(person(who), capsule, access).map(drop).map_err(refusal)
+        self.canister.storage.capsules.set_access(person(who), capsule, access).map(drop).map_err(to_refusal)
     }
 
     fn begin(&mut self, who: u8, capsule: &str, bytes: u64, chunks: u32, idem: &str) -> TargetResult<u64> {
         faults::next_message();
         let mut service = self.canister.as_person(who);
         let hash = HashAlgorithm::Sha256;
-        service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned(), hash).map_err(refusal)
+        service.begin(capsule.to_owned(), metadata(bytes), chunks, idem.to_owned(), hash).map_err(to_refusal)
     }
 
     fn put(&mut self, who: u8, put: &Put) -> TargetResult<()> {
@@ -198,7 +198,7 @@ impl Target for Native {
         self.canister
             .as_person(who)
             .put_chunk(put.session, put.idx, &mut put.bytes.as_slice(), digest)
-            .map_err(refusal)
+            .map_err(to_refusal)
     }
 
     fn finish(
@@ -214,16 +214,16 @@ impl Target for Native {
         }
         let finished = self.canister.as_person(who).finish(session, &ByteBuf::from(digest), bytes);
         self.canister.meter = Box::new(Unmetered);
-        let finished = finished.map_err(refusal)?;
+        let finished = finished.map_err(to_refusal)?;
         Ok(Finished { memory: finished.memory_id, locator: finished.blob_id, size: finished.size })
     }
 
     fn abort(&mut self, who: u8, session: u64) -> TargetResult<()> {
-        self.canister.as_person(who).abort(session).map_err(refusal)
+        self.canister.as_person(who).abort(session).map_err(to_refusal)
     }
 
     fn status(&mut self, who: u8, session: u64) -> TargetResult<View> {
-        self.canister.as_person(who).status(session).map_err(refusal)?;
+        self.canister.as_person(who).status(session).map_err(to_refusal)?;
         self.view(SessionId(session)).ok_or(Refusal::Internal)
     }
 
@@ -246,7 +246,7 @@ impl Target for Native {
         let TestCanister { storage, now, .. } = &mut self.canister;
         let asset = metadata_of_version(bytes, version);
         memories::create(storage, person(who), *now, capsule.to_owned(), content, asset, idem)
-            .map_err(refusal)
+            .map_err(to_refusal)
     }
 
     fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> TargetResult<()> {
@@ -256,11 +256,11 @@ impl Target for Native {
             memory,
             metadata_of_version(bytes, version),
         );
-        updated.map(drop).map_err(refusal)
+        updated.map(drop).map_err(to_refusal)
     }
 
     fn memory(&mut self, who: u8, memory: &str) -> TargetResult<MemoryView> {
-        let memory = self.canister.storage.capsules.memory(person(who), memory).map_err(refusal)?;
+        let memory = self.canister.storage.capsules.memory(person(who), memory).map_err(to_refusal)?;
         let base = memory.asset_metadata.base();
         assert_eq!(base.bytes, memory.blob.len);
         let version = base.name.strip_prefix(VERSION).map(|version| version.parse().unwrap());
@@ -278,11 +278,11 @@ impl Target for Native {
         let id = BlobId::from_locator(locator).ok_or(Refusal::NotFound)?;
         let capsule = storage.blobs.capsule_of(id).map_err(|_| Refusal::NotFound)?;
         storage.capsules.authorize(person(who), Access::Read, &capsule).map_err(|_| Refusal::NotFound)?;
-        memories::delete_blob(storage, person(who), id).map_err(refusal)
+        memories::delete_blob(storage, person(who), id).map_err(to_refusal)
     }
 
     fn delete_memory(&mut self, who: u8, memory: &str) -> TargetResult<()> {
-        memories::delete(&mut self.canister.storage, person(who), memory).map_err(refusal)
+        memories::delete(&mut self.canister.storage, person(who), memory).map_err(to_refusal)
     }
 
     fn read(&mut self, _: u8, locator: &str, idx: u32) -> Option<Vec<u8>> {
@@ -325,7 +325,7 @@ impl Target for Native {
     fn migrate(&mut self, steps: u8) {
         if self.stage != Stage::Legacy {
             for _ in 0..steps {
-                self.one_message(&Exhausted);
+                self.run_one_message(&Exhausted);
             }
         }
     }

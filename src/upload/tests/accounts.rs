@@ -91,7 +91,7 @@ fn counted_bytes(canister: &TestCanister) -> [u64; 3] {
     [in_flight, in_flight + stored, in_flight + stored]
 }
 
-fn check(canister: &TestCanister, what: &str) {
+fn assert_accounts_match(canister: &TestCanister, what: &str) {
     assert_eq!(accounts(canister), counted_bytes(canister), "accounts and counted bytes: {what}");
 }
 
@@ -106,7 +106,7 @@ fn run_migration(canister: &mut TestCanister) {
     );
 }
 
-fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
+fn end_session(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
     let finish = |canister: &mut TestCanister| match canister.finish(id, file) {
         Ok(finished) => Some(finished.memory_id),
         // The sweep of another session has already ended this one.
@@ -135,8 +135,12 @@ fn end(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
 }
 
 fn check_accounts(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
-    let mut canister =
-        TestCanister::over(memory_of_small_buckets(), Layout::LEGACY, Box::<CompatPath>::default(), 100);
+    let mut canister = TestCanister::with_memory(
+        memory_of_small_buckets(),
+        Layout::LEGACY,
+        Box::<CompatPath>::default(),
+        100,
+    );
     let file = |plan: &Plan| vec![plan.content; plan.len];
     let mut sessions = Vec::new();
     for (n, plan) in plans.iter().enumerate() {
@@ -147,13 +151,13 @@ fn check_accounts(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
         }
         if plan.is_foreign {
             let (id, caller) = (SessionId(id), person(OWNER));
-            canister.storage.index.end(id, caller, canister.now);
-            canister.storage.index.forget_key(IdemKey::of(&canister.capsule, &caller, &idem), id).unwrap();
-            canister.storage.usage.forget(caller, &canister.capsule, file.len() as u64).unwrap();
+            canister.storage.index.remove_keeping_key(id, caller, canister.now);
+            canister.storage.index.remove_key_of(IdemKey::of(&canister.capsule, &caller, &idem), id).unwrap();
+            canister.storage.usage.release_reserved(caller, &canister.capsule, file.len() as u64).unwrap();
         }
         sessions.push((id, file, plan.end));
     }
-    check(&canister, "begun");
+    assert_accounts_match(&canister, "begun");
     let install_staged = |canister: &mut TestCanister| {
         set_share(&mut canister.storage, 0);
         canister.path = Box::<crate::upload::path::ActivePath>::default();
@@ -164,35 +168,35 @@ fn check_accounts(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
     for (id, file, _) in &sessions {
         canister.now = canister.now.plus_seconds(1);
         canister.put(*id, file, 0).unwrap();
-        check(&canister, "put");
+        assert_accounts_match(&canister, "put");
     }
     if upgrade == Upgrade::BeforeTheEnds {
         install_staged(&mut canister);
         run_migration(&mut canister);
-        check(&canister, "migrated");
+        assert_accounts_match(&canister, "migrated");
     }
     for (id, file, how) in &sessions {
-        end(&mut canister, *id, file, *how);
-        check(&canister, &format!("session {id} {how:?}"));
+        end_session(&mut canister, *id, file, *how);
+        assert_accounts_match(&canister, &format!("session {id} {how:?}"));
     }
     install_staged(&mut canister);
     run_migration(&mut canister);
-    check(&canister, "the migration has ended");
+    assert_accounts_match(&canister, "the migration has ended");
     if rolls_back {
         controls::rollback(&mut canister.storage, canister.now).unwrap();
         run_migration(&mut canister);
-        check(&canister, "rolled back");
+        assert_accounts_match(&canister, "rolled back");
     }
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     sweep(&mut canister);
-    check(&canister, "expired");
+    assert_accounts_match(&canister, "expired");
     let capsule = canister.capsule.clone();
     let memories = canister.storage.capsules.list(person(OWNER), &capsule, None, 99).unwrap();
     for memory in memories {
         crate::memories::delete(&mut canister.storage, person(OWNER), &memory.id).unwrap();
     }
     sweep(&mut canister);
-    assert_eq!((accounts(&canister), canister.live()), ([0; 3], [0; 5]), "nothing is left");
+    assert_eq!((accounts(&canister), canister.live_counts()), ([0; 3], [0; 5]), "nothing is left");
 }
 
 proptest! {

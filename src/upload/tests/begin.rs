@@ -56,7 +56,7 @@ fn a_refused_begin_names_its_numbers_and_changes_nothing() {
             .begin(capsule.clone(), metadata(10), 1, "a".into(), HashAlgorithm::Sha256)
             .unwrap_err();
         assert!(matches!(stranger, Error::Unauthorized { .. }), "{stranger}");
-        assert_eq!(canister.live(), [0; 5]);
+        assert_eq!(canister.live_counts(), [0; 5]);
     });
 }
 
@@ -69,8 +69,8 @@ fn an_expired_session_is_not_returned_by_begin_before_the_sweep() {
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let fresh = canister.begin(10, "a");
         assert_ne!(fresh, id);
-        let extent_bytes = canister.live()[4];
-        assert_eq!(canister.live()[3], 0, "the chunks of the expired session are released");
+        let extent_bytes = canister.live_counts()[4];
+        assert_eq!(canister.live_counts()[3], 0, "the chunks of the expired session are released");
         assert!(extent_bytes < 2_000, "only the new session has extents: {extent_bytes} bytes");
     });
 }
@@ -93,12 +93,12 @@ fn the_sessions_of_a_caller_are_limited() {
 #[test]
 fn bytes_are_reserved_at_begin_and_released_at_the_end() {
     on_every_path(|mut canister| {
-        let limit = |canister: &mut TestCanister, change: fn(&mut AdminConfig)| {
+        let change_limits = |canister: &mut TestCanister, change: fn(&mut AdminConfig)| {
             let mut config = canister.storage.config().unwrap();
             change(&mut config);
             canister.storage.settings.set(&Config::checked(config).unwrap());
         };
-        limit(&mut canister, |config| config.max_bytes_per_caller = 100);
+        change_limits(&mut canister, |config| config.max_bytes_per_caller = 100);
         let id = canister.begin(60, "a");
         let full = canister.try_begin(60, "b").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes in flight per caller", 100, 120));
@@ -107,10 +107,10 @@ fn bytes_are_reserved_at_begin_and_released_at_the_end() {
         let id = canister.begin(60, "b");
         canister.put(id, &file, 0).unwrap();
         canister.finish(id, &file).unwrap();
-        limit(&mut canister, |config| config.max_bytes_per_capsule = 100);
+        change_limits(&mut canister, |config| config.max_bytes_per_capsule = 100);
         let full = canister.try_begin(60, "c").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes per capsule", 100, 120));
-        limit(&mut canister, |config| {
+        change_limits(&mut canister, |config| {
             config.max_bytes_per_capsule = 1_000;
             config.max_bytes = 119;
         });
@@ -127,7 +127,7 @@ fn a_full_region_refuses_a_begin_and_allocates_nothing() {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
         // The remaining region has room for a file of 100 bytes, but not for its chaining values as well.
         canister.storage.blobs.allocate(crate::blob::extents::REGION_BYTES - 128).unwrap();
-        let before = (canister.live(), canister.storage.usage.accounts());
+        let before = (canister.live_counts(), canister.storage.usage.accounts());
         let begun = [canister.try_begin(100, "a"), canister.try_begin(200, "b")];
         let fits = canister.hash == HashAlgorithm::Sha256;
         assert_eq!(begun.each_ref().map(Result::is_ok), [fits, false], "{begun:?}");
@@ -137,13 +137,13 @@ fn a_full_region_refuses_a_begin_and_allocates_nothing() {
         if fits {
             canister.service().abort(*begun[0].as_ref().unwrap()).unwrap();
         }
-        assert_eq!((canister.live(), canister.storage.usage.accounts()), before);
+        assert_eq!((canister.live_counts(), canister.storage.usage.accounts()), before);
 
         let large = vec![1; 200];
-        let refused = small(&canister, &large, "c");
+        let refused = small_file(&canister, &large, "c");
         let refused = canister.service().put_whole(refused).unwrap_err();
         assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
-        assert_eq!((canister.live(), canister.storage.usage.accounts()), before);
+        assert_eq!((canister.live_counts(), canister.storage.usage.accounts()), before);
     }
 }
 
@@ -152,10 +152,13 @@ fn a_full_region_refuses_a_begin_and_allocates_nothing() {
 fn a_begin_that_its_path_refuses_reserves_nothing() {
     on_every_path(|mut canister| {
         let id = canister.begin(CHUNK, "a");
-        let before = (canister.live(), canister.storage.usage.total(), canister.storage.index.len());
+        let before = (canister.live_counts(), canister.storage.usage.total(), canister.storage.index.len());
         canister.storage.sessions.ids.continue_after(id - 1);
         canister.try_begin(CHUNK + 1, "b").unwrap_err();
-        assert_eq!((canister.live(), canister.storage.usage.total(), canister.storage.index.len()), before);
+        assert_eq!(
+            (canister.live_counts(), canister.storage.usage.total(), canister.storage.index.len()),
+            before
+        );
     });
 }
 

@@ -15,7 +15,7 @@ fn the_same_content_is_stored_once_in_a_capsule() {
         assert_eq!(one.blob_id, two.blob_id);
         assert_ne!(one.memory_id, two.memory_id);
         assert_eq!(
-            canister.live()[3..],
+            canister.live_counts()[3..],
             canister.committed_size(file.len()),
             "the content of both uploads is stored once"
         );
@@ -29,7 +29,7 @@ fn the_same_content_is_stored_once_in_a_capsule() {
         delete(&mut canister, &one.memory_id).unwrap();
         assert_eq!(read_back(&canister, &two.blob_id), file, "the other memory still has its bytes");
         delete(&mut canister, &two.memory_id).unwrap();
-        assert_eq!(canister.live(), [0; 5]);
+        assert_eq!(canister.live_counts(), [0; 5]);
         assert_eq!((canister.storage.usage.accounts(), canister.storage.blobs.blob_total()), (0, 0));
     });
 }
@@ -45,7 +45,7 @@ fn content_is_not_shared_between_capsules() {
         let first = upload(&mut canister);
         canister.capsule = canister.storage.capsules.create(person(OWNER), None, START).unwrap().id;
         assert_ne!(upload(&mut canister), first);
-        assert_eq!(canister.live()[3..], canister.committed_size(file.len()).map(|once| 2 * once));
+        assert_eq!(canister.live_counts()[3..], canister.committed_size(file.len()).map(|once| 2 * once));
     });
 }
 
@@ -85,7 +85,7 @@ fn a_deleted_capsule_vanishes_and_its_bytes_are_swept() {
         assert!(matches!(finish, Error::Unauthorized { .. }), "{finish}");
         while !crate::memories::sweep(&mut canister.storage, &Unmetered).unwrap() {}
         canister.service().abort(pending).unwrap();
-        assert_eq!(canister.live(), [0; 5]);
+        assert_eq!(canister.live_counts(), [0; 5]);
         assert_eq!(canister.storage.usage.accounts(), 0);
     });
 }
@@ -103,7 +103,7 @@ fn a_deleted_memory_leaves_no_record_of_its_blob() {
 }
 
 /// Damages the index entry that leads from the content of this file to its blob.
-pub fn damage_entry(canister: &TestCanister, file: &[u8]) {
+pub fn damage_content_entry(canister: &TestCanister, file: &[u8]) {
     use crate::stable::keys::TwoTexts;
     use crate::stable::{Memories, Table, memory_ids};
     let memories = Memories::init(canister.raw.clone());
@@ -119,13 +119,13 @@ pub fn damage_entry(canister: &TestCanister, file: &[u8]) {
 fn a_memory_is_deleted_though_its_content_entry_is_damaged() {
     on_every_path(|mut canister| {
         let file = file(100);
-        let whole = small(&canister, &file, "a");
+        let whole = small_file(&canister, &file, "a");
         let stored = canister.service().put_whole(whole).unwrap();
-        damage_entry(&canister, &file);
+        damage_content_entry(&canister, &file);
         crate::memories::delete(&mut canister.storage, person(OWNER), &stored.memory_id).unwrap();
-        assert_eq!((canister.live(), canister.storage.usage.accounts()), ([0; 5], 0));
+        assert_eq!((canister.live_counts(), canister.storage.usage.accounts()), ([0; 5], 0));
         assert_eq!(canister.storage.capsules.memory_total(), 0);
-        let again = small(&canister, &file, "again");
+        let again = small_file(&canister, &file, "again");
         assert!(canister.service().put_whole(again).is_ok());
     });
 }

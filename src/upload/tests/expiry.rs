@@ -11,7 +11,7 @@ fn sweep(canister: &mut TestCanister, times: usize) -> Vec<Error> {
 }
 
 /// Damages the record of a session, in whichever layout it is.
-pub fn damage(canister: &mut TestCanister, id: u64) {
+pub fn damage_session(canister: &mut TestCanister, id: u64) {
     let tables = &mut canister.storage.sessions;
     if tables.legacy.contains(&id) {
         tables.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
@@ -35,7 +35,7 @@ fn a_slice_ends_when_its_instructions_are_used_up() {
             assert_eq!(canister.storage.index.len(), left);
         }
         while !canister.service().sweep().unwrap() {}
-        assert_eq!(canister.live(), [0; 5]);
+        assert_eq!(canister.live_counts(), [0; 5]);
     });
 }
 
@@ -48,7 +48,7 @@ fn a_slice_continues_while_it_is_within_its_budget() {
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         canister.meter = Box::new(Used(SWEEP_INSTRUCTIONS));
         assert_eq!(canister.service().sweep(), Ok(true));
-        assert_eq!(canister.live(), [0; 5]);
+        assert_eq!(canister.live_counts(), [0; 5]);
     });
 }
 
@@ -58,7 +58,7 @@ fn a_wrong_index_entry_ends_no_session() {
         let id = canister.begin(1, "a");
         canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
         canister.put(id, &file(1), 0).unwrap();
-        canister.storage.index.touch(SessionId(id), Time::default(), START);
+        canister.storage.index.move_activity(SessionId(id), Time::default(), START);
         canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(sweep(&mut canister, 3), []);
         assert_eq!(canister.service().status(id).unwrap().bytes_received, 1);
@@ -66,7 +66,7 @@ fn a_wrong_index_entry_ends_no_session() {
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(sweep(&mut canister, 3), []);
         assert_eq!(
-            (canister.storage.index.len(), canister.live()),
+            (canister.storage.index.len(), canister.live_counts()),
             (0, [0; 5]),
             "the right entry has expired"
         );
@@ -84,7 +84,7 @@ fn dangling_entries_do_not_stop_the_others() {
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(sweep(&mut canister, 3), []);
         assert_eq!(canister.service().sweep(), Ok(true));
-        assert_eq!((canister.storage.index.len(), canister.live()), (0, [0; 5]));
+        assert_eq!((canister.storage.index.len(), canister.live_counts()), (0, [0; 5]));
     });
 }
 
@@ -94,7 +94,7 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
         let damaged = SWEEP_BATCH as u64 + 1;
         for n in 0..damaged {
             let id = canister.begin(1, &n.to_string());
-            damage(&mut canister, id);
+            damage_session(&mut canister, id);
         }
         let finished = canister.begin(0, "finished");
         canister.finish(finished, b"").unwrap();
@@ -203,11 +203,11 @@ fn a_message_at_its_limit_ends_no_session_for_its_age() {
         let ttl = DEFAULT_SESSION_TTL_SECONDS;
         let id = canister.begin(2, "a");
         let age = canister.storage.config().unwrap().max_session_age_seconds.unwrap();
-        canister.storage.index.touch(SessionId(id), canister.now, canister.now.plus_seconds(age));
+        canister.storage.index.move_activity(SessionId(id), canister.now, canister.now.plus_seconds(age));
         canister.now = canister.now.plus_seconds(age.max(ttl));
         canister.meter = Box::new(Exhausted);
         canister.service().sweep().unwrap();
-        let lives = |canister: &TestCanister| canister.live()[..2].iter().any(|records| *records > 0);
+        let lives = |canister: &TestCanister| canister.live_counts()[..2].iter().any(|records| *records > 0);
         assert!(lives(&canister));
         canister.meter = Box::new(Used(SWEEP_INSTRUCTIONS));
         canister.service().sweep().unwrap();

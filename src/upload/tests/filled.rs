@@ -16,7 +16,7 @@ use crate::stable::{Memories, memory_ids};
 const PAGE: usize = 64 * 1024;
 
 /// A canister in a memory of one-page buckets, most of which are occupied but never read or written.
-struct Small {
+struct SmallMemory {
     canister: TestCanister,
     /// The bytes of the occupied buckets.
     taken: Range<usize>,
@@ -25,18 +25,18 @@ struct Small {
 }
 
 /// Bytes of the memory that stay free: enough for some sixty chunks.
-const LEFT: u64 = 110 << 20;
+const BYTES_LEFT: u64 = 110 << 20;
 
-impl Small {
+impl SmallMemory {
     fn new(layout: Layout, path: fn() -> Box<dyn UploadPath>, share: u8) -> Self {
-        let mut canister = TestCanister::over(whole_memory(1), layout, path(), share);
+        let mut canister = TestCanister::with_memory(whole_memory(1), layout, path(), share);
         let config = AdminConfig { max_sessions_per_caller: 1_000, ..canister.storage.config().unwrap() };
         canister.storage.settings.set(&Config::checked(config).unwrap());
         for n in 0..300 {
             canister.begin(1, &format!("small {n}"));
         }
         let begun = (0..7).map(|n| canister.begin(10 * CHUNK, &format!("begun {n}"))).collect();
-        let taken = fill_memory(&mut canister, LEFT);
+        let taken = fill_memory(&mut canister, BYTES_LEFT);
         Self { canister, taken, begun }
     }
 
@@ -48,8 +48,8 @@ impl Small {
         Self::new(Layout::SPLIT, || Box::<DirectPath>::default(), 0)
     }
 
-    fn message<T>(&mut self, act: impl FnOnce(&mut TestCanister) -> T) -> Option<T> {
-        message(&mut self.canister, &self.taken, act)
+    fn run_message<T>(&mut self, act: impl FnOnce(&mut TestCanister) -> T) -> Option<T> {
+        run_message(&mut self.canister, &self.taken, act)
     }
 
     fn sweep(&mut self) -> usize {
@@ -59,7 +59,7 @@ impl Small {
 
 /// Runs one message. If it traps, rolls it back and returns `None`. The bytes in `taken` are not restored: nothing
 /// writes them.
-fn message<T>(
+fn run_message<T>(
     canister: &mut TestCanister,
     taken: &Range<usize>,
     act: impl FnOnce(&mut TestCanister) -> T,
@@ -98,7 +98,8 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
         loop {
             // Only a removal that can trap runs as a message, which copies the memory.
             let has_room = canister.storage.room.for_removal();
-            match if has_room { Some(sweep_once(canister)) } else { message(canister, taken, sweep_once) } {
+            match if has_room { Some(sweep_once(canister)) } else { run_message(canister, taken, sweep_once) }
+            {
                 Some(true) => return trapped,
                 Some(false) => {}
                 None => {
@@ -123,7 +124,7 @@ pub fn fill_memory(canister: &mut TestCanister, left: u64) -> Range<usize> {
 }
 
 /// Runs the engine until it has nothing to do, and returns the state of the migration. None of its messages traps.
-fn migrate(small: &mut Small) -> MigrationState {
+fn run_migration(small: &mut SmallMemory) -> MigrationState {
     let run_once = |canister: &mut TestCanister| {
         migrate::run(&mut canister.storage, canister.now, &Exhausted, 0).unwrap()
     };
@@ -135,7 +136,7 @@ fn migrate(small: &mut Small) -> MigrationState {
 type Sessions = Vec<(u64, ChunkPrefix, usize)>;
 
 /// Fills the memory as clients do, by begin and put.
-fn fill(small: &mut Small) -> Sessions {
+fn fill_as_clients(small: &mut SmallMemory) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
     for id in std::mem::take(&mut small.begun) {
@@ -151,7 +152,7 @@ fn fill(small: &mut Small) -> Sessions {
 }
 
 /// Fills the memory as builds without a check of the room could: until storing a chunk traps.
-fn fill_over(small: &mut Small) -> Sessions {
+fn fill_unchecked(small: &mut SmallMemory) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
     for id in small.begun.clone() {
@@ -165,7 +166,7 @@ fn fill_over(small: &mut Small) -> Sessions {
                 true
             };
             let is_put =
-                if has_room { put(&mut small.canister) } else { small.message(put).unwrap_or(false) };
+                if has_room { put(&mut small.canister) } else { small.run_message(put).unwrap_or(false) };
             if !is_put {
                 break;
             }
@@ -179,25 +180,25 @@ fn fill_over(small: &mut Small) -> Sessions {
 
 #[test]
 fn promised_bytes_fit_and_can_all_be_removed() {
-    for make in [Small::compat, Small::direct] {
+    for make in [SmallMemory::compat, SmallMemory::direct] {
         let mut small = make();
-        let sessions = fill(&mut small);
+        let sessions = fill_as_clients(&mut small);
         assert!(sessions.len() > 2, "{sessions:?}");
         for (id, ..) in &sessions {
             small.canister.service().abort(*id).unwrap();
         }
         assert_eq!(small.sweep(), 0);
-        assert_eq!(small.canister.live()[3..], [0; 2]);
-        assert_eq!(fill(&mut small).len(), sessions.len(), "the room is free again");
+        assert_eq!(small.canister.live_counts()[3..], [0; 2]);
+        assert_eq!(fill_as_clients(&mut small).len(), sessions.len(), "the room is free again");
         small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(small.sweep(), 0);
-        assert_eq!((small.canister.live(), small.canister.storage.usage.accounts()), ([0; 5], 0));
+        assert_eq!((small.canister.live_counts(), small.canister.storage.usage.accounts()), ([0; 5], 0));
     }
 }
 
 #[test]
 fn a_chunk_that_does_not_fit_is_refused_without_a_trap() {
-    for make in [Small::compat, Small::direct] {
+    for make in [SmallMemory::compat, SmallMemory::direct] {
         let mut small = make();
         let content = file(10 * CHUNK);
         let begun = small.begun.clone();
@@ -211,13 +212,13 @@ fn a_chunk_that_does_not_fit_is_refused_without_a_trap() {
 
 #[test]
 fn a_memory_filled_without_a_check_is_emptied() {
-    for (make, aborts) in [(Small::compat as fn() -> Small, true), (Small::direct, false)] {
+    for (make, aborts) in [(SmallMemory::compat as fn() -> SmallMemory, true), (SmallMemory::direct, false)] {
         let mut small = make();
-        let sessions = fill_over(&mut small);
+        let sessions = fill_unchecked(&mut small);
         // Returns whether a message traps if it removes all chunks of a session, as the sweep of such builds did.
-        let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut Small| {
+        let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut SmallMemory| {
             let mut is_completed = false;
-            let _ = small.message(|canister| {
+            let _ = small.run_message(|canister| {
                 (0..*stored as u32).for_each(|idx| canister.storage.blobs.remove_unreported(*prefix, idx));
                 is_completed = true;
                 panic!("rolled back");
@@ -245,23 +246,23 @@ fn a_memory_filled_without_a_check_is_emptied() {
         small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let trapped = small.sweep();
         assert!(trapped < 40, "{trapped} messages trapped");
-        assert_eq!((small.canister.live(), small.canister.storage.usage.accounts()), ([0; 5], 0));
+        assert_eq!((small.canister.live_counts(), small.canister.storage.usage.accounts()), ([0; 5], 0));
     }
 }
 
 #[test]
 fn migration_and_rollback_have_room_in_a_full_memory() {
-    let mut small = Small::compat();
-    let sessions = fill(&mut small);
+    let mut small = SmallMemory::compat();
+    let sessions = fill_as_clients(&mut small);
     set_share(&mut small.canister.storage, 0);
     small.canister.path = TestCanister::staged().path;
-    let migrated = migrate(&mut small);
+    let migrated = run_migration(&mut small);
     assert_eq!(
         (migrated.phase, migrated.converted),
         (migrate::Phase::Converted, 300 + sessions.len() as u64)
     );
     controls::rollback(&mut small.canister.storage, small.canister.now).unwrap();
-    let rolled_back = migrate(&mut small);
+    let rolled_back = run_migration(&mut small);
     assert_eq!((rolled_back.phase, rolled_back.note.as_str()), (migrate::Phase::RolledBack, ""));
     small.canister.path = Box::<CompatPath>::default();
     let content = file(10 * CHUNK);
@@ -270,13 +271,13 @@ fn migration_and_rollback_have_room_in_a_full_memory() {
     crate::memories::delete(&mut small.canister.storage, person(OWNER), &memory_id).unwrap();
     small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     assert_eq!(small.sweep(), 0);
-    assert_eq!((small.canister.live(), small.canister.storage.usage.accounts()), ([0; 5], 0));
+    assert_eq!((small.canister.live_counts(), small.canister.storage.usage.accounts()), ([0; 5], 0));
 }
 
 #[test]
 fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
-    let mut small = Small::compat();
-    let sessions = fill_over(&mut small);
+    let mut small = SmallMemory::compat();
+    let sessions = fill_unchecked(&mut small);
     // Occupies all remaining buckets.
     let journal = Memories::init(small.canister.raw.clone()).get(memory_ids::MIGRATION_JOURNAL);
     journal.grow(small.canister.storage.room.bytes_left() / PAGE as u64);
@@ -289,7 +290,7 @@ fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     small.canister.restart(TestCanister::staged().path);
     let refused = ic_stable_migrate::Host::check_room(&small.canister.storage).unwrap_err();
     assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
-    let state = migrate(&mut small);
+    let state = run_migration(&mut small);
     assert_eq!(state.phase, migrate::Phase::Stuck);
     assert!(state.note.contains("bytes of stable memory"), "{}", state.note);
     let content = file(10 * CHUNK);
@@ -305,7 +306,7 @@ fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
         capsule.map(drop).map_err(Error::from)
     });
     assert_refused(&|canister| {
-        let file = super::small(canister, b"small", "small");
+        let file = super::small_file(canister, b"small", "small");
         canister.service().put_whole(file).map(drop)
     });
 }

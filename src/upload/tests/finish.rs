@@ -17,7 +17,7 @@ fn a_file_uploaded_in_any_order_is_the_same_file() {
         assert_eq!(memory.asset_metadata, metadata(file.len() as u64));
         let [chunks, bytes] = canister.committed_size(file.len());
         assert_eq!(
-            canister.live(),
+            canister.live_counts(),
             [0, 0, 0, chunks, bytes],
             "a finished session leaves its bytes, nothing else"
         );

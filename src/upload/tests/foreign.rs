@@ -8,7 +8,7 @@ use crate::stable::{Memories, Table, memory_ids};
 use crate::upload::RawRecord;
 
 /// Returns a canister in layout 1, as the first public release left it.
-fn layout_1() -> TestCanister {
+fn canister_in_layout_1() -> TestCanister {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);
     canister
@@ -22,14 +22,14 @@ fn rewrite(canister: &mut TestCanister, id: u64, change: impl FnOnce(&mut Legacy
 }
 
 /// Upgrades to the direct build, which converts on touch.
-fn upgrade(canister: &mut TestCanister) {
+fn upgrade_to_direct(canister: &mut TestCanister) {
     set_share(&mut canister.storage, 0);
     canister.path = Box::<DirectPath>::default();
 }
 
 /// Creates a canister with two complete uploads in one capsule, whose records have the same memory id.
 fn uploads_of_one_memory_id(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
-    let mut canister = layout_1();
+    let mut canister = canister_in_layout_1();
     let uploads = [7, 8].map(|byte| {
         let file = vec![byte; CHUNK + 1];
         let id = canister.begin(file.len(), &byte.to_string());
@@ -42,7 +42,7 @@ fn uploads_of_one_memory_id(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 
 
 #[test]
 fn sessions_without_a_memory_id_become_separate_memories() {
-    for prepare in [|_: &mut TestCanister| {}, upgrade] {
+    for prepare in [|_: &mut TestCanister| {}, upgrade_to_direct] {
         let (mut canister, uploads) = uploads_of_one_memory_id("");
         prepare(&mut canister);
         let finished = uploads.each_ref().map(|(id, file)| canister.finish(*id, file).unwrap());
@@ -58,12 +58,13 @@ fn sessions_without_a_memory_id_become_separate_memories() {
 
 #[test]
 fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
-    for prepare in [|_: &mut TestCanister| {}, upgrade] {
+    for prepare in [|_: &mut TestCanister| {}, upgrade_to_direct] {
         let (mut canister, [(first, one), (second, two)]) = uploads_of_one_memory_id("mem_1700000000");
         prepare(&mut canister);
         let finished = canister.finish(first, &one).unwrap();
-        let bytes =
-            |canister: &TestCanister| (canister.live()[3..].to_vec(), canister.storage.blobs.blob_total());
+        let bytes = |canister: &TestCanister| {
+            (canister.live_counts()[3..].to_vec(), canister.storage.blobs.blob_total())
+        };
         let before = bytes(&canister);
         for _ in 0..2 {
             let refused = canister.finish(second, &two).unwrap_err();
@@ -72,7 +73,7 @@ fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
         }
         canister.service().abort(second).unwrap();
         assert_eq!(read_back(&canister, &finished.blob_id), one);
-        assert_eq!(canister.live()[3], 2, "the chunks of the other upload are removed");
+        assert_eq!(canister.live_counts()[3], 2, "the chunks of the other upload are removed");
     }
 }
 
@@ -82,7 +83,7 @@ fn committed_as(
     status: LegacyStatus,
     names_its_blob: bool,
 ) -> (TestCanister, u64, Vec<u8>, UploadFinishResult) {
-    let mut canister = layout_1();
+    let mut canister = canister_in_layout_1();
     let file = file(CHUNK + 1);
     let id = canister.begin(file.len(), "a");
     (0..2).for_each(|idx| canister.put(id, &file, idx).unwrap());
@@ -111,13 +112,13 @@ fn ending_a_committed_session_keeps_its_blob() {
 
 #[test]
 fn a_pending_session_that_names_another_blob_frees_its_bytes() {
-    let mut canister = layout_1();
+    let mut canister = canister_in_layout_1();
     let id = canister.begin(CHUNK + 1, "a");
     (0..2).for_each(|idx| canister.put(id, &file(CHUNK + 1), idx).unwrap());
     rewrite(&mut canister, id, |record| record.blob_id = Some(9));
     canister.service().abort(id).unwrap();
     while !canister.service().sweep().unwrap() {}
-    assert_eq!(canister.live(), [0; 5]);
+    assert_eq!(canister.live_counts(), [0; 5]);
 }
 
 type End = fn(&mut TestCanister, u64);
@@ -127,11 +128,11 @@ const ENDS: [(&str, End); 3] = [
     ("aborted", |canister, id| canister.service().abort(id).unwrap()),
     ("expired in layout 1", |canister, _| {
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        upgrade(canister);
+        upgrade_to_direct(canister);
         migrate::run(&mut canister.storage, canister.now, &Unmetered, 0).unwrap();
     }),
     ("expired in layout 2", |canister, id| {
-        upgrade(canister);
+        upgrade_to_direct(canister);
         canister.service().status(id).unwrap();
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         while !canister.service().sweep().unwrap() {}
@@ -143,17 +144,17 @@ fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
         let (mut canister, id, file, finished) = committed_as(status, names_its_blob);
         end(&mut canister, id);
         while !canister.service().sweep().unwrap() {}
-        assert_eq!(canister.live()[..3], [0; 3], "{what}: the session is gone");
+        assert_eq!(canister.live_counts()[..3], [0; 3], "{what}: the session is gone");
         assert_eq!(read_back(&canister, &finished.blob_id), file, "{what}");
         crate::memories::delete(&mut canister.storage, person(OWNER), &finished.memory_id).unwrap();
-        assert_eq!(canister.live(), [0; 5], "{what}");
+        assert_eq!(canister.live_counts(), [0; 5], "{what}");
     }
 }
 
 /// The bytes of a committed session belong to its blob: even after a failed finish, they are not replaced.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
-    for prepare in [|_: &mut TestCanister| {}, upgrade] {
+    for prepare in [|_: &mut TestCanister| {}, upgrade_to_direct] {
         let (mut canister, id, file, finished) = committed_as(LegacyStatus::Pending, true);
         prepare(&mut canister);
         let mut other = file.clone();
@@ -177,28 +178,28 @@ fn a_session_ends_though_the_record_of_its_blob_is_damaged() {
         blobs.insert(blob.0, &RawRecord(b"rubbish".to_vec()));
         end(&mut canister, id);
         while !canister.service().sweep().unwrap() {}
-        assert_eq!(canister.live()[..3], [0; 3], "{what}: the session is gone");
+        assert_eq!(canister.live_counts()[..3], [0; 3], "{what}: the session is gone");
         assert_eq!(canister.storage.index.len(), 0, "{what}");
-        assert_eq!(canister.live()[3], 2, "{what}: the chunks of the session are still stored");
+        assert_eq!(canister.live_counts()[3], 2, "{what}: the chunks of the session are still stored");
     }
 }
 
 /// A session of the first public release is in no index, and may be the only one in flight.
 #[test]
 fn a_session_in_no_index_expires_on_the_compat_path() {
-    let mut canister = layout_1();
+    let mut canister = canister_in_layout_1();
     let bytes = CHUNK + 1;
     let id = canister.begin(bytes, "a");
     (0..2).for_each(|idx| canister.put(id, &file(bytes), idx).unwrap());
     let owner = person(OWNER);
     let key = IdemKey::of(&canister.capsule, &owner, "a");
-    canister.storage.index.end(crate::session::SessionId(id), owner, canister.now);
-    canister.storage.index.drop_key(key);
-    canister.storage.usage.forget(owner, &canister.capsule, bytes as u64).unwrap();
+    canister.storage.index.remove_keeping_key(crate::session::SessionId(id), owner, canister.now);
+    canister.storage.index.remove_key(key);
+    canister.storage.usage.release_reserved(owner, &canister.capsule, bytes as u64).unwrap();
     assert_eq!(canister.service().status(id).unwrap().bytes_received, bytes as u64);
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     while !canister.service().sweep().unwrap() {}
-    assert_eq!((canister.live(), canister.storage.usage.accounts()), ([0; 5], 0));
+    assert_eq!((canister.live_counts(), canister.storage.usage.accounts()), ([0; 5], 0));
     let refused = canister.service().status(id).unwrap_err();
     assert!(
         matches!(&refused, Error::Conflict { detail, .. } if detail.contains("has expired")),

@@ -10,7 +10,7 @@ use crate::stable::{Memories, memory_ids};
 
 /// Creates a canister whose stable memory ends at 2 GiB: 32,768 buckets of 64 KiB.
 fn small_canister() -> TestCanister {
-    TestCanister::over(memory_of_small_buckets(), Layout::EXTENTS, Box::<DirectPath>::default(), 0)
+    TestCanister::with_memory(memory_of_small_buckets(), Layout::EXTENTS, Box::<DirectPath>::default(), 0)
         .with_blake3()
 }
 
@@ -20,9 +20,9 @@ fn a_chunk_without_room_for_its_hash_is_accepted_in_order() {
     let mut canister = small_canister();
     let file = file(2 * CHUNK);
     let blobs = &mut canister.storage.blobs;
-    let room = blobs.allocate(file.len() as u64).unwrap();
+    let freed_extents = blobs.allocate(file.len() as u64).unwrap();
     blobs.allocate(4 << 30).unwrap();
-    blobs.extents_mut().free(&room).unwrap();
+    blobs.extents_mut().free(&freed_extents).unwrap();
     let id = canister.begin(file.len(), "a");
     let refused = canister.put(id, &file, 1).unwrap_err();
     assert!(matches!(refused, Error::ResourceExhausted { .. }), "{refused}");
@@ -55,7 +55,7 @@ fn ending_uploads_and_capsules_takes_no_memory() {
         while !canister.service().sweep().unwrap() {}
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         while !canister.service().sweep().unwrap() {}
-        assert_eq!((canister.live(), canister.storage.capsules.memory_total()), ([0; 5], 0));
+        assert_eq!((canister.live_counts(), canister.storage.capsules.memory_total()), ([0; 5], 0));
         assert_eq!(canister.raw.size(), before);
     }
 }
@@ -73,7 +73,7 @@ fn the_first_record_creates_all_tables_that_its_end_needs() {
     type First = fn(&mut TestCanister);
     let begin: First = |canister| _ = canister.begin(CHUNK, "first");
     let whole: First = |canister| {
-        let file = small(canister, b"whole", "whole");
+        let file = small_file(canister, b"whole", "whole");
         canister.service().put_whole(file).unwrap();
     };
     let memory: First = |canister| drop(create_memory(canister, "first"));

@@ -68,7 +68,7 @@ fn a_bad_chunk_is_found_and_replaced_after_a_failed_finish() {
             assert_eq!(read_back(&canister, &finished.blob_id), file);
             assert_eq!(canister.checksum(&finished), Some(canister.digest(&file)));
             let [chunks, bytes] = canister.committed_size(file.len());
-            assert_eq!(canister.live(), [0, 0, 0, chunks, bytes], "only the committed bytes are left");
+            assert_eq!(canister.live_counts(), [0, 0, 0, chunks, bytes], "only the committed bytes are left");
         });
     }
 }
@@ -156,7 +156,7 @@ fn contradicting_digests_of_one_file_are_refused() {
         let id = canister.service().begin(capsule, claimed.clone(), 1, "a".into(), hash).unwrap();
         canister.put(id, &file, 0).unwrap();
         let finished = canister.finish(id, &file);
-        let whole = SmallFile { asset_metadata: claimed, ..small(&canister, &file, "b") };
+        let whole = SmallFile { asset_metadata: claimed, ..small_file(&canister, &file, "b") };
         let whole = canister.service().put_whole(whole);
         if canister.hash == HashAlgorithm::Blake3 {
             assert!(finished.is_ok() && whole.is_ok(), "a BLAKE3 digest does not contradict a SHA-256");
@@ -170,13 +170,13 @@ fn contradicting_digests_of_one_file_are_refused() {
         let other = canister.service().finish(id, &sha256(b"something else"), 10).unwrap_err();
         assert!(matches!(other, Error::ChecksumMismatch { .. }), "{other}");
         canister.service().abort(id).unwrap();
-        assert_eq!(canister.live(), [0; 5], "neither upload is stored");
+        assert_eq!(canister.live_counts(), [0; 5], "neither upload is stored");
 
         let mut right = metadata(10);
         if let AssetMetadata::Image(image) = &mut right {
             image.base.sha256 = Some(sha256(&file));
         }
-        let whole = SmallFile { asset_metadata: right, ..small(&canister, &file, "c") };
+        let whole = SmallFile { asset_metadata: right, ..small_file(&canister, &file, "c") };
         assert!(canister.service().put_whole(whole).is_ok());
     });
 }

@@ -4,7 +4,7 @@ use super::*;
 
 const HOUR: u64 = 3_600;
 
-pub fn limit(canister: &mut TestCanister, change: impl FnOnce(&mut AdminConfig)) {
+pub fn change_limits(canister: &mut TestCanister, change: impl FnOnce(&mut AdminConfig)) {
     let mut config = canister.storage.config().unwrap();
     change(&mut config);
     canister.storage.settings.set(&Config::checked(config).unwrap());
@@ -33,7 +33,7 @@ fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)
 
 /// Returns what `status` reports to the owner: "in flight", or how the session ended, which is the conflict's text up
 /// to the first comma or semicolon.
-pub fn reported(canister: &mut TestCanister, who: u8, id: u64) -> String {
+pub fn reported_state(canister: &mut TestCanister, who: u8, id: u64) -> String {
     match canister.as_person(who).status(id) {
         Ok(_) => "in flight".into(),
         Err(Error::Conflict { detail, .. }) => detail.split([',', ';']).next().unwrap().into(),
@@ -46,7 +46,7 @@ fn promises_alone_do_not_close_the_canister() {
     on_every_path(|mut canister| {
         // The proportion is the same as with the defaults: the largest upload is 13.7 % of `max_bytes`.
         let [all, largest] = [1_000, 137].map(|chunks| chunks * CHUNK as u64);
-        limit(&mut canister, |config| config.max_bytes = all);
+        change_limits(&mut canister, |config| config.max_bytes = all);
         let held = attack(&mut canister, largest, "attack");
         let config = canister.storage.config().unwrap();
         assert!(canister.storage.promises.total() <= config.max_promised_bytes());
@@ -54,7 +54,7 @@ fn promises_alone_do_not_close_the_canister() {
         canister.begin(1, "honest");
         canister.try_begin(largest as usize, "large").unwrap();
         let ended =
-            held.iter().filter(|(who, id)| reported(&mut canister, *who, *id) == "was evicted").count();
+            held.iter().filter(|(who, id)| reported_state(&mut canister, *who, *id) == "was evicted").count();
         assert!(ended > 0, "some sessions have been evicted");
     });
 }
@@ -62,7 +62,7 @@ fn promises_alone_do_not_close_the_canister() {
 #[test]
 fn sessions_with_bytes_outlast_empty_ones() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| config.max_bytes = 120 * CHUNK as u64);
+        change_limits(&mut canister, |config| config.max_bytes = 120 * CHUNK as u64);
         attack(&mut canister, 16 * CHUNK as u64, "attack");
         let id = canister.begin(16 * CHUNK, "honest");
         canister.put(id, &file(16 * CHUNK), 0).unwrap();
@@ -70,14 +70,14 @@ fn sessions_with_bytes_outlast_empty_ones() {
             canister.now = canister.now.plus_seconds(HOUR);
             attack(&mut canister, 16 * CHUNK as u64, &format!("again {n}"));
         }
-        assert_eq!(reported(&mut canister, OWNER, id), "in flight");
+        assert_eq!(reported_state(&mut canister, OWNER, id), "in flight");
     });
 }
 
 #[test]
 fn a_repeated_chunk_keeps_no_session_alive() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| config.max_bytes = 120 * CHUNK as u64);
+        change_limits(&mut canister, |config| config.max_bytes = 120 * CHUNK as u64);
         let mut held = attack(&mut canister, 16 * CHUNK as u64, "attack");
         held.retain(|(who, id)| put_as(&mut canister, *who, *id, 0).is_ok());
         assert!(!held.is_empty());
@@ -93,7 +93,7 @@ fn a_repeated_chunk_keeps_no_session_alive() {
         }
         while !canister.service().sweep().unwrap() {}
         assert_eq!(
-            (canister.storage.index.len(), canister.storage.promises.total(), canister.live()),
+            (canister.storage.index.len(), canister.storage.promises.total(), canister.live_counts()),
             (0, 0, [0; 5])
         );
     });
@@ -123,7 +123,7 @@ fn a_session_ends_at_its_maximum_age_however_active() {
         );
         while !canister.service().sweep().unwrap() {}
         assert_eq!(
-            (canister.storage.index.len(), canister.live()),
+            (canister.storage.index.len(), canister.live_counts()),
             (0, [0; 5]),
             "the session has ended although it was just in use"
         );
@@ -133,7 +133,7 @@ fn a_session_ends_at_its_maximum_age_however_active() {
 #[test]
 fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| config.max_bytes = 80 * CHUNK as u64);
+        change_limits(&mut canister, |config| config.max_bytes = 80 * CHUNK as u64);
         let mut begun = Vec::new();
         for who in 10..14 {
             begun.push((who, begin_as(&mut canister, who, 10 * CHUNK as u64, "a").unwrap()));
@@ -151,31 +151,35 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
             expected.push(next);
             for (who, id) in &begun {
                 let evicted = expected.contains(&(*who, *id));
-                assert_eq!(reported(&mut canister, *who, *id) == "was evicted", evicted, "{n}: session {id}");
+                assert_eq!(
+                    reported_state(&mut canister, *who, *id) == "was evicted",
+                    evicted,
+                    "{n}: session {id}"
+                );
             }
         }
         // No other session may be evicted: each has sent what is due, or is the caller's own.
-        let before = (canister.live(), canister.storage.promises.total());
+        let before = (canister.live_counts(), canister.storage.promises.total());
         let full = canister.try_begin(10 * CHUNK, "new 3").unwrap_err();
         let promised = before.1 + 10 * CHUNK as u64;
         assert_eq!(full, Error::exhausted("bytes promised in the canister", 40 * CHUNK as u64, promised));
         assert_eq!(
-            (canister.live(), canister.storage.promises.total()),
+            (canister.live_counts(), canister.storage.promises.total()),
             before,
             "no session is evicted without need"
         );
         // After 23 hours, 14 % of the bytes are due: the session that has sent 10 % lags, that with 20 % does not.
         canister.now = canister.now.plus_seconds(11 * HOUR);
         canister.try_begin(10 * CHUNK, "new 3").unwrap();
-        assert_eq!(reported(&mut canister, b, emptier), "was evicted");
-        assert_eq!(reported(&mut canister, a, fuller), "in flight");
+        assert_eq!(reported_state(&mut canister, b, emptier), "was evicted");
+        assert_eq!(reported_state(&mut canister, a, fuller), "in flight");
     });
 }
 
 #[test]
 fn a_session_that_has_sent_what_is_due_is_not_evicted() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| {
+        change_limits(&mut canister, |config| {
             config.max_bytes = 4 * CHUNK as u64;
             config.session_ttl_seconds = 2 * HOUR;
             config.max_session_age_seconds = Some(2 * HOUR);
@@ -189,14 +193,14 @@ fn a_session_that_has_sent_what_is_due_is_not_evicted() {
         );
         canister.now = Time::from_nanos(canister.now.as_nanos() + 1);
         canister.begin(2 * CHUNK, "new");
-        assert_eq!(reported(&mut canister, 2, id), "was evicted");
+        assert_eq!(reported_state(&mut canister, 2, id), "was evicted");
     });
 }
 
 #[test]
 fn an_evicted_upload_gets_a_conflict_and_can_begin_again() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| config.max_bytes = 100);
+        change_limits(&mut canister, |config| config.max_bytes = 100);
         let evicted = canister.begin(50, "a");
         let other = begin_as(&mut canister, 2, 50, "b").unwrap();
         let why = "was evicted, since the room that it had reserved but not filled was needed; begin the upload again";
@@ -211,7 +215,7 @@ fn an_evicted_upload_gets_a_conflict_and_can_begin_again() {
 
         let again = canister.begin(50, "a");
         assert_ne!(again, evicted);
-        assert_eq!(reported(&mut canister, 2, other), "was evicted");
+        assert_eq!(reported_state(&mut canister, 2, other), "was evicted");
         canister.put(again, &file(50), 0).unwrap();
         canister.now = canister.now.plus_seconds(24 * HOUR - 1);
         assert!(canister.finish(again, &file(50)).is_ok());
@@ -224,15 +228,15 @@ fn an_evicted_upload_gets_a_conflict_and_can_begin_again() {
 #[test]
 fn a_caller_does_not_evict_its_own_sessions() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| config.max_bytes = 100);
+        change_limits(&mut canister, |config| config.max_bytes = 100);
         let first = canister.begin(50, "a");
         let full = canister.try_begin(1, "b").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes promised in the canister", 50, 51));
-        assert_eq!(reported(&mut canister, OWNER, first), "in flight");
+        assert_eq!(reported_state(&mut canister, OWNER, first), "in flight");
         canister.now = canister.now.plus_seconds(24 * HOUR);
         canister.begin(1, "b");
         assert_eq!(
-            reported(&mut canister, OWNER, first),
+            reported_state(&mut canister, OWNER, first),
             "has expired",
             "the session has expired before the timer has run"
         );
@@ -242,13 +246,15 @@ fn a_caller_does_not_evict_its_own_sessions() {
 #[test]
 fn a_whole_file_may_evict_promised_bytes() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (100, Some(100)));
+        change_limits(&mut canister, |config| {
+            (config.max_bytes, config.max_promised_percent) = (100, Some(100))
+        });
         let promised = begin_as(&mut canister, 2, 60, "a").unwrap();
         let bytes = file(50);
-        let whole = small(&canister, &bytes, "whole");
+        let whole = small_file(&canister, &bytes, "whole");
         let finished = canister.service().put_whole(whole).unwrap();
         assert_eq!(read_back(&canister, &finished.blob_id), bytes);
-        assert_eq!(reported(&mut canister, 2, promised), "was evicted");
+        assert_eq!(reported_state(&mut canister, 2, promised), "was evicted");
         // Stored bytes are never evicted.
         let full = begin_as(&mut canister, 2, 60, "a").unwrap_err();
         assert_eq!(full, Error::exhausted("bytes in the canister", 100, 110));
@@ -258,7 +264,7 @@ fn a_whole_file_may_evict_promised_bytes() {
 #[test]
 fn promises_of_a_guest_do_not_close_a_capsule() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| config.max_bytes_per_capsule = 100);
+        change_limits(&mut canister, |config| config.max_bytes_per_capsule = 100);
         let capsule = canister.capsule.clone();
         let access = CapsuleAccess { owners: vec![person(OWNER)], writers: vec![person(2)], readers: vec![] };
         canister.storage.capsules.set_access(person(OWNER), &capsule, access).unwrap();
@@ -266,9 +272,9 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
         let hash = canister.hash;
         let guest = canister.as_person(2).begin(capsule, metadata(90), 1, "a".into(), hash).unwrap();
         canister.begin(20, "owner");
-        assert_eq!(reported(&mut canister, 2, guest), "was evicted");
+        assert_eq!(reported_state(&mut canister, 2, guest), "was evicted");
         assert_eq!(
-            reported(&mut canister, 2, elsewhere),
+            reported_state(&mut canister, 2, elsewhere),
             "in flight",
             "the session elsewhere holds none of the capsule's bytes"
         );
@@ -279,7 +285,9 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
 #[test]
 fn the_eviction_order_is_total_for_sessions_of_every_size() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (100, Some(100)));
+        change_limits(&mut canister, |config| {
+            (config.max_bytes, config.max_promised_percent) = (100, Some(100))
+        });
         for n in 0..40_u64 {
             let id = canister.begin((n % 3) as usize, &n.to_string());
             if n % 3 > 0 {
@@ -295,7 +303,9 @@ fn the_eviction_order_is_total_for_sessions_of_every_size() {
 #[test]
 fn many_small_sessions_do_not_shield_a_large_one() {
     let mut canister = TestCanister::direct();
-    limit(&mut canister, |config| (config.max_bytes, config.max_sessions_per_caller) = (2_000, u64::MAX));
+    change_limits(&mut canister, |config| {
+        (config.max_bytes, config.max_sessions_per_caller) = (2_000, u64::MAX)
+    });
     let capsule = canister.storage.capsules.create(person(2), None, START).unwrap().id;
     for n in 0..=crate::upload::limits::EVICTION_CHECKS {
         let mut small = canister.as_person(2);
@@ -308,19 +318,19 @@ fn many_small_sessions_do_not_shield_a_large_one() {
     // A begin that fits evicts nothing. The next eviction still continues after the sessions already checked.
     begin_as(&mut canister, 3, 0, "a session without bytes, which needs no room").unwrap();
     canister.begin(10, "a");
-    assert_eq!(reported(&mut canister, 2, hidden), "was evicted");
+    assert_eq!(reported_state(&mut canister, 2, hidden), "was evicted");
 }
 
 #[test]
 fn damaged_sessions_are_skipped_by_eviction_and_age() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| config.max_bytes = 100);
+        change_limits(&mut canister, |config| config.max_bytes = 100);
         let damaged = begin_as(&mut canister, 2, 20, "damaged").unwrap();
-        expiry::damage(&mut canister, damaged);
+        expiry::damage_session(&mut canister, damaged);
         canister.upgrade();
         let sound = begin_as(&mut canister, 3, 20, "sound").unwrap();
         canister.begin(20, "a");
-        assert_eq!(reported(&mut canister, 3, sound), "was evicted");
+        assert_eq!(reported_state(&mut canister, 3, sound), "was evicted");
         assert!(canister.storage.index.contains(crate::session::SessionId(damaged), person(2)));
     });
 }
@@ -366,14 +376,14 @@ fn a_wrong_sum_of_promises_is_reset_when_nothing_is_in_flight() {
 #[test]
 fn an_uncounted_session_is_not_evicted_for_promises() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| config.max_bytes = 200);
+        change_limits(&mut canister, |config| config.max_bytes = 200);
         let old = begin_as(&mut canister, 2, 40, "old").unwrap();
         forget_promises(&mut canister);
         let new = begin_as(&mut canister, 3, 90, "new").unwrap();
         canister.begin(30, "a");
-        assert_eq!(reported(&mut canister, 3, new), "was evicted");
+        assert_eq!(reported_state(&mut canister, 3, new), "was evicted");
         assert_eq!(
-            reported(&mut canister, 2, old),
+            reported_state(&mut canister, 2, old),
             "in flight",
             "the uncounted session is as empty, and older"
         );
@@ -389,7 +399,7 @@ fn every_limit_on_promises_is_in_the_settings() {
         (config.max_promised_percent, config.max_session_age_seconds),
         (Some(50), Some(7 * 24 * HOUR))
     );
-    limit(&mut canister, |config| {
+    change_limits(&mut canister, |config| {
         config.session_ttl_seconds = 10 * 24 * HOUR;
         config.max_session_age_seconds = None;
     });
@@ -409,7 +419,7 @@ fn every_limit_on_promises_is_in_the_settings() {
 #[test]
 fn a_begin_that_exceeds_every_limit_evicts_once_for_all_limits() {
     on_every_path(|mut canister| {
-        limit(&mut canister, |config| {
+        change_limits(&mut canister, |config| {
             (config.max_bytes, config.max_bytes_per_capsule) = (100, 100);
             config.max_promised_percent = Some(100);
         });
@@ -419,7 +429,7 @@ fn a_begin_that_exceeds_every_limit_evicts_once_for_all_limits() {
         let hash = canister.hash;
         let guest = canister.as_person(2).begin(capsule, metadata(60), 1, "a".into(), hash).unwrap();
         canister.begin(60, "owner");
-        assert_eq!(reported(&mut canister, 2, guest), "was evicted");
+        assert_eq!(reported_state(&mut canister, 2, guest), "was evicted");
         assert_eq!(canister.storage.usage.total(), Ok(60));
     });
 }
@@ -427,7 +437,7 @@ fn a_begin_that_exceeds_every_limit_evicts_once_for_all_limits() {
 /// Begins a session whose bytes all arrive, and then one whose bytes do not. Together they fill the canister.
 fn complete_and_empty(canister: &mut TestCanister) -> [u64; 2] {
     let [all, most] = [4, 3].map(|chunks| chunks * CHUNK as u64);
-    limit(canister, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
+    change_limits(canister, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
     let complete = begin_as(canister, 2, CHUNK as u64, "a").unwrap();
     put_as(canister, 2, complete, 0).unwrap();
     canister.now = canister.now.plus_seconds(1);
@@ -441,13 +451,13 @@ fn a_message_at_its_limit_considers_one_session() {
         canister.meter = Box::new(Exhausted);
         canister.try_begin(CHUNK, "new").unwrap_err();
         assert_eq!(
-            reported(&mut canister, 3, empty),
+            reported_state(&mut canister, 3, empty),
             "in flight",
             "the next call continues after the first session"
         );
         canister.begin(CHUNK, "new");
-        assert_eq!(reported(&mut canister, 3, empty), "was evicted");
-        assert_eq!(reported(&mut canister, 2, complete), "in flight");
+        assert_eq!(reported_state(&mut canister, 3, empty), "was evicted");
+        assert_eq!(reported_state(&mut canister, 2, complete), "in flight");
     });
 }
 
@@ -457,8 +467,8 @@ fn a_message_within_its_budget_considers_every_session() {
         let [complete, empty] = complete_and_empty(&mut canister);
         canister.meter = Box::new(Used(CATCH_UP_INSTRUCTIONS));
         canister.begin(CHUNK, "new");
-        assert_eq!(reported(&mut canister, 3, empty), "was evicted");
-        assert_eq!(reported(&mut canister, 2, complete), "in flight");
+        assert_eq!(reported_state(&mut canister, 3, empty), "was evicted");
+        assert_eq!(reported_state(&mut canister, 2, complete), "in flight");
     });
 }
 
@@ -472,7 +482,9 @@ fn a_message_evicts_as_many_chunks_as_it_can_release() {
     let sessions = EVICTED_CHUNKS / RELEASE_AT_ONCE as u64;
     for (n, fits) in [(sessions, true), (sessions + 1, false)] {
         let mut canister = TestCanister::direct();
-        limit(&mut canister, |config| (config.max_bytes, config.max_promised_percent) = (n * LEN, Some(100)));
+        change_limits(&mut canister, |config| {
+            (config.max_bytes, config.max_promised_percent) = (n * LEN, Some(100))
+        });
         for who in 0..n as u8 {
             let id = begin_as(&mut canister, 10 + who, LEN, "a").unwrap();
             // The chunks are only recorded, not stored, since their removal does not matter here.

@@ -132,7 +132,7 @@ fn abort_and_expiry_release_everything() {
         for id in [aborted, idle, active] {
             canister.put(id, &file, 0).unwrap();
         }
-        let one_alive = canister.live().map(|count| count / 3);
+        let one_alive = canister.live_counts().map(|count| count / 3);
         let stranger = canister.as_person(2).abort(aborted).unwrap_err();
         assert!(matches!(stranger, Error::NotFound { .. }), "{stranger}");
         canister.service().abort(aborted).unwrap();
@@ -150,8 +150,8 @@ fn abort_and_expiry_release_everything() {
         assert_eq!(canister.service().abort(idle), Err(expired()));
         assert_eq!(canister.as_person(2).status(idle), Err(Error::not_found("session", idle)));
         let one_chunk_more = one_alive[3] + one_alive[3].min(1);
-        assert_eq!(canister.live()[..3], one_alive[..3]);
-        assert_eq!(canister.live()[3..], [one_chunk_more, one_alive[4]]);
+        assert_eq!(canister.live_counts()[..3], one_alive[..3]);
+        assert_eq!(canister.live_counts()[3..], [one_chunk_more, one_alive[4]]);
         assert!(canister.finish(active, &file).is_ok(), "activity keeps a session alive");
         assert_ne!(canister.begin(file.len(), "b"), idle, "the key of an expired session is free");
     });
@@ -197,7 +197,7 @@ fn expiry_runs_in_slices_of_bounded_length() {
         }
         let slices: Vec<u64> = left.windows(2).map(|pair| pair[0] - pair[1]).collect();
         assert!(slices.len() > 1 && slices.iter().all(|slice| *slice <= SWEEP_BATCH as u64), "{slices:?}");
-        assert_eq!((canister.storage.index.len(), canister.live()), (0, [0; 5]));
+        assert_eq!((canister.storage.index.len(), canister.live_counts()), (0, [0; 5]));
     });
 }
 
@@ -225,10 +225,10 @@ fn the_key_of_an_aborted_session_is_free() {
         );
         assert!(canister.finish(again, &file).is_ok());
 
-        let small_file = &file[..10];
+        let ten_bytes = &file[..10];
         let aborted = canister.begin(10, "b");
         canister.service().abort(aborted).unwrap();
-        let whole = small(&canister, small_file, "b");
+        let whole = small_file(&canister, ten_bytes, "b");
         assert!(canister.service().put_whole(whole).is_ok());
     });
 }

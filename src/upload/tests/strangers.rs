@@ -6,7 +6,7 @@ use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, Table, memory_ids};
 
 /// Makes every call about a session as this person, and returns the errors.
-fn errors(canister: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
+fn errors_of_every_call(canister: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
     let digest = sha256(b"");
     let mut service = canister.as_person(who);
     vec![
@@ -22,11 +22,11 @@ fn errors(canister: &mut TestCanister, who: u8, id: u64) -> Vec<Error> {
 fn a_stranger_learns_nothing_about_a_damaged_session() {
     on_every_path(|mut canister| {
         let damaged = canister.begin(1, "a");
-        expiry::damage(&mut canister, damaged);
+        expiry::damage_session(&mut canister, damaged);
         canister.upgrade();
         let unknown = Error::not_found("session", damaged);
-        assert!(errors(&mut canister, 2, damaged).iter().all(|error| *error == unknown));
-        for error in errors(&mut canister, OWNER, damaged) {
+        assert!(errors_of_every_call(&mut canister, 2, damaged).iter().all(|error| *error == unknown));
+        for error in errors_of_every_call(&mut canister, OWNER, damaged) {
             assert!(matches!(error, Error::Internal(_)), "the owner gets the error: {error}");
         }
     });
@@ -39,8 +39,12 @@ fn a_stranger_learns_nothing_about_a_session_without_its_meta() {
         let halved = canister.begin(1, "a");
         canister.storage.sessions.metas.remove(&halved);
         let unknown = Error::not_found("session", halved);
-        assert!(errors(&mut canister, 2, halved).iter().all(|error| *error == unknown));
-        assert!(errors(&mut canister, OWNER, halved).iter().all(|error| matches!(error, Error::Internal(_))));
+        assert!(errors_of_every_call(&mut canister, 2, halved).iter().all(|error| *error == unknown));
+        assert!(
+            errors_of_every_call(&mut canister, OWNER, halved)
+                .iter()
+                .all(|error| matches!(error, Error::Internal(_)))
+        );
     }
 }
 
@@ -52,7 +56,10 @@ fn a_damaged_receipt_belongs_to_nobody() {
         canister.storage.receipts.insert_raw(SessionId(id), b"rubbish".to_vec());
         let unknown = Error::not_found("session", id);
         for who in [OWNER, 2] {
-            assert!(errors(&mut canister, who, id).iter().all(|error| *error == unknown), "{who}");
+            assert!(
+                errors_of_every_call(&mut canister, who, id).iter().all(|error| *error == unknown),
+                "{who}"
+            );
         }
         let again = canister.try_begin(0, "a").unwrap_err();
         assert!(matches!(again, Error::Internal(_)), "a caller who knows the key gets the error: {again}");
@@ -67,11 +74,11 @@ fn damage_payload_state_or_account(canister: &mut TestCanister, id: u64, is_acco
         return;
     }
     let capsule = canister.as_person(2).status(id).unwrap().capsule_id;
-    accounts(canister).insert(TwoTexts("capsule".into(), capsule), &RawRecord(b"rubbish".to_vec()));
+    raw_accounts(canister).insert(TwoTexts("capsule".into(), capsule), &RawRecord(b"rubbish".to_vec()));
 }
 
 /// Returns the accounts as raw records, which need not decode.
-fn accounts(canister: &TestCanister) -> Table<TwoTexts, RawRecord> {
+fn raw_accounts(canister: &TestCanister) -> Table<TwoTexts, RawRecord> {
     Table::open(&Memories::init(canister.raw.clone()), memory_ids::USAGE)
 }
 
@@ -91,14 +98,14 @@ fn a_finish_with_a_damaged_account_changes_nothing() {
                 _ => String::new(),
             };
             let key = TwoTexts(account.into(), name);
-            let sound = accounts(&canister).get(&key).unwrap().unwrap();
-            accounts(&canister).insert(key.clone(), &RawRecord(b"rubbish".to_vec()));
-            let (live, memories) = (canister.live(), canister.storage.capsules.memory_total());
+            let sound = raw_accounts(&canister).get(&key).unwrap().unwrap();
+            raw_accounts(&canister).insert(key.clone(), &RawRecord(b"rubbish".to_vec()));
+            let (live, memories) = (canister.live_counts(), canister.storage.capsules.memory_total());
             let refused = canister.finish(id, &file).unwrap_err();
             assert!(matches!(refused, Error::Internal(_)), "{account}: {refused}");
-            assert_eq!(canister.live(), live, "{account}");
+            assert_eq!(canister.live_counts(), live, "{account}");
             assert_eq!(canister.storage.capsules.memory_total(), memories, "{account}");
-            accounts(&canister).insert(key, &sound);
+            raw_accounts(&canister).insert(key, &sound);
             canister.finish(id, &file).unwrap();
         });
     }
@@ -112,14 +119,15 @@ fn a_deletion_with_a_damaged_account_changes_nothing() {
         let id = canister.send(&file, "a");
         let memory = canister.finish(id, &file).unwrap().memory_id;
         let key = TwoTexts("capsule".into(), canister.capsule.clone());
-        let sound = accounts(&canister).get(&key).unwrap().unwrap();
-        accounts(&canister).insert(key.clone(), &RawRecord(b"rubbish".to_vec()));
-        let held = |canister: &TestCanister| (canister.live(), canister.storage.capsules.memory_total());
+        let sound = raw_accounts(&canister).get(&key).unwrap().unwrap();
+        raw_accounts(&canister).insert(key.clone(), &RawRecord(b"rubbish".to_vec()));
+        let held =
+            |canister: &TestCanister| (canister.live_counts(), canister.storage.capsules.memory_total());
         let before = held(&canister);
         let refused = crate::memories::delete(&mut canister.storage, person(OWNER), &memory).unwrap_err();
         assert!(matches!(refused, Error::Internal(_)), "{refused}");
         assert_eq!(held(&canister), before);
-        accounts(&canister).insert(key, &sound);
+        raw_accounts(&canister).insert(key, &sound);
         crate::memories::delete(&mut canister.storage, person(OWNER), &memory).unwrap();
         assert_eq!((held(&canister), canister.storage.usage.accounts()), (([0; 5], 0), 0));
     });
@@ -206,13 +214,13 @@ fn a_deletion_with_damaged_free_extents_changes_nothing() {
 fn a_session_that_cannot_be_ended_is_skipped_by_eviction() {
     for is_account in [false, true] {
         on_every_path(|mut canister| {
-            room::limit(&mut canister, |config| config.max_bytes = 100);
+            room::change_limits(&mut canister, |config| config.max_bytes = 100);
             let damaged = room::begin_as(&mut canister, 2, 20, "damaged").unwrap();
             damage_payload_state_or_account(&mut canister, damaged, is_account);
             let sound = room::begin_as(&mut canister, 3, 20, "sound").unwrap();
             canister.begin(20, "a");
-            assert_eq!(room::reported(&mut canister, 3, sound), "was evicted");
-            assert_eq!(room::reported(&mut canister, 2, damaged), "in flight");
+            assert_eq!(room::reported_state(&mut canister, 3, sound), "was evicted");
+            assert_eq!(room::reported_state(&mut canister, 2, damaged), "in flight");
         });
     }
 }
@@ -223,11 +231,11 @@ fn a_session_ends_whole_or_not_at_all() {
     on_every_path(|mut canister| {
         let id = room::begin_as(&mut canister, 2, 20, "a").unwrap();
         damage_payload_state_or_account(&mut canister, id, true);
-        let before = canister.live();
+        let before = canister.live_counts();
         for _ in 0..2 {
             let refused = canister.as_person(2).abort(id).unwrap_err();
             assert!(matches!(refused, Error::Internal(_)), "{refused}");
-            assert_eq!(canister.live(), before);
+            assert_eq!(canister.live_counts(), before);
         }
     });
 }

@@ -6,7 +6,7 @@ use super::*;
 fn a_file_that_fits_a_message_takes_one_call() {
     on_every_path(|mut canister| {
         for file in [file(0), file(1), file(1024), file(CHUNK)] {
-            let small = small(&canister, &file, &file.len().to_string());
+            let small = small_file(&canister, &file, &file.len().to_string());
             let result = canister.service().put_whole(small.clone()).unwrap();
             assert_eq!(read_back(&canister, &result.blob_id), file);
             assert_eq!(canister.checksum(&result), Some(small.digest.clone()));
@@ -35,8 +35,8 @@ fn a_file_that_fits_a_message_takes_one_call() {
 fn a_whole_file_that_is_refused_leaves_nothing() {
     on_every_path(|mut canister| {
         let file = file(100);
-        let good = small(&canister, &file, "a");
-        let before = canister.live();
+        let good = small_file(&canister, &file, "a");
+        let before = canister.live_counts();
         let too_long = vec![0; CHUNK + 1];
         let refused = [
             SmallFile { digest: ByteBuf::from([1; 32]), ..good.clone() },
@@ -44,13 +44,13 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
             SmallFile { bytes: Bytes::new(&file[1..]), ..good.clone() },
             SmallFile { idem: String::new(), ..good.clone() },
             SmallFile { capsule_id: "capsule_99".into(), ..good.clone() },
-            small(&canister, &too_long, "b"),
+            small_file(&canister, &too_long, "b"),
         ];
         let answers = canister.service().put_many(refused.to_vec()).unwrap();
         assert!(answers.iter().all(std::result::Result::is_err), "{answers:?}");
         let stranger = canister.as_person(2).put_whole(good.clone());
         assert!(matches!(stranger, Err(Error::Unauthorized { .. })));
-        assert_eq!(canister.live(), before);
+        assert_eq!(canister.live_counts(), before);
         assert_eq!(canister.storage.usage.accounts(), 0);
 
         let session = canister.begin(file.len(), "a");
@@ -92,22 +92,28 @@ fn the_limits_of_bytes_and_memories_apply_to_a_whole_file() {
     for (what, change, expected) in limits {
         on_every_path(|mut canister| {
             let file = file(100);
-            let stored = small(&canister, &file, "stored");
+            let stored = small_file(&canister, &file, "stored");
             canister.service().put_whole(stored.clone()).unwrap();
             let in_flight = canister.begin(50, "in flight");
             let mut config = canister.storage.config().unwrap();
             change(&mut config);
             canister.storage.settings.set(&Config::checked(config).unwrap());
-            let before =
-                (canister.live(), canister.storage.usage.total(), canister.storage.capsules.memory_total());
+            let before = (
+                canister.live_counts(),
+                canister.storage.usage.total(),
+                canister.storage.capsules.memory_total(),
+            );
             let other = vec![7; 100];
-            let file = small(&canister, &other, "a");
+            let file = small_file(&canister, &other, "a");
             assert_eq!(canister.service().put_whole(file.clone()), Err(expected.clone()), "{what}");
             let many = canister.service().put_many(vec![file, stored.clone()]).unwrap();
             assert_eq!(many[0], Err(expected.clone()), "{what}, one of many");
             assert!(many[1].is_ok(), "{what}: a file stored before gets the same answer again");
-            let after =
-                (canister.live(), canister.storage.usage.total(), canister.storage.capsules.memory_total());
+            let after = (
+                canister.live_counts(),
+                canister.storage.usage.total(),
+                canister.storage.capsules.memory_total(),
+            );
             assert_eq!(after, before, "{what}");
             canister.service().abort(in_flight).unwrap();
         });
@@ -124,7 +130,7 @@ fn many_files_are_counted_in_each_of_their_capsules() {
         let contents: Vec<Vec<u8>> = (1..=5).map(file).collect();
         let one = |n: usize, capsule: &str| SmallFile {
             capsule_id: capsule.to_owned(),
-            ..small(&canister, &contents[n], &n.to_string())
+            ..small_file(&canister, &contents[n], &n.to_string())
         };
         let files =
             vec![one(0, &first), one(1, &other), one(2, "capsule_99"), one(3, &first), one(4, &other)];
@@ -145,11 +151,11 @@ fn many_files_are_counted_in_each_of_their_capsules() {
 fn a_whole_file_is_stored_where_an_upload_would_be() {
     on_every_path(|mut canister| {
         for bytes in [1, CHUNK] {
-            let before = canister.live();
+            let before = canister.live_counts();
             let file = file(bytes);
-            let one = small(&canister, &file, &bytes.to_string());
+            let one = small_file(&canister, &file, &bytes.to_string());
             canister.service().put_whole(one).unwrap();
-            let [.., chunks, taken] = canister.live();
+            let [.., chunks, taken] = canister.live_counts();
             assert_eq!([chunks - before[3], taken - before[4]], canister.committed_size(bytes));
         }
     });
@@ -160,15 +166,15 @@ fn a_whole_file_is_stored_where_an_upload_would_be() {
 fn a_whole_file_whose_commit_is_refused_leaves_nothing() {
     on_every_path(|mut canister| {
         let file = file(100);
-        let stored = small(&canister, &file, "stored");
+        let stored = small_file(&canister, &file, "stored");
         canister.service().put_whole(stored).unwrap();
-        content::damage_entry(&canister, &file);
+        content::damage_content_entry(&canister, &file);
         let counts = |canister: &TestCanister| {
-            (canister.live(), canister.storage.usage.total(), canister.storage.capsules.memory_total())
+            (canister.live_counts(), canister.storage.usage.total(), canister.storage.capsules.memory_total())
         };
         let before = counts(&canister);
         for idem in ["again", "and again"] {
-            let again = small(&canister, &file, idem);
+            let again = small_file(&canister, &file, idem);
             let refused = canister.service().put_whole(again).unwrap_err();
             assert!(matches!(refused, Error::Internal(_)), "{refused}");
             assert_eq!(counts(&canister), before);

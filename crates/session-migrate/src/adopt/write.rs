@@ -62,7 +62,7 @@ fn blob(storage: &mut Storage, plan: &Plan, id: BlobId, blob: &PlannedBlob) -> R
         return Err(AdoptError::Fault(format!("{id} has no capsule or no memory")));
     };
     let charged = storage.usage.after_adding(*owner, capsule, record.size).map_err(refused)?;
-    storage.usage.store(&charged);
+    storage.usage.charge_file(&charged);
     storage.blobs.commit(Destination { id, is_new: true }, record, first, capsule).map_err(refused)?;
     for memory in others {
         storage.blobs.add_ref(id, memory, capsule);

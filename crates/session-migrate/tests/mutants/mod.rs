@@ -180,6 +180,6 @@ pub fn lose_key(subject: &ReplayCanister, module: &Module, (capsule, owner, idem
     change_storage(subject, module, |storage| {
         let key = IdemKey::of(capsule, &owner, idem);
         let session = storage.index.find(key).unwrap().expect("the key points to no session");
-        storage.index.forget_key(key, session).unwrap();
+        storage.index.remove_key_of(key, session).unwrap();
     });
 }

@@ -74,10 +74,10 @@ mod vector {
     #[inline]
     pub fn transposed(blocks: &[[u8; 64]; 4]) -> [Lanes; 16] {
         let [a, b, c, d] = blocks;
-        let [a0, a1, a2, a3] = loaded(a);
-        let [b0, b1, b2, b3] = loaded(b);
-        let [c0, c1, c2, c3] = loaded(c);
-        let [d0, d1, d2, d3] = loaded(d);
+        let [a0, a1, a2, a3] = load_block(a);
+        let [b0, b1, b2, b3] = load_block(b);
+        let [c0, c1, c2, c3] = load_block(c);
+        let [d0, d1, d2, d3] = load_block(d);
         let [w0, w1, w2, w3] = transposed_words(a0, b0, c0, d0);
         let [w4, w5, w6, w7] = transposed_words(a1, b1, c1, d1);
         let [w8, w9, w10, w11] = transposed_words(a2, b2, c2, d2);
@@ -87,7 +87,7 @@ mod vector {
 
     #[target_feature(enable = "simd128")]
     #[inline]
-    fn loaded(block: &[u8; 64]) -> [Lanes; 4] {
+    fn load_block(block: &[u8; 64]) -> [Lanes; 4] {
         let vectors: *const Lanes = block.as_ptr().cast();
         // SAFETY: a block has four times sixteen bytes, and a vector can be loaded from any address.
         unsafe {
@@ -100,7 +100,7 @@ mod vector {
         }
     }
 
-    /// Does the same for four words of each block, with the bytes of each word reversed: lanes are little-endian.
+    /// Transposes four words of each of four blocks, and reverses the bytes of each word: lanes are little-endian.
     #[target_feature(enable = "simd128")]
     #[inline]
     fn transposed_words(a: Lanes, b: Lanes, c: Lanes, d: Lanes) -> [Lanes; 4] {
@@ -123,18 +123,18 @@ mod portable {
     pub struct Lanes([u32; 4]);
 
     impl Lanes {
-        fn with(self, other: Self, f: impl Fn(u32, u32) -> u32) -> Self {
+        fn zip_with(self, other: Self, f: impl Fn(u32, u32) -> u32) -> Self {
             let ([a, b, c, d], [e, g, h, i]) = (self.0, other.0);
             Self([f(a, e), f(b, g), f(c, h), f(d, i)])
         }
     }
 
     pub fn add(a: Lanes, b: Lanes) -> Lanes {
-        a.with(b, u32::wrapping_add)
+        a.zip_with(b, u32::wrapping_add)
     }
 
     pub fn xor(a: Lanes, b: Lanes) -> Lanes {
-        a.with(b, |a, b| a ^ b)
+        a.zip_with(b, |a, b| a ^ b)
     }
 
     pub fn shifted_left<const BITS: u32>(x: Lanes) -> Lanes {

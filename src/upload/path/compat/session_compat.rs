@@ -19,7 +19,7 @@ use super::legacy_meta::{LegacyStatus, UploadSessionMeta};
 /// The session service over a heap cache of the sessions of layout 1.
 #[derive(Debug, Default)]
 pub struct SessionCompat {
-    svc: SessionService<HeapStore>,
+    service: SessionService<HeapStore>,
 }
 
 impl SessionCompat {
@@ -34,7 +34,7 @@ impl SessionCompat {
         if storage.sessions.legacy.contains(&id.0) {
             return Err(Error::conflict("session", id, "already exists"));
         }
-        self.svc.begin_with_id(id, spec, &now)?;
+        self.service.begin_with_id(id, spec, &now)?;
         storage.sessions.legacy.insert(id.0, &RawRecord(meta.encode()));
         storage.sessions.legacy.record_activity(id.0, now);
         Ok(())
@@ -51,17 +51,17 @@ impl SessionCompat {
             key: id.to_string(),
             reason,
         })?;
-        if let Ok(session) = self.svc.session(id) {
+        if let Ok(session) = self.service.session(id) {
             return Ok(Some((session, meta)));
         }
-        let session = rebuild(storage, id, &meta)?;
-        let store = self.svc.store_mut();
+        let session = rebuild_session(storage, id, &meta)?;
+        let store = self.service.store_mut();
         store.put(id, &session).map_err(|e| Error::Internal(e.to_string()))?;
         Ok(Some((session, meta)))
     }
 
     pub fn forget_cached(&mut self, id: SessionId) -> Result<()> {
-        self.svc.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))
+        self.service.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))
     }
 
     /// Stores a chunk of a session that [`Self::get`] has returned.
@@ -73,7 +73,7 @@ impl SessionCompat {
         chunk: Chunk<'_>,
         now: Time,
     ) -> Result<PutOutcome> {
-        let outcome = chunk.add_to(&mut self.svc, &mut storage.blobs, id, session, now)?;
+        let outcome = chunk.add_to(&mut self.service, &mut storage.blobs, id, session, now)?;
         if outcome != PutOutcome::AlreadyThere {
             storage.sessions.legacy.record_activity(id.0, now);
         }
@@ -82,14 +82,14 @@ impl SessionCompat {
 
     /// Ends a complete session, which must be in the cache.
     pub fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
-        self.svc.finish(id, caller, &now)?;
+        self.service.finish(id, caller, &now)?;
         remove_record(storage, id);
         Ok(())
     }
 
     /// Ends a session, which must be in the cache.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
-        self.svc.abort(id, caller)?;
+        self.service.abort(id, caller)?;
         remove_record(storage, id);
         Ok(())
     }
@@ -100,7 +100,7 @@ fn remove_record(storage: &mut Storage, id: SessionId) {
 }
 
 /// Builds the session of a legacy record. Its received chunks are those in the chunk map.
-fn rebuild(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result<Session> {
+fn rebuild_session(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result<Session> {
     let chunk_size = u32::try_from(meta.chunk_size).map_err(|_| StableError {
         name: UploadSessionMeta::NAME,
         key: id.to_string(),

@@ -19,8 +19,8 @@ impl Native {
     pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
         let Storage { layout, sessions, index, payloads, blobs, usage, receipts, .. } =
             &self.canister.storage;
-        let live = sessions.legacy.len() + sessions.sessions.len();
-        let live = live - self.unreadable_in_layout_1();
+        let stored_sessions = sessions.legacy.len() + sessions.sessions.len();
+        let live = stored_sessions - self.unreadable_in_layout_1();
         // Released chunks may be left to the timers if the memory has been filled or migration 2 has released chunks.
         let is_moved = layout.get().unwrap() == Some(Layout::EXTENTS);
         let all_removed = settled || !is_moved && self.faults.filled.is_none();
@@ -94,11 +94,11 @@ impl Native {
             owned += extents.size();
         }
         let taken = blobs.extents().taken_bytes().unwrap();
-        let second = migration.state_of(2).unwrap();
-        let in_progress = second.unit.filter(|_| second.phase != Phase::Converted);
-        let copied_to =
+        let migration_2 = migration.state_of(2).unwrap();
+        let in_progress = migration_2.unit.filter(|_| migration_2.phase != Phase::Converted);
+        let extents_in_progress =
             in_progress.map(|unit| extents_of(&unit.progress).ok_or("the unit in progress has no extents"));
-        owned += copied_to.transpose()?.map_or(0, |extents| extents.size());
+        owned += extents_in_progress.transpose()?.map_or(0, |extents| extents.size());
         if owned == taken {
             Ok(())
         } else {

@@ -12,7 +12,7 @@ use crate::upload::tests::{ALL_LAYOUTS, TestCanister, set_share};
 use upload_model::{self as model, Control, Stage, TargetResult};
 
 use super::faults::number_ids;
-use super::{Native, refusal};
+use super::{Native, to_refusal};
 
 fn accepted_by(stage: Stage) -> &'static [Layout] {
     match stage {
@@ -24,11 +24,11 @@ fn accepted_by(stage: Stage) -> &'static [Layout] {
 
 impl Native {
     /// Runs the engine for one message of the build of this stage.
-    pub(super) fn one_message(&mut self, meter: &dyn Meter) {
-        let second = MoveToExtents { layouts: accepted_by(self.stage) };
+    pub(super) fn run_one_message(&mut self, meter: &dyn Meter) {
+        let move_to_extents = MoveToExtents { layouts: accepted_by(self.stage) };
         let TestCanister { storage, now, .. } = &mut self.canister;
         let message = MessageBudget { now: (*now).into(), meter, budget: 0 };
-        migrate::Engine::new(&[&SplitSessions, &second]).run(storage, message).unwrap();
+        migrate::Engine::new(&[&SplitSessions, &move_to_extents]).run(storage, message).unwrap();
     }
 
     /// Upgrades to the build of another stage, which opens the same memory.
@@ -87,7 +87,7 @@ impl Native {
             Control::Finalize => controls::finalize(storage, *now, true),
             Control::Retry => controls::retry(storage, *now, None),
         };
-        Some(answer.map_err(refusal))
+        Some(answer.map_err(to_refusal))
     }
 
     pub(super) fn migration_phase(&self) -> model::Phase {
@@ -116,7 +116,7 @@ impl Native {
             let TestCanister { storage, now, .. } = &mut self.canister;
             // The controls refuse to resume if the migration is neither paused nor rolled back.
             let _ = controls::resume(storage, *now);
-            self.one_message(&Unmetered);
+            self.run_one_message(&Unmetered);
         }
         let storage = &mut self.canister.storage;
         let state = storage.migration.state().unwrap();

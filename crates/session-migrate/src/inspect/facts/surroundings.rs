@@ -22,11 +22,11 @@ impl Surroundings for Facts {
         self.sessions_by_owner.contains(&(owner, id.0))
     }
 
-    fn leads_to(&self, key: IdemKey) -> api::Result<Option<SessionId>> {
+    fn session_of_key(&self, key: IdemKey) -> api::Result<Option<SessionId>> {
         Ok(self.sessions_by_idem.get(&key.0).copied().map(SessionId))
     }
 
-    fn lives(&self, id: SessionId) -> bool {
+    fn is_in_flight(&self, id: SessionId) -> bool {
         self.is_live(id.0)
     }
 }
