@@ -77,7 +77,7 @@ impl UploadService<'_> {
         let mut missing = shortages.map(|shortage| shortage.missing());
         let mut released_chunks = 0_u64;
         let mut evicted = Vec::new();
-        let mut candidates = self.candidates(limits);
+        let mut candidates = self.find_candidates(limits);
         candidates.sort_by(eviction_order);
         for candidate in candidates {
             let session = &candidate.upload.session;
@@ -127,7 +127,7 @@ impl UploadService<'_> {
     /// Checks up to [`EVICTION_CHECKS`] sessions, cyclically in the order of their last activity, and returns those
     /// that may be evicted. If they do not suffice, the next call continues after the last session checked: many small
     /// sessions cannot shield a large one.
-    fn candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
+    fn find_candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
         let mut entries = index.activity_after(self.storage.eviction_cursor, EVICTION_CHECKS);
         let checks_left = EVICTION_CHECKS.saturating_sub(entries.len());
@@ -139,7 +139,8 @@ impl UploadService<'_> {
         let mut candidates = Vec::new();
         for entry in entries {
             self.storage.eviction_cursor = Some(entry);
-            let id = SessionId(entry.1);
+            let (_, id) = entry;
+            let id = SessionId(id);
             // With the caller as `asker`, no session of another owner is converted. Records that do not decode are
             // skipped here; the sweep reports them.
             if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
