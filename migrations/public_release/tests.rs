@@ -23,7 +23,7 @@ fn release() -> (PublicRelease, String) {
 }
 
 /// Returns the stored bytes of the generated release's only capsule and only blob.
-fn stored() -> [Vec<u8>; 2] {
+fn stored_records() -> [Vec<u8>; 2] {
     let (release, capsule) = release();
     let raw = RawMemory::new(std::cell::RefCell::new(release.stable_memory()));
     let memories = Memories::init(raw);
@@ -37,8 +37,8 @@ const GOLDEN: [&[u8]; 2] = [include_bytes!("golden/capsule.bin"), include_bytes!
 
 #[test]
 fn the_golden_records_are_those_of_the_generator_and_decode() {
-    let stored = stored();
-    for (stored, golden) in stored.iter().zip(GOLDEN) {
+    let stored_records = stored_records();
+    for (stored, golden) in stored_records.iter().zip(GOLDEN) {
         assert!(stored == golden, "the generator writes {}", hex::encode(stored));
     }
     let [capsule, blob] = GOLDEN;

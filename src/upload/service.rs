@@ -99,7 +99,7 @@ impl UploadService<'_> {
             }
             Place::Extents(_) => &mut *chunk,
         };
-        let bytes = chunk.len();
+        let chunk_len = chunk.len();
         grow_slot(&mut self.storage.blobs, &payload, session, idx)?;
         let mut source = HashingSource::new(chunk, hasher_for(&payload, session, idx));
         let may_replace = payload.replaced.is_some();
@@ -107,7 +107,7 @@ impl UploadService<'_> {
         match self.path.put_chunk(self.storage, id, &upload, chunk, self.now)? {
             PutOutcome::AlreadyThere => return Ok(()),
             PutOutcome::Stored => {
-                self.storage.promises.subtract(id, bytes);
+                self.storage.promises.subtract(id, chunk_len);
                 if let Some(hasher) = source.into_hasher()
                     && add_hashed_chunk(&mut self.storage.blobs, &mut payload, &place, session, idx, hasher)?
                 {
@@ -120,7 +120,7 @@ impl UploadService<'_> {
                 self.storage.payloads.insert(id.0, &payload);
             }
         }
-        self.storage.counters.count_bytes(Some(*path), bytes);
+        self.storage.counters.count_bytes(Some(*path), chunk_len);
         self.storage.index.move_activity(id, session.session_meta.last_seen, self.now);
         Ok(())
     }

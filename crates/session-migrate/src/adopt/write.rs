@@ -103,7 +103,7 @@ fn receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> R
         key: IdemKey::of(capsule, owner, &idem_of_adopted(*id)),
         meta: &meta,
         hash: HashAlgorithm::Sha256,
-        until: taken_at.plus_seconds(
+        receipt_expires_at: taken_at.plus_seconds(
             storage.config().map_err(|error| AdoptError::Fault(error.to_string()))?.session_ttl_seconds,
         ),
     };
