@@ -269,7 +269,7 @@ fn start(stable: &Path, folder: &Path, taken_at: u64, legacy_module: &Module) ->
 /// Inspects the adopted folder, and compares every blob in it with the plan. Returns the bytes of all blobs.
 fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u64, AdoptError> {
     let snapshot = Snapshot::open(folder)?;
-    let report = inspect::of(&snapshot, true, Provenance::now(), &Progress::hidden())?;
+    let report = inspect::run_on(&snapshot, true, Provenance::now(), &Progress::hidden())?;
     let damage = report.findings.iter().find(|finding| finding.severity == Severity::Damage);
     if let Some(finding) = damage {
         return Err(AdoptError::Fault(format!("the inspection of the result found: {finding}")));

@@ -82,9 +82,9 @@ pub struct CapsuleContents {
 }
 
 /// A session that expires within this many seconds is not continued: a rehearsal takes minutes of the canister's time.
-const SOON: u64 = 60 * 60;
+const SOON_SECONDS: u64 = 60 * 60;
 
-fn checked(snapshot: &Snapshot) -> Result<(Scan, Facts), InspectError> {
+fn read_and_check(snapshot: &Snapshot) -> Result<(Scan, Facts), InspectError> {
     let (mut scan, _, facts) = read(snapshot)?;
     checks::run(&facts, &mut scan);
     snapshot.stable.failure()?;
@@ -96,7 +96,7 @@ fn checked(snapshot: &Snapshot) -> Result<(Scan, Facts), InspectError> {
 /// # Errors
 /// See [`super::run`].
 pub fn damage(snapshot: &Snapshot) -> Result<BTreeMap<FindingKind, u64>, InspectError> {
-    Ok(checked(snapshot)?.0.findings.damage())
+    Ok(read_and_check(snapshot)?.0.findings.damage())
 }
 
 /// Reads the facts that a rehearsal needs.
@@ -104,18 +104,18 @@ pub fn damage(snapshot: &Snapshot) -> Result<BTreeMap<FindingKind, u64>, Inspect
 /// # Errors
 /// See [`super::run`].
 pub fn contents(snapshot: &Snapshot) -> Result<Contents, InspectError> {
-    let (mut scan, facts) = checked(snapshot)?;
+    let (mut scan, facts) = read_and_check(snapshot)?;
     let damage = scan.findings.damage();
-    let counted = |treatment: Treatment| {
-        let of = |class: Class| CLASSES[class.index()].treatment == treatment;
-        facts.examined.values().filter(|examined| of(examined.class)).count() as u64
+    let count_treated = |treatment: Treatment| {
+        let has_treatment = |class: Class| CLASSES[class.index()].treatment == treatment;
+        facts.examinations.values().filter(|examined| has_treatment(examined.class)).count() as u64
     };
     let open = open_sessions(&facts, &mut scan);
     Ok(Contents {
         as_of: facts.now.as_nanos(),
         layout: facts.layout.map_or(1, |layout| layout.0),
-        unconvertible: counted(Treatment::Quarantine),
-        expired: counted(Treatment::Release),
+        unconvertible: count_treated(Treatment::Quarantine),
+        expired: count_treated(Treatment::Release),
         sessions: facts.legacy_ids.len() as u64,
         open,
         capsules: capsules(&facts),
@@ -144,7 +144,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     let ttl = facts.config.0.session_ttl_seconds;
     let class_if_open = |id: &u64| {
         let session = facts.sessions.get(id)?;
-        let class = facts.examined.get(id)?.class;
+        let class = facts.examinations.get(id)?.class;
         let can_continue = matches!(
             class,
             Class::TimeUnit
@@ -160,27 +160,27 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
         let fits = !session.is_committed
             && session.blob.is_none()
             && session.received.len() <= u64::from(session.chunks);
-        (can_continue && idle + SOON < ttl && is_sha256 && is_owned && fits).then_some(class)
+        (can_continue && idle + SOON_SECONDS < ttl && is_sha256 && is_owned && fits).then_some(class)
     };
-    let wanted: BTreeMap<u64, Class> =
-        facts.examined.keys().filter_map(|id| Some((*id, class_if_open(id)?))).collect();
+    let open_classes: BTreeMap<u64, Class> =
+        facts.examinations.keys().filter_map(|id| Some((*id, class_if_open(id)?))).collect();
     // Two sessions may have the same key. Once both are converted, the key refers to the session that was begun later.
-    let mut with_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
+    let mut sessions_per_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
     for session in facts.sessions.values() {
-        *with_key.entry(session.key.0).or_default() += 1;
+        *sessions_per_key.entry(session.key.0).or_default() += 1;
     }
     let mut by_class: BTreeMap<Class, Vec<OpenSession>> = BTreeMap::new();
-    scan.table(ids::LEGACY_SESSIONS, |id: u64, RawRecord(raw)| {
-        let (Some(class), Some(session)) = (wanted.get(&id), facts.sessions.get(&id)) else { return };
+    scan.for_each_record(ids::LEGACY_SESSIONS, |id: u64, RawRecord(raw)| {
+        let (Some(class), Some(session)) = (open_classes.get(&id), facts.sessions.get(&id)) else { return };
         let Ok(legacy) = LegacyUploadSession::decode(&raw) else { return };
         let age = now.saturating_sub(legacy.created_at / 1_000_000_000);
-        if *class != Class::TimeUnit && age + SOON >= facts.config.0.session_age_seconds() {
+        if *class != Class::TimeUnit && age + SOON_SECONDS >= facts.config.0.session_age_seconds() {
             return;
         }
         let key = IdemKey::of(&legacy.capsule_id, &legacy.caller, &legacy.idem);
         let is_indexed = facts.sessions_by_owner.contains(&(session.owner, id))
             && facts.sessions_by_idem.get(&key.0) == Some(&id)
-            && with_key.get(&key.0) == Some(&1);
+            && sessions_per_key.get(&key.0) == Some(&1);
         by_class.entry(*class).or_default().push(OpenSession {
             id,
             owner: session.owner,
@@ -209,8 +209,8 @@ impl OpenSession {
     /// Returns the number of bytes that have not arrived.
     pub fn bytes_to_send(&self) -> u64 {
         let size = u64::from(self.chunk_size);
-        let of = |idx: &u32| self.bytes.saturating_sub(u64::from(*idx) * size).min(size);
-        self.bytes.saturating_sub(self.stored.iter().map(of).sum())
+        let len_of = |idx: &u32| self.bytes.saturating_sub(u64::from(*idx) * size).min(size);
+        self.bytes.saturating_sub(self.stored.iter().map(len_of).sum())
     }
 }
 
@@ -227,8 +227,8 @@ impl Contents {
     ) -> Result<(), SnapshotError> {
         let places: BTreeMap<[u8; 32], (&OpenSession, &Path)> =
             sessions.iter().map(|(session, path)| (session.prefix.0, (*session, *path))).collect();
-        let mut failed = None;
-        self.scan.entries(ids::CHUNKS, |(prefix, idx): ([u8; 32], u32), entry, _| {
+        let mut first_error = None;
+        self.scan.for_each_entry(ids::CHUNKS, |(prefix, idx): ([u8; 32], u32), entry, _| {
             let Some((session, path)) = places.get(&prefix) else { return };
             let write = || {
                 let mut file = File::options().write(true).open(path)?;
@@ -236,10 +236,10 @@ impl Contents {
                 file.write_all(&entry.value())
             };
             if let Err(error) = write() {
-                failed.get_or_insert_with(|| SnapshotError::io("write", path)(error));
+                first_error.get_or_insert_with(|| SnapshotError::io("write", path)(error));
             }
         });
-        failed.map_or(Ok(()), Err)?;
+        first_error.map_or(Ok(()), Err)?;
         snapshot.stable.failure()
     }
 }

@@ -9,14 +9,14 @@ use upload_canister::blob::extents::HEADER_BYTES;
 use upload_canister::blob::{BlobRecord, Extents, Place};
 use upload_canister::stable::memory_ids::numbers as ids;
 
-use super::facts::{Facts, mapped};
+use super::facts::{Facts, mapped_prefix};
 use super::finding::FindingKind;
 use super::report::DeepReport;
 use super::scan::Scan;
 use crate::snapshot::PAGE_BYTES;
 
 /// Number of bytes that are read at once.
-const BLOCK: u64 = 1 << 20;
+const BLOCK_BYTES: u64 = 1 << 20;
 
 enum Hasher {
     Sha256(Sha256),
@@ -47,10 +47,10 @@ impl Hasher {
 }
 
 /// A blob in the chunk map while its chunks are being read.
-struct Partial {
+struct PartlyHashed {
     hasher: Hasher,
     /// Bytes of the blob that have not been hashed yet.
-    left: u64,
+    unhashed: u64,
 }
 
 /// Hashes every blob, and records those whose bytes differ from the committed digest. `progress` gets the numbers of
@@ -59,37 +59,37 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64
     let mut report = DeepReport::default();
     let mut hashed: Vec<(u64, u8, [u8; 32])> = Vec::new();
     // Several blobs may have the same key prefix. The chunks under a prefix are read in the order of their numbers.
-    let mut wanted: HashMap<[u8; 32], Vec<u64>> = HashMap::new();
+    let mut blobs_by_prefix: HashMap<[u8; 32], Vec<u64>> = HashMap::new();
     for (id, (memory, blob)) in &facts.blobs {
         match &blob.place {
-            Place::Chunks(prefix) => wanted.entry(prefix.0).or_default().push(*id),
+            Place::Chunks(prefix) => blobs_by_prefix.entry(prefix.0).or_default().push(*id),
             Place::Extents(extents) => {
                 let digest = hash_extents(scan, extents, blob, progress);
                 hashed.push((*id, *memory, digest));
             }
         }
     }
-    let mut partial: HashMap<u64, Partial> = HashMap::new();
-    if !wanted.is_empty() {
-        scan.entries(ids::CHUNKS, |(prefix, _): ([u8; 32], u32), entry, _| {
-            let Some(blobs) = wanted.get(&prefix) else { return };
+    let mut partly_hashed: HashMap<u64, PartlyHashed> = HashMap::new();
+    if !blobs_by_prefix.is_empty() {
+        scan.for_each_entry(ids::CHUNKS, |(prefix, _): ([u8; 32], u32), entry, _| {
+            let Some(blobs) = blobs_by_prefix.get(&prefix) else { return };
             let bytes = entry.value();
             for id in blobs {
                 let Some((_, blob)) = facts.blobs.get(id) else { continue };
-                let state = partial.entry(*id).or_insert_with(|| Partial {
+                let state = partly_hashed.entry(*id).or_insert_with(|| PartlyHashed {
                     hasher: Hasher::new(blob.digest.algorithm),
-                    left: blob.size,
+                    unhashed: blob.size,
                 });
-                let part = &bytes[..state.left.min(bytes.len() as u64) as usize];
+                let part = &bytes[..state.unhashed.min(bytes.len() as u64) as usize];
                 state.hasher.update(part);
-                state.left -= part.len() as u64;
+                state.unhashed -= part.len() as u64;
                 progress(part.len() as u64);
             }
         });
     }
-    for (id, (memory, blob)) in facts.blobs.iter().filter(|(_, (_, blob))| mapped(blob).is_some()) {
+    for (id, (memory, blob)) in facts.blobs.iter().filter(|(_, (_, blob))| mapped_prefix(blob).is_some()) {
         let hasher =
-            partial.remove(id).map_or_else(|| Hasher::new(blob.digest.algorithm), |state| state.hasher);
+            partly_hashed.remove(id).map_or_else(|| Hasher::new(blob.digest.algorithm), |state| state.hasher);
         hashed.push((*id, *memory, hasher.finish()));
     }
     for (id, memory, digest) in hashed {
@@ -105,7 +105,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64
             "blob_{id} was committed under the {:?} {committed}, but its bytes have {found}",
             blob.digest.algorithm
         );
-        scan.findings.at(FindingKind::BlobDigest, memory, id.to_string(), what);
+        scan.findings.add_at_key(FindingKind::BlobDigest, memory, id.to_string(), what);
     }
     report
 }
@@ -119,23 +119,23 @@ fn hash_extents(
     let region = scan.memory(ids::EXTENT_REGION);
     let size = region.size() * PAGE_BYTES;
     let mut hasher = Hasher::new(blob.digest.algorithm);
-    let mut left = blob.size;
-    let mut buffer = vec![0; BLOCK as usize];
+    let mut unhashed = blob.size;
+    let mut buffer = vec![0; BLOCK_BYTES as usize];
     for extent in extents.iter() {
         let (mut at, end) =
             (extent.offset.saturating_add(HEADER_BYTES), extent.end().saturating_add(HEADER_BYTES));
-        while at < end && left > 0 {
-            let part = &mut buffer[..BLOCK.min(end - at).min(left) as usize];
+        while at < end && unhashed > 0 {
+            let part = &mut buffer[..BLOCK_BYTES.min(end - at).min(unhashed) as usize];
             // Bytes after the end of the memory were never written, and count as zeros.
             let written = size.saturating_sub(at).min(part.len() as u64) as usize;
-            let (stored, never) = part.split_at_mut(written);
+            let (stored, unwritten) = part.split_at_mut(written);
             if !stored.is_empty() {
                 region.read(at, stored);
             }
-            never.fill(0);
+            unwritten.fill(0);
             hasher.update(part);
             let len = part.len() as u64;
-            (at, left) = (at + len, left - len);
+            (at, unhashed) = (at + len, unhashed - len);
             progress(len);
         }
     }

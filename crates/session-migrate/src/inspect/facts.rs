@@ -92,13 +92,13 @@ pub(super) struct Facts {
     /// Sessions with a record that does not decode, or without upload meta, each with its layout.
     pub unreadable: BTreeMap<u64, u16>,
     pub legacy_ids: BTreeSet<u64>,
-    pub examined: BTreeMap<u64, Examination>,
+    pub examinations: BTreeMap<u64, Examination>,
     pub split_ids: BTreeSet<u64>,
     pub meta_ids: BTreeSet<u64>,
     /// Stored chunks by key prefix.
     pub chunks: HashMap<[u8; 32], Chunks>,
     /// Key prefixes whose chunks must still be removed.
-    pub released: BTreeSet<[u8; 32]>,
+    pub released_prefixes: BTreeSet<[u8; 32]>,
     pub sessions_by_idem: HashMap<[u8; 32], u64>,
     /// Time of the last activity, and session.
     pub sessions_by_activity: BTreeSet<(u64, u64)>,
@@ -115,10 +115,10 @@ pub(super) struct Facts {
     pub memories: BTreeMap<String, MemoryFact>,
     pub memories_by_capsule: BTreeSet<TwoTexts>,
     pub capsules_by_member: BTreeSet<(Principal, String)>,
-    pub condemned: BTreeSet<String>,
+    pub condemned_capsules: BTreeSet<String>,
     pub memories_by_idem: BTreeMap<[u8; 32], String>,
     pub capsules_by_creator: BTreeMap<Principal, u64>,
-    pub downloads: u64,
+    pub download_count: u64,
     pub usage: BTreeMap<TwoTexts, u64>,
     /// Lengths of free extents by offset.
     pub free_extents: BTreeMap<u64, u64>,
@@ -127,10 +127,10 @@ pub(super) struct Facts {
     pub extent_state: AllocatorState,
     pub migrations: BTreeMap<u16, MigrationState>,
     /// Number of entries in the migration journal.
-    pub journal: u64,
+    pub journal_entries: u64,
     pub quarantine: Vec<QuarantineFact>,
     /// Sessions in the quarantine of the first migration.
-    pub quarantined: BTreeSet<u64>,
+    pub quarantined_sessions: BTreeSet<u64>,
 }
 
 /// The settings in force; the defaults if none are stored.
@@ -154,8 +154,8 @@ impl Facts {
         let mut facts = Facts::default();
         facts.read_registers(scan);
         facts.read_indexes(scan);
-        let last = facts.sessions_by_activity.last().map_or(0, |(seen, _)| *seen);
-        facts.now = Time::from_nanos(taken_at.unwrap_or(last));
+        let last_activity = facts.sessions_by_activity.last().map_or(0, |(seen, _)| *seen);
+        facts.now = Time::from_nanos(taken_at.unwrap_or(last_activity));
         facts.read_payload(scan);
         facts.read_migrations(scan);
         facts.read_sessions(scan);
@@ -177,7 +177,7 @@ impl Facts {
     }
 
     pub fn is_quarantined(&self, id: u64) -> bool {
-        self.quarantined.contains(&id)
+        self.quarantined_sessions.contains(&id)
     }
 
     /// Returns whether there are unreadable sessions, or quarantined legacy records that do not decode.
@@ -187,142 +187,141 @@ impl Facts {
     }
 
     fn read_registers(&mut self, scan: &mut Scan) {
-        self.layout = scan.register::<Layout>(ids::LAYOUT);
-        self.last_session_id = scan.register::<u64>(ids::SESSION_COUNTER).unwrap_or(0);
-        scan.register::<u64>(ids::CAPSULE_COUNTER);
-        if let Some(config) = scan.register::<Config>(ids::CONFIG) {
+        self.layout = scan.read_cell::<Layout>(ids::LAYOUT);
+        self.last_session_id = scan.read_cell::<u64>(ids::SESSION_COUNTER).unwrap_or(0);
+        scan.read_cell::<u64>(ids::CAPSULE_COUNTER);
+        if let Some(config) = scan.read_cell::<Config>(ids::CONFIG) {
             self.config = AdminConfigOrDefault(config.effective());
         }
-        scan.register::<MappedSessions>(ids::MAPPED_SESSIONS);
-        scan.register::<Listed>(ids::CAPSULE_MAKERS);
-        scan.register::<Keys>(ids::ACCESS_KEYS);
-        self.mark = scan.register::<Leftovers>(ids::LEGACY_LEFT_BEHIND);
-        self.extent_state = scan.register::<AllocatorState>(ids::EXTENT_STATE).unwrap_or_default();
-        self.promised = scan.counters(ids::UPLOAD_COUNTS, PROMISES_PLACE);
-        if let Some(state) = scan.register::<MigrationState>(ids::MIGRATION_STATE) {
+        scan.read_cell::<MappedSessions>(ids::MAPPED_SESSIONS);
+        scan.read_cell::<Listed>(ids::CAPSULE_MAKERS);
+        scan.read_cell::<Keys>(ids::ACCESS_KEYS);
+        self.mark = scan.read_cell::<Leftovers>(ids::LEGACY_LEFT_BEHIND);
+        self.extent_state = scan.read_cell::<AllocatorState>(ids::EXTENT_STATE).unwrap_or_default();
+        self.promised = scan.read_counters(ids::UPLOAD_COUNTS, PROMISES_PLACE);
+        if let Some(state) = scan.read_cell::<MigrationState>(ids::MIGRATION_STATE) {
             self.migrations.insert(1, state);
         }
     }
 
     fn read_indexes(&mut self, scan: &mut Scan) {
-        scan.table(ids::SESSION_BY_IDEM, |key: [u8; 32], id: u64| {
+        scan.for_each_record(ids::SESSION_BY_IDEM, |key: [u8; 32], id: u64| {
             self.sessions_by_idem.insert(key, id);
         });
-        scan.table(ids::SESSION_BY_ACTIVITY, |key: (u64, u64), ()| {
+        scan.for_each_record(ids::SESSION_BY_ACTIVITY, |key: (u64, u64), ()| {
             self.sessions_by_activity.insert(key);
         });
-        scan.table(ids::SESSION_BY_OWNER, |key: (Principal, u64), ()| {
+        scan.for_each_record(ids::SESSION_BY_OWNER, |key: (Principal, u64), ()| {
             self.sessions_by_owner.insert(key);
         });
-        scan.table(ids::RECEIPTS, |id: u64, receipt: Receipt| {
+        scan.for_each_record(ids::RECEIPTS, |id: u64, receipt: Receipt| {
             self.receipts.insert(id, receipt);
         });
-        scan.table(ids::RECEIPT_BY_EXPIRY, |key: (u64, u64), ()| {
+        scan.for_each_record(ids::RECEIPT_BY_EXPIRY, |key: (u64, u64), ()| {
             self.receipts_by_expiry.insert(key);
         });
-        scan.table(ids::DOWNLOADS, |_: u64, _: SessionRecord| self.downloads += 1);
-        scan.table(ids::USAGE, |key: TwoTexts, bytes: u64| {
+        scan.for_each_record(ids::DOWNLOADS, |_: u64, _: SessionRecord| self.download_count += 1);
+        scan.for_each_record(ids::USAGE, |key: TwoTexts, bytes: u64| {
             self.usage.insert(key, bytes);
         });
     }
 
     fn read_payload(&mut self, scan: &mut Scan) {
-        scan.entries(ids::CHUNKS, |(prefix, idx): ([u8; 32], u32), entry, _| {
+        scan.for_each_entry(ids::CHUNKS, |(prefix, idx): ([u8; 32], u32), entry, _| {
             self.chunks.entry(prefix).or_default().push((idx, entry.len));
         });
-        scan.table(ids::RELEASED_CHUNKS, |prefix: [u8; 32], ()| {
-            self.released.insert(prefix);
+        scan.for_each_record(ids::RELEASED_CHUNKS, |prefix: [u8; 32], ()| {
+            self.released_prefixes.insert(prefix);
         });
-        scan.table(ids::PAYLOAD_STATES, |id: u64, state: PayloadState| {
+        scan.for_each_record(ids::PAYLOAD_STATES, |id: u64, state: PayloadState| {
             self.payloads.insert(id, state);
         });
-        scan.table(ids::BLOB_META, |id: u64, blob: MappedBlob| {
+        scan.for_each_record(ids::BLOB_META, |id: u64, blob: MappedBlob| {
             self.blobs.insert(id, (ids::BLOB_META, blob.into()));
         });
         for memory in [ids::MAPPED_BLOBS, ids::BLOBS] {
-            scan.table(memory, |id: u64, blob: BlobRecord| {
+            scan.for_each_record(memory, |id: u64, blob: BlobRecord| {
                 self.blobs.insert(id, (memory, blob));
             });
         }
-        scan.table(ids::BLOB_REFS, |NumberAndText(blob, memory), capsule: String| {
+        scan.for_each_record(ids::BLOB_REFS, |NumberAndText(blob, memory), capsule: String| {
             self.blob_refs.insert((blob, memory), capsule);
         });
-        scan.table(ids::BLOB_BY_CONTENT, |key: TwoTexts, blob: u64| {
+        scan.for_each_record(ids::BLOB_BY_CONTENT, |key: TwoTexts, blob: u64| {
             self.blobs_by_content.insert(key, blob);
         });
-        scan.table(ids::FREE_EXTENTS, |offset: u64, len: u64| {
+        scan.for_each_record(ids::FREE_EXTENTS, |offset: u64, len: u64| {
             self.free_extents.insert(offset, len);
         });
-        scan.table(ids::FREE_EXTENTS_BY_LEN, |key: (u64, u64), ()| {
+        scan.for_each_record(ids::FREE_EXTENTS_BY_LEN, |key: (u64, u64), ()| {
             self.free_extents_by_len.insert(key);
         });
     }
 
     fn read_migrations(&mut self, scan: &mut Scan) {
-        scan.table(ids::MIGRATION_STATES, |number: u16, state: MigrationState| {
+        scan.for_each_record(ids::MIGRATION_STATES, |number: u16, state: MigrationState| {
             self.migrations.insert(number, state);
         });
         let journal = ids::MIGRATION_JOURNAL;
-        let mut last = [0; 32];
-        scan.entries(journal, |index: u64, entry, findings| {
+        let mut last_hash = [0; 32];
+        scan.for_each_entry(journal, |index: u64, entry, findings| {
             let stored = entry.value();
             match JournalRecord::decode(&stored) {
-                Err(why) => findings.at_offset(
+                Err(why) => findings.add_at_offset(
                     FindingKind::DamagedRecord,
                     journal,
                     Some(index.to_string()),
                     entry.offset,
                     format!("{}: {why}", JournalRecord::NAME),
                 ),
-                Ok(record) if index != self.journal || record.previous != last => findings.at(
-                    FindingKind::JournalBroken,
-                    journal,
-                    index.to_string(),
-                    format!(
-                        "entry {index} is number {}, and gives {} as the hash of the previous entry, whose hash is {}",
-                        self.journal,
-                        hex::encode(record.previous),
-                        hex::encode(last)
-                    ),
-                ),
-                Ok(_) => {}
+                Ok(record) => {
+                    if index != self.journal_entries || record.previous != last_hash {
+                        let what = format!(
+                            "entry {index} is number {}, and gives {} as the hash of the previous entry, whose hash is {}",
+                            self.journal_entries,
+                            hex::encode(record.previous),
+                            hex::encode(last_hash)
+                        );
+                        findings.add_at_key(FindingKind::JournalBroken, journal, index.to_string(), what);
+                    }
+                }
             }
-            last = Sha256::digest(&stored).into();
-            self.journal = index.saturating_add(1);
+            last_hash = Sha256::digest(&stored).into();
+            self.journal_entries = index.saturating_add(1);
         });
-        let quarantined = |migration, unit, QuarantineRecord { reason, raw, .. }: QuarantineRecord| {
+        let quarantine_fact = |migration, unit, QuarantineRecord { reason, raw, .. }: QuarantineRecord| {
             let legacy = if migration == 1 { LegacyUploadSession::decode(&raw).ok() } else { None };
             QuarantineFact { migration, unit, reason, legacy: legacy.map(Box::new) }
         };
-        scan.table(ids::MIGRATION_QUARANTINE, |unit: u64, record| {
-            self.quarantined.insert(unit);
-            self.quarantine.push(quarantined(1, unit, record));
+        scan.for_each_record(ids::MIGRATION_QUARANTINE, |unit: u64, record| {
+            self.quarantined_sessions.insert(unit);
+            self.quarantine.push(quarantine_fact(1, unit, record));
         });
-        scan.table(ids::MIGRATION_QUARANTINES, |(migration, unit): (u16, u64), record| {
-            self.quarantine.push(quarantined(migration, unit, record));
+        scan.for_each_record(ids::MIGRATION_QUARANTINES, |(migration, unit): (u16, u64), record| {
+            self.quarantine.push(quarantine_fact(migration, unit, record));
         });
     }
 
     fn read_sessions(&mut self, scan: &mut Scan) {
         let [legacy, activity_table] = [ids::LEGACY_SESSIONS, ids::LEGACY_ACTIVITY];
         let mut activity = BTreeMap::new();
-        scan.table(activity_table, |id: u64, seen: u64| {
+        scan.for_each_record(activity_table, |id: u64, seen: u64| {
             activity.insert(id, seen);
         });
-        // The keys are read first, since the class of a record depends on which other sessions are in flight.
-        scan.entries(legacy, |id: u64, _, _| {
+        // The keys are read first, because the class of a record depends on which other sessions are in flight.
+        scan.for_each_entry(legacy, |id: u64, _, _| {
             self.legacy_ids.insert(id);
         });
-        scan.entries(ids::SESSIONS, |id: u64, _, _| {
+        scan.for_each_entry(ids::SESSIONS, |id: u64, _, _| {
             self.split_ids.insert(id);
         });
-        scan.entries(ids::UPLOAD_META, |id: u64, _, _| {
+        scan.for_each_entry(ids::UPLOAD_META, |id: u64, _, _| {
             self.meta_ids.insert(id);
         });
         self.read_split(scan);
-        let mut found = Vec::new();
+        let mut examined_sessions = Vec::new();
         let facts = &*self;
-        scan.table(legacy, |id: u64, RawRecord(raw)| {
+        scan.for_each_record(legacy, |id: u64, RawRecord(raw)| {
             if facts.is_leftover(id) {
                 return;
             }
@@ -330,14 +329,14 @@ impl Facts {
             let session = LegacySession { id, raw, activity: activity.map(Time::from_nanos) };
             // `examine` fails only if it cannot read a table, which is impossible with `Facts`.
             if let Ok(examined) = examine(facts, &session, facts.now) {
-                found.push((id, activity, examined));
+                examined_sessions.push((id, activity, examined));
             }
         });
-        for (id, activity, Examined { class, decision }) in found {
+        for (id, activity, Examined { class, decision }) in examined_sessions {
             let (split, reason) = match decision {
                 Decision::Convert { split, .. } | Decision::Release { split, .. } => (Some(split), None),
                 Decision::Reject { legacy: None, reason } => {
-                    scan.findings.at(
+                    scan.findings.add_at_key(
                         FindingKind::DamagedRecord,
                         legacy,
                         id.to_string(),
@@ -353,15 +352,15 @@ impl Facts {
                 }
             };
             if let Some(split) = split {
-                let session = Session { activity, ..Session::of(1, id, *split) };
+                let session = Session { activity, ..Session::from_split(1, id, *split) };
                 self.sessions.insert(id, session);
             }
-            self.examined.insert(id, Examination { class, reason });
+            self.examinations.insert(id, Examination { class, reason });
         }
-        let stored = activity.keys().filter(|id| !self.legacy_ids.contains(id));
+        let without_session = activity.keys().filter(|id| !self.legacy_ids.contains(id));
         if scan.fully_read(&[legacy]) {
-            for id in stored {
-                scan.findings.at(
+            for id in without_session {
+                scan.findings.add_at_key(
                     FindingKind::IndexToNowhere,
                     activity_table,
                     id.to_string(),
@@ -373,22 +372,22 @@ impl Facts {
 
     fn read_split(&mut self, scan: &mut Scan) {
         let mut metas: BTreeMap<u64, UploadMeta> = BTreeMap::new();
-        scan.table(ids::UPLOAD_META, |id: u64, meta: UploadMeta| {
+        scan.for_each_record(ids::UPLOAD_META, |id: u64, meta: UploadMeta| {
             metas.insert(id, meta);
         });
         let memory = ids::SESSIONS;
-        let mut read = Vec::new();
-        scan.table(memory, |id: u64, record: SessionRecord| {
-            read.push((id, record.into_session()));
+        let mut decoded = Vec::new();
+        scan.for_each_record(memory, |id: u64, record: SessionRecord| {
+            decoded.push((id, record.into_session()));
         });
-        for (id, session) in read {
+        for (id, session) in decoded {
             match (session, metas.remove(&id)) {
                 (Ok(session), Some(meta)) => {
-                    self.sessions.insert(id, Session::of(2, id, Split { session, meta }));
+                    self.sessions.insert(id, Session::from_split(2, id, Split { session, meta }));
                 }
                 (Ok(_), None) => {}
                 (Err(why), _) => {
-                    scan.findings.at(
+                    scan.findings.add_at_key(
                         FindingKind::DamagedRecord,
                         memory,
                         id.to_string(),
@@ -409,7 +408,7 @@ impl Facts {
         activity: Option<u64>,
     ) -> Session {
         let prefix = record.chunk_prefix();
-        let received: ChunkSet = self.stored(prefix).map(|(idx, _)| idx).collect();
+        let received: ChunkSet = self.chunks_under(prefix).map(|(idx, _)| idx).collect();
         let bytes_expected = record.asset_metadata.bytes();
         let chunk_size = u32::try_from(record.chunk_size).unwrap_or(u32::MAX);
         let bytes_received = Chunking::new(bytes_expected, record.chunk_size).len_of(&received);
@@ -432,12 +431,12 @@ impl Facts {
     }
 
     /// Returns the number and the length of each chunk that is stored under a prefix.
-    pub fn stored(&self, prefix: ChunkPrefix) -> impl Iterator<Item = (u32, u32)> + '_ {
+    pub fn chunks_under(&self, prefix: ChunkPrefix) -> impl Iterator<Item = (u32, u32)> + '_ {
         self.chunks.get(&prefix.0).into_iter().flatten().copied()
     }
 
     fn read_capsules(&mut self, scan: &mut Scan) {
-        scan.table(ids::CAPSULES, |id: String, record: CapsuleRecord| {
+        scan.for_each_record(ids::CAPSULES, |id: String, record: CapsuleRecord| {
             let fact = CapsuleFact {
                 members: record.members().copied().collect(),
                 uploaders: record.owners.iter().chain(&record.writers).copied().collect(),
@@ -447,7 +446,7 @@ impl Facts {
             };
             self.capsules.insert(id, fact);
         });
-        scan.table(ids::MEMORIES, |id: String, record: MemoryRecord| {
+        scan.for_each_record(ids::MEMORIES, |id: String, record: MemoryRecord| {
             let content = match record.content {
                 Content::Blob { id, checksum, size, .. } => ContentFact::Blob { id, checksum, size },
                 Content::Inline(bytes) => ContentFact::Inline(bytes.len() as u64),
@@ -456,27 +455,27 @@ impl Facts {
             let MemoryRecord { capsule_id: capsule, request, .. } = record;
             self.memories.insert(id, MemoryFact { capsule, content, request });
         });
-        scan.table(ids::MEMORY_BY_CAPSULE, |key: TwoTexts, ()| {
+        scan.for_each_record(ids::MEMORY_BY_CAPSULE, |key: TwoTexts, ()| {
             self.memories_by_capsule.insert(key);
         });
-        scan.table(ids::CAPSULE_BY_MEMBER, |(member, capsule): (Principal, ShortBlob<32>), ()| {
+        scan.for_each_record(ids::CAPSULE_BY_MEMBER, |(member, capsule): (Principal, ShortBlob<32>), ()| {
             self.capsules_by_member
                 .insert((member, String::from_utf8_lossy(capsule.as_slice()).into_owned()));
         });
-        scan.table(ids::CONDEMNED_CAPSULES, |capsule: String, ()| {
-            self.condemned.insert(capsule);
+        scan.for_each_record(ids::CONDEMNED_CAPSULES, |capsule: String, ()| {
+            self.condemned_capsules.insert(capsule);
         });
-        scan.table(ids::MEMORY_BY_IDEM, |key: [u8; 32], memory: String| {
+        scan.for_each_record(ids::MEMORY_BY_IDEM, |key: [u8; 32], memory: String| {
             self.memories_by_idem.insert(key, memory);
         });
-        scan.table(ids::CAPSULES_BY_CREATOR, |creator: Principal, count: u64| {
+        scan.for_each_record(ids::CAPSULES_BY_CREATOR, |creator: Principal, count: u64| {
             self.capsules_by_creator.insert(creator, count);
         });
     }
 }
 
 /// Returns the prefix of a blob's chunks, if its bytes are in the chunk map.
-pub(super) fn mapped(blob: &BlobRecord) -> Option<ChunkPrefix> {
+pub(super) fn mapped_prefix(blob: &BlobRecord) -> Option<ChunkPrefix> {
     match blob.place {
         Place::Chunks(prefix) => Some(prefix),
         Place::Extents(_) => None,

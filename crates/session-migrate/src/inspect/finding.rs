@@ -89,7 +89,7 @@ kinds! {
     ExtentWithoutOwner = "extent_without_owner" => Damage;
     /// bytes of the payload region that have two owners, or an owner while they are free
     ExtentOfTwo = "extent_of_two" => Damage;
-    /// an extent ends after the allocated part of the region, or is too short for its bytes
+    /// an extent ends after the used part of the region, or extents are too short for their bytes
     ExtentOutOfBounds = "extent_out_of_bounds" => Damage;
     /// the tables of free extents contradict one another
     FreeExtentsDisagree = "free_extents_disagree" => Damage;
@@ -148,7 +148,7 @@ impl std::fmt::Display for Finding {
 }
 
 /// Maximum number of findings of one kind that are listed; further ones are only counted.
-const LISTED: u64 = 100;
+const MAX_LISTED: u64 = 100;
 
 #[derive(Debug, Default)]
 pub(super) struct Findings {
@@ -157,11 +157,17 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    pub fn at(&mut self, kind: FindingKind, memory: u8, key: impl Into<String>, what: impl Into<String>) {
+    pub fn add_at_key(
+        &mut self,
+        kind: FindingKind,
+        memory: u8,
+        key: impl Into<String>,
+        what: impl Into<String>,
+    ) {
         self.add(kind, Some(memory), Some(key.into()), None, what.into());
     }
 
-    pub fn at_offset(
+    pub fn add_at_offset(
         &mut self,
         kind: FindingKind,
         memory: u8,
@@ -172,7 +178,8 @@ impl Findings {
         self.add(kind, Some(memory), key, Some(offset), what.into());
     }
 
-    pub fn general(&mut self, kind: FindingKind, memory: Option<u8>, what: impl Into<String>) {
+    /// Adds a finding that is about a whole memory, or about none.
+    pub fn add_general(&mut self, kind: FindingKind, memory: Option<u8>, what: impl Into<String>) {
         self.add(kind, memory, None, None, what.into());
     }
 
@@ -186,7 +193,7 @@ impl Findings {
     ) {
         let count = self.counts.entry(kind).or_default();
         *count += 1;
-        if *count > LISTED {
+        if *count > MAX_LISTED {
             return;
         }
         let name =

@@ -12,51 +12,55 @@ use super::report::{Limit, MemoryReport};
 use super::scan::Scan;
 
 /// Use in percent from which a limit is reported as nearly reached.
-const NEARLY: u64 = 90;
+const NEARLY_FULL_PERCENT: u64 = 90;
 
 /// Returns every limit with its use. If each caller or capsule has a limit of its own, the highest use is returned.
-pub(super) fn of(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<Limit> {
+pub(super) fn compute(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<Limit> {
     let config = &facts.config.0;
-    let account = |kind: &str| {
+    let largest_account = |kind: &str| {
         let accounts = facts.usage.iter().filter(|(key, _)| key.0 == kind);
         accounts.max_by_key(|(_, bytes)| **bytes).map(|(key, bytes)| (key.1.clone(), *bytes))
     };
-    let most = |counts: BTreeMap<String, u64>| counts.into_iter().max_by_key(|(_, count)| *count);
+    let largest = |counts: BTreeMap<String, u64>| counts.into_iter().max_by_key(|(_, count)| *count);
     let mut sessions: BTreeMap<String, u64> = BTreeMap::new();
     for (owner, _) in &facts.sessions_by_owner {
         *sessions.entry(owner.to_text()).or_default() += 1;
     }
     let capsules = facts.capsules_by_creator.iter().map(|(who, count)| (who.to_text(), *count)).collect();
     let memories = facts.capsules.iter().map(|(id, capsule)| (id.clone(), capsule.memories)).collect();
-    let each = [
-        ("sessions of one caller", most(sessions), config.max_sessions_per_caller),
-        ("bytes in flight of one caller", account("caller"), config.max_bytes_per_caller),
-        ("bytes of one capsule", account("capsule"), config.max_bytes_per_capsule),
-        ("capsules created by one caller", most(capsules), config.capsules_per_caller()),
-        ("memories of one capsule", most(memories), config.memories_per_capsule()),
+    let per_owner = [
+        ("sessions of one caller", largest(sessions), config.max_sessions_per_caller),
+        ("bytes in flight of one caller", largest_account("caller"), config.max_bytes_per_caller),
+        ("bytes of one capsule", largest_account("capsule"), config.max_bytes_per_capsule),
+        ("capsules created by one caller", largest(capsules), config.capsules_per_caller()),
+        ("memories of one capsule", largest(memories), config.memories_per_capsule()),
     ];
-    let limit = |(limit, most, allowed): (&str, Option<(String, u64)>, u64)| {
+    let to_limit = |(name, most, allowed): (&str, Option<(String, u64)>, u64)| {
         let (whose, used) = most.unzip();
-        Limit { limit: limit.into(), whose, used: used.unwrap_or(0), allowed }
+        Limit { limit: name.into(), whose, used: used.unwrap_or(0), allowed }
     };
-    let mut limits: Vec<Limit> = each.into_iter().map(limit).collect();
-    let whole = [
-        ("bytes in the canister", account("canister").map_or(0, |(_, bytes)| bytes), config.max_bytes),
+    let mut limits: Vec<Limit> = per_owner.into_iter().map(to_limit).collect();
+    let of_canister = [
+        (
+            "bytes in the canister",
+            largest_account("canister").map_or(0, |(_, bytes)| bytes),
+            config.max_bytes,
+        ),
         ("bytes promised", facts.promised.map_or(0, |[promised, _]| promised), config.max_promised_bytes()),
         ("buckets of stable memory", memory.buckets, MAX_BUCKETS),
         ("bytes of the payload region", facts.extent_state.end, REGION_BYTES),
     ];
-    limits.extend(whole.map(|(limit, used, allowed)| Limit {
-        limit: limit.into(),
+    limits.extend(of_canister.map(|(name, used, allowed)| Limit {
+        limit: name.into(),
         whose: None,
         used,
         allowed,
     }));
-    for limit in limits.iter().filter(|limit| limit.percent() >= NEARLY) {
+    for limit in limits.iter().filter(|limit| limit.percent() >= NEARLY_FULL_PERCENT) {
         let whose = limit.whose.as_ref().map_or(String::new(), |whose| format!(" ({whose})"));
         let Limit { limit: name, used, allowed, .. } = limit;
         let what = format!("{name}{whose}: {used} of {allowed}, {} %", limit.percent());
-        scan.findings.general(FindingKind::NearlyFull, Some(ids::CONFIG), what);
+        scan.findings.add_general(FindingKind::NearlyFull, Some(ids::CONFIG), what);
     }
     limits
 }

@@ -42,7 +42,7 @@ pub use report::{
     ModuleReport, Report, SessionCount, SnapshotReport, TableReport,
 };
 
-use facts::{Facts, mapped};
+use facts::{Facts, mapped_prefix};
 use scan::{Scan, cut_advice};
 
 /// Options of [`run`].
@@ -135,17 +135,17 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, InspectErro
         progress.phase("comparing every byte with the manifest");
         snapshot.verify(&mut |bytes| progress.add_bytes(bytes))?;
     }
-    of(&snapshot, options.deep, provenance, progress)
+    run_on(&snapshot, options.deep, provenance, progress)
 }
 
 /// Like [`run`], on a snapshot that is open.
-pub(crate) fn of(
+pub(crate) fn run_on(
     snapshot: &Snapshot,
     deep: bool,
     provenance: Provenance,
     progress: &Progress,
 ) -> Result<Report, InspectError> {
-    let module = snapshot.module().map(|path| module(&path)).transpose()?.flatten();
+    let module = snapshot.module().map(|path| read_module(&path)).transpose()?.flatten();
     progress.phase("reading the tables");
     let (mut scan, memory, facts) = read(snapshot)?;
     progress.phase("comparing the tables");
@@ -159,13 +159,13 @@ pub(crate) fn of(
         progress.set_total(facts.blobs.values().map(|(_, blob)| blob.size).sum());
         deep::check(&facts, &mut scan, &mut |bytes| progress.add_bytes(bytes))
     });
-    let limits = limits::of(&facts, &mut scan, &memory);
+    let limits = limits::compute(&facts, &mut scan, &memory);
     snapshot.stable.failure()?;
-    let classes = classes(&facts);
+    let classes = class_reports(&facts);
     let Scan { findings, mut tables, .. } = scan;
     tables.sort_by_key(|table| table.id);
-    let (findings, found) = findings.into_parts();
-    let is_damaged = found.keys().any(|kind| kind.severity() == Severity::Damage);
+    let (findings, counts_by_kind) = findings.into_parts();
+    let is_damaged = counts_by_kind.keys().any(|kind| kind.severity() == Severity::Damage);
     let metadata = snapshot.metadata.as_ref();
     Ok(Report {
         verdict: if is_damaged { Verdict::Fail } else { Verdict::Pass },
@@ -182,20 +182,20 @@ pub(crate) fn of(
         },
         layout: facts.layout.unwrap_or(Layout::LEGACY).0,
         counts: counts(&facts),
-        sessions: sessions(&facts),
-        ages: ages(&facts),
+        sessions: session_counts(&facts),
+        ages: age_counts(&facts),
         classes,
-        migrations: migrations(&facts),
+        migrations: migration_reports(&facts),
         limits,
         memory,
         tables,
         deep,
-        found: FoundCount::all(found),
+        found: FoundCount::from_counts(counts_by_kind),
         findings,
     })
 }
 
-fn module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
+fn read_module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
     let file = match std::fs::read(path) {
         Ok(file) if file.is_empty() => return Ok(None),
         Ok(file) => file,
@@ -287,18 +287,18 @@ fn counts(facts: &Facts) -> Counts {
         blob_bytes: facts.blobs.values().map(|(_, blob)| blob.size).fold(0, u64::saturating_add),
         chunks: stored.clone().count() as u64,
         chunk_bytes: stored.map(|(_, len)| u64::from(*len)).sum(),
-        releases_pending: facts.released.len() as u64,
-        condemned_capsules: facts.condemned.len() as u64,
+        releases_pending: facts.released_prefixes.len() as u64,
+        condemned_capsules: facts.condemned_capsules.len() as u64,
         receipts: facts.receipts.len() as u64,
-        downloads: facts.downloads,
+        downloads: facts.download_count,
         region_taken: facts.extent_state.taken,
         region_end: facts.extent_state.end,
         quarantined: facts.quarantine.len() as u64,
-        journal: facts.journal,
+        journal: facts.journal_entries,
     }
 }
 
-fn sessions(facts: &Facts) -> Vec<SessionCount> {
+fn session_counts(facts: &Facts) -> Vec<SessionCount> {
     let mut counted: BTreeMap<(u16, &str), (u64, u64, u64)> = BTreeMap::new();
     for session in facts.sessions.values() {
         let state = if session.is_committed {
@@ -328,40 +328,40 @@ fn sessions(facts: &Facts) -> Vec<SessionCount> {
     counted.into_iter().map(count).collect()
 }
 
-fn ages(facts: &Facts) -> Vec<AgeCount> {
+fn age_counts(facts: &Facts) -> Vec<AgeCount> {
     const HOUR: u64 = 3_600;
     let ttl = facts.config.0.session_ttl_seconds;
     let bounds = [(HOUR, "less than an hour"), (24 * HOUR, "less than a day"), (u64::MAX, "a day or more")];
     let mut counts = [0; 4];
     for session in facts.sessions.values() {
         let idle = facts.now.as_nanos().saturating_sub(session.last_seen.as_nanos()) / 1_000_000_000;
-        let place = bounds.iter().position(|(bound, _)| idle < *bound).unwrap_or(2);
-        counts[if idle >= ttl { 3 } else { place }] += 1;
+        let bound_index = bounds.iter().position(|(bound, _)| idle < *bound).unwrap_or(2);
+        counts[if idle >= ttl { 3 } else { bound_index }] += 1;
     }
     let names = bounds.map(|(_, name)| name.to_owned()).into_iter();
-    let over = format!("longer than the time to live, {ttl} s");
-    names.chain([over]).zip(counts).map(|(idle, count)| AgeCount { idle, count }).collect()
+    let over_ttl = format!("longer than the time to live, {ttl} s");
+    names.chain([over_ttl]).zip(counts).map(|(idle, count)| AgeCount { idle, count }).collect()
 }
 
 /// Returns every class of both migrations, with the number of units in it and up to three examples.
-fn classes(facts: &Facts) -> Vec<ClassReport> {
-    let mut first: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
-    for (id, examined) in &facts.examined {
-        first.entry(examined.class.index()).or_default().push(*id);
+fn class_reports(facts: &Facts) -> Vec<ClassReport> {
+    let mut session_units: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    for (id, examined) in &facts.examinations {
+        session_units.entry(examined.class.index()).or_default().push(*id);
     }
-    let mut second: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    let mut extent_units: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for (id, session) in facts.sessions.iter().filter(|(id, _)| facts.is_mapped(**id)) {
-        let stored = facts.stored(session.prefix).count() as u64;
+        let stored = facts.chunks_under(session.prefix).count() as u64;
         let class = if session.received.len() <= stored { "session" } else { "damaged session" };
-        second.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
+        extent_units.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
     }
     for (id, (_, blob)) in &facts.blobs {
-        let Some(prefix) = mapped(blob) else { continue };
-        let bytes: u64 = facts.stored(prefix).map(|(_, len)| u64::from(len)).sum();
+        let Some(prefix) = mapped_prefix(blob) else { continue };
+        let bytes: u64 = facts.chunks_under(prefix).map(|(_, len)| u64::from(len)).sum();
         let class = if bytes == blob.size { "blob" } else { "damaged blob" };
-        second.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
+        extent_units.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
     }
-    let both = [(1, split_sessions::CLASSES, first), (2, extents::CLASSES, second)];
+    let both = [(1, split_sessions::CLASSES, session_units), (2, extents::CLASSES, extent_units)];
     let reports = both.into_iter().flat_map(|(migration, classes, mut units)| {
         classes.iter().enumerate().map(move |(index, class)| {
             let units = units.remove(&index).unwrap_or_default();
@@ -381,7 +381,7 @@ fn class_index(classes: &[ClassPlan], name: &str) -> usize {
     classes.iter().position(|class| class.name == name).unwrap_or(classes.len())
 }
 
-fn migrations(facts: &Facts) -> Vec<MigrationReport> {
+fn migration_reports(facts: &Facts) -> Vec<MigrationReport> {
     let report = |(number, state): (&u16, &upload_canister::migrate::MigrationState)| {
         let mut reasons: BTreeMap<&str, u64> = BTreeMap::new();
         for record in facts.quarantine.iter().filter(|record| record.migration == *number) {

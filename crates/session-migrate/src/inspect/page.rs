@@ -74,11 +74,11 @@ fn findings(report: &Report) -> Markup {
 fn sessions(sessions: &[SessionCount]) -> Markup {
     let rows: Vec<Row> = sessions
         .iter()
-        .map(|of| Row {
-            name: format!("layout {}, {}", of.layout, of.state),
-            detail: format!("{} sessions", of.count),
-            bars: vec![Bar { side: Side::B, length: of.received, reach: of.bytes }],
-            values: format!("{} of {}", page::bytes(of.received), page::bytes(of.bytes)),
+        .map(|group| Row {
+            name: format!("layout {}, {}", group.layout, group.state),
+            detail: format!("{} sessions", group.count),
+            bars: vec![Bar { side: Side::B, length: group.received, reach: group.bytes }],
+            values: format!("{} of {}", page::bytes(group.received), page::bytes(group.bytes)),
         })
         .collect();
     plot("Bytes received, of the bytes declared", &rows, Scale::Linear, page::bytes)

@@ -56,7 +56,7 @@ struct StoredChunks {
 pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     let mut contents = PublicContents::default();
     let mut damage = Vec::new();
-    let mut referred = Vec::new();
+    let mut references = Vec::new();
     walk(memories, ids::CAPSULES, &mut damage, |id: String, entry| {
         let capsule: PublicCapsule = decode(&entry.value()).map_err(|why| format!("capsule {id}: {why}"))?;
         contents.capsules += 1;
@@ -66,7 +66,7 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
             let blobs = &memory.blob_internal_assets;
             let assets = memory.inline_assets.len() + blobs.len() + memory.blob_external_assets.len();
             contents.of_many_assets += u64::from(assets > 1);
-            referred
+            references
                 .extend(memory.blob_internal_assets.into_iter().map(|asset| (id.clone(), asset.blob_ref)));
         }
         Ok(())
@@ -78,19 +78,19 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     });
     let mut stored: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
     walk(memories, ids::CHUNKS, &mut damage, |(key, idx): ([u8; 32], u32), entry| {
-        let of_key = stored.entry(key).or_insert_with(|| StoredChunks {
+        let chunks_of_key = stored.entry(key).or_insert_with(|| StoredChunks {
             chunks: 0,
             gap: None,
             bytes: 0,
             sha256: Sha256::new(),
         });
         let bytes = entry.value();
-        of_key.sha256.update(&bytes);
-        of_key.bytes += bytes.len() as u64;
-        if of_key.chunks < u64::from(idx) {
-            of_key.gap.get_or_insert(u32::try_from(of_key.chunks).unwrap_or(u32::MAX));
+        chunks_of_key.sha256.update(&bytes);
+        chunks_of_key.bytes += bytes.len() as u64;
+        if chunks_of_key.chunks < u64::from(idx) {
+            chunks_of_key.gap.get_or_insert(u32::try_from(chunks_of_key.chunks).unwrap_or(u32::MAX));
         }
-        of_key.chunks += 1;
+        chunks_of_key.chunks += 1;
         Ok(())
     });
     contents.blobs = blobs.len() as u64;
@@ -109,14 +109,14 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
         if bytes == blob.size && sha256.as_slice() == blob.checksum.as_slice() {
             contents.sound += 1;
         } else {
-            let (of, was) = (blob.size, hex::encode(&blob.checksum));
+            let (committed_bytes, committed_sha256) = (blob.size, hex::encode(&blob.checksum));
             damage.push(format!(
-                "blob_{id}: {bytes} bytes with the SHA-256 {} are stored, but {of} bytes with {was} were committed",
+                "blob_{id}: {bytes} bytes with the SHA-256 {} are stored, but {committed_bytes} bytes with {committed_sha256} were committed",
                 hex::encode(sha256)
             ));
         }
     }
-    for (memory, PublicBlobRef { locator, hash, .. }) in referred {
+    for (memory, PublicBlobRef { locator, hash, .. }) in references {
         match BlobId::from_locator(&locator).and_then(|id| blobs.get(&id.0)) {
             None => damage.push(format!("memory {memory} refers to {locator}, which is not stored")),
             Some(blob) if hash.as_ref().is_some_and(|hash| *hash != blob.checksum) => damage.push(format!(
@@ -130,9 +130,9 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
             contents.in_flight.insert(Some(session), chunks);
         }
     }
-    let unknown: u64 = stored.values().map(|stored| stored.chunks).sum();
-    if unknown > 0 {
-        contents.in_flight.insert(None, unknown);
+    let chunks_of_unknown_sessions: u64 = stored.values().map(|stored| stored.chunks).sum();
+    if chunks_of_unknown_sessions > 0 {
+        contents.in_flight.insert(None, chunks_of_unknown_sessions);
     }
     PublicContents { damage, ..contents }
 }
@@ -165,13 +165,13 @@ fn walk<K: Key>(
     mut each: impl FnMut(K, &Entry<'_, SnapshotMemory>) -> Result<(), String>,
 ) {
     let memory = memories.get(MemoryId::new(id));
-    let at = |found: Damage| format!("memory id {id}, offset {}: {}", found.offset, found.what);
+    let describe = |damage: Damage| format!("memory id {id}, offset {}: {}", damage.offset, damage.what);
     let walked = match Tree::open(&memory) {
         Ok(None) => return,
         Ok(Some(tree)) => tree.walk::<K>(&mut |key, entry| damage.extend(each(key, entry).err())),
-        Err(found) => return damage.push(at(found)),
+        Err(found) => return damage.push(describe(found)),
     };
-    damage.extend(walked.damage.into_iter().map(at));
+    damage.extend(walked.damage.into_iter().map(describe));
 }
 
 impl fmt::Display for PublicContents {

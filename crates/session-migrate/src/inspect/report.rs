@@ -240,7 +240,7 @@ pub struct TableReport {
 }
 
 impl TableReport {
-    pub(super) fn of(id: u8, entries: Option<u64>, bytes: u64) -> TableReport {
+    pub(super) fn new(id: u8, entries: Option<u64>, bytes: u64) -> TableReport {
         let name = ALL.iter().find(|(known, ..)| *known == id).map_or("unknown", |(_, name, _)| name);
         TableReport { id, name: name.to_lowercase().replace('_', " "), entries, bytes }
     }
@@ -271,7 +271,7 @@ pub struct FoundCount {
 }
 
 impl FoundCount {
-    pub(super) fn all(counts: BTreeMap<FindingKind, u64>) -> Vec<FoundCount> {
+    pub(super) fn from_counts(counts: BTreeMap<FindingKind, u64>) -> Vec<FoundCount> {
         let count = |(kind, count): (FindingKind, u64)| FoundCount {
             kind,
             severity: kind.severity(),

@@ -30,7 +30,7 @@ impl Scan {
             Scan { memories, findings: Findings::default(), tables: Vec::new(), damaged: BTreeSet::new() };
         for (id, name, structure) in ALL {
             if let Err(error) = preflight::check_structure(&scan.memories, *id, name, *structure) {
-                scan.findings.at_offset(
+                scan.findings.add_at_offset(
                     FindingKind::ForeignStructure,
                     *id,
                     None,
@@ -42,15 +42,15 @@ impl Scan {
             let pages = scan.memory(*id).size();
             if matches!(structure, Structure::Region | Structure::Counters | Structure::Reserved) && pages > 0
             {
-                scan.tables.push(TableReport::of(*id, None, pages * PAGE_BYTES));
+                scan.tables.push(TableReport::new(*id, None, pages * PAGE_BYTES));
             }
         }
         if let Err(error) = preflight::check_unknown(&scan.memories) {
-            scan.findings.general(FindingKind::UnknownMemory, None, cut_advice(&error.to_string()));
+            scan.findings.add_general(FindingKind::UnknownMemory, None, cut_advice(&error.to_string()));
         }
         if let Err(error @ PreflightError::WrittenInPart { id, .. }) = preflight::check_in_use(&scan.memories)
         {
-            scan.findings.at_offset(
+            scan.findings.add_at_offset(
                 FindingKind::DamagedStructure,
                 id,
                 None,
@@ -72,7 +72,7 @@ impl Scan {
 
     /// Passes every entry of a map to `each`, undecoded, unless the map is already known to be damaged. Records damage
     /// of the map.
-    pub fn entries<K: Key>(
+    pub fn for_each_entry<K: Key>(
         &mut self,
         id: u8,
         mut each: impl FnMut(K, &Entry<'_, SnapshotMemory>, &mut Findings),
@@ -97,23 +97,23 @@ impl Scan {
             Err(damage) => (0, vec![damage]),
         };
         for damage in damage {
-            self.findings.at_offset(FindingKind::DamagedStructure, id, None, damage.offset, damage.what);
+            self.findings.add_at_offset(FindingKind::DamagedStructure, id, None, damage.offset, damage.what);
             self.damaged.insert(id);
         }
         if !self.tables.iter().any(|table| table.id == id) {
-            self.tables.push(TableReport::of(id, Some(entries), allocated));
+            self.tables.push(TableReport::new(id, Some(entries), allocated));
         }
     }
 
-    /// Like [`Scan::entries`], but decodes every record. Adds a finding for each record that does not decode.
-    pub fn table<K: Key, V: Record>(&mut self, id: u8, mut each: impl FnMut(K, V)) {
+    /// Like [`Scan::for_each_entry`], but decodes every record. Adds a finding for each record that does not decode.
+    pub fn for_each_record<K: Key, V: Record>(&mut self, id: u8, mut each: impl FnMut(K, V)) {
         let mut is_damaged = false;
-        self.entries::<K>(id, |key, entry, findings| match V::decode(&entry.value()) {
+        self.for_each_entry::<K>(id, |key, entry, findings| match V::decode(&entry.value()) {
             Ok(value) => each(key, value),
             Err(why) => {
                 is_damaged = true;
                 let what = format!("{}: {why}", V::NAME);
-                findings.at_offset(FindingKind::DamagedRecord, id, Some(key.shown()), entry.offset, what);
+                findings.add_at_offset(FindingKind::DamagedRecord, id, Some(key.shown()), entry.offset, what);
             }
         });
         if is_damaged {
@@ -122,7 +122,7 @@ impl Scan {
     }
 
     /// Returns the bytes of a cell; `None` if the cell is empty or damaged.
-    fn bytes_of(&mut self, id: u8) -> Option<Vec<u8>> {
+    fn cell_bytes(&mut self, id: u8) -> Option<Vec<u8>> {
         if !self.fully_read(&[id]) {
             return None;
         }
@@ -130,11 +130,17 @@ impl Scan {
         match cell(&memory) {
             Ok(None) => None,
             Ok(Some(bytes)) => {
-                self.tables.push(TableReport::of(id, None, memory.size() * PAGE_BYTES));
+                self.tables.push(TableReport::new(id, None, memory.size() * PAGE_BYTES));
                 Some(bytes).filter(|bytes| !bytes.is_empty())
             }
             Err(damage) => {
-                self.findings.at_offset(FindingKind::DamagedStructure, id, None, damage.offset, damage.what);
+                self.findings.add_at_offset(
+                    FindingKind::DamagedStructure,
+                    id,
+                    None,
+                    damage.offset,
+                    damage.what,
+                );
                 self.damaged.insert(id);
                 None
             }
@@ -142,11 +148,11 @@ impl Scan {
     }
 
     /// Returns the record of a cell, if one was ever stored and it decodes.
-    pub fn register<V: Record>(&mut self, id: u8) -> Option<V> {
-        let bytes = self.bytes_of(id)?;
+    pub fn read_cell<V: Record>(&mut self, id: u8) -> Option<V> {
+        let bytes = self.cell_bytes(id)?;
         V::decode(&bytes)
             .map_err(|why| {
-                self.findings.at_offset(
+                self.findings.add_at_offset(
                     FindingKind::DamagedRecord,
                     id,
                     None,
@@ -160,7 +166,7 @@ impl Scan {
 
     /// Returns `N` counters from a memory of counters, beginning with number `place`; `None` if the memory is empty or
     /// damaged.
-    pub fn counters<const N: usize>(&mut self, id: u8, place: u32) -> Option<[u64; N]> {
+    pub fn read_counters<const N: usize>(&mut self, id: u8, place: u32) -> Option<[u64; N]> {
         let memory = self.memory(id);
         if !self.fully_read(&[id]) || memory.size() == 0 {
             return None;
@@ -169,7 +175,7 @@ impl Scan {
         memory.read(3, &mut version);
         if version != [counters::VERSION] {
             let what = format!("version {}, expected {}", version[0], counters::VERSION);
-            self.findings.at_offset(FindingKind::DamagedStructure, id, None, 3, what);
+            self.findings.add_at_offset(FindingKind::DamagedStructure, id, None, 3, what);
             self.damaged.insert(id);
             return None;
         }

@@ -61,7 +61,7 @@ fn on_copy(
     provenance: Provenance,
     progress: &Progress,
 ) -> Result<Report, PlanError> {
-    let found = inspect::of(snapshot, false, provenance.clone(), &Progress::hidden())?;
+    let found = inspect::run_on(snapshot, false, provenance.clone(), &Progress::hidden())?;
     if found.layout != 1 {
         return Err(PlanError::Layout { path: options.snapshot.clone(), layout: found.layout });
     }

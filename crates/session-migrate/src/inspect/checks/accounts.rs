@@ -12,7 +12,7 @@ use super::payload::refs_of;
 use crate::snapshot::Key as _;
 
 pub(super) fn check(facts: &Facts, scan: &mut Scan) {
-    let counted_from = [
+    let counted_tables = [
         ids::LEGACY_SESSIONS,
         ids::LEGACY_ACTIVITY,
         ids::SESSIONS,
@@ -26,18 +26,19 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
         ids::MIGRATION_QUARANTINE,
         ids::LEGACY_LEFT_BEHIND,
     ];
-    if !scan.fully_read(&counted_from) {
+    if !scan.fully_read(&counted_tables) {
         return;
     }
     if scan.fully_read(&[ids::USAGE]) {
-        usage(facts, scan);
+        check_usage(facts, scan);
     }
     if scan.fully_read(&[ids::UPLOAD_COUNTS]) {
-        promises(facts, scan);
+        check_promises(facts, scan);
     }
 }
 
-fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
+/// Returns the bytes that each account should have, according to the sessions in flight and the stored blobs.
+fn bytes_by_account(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
     let mut counted: BTreeMap<TwoTexts, u64> = BTreeMap::new();
     let mut add = |kind: &str, name: String, bytes: u64| {
         if bytes > 0 {
@@ -69,32 +70,35 @@ fn counted(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
     counted
 }
 
-fn usage(facts: &Facts, scan: &mut Scan) {
-    let counted = counted(facts);
+fn check_usage(facts: &Facts, scan: &mut Scan) {
+    let counted = bytes_by_account(facts);
     let keys: BTreeSet<&TwoTexts> = counted.keys().chain(facts.usage.keys()).collect();
     for key in keys {
-        let [recorded, counted] = [&facts.usage, &counted].map(|of| of.get(key).copied().unwrap_or(0));
+        let [recorded, counted] =
+            [&facts.usage, &counted].map(|accounts| accounts.get(key).copied().unwrap_or(0));
         // The bytes of a record that does not decode cannot be counted, although they are still on its accounts.
         let kind = match recorded.cmp(&counted) {
             std::cmp::Ordering::Equal => continue,
             std::cmp::Ordering::Greater if facts.has_unreadable() => FindingKind::AccountUnattributed,
             _ => FindingKind::AccountDisagrees,
         };
-        let TwoTexts(of, name) = key;
+        let TwoTexts(account_kind, name) = key;
         let what = format!(
             "{} has {recorded} bytes, but {counted} are in flight or stored",
-            format!("{of} {name}").trim()
+            format!("{account_kind} {name}").trim()
         );
-        scan.findings.at(kind, ids::USAGE, key.shown(), what);
+        scan.findings.add_at_key(kind, ids::USAGE, key.shown(), what);
     }
 }
 
-fn promises(facts: &Facts, scan: &mut Scan) {
-    let Some([recorded, first]) = facts.promised.filter(|[_, first]| *first > 0) else { return };
-    let counted = facts
-        .sessions
-        .iter()
-        .filter(|(id, session)| **id >= first && facts.sessions_by_owner.contains(&(session.owner, **id)));
+fn check_promises(facts: &Facts, scan: &mut Scan) {
+    let Some([recorded, first_counted]) = facts.promised.filter(|[_, first_counted]| *first_counted > 0)
+    else {
+        return;
+    };
+    let counted = facts.sessions.iter().filter(|(id, session)| {
+        **id >= first_counted && facts.sessions_by_owner.contains(&(session.owner, **id))
+    });
     let counted: u64 = counted.map(|(_, session)| session.bytes_missing()).sum();
     let kind = match recorded.cmp(&counted) {
         std::cmp::Ordering::Equal => return,
@@ -102,5 +106,5 @@ fn promises(facts: &Facts, scan: &mut Scan) {
         _ => FindingKind::AccountDisagrees,
     };
     let what = format!("{recorded} bytes are promised, but {counted} are reserved and have not arrived");
-    scan.findings.general(kind, Some(ids::UPLOAD_COUNTS), what);
+    scan.findings.add_general(kind, Some(ids::UPLOAD_COUNTS), what);
 }

@@ -12,25 +12,28 @@ use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
 pub(super) fn check(facts: &Facts, scan: &mut Scan) {
-    memories(facts, scan);
-    members(facts, scan);
-    idempotency_keys(facts, scan);
-    counts(facts, scan);
+    check_memories(facts, scan);
+    check_members(facts, scan);
+    check_idempotency_keys(facts, scan);
+    check_counts(facts, scan);
 }
 
-fn memories(facts: &Facts, scan: &mut Scan) {
-    let can_tell = scan.fully_read(&[ids::CAPSULES, ids::CONDEMNED_CAPSULES]);
-    let is_indexed = scan.fully_read(&[ids::MEMORY_BY_CAPSULE]);
+fn check_memories(facts: &Facts, scan: &mut Scan) {
+    let all_capsules_are_known = scan.fully_read(&[ids::CAPSULES, ids::CONDEMNED_CAPSULES]);
+    let index_is_complete = scan.fully_read(&[ids::MEMORY_BY_CAPSULE]);
     for (name, memory) in &facts.memories {
         let capsule = &memory.capsule;
-        if can_tell && !facts.capsules.contains_key(capsule) && !facts.condemned.contains(capsule) {
+        if all_capsules_are_known
+            && !facts.capsules.contains_key(capsule)
+            && !facts.condemned_capsules.contains(capsule)
+        {
             let what = format!("memory {name} is in {capsule}, which does not exist");
-            scan.findings.at(FindingKind::MemoryWithoutCapsule, ids::MEMORIES, name.clone(), what);
+            scan.findings.add_at_key(FindingKind::MemoryWithoutCapsule, ids::MEMORIES, name.clone(), what);
         }
         let key = TwoTexts(capsule.clone(), name.clone());
-        if is_indexed && !facts.memories_by_capsule.contains(&key) {
+        if index_is_complete && !facts.memories_by_capsule.contains(&key) {
             let what = format!("memory {name} is not among those of {capsule}");
-            scan.findings.at(FindingKind::MissingInIndex, ids::MEMORY_BY_CAPSULE, key.shown(), what);
+            scan.findings.add_at_key(FindingKind::MissingInIndex, ids::MEMORY_BY_CAPSULE, key.shown(), what);
         }
     }
     if scan.fully_read(&[ids::MEMORIES]) {
@@ -38,13 +41,18 @@ fn memories(facts: &Facts, scan: &mut Scan) {
             let TwoTexts(capsule, name) = key;
             if facts.memories.get(name).is_none_or(|memory| memory.capsule != *capsule) {
                 let what = format!("memory {name} does not exist, or is in another capsule");
-                scan.findings.at(FindingKind::IndexToNowhere, ids::MEMORY_BY_CAPSULE, key.shown(), what);
+                scan.findings.add_at_key(
+                    FindingKind::IndexToNowhere,
+                    ids::MEMORY_BY_CAPSULE,
+                    key.shown(),
+                    what,
+                );
             }
         }
     }
 }
 
-fn members(facts: &Facts, scan: &mut Scan) {
+fn check_members(facts: &Facts, scan: &mut Scan) {
     if scan.fully_read(&[ids::CAPSULE_BY_MEMBER]) {
         for (id, capsule) in &facts.capsules {
             for member in &capsule.members {
@@ -52,7 +60,7 @@ fn members(facts: &Facts, scan: &mut Scan) {
                     let what =
                         format!("{member} is a member of {id}, but the index of this member lacks {id}");
                     let key = format!("{member} {id}");
-                    scan.findings.at(FindingKind::MissingInIndex, ids::CAPSULE_BY_MEMBER, key, what);
+                    scan.findings.add_at_key(FindingKind::MissingInIndex, ids::CAPSULE_BY_MEMBER, key, what);
                 }
             }
         }
@@ -62,13 +70,13 @@ fn members(facts: &Facts, scan: &mut Scan) {
             if facts.capsules.get(id).is_none_or(|capsule| !capsule.members.contains(member)) {
                 let what = format!("{member} is not a member of {id}, or {id} does not exist");
                 let key = format!("{member} {id}");
-                scan.findings.at(FindingKind::IndexToNowhere, ids::CAPSULE_BY_MEMBER, key, what);
+                scan.findings.add_at_key(FindingKind::IndexToNowhere, ids::CAPSULE_BY_MEMBER, key, what);
             }
         }
     }
 }
 
-fn idempotency_keys(facts: &Facts, scan: &mut Scan) {
+fn check_idempotency_keys(facts: &Facts, scan: &mut Scan) {
     if scan.fully_read(&[ids::MEMORIES]) {
         for (key, name) in &facts.memories_by_idem {
             let request = facts.memories.get(name).and_then(|memory| memory.request);
@@ -76,7 +84,7 @@ fn idempotency_keys(facts: &Facts, scan: &mut Scan) {
                 let what = format!(
                     "refers to memory {name}, which was not created under this key or does not exist"
                 );
-                scan.findings.at(FindingKind::IndexToNowhere, ids::MEMORY_BY_IDEM, key.shown(), what);
+                scan.findings.add_at_key(FindingKind::IndexToNowhere, ids::MEMORY_BY_IDEM, key.shown(), what);
             }
         }
     }
@@ -86,7 +94,7 @@ fn idempotency_keys(facts: &Facts, scan: &mut Scan) {
             if facts.memories_by_idem.get(&request.idem_key) != Some(name) {
                 let what =
                     format!("no key refers to memory {name}: a repeated call would create a second memory");
-                scan.findings.at(
+                scan.findings.add_at_key(
                     FindingKind::MissingInIndex,
                     ids::MEMORY_BY_IDEM,
                     request.idem_key.shown(),
@@ -97,7 +105,7 @@ fn idempotency_keys(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-fn counts(facts: &Facts, scan: &mut Scan) {
+fn check_counts(facts: &Facts, scan: &mut Scan) {
     if scan.fully_read(&[ids::MEMORIES]) {
         let mut counted: BTreeMap<&String, (u64, u64)> = BTreeMap::new();
         for memory in facts.memories.values() {
@@ -109,12 +117,12 @@ fn counts(facts: &Facts, scan: &mut Scan) {
             let (memories, bytes) = counted.get(id).copied().unwrap_or_default();
             let recorded =
                 [("memories", capsule.memories, memories), ("inline bytes", capsule.inline_bytes, bytes)];
-            for (of, recorded, counted) in
+            for (noun, recorded, counted) in
                 recorded.into_iter().filter(|(_, recorded, counted)| recorded != counted)
             {
                 let what =
-                    format!("{id} has {recorded} {of} according to its record, but {counted} were counted");
-                scan.findings.at(FindingKind::CountDisagrees, ids::CAPSULES, id.clone(), what);
+                    format!("{id} has {recorded} {noun} according to its record, but {counted} were counted");
+                scan.findings.add_at_key(FindingKind::CountDisagrees, ids::CAPSULES, id.clone(), what);
             }
         }
     }
@@ -123,15 +131,20 @@ fn counts(facts: &Facts, scan: &mut Scan) {
         for creator in facts.capsules.values().filter_map(|capsule| capsule.created_by) {
             *counted.entry(creator).or_default() += 1;
         }
-        let people = counted.keys().chain(facts.capsules_by_creator.keys());
-        for who in people.collect::<std::collections::BTreeSet<_>>() {
-            let [recorded, counted] =
-                [&facts.capsules_by_creator, &counted].map(|of| of.get(who).copied().unwrap_or(0));
+        let creators = counted.keys().chain(facts.capsules_by_creator.keys());
+        for creator in creators.collect::<std::collections::BTreeSet<_>>() {
+            let [recorded, counted] = [&facts.capsules_by_creator, &counted]
+                .map(|counts| counts.get(creator).copied().unwrap_or(0));
             if recorded != counted {
                 let what = format!(
-                    "{who} has created {recorded} capsules according to this count, but {counted} exist"
+                    "{creator} has created {recorded} capsules according to this count, but {counted} exist"
                 );
-                scan.findings.at(FindingKind::CountDisagrees, ids::CAPSULES_BY_CREATOR, who.to_text(), what);
+                scan.findings.add_at_key(
+                    FindingKind::CountDisagrees,
+                    ids::CAPSULES_BY_CREATOR,
+                    creator.to_text(),
+                    what,
+                );
             }
         }
     }

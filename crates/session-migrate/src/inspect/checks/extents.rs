@@ -11,11 +11,18 @@ use super::super::finding::FindingKind;
 use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
-/// Returns every extent of a blob, a session or a running migration, with its owner, in order of offset.
-fn owned(facts: &Facts) -> Vec<(Extent, String)> {
+/// An extent, and what it belongs to.
+struct OwnedExtent {
+    extent: Extent,
+    /// A blob, a session, a unit of the running migration, or `a free extent`.
+    owner: String,
+}
+
+/// Returns every extent of a blob, a session or a running migration, in order of offset.
+fn owned_extents(facts: &Facts) -> Vec<OwnedExtent> {
     let mut owned = Vec::new();
-    let mut add = |extents: &Extents, whose: String| {
-        owned.extend(extents.iter().map(|extent| (*extent, whose.clone())));
+    let mut add = |extents: &Extents, owner: String| {
+        owned.extend(extents.iter().map(|extent| OwnedExtent { extent: *extent, owner: owner.clone() }));
     };
     for (id, (_, blob)) in &facts.blobs {
         if let Place::Extents(extents) = &blob.place {
@@ -27,28 +34,46 @@ fn owned(facts: &Facts) -> Vec<(Extent, String)> {
             add(extents, format!("session {id}"));
         }
     }
-    let second = facts.migrations.get(&2).filter(|state| state.phase != Phase::Converted);
-    if let Some(unit) = second.and_then(|state| state.unit.as_ref())
+    let unfinished = facts.migrations.get(&2).filter(|state| state.phase != Phase::Converted);
+    if let Some(unit) = unfinished.and_then(|state| state.unit.as_ref())
         && let Some(extents) = extents_of(&unit.progress)
     {
         add(&extents, format!("unit {} being moved into extents", unit.key));
     }
-    owned.retain(|(extent, _)| extent.len > 0);
-    owned.sort_by_key(|(extent, _)| (extent.offset, extent.len));
+    owned.retain(|owned| owned.extent.len > 0);
+    sort_by_offset(&mut owned);
     owned
 }
 
+fn sort_by_offset(extents: &mut [OwnedExtent]) {
+    extents.sort_by_key(|owned| (owned.extent.offset, owned.extent.len));
+}
+
 pub(super) fn check(facts: &Facts, scan: &mut Scan) {
-    lengths(facts, scan);
+    check_lengths(facts, scan);
     if !scan.fully_read(&[ids::EXTENT_STATE]) {
         return;
     }
-    free(facts, scan);
-    let owned = owned(facts);
-    let end = facts.extent_state.end;
-    for (extent, whose) in owned.iter().filter(|(extent, _)| extent.end() > end) {
-        let what = format!("{whose} has {} bytes there, but the allocated part ends at {end}", extent.len);
-        scan.findings.at_offset(
+    check_free_extents(facts, scan);
+    let owned = owned_extents(facts);
+    check_bounds(&owned, facts.extent_state.end, scan);
+    let free = facts.free_extents.iter().map(|(offset, len)| OwnedExtent {
+        extent: Extent { offset: *offset, len: *len },
+        owner: "a free extent".to_owned(),
+    });
+    let mut all: Vec<OwnedExtent> = owned.into_iter().chain(free).collect();
+    sort_by_offset(&mut all);
+    check_owners(&all, facts.extent_state.end, scan);
+}
+
+/// Checks that no extent reaches beyond `region_end`, the end of the used part of the region.
+fn check_bounds(owned: &[OwnedExtent], region_end: u64, scan: &mut Scan) {
+    for OwnedExtent { extent, owner } in owned.iter().filter(|owned| owned.extent.end() > region_end) {
+        let what = format!(
+            "{owner} has {} bytes there, but the used part of the region ends at {region_end}",
+            extent.len
+        );
+        scan.findings.add_at_offset(
             FindingKind::ExtentOutOfBounds,
             ids::EXTENT_REGION,
             None,
@@ -56,41 +81,48 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
             what,
         );
     }
-    let free = facts
-        .free_extents
-        .iter()
-        .map(|(offset, len)| (Extent { offset: *offset, len: *len }, "free".to_owned()));
-    let mut all: Vec<(Extent, String)> = owned.into_iter().chain(free).collect();
-    all.sort_by_key(|(extent, _)| (extent.offset, extent.len));
-    let can_tell =
+}
+
+/// Checks that the extents, which are in order of offset, do not overlap, and leave no gap before `region_end`.
+fn check_owners(extents: &[OwnedExtent], region_end: u64, scan: &mut Scan) {
+    let all_owners_are_known =
         scan.fully_read(&[ids::BLOBS, ids::PAYLOAD_STATES, ids::FREE_EXTENTS, ids::MIGRATION_STATES]);
-    let mut taken_to: (u64, &str) = (0, "nobody");
-    for (extent, whose) in &all {
-        if extent.offset < taken_to.0 {
-            let what = format!("{} bytes there belong to {whose} and to {}", extent.len, taken_to.1);
-            scan.findings.at_offset(FindingKind::ExtentOfTwo, ids::EXTENT_REGION, None, extent.offset, what);
-        } else if extent.offset > taken_to.0 && can_tell {
-            let what = format!("{} bytes there are allocated but have no owner", extent.offset - taken_to.0);
-            scan.findings.at_offset(
-                FindingKind::ExtentWithoutOwner,
+    // All bytes before this offset have been checked.
+    let mut checked_to: u64 = 0;
+    let mut last_owner = "nobody";
+    for OwnedExtent { extent, owner } in extents {
+        if extent.offset < checked_to {
+            let what = format!("the {} bytes from here ({owner}) overlap with {last_owner}", extent.len);
+            scan.findings.add_at_offset(
+                FindingKind::ExtentOfTwo,
                 ids::EXTENT_REGION,
                 None,
-                taken_to.0,
+                extent.offset,
                 what,
             );
+        } else if all_owners_are_known {
+            check_gap(checked_to, extent.offset, scan);
         }
-        if extent.end() >= taken_to.0 {
-            taken_to = (extent.end(), whose);
+        if extent.end() >= checked_to {
+            (checked_to, last_owner) = (extent.end(), owner);
         }
     }
-    if taken_to.0 < end && can_tell {
-        let what = format!("{} bytes there are allocated but have no owner", end - taken_to.0);
-        scan.findings.at_offset(FindingKind::ExtentWithoutOwner, ids::EXTENT_REGION, None, taken_to.0, what);
+    if all_owners_are_known {
+        check_gap(checked_to, region_end, scan);
     }
 }
 
-/// Checks that every blob and every session fits into its extents.
-fn lengths(facts: &Facts, scan: &mut Scan) {
+/// Checks that no bytes are between `start`, the end of an extent, and `end`.
+fn check_gap(start: u64, end: u64, scan: &mut Scan) {
+    if start < end {
+        let what = format!("{} bytes there are allocated but have no owner", end - start);
+        scan.findings.add_at_offset(FindingKind::ExtentWithoutOwner, ids::EXTENT_REGION, None, start, what);
+    }
+}
+
+/// Checks that every blob and every session fits into its extents. A finding of extents that are too short has the same
+/// kind as that of an extent beyond the end of the region: the file ends outside its extents.
+fn check_lengths(facts: &Facts, scan: &mut Scan) {
     let blobs = facts.blobs.iter().filter_map(|(id, (memory, blob))| match &blob.place {
         Place::Extents(extents) => Some((*memory, *id, blob.size, extents)),
         Place::Chunks(_) => None,
@@ -99,45 +131,61 @@ fn lengths(facts: &Facts, scan: &mut Scan) {
         let extents = facts.payloads.get(id)?.extents.as_ref()?;
         Some((ids::PAYLOAD_STATES, *id, session.bytes_expected, extents))
     });
-    let short: Vec<_> =
+    let too_short: Vec<_> =
         blobs.chain(sessions).filter(|(.., bytes, extents)| extents.size() < *bytes).collect();
-    for (memory, id, bytes, extents) in short {
+    for (memory, id, bytes, extents) in too_short {
         let what = format!("{bytes} bytes are in extents of only {} bytes", extents.size());
-        scan.findings.at(FindingKind::ExtentOutOfBounds, memory, id.to_string(), what);
+        scan.findings.add_at_key(FindingKind::ExtentOutOfBounds, memory, id.to_string(), what);
     }
 }
 
 /// Checks that both tables of free extents have the same entries; that no free extent is empty, overlaps or adjoins
 /// another one, or reaches the end of the used part of the region; and that free and allocated bytes add up to the used
 /// part.
-fn free(facts: &Facts, scan: &mut Scan) {
+fn check_free_extents(facts: &Facts, scan: &mut Scan) {
     if !scan.fully_read(&[ids::FREE_EXTENTS, ids::FREE_EXTENTS_BY_LEN]) {
         return;
     }
     let state = facts.extent_state;
-    let (mut last_end, mut free) = (None, 0_u64);
+    let (mut last_end, mut free_bytes) = (None, 0_u64);
     for (offset, len) in &facts.free_extents {
         let end = offset.saturating_add(*len);
         if *len == 0 || end >= state.end || last_end.is_some_and(|last| last >= *offset) {
             let what = format!("a free extent of {len} bytes is out of place");
-            scan.findings.at(FindingKind::FreeExtentsDisagree, ids::FREE_EXTENTS, offset.shown(), what);
+            scan.findings.add_at_key(
+                FindingKind::FreeExtentsDisagree,
+                ids::FREE_EXTENTS,
+                offset.shown(),
+                what,
+            );
         }
         if !facts.free_extents_by_len.contains(&(*len, *offset)) {
             let what = format!("no entry under its length of {len} bytes");
-            scan.findings.at(FindingKind::FreeExtentsDisagree, ids::FREE_EXTENTS, offset.shown(), what);
+            scan.findings.add_at_key(
+                FindingKind::FreeExtentsDisagree,
+                ids::FREE_EXTENTS,
+                offset.shown(),
+                what,
+            );
         }
-        free = free.saturating_add(*len);
+        free_bytes = free_bytes.saturating_add(*len);
         last_end = Some(end);
     }
     for key in &facts.free_extents_by_len {
         let (len, offset) = *key;
         if facts.free_extents.get(&offset) != Some(&len) {
             let what = format!("no free extent of {len} bytes is at {offset}");
-            scan.findings.at(FindingKind::FreeExtentsDisagree, ids::FREE_EXTENTS_BY_LEN, key.shown(), what);
+            scan.findings.add_at_key(
+                FindingKind::FreeExtentsDisagree,
+                ids::FREE_EXTENTS_BY_LEN,
+                key.shown(),
+                what,
+            );
         }
     }
-    if state.taken.saturating_add(free) != state.end {
-        let what = format!("{} bytes allocated and {free} free are not {}", state.taken, state.end);
-        scan.findings.general(FindingKind::FreeExtentsDisagree, Some(ids::EXTENT_STATE), what);
+    let allocated_bytes = state.taken;
+    if allocated_bytes.saturating_add(free_bytes) != state.end {
+        let what = format!("{allocated_bytes} bytes allocated and {free_bytes} free are not {}", state.end);
+        scan.findings.add_general(FindingKind::FreeExtentsDisagree, Some(ids::EXTENT_STATE), what);
     }
 }

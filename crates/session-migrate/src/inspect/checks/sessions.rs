@@ -10,44 +10,44 @@ use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
 pub(super) fn check(facts: &Facts, scan: &mut Scan) {
-    records(facts, scan);
-    classes(facts, scan);
+    check_records(facts, scan);
+    report_unconvertible(facts, scan);
     for (id, session) in &facts.sessions {
-        index_entries(facts, scan, *id, session);
+        check_index_entries(facts, scan, *id, session);
     }
-    by_activity(facts, scan);
-    by_owner(facts, scan);
-    by_key(facts, scan);
-    receipts(facts, scan);
-    migrations(facts, scan);
+    check_index_by_activity(facts, scan);
+    check_index_by_owner(facts, scan);
+    check_index_by_key(facts, scan);
+    check_receipts(facts, scan);
+    check_migrations(facts, scan);
 }
 
-fn records(facts: &Facts, scan: &mut Scan) {
+fn check_records(facts: &Facts, scan: &mut Scan) {
     let halves = [
         (ids::SESSIONS, &facts.split_ids, ids::UPLOAD_META, &facts.meta_ids, "no upload meta"),
         (ids::UPLOAD_META, &facts.meta_ids, ids::SESSIONS, &facts.split_ids, "no session"),
     ];
-    for (memory, these, other, those, what) in halves {
-        if scan.fully_read(&[other]) {
-            for id in these.difference(those) {
-                scan.findings.at(
+    for (memory, ids_here, other_memory, ids_there, missing_half) in halves {
+        if scan.fully_read(&[other_memory]) {
+            for id in ids_here.difference(ids_there) {
+                scan.findings.add_at_key(
                     FindingKind::HalfSession,
                     memory,
                     id.to_string(),
-                    format!("there is {what} under {id}"),
+                    format!("there is {missing_half} under {id}"),
                 );
             }
         }
     }
     for id in facts.split_ids.iter().filter(|id| facts.is_live_legacy(**id)) {
         let what = format!("session {id} is also in layout 1");
-        scan.findings.at(FindingKind::SessionInBothLayouts, ids::SESSIONS, id.to_string(), what);
+        scan.findings.add_at_key(FindingKind::SessionInBothLayouts, ids::SESSIONS, id.to_string(), what);
     }
     let last = facts.last_session_id;
     if scan.fully_read(&[ids::SESSION_COUNTER]) {
         for id in facts.split_ids.range(last.saturating_add(1)..) {
             let what = format!("session {id} is in flight, but the last issued id is {last}");
-            scan.findings.at(FindingKind::IdAboveCounter, ids::SESSIONS, id.to_string(), what);
+            scan.findings.add_at_key(FindingKind::IdAboveCounter, ids::SESSIONS, id.to_string(), what);
         }
     }
     if let Some(mark) = facts.mark.filter(|_| scan.fully_read(&[ids::LEGACY_SESSIONS])) {
@@ -57,15 +57,15 @@ fn records(facts: &Facts, scan: &mut Scan) {
                 "{} records are leftovers according to the mark, but {counted} were counted",
                 mark.records
             );
-            scan.findings.general(FindingKind::CountDisagrees, Some(ids::LEGACY_LEFT_BEHIND), what);
+            scan.findings.add_general(FindingKind::CountDisagrees, Some(ids::LEGACY_LEFT_BEHIND), what);
         }
     }
 }
 
 /// Reports legacy sessions that the migration will quarantine, except those that do not decode, which are reported as
 /// damaged.
-fn classes(facts: &Facts, scan: &mut Scan) {
-    for (id, examined) in &facts.examined {
+fn report_unconvertible(facts: &Facts, scan: &mut Scan) {
+    for (id, examined) in &facts.examinations {
         let class = &CLASSES[examined.class.index()];
         let is_reported_as_damaged = matches!(examined.class, Class::Undecodable | Class::UnknownVersion);
         if class.treatment != Treatment::Quarantine || is_reported_as_damaged {
@@ -73,7 +73,7 @@ fn classes(facts: &Facts, scan: &mut Scan) {
         }
         let reason = examined.reason.as_deref().unwrap_or(class.what);
         let what = format!("legacy session {id} is of the class \"{}\": {reason}", class.name);
-        scan.findings.at(FindingKind::Unconvertible, ids::LEGACY_SESSIONS, id.to_string(), what);
+        scan.findings.add_at_key(FindingKind::Unconvertible, ids::LEGACY_SESSIONS, id.to_string(), what);
     }
 }
 
@@ -82,27 +82,28 @@ fn is_indexed_by_its_build(session: &Session) -> bool {
     session.layout == 2 || session.activity.is_some()
 }
 
-fn index_entries(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
+fn check_index_entries(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
     if !is_indexed_by_its_build(session) {
         return;
     }
     let seen = session.last_seen.as_nanos();
-    let missing = |what: &str| format!("session {id} of {} is not {what}", session.owner);
+    let is_not = |what: &str| format!("session {id} of {} is not {what}", session.owner);
     if scan.fully_read(&[ids::SESSION_BY_OWNER]) && !facts.sessions_by_owner.contains(&(session.owner, id)) {
-        let what = missing("among the sessions of its owner");
-        scan.findings.at(FindingKind::MissingInIndex, ids::SESSION_BY_OWNER, id.to_string(), what);
+        let what = is_not("among the sessions of its owner");
+        scan.findings.add_at_key(FindingKind::MissingInIndex, ids::SESSION_BY_OWNER, id.to_string(), what);
     }
     if scan.fully_read(&[ids::SESSION_BY_ACTIVITY]) && !facts.sessions_by_activity.contains(&(seen, id)) {
-        let what = missing(&format!("in the index by activity at {seen}, and will never expire"));
-        scan.findings.at(FindingKind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
+        let what = is_not(&format!("in the index by activity at {seen}, and will never expire"));
+        scan.findings.add_at_key(FindingKind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
     }
     if scan.fully_read(&[ids::SESSION_BY_IDEM]) && !facts.sessions_by_idem.contains_key(&session.key.0) {
         let what = format!("no key refers to session {id}: a repeated begin would create a second session");
-        scan.findings.at(FindingKind::MissingKey, ids::SESSION_BY_IDEM, session.key.0.shown(), what);
+        scan.findings.add_at_key(FindingKind::MissingKey, ids::SESSION_BY_IDEM, session.key.0.shown(), what);
     }
 }
 
-fn can_tell_live(scan: &Scan) -> bool {
+/// Returns whether every table was read completely from which it follows that a session is in flight.
+fn all_live_sessions_are_known(scan: &Scan) -> bool {
     scan.fully_read(&[
         ids::LEGACY_SESSIONS,
         ids::SESSIONS,
@@ -111,8 +112,8 @@ fn can_tell_live(scan: &Scan) -> bool {
     ])
 }
 
-fn by_activity(facts: &Facts, scan: &mut Scan) {
-    if !can_tell_live(scan) {
+fn check_index_by_activity(facts: &Facts, scan: &mut Scan) {
+    if !all_live_sessions_are_known(scan) {
         return;
     }
     for key in &facts.sessions_by_activity {
@@ -128,12 +129,12 @@ fn by_activity(facts: &Facts, scan: &mut Scan) {
                 )
             }
         };
-        scan.findings.at(FindingKind::IndexToNowhere, ids::SESSION_BY_ACTIVITY, key.shown(), what);
+        scan.findings.add_at_key(FindingKind::IndexToNowhere, ids::SESSION_BY_ACTIVITY, key.shown(), what);
     }
 }
 
-fn by_owner(facts: &Facts, scan: &mut Scan) {
-    if !can_tell_live(scan) {
+fn check_index_by_owner(facts: &Facts, scan: &mut Scan) {
+    if !all_live_sessions_are_known(scan) {
         return;
     }
     for key in &facts.sessions_by_owner {
@@ -144,51 +145,56 @@ fn by_owner(facts: &Facts, scan: &mut Scan) {
             Some(session) if session.owner == *owner => continue,
             Some(session) => format!("refers to session {id}, which belongs to {}", session.owner),
         };
-        scan.findings.at(FindingKind::IndexToNowhere, ids::SESSION_BY_OWNER, key.shown(), what);
+        scan.findings.add_at_key(FindingKind::IndexToNowhere, ids::SESSION_BY_OWNER, key.shown(), what);
     }
 }
 
-fn by_key(facts: &Facts, scan: &mut Scan) {
-    if !can_tell_live(scan) || !scan.fully_read(&[ids::RECEIPTS]) {
+fn check_index_by_key(facts: &Facts, scan: &mut Scan) {
+    if !all_live_sessions_are_known(scan) || !scan.fully_read(&[ids::RECEIPTS]) {
         return;
     }
     for (key, id) in &facts.sessions_by_idem {
         let is_known = facts.is_live(*id) || facts.receipts.contains_key(id) || facts.is_quarantined(*id);
-        let other = facts.sessions.get(id).filter(|session| session.key.0 != *key);
-        let what = match other {
+        let session_of_other_key = facts.sessions.get(id).filter(|session| session.key.0 != *key);
+        let what = match session_of_other_key {
             None if is_known => continue,
             None => format!("refers to session {id}, which is neither live nor has a receipt"),
             Some(_) => format!("refers to session {id}, which was begun under another key"),
         };
-        scan.findings.at(FindingKind::IndexToNowhere, ids::SESSION_BY_IDEM, key.shown(), what);
+        scan.findings.add_at_key(FindingKind::IndexToNowhere, ids::SESSION_BY_IDEM, key.shown(), what);
     }
 }
 
-fn receipts(facts: &Facts, scan: &mut Scan) {
+fn check_receipts(facts: &Facts, scan: &mut Scan) {
     if !scan.fully_read(&[ids::RECEIPTS, ids::RECEIPT_BY_EXPIRY]) {
         return;
     }
     for (id, receipt) in &facts.receipts {
         if !facts.receipts_by_expiry.contains(&(receipt.expires_at, *id)) {
             let what = format!("the receipt of session {id} never expires");
-            scan.findings.at(FindingKind::MissingInIndex, ids::RECEIPT_BY_EXPIRY, id.to_string(), what);
+            scan.findings.add_at_key(
+                FindingKind::MissingInIndex,
+                ids::RECEIPT_BY_EXPIRY,
+                id.to_string(),
+                what,
+            );
         }
     }
     for key in &facts.receipts_by_expiry {
         let (expires_at, id) = *key;
         if facts.receipts.get(&id).is_none_or(|receipt| receipt.expires_at != expires_at) {
             let what = format!("no receipt of session {id} expires at this time");
-            scan.findings.at(FindingKind::IndexToNowhere, ids::RECEIPT_BY_EXPIRY, key.shown(), what);
+            scan.findings.add_at_key(FindingKind::IndexToNowhere, ids::RECEIPT_BY_EXPIRY, key.shown(), what);
         }
     }
 }
 
-fn migrations(facts: &Facts, scan: &mut Scan) {
+fn check_migrations(facts: &Facts, scan: &mut Scan) {
     for (number, state) in &facts.migrations {
         let is_at_rest = matches!(state.phase, Phase::Converted | Phase::Finalized);
         if let Some(imbalance) = state.imbalance().filter(|_| is_at_rest) {
             let what = format!("migration {number} is in phase {:?}: {imbalance}", state.phase);
-            scan.findings.general(FindingKind::CountDisagrees, Some(ids::MIGRATION_STATE), what);
+            scan.findings.add_general(FindingKind::CountDisagrees, Some(ids::MIGRATION_STATE), what);
         }
     }
     for (number, memory) in [(1, ids::MIGRATION_QUARANTINE), (2, ids::MIGRATION_QUARANTINES)] {
@@ -199,7 +205,7 @@ fn migrations(facts: &Facts, scan: &mut Scan) {
             .count();
         if quarantined > 0 {
             let what = format!("{quarantined} units are in the quarantine of migration {number}");
-            scan.findings.general(FindingKind::Quarantined, Some(memory), what);
+            scan.findings.add_general(FindingKind::Quarantined, Some(memory), what);
         }
     }
 }

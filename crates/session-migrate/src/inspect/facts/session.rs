@@ -29,7 +29,7 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn of(layout: u16, id: u64, Split { session, meta }: Split) -> Session {
+    pub fn from_split(layout: u16, id: u64, Split { session, meta }: Split) -> Session {
         // A session whose owner is not a principal belongs to no one.
         let owner = Principal::try_from_slice(&session.owner).unwrap_or(Principal::anonymous());
         Session {

@@ -15,7 +15,7 @@ impl Surroundings for Facts {
     }
 
     fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
-        self.stored(prefix).map(|(idx, _)| idx).collect()
+        self.chunks_under(prefix).map(|(idx, _)| idx).collect()
     }
 
     fn is_indexed(&self, id: SessionId, owner: Principal) -> bool {
