@@ -102,15 +102,15 @@ impl Side {
     /// [`CheckError`].
     pub fn read(path: &Path) -> Result<Side, CheckError> {
         let file = std::fs::read(path).map_err(|source| CheckError::Read { path: path.into(), source })?;
-        let of = path.display().to_string();
+        let name = path.display().to_string();
         let text = file.trim_ascii_start();
         if text.starts_with(b"{") {
-            return Side::of(of, Some(text), None);
+            return Side::of(name, Some(text), None);
         }
-        let wasm = |source| CheckError::Wasm { path: path.into(), source };
-        let module = unpack(&file).map_err(wasm)?;
-        wasmparser::validate(&module).map_err(|error| wasm(error.into()))?;
-        Side::of(of, schema_of(&module).as_deref().map(str::as_bytes), interface_of(&module))
+        let wasm_error = |source| CheckError::Wasm { path: path.into(), source };
+        let module = unpack(&file).map_err(wasm_error)?;
+        wasmparser::validate(&module).map_err(|error| wasm_error(error.into()))?;
+        Side::of(name, schema_of(&module).as_deref().map(str::as_bytes), interface_of(&module))
     }
 
     /// Reads the metadata of a live canister, certified by the network.
@@ -118,22 +118,22 @@ impl Side {
     /// # Errors
     /// [`CheckError`].
     pub async fn live(network: &Network, canister: Principal) -> Result<Side, CheckError> {
-        let failed = |source| CheckError::Canister { canister, source };
+        let canister_error = |source| CheckError::Canister { canister, source };
         let management = network.management(canister);
-        let schema = management.metadata(stable_schema::METADATA).await.map_err(failed)?;
-        let interface = management.metadata("candid:service").await.map_err(failed)?;
+        let schema = management.metadata(stable_schema::METADATA).await.map_err(canister_error)?;
+        let interface = management.metadata("candid:service").await.map_err(canister_error)?;
         let interface = interface.map(|did| String::from_utf8_lossy(&did).into_owned());
         Side::of(format!("canister {canister}"), schema.as_deref(), interface)
     }
 
-    /// Creates a side from the metadata of a build. In errors, `of` is the name of the build.
+    /// Creates a side from the metadata of a build. `name` is the build's name in errors.
     pub(crate) fn of(
-        of: String,
+        name: String,
         schema: Option<&[u8]>,
         interface: Option<String>,
     ) -> Result<Side, CheckError> {
-        let Some(json) = schema else { return Err(CheckError::NoSchema { of }) };
-        let schema = Schema::from_json(json).map_err(|source| CheckError::Schema { of, source })?;
+        let Some(json) = schema else { return Err(CheckError::NoSchema { of: name }) };
+        let schema = Schema::from_json(json).map_err(|source| CheckError::Schema { of: name, source })?;
         Ok(Side { schema, interface })
     }
 }
@@ -176,10 +176,10 @@ pub struct FromRelease {
 /// [`CheckError`].
 pub fn tree(schemas: &Path) -> Result<Vec<FromRelease>, CheckError> {
     let path = schemas.join("releases");
-    let read = |source| CheckError::Read { path: path.clone(), source };
+    let read_error = |source| CheckError::Read { path: path.clone(), source };
     let mut releases = Vec::new();
-    for entry in std::fs::read_dir(&path).map_err(read)? {
-        let entry = entry.map_err(read)?;
+    for entry in std::fs::read_dir(&path).map_err(read_error)? {
+        let entry = entry.map_err(read_error)?;
         if entry.path().is_dir() {
             releases.push(entry.file_name().to_string_lossy().into_owned());
         }
@@ -188,17 +188,17 @@ pub fn tree(schemas: &Path) -> Result<Vec<FromRelease>, CheckError> {
     if releases.is_empty() {
         return Err(CheckError::NoRelease { path });
     }
-    let mut found = Vec::new();
+    let mut comparisons = Vec::new();
     for release in releases {
         for from in Build::ALL {
             let old = Side::read(&path.join(&release).join(from.schema_file()))?;
             for to in Build::ALL.into_iter().filter(|to| from == *to || from.leads_to(*to)) {
                 let new = Side::read(&schemas.join(to.schema_file()))?;
-                found.push(FromRelease { release: release.clone(), report: compare(&old, &new)? });
+                comparisons.push(FromRelease { release: release.clone(), report: compare(&old, &new)? });
             }
         }
     }
-    Ok(found)
+    Ok(comparisons)
 }
 
 /// Compares two builds whose schemas and interfaces have been read.
@@ -212,11 +212,11 @@ pub fn compare(old: &Side, new: &Side) -> Result<Report, CheckError> {
         _ => None,
     };
     let is_safe = |verdict: Compatibility| verdict < Compatibility::Conditional;
-    let breaks = interfaces.as_ref().is_some_and(|interfaces| !interfaces.breaking.is_empty());
-    let verdict = |passes| if passes { Verdict::Pass } else { Verdict::Fail };
+    let breaks_clients = interfaces.as_ref().is_some_and(|interfaces| !interfaces.breaking.is_empty());
+    let to_verdict = |passes| if passes { Verdict::Pass } else { Verdict::Fail };
     Ok(Report {
-        upgrade: verdict(is_safe(schemas.upgrade_verdict()) && !breaks),
-        rollback: verdict(is_safe(schemas.rollback_verdict())),
+        upgrade: to_verdict(is_safe(schemas.upgrade_verdict()) && !breaks_clients),
+        rollback: to_verdict(is_safe(schemas.rollback_verdict())),
         schemas,
         interfaces,
     })

@@ -8,7 +8,7 @@ use crate::costs::MessageCost;
 
 const PAGE_BYTES: u64 = 64 * 1024;
 /// Prefix of the methods by which the CDK's timers call their own canister.
-const INTERNAL: &str = "<ic-cdk internal>";
+const INTERNAL_PREFIX: &str = "<ic-cdk internal>";
 
 const MIB: u64 = 1 << 20;
 
@@ -16,8 +16,9 @@ const MIB: u64 = 1 << 20;
 pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
     let (a, b) = (by_endpoint(a), by_endpoint(b));
     let names: BTreeSet<_> = a.keys().chain(b.keys()).cloned().collect();
-    let cost_on =
-        |side: &ByEndpoint<'_>, name: &NameAndKind| side.get(name).map(|m| cost(m)).unwrap_or_default();
+    let cost_on = |side: &ByEndpoint<'_>, name: &NameAndKind| {
+        side.get(name).map(|messages| summarize(messages)).unwrap_or_default()
+    };
     names
         .into_iter()
         .map(|name| {
@@ -43,7 +44,7 @@ fn by_endpoint(costs: &[MessageCost]) -> ByEndpoint<'_> {
 fn endpoint_of(cost: &MessageCost) -> NameAndKind {
     match &*cost.entry {
         _ if cost.is_install() => ("upgrade".into(), "upgrade".into()),
-        "update" | "query" if !cost.method.starts_with(INTERNAL) => {
+        "update" | "query" if !cost.method.starts_with(INTERNAL_PREFIX) => {
             (cost.method.clone(), cost.entry.to_string())
         }
         // Timers, and the messages that they send to the canister itself.
@@ -51,7 +52,7 @@ fn endpoint_of(cost: &MessageCost) -> NameAndKind {
     }
 }
 
-fn cost(messages: &[&MessageCost]) -> EndpointCost {
+fn summarize(messages: &[&MessageCost]) -> EndpointCost {
     let mut instructions: Vec<u64> = messages.iter().map(|message| message.instructions).collect();
     instructions.sort_unstable();
     // Nearest-rank percentile.
@@ -70,10 +71,10 @@ fn cost(messages: &[&MessageCost]) -> EndpointCost {
 
 /// Returns the total costs of each side. `uploaded`, the payload in bytes, is the divisor of the costs per MiB.
 pub(super) fn totals(costs: Sides<&[MessageCost]>, uploaded: u64) -> Sides<Totals> {
-    Sides { a: total(costs.a, uploaded), b: total(costs.b, uploaded) }
+    Sides { a: totals_of_side(costs.a, uploaded), b: totals_of_side(costs.b, uploaded) }
 }
 
-fn total(costs: &[MessageCost], uploaded: u64) -> Totals {
+fn totals_of_side(costs: &[MessageCost], uploaded: u64) -> Totals {
     let without_queries: Vec<&MessageCost> = costs.iter().filter(|cost| cost.entry != "query").collect();
     let instructions = without_queries.iter().map(|cost| cost.instructions).sum();
     let written = without_queries.iter().map(|cost| cost.stable_bytes_written).sum();
@@ -126,8 +127,8 @@ mod tests {
     #[test]
     fn totals_are_also_given_per_uploaded_mib() {
         let costs = [message("update", "put", 3_000), message("query", "get", 1_000)];
-        let total = total(&costs, 2 * MIB);
+        let total = totals_of_side(&costs, 2 * MIB);
         assert_eq!((total.instructions, total.instructions_per_mib), (3_000, Some(1_500)));
-        assert_eq!(super::total(&costs, 0).instructions_per_mib, None);
+        assert_eq!(super::totals_of_side(&costs, 0).instructions_per_mib, None);
     }
 }

@@ -50,15 +50,15 @@ pub(super) fn figures<'r>(
     totals: &Sides<Totals>,
     instructions: u64,
 ) -> impl Iterator<Item = (Figure<'r>, f64)> {
-    let judged = move |figure: Figure<'r>| {
+    let with_percent = move |figure: Figure<'r>| {
         let more_percent = figure.more_percent_beyond(instructions);
         (figure, more_percent)
     };
-    let worst = move |endpoint| {
+    let worst_figure = move |endpoint| {
         // On ties, prefer the total.
-        endpoint_figures(endpoint).map(judged).rev().max_by(|(_, x), (_, y)| x.total_cmp(y))
+        endpoint_figures(endpoint).map(with_percent).rev().max_by(|(_, x), (_, y)| x.total_cmp(y))
     };
-    endpoints.iter().filter_map(worst).chain(trace_figures(totals).map(judged))
+    endpoints.iter().filter_map(worst_figure).chain(trace_figures(totals).map(with_percent))
 }
 
 /// Returns the figures of an endpoint: its instructions in total, at the median and at the 99th percentile. The
@@ -71,8 +71,8 @@ fn endpoint_figures(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figu
         ("instructions, p99", |cost| cost.p99, 1),
     ];
     // For an upgrade and for timers, the kind is the name.
-    let one_kind = endpoint.name != endpoint.kind;
-    figures.into_iter().take(if one_kind { 3 } else { 1 }).map(|(field, value, messages)| Figure {
+    let has_one_kind = endpoint.name != endpoint.kind;
+    figures.into_iter().take(if has_one_kind { 3 } else { 1 }).map(|(field, value, messages)| Figure {
         name: &endpoint.name,
         of: format!("{} {}", endpoint.kind, endpoint.name),
         field,

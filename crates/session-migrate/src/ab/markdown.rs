@@ -62,12 +62,12 @@ impl Report {
         let regressions: Vec<_> = self.regressions().collect();
         if !regressions.is_empty() {
             writeln!(page, "\n## Differences that no rule allows\n")?;
-            for (run, found) in regressions {
-                let (short_a, short_b) = shorten_both(&found.a, &found.b);
+            for (run, difference) in regressions {
+                let (short_a, short_b) = shorten_both(&difference.a, &difference.b);
                 writeln!(
                     page,
                     "- {run}: {} {}: {a} says `{short_a}`, {b} says `{short_b}`",
-                    found.of, found.field
+                    difference.of, difference.field
                 )?;
             }
         }
@@ -89,11 +89,11 @@ impl Report {
             format!("heap at the end, MiB, {a}"),
             b.clone(),
         ];
-        header(page, &["workload".into(), "calls".into(), "MB uploaded".into()], &columns)?;
+        write_header(page, &["workload".into(), "calls".into(), "MB uploaded".into()], &columns)?;
         for TraceComparison { name, calls, uploaded_bytes, totals, .. } in &self.runs {
             let Some(totals) = totals else { continue };
-            let instructions = both(totals, |side| side.instructions_per_mib);
-            let written = both(totals, |side| side.stable_bytes_written_per_mib);
+            let instructions = figure_of_both(totals, |side| side.instructions_per_mib);
+            let written = figure_of_both(totals, |side| side.stable_bytes_written_per_mib);
             writeln!(
                 page,
                 "| {name} | {calls} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} |",
@@ -119,7 +119,7 @@ impl Report {
             "allowed",
             "regressions",
         ];
-        header(page, &["workload".into()], &columns.map(String::from))?;
+        write_header(page, &["workload".into()], &columns.map(String::from))?;
         for TraceComparison { name, equal, differences, .. } in &self.runs {
             let allowed = differences.iter().filter(|difference| difference.rule.is_some()).count();
             let regressions = differences.len() - allowed;
@@ -144,7 +144,7 @@ impl Report {
             .flatten()
             .chain(["more".into()])
             .collect::<Vec<_>>();
-        header(page, &["endpoint".into()], &columns)?;
+        write_header(page, &["endpoint".into()], &columns)?;
         for ((name, kind), endpoints) in by_name {
             let Some(busiest) = endpoints.iter().max_by_key(|endpoint| endpoint.a.messages) else { continue };
             let [messages_a, messages_b, total_a, total_b] =
@@ -168,13 +168,13 @@ impl Report {
 }
 
 /// Returns a figure of both sides; zero if nothing was uploaded.
-fn both(totals: &Sides<Totals>, figure: impl Fn(&Totals) -> Option<u64>) -> Sides<f64> {
+fn figure_of_both(totals: &Sides<Totals>, figure: impl Fn(&Totals) -> Option<u64>) -> Sides<f64> {
     let value = |side| figure(side).unwrap_or(0) as f64;
     Sides { a: value(&totals.a), b: value(&totals.b) }
 }
 
 /// Writes the header of a table. Columns of texts are left-aligned, columns of figures right-aligned.
-fn header(page: &mut String, texts: &[String], figures: &[String]) -> std::fmt::Result {
+fn write_header(page: &mut String, texts: &[String], figures: &[String]) -> std::fmt::Result {
     writeln!(page, "| {} | {} |", texts.join(" | "), figures.join(" | "))?;
     writeln!(page, "|{}{}", "---|".repeat(texts.len()), "---:|".repeat(figures.len()))
 }

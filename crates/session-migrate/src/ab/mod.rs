@@ -103,16 +103,16 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
             sha256: module.sha256.clone(),
         })
     };
-    let all_workloads = Workload::ALL.iter().all(|one| {
+    let has_all_workloads = Workload::ALL.iter().all(|workload| {
         comparands
             .iter()
-            .any(|comparand| matches!(comparand, Comparand::Workload(order) if order.workload == *one))
+            .any(|comparand| matches!(comparand, Comparand::Workload(order) if order.workload == *workload))
     });
     // Traces are read before anything is built, so that an unreadable trace is reported at once.
     let prepared = comparands.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
     let (report_a, report_b) =
         progress.silent("building wasms", || Ok::<_, AbError>((build_report(&a)?, build_report(&b)?)))?;
-    let judges_rules = all_workloads && rule_builds.is_none_or(|builds| builds.a == a && builds.b == b);
+    let judges_rules = has_all_workloads && rule_builds.is_none_or(|builds| builds.a == a && builds.b == b);
     let mut runs = Vec::new();
     for (number, comparand) in prepared.into_iter().enumerate() {
         let (name, trace) = match comparand {
@@ -127,7 +127,7 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
         };
         progress.phase(format!("playing {name} on {a} and {b}"));
         let sides = side::play_both(&trace, &a, &b, &builds)?;
-        runs.push(compare(name, &trace, &sides, &mut tally));
+        runs.push(compare_sides(name, &trace, &sides, &mut tally));
     }
     let rules = tally
         .uses()
@@ -149,11 +149,11 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
     })
 }
 
-fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) -> TraceComparison {
-    let uploaded_bytes = uploaded::bytes(calls(trace), &sides.a.events);
+fn compare_sides(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) -> TraceComparison {
+    let uploaded_bytes = uploaded::bytes(traced_calls(trace), &sides.a.events);
     let mut run = TraceComparison {
         name,
-        calls: calls(trace).count() as u64,
+        calls: traced_calls(trace).count() as u64,
         uploaded_bytes,
         differences: Vec::new(),
         equal: Equal::default(),
@@ -171,7 +171,7 @@ fn compare(name: String, trace: &Trace, sides: &Sides<Side>, tally: &mut Tally) 
     run
 }
 
-fn calls(trace: &Trace) -> impl Iterator<Item = (usize, &TracedCall)> {
+fn traced_calls(trace: &Trace) -> impl Iterator<Item = (usize, &TracedCall)> {
     trace.events.iter().enumerate().filter_map(|(index, event)| match &event.what {
         EventKind::Call(call) => Some((index, call)),
         _ => None,

@@ -7,10 +7,10 @@ use crate::page::{self, Bar, Row, Scale, Side, plot};
 use crate::shorten_both;
 
 /// Maximum number of differences of a trace listed for each rule, and for no rule; the JSON report has all differences.
-const SHOWN: usize = 10;
+const MAX_SHOWN_BY_RULE: usize = 10;
 
 /// Maximum number of regressions listed at the beginning of the page.
-const REGRESSIONS_SHOWN: usize = 30;
+const MAX_SHOWN_REGRESSIONS: usize = 30;
 
 impl Report {
     /// Returns the report as a self-contained HTML page.
@@ -19,7 +19,7 @@ impl Report {
         let body = html! {
             (summary(self))
             (totals(self))
-            @for run in &self.runs { (one_run(self, run)) }
+            @for run in &self.runs { (run_section(self, run)) }
             (rules(self))
             (self.provenance.markup(&self.phases))
         };
@@ -30,15 +30,15 @@ impl Report {
 fn summary(report: &Report) -> Markup {
     let regressions = report.regressions().count();
     let differences: usize = report.runs.iter().map(|run| run.differences.len()).sum();
-    let count = |of: fn(&TraceComparison) -> u64| report.runs.iter().map(of).sum::<u64>();
+    let sum = |figure: fn(&TraceComparison) -> u64| report.runs.iter().map(figure).sum::<u64>();
     html! {
         h1 {
             span.a.key { (report.a.name) } " compared with " span.b.key { (report.b.name) } ": "
             span class=(report.verdict.word()) { (report.verdict.word()) }
         }
         p {
-            (count(|run| run.calls)) " calls in " (report.runs.len()) " traces, played on both. "
-            (count(|run| run.equal.replies)) " answers and " (count(|run| run.equal.state))
+            (sum(|run| run.calls)) " calls in " (report.runs.len()) " traces, played on both. "
+            (sum(|run| run.equal.replies)) " answers and " (sum(|run| run.equal.state))
             " parts of the final state are equal; of " (differences) " differences, rules allow "
             (differences - regressions) ", and "
             @if regressions == 0 { "none is a regression." }
@@ -46,14 +46,14 @@ fn summary(report: &Report) -> Markup {
         }
         @if regressions > 0 {
             h2 { "Regressions" }
-            (difference_table(report, report.regressions().take(REGRESSIONS_SHOWN)))
-            @if regressions > REGRESSIONS_SHOWN { p.faint { "and " (regressions - REGRESSIONS_SHOWN) " more: see the traces below" } }
+            (difference_table(report, report.regressions().take(MAX_SHOWN_REGRESSIONS)))
+            @if regressions > MAX_SHOWN_REGRESSIONS { p.faint { "and " (regressions - MAX_SHOWN_REGRESSIONS) " more: see the traces below" } }
         }
         .wide {
             table {
                 tr { th { "side" } th { "build" } th { "features" } th { "module hash" } }
-                (build("A", "a", &report.a))
-                (build("B", "b", &report.b))
+                (build_row("A", "a", &report.a))
+                (build_row("B", "b", &report.b))
             }
         }
         p.faint {
@@ -62,7 +62,7 @@ fn summary(report: &Report) -> Markup {
     }
 }
 
-fn build(side: &str, class: &str, build: &BuildReport) -> Markup {
+fn build_row(side: &str, class: &str, build: &BuildReport) -> Markup {
     html! {
         tr {
             td { span class=(format!("{class} key")) { (side) } }
@@ -74,13 +74,13 @@ fn build(side: &str, class: &str, build: &BuildReport) -> Markup {
 }
 
 fn totals(report: &Report) -> Markup {
-    let measured = |of: fn(&Totals) -> Option<u64>, unit: fn(u64) -> String| -> Vec<Row> {
+    let rows_of = |figure: fn(&Totals) -> Option<u64>, unit: fn(u64) -> String| -> Vec<Row> {
         report
             .runs
             .iter()
             .filter_map(|run| {
                 let Sides { a, b } = run.totals?;
-                let (a, b) = (of(&a)?, of(&b)?);
+                let (a, b) = (figure(&a)?, figure(&b)?);
                 Some(Row {
                     name: run.name.clone(),
                     detail: page::bytes(run.uploaded_bytes),
@@ -90,8 +90,8 @@ fn totals(report: &Report) -> Markup {
             })
             .collect()
     };
-    let instructions = measured(|totals| totals.instructions_per_mib, page::instructions);
-    let written = measured(|totals| totals.stable_bytes_written_per_mib, page::bytes);
+    let instructions = rows_of(|totals| totals.instructions_per_mib, page::instructions);
+    let written = rows_of(|totals| totals.stable_bytes_written_per_mib, page::bytes);
     html! {
         @if !instructions.is_empty() {
             h2 { "Per MiB uploaded" }
@@ -101,8 +101,8 @@ fn totals(report: &Report) -> Markup {
     }
 }
 
-fn one_run(report: &Report, run: &TraceComparison) -> Markup {
-    let single: Vec<Row> = run
+fn run_section(report: &Report, run: &TraceComparison) -> Markup {
+    let rows: Vec<Row> = run
         .endpoints
         .iter()
         .map(|endpoint| Row {
@@ -129,10 +129,10 @@ fn one_run(report: &Report, run: &TraceComparison) -> Markup {
                 ", heap " (page::bytes(a.heap_bytes)) " → " (page::bytes(b.heap_bytes)) "."
             }
         }
-        @if single.is_empty() {
+        @if rows.is_empty() {
             p.faint { "The server does not report costs." }
         } @else {
-            (plot("Instructions of one message: the median, with a line to the 99th percentile; logarithmic axis", &single, Scale::Logarithmic, page::instructions))
+            (plot("Instructions of one message: the median, with a line to the 99th percentile; logarithmic axis", &rows, Scale::Logarithmic, page::instructions))
         }
         @if !run.differences.is_empty() { (differences_by_rule(report, run)) }
     }
@@ -158,8 +158,8 @@ fn differences_by_rule(report: &Report, run: &TraceComparison) -> Markup {
                         None => { ", " strong.fail { "allowed by no rule" } },
                     }
                 }
-                (difference_table(report, of_rule.iter().take(SHOWN).map(|difference| (run.name.as_str(), *difference))))
-                @if of_rule.len() > SHOWN { p.faint { "and " (of_rule.len() - SHOWN) " more" } }
+                (difference_table(report, of_rule.iter().take(MAX_SHOWN_BY_RULE).map(|difference| (run.name.as_str(), *difference))))
+                @if of_rule.len() > MAX_SHOWN_BY_RULE { p.faint { "and " (of_rule.len() - MAX_SHOWN_BY_RULE) " more" } }
             }
         }
     }
@@ -183,7 +183,7 @@ fn difference_table<'r>(
                     @let (a, b) = shorten_both(&difference.a, &difference.b);
                     tr {
                         td { (run) @if let Some(line) = difference.line { ":" (line) } }
-                        td { (place(difference.place)) " " (difference.of) }
+                        td { (place_text(difference.place)) " " (difference.of) }
                         td { code { (difference.field) } }
                         td { code { (a) } }
                         td { code { (b) } }
@@ -194,7 +194,7 @@ fn difference_table<'r>(
     }
 }
 
-fn place(place: Place) -> &'static str {
+fn place_text(place: Place) -> &'static str {
     match place {
         Place::Reply => "answer of",
         Place::State => "state of",

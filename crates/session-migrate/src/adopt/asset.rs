@@ -26,11 +26,11 @@ pub(super) fn convert(
         changes.push(format!("the metadata said {} bytes", base.bytes));
         base.bytes = bytes;
     }
-    let claimed = base
+    let claim_is_true = base
         .sha256
         .as_deref()
         .map(|claimed| claimed.len() == 32 && sha256.is_none_or(|actual| actual == claimed.as_slice()));
-    if claimed == Some(false) {
+    if claim_is_true == Some(false) {
         changes.push("the metadata had another SHA-256".into());
         base.sha256 = sha256.map(|actual| ByteBuf::from(actual.to_vec()));
     }
@@ -72,7 +72,7 @@ fn base_mut(metadata: &mut AssetMetadata) -> &mut AssetMetadataBase {
 fn translate(metadata: PublicAssetMetadata, changes: &mut Vec<String>) -> AssetMetadata {
     match metadata {
         PublicAssetMetadata::Image(asset) => AssetMetadata::Image(ImageAssetMetadata {
-            base: base(asset.base, changes),
+            base: convert_base(asset.base, changes),
             color_space: asset.color_space,
             exif_data: asset.exif_data,
             compression_ratio: asset.compression_ratio,
@@ -80,7 +80,7 @@ fn translate(metadata: PublicAssetMetadata, changes: &mut Vec<String>) -> AssetM
             orientation: asset.orientation,
         }),
         PublicAssetMetadata::Video(asset) => AssetMetadata::Video(VideoAssetMetadata {
-            base: base(asset.base, changes),
+            base: convert_base(asset.base, changes),
             duration: asset.duration,
             frame_rate: asset.frame_rate,
             codec: asset.codec,
@@ -89,7 +89,7 @@ fn translate(metadata: PublicAssetMetadata, changes: &mut Vec<String>) -> AssetM
             aspect_ratio: asset.aspect_ratio,
         }),
         PublicAssetMetadata::Audio(asset) => AssetMetadata::Audio(AudioAssetMetadata {
-            base: base(asset.base, changes),
+            base: convert_base(asset.base, changes),
             duration: asset.duration,
             sample_rate: asset.sample_rate,
             channels: asset.channels,
@@ -98,14 +98,14 @@ fn translate(metadata: PublicAssetMetadata, changes: &mut Vec<String>) -> AssetM
             bit_depth: asset.bit_depth,
         }),
         PublicAssetMetadata::Document(asset) => AssetMetadata::Document(DocumentAssetMetadata {
-            base: base(asset.base, changes),
+            base: convert_base(asset.base, changes),
             page_count: asset.page_count,
             document_type: asset.document_type,
             language: asset.language,
             word_count: asset.word_count,
         }),
         PublicAssetMetadata::Note(asset) => AssetMetadata::Note(NoteAssetMetadata {
-            base: base(asset.base, changes),
+            base: convert_base(asset.base, changes),
             word_count: asset.word_count,
             language: asset.language,
             format: asset.format,
@@ -113,8 +113,8 @@ fn translate(metadata: PublicAssetMetadata, changes: &mut Vec<String>) -> AssetM
     }
 }
 
-fn base(base: PublicBase, changes: &mut Vec<String>) -> AssetMetadataBase {
-    let status = base.processing_status.as_deref().map(|status| (status, processing_status(status)));
+fn convert_base(base: PublicBase, changes: &mut Vec<String>) -> AssetMetadataBase {
+    let status = base.processing_status.as_deref().map(|status| (status, parse_processing_status(status)));
     if let Some((status, None)) = status {
         changes.push(format!("the processing status {status:?} is unknown here"));
     }
@@ -148,7 +148,7 @@ fn base(base: PublicBase, changes: &mut Vec<String>) -> AssetMetadataBase {
 }
 
 /// Parses a processing status, which is free text in the first public release; `None` if it is unknown here.
-fn processing_status(text: &str) -> Option<ProcessingStatus> {
+fn parse_processing_status(text: &str) -> Option<ProcessingStatus> {
     Some(match text.to_ascii_lowercase().as_str() {
         "uploading" => ProcessingStatus::Uploading,
         "processing" => ProcessingStatus::Processing,

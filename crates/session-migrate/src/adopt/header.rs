@@ -21,7 +21,7 @@ use crate::snapshot::{PAGE_BYTES, StableFile, Tree};
 const BUCKET_PAGES: u64 = 128;
 
 /// Offset in the header of the table with the memory id of each bucket.
-const OWNERS: usize = 40 + 255 * 8;
+const BUCKET_OWNERS: usize = 40 + 255 * 8;
 
 /// Memory id of a bucket that belongs to no memory.
 const UNALLOCATED: u8 = u8::MAX;
@@ -47,20 +47,20 @@ pub enum Header {
     Reconstructed,
 }
 
-/// A stable memory whose first page is read from `head`, if that is set.
+/// A stable memory whose first page is read from `first_page`, if that is set.
 #[derive(Clone, Debug)]
-pub(super) struct Patched {
+pub(super) struct PatchedMemory {
     file: StableFile,
-    head: Option<Vec<u8>>,
+    first_page: Option<Vec<u8>>,
 }
 
-impl Patched {
-    pub fn unpatched(file: StableFile) -> Patched {
-        Patched { file, head: None }
+impl PatchedMemory {
+    pub fn unpatched(file: StableFile) -> PatchedMemory {
+        PatchedMemory { file, first_page: None }
     }
 }
 
-impl Memory for Patched {
+impl Memory for PatchedMemory {
     fn size(&self) -> u64 {
         self.file.size()
     }
@@ -71,8 +71,8 @@ impl Memory for Patched {
 
     fn read(&self, offset: u64, into: &mut [u8]) {
         self.file.read(offset, into);
-        let Some(head) = &self.head else { return };
-        if let Some(patched) = head.get(offset as usize..).filter(|_| offset < PAGE_BYTES) {
+        let Some(first_page) = &self.first_page else { return };
+        if let Some(patched) = first_page.get(offset as usize..).filter(|_| offset < PAGE_BYTES) {
             let len = patched.len().min(into.len());
             into[..len].copy_from_slice(&patched[..len]);
         }
@@ -102,15 +102,15 @@ struct Map {
 /// Returns the memory with a reconstructed header, through which the structures after it can be read. Of the maps whose
 /// values have no maximum length, only the chunk map is included: the Candid that overwrote the header contains the
 /// capsules.
-pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
+pub(super) fn reconstruct(file: &StableFile) -> Result<PatchedMemory, String> {
     let buckets = (file.size().saturating_sub(1) / BUCKET_PAGES).min(MAX_BUCKETS);
     let firsts = first_buckets(file, buckets);
     let unbounded = (0..firsts.maps.len()).filter(|index| firsts.maps[*index].id.is_none());
     for chunk_map in unbounded {
         // The chunk map is by far the largest, so it gets every bucket that may belong to it, except a few.
         for exceptions in 0..MAX_ASSIGNMENTS {
-            let Some(owners) = assign(file, buckets, &firsts, chunk_map, exceptions) else { break };
-            let patched = Patched { file: file.clone(), head: Some(owners) };
+            let Some(header) = assign_buckets(file, buckets, &firsts, chunk_map, exceptions) else { break };
+            let patched = PatchedMemory { file: file.clone(), first_page: Some(header) };
             if has_chunks(&patched) {
                 return Ok(patched);
             }
@@ -119,24 +119,27 @@ pub(super) fn reconstruct(file: &StableFile) -> Result<Patched, String> {
     match firsts.maps.iter().any(|map| map.id == Some(ids::BLOB_META)) {
         // No map is recognized as the chunk map. An empty chunk map has no page by which it could be
         // recognized.
-        true => Ok(Patched { file: file.clone(), head: assign(file, buckets, &firsts, usize::MAX, 0) }),
+        true => {
+            let header = assign_buckets(file, buckets, &firsts, usize::MAX, 0);
+            Ok(PatchedMemory { file: file.clone(), first_page: header })
+        }
         false => Err("its `pre_upgrade` has overwritten the header of the memory manager, and no structures of that release are found after it".into()),
     }
 }
 
 /// The first bucket of each map, and the bucket of the cell with the blob counter.
-struct Firsts {
+struct FirstBuckets {
     maps: Vec<Map>,
-    cell: Option<u64>,
+    blob_counter: Option<u64>,
 }
 
-fn first_buckets(file: &StableFile, buckets: u64) -> Firsts {
-    let mut firsts = Firsts { maps: Vec::new(), cell: None };
+fn first_buckets(file: &StableFile, buckets: u64) -> FirstBuckets {
+    let mut firsts = FirstBuckets { maps: Vec::new(), blob_counter: None };
     for bucket in 0..buckets {
         let mut header = [0; 64];
-        file.read(bucket_at(bucket), &mut header);
+        file.read(bucket_offset(bucket), &mut header);
         if header.starts_with(b"SCL\x01\x08\0\0\0") {
-            firsts.cell.get_or_insert(bucket);
+            firsts.blob_counter.get_or_insert(bucket);
         } else if let Some((stride, id)) = map_header(&header) {
             firsts.maps.push(Map { stride, id, buckets: vec![bucket] });
         }
@@ -148,22 +151,22 @@ fn first_buckets(file: &StableFile, buckets: u64) -> Firsts {
 /// page. `chunk_map` is the index of the chunk map. A bucket that may belong to the chunk map or to another map is
 /// ambiguous: it is assigned to the chunk map, unless its bit in `exceptions` is set. Returns `None` if `exceptions`
 /// has more bits than there are ambiguous buckets.
-fn assign(
+fn assign_buckets(
     file: &StableFile,
     buckets: u64,
-    firsts: &Firsts,
+    firsts: &FirstBuckets,
     chunk_map: usize,
     exceptions: u32,
 ) -> Option<Vec<u8>> {
     let mut maps = firsts.maps.clone();
     let is_first = |bucket: &u64| {
-        firsts.cell == Some(*bucket) || firsts.maps.iter().any(|map| map.buckets.contains(bucket))
+        firsts.blob_counter == Some(*bucket) || firsts.maps.iter().any(|map| map.buckets.contains(bucket))
     };
     let mut ambiguous = 0;
     for bucket in (0..buckets).filter(|bucket| !is_first(bucket)) {
         let fits = |map: &Map| {
             let begins_before = map.buckets.first().is_some_and(|first| *first < bucket);
-            begins_before && has_page(file, bucket_at(bucket), map.stride, map.buckets.len() as u64)
+            begins_before && has_page(file, bucket_offset(bucket), map.stride, map.buckets.len() as u64)
         };
         let candidates: Vec<usize> = (0..maps.len()).filter(|index| fits(&maps[*index])).collect();
         let other = candidates.iter().copied().find(|index| *index != chunk_map);
@@ -180,28 +183,29 @@ fn assign(
             map.buckets.push(bucket);
         }
     }
-    let has_bits = exceptions.checked_ilog2().is_none_or(|highest| highest < ambiguous);
-    has_bits.then(|| head(buckets, &maps, chunk_map, firsts.cell))
+    let all_bits_apply = exceptions.checked_ilog2().is_none_or(|highest| highest < ambiguous);
+    all_bits_apply.then(|| header_page(buckets, &maps, chunk_map, firsts.blob_counter))
 }
 
-fn bucket_at(bucket: u64) -> u64 {
+fn bucket_offset(bucket: u64) -> u64 {
     (1 + bucket * BUCKET_PAGES) * PAGE_BYTES
 }
 
 /// Returns the distance between the pages of a map, and [`Map::id`]. Returns `None` if the bucket does not begin with a
 /// valid header of a map.
 fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
-    let number =
+    let u32_at =
         |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-    let (first, second) = (number(4)?, number(8)?);
+    // The maximum lengths of key and value; or, if `second` is `u32::MAX`, the length of a page.
+    let (first, second) = (u32_at(4)?, u32_at(8)?);
     if !header.starts_with(b"BTR") || !header[52..].starts_with(b"BTA") {
         return None;
     }
-    let page = u64::from(number(60)?);
+    let page_bytes = u64::from(u32_at(60)?);
     // If both keys and values have a maximum length, the library makes a page three quarters of the longest node.
-    let page_for = |key: u32, value: u32| (7 + 11 * (key + value + 8) + 12 * 8) / 4 * 3;
+    let page_bytes_for = |key: u32, value: u32| (7 + 11 * (key + value + 8) + 12 * 8) / 4 * 3;
     let has_bounds = |key, value| match second {
-        u32::MAX => first.abs_diff(page_for(key, value)) < 4,
+        u32::MAX => first.abs_diff(page_bytes_for(key, value)) < 4,
         _ => (first, second) == (key, value),
     };
     let id = match (first, second) {
@@ -210,32 +214,33 @@ fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
         (UNBOUNDED_PAGE, u32::MAX) => None,
         _ => Some(ids::RESERVED_ADMINS),
     };
-    (page > 0).then_some((page + PAGE_HEADER, id))
+    (page_bytes > 0).then_some((page_bytes + PAGE_HEADER, id))
 }
 
 /// Returns whether the bucket at offset `at` can be the `ordinal`th of a map with this `stride`: whether the map's
 /// first page that begins in the bucket has a header.
 fn has_page(file: &StableFile, at: u64, stride: u64, ordinal: u64) -> bool {
-    let base = ordinal * BUCKET_PAGES * PAGE_BYTES;
-    let within = base.saturating_sub(FIRST_PAGE).next_multiple_of(stride) + FIRST_PAGE - base;
+    let bytes_before = ordinal * BUCKET_PAGES * PAGE_BYTES;
+    let offset_in_bucket =
+        bytes_before.saturating_sub(FIRST_PAGE).next_multiple_of(stride) + FIRST_PAGE - bytes_before;
     let mut magic = [0; 4];
-    file.read(at + within, &mut magic);
+    file.read(at + offset_in_bucket, &mut magic);
     magic == *b"CHK\x01"
 }
 
 /// Creates the header page. `chunk_map` is the index of the chunk map; the two other maps whose values have no maximum
 /// length are omitted.
-fn head(buckets: u64, maps: &[Map], chunk_map: usize, cell: Option<u64>) -> Vec<u8> {
-    let mut head = vec![0; PAGE_BYTES as usize];
-    head[..4].copy_from_slice(b"MGR\x01");
-    head[4..6].copy_from_slice(&(buckets as u16).to_le_bytes());
-    head[6..8].copy_from_slice(&(BUCKET_PAGES as u16).to_le_bytes());
-    head[OWNERS..OWNERS + MAX_BUCKETS as usize].fill(UNALLOCATED);
-    let mut assign_to = |id: u8, owned: &[u64]| {
-        let pages = owned.len() as u64 * BUCKET_PAGES;
+fn header_page(buckets: u64, maps: &[Map], chunk_map: usize, blob_counter: Option<u64>) -> Vec<u8> {
+    let mut header = vec![0; PAGE_BYTES as usize];
+    header[..4].copy_from_slice(b"MGR\x01");
+    header[4..6].copy_from_slice(&(buckets as u16).to_le_bytes());
+    header[6..8].copy_from_slice(&(BUCKET_PAGES as u16).to_le_bytes());
+    header[BUCKET_OWNERS..BUCKET_OWNERS + MAX_BUCKETS as usize].fill(UNALLOCATED);
+    let mut assign_to = |id: u8, map_buckets: &[u64]| {
+        let pages = map_buckets.len() as u64 * BUCKET_PAGES;
         let size = 40 + usize::from(id) * 8;
-        head[size..size + 8].copy_from_slice(&pages.to_le_bytes());
-        owned.iter().for_each(|bucket| head[OWNERS + *bucket as usize] = id);
+        header[size..size + 8].copy_from_slice(&pages.to_le_bytes());
+        map_buckets.iter().for_each(|bucket| header[BUCKET_OWNERS + *bucket as usize] = id);
     };
     for (index, map) in maps.iter().enumerate() {
         match map.id {
@@ -244,12 +249,12 @@ fn head(buckets: u64, maps: &[Map], chunk_map: usize, cell: Option<u64>) -> Vec<
             None => {}
         }
     }
-    cell.iter().for_each(|bucket| assign_to(ids::RESERVED_BLOB_COUNTER, &[*bucket]));
-    head
+    blob_counter.iter().for_each(|bucket| assign_to(ids::RESERVED_BLOB_COUNTER, &[*bucket]));
+    header
 }
 
 /// Returns whether the chunk map has entries, and all its nodes can be read without damage.
-fn has_chunks(patched: &Patched) -> bool {
+fn has_chunks(patched: &PatchedMemory) -> bool {
     let memory = MemoryManager::init(patched.clone()).get(MemoryId::new(ids::CHUNKS));
     let Ok(Some(tree)) = Tree::open(&memory) else { return false };
     let walked = tree.walk(&mut |_: ([u8; 32], u32), _| ());
@@ -265,7 +270,7 @@ pub(super) fn lost_pages(file: &StableFile, header: Header) -> Option<String> {
     }
     let [buckets, pages] = allocated_buckets(file);
     let allocated = 1 + buckets * pages;
-    let beyond = file.size().saturating_sub(allocated);
+    let unallocated = file.size().saturating_sub(allocated);
     let mut page = vec![0; PAGE_BYTES as usize];
     let mut used = 0_u64;
     for number in allocated..file.size() {
@@ -274,7 +279,7 @@ pub(super) fn lost_pages(file: &StableFile, header: Header) -> Option<String> {
     }
     (used > 0).then(|| {
         format!(
-            "{used} of the last {beyond} pages are not empty and belong to no memory: that release was upgraded to itself, which loses all blobs; look for a snapshot from before that"
+            "{used} of the last {unallocated} pages are not empty and belong to no memory: that release was upgraded to itself, which loses all blobs; look for a snapshot from before that"
         )
     })
 }

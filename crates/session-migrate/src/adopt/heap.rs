@@ -90,7 +90,8 @@ enum ReleaseError {
     NotImplemented(String),
 }
 
-pub(super) struct Release<'p> {
+/// The canister of that release, which runs on a copy of the snapshot.
+pub(super) struct RunningRelease<'p> {
     pic: &'p PocketIc,
     id: Principal,
 }
@@ -109,52 +110,52 @@ impl CallError {
     }
 }
 
-impl<'p> Release<'p> {
+impl<'p> RunningRelease<'p> {
     pub fn new(pic: &'p PocketIc, id: Principal) -> Self {
-        Release { pic, id }
+        RunningRelease { pic, id }
     }
 
     /// Reads every session. The error is one line: the module does not list its sessions, or a line of the list does
     /// not parse.
-    pub fn sessions(&self, source: &Source) -> Result<Heap, String> {
+    pub fn read_sessions(&self, source: &Source) -> Result<Heap, String> {
         let text: String = self
             .query(Principal::anonymous(), "sessions_list", ())
             .map_err(|error| error.describe("sessions_list"))?;
         let mut sessions = Vec::new();
         for line in text.lines().skip(1).filter(|line| !line.is_empty()) {
-            let session = parse(line)
+            let session = parse_session(line)
                 .ok_or_else(|| format!("sessions_list has a line that is not a session: {line}"))?;
             sessions.push(session);
         }
-        let next = self.next_number(source);
+        let next = self.probe_next_number(source);
         for session in &mut sessions {
-            session.upload = self.upload(session, source);
+            session.upload = self.read_upload(session, source);
         }
         Ok(Heap { sessions, next })
     }
 
     /// Returns the number of the next session: begins a session as an owner of the first capsule that permits that, and
     /// aborts the session. `None` if no capsule permits it.
-    fn next_number(&self, source: &Source) -> Option<u64> {
+    fn probe_next_number(&self, source: &Source) -> Option<u64> {
         source.capsules.iter().find_map(|(capsule, record)| {
             let owner = record.owners.iter().find_map(|(person, _)| person.principal())?;
-            let args = (capsule, placeholder(), 1_u32, "the next number");
+            let args = (capsule, placeholder_metadata(), 1_u32, "the next number");
             let id: u64 = self.update(owner, "uploads_begin", args).ok()?;
             let _: Result<(), _> = self.update(owner, "uploads_abort", (id,));
             Some(id)
         })
     }
 
-    fn upload(&self, session: &Session, source: &Source) -> Result<Upload, String> {
+    fn read_upload(&self, session: &Session, source: &Source) -> Result<Upload, String> {
         let caller = session.caller;
         let key = chunk_key(session.id);
         let stored =
             source.chunks_by_prefix.get(&key).map(|stored| stored.chunks.clone()).unwrap_or_default();
-        let len: u64 = stored.values().map(|len| u64::from(*len)).sum();
+        let stored_bytes: u64 = stored.values().map(|len| u64::from(*len)).sum();
         if session.is_committed {
             // After the commit of its blob, a session refuses chunks, and finishing it creates a memory.
             let chunks = stored.len() as u32;
-            let metadata = self.finish(caller, session.id, len)?;
+            let metadata = self.finish(caller, session.id, stored_bytes)?;
             return Ok(Upload { chunks, received: stored.keys().copied().collect(), metadata });
         }
         let chunks: u32 = match self.put(caller, session.id, u32::MAX, &[]) {
@@ -171,27 +172,27 @@ impl<'p> Release<'p> {
         if chunks > MAX_CHUNKS {
             return Err(format!("it has {chunks} chunks, at most {MAX_CHUNKS} are possible"));
         }
-        let (mut received, mut filled) = (BTreeSet::new(), BTreeMap::new());
+        let (mut received, mut stored_lens) = (BTreeSet::new(), BTreeMap::new());
         for idx in 0..chunks {
             match self.put(caller, session.id, idx, &[0]) {
-                Ok(()) => drop(filled.insert(idx, 1_u32)),
+                Ok(()) => drop(stored_lens.insert(idx, 1_u32)),
                 Err(CallError::Refused(ReleaseError::InvalidArgument(_))) => {
                     if let Some(len) = stored.get(&idx) {
                         received.insert(idx);
-                        filled.insert(idx, *len);
+                        stored_lens.insert(idx, *len);
                     }
                 }
                 Err(error) => return Err(error.describe("debug_put_chunk_b64")),
             }
         }
-        if filled.len() < chunks as usize {
+        if stored_lens.len() < chunks as usize {
             return Err(format!(
                 "{} of its chunks have arrived according to the heap, and are not stored",
-                chunks as usize - filled.len()
+                chunks as usize - stored_lens.len()
             ));
         }
-        let len = filled.values().map(|len| u64::from(*len)).sum();
-        let metadata = self.finish(caller, session.id, len)?;
+        let copy_bytes = stored_lens.values().map(|len| u64::from(*len)).sum();
+        let metadata = self.finish(caller, session.id, copy_bytes)?;
         Ok(Upload { chunks, received, metadata })
     }
 
@@ -201,12 +202,12 @@ impl<'p> Release<'p> {
 
     /// Turns the upload of session `id` into a memory, with whatever bytes it has on the copy, and returns the client's
     /// metadata.
-    fn finish(&self, caller: Principal, id: u64, len: u64) -> Result<PublicAssetMetadata, String> {
+    fn finish(&self, caller: Principal, id: u64, bytes: u64) -> Result<PublicAssetMetadata, String> {
         // The release derives the memory's id from the time, so the time must be different for each memory.
         self.pic.advance_time(Duration::from_secs(1));
         let digest = hex::encode(Sha256::digest(b"the bytes of the copy are not read"));
         let (_, memory): (String, String) = self
-            .update(caller, "debug_finish_hex", (id, digest, len))
+            .update(caller, "debug_finish_hex", (id, digest, bytes))
             .map_err(|error| error.describe("debug_finish_hex"))?;
         let memory: PublicMemory = self
             .query(caller, "memories_read", (memory,))
@@ -248,7 +249,7 @@ where
 }
 
 /// Parses a line of `sessions_list`: `Session 7: caller=…, capsule=…, status=Pending, created=…`.
-fn parse(line: &str) -> Option<Session> {
+fn parse_session(line: &str) -> Option<Session> {
     let (id, rest) = line.strip_prefix("Session ")?.split_once(": caller=")?;
     let (caller, rest) = rest.split_once(", capsule=")?;
     let (rest, created_at) = rest.rsplit_once(", created=")?;
@@ -263,8 +264,8 @@ fn parse(line: &str) -> Option<Session> {
     })
 }
 
-/// Returns metadata for the session that `next_number` begins and aborts.
-fn placeholder() -> PublicAssetMetadata {
+/// Returns metadata for the session that `probe_next_number` begins and aborts.
+fn placeholder_metadata() -> PublicAssetMetadata {
     PublicAssetMetadata::Note(PublicNote {
         base: PublicBase {
             name: String::new(),
@@ -300,18 +301,18 @@ mod tests {
     fn a_line_of_the_list_of_sessions_is_parsed() {
         let caller = Principal::self_authenticating([1]);
         let line = format!("Session 12: caller={caller}, capsule=capsule_5, status=Committed, created=99");
-        let session = parse(&line).unwrap();
+        let session = parse_session(&line).unwrap();
         assert_eq!((session.id, session.caller, session.created_at), (12, caller, 99));
         assert_eq!((session.capsule.as_str(), session.is_committed), ("capsule_5", true));
         for damaged in ["", "Session x: caller=, capsule=, status=, created=", "Found 2 sessions:"] {
-            assert!(parse(damaged).is_none(), "{damaged}");
+            assert!(parse_session(damaged).is_none(), "{damaged}");
         }
     }
 
     #[test]
     fn impossible_session_numbers_are_refused_with_the_limit() {
         let line = |id: u64| format!("Session {id}: caller=aaaaa-aa, capsule=c, status=Pending, created=1");
-        let heap = |id: u64, next: u64| Heap { sessions: vec![parse(&line(id)).unwrap()], next: Some(next) };
+        let heap = |id: u64, next: u64| Heap { sessions: vec![parse_session(&line(id)).unwrap()], next: Some(next) };
         heap(7, MAX_NUMBER).check_numbers().unwrap();
         for wrong in [heap(7, u64::MAX), heap(u64::MAX, 8)] {
             let error = wrong.check_numbers().unwrap_err();

@@ -48,16 +48,16 @@ impl<'a> Line<'a> {
     }
 
     /// Adds `record` in the text form of Candid. If it cannot be encoded, the error takes its place.
-    pub fn record(self, record: &impl CandidType) -> Self {
+    pub fn with_record(self, record: &impl CandidType) -> Self {
         let text = IDLValue::try_from_candid_type(record).map(|value| value.to_string());
         Line { record: Some(text.unwrap_or_else(|error| error.to_string())), ..self }
     }
 
-    pub fn bytes(self, bytes: &[u8]) -> Self {
+    pub fn with_bytes(self, bytes: &[u8]) -> Self {
         Line { bytes: Some(STANDARD.encode(bytes)), ..self }
     }
 
-    pub fn chunk(self, session: Option<u64>, index: u32) -> Self {
+    pub fn of_chunk(self, session: Option<u64>, index: u32) -> Self {
         Line { session, index: Some(index), ..self }
     }
 }

@@ -47,7 +47,7 @@ pub use error::AdoptError;
 pub use header::Header;
 pub use report::{Item, KindCount, RecordKind, RecordOutcome, Report};
 
-use heap::{Heap, Release};
+use heap::{Heap, RunningRelease};
 use left::LeftFile;
 use plan::Plan;
 use source::Source;
@@ -96,24 +96,24 @@ impl Scratch {
         self.folder.path().join(name)
     }
 
-    fn adopted(&self) -> PathBuf {
+    fn adopted_folder(&self) -> PathBuf {
         self.path("adopted")
     }
 
-    fn left(&self) -> PathBuf {
+    fn left_file(&self) -> PathBuf {
         self.path("left.jsonl")
     }
 
     /// Renames everything to its final name. If one of the renames fails, the earlier ones are reversed.
     fn publish(self) -> Result<(), SnapshotError> {
         let moves = [
-            (self.left(), left_path(&self.out)),
-            (Manifest::path(&self.adopted()), Manifest::path(&self.out)),
-            (self.adopted(), self.out.clone()),
+            (self.left_file(), left_path(&self.out)),
+            (Manifest::path(&self.adopted_folder()), Manifest::path(&self.out)),
+            (self.adopted_folder(), self.out.clone()),
         ];
-        for (done, (from, to)) in moves.iter().enumerate() {
+        for (renamed, (from, to)) in moves.iter().enumerate() {
             if let Err(error) = fs::rename(from, to) {
-                for (from, to) in moves.iter().take(done) {
+                for (from, to) in moves.iter().take(renamed) {
                     // If a file cannot be moved back, the error of the next attempt names it.
                     let _ = fs::rename(to, from);
                 }
@@ -138,39 +138,40 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError>
     let source = Source::read(&snapshot, &mut |bytes| progress.add_bytes(bytes))?;
     let legacy_module = progress.silent("building the legacy canister", || legacy_module(options))?;
     let taken_at = source::taken_at(&snapshot, &source);
-    let (heap, heap_unknown) = match read_heap(&snapshot, &source, taken_at, &legacy_module, progress)? {
+    let (heap, why_heap_unknown) = match read_heap(&snapshot, &source, taken_at, &legacy_module, progress)? {
         Ok(heap) => (heap, None),
         Err(why) => (Heap::default(), Some(why)),
     };
     heap.check_numbers()?;
 
     progress.phase("deciding about each record");
-    let mut left = LeftFile::create(&scratch.left())?;
+    let mut left = LeftFile::create(&scratch.left_file())?;
     let plan = plan::plan(&source, &heap, taken_at, &mut left)?;
     progress.phase("writing layout 1");
-    let (raw, mut storage) = write::records(&plan, Time::from_nanos(taken_at), source.bucket_pages)?;
-    let taken =
-        write::chunks(&source, &plan, &mut storage, &mut left, &mut |bytes| progress.add_bytes(bytes))?;
+    let (raw, mut storage) = write::write_records(&plan, Time::from_nanos(taken_at), source.bucket_pages)?;
+    let chunks_taken =
+        write::copy_chunks(&source, &plan, &mut storage, &mut left, &mut |bytes| progress.add_bytes(bytes))?;
     drop(storage);
     snapshot.stable.failure()?;
     let left_lines = left.finish()?;
-    let counts = checked_counts(&plan, taken)?;
+    let counts = checked_counts(&plan, chunks_taken)?;
     let stable = scratch.path(STABLE_MEMORY);
     write_memory(&raw, &stable)?;
     let stable_bytes = raw.borrow().len() as u64;
     drop(raw);
 
     progress.phase("starting the legacy build on the new stable memory");
-    start(&stable, &scratch.adopted(), taken_at, &legacy_module)?;
+    start_legacy_build(&stable, &scratch.adopted_folder(), taken_at, &legacy_module)?;
     fs::remove_file(&stable).map_err(SnapshotError::io("remove", &stable))?;
     progress.phase("comparing every blob with its SHA-256");
-    let blob_bytes = verify(&scratch.adopted(), &plan, &mut |bytes| progress.add_bytes(bytes))?;
-    manifest(&scratch.adopted(), &snapshot, taken_at)?.write(&scratch.adopted())?;
+    let blob_bytes =
+        verify_adopted(&scratch.adopted_folder(), &plan, &mut |bytes| progress.add_bytes(bytes))?;
+    new_manifest(&scratch.adopted_folder(), &snapshot, taken_at)?.write(&scratch.adopted_folder())?;
 
     let is_complete = counts.iter().all(|count| count.not_taken == 0) && source.damage.is_empty();
-    let has_sessions = heap_unknown.is_none() || !source::has_heap(&snapshot);
+    let heap_is_known = why_heap_unknown.is_none() || !source::has_heap(&snapshot);
     let report = Report {
-        verdict: if is_complete && has_sessions { Verdict::Pass } else { Verdict::Fail },
+        verdict: if is_complete && heap_is_known { Verdict::Pass } else { Verdict::Fail },
         provenance: provenance.on(server::chosen()?),
         phases: progress.finish(),
         snapshot: options.snapshot.display().to_string(),
@@ -178,7 +179,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError>
         left: left_path(&options.out).display().to_string(),
         left_lines,
         header: source.header,
-        heap: heap_unknown,
+        heap: why_heap_unknown,
         damage: source.damage,
         counts,
         blob_bytes,
@@ -223,11 +224,11 @@ fn read_heap(
     if let Err(error) = load(&pic, id, controller(), snapshot, taken_at, legacy_module) {
         return Ok(Err(format!("its own module does not run on a copy: {error}")));
     }
-    Ok(Release::new(&pic, id).sessions(source))
+    Ok(RunningRelease::new(&pic, id).read_sessions(source))
 }
 
 /// Returns the counts by kind of record. Fails if a record has no outcome, or a planned chunk was not copied.
-fn checked_counts(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
+fn checked_counts(plan: &Plan, copied_chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
     let counts = plan.outcomes.counts();
     if let Some(count) = counts.iter().find(|count| !count.has_all_outcomes()) {
         let kind = count.kind.plural();
@@ -235,8 +236,8 @@ fn checked_counts(plan: &Plan, chunks: u64) -> Result<Vec<KindCount>, AdoptError
         return Err(AdoptError::Fault(what));
     }
     let planned = counts.iter().find(|count| count.kind == RecordKind::Chunk).map_or(0, |count| count.taken);
-    if planned != chunks {
-        return Err(AdoptError::Fault(format!("{planned} chunks were planned, {chunks} were copied")));
+    if planned != copied_chunks {
+        return Err(AdoptError::Fault(format!("{planned} chunks were planned, {copied_chunks} were copied")));
     }
     Ok(counts)
 }
@@ -250,7 +251,12 @@ fn write_memory(raw: &RawMemory, path: &Path) -> Result<(), SnapshotError> {
 }
 
 /// Starts the legacy build on a stable memory, as an upgrade does, and takes a snapshot of the result into `folder`.
-fn start(stable: &Path, folder: &Path, taken_at: u64, legacy_module: &Module) -> Result<(), AdoptError> {
+fn start_legacy_build(
+    stable: &Path,
+    folder: &Path,
+    taken_at: u64,
+    legacy_module: &Module,
+) -> Result<(), AdoptError> {
     let snapshot = Snapshot::open(stable)?;
     let refused = |why: String| CopyError::Refused { path: folder.to_path_buf(), why };
     let pic = server::pocket_ic()?;
@@ -267,7 +273,7 @@ fn start(stable: &Path, folder: &Path, taken_at: u64, legacy_module: &Module) ->
 }
 
 /// Inspects the adopted folder, and compares every blob in it with the plan. Returns the bytes of all blobs.
-fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u64, AdoptError> {
+fn verify_adopted(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u64, AdoptError> {
     let snapshot = Snapshot::open(folder)?;
     let report = inspect::run_on(&snapshot, true, Provenance::now(), &Progress::hidden())?;
     let damage = report.findings.iter().find(|finding| finding.severity == Severity::Damage);
@@ -276,20 +282,19 @@ fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u
     }
     let sound = report.deep.as_ref().map_or(0, |deep| deep.sound);
     let memory = MemoryManager::init(snapshot.stable.clone()).get(MemoryId::new(ids::BLOB_META));
-    let mut found: BTreeMap<u64, Result<MappedBlob, String>> = BTreeMap::new();
+    let mut stored_blobs: BTreeMap<u64, Result<MappedBlob, String>> = BTreeMap::new();
     if let Ok(Some(tree)) = Tree::open(&memory) {
-        tree.walk(&mut |id: u64, entry| drop(found.insert(id, MappedBlob::decode(&entry.value()))));
+        tree.walk(&mut |id: u64, entry| drop(stored_blobs.insert(id, MappedBlob::decode(&entry.value()))));
     }
     snapshot.stable.failure()?;
-    if sound != plan.blobs.len() as u64 || found.len() != plan.blobs.len() {
-        let (planned, found) = (plan.blobs.len(), found.len());
+    if sound != plan.blobs.len() as u64 || stored_blobs.len() != plan.blobs.len() {
+        let (planned, found) = (plan.blobs.len(), stored_blobs.len());
         return Err(AdoptError::Fault(format!(
             "{planned} blobs were planned, {found} are stored, and {sound} of them are sound"
         )));
     }
     for (id, blob) in &plan.blobs {
-        let is_same =
-            matches!(found.get(id), Some(Ok(stored)) if BlobRecord::from(stored.clone()) == blob.record);
+        let is_same = matches!(stored_blobs.get(id), Some(Ok(stored)) if BlobRecord::from(stored.clone()) == blob.record);
         if !is_same {
             return Err(AdoptError::Fault(format!("blob_{id} differs from the plan")));
         }
@@ -304,7 +309,7 @@ fn verify(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u
     Ok(plan.blobs.values().map(|blob| blob.record.size).sum())
 }
 
-fn manifest(folder: &Path, snapshot: &Snapshot, taken_at: u64) -> Result<Manifest, SnapshotError> {
+fn new_manifest(folder: &Path, snapshot: &Snapshot, taken_at: u64) -> Result<Manifest, SnapshotError> {
     let canister = source::canister(snapshot).unwrap_or_default();
     let mut manifest = Manifest::new(canister, "adopted".into(), String::new(), String::new());
     manifest.taken_at = taken_at;

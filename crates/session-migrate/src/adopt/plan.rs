@@ -33,7 +33,7 @@ const MAX_CAPSULE_ID: usize = 32;
 
 /// Distance from the highest known session number to the number above which ids are issued: the release may have
 /// issued higher numbers that left no trace.
-const JUMP: u64 = 1_000_000;
+const NUMBER_MARGIN: u64 = 1_000_000;
 
 pub(super) struct PlannedBlob {
     pub record: BlobRecord,
@@ -61,7 +61,7 @@ pub(super) struct PlannedReceipt {
 }
 
 /// What the chunks under one key prefix are used for.
-pub(super) enum Use {
+pub(super) enum ChunkUse {
     /// For a blob of this size: the chunks up to its end are taken.
     Blob(u64),
     /// For a session: the chunks with these numbers are taken.
@@ -71,7 +71,7 @@ pub(super) enum Use {
 
 /// The plan for the chunks under one key prefix.
 pub(super) struct PlannedChunks {
-    pub used: Use,
+    pub used: ChunkUse,
     pub session: Option<u64>,
     /// Why the other chunks under the prefix are not taken.
     pub why: String,
@@ -93,7 +93,7 @@ pub(super) struct Plan {
 }
 
 /// A committed blob whose stored bytes match the size and SHA-256 in its record.
-struct Sound {
+struct SoundBlob {
     record: BlobRecord,
     notes: Vec<String>,
     /// The capsule to which the blob belongs: only memories in this capsule may refer to it.
@@ -103,24 +103,24 @@ struct Sound {
 }
 
 /// The content of an asset, with its bytes if they become a blob; or, if it is not taken, its outcome and the reason.
-type Found = Result<(Content, Option<Vec<u8>>), (RecordOutcome, String)>;
+type AssetContent = Result<(Content, Option<Vec<u8>>), (RecordOutcome, String)>;
 
 /// An asset of a memory. Its `index` is its position in the order of that release.
 struct Asset {
     index: usize,
     metadata: PublicAssetMetadata,
-    content: Found,
+    content: AssetContent,
 }
 
 struct Planner<'a> {
     source: &'a Source,
     left: &'a mut LeftFile,
     plan: Plan,
-    sound: BTreeMap<u64, Sound>,
+    sound_blobs: BTreeMap<u64, SoundBlob>,
     /// Why the chunks under a key prefix are not taken.
-    refused: BTreeMap<[u8; 32], String>,
+    refused_chunks: BTreeMap<[u8; 32], String>,
     /// Bytes of the assets that stay inline in memory records, by capsule.
-    inline: BTreeMap<String, u64>,
+    inline_bytes: BTreeMap<String, u64>,
     taken_at: Time,
 }
 
@@ -132,28 +132,29 @@ pub(super) fn plan(
     left: &mut LeftFile,
 ) -> Result<Plan, SnapshotError> {
     let taken_at = Time::from_nanos(taken_at);
-    let (sound, refused, inline) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut planner = Planner { source, left, plan: Plan::default(), sound, refused, inline, taken_at };
-    planner.count(heap);
-    planner.undecodable()?;
+    let (sound_blobs, refused_chunks, inline_bytes) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut planner =
+        Planner { source, left, plan: Plan::default(), sound_blobs, refused_chunks, inline_bytes, taken_at };
+    planner.count_records(heap);
+    planner.report_undecodable()?;
     planner.check_blobs()?;
-    planner.capsules()?;
+    planner.plan_capsules()?;
     planner.assign_blobs(heap);
-    planner.memories()?;
-    planner.sessions(heap)?;
+    planner.plan_memories()?;
+    planner.plan_sessions(heap)?;
     planner.finish_blobs()?;
     planner.report_admins_and_index()?;
-    planner.numbers(heap);
+    planner.find_numbers(heap);
     planner.report_chunks();
     Ok(planner.plan)
 }
 
 impl Planner<'_> {
-    fn count(&mut self, heap: &Heap) {
+    fn count_records(&mut self, heap: &Heap) {
         let Source { capsules, blobs, chunks_by_prefix, by_owner, admins, undecodable, .. } = self.source;
         let outcomes = &mut self.plan.outcomes;
         let memories = capsules.values().flat_map(|capsule| &capsule.memories);
-        let assets = memories.clone().map(|(_, memory)| assets_of(memory)).sum::<usize>();
+        let assets = memories.clone().map(|(_, memory)| asset_count(memory)).sum::<usize>();
         let galleries = capsules.values().map(|capsule| capsule.galleries.len()).sum::<usize>();
         let chunks = chunks_by_prefix.values().map(|stored| stored.chunks.len()).sum::<usize>();
         for (kind, count) in [
@@ -167,28 +168,28 @@ impl Planner<'_> {
             (RecordKind::Administrator, admins.len()),
             (RecordKind::IndexEntry, by_owner.len()),
         ] {
-            outcomes.found(kind, count as u64);
+            outcomes.add_found(kind, count as u64);
         }
         for record in undecodable {
-            outcomes.found(record.kind, 1);
+            outcomes.add_found(record.kind, 1);
         }
     }
 
-    fn undecodable(&mut self) -> Result<(), SnapshotError> {
+    fn report_undecodable(&mut self) -> Result<(), SnapshotError> {
         for record in &self.source.undecodable {
             let why = format!("it does not decode: {}", record.why.lines().next().unwrap_or_default());
-            self.left.write(&Line::new(record.kind, &record.key, &why).bytes(&record.bytes))?;
-            self.plan.outcomes.not_taken(record.kind, &record.key, None, &why);
+            self.left.write(&Line::new(record.kind, &record.key, &why).with_bytes(&record.bytes))?;
+            self.plan.outcomes.add_not_taken(record.kind, &record.key, None, &why);
         }
         Ok(())
     }
 
-    fn capsules(&mut self) -> Result<(), SnapshotError> {
+    fn plan_capsules(&mut self) -> Result<(), SnapshotError> {
         for (id, capsule) in &self.source.capsules {
             let (mut owners, mut writers) = (principals(&capsule.owners), principals(&capsule.controllers));
-            let owners_cut = cut(&mut owners);
+            let owners_cut = truncate_list(&mut owners);
             writers.retain(|who| !owners.contains(who));
-            let writers_cut = cut(&mut writers);
+            let writers_cut = truncate_list(&mut writers);
             let why = match owners.first() {
                 None => Some("no owner has a principal that may own a capsule here".to_owned()),
                 Some(_) if id.len() > MAX_CAPSULE_ID => {
@@ -197,18 +198,20 @@ impl Planner<'_> {
                 Some(_) => None,
             };
             // The capsule with its people, connections and groups; memories and galleries have lines of their own.
-            let shell = PublicCapsule { memories: Vec::new(), galleries: Vec::new(), ..capsule.clone() };
+            let capsule_alone =
+                PublicCapsule { memories: Vec::new(), galleries: Vec::new(), ..capsule.clone() };
             let rest = capsule_rest(capsule, owners_cut, writers_cut);
             let reason = why.clone().unwrap_or_else(|| match rest.is_empty() {
                 true => "taken; the record as it was".into(),
                 false => format!("taken, except for {}", rest.join(", ")),
             });
-            self.left.write(&Line::new(RecordKind::Capsule, id, &reason).record(&shell))?;
+            self.left.write(&Line::new(RecordKind::Capsule, id, &reason).with_record(&capsule_alone))?;
             for (gallery, record) in &capsule.galleries {
                 let why = "there are no galleries here";
-                self.left
-                    .write(&Line::new(RecordKind::Gallery, gallery, why).in_capsule(id).record(record))?;
-                self.plan.outcomes.no_counterpart(RecordKind::Gallery, gallery, Some(id), why);
+                self.left.write(
+                    &Line::new(RecordKind::Gallery, gallery, why).in_capsule(id).with_record(record),
+                )?;
+                self.plan.outcomes.add_no_counterpart(RecordKind::Gallery, gallery, Some(id), why);
             }
             match (why, owners.first().copied()) {
                 (None, Some(owner)) => {
@@ -234,10 +237,10 @@ impl Planner<'_> {
                     if capsule.id != *id {
                         notes.push(format!("its record named {}, and it was stored as {id}", capsule.id));
                     }
-                    self.plan.outcomes.taken(RecordKind::Capsule, id, None, notes).rest = rest;
+                    self.plan.outcomes.add_taken(RecordKind::Capsule, id, None, notes).rest = rest;
                 }
                 (why, _) => {
-                    self.plan.outcomes.not_taken(RecordKind::Capsule, id, None, &why.unwrap_or_default())
+                    self.plan.outcomes.add_not_taken(RecordKind::Capsule, id, None, &why.unwrap_or_default())
                 }
             }
         }
@@ -249,14 +252,14 @@ impl Planner<'_> {
         for admin in &self.source.admins {
             let (id, why) = (admin.to_text(), "administrators are the controllers of the canister here");
             self.left.write(&Line::new(RecordKind::Administrator, &id, why))?;
-            self.plan.outcomes.no_counterpart(RecordKind::Administrator, &id, None, why);
+            self.plan.outcomes.add_no_counterpart(RecordKind::Administrator, &id, None, why);
         }
         for (owner, capsule) in &self.source.by_owner {
             let id = owner.to_text();
             let person = PublicPerson::Principal(*owner);
             let why = match self.source.capsules.get(capsule) {
                 Some(record) if record.owners.iter().any(|(who, _)| *who == person) => {
-                    self.plan.outcomes.taken(RecordKind::IndexEntry, &id, Some(capsule), Vec::new());
+                    self.plan.outcomes.add_taken(RecordKind::IndexEntry, &id, Some(capsule), Vec::new());
                     continue;
                 }
                 Some(_) => {
@@ -266,32 +269,32 @@ impl Planner<'_> {
                 None => "there is no such capsule",
             };
             self.left.write(&Line::new(RecordKind::IndexEntry, &id, why).in_capsule(capsule))?;
-            self.plan.outcomes.no_counterpart(RecordKind::IndexEntry, &id, Some(capsule), why);
+            self.plan.outcomes.add_no_counterpart(RecordKind::IndexEntry, &id, Some(capsule), why);
         }
         Ok(())
     }
 
     /// Finds the numbers above which ids are issued, and the sessions to which unclaimed chunks belong.
-    fn numbers(&mut self, heap: &Heap) {
+    fn find_numbers(&mut self, heap: &Heap) {
         let prefixes = self.source.chunks_by_prefix.keys().copied();
         let sessions = sessions_of_chunks(prefixes, heap.numbers());
         let highest = heap.numbers().chain(sessions.keys().copied()).max().unwrap_or(0);
         for (session, prefix) in sessions {
-            let why = match self.refused.remove(&prefix) {
+            let why = match self.refused_chunks.remove(&prefix) {
                 Some(why) => why,
                 None => {
                     format!("of session {session}, which was aborted, or lost with the heap at an upgrade")
                 }
             };
-            let planned = PlannedChunks { used: Use::Nothing, session: Some(session), why };
+            let planned = PlannedChunks { used: ChunkUse::Nothing, session: Some(session), why };
             self.plan.chunks_by_prefix.entry(prefix).or_insert(planned).session = Some(session);
         }
         for prefix in self.source.chunks_by_prefix.keys() {
-            let why = self.refused.remove(prefix).unwrap_or_else(|| "of no known session".into());
-            let planned = PlannedChunks { used: Use::Nothing, session: None, why };
+            let why = self.refused_chunks.remove(prefix).unwrap_or_else(|| "of no known session".into());
+            let planned = PlannedChunks { used: ChunkUse::Nothing, session: None, why };
             self.plan.chunks_by_prefix.entry(*prefix).or_insert(planned);
         }
-        self.plan.last_session = highest.saturating_add(JUMP);
+        self.plan.last_session = highest.saturating_add(NUMBER_MARGIN);
         let numbers = self.source.capsules.keys().filter_map(|id| id.strip_prefix("capsule_")?.parse().ok());
         self.plan.last_capsule = numbers.max().unwrap_or(0);
     }
@@ -304,14 +307,16 @@ impl Planner<'_> {
             let Some(stored) = self.source.chunks_by_prefix.get(prefix) else { continue };
             let total = stored.chunks.len() as u64;
             let taken = match used {
-                Use::Blob(_) => stored.blob.as_ref().map_or(0, |blob| u64::from(blob.chunks())),
-                Use::Session(keep) => keep.len() as u64,
-                Use::Nothing => 0,
+                ChunkUse::Blob(_) => {
+                    stored.hashed.as_ref().map_or(0, |hashed| u64::from(hashed.chunk_count()))
+                }
+                ChunkUse::Session(keep) => keep.len() as u64,
+                ChunkUse::Nothing => 0,
             };
-            (0..taken).for_each(|_| outcomes.chunk_taken());
+            (0..taken).for_each(|_| outcomes.count_taken_chunk());
             if total > taken {
                 let id = session.map_or_else(|| hex::encode(prefix), |session| format!("session {session}"));
-                let is_of_blob = matches!(used, Use::Nothing) && blob_prefixes.contains(prefix);
+                let is_of_blob = matches!(used, ChunkUse::Nothing) && blob_prefixes.contains(prefix);
                 let outcome = if is_of_blob { RecordOutcome::NotTaken } else { RecordOutcome::NoCounterpart };
                 outcomes.add(RecordKind::Chunk, &id, None, outcome, vec![why.clone()]).count = total - taken;
             }
@@ -327,10 +332,10 @@ fn principals<T>(people: &[(PublicPerson, T)]) -> Vec<Principal> {
 }
 
 /// Truncates a list to its limit, and returns the number of removed entries.
-fn cut(list: &mut Vec<Principal>) -> usize {
-    let beyond = list.len().saturating_sub(MAX_LIST);
+fn truncate_list(list: &mut Vec<Principal>) -> usize {
+    let removed = list.len().saturating_sub(MAX_LIST);
     list.truncate(MAX_LIST);
-    beyond
+    removed
 }
 
 /// Lists the parts of a capsule that have no counterpart here, with their numbers. `owners_cut` and `writers_cut` are
@@ -345,10 +350,10 @@ fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) 
     };
     let owners_without = without_principal(owners.iter().map(|(person, _)| person).collect());
     let controllers_without = without_principal(controllers.iter().map(|(person, _)| person).collect());
-    let has_rights =
+    let people_with_rights =
         owners.iter().map(|(person, _)| person).chain(controllers.iter().map(|(person, _)| person));
-    let is_without_rights =
-        subject.principal().is_some() && !has_rights.clone().any(|person| person == subject);
+    let subject_is_without_rights =
+        subject.principal().is_some() && !people_with_rights.clone().any(|person| person == subject);
     let counted = [
         (owners_without, "owners without a principal"),
         (controllers_without, "controllers without a principal"),
@@ -356,7 +361,7 @@ fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) 
         (writers_cut, "controllers beyond the limit of a list"),
         (connections.len(), "connections"),
         (connection_groups.len(), "groups"),
-        (usize::from(is_without_rights), "subject who is not an owner, and has no right here"),
+        (usize::from(subject_is_without_rights), "subject who is not an owner, and has no right here"),
         (usize::from(capsule.bound_to_neon), "binding to an external database"),
     ];
     counted
@@ -371,6 +376,6 @@ pub(super) fn idem_of_adopted(session: u64) -> String {
     format!("adopted session {session}")
 }
 
-fn assets_of(memory: &PublicMemory) -> usize {
+fn asset_count(memory: &PublicMemory) -> usize {
     memory.inline_assets.len() + memory.blob_internal_assets.len() + memory.blob_external_assets.len()
 }

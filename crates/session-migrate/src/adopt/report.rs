@@ -179,12 +179,12 @@ pub(super) struct Outcomes {
 }
 
 impl Outcomes {
-    pub fn found(&mut self, kind: RecordKind, count: u64) {
+    pub fn add_found(&mut self, kind: RecordKind, count: u64) {
         *self.found.entry(kind).or_default() += count;
     }
 
     /// Adds a record that was taken. If there are notes, it was repaired.
-    pub fn taken(
+    pub fn add_taken(
         &mut self,
         kind: RecordKind,
         id: &str,
@@ -195,11 +195,11 @@ impl Outcomes {
         self.add(kind, id, capsule, outcome, notes)
     }
 
-    pub fn not_taken(&mut self, kind: RecordKind, id: &str, capsule: Option<&str>, why: &str) {
+    pub fn add_not_taken(&mut self, kind: RecordKind, id: &str, capsule: Option<&str>, why: &str) {
         self.add(kind, id, capsule, RecordOutcome::NotTaken, vec![why.to_owned()]);
     }
 
-    pub fn no_counterpart(
+    pub fn add_no_counterpart(
         &mut self,
         kind: RecordKind,
         id: &str,
@@ -221,13 +221,13 @@ impl Outcomes {
         self.items.push_mut(Item { kind, id, capsule, count: 1, outcome, notes, rest: Vec::new() })
     }
 
-    pub fn chunk_taken(&mut self) {
+    pub fn count_taken_chunk(&mut self) {
         self.chunks_taken += 1;
     }
 
     pub fn counts(&self) -> Vec<KindCount> {
         let mut counts: BTreeMap<RecordKind, KindCount> = BTreeMap::new();
-        let of = |kind: RecordKind| KindCount {
+        let without_items = |kind: RecordKind| KindCount {
             kind,
             found: self.found.get(&kind).copied().unwrap_or(0),
             taken: if kind == RecordKind::Chunk { self.chunks_taken } else { 0 },
@@ -236,10 +236,10 @@ impl Outcomes {
             not_taken: 0,
         };
         for kind in self.found.keys() {
-            counts.entry(*kind).or_insert_with(|| of(*kind));
+            counts.entry(*kind).or_insert_with(|| without_items(*kind));
         }
         for item in &self.items {
-            let count = counts.entry(item.kind).or_insert_with(|| of(item.kind));
+            let count = counts.entry(item.kind).or_insert_with(|| without_items(item.kind));
             *match item.outcome {
                 RecordOutcome::Taken => &mut count.taken,
                 RecordOutcome::Repaired => &mut count.repaired,

@@ -16,14 +16,14 @@ use upload_canister::stable::preflight;
 use upload_canister::stable::{Damage, Key};
 
 use super::AdoptError;
-use super::header::{self, Header, Patched};
+use super::header::{self, Header, PatchedMemory};
 use crate::snapshot::{Entry, Snapshot, StableFile, Tree, cell};
 
 /// Memory id of the HTTP secret, which a later version of that release stores.
 const HTTP_SECRET: u8 = ids::RESERVED_HTTP_SECRET;
 
 /// Memory ids that the first public release uses or has reserved.
-const KNOWN: [u8; 11] = [
+const KNOWN_MEMORIES: [u8; 11] = [
     ids::CAPSULES,
     ids::RESERVED_BY_SUBJECT,
     ids::RESERVED_BY_OWNER,
@@ -37,7 +37,7 @@ const KNOWN: [u8; 11] = [
     HTTP_SECRET,
 ];
 
-type SourceMemory = VirtualMemory<Patched>;
+type SourceMemory = VirtualMemory<PatchedMemory>;
 
 pub(super) struct Undecodable {
     pub kind: super::RecordKind,
@@ -52,7 +52,7 @@ pub(super) struct StoredChunks {
     /// Length of each chunk, by number.
     pub chunks: BTreeMap<u32, u32>,
     /// The hash of the chunks; `None` if no committed blob refers to this prefix.
-    pub blob: Option<HashedChunks>,
+    pub hashed: Option<HashedChunks>,
 }
 
 /// The chunks under one key prefix, hashed from the first one to the first gap, at most up to the size of the blob.
@@ -87,13 +87,13 @@ impl HashedChunks {
         self.hasher.clone().finalize().into()
     }
 
-    pub fn chunks(&self) -> u32 {
+    pub fn chunk_count(&self) -> u32 {
         self.next
     }
 }
 
 pub(super) struct Source {
-    memories: MemoryManager<Patched>,
+    memories: MemoryManager<PatchedMemory>,
     pub header: Header,
     pub bucket_pages: u16,
     pub capsules: BTreeMap<String, PublicCapsule>,
@@ -108,9 +108,9 @@ pub(super) struct Source {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Raw(Vec<u8>);
+struct RawKey(Vec<u8>);
 
-impl Storable for Raw {
+impl Storable for RawKey {
     const BOUND: Bound = Bound::Unbounded;
 
     fn to_bytes(&self) -> Cow<'_, [u8]> {
@@ -126,7 +126,7 @@ impl Storable for Raw {
     }
 }
 
-impl Key for Raw {
+impl Key for RawKey {
     fn parse(bytes: &[u8]) -> Option<Self> {
         Some(Self(bytes.to_vec()))
     }
@@ -153,20 +153,21 @@ impl Source {
             preflight::check_manager(&snapshot.stable).map_err(|error| {
                 foreign(error.to_string().trim_end_matches("; nothing was changed").to_owned())
             })?;
-            Patched::unpatched(snapshot.stable.clone())
+            PatchedMemory::unpatched(snapshot.stable.clone())
         };
         snapshot.stable.failure()?;
         let bucket_pages = u16::try_from(allocated_buckets(&raw)[1]).unwrap_or(u16::MAX);
         let memories = MemoryManager::init(raw);
         if saved.is_none() && preflight::check_public_release(&memories).is_ok() {
-            let is_used = |id: &u8| memories.get(MemoryId::new(*id)).size() > 0;
-            let why = match is_used(&ids::LAYOUT) {
+            let is_memory_used = |id: &u8| memories.get(MemoryId::new(*id)).size() > 0;
+            let why = match is_memory_used(&ids::LAYOUT) {
                 true => {
                     "it is a snapshot of this canister, which needs no adoption: `inspect` shows its state"
                         .into()
                 }
                 false => {
-                    let used: Vec<String> = (0..u8::MAX).filter(is_used).map(|id| id.to_string()).collect();
+                    let used: Vec<String> =
+                        (0..u8::MAX).filter(is_memory_used).map(|id| id.to_string()).collect();
                     format!(
                         "its memory ids in use are [{}], and that release uses {}, {} and {}",
                         used.join(", "),
@@ -215,13 +216,13 @@ impl Source {
     /// Passes every entry of a map to `each`, and records damage of the map.
     fn walk<K: Key>(&mut self, id: u8, each: &mut dyn FnMut(K, &Entry<'_, SourceMemory>)) {
         let memory = self.memory(id);
-        let at = |found: Damage| format!("memory id {id}, offset {}: {}", found.offset, found.what);
-        let found = match Tree::open(&memory) {
+        let describe = |damage: Damage| format!("memory id {id}, offset {}: {}", damage.offset, damage.what);
+        let damage = match Tree::open(&memory) {
             Ok(None) => Vec::new(),
             Ok(Some(tree)) => tree.walk::<K>(each).damage,
-            Err(found) => vec![found],
+            Err(damage) => vec![damage],
         };
-        self.damage.extend(found.into_iter().map(at));
+        self.damage.extend(damage.into_iter().map(describe));
     }
 
     fn read_capsules(&mut self) {
@@ -268,13 +269,13 @@ impl Source {
         let mut chunks_by_prefix: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
         for blob in self.blobs.values() {
             let stored = chunks_by_prefix.entry(chunk_prefix(blob)).or_default();
-            stored.blob.get_or_insert_with(|| HashedChunks::new(blob.size));
+            stored.hashed.get_or_insert_with(|| HashedChunks::new(blob.size));
         }
         self.walk(ids::CHUNKS, &mut |(prefix, idx): ([u8; 32], u32), entry| {
             let stored = chunks_by_prefix.entry(prefix).or_default();
             stored.chunks.insert(idx, entry.len);
-            if let Some(blob) = &mut stored.blob {
-                blob.add(idx, &entry.value());
+            if let Some(hashed) = &mut stored.hashed {
+                hashed.add(idx, &entry.value());
             }
             on_bytes(u64::from(entry.len));
         });
@@ -283,7 +284,7 @@ impl Source {
 
     fn read_indexes_and_unknown_memories(&mut self, file: &StableFile) {
         let (mut by_owner, mut undecodable) = (Vec::new(), Vec::new());
-        self.walk(ids::RESERVED_BY_OWNER, &mut |Raw(key), _| {
+        self.walk(ids::RESERVED_BY_OWNER, &mut |RawKey(key), _| {
             let parsed = key.split_first_chunk::<4>().and_then(|(len, rest)| {
                 let (owner, capsule) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
                 Some((Principal::try_from_slice(owner).ok()?, String::from_utf8(capsule.to_vec()).ok()?))
@@ -314,7 +315,7 @@ impl Source {
                 "memory id {HTTP_SECRET} is in use: a second memory manager of a later version of that release wrote its HTTP secret there, and what else it overwrote cannot be known"
             ));
         }
-        for id in (0..u8::MAX).filter(|id| !KNOWN.contains(id)) {
+        for id in (0..u8::MAX).filter(|id| !KNOWN_MEMORIES.contains(id)) {
             let pages = self.memory(id).size();
             if pages > 0 {
                 self.damage
@@ -325,7 +326,7 @@ impl Source {
     }
 
     /// Passes every chunk to `each`, ascending by key. Damage of the map has been recorded by [`Self::read`].
-    pub fn chunks(&self, each: &mut dyn FnMut([u8; 32], u32, Vec<u8>)) {
+    pub fn for_each_chunk(&self, each: &mut dyn FnMut([u8; 32], u32, Vec<u8>)) {
         let memory = self.memory(ids::CHUNKS);
         if let Ok(Some(tree)) = Tree::open(&memory) {
             tree.walk(&mut |(prefix, idx): ([u8; 32], u32), entry| each(prefix, idx, entry.value()));

@@ -14,7 +14,9 @@ use upload_canister::upload::{Ended, IdemKey, Outcome, RawRecord, UploadMeta, le
 
 use super::AdoptError;
 use super::left::{LeftFile, Line};
-use super::plan::{Plan, PlannedBlob, PlannedChunks, PlannedReceipt, PlannedSession, Use, idem_of_adopted};
+use super::plan::{
+    ChunkUse, Plan, PlannedBlob, PlannedChunks, PlannedReceipt, PlannedSession, idem_of_adopted,
+};
 use super::report::RecordKind;
 use super::source::Source;
 
@@ -23,47 +25,47 @@ use super::source::Source;
 ///
 /// # Errors
 /// [`AdoptError::Fault`] if the canister's storage refuses a record, or a planned record lacks its capsule or memory.
-pub(super) fn records(
+pub(super) fn write_records(
     plan: &Plan,
     taken_at: Time,
     bucket_pages: u16,
 ) -> Result<(RawMemory, Storage), AdoptError> {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages));
-    let mut storage = Storage::create_in(raw.clone(), Layout::LEGACY).map_err(refused)?;
+    let mut storage = Storage::create_in(raw.clone(), Layout::LEGACY).map_err(storage_fault)?;
     for (id, capsule) in &plan.capsules {
-        if !storage.capsules.restore(id, capsule).map_err(refused)? {
+        if !storage.capsules.restore(id, capsule).map_err(storage_fault)? {
             return Err(AdoptError::Fault(format!("{id} cannot be restored")));
         }
     }
     for (id, memory) in &plan.memories {
         let owner = plan.capsules.get(&memory.capsule_id).and_then(|capsule| capsule.owners.first());
         let owner = owner.ok_or_else(|| AdoptError::Fault(format!("memory {id} has no capsule")))?;
-        storage.capsules.attach(*owner, id, memory).map_err(refused)?;
+        storage.capsules.attach(*owner, id, memory).map_err(storage_fault)?;
     }
     for (id, blob) in &plan.blobs {
-        self::blob(&mut storage, plan, BlobId(*id), blob)?;
+        write_blob(&mut storage, plan, BlobId(*id), blob)?;
     }
     for session in &plan.sessions {
-        self::session(&mut storage, session, taken_at)?;
+        write_session(&mut storage, session, taken_at)?;
     }
     for receipt in &plan.receipts {
-        self::receipt(&mut storage, receipt, taken_at)?;
+        write_receipt(&mut storage, receipt, taken_at)?;
     }
     storage.sessions.ids.continue_after(plan.last_session);
     storage.capsules.ids.continue_after(plan.last_capsule);
     Ok((raw, storage))
 }
 
-fn blob(storage: &mut Storage, plan: &Plan, id: BlobId, blob: &PlannedBlob) -> Result<(), AdoptError> {
+fn write_blob(storage: &mut Storage, plan: &Plan, id: BlobId, blob: &PlannedBlob) -> Result<(), AdoptError> {
     let PlannedBlob { record, capsule, memories, inline } = blob;
     let owner = plan.capsules.get(capsule).and_then(|capsule| capsule.owners.first());
     let (Some(owner), Some((first, others))) = (owner, memories.split_first()) else {
         return Err(AdoptError::Fault(format!("{id} has no capsule or no memory")));
     };
-    let charged = storage.usage.after_adding(*owner, capsule, record.size).map_err(refused)?;
+    let charged = storage.usage.after_adding(*owner, capsule, record.size).map_err(storage_fault)?;
     storage.usage.charge_file(&charged);
-    storage.blobs.commit(Destination { id, is_new: true }, record, first, capsule).map_err(refused)?;
+    storage.blobs.commit(Destination { id, is_new: true }, record, first, capsule).map_err(storage_fault)?;
     for memory in others {
         storage.blobs.add_ref(id, memory, capsule);
     }
@@ -75,12 +77,12 @@ fn blob(storage: &mut Storage, plan: &Plan, id: BlobId, blob: &PlannedBlob) -> R
     Ok(())
 }
 
-fn session(storage: &mut Storage, session: &PlannedSession, taken_at: Time) -> Result<(), AdoptError> {
+fn write_session(storage: &mut Storage, session: &PlannedSession, taken_at: Time) -> Result<(), AdoptError> {
     let PlannedSession { record, missing } = session;
     let id = SessionId(record.session_id);
     let key = IdemKey::of(&record.capsule_id, &record.caller, &record.idem);
     let bytes = record.asset_metadata.bytes();
-    storage.usage.reserve_unlimited(record.caller, &record.capsule_id, bytes).map_err(refused)?;
+    storage.usage.reserve_unlimited(record.caller, &record.capsule_id, bytes).map_err(storage_fault)?;
     storage.promises.add(id, *missing);
     storage.sessions.legacy.insert(id.0, &RawRecord(record.encode()));
     storage.sessions.legacy.record_activity(id.0, taken_at);
@@ -88,7 +90,7 @@ fn session(storage: &mut Storage, session: &PlannedSession, taken_at: Time) -> R
     Ok(())
 }
 
-fn receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> Result<(), AdoptError> {
+fn write_receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> Result<(), AdoptError> {
     let PlannedReceipt { id, owner, capsule, metadata, chunks, finished } = receipt;
     let meta = UploadMeta {
         capsule_id: capsule.clone(),
@@ -114,43 +116,43 @@ fn receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time) -> R
 /// Copies the chunks that are taken, and writes the others to `left`. The bytes of a blob are divided again, so that
 /// all its chunks but the last have the full length. Returns how many chunks of the snapshot were taken. `on_bytes`
 /// gets the size of every chunk.
-pub(super) fn chunks(
+pub(super) fn copy_chunks(
     source: &Source,
     plan: &Plan,
     storage: &mut Storage,
     left: &mut LeftFile,
     on_bytes: &mut dyn FnMut(u64),
 ) -> Result<u64, AdoptError> {
-    let (mut taken, mut failed) = (0, None);
+    let (mut taken, mut first_error) = (0, None);
     let mut rechunkers: BTreeMap<[u8; 32], Rechunker> = BTreeMap::new();
-    source.chunks(&mut |prefix, idx, bytes| {
+    source.for_each_chunk(&mut |prefix, idx, bytes| {
         on_bytes(bytes.len() as u64);
         let Some(PlannedChunks { used, session, why }) = plan.chunks_by_prefix.get(&prefix) else { return };
         let is_taken = match used {
-            Use::Blob(size) => {
+            ChunkUse::Blob(size) => {
                 // Chunks come in the order of their keys, so the blobs of earlier keys are complete.
                 rechunkers.retain(|other, _| *other == prefix);
                 let rechunker = rechunkers.entry(prefix).or_insert_with(|| Rechunker::new(prefix, *size));
                 rechunker.add(&bytes, storage)
             }
-            Use::Session(keep) => {
+            ChunkUse::Session(keep) => {
                 let is_taken = keep.contains(&idx);
                 if is_taken {
                     storage.blobs.write_chunk(ChunkPrefix(prefix), idx, &bytes);
                 }
                 is_taken
             }
-            Use::Nothing => false,
+            ChunkUse::Nothing => false,
         };
         if is_taken {
             taken += 1;
-        } else if failed.is_none() {
+        } else if first_error.is_none() {
             let id = hex::encode(prefix);
-            let line = Line::new(RecordKind::Chunk, &id, why).chunk(*session, idx).bytes(&bytes);
-            failed = left.write(&line).err();
+            let line = Line::new(RecordKind::Chunk, &id, why).of_chunk(*session, idx).with_bytes(&bytes);
+            first_error = left.write(&line).err();
         }
     });
-    match failed {
+    match first_error {
         None => Ok(taken),
         Some(error) => Err(error.into()),
     }
@@ -158,29 +160,29 @@ pub(super) fn chunks(
 
 struct Rechunker {
     prefix: ChunkPrefix,
-    missing: u64,
-    next: u32,
+    missing_bytes: u64,
+    next_idx: u32,
     buffer: Vec<u8>,
 }
 
 impl Rechunker {
     fn new(prefix: [u8; 32], size: u64) -> Rechunker {
-        Rechunker { prefix: ChunkPrefix(prefix), missing: size, next: 0, buffer: Vec::new() }
+        Rechunker { prefix: ChunkPrefix(prefix), missing_bytes: size, next_idx: 0, buffer: Vec::new() }
     }
 
     /// Adds the bytes of the next stored chunk. Returns `false` if the blob was already complete.
     fn add(&mut self, bytes: &[u8], storage: &mut Storage) -> bool {
-        if self.missing == 0 {
+        if self.missing_bytes == 0 {
             return false;
         }
-        let wanted = usize::try_from(self.missing).unwrap_or(usize::MAX).min(bytes.len());
+        let wanted = usize::try_from(self.missing_bytes).unwrap_or(usize::MAX).min(bytes.len());
         self.buffer.extend_from_slice(&bytes[..wanted]);
-        self.missing -= wanted as u64;
+        self.missing_bytes -= wanted as u64;
         let full = CHUNK_SIZE as usize;
-        while self.buffer.len() >= full || (self.missing == 0 && !self.buffer.is_empty()) {
+        while self.buffer.len() >= full || (self.missing_bytes == 0 && !self.buffer.is_empty()) {
             let rest = self.buffer.split_off(self.buffer.len().min(full));
-            storage.blobs.write_chunk(self.prefix, self.next, &self.buffer);
-            self.next += 1;
+            storage.blobs.write_chunk(self.prefix, self.next_idx, &self.buffer);
+            self.next_idx += 1;
             self.buffer = rest;
         }
         true
@@ -194,6 +196,6 @@ impl Refusal for OpenError {}
 impl Refusal for StableError {}
 impl Refusal for CapsuleError {}
 
-fn refused(error: impl Refusal) -> AdoptError {
+fn storage_fault(error: impl Refusal) -> AdoptError {
     AdoptError::Fault(error.to_string())
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use super::command::{command, text};
+use super::command::{cargo_command, command_line};
 use super::toolchain::{Route, Toolchain};
 use super::workspace::{CANISTER_PACKAGE, Workspace};
 use super::{Build, BuildError, TARGET};
@@ -63,31 +63,32 @@ fn arguments(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<
 /// The IC's vector instructions make BLAKE3 five times cheaper. They would make the SHA-256 of the `sha2` crate more
 /// expensive, 80 instructions per byte instead of 77, in its own vector backend as well as if the compiler vectorizes
 /// its code. Both are therefore switched off.
-const CODEGEN: [&str; 4] = [
+const CODEGEN_FLAGS: [&str; 4] = [
     "-Ctarget-feature=+simd128",
     "-Cno-vectorize-loops",
     "-Cno-vectorize-slp",
     "--cfg=sha2_256_backend=\"soft\"",
 ];
 
-/// Returns the flags in [`CODEGEN`], and flags that keep absolute paths out of the wasm, so that the same tree gives
-/// the same bytes on every machine.
+/// Returns [`CODEGEN_FLAGS`], and flags that keep absolute paths out of the wasm, so that the same tree gives the same
+/// bytes on every machine.
 fn rustflags(workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let registry = cargo_home().join("registry").join("src");
     let library = toolchain.sysroot.join("lib/rustlib/src/rust");
-    let mut places = vec![(workspace.root.clone(), "/src".to_owned())];
+    let mut remapped = vec![(workspace.root.clone(), "/src".to_owned())];
     // The name of each registry's folder contains a hash of the registry's address, so this level is removed as well.
     if let Ok(entries) = std::fs::read_dir(&registry) {
         let mut folders: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
         folders.sort();
-        places.extend(folders.into_iter().map(|path| (path, "/crates".to_owned())));
+        remapped.extend(folders.into_iter().map(|path| (path, "/crates".to_owned())));
     }
     if let Ok(real) = library.canonicalize() {
-        places.push((real, "/rust".to_owned()));
+        remapped.push((real, "/rust".to_owned()));
     }
-    places.push((library, "/rust".to_owned()));
-    let remaps = places.into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
-    CODEGEN.map(str::to_owned).into_iter().chain(remaps).collect()
+    remapped.push((library, "/rust".to_owned()));
+    let remap_flags =
+        remapped.into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()));
+    CODEGEN_FLAGS.map(str::to_owned).into_iter().chain(remap_flags).collect()
 }
 
 fn cargo_home() -> PathBuf {
@@ -104,14 +105,14 @@ pub(crate) fn run(
 ) -> Result<CargoOutput, BuildError> {
     let folder = workspace.target_dir.join(TARGET).join(PROFILE);
     let stem = CANISTER_PACKAGE.replace('-', "_");
-    let raw =
+    let output =
         CargoOutput { wasm: folder.join(format!("{stem}.wasm")), dep_info: folder.join(format!("{stem}.d")) };
     // The file name of a wasm library contains no hash of its features, so the three builds overwrite one another's
     // file, and cargo may mistake another build's file for this one's. Cargo never considers a missing file fresh.
-    for stale in [&raw.wasm, &raw.dep_info, &folder.join("deps").join(format!("{stem}.wasm"))] {
-        remove(stale)?;
+    for stale in [&output.wasm, &output.dep_info, &folder.join("deps").join(format!("{stem}.wasm"))] {
+        remove_if_present(stale)?;
     }
-    let mut command = command();
+    let mut command = cargo_command();
     command
         .args(arguments(build, workspace, toolchain))
         .env("CARGO_ENCODED_RUSTFLAGS", rustflags(workspace, toolchain).join("\u{1f}"))
@@ -121,8 +122,8 @@ pub(crate) fn run(
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     // Cargo does not write colors into a pipe by default.
-    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if std::io::stderr().is_terminal() && !set("CARGO_TERM_COLOR") && !set("NO_COLOR") {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if std::io::stderr().is_terminal() && !is_set("CARGO_TERM_COLOR") && !is_set("NO_COLOR") {
         command.env("CARGO_TERM_COLOR", "always");
     }
     if let Route::Distribution { rustc, linker } = &toolchain.route {
@@ -132,25 +133,25 @@ pub(crate) fn run(
         }
     }
     let program = command.get_program().to_string_lossy().into_owned();
-    let failed = |source| BuildError::Spawn { program: program.clone(), source };
-    let mut child = command.spawn().map_err(failed)?;
+    let cannot_run = |source| BuildError::Spawn { program: program.clone(), source };
+    let mut child = command.spawn().map_err(cannot_run)?;
     if let Some(stderr) = child.stderr.take() {
         for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
             progress.line(&String::from_utf8_lossy(&line));
         }
     }
-    let status = child.wait().map_err(failed)?;
+    let status = child.wait().map_err(cannot_run)?;
     if !status.success() {
         return Err(BuildError::Failed {
-            command: text(&command),
+            command: command_line(&command),
             status: status.to_string(),
             detail: ", see its messages above".into(),
         });
     }
-    Ok(raw)
+    Ok(output)
 }
 
-fn remove(path: &Path) -> Result<(), BuildError> {
+fn remove_if_present(path: &Path) -> Result<(), BuildError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(BuildError::io("remove", path)(error))

@@ -46,7 +46,7 @@ pub(crate) fn is_scrubbed(name: &str) -> bool {
 }
 
 /// Returns a cargo command with a clean environment: the cargo that started this program, or the one on the PATH.
-pub(crate) fn command() -> Command {
+pub(crate) fn cargo_command() -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     clean(Command::new(cargo))
 }
@@ -61,7 +61,7 @@ pub(crate) fn clean(mut command: Command) -> Command {
 }
 
 /// Returns the command line as a person would type it, for messages.
-pub(crate) fn text(command: &Command) -> String {
+pub(crate) fn command_line(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(OsStr::to_string_lossy)
@@ -78,7 +78,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, BuildError> {
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         return Err(BuildError::Failed {
-            command: text(command),
+            command: command_line(command),
             status: output.status.to_string(),
             detail: format!(": {}", stderr.trim().replace('\n', "; ")),
         });

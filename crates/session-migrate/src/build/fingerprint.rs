@@ -21,7 +21,7 @@ const MANIFESTS: [&str; 4] =
     ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "crates/ic-stable-migrate/Cargo.toml"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
+pub(crate) struct BuildRecord {
     format: u32,
     recipe: Vec<String>,
     inputs: Vec<Input>,
@@ -39,16 +39,21 @@ struct Input {
 }
 
 /// Returns the cached record of `build`, if all its inputs are unchanged and its files are intact.
-pub(crate) fn fresh(build: Build, workspace: &Workspace, cache: &Path, recipe: &[String]) -> Option<Record> {
-    let text = std::fs::read_to_string(file(cache, build)).ok()?;
-    let record: Record = serde_json::from_str(&text).ok()?;
-    let unchanged = |input: &Input| hash_file(&workspace.root.join(&input.path)) == input.sha256;
-    let usable = record.format == FORMAT
+pub(crate) fn find_fresh(
+    build: Build,
+    workspace: &Workspace,
+    cache: &Path,
+    recipe: &[String],
+) -> Option<BuildRecord> {
+    let text = std::fs::read_to_string(record_path(cache, build)).ok()?;
+    let record: BuildRecord = serde_json::from_str(&text).ok()?;
+    let is_unchanged = |input: &Input| hash_file(&workspace.root.join(&input.path)) == input.sha256;
+    let is_usable = record.format == FORMAT
         && record.recipe == recipe
-        && record.inputs.iter().all(unchanged)
+        && record.inputs.iter().all(is_unchanged)
         && hash_file(&cache.join(format!("{build}.wasm.gz"))).as_ref() == Some(&record.sha256)
         && cache.join(format!("{build}.did")).is_file();
-    usable.then_some(record)
+    is_usable.then_some(record)
 }
 
 pub(crate) struct Compilation<'c> {
@@ -64,15 +69,15 @@ pub(crate) struct Compilation<'c> {
 
 /// Records the inputs of `build`. If an input was written after the compilation began, the compiler may have read an
 /// older version of the file. In this case no record stays stored, and the next call builds again.
-pub(crate) fn record(
+pub(crate) fn write_record(
     build: Build,
     workspace: &Workspace,
     cache: &Path,
     compilation: Compilation<'_>,
-) -> Result<Record, BuildError> {
+) -> Result<BuildRecord, BuildError> {
     let Compilation { recipe, dep_info, began, wasm, gz } = compilation;
     let text = std::fs::read_to_string(dep_info).map_err(BuildError::io("read", dep_info))?;
-    let mut paths: Vec<PathBuf> = sources(&text)
+    let mut paths: Vec<PathBuf> = parse_dep_info(&text)
         .into_iter()
         .map(|path| match path.strip_prefix(&workspace.root) {
             Ok(inside) => inside.to_path_buf(),
@@ -88,7 +93,7 @@ pub(crate) fn record(
             .and_then(|meta| meta.modified())
             .map_or(true, |modified| modified < began)
     });
-    let record = Record {
+    let record = BuildRecord {
         format: FORMAT,
         recipe,
         inputs: paths
@@ -98,20 +103,20 @@ pub(crate) fn record(
         wasm_bytes: wasm.len() as u64,
         sha256: hex::encode(Sha256::digest(gz)),
     };
-    let place = file(cache, build);
+    let path = record_path(cache, build);
     if are_unchanged {
         let json = serde_json::to_vec_pretty(&record).map_err(|error| BuildError::Answer {
-            command: format!("write {}", place.display()),
+            command: format!("write {}", path.display()),
             detail: error.to_string(),
         })?;
-        write_atomically(&place, &json)?;
-    } else if place.exists() {
-        std::fs::remove_file(&place).map_err(BuildError::io("remove", &place))?;
+        write_atomically(&path, &json)?;
+    } else if path.exists() {
+        std::fs::remove_file(&path).map_err(BuildError::io("remove", &path))?;
     }
     Ok(record)
 }
 
-fn file(cache: &Path, build: Build) -> PathBuf {
+fn record_path(cache: &Path, build: Build) -> PathBuf {
     cache.join(format!("{build}.json"))
 }
 
@@ -122,7 +127,7 @@ fn hash_file(path: &Path) -> Option<String> {
 
 /// Parses the file names of a dep-info file: `output: source source …`, with blanks in names escaped by a
 /// backslash.
-fn sources(dep_info: &str) -> Vec<PathBuf> {
+fn parse_dep_info(dep_info: &str) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for line in dep_info.lines().filter(|line| !line.starts_with('#')) {
         let Some((_, list)) = line.split_once(": ") else {
@@ -173,7 +178,7 @@ mod tests {
         let workspace = Workspace { target_dir: root.join("target"), root, rust_version: (1, 95) };
         let recipe = vec!["rustc 1.95.0".to_owned(), "--features".to_owned()];
         let began = SystemTime::now() + std::time::Duration::from_secs(5);
-        record(Build::Legacy, &workspace, &cache, compilation(&recipe, &dep_info, began)).unwrap();
+        write_record(Build::Legacy, &workspace, &cache, compilation(&recipe, &dep_info, began)).unwrap();
         Tree { _dir: dir, workspace, cache, recipe }
     }
 
@@ -182,7 +187,7 @@ mod tests {
     }
 
     fn is_fresh(tree: &Tree) -> bool {
-        fresh(Build::Legacy, &tree.workspace, &tree.cache, &tree.recipe).is_some()
+        find_fresh(Build::Legacy, &tree.workspace, &tree.cache, &tree.recipe).is_some()
     }
 
     #[test]
@@ -217,13 +222,13 @@ mod tests {
         let dep_info = tree.workspace.root.join("lib.d");
         let long_ago = SystemTime::UNIX_EPOCH;
         let compilation = compilation(&tree.recipe, &dep_info, long_ago);
-        record(Build::Legacy, &tree.workspace, &tree.cache, compilation).unwrap();
+        write_record(Build::Legacy, &tree.workspace, &tree.cache, compilation).unwrap();
         assert!(!is_fresh(&tree));
     }
 
     #[test]
     fn dep_info_names_may_hold_blanks() {
         let text = "/t/out.wasm: /a/b.rs /a/with\\ blank.rs\n\n# env-dep:X=1\n";
-        assert_eq!(sources(text), [PathBuf::from("/a/b.rs"), PathBuf::from("/a/with blank.rs")]);
+        assert_eq!(parse_dep_info(text), [PathBuf::from("/a/b.rs"), PathBuf::from("/a/with blank.rs")]);
     }
 }

@@ -28,29 +28,29 @@ pub enum InterfaceError {
 /// Returns the Candid interface of any canister's `wasm` (unpacked): from its metadata, or else from the exported
 /// function; `None` if the module has neither.
 pub fn interface_of(wasm: &[u8]) -> Option<String> {
-    candid_of(wasm).or_else(|| candid_interface(wasm).ok())
+    candid_of(wasm).or_else(|| exported_interface(wasm).ok())
 }
 
 /// Returns the Candid interface of the canister `wasm` (unpacked) by calling the exported function.
 ///
 /// # Errors
 /// [`InterfaceError`].
-pub fn candid_interface(wasm: &[u8]) -> Result<String, InterfaceError> {
-    let run = |error: wasmtime::Error| InterfaceError::Run(format!("{error:#}"));
+pub fn exported_interface(wasm: &[u8]) -> Result<String, InterfaceError> {
+    let run_error = |error: wasmtime::Error| InterfaceError::Run(format!("{error:#}"));
     let mut config = Config::new();
     // One short call: compile quickly rather than well.
     config.cranelift_opt_level(wasmtime::OptLevel::None);
-    let engine = Engine::new(&config).map_err(run)?;
-    let module = Module::new(&engine, wasm).map_err(run)?;
+    let engine = Engine::new(&config).map_err(run_error)?;
+    let module = Module::new(&engine, wasm).map_err(run_error)?;
     let mut linker = Linker::new(&engine);
-    linker.define_unknown_imports_as_traps(&module).map_err(run)?;
+    linker.define_unknown_imports_as_traps(&module).map_err(run_error)?;
     let mut store = Store::new(&engine, ());
-    let instance = linker.instantiate(&mut store, &module).map_err(run)?;
+    let instance = linker.instantiate(&mut store, &module).map_err(run_error)?;
     let pointer = instance
         .get_typed_func::<(), i32>(&mut store, EXPORT)
         .map_err(|_| InterfaceError::NoExport)?
         .call(&mut store, ())
-        .map_err(run)?;
+        .map_err(run_error)?;
     let memory = instance.get_memory(&mut store, "memory").ok_or(InterfaceError::Text)?.data(&store);
     // A wasm address is unsigned.
     let text = memory.get(pointer as u32 as usize..).ok_or(InterfaceError::Text)?;

@@ -103,34 +103,34 @@ fn bring_up_to_date(
     workspace: &Workspace,
     toolchain: &toolchain::Toolchain,
     cache: &Path,
-) -> Result<fingerprint::Record, BuildError> {
+) -> Result<fingerprint::BuildRecord, BuildError> {
     let recipe = cargo::recipe(build, workspace, toolchain);
-    if let Some(fresh) = fingerprint::fresh(build, workspace, cache, &recipe) {
+    if let Some(fresh) = fingerprint::find_fresh(build, workspace, cache, &recipe) {
         return Ok(fresh);
     }
     let progress = Progress::stderr();
     let began = std::time::SystemTime::now();
     progress.phase(format!("building the {build} canister with {}", toolchain.describe()));
-    let raw = cargo::run(build, workspace, toolchain, &progress)?;
-    let wasm = std::fs::read(&raw.wasm).map_err(BuildError::io("read", &raw.wasm))?;
+    let output = cargo::run(build, workspace, toolchain, &progress)?;
+    let wasm = std::fs::read(&output.wasm).map_err(BuildError::io("read", &output.wasm))?;
     let did =
-        interface::candid_interface(&wasm).map_err(|source| BuildError::interface(&raw.wasm, source))?;
-    let schema = schema(build, workspace)?;
+        interface::exported_interface(&wasm).map_err(|source| BuildError::interface(&output.wasm, source))?;
+    let schema = read_schema(build, workspace)?;
     let finished = postprocess::finish(&wasm, build, &did, &schema)
-        .map_err(|source| BuildError::wasm(&raw.wasm, source))?;
-    let gz = postprocess::gzip(&finished).map_err(BuildError::io("compress", &raw.wasm))?;
+        .map_err(|source| BuildError::wasm(&output.wasm, source))?;
+    let gz = postprocess::gzip(&finished).map_err(BuildError::io("compress", &output.wasm))?;
     write_atomically(&cache.join(format!("{build}.wasm.gz")), &gz)?;
     write_atomically(&cache.join(format!("{build}.did")), did.as_bytes())?;
     if let Some(phase) = progress.finish().last() {
         progress.line(&format!("built the {build} canister in {:.0} s", phase.seconds));
     }
     let compilation =
-        fingerprint::Compilation { recipe, dep_info: &raw.dep_info, began, wasm: &finished, gz: &gz };
-    fingerprint::record(build, workspace, cache, compilation)
+        fingerprint::Compilation { recipe, dep_info: &output.dep_info, began, wasm: &finished, gz: &gz };
+    fingerprint::write_record(build, workspace, cache, compilation)
 }
 
 /// Returns the checked-in schema of a build as compact JSON. A test of the canister compares the schema with the types.
-fn schema(build: Build, workspace: &Workspace) -> Result<String, BuildError> {
+fn read_schema(build: Build, workspace: &Workspace) -> Result<String, BuildError> {
     let path = workspace.root.join(SCHEMAS).join(build.schema_file());
     let json = std::fs::read(&path).map_err(BuildError::io("read", &path))?;
     let schema = Schema::from_json(&json).map_err(|source| BuildError::Schema { path, source })?;

@@ -63,7 +63,7 @@ pub(crate) fn finish(wasm: &[u8], build: Build, did: &str, schema: &str) -> Resu
         let payload = payload?;
         if let Payload::CustomSection(section) = &payload {
             if let KnownCustom::Name(names) = section.as_known() {
-                module.section(&readable(names)?);
+                module.section(&demangled_names(names)?);
                 continue;
             }
             if !is_kept(section.name()) {
@@ -83,7 +83,7 @@ pub(crate) fn finish(wasm: &[u8], build: Build, did: &str, schema: &str) -> Resu
 
 /// Returns the names of the functions, demangled and without the hashes of crates: such names make a trap's backtrace
 /// readable, and are a quarter smaller when compressed.
-fn readable(names: NameSectionReader<'_>) -> Result<NameSection, WasmError> {
+fn demangled_names(names: NameSectionReader<'_>) -> Result<NameSection, WasmError> {
     let mut functions = NameMap::new();
     for name in names {
         if let Name::Function(mangled) = name? {
@@ -99,7 +99,7 @@ fn readable(names: NameSectionReader<'_>) -> Result<NameSection, WasmError> {
 }
 
 /// Returns whether a custom section is kept: only IC metadata, without the sections that [`finish`] adds. Names are
-/// kept by [`readable`]; what else a compiler writes is of no use on the IC.
+/// kept by [`demangled_names`]; what else a compiler writes is of no use on the IC.
 fn is_kept(custom: &str) -> bool {
     custom.starts_with("icp:") && ![CANDID, BUILD, FEATURES, SCHEMA].contains(&custom)
 }
@@ -140,33 +140,33 @@ pub fn unpack(file: &[u8]) -> Result<Cow<'_, [u8]>, WasmError> {
 
 /// Returns the cargo features in the metadata of the canister `wasm` (unpacked); empty if there are none.
 pub fn features(wasm: &[u8]) -> Vec<String> {
-    metadata(wasm, FEATURES).map_or(Vec::new(), |text| text.split(',').map(str::to_owned).collect())
+    metadata_section(wasm, FEATURES).map_or(Vec::new(), |text| text.split(',').map(str::to_owned).collect())
 }
 
 /// Returns the interface in the metadata of the canister `wasm` (unpacked), public or private, if there is one.
 pub fn candid_of(wasm: &[u8]) -> Option<String> {
     // Motoko's compiler makes the interface private by default.
-    metadata(wasm, CANDID).or_else(|| metadata(wasm, "icp:private candid:service"))
+    metadata_section(wasm, CANDID).or_else(|| metadata_section(wasm, "icp:private candid:service"))
 }
 
 /// Returns the types of the arguments of `init`, if the metadata of the canister `wasm` (unpacked) have a section for
 /// them. Motoko's compiler writes them there instead of into the interface.
 pub fn init_args_of(wasm: &[u8]) -> Option<String> {
-    ["icp:public candid:args", "icp:private candid:args"].iter().find_map(|name| metadata(wasm, name))
+    ["icp:public candid:args", "icp:private candid:args"].iter().find_map(|name| metadata_section(wasm, name))
 }
 
 /// Returns the stable schema in the metadata of the canister `wasm` (unpacked), if there is one.
 pub fn schema_of(wasm: &[u8]) -> Option<String> {
-    metadata(wasm, SCHEMA)
+    metadata_section(wasm, SCHEMA)
 }
 
 /// Returns whether the canister `wasm` (unpacked) keeps its wasm memory across upgrades: Motoko's enhanced orthogonal
 /// persistence. An upgrade to such a module needs an explicit option.
 pub fn keeps_wasm_memory(wasm: &[u8]) -> bool {
-    metadata(wasm, PERSISTENCE).is_some()
+    metadata_section(wasm, PERSISTENCE).is_some()
 }
 
-fn metadata(wasm: &[u8], name: &str) -> Option<String> {
+fn metadata_section(wasm: &[u8], name: &str) -> Option<String> {
     Parser::new(0).parse_all(wasm).find_map(|payload| match payload {
         Ok(Payload::CustomSection(section)) if section.name() == name => {
             Some(String::from_utf8_lossy(section.data()).into_owned())
@@ -176,7 +176,7 @@ fn metadata(wasm: &[u8], name: &str) -> Option<String> {
 }
 
 /// Methods that every build has, and without which nothing can be rehearsed, recorded or compared.
-const METHODS: [&str; 4] = ["build_info", "uploads_begin", "uploads_put_chunk", "uploads_finish"];
+const REQUIRED_METHODS: [&str; 4] = ["build_info", "uploads_begin", "uploads_put_chunk", "uploads_finish"];
 
 /// Methods that a canister exports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -210,8 +210,8 @@ pub fn methods(wasm: &[u8]) -> Result<Methods, WasmError> {
                 for export in section {
                     let name = export?.name;
                     exports += 1;
-                    let queries = ["canister_query ", "canister_composite_query "];
-                    if let Some(query) = queries.iter().find_map(|kind| name.strip_prefix(kind)) {
+                    let query_prefixes = ["canister_query ", "canister_composite_query "];
+                    if let Some(query) = query_prefixes.iter().find_map(|prefix| name.strip_prefix(prefix)) {
                         methods.queries.insert(query.to_owned());
                     } else if let Some(update) = name.strip_prefix("canister_update ") {
                         methods.updates.insert(update.to_owned());
@@ -230,7 +230,7 @@ pub fn methods(wasm: &[u8]) -> Result<Methods, WasmError> {
 /// Checks that `file` (wasm or gzipped wasm) is valid and an upload canister; otherwise the error says why not.
 pub fn check_is_upload_canister(file: &[u8]) -> Result<(), WasmError> {
     let methods = methods(&unpack(file)?)?;
-    let missing: Vec<&str> = METHODS.into_iter().filter(|name| !methods.has(name)).collect();
+    let missing: Vec<&str> = REQUIRED_METHODS.into_iter().filter(|name| !methods.has(name)).collect();
     if missing.is_empty() {
         Ok(())
     } else {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::fingerprint::Record;
+use super::fingerprint::BuildRecord;
 use super::write::write_atomically;
 use super::{Build, BuildError, Workspace};
 use crate::progress::Progress;
 
-const INTERFACES: &str = "candid";
+const INTERFACE_FOLDER: &str = "candid";
 
 /// A lock that a process holds while it builds; released on drop, or by the system if the process dies.
 pub(crate) struct Lock {
@@ -59,7 +59,7 @@ pub struct Artifact {
 /// Copies the cached files of `build` to `out`. With `update_did`, also copies the interface over the checked-in one.
 pub(crate) fn publish(
     build: Build,
-    record: &Record,
+    record: &BuildRecord,
     cache: &Path,
     out: &Path,
     workspace: &Workspace,
@@ -67,13 +67,13 @@ pub(crate) fn publish(
 ) -> Result<Artifact, BuildError> {
     let wasm_gz = out.join(format!("{build}.wasm.gz"));
     let did = out.join(format!("{build}.did"));
-    let gz = copy(&cache.join(format!("{build}.wasm.gz")), &wasm_gz)?;
-    let interface = copy(&cache.join(format!("{build}.did")), &did)?;
-    let checked_in = workspace.root.join(INTERFACES).join(format!("{build}.did"));
-    let mut same = holds(&checked_in, &interface);
-    if update_did && !same {
+    let gz = copy_if_changed(&cache.join(format!("{build}.wasm.gz")), &wasm_gz)?;
+    let interface = copy_if_changed(&cache.join(format!("{build}.did")), &did)?;
+    let checked_in = workspace.root.join(INTERFACE_FOLDER).join(format!("{build}.did"));
+    let mut is_same = has_bytes(&checked_in, &interface);
+    if update_did && !is_same {
         write_atomically(&checked_in, &interface)?;
-        same = true;
+        is_same = true;
     }
     Ok(Artifact {
         build,
@@ -83,20 +83,20 @@ pub(crate) fn publish(
         wasm_gz_bytes: gz.len() as u64,
         sha256: record.sha256.clone(),
         did,
-        did_is_checked_in: same,
+        did_is_checked_in: is_same,
     })
 }
 
 /// Copies a file, unless `to` already has the same bytes, and returns the bytes. A reader never sees half a file.
-fn copy(from: &Path, to: &Path) -> Result<Vec<u8>, BuildError> {
+fn copy_if_changed(from: &Path, to: &Path) -> Result<Vec<u8>, BuildError> {
     let bytes = std::fs::read(from).map_err(BuildError::io("read", from))?;
-    if !holds(to, &bytes) {
+    if !has_bytes(to, &bytes) {
         write_atomically(to, &bytes)?;
     }
     Ok(bytes)
 }
 
-fn holds(path: &Path, bytes: &[u8]) -> bool {
+fn has_bytes(path: &Path, bytes: &[u8]) -> bool {
     std::fs::read(path).is_ok_and(|found| found == bytes)
 }
 

@@ -43,11 +43,11 @@ impl Workspace {
             Some(path) => path.to_path_buf(),
             None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.toml"),
         };
-        let mut command = command::command();
+        let mut command = command::cargo_command();
         command.args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"]).arg(&manifest);
         let answer = command::capture(&mut command)?;
         let metadata: Metadata = serde_json::from_str(&answer).map_err(|error| BuildError::Answer {
-            command: command::text(&command),
+            command: command::command_line(&command),
             detail: error.to_string(),
         })?;
         let canister = metadata
@@ -61,7 +61,7 @@ impl Workspace {
             rust_version: canister
                 .rust_version
                 .as_deref()
-                .and_then(super::toolchain::major_minor)
+                .and_then(super::toolchain::parse_major_minor)
                 .unwrap_or((1, 0)),
         })
     }

@@ -62,8 +62,9 @@ impl AbArgs {
         if self.trace.is_empty() && workloads.is_empty() {
             workloads.extend(Workload::ALL);
         }
-        let order = |workload| Comparand::Workload(Order { workload, seed: self.seed, size: self.size });
-        Ok(traces.chain(workloads.into_iter().map(order)).collect())
+        let to_comparand =
+            |workload| Comparand::Workload(Order { workload, seed: self.seed, size: self.size });
+        Ok(traces.chain(workloads.into_iter().map(to_comparand)).collect())
     }
 }
 
@@ -102,15 +103,15 @@ fn print(report: &Report) {
     for run in &report.runs {
         say!("{}: {} calls, {} bytes uploaded", run.name, run.calls, run.uploaded_bytes);
         if !run.endpoints.is_empty() {
-            say!("{}", endpoints(report, run));
+            say!("{}", endpoint_table(report, run));
         }
         if let Some(totals) = &run.totals {
-            let per_mib = |per_mib: Option<u64>| per_mib.map_or("-".into(), |count| count.to_string());
+            let or_dash = |figure: Option<u64>| figure.map_or("-".into(), |count| count.to_string());
             for (name, side) in [(&report.a.name, &totals.a), (&report.b.name, &totals.b)] {
                 say!(
                     "{name}: {} instructions and {} bytes written per MiB; stable memory {} bytes, heap {} bytes",
-                    per_mib(side.instructions_per_mib),
-                    per_mib(side.stable_bytes_written_per_mib),
+                    or_dash(side.instructions_per_mib),
+                    or_dash(side.stable_bytes_written_per_mib),
                     side.stable_bytes,
                     side.heap_bytes
                 );
@@ -130,7 +131,7 @@ fn print(report: &Report) {
         let regressions: Vec<_> =
             run.differences.iter().filter(|difference| difference.rule.is_none()).collect();
         for difference in regressions.iter().take(MAX_SHOWN) {
-            eprintln!("error: {}", line(&run.name, difference, report));
+            eprintln!("error: {}", describe_difference(&run.name, difference, report));
         }
         if regressions.len() > MAX_SHOWN {
             eprintln!("error: {}: and {} more", run.name, regressions.len() - MAX_SHOWN);
@@ -145,7 +146,7 @@ fn print(report: &Report) {
     say!("verdict: {}", report.verdict);
 }
 
-fn endpoints(report: &Report, run: &TraceComparison) -> Table {
+fn endpoint_table(report: &Report, run: &TraceComparison) -> Table {
     let (a, b) = (&report.a.name, &report.b.name);
     let headers = ["median", "p99", "total"].map(|what| [a, b].map(|side| format!("{what}, {side}")));
     let mut header = vec!["endpoint".to_owned(), "messages".to_owned()];
@@ -167,7 +168,7 @@ fn endpoints(report: &Report, run: &TraceComparison) -> Table {
     table(header, rows, 1..9)
 }
 
-fn line(run: &str, difference: &DifferenceReport, report: &Report) -> String {
+fn describe_difference(run: &str, difference: &DifferenceReport, report: &Report) -> String {
     let place = difference.line.map_or(String::new(), |line| format!(":{line}"));
     let field = if difference.field.is_empty() { String::new() } else { format!(": {}", difference.field) };
     let (a, b) = shorten_both(&difference.a, &difference.b);

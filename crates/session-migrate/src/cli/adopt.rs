@@ -81,14 +81,14 @@ fn print(report: &Report) {
     for damage in &report.damage {
         eprintln!("error: {damage}");
     }
-    let notable = |outcome| report.items.iter().filter(move |item| item.outcome == outcome);
-    let shown = notable(RecordOutcome::NotTaken).chain(notable(RecordOutcome::Repaired));
-    let count = shown.clone().count();
-    for item in shown.take(MAX_SHOWN) {
+    let with_outcome = |outcome| report.items.iter().filter(move |item| item.outcome == outcome);
+    let notable = with_outcome(RecordOutcome::NotTaken).chain(with_outcome(RecordOutcome::Repaired));
+    let count = notable.clone().count();
+    for item in notable.take(MAX_SHOWN) {
         eprintln!(
             "{}: {}",
             if item.outcome == RecordOutcome::NotTaken { "error" } else { "note" },
-            line(item)
+            describe_item(item)
         );
     }
     if count > MAX_SHOWN {
@@ -97,9 +97,9 @@ fn print(report: &Report) {
     say!("verdict: {}", report.verdict);
 }
 
-fn line(item: &Item) -> String {
-    let of = item.capsule.as_ref().map(|capsule| format!(" of {capsule}")).unwrap_or_default();
+fn describe_item(item: &Item) -> String {
+    let of_capsule = item.capsule.as_ref().map(|capsule| format!(" of {capsule}")).unwrap_or_default();
     let count = if item.count > 1 { format!("{} ", item.count) } else { String::new() };
     let kind = if item.count > 1 { item.kind.plural() } else { item.kind.word() };
-    format!("{count}{kind} {}{of}: {}: {}", item.id, item.outcome, item.notes.join("; "))
+    format!("{count}{kind} {}{of_capsule}: {}: {}", item.id, item.outcome, item.notes.join("; "))
 }

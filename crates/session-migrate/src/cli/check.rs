@@ -46,7 +46,7 @@ pub(super) fn run(args: CheckArgs) -> u8 {
         Err(error) => return fail(USAGE, error),
     };
     if let Some(schemas) = &args.tree {
-        return tree(schemas, &args);
+        return compare_with_releases(schemas, &args);
     }
     let report = match compare_builds(&args) {
         Ok(report) => report,
@@ -90,19 +90,19 @@ fn with_exit_code(error: CheckError) -> Failed {
 }
 
 /// Compares the releases with the tree, prints every pair, and returns the worst exit code.
-fn tree(schemas: &Path, args: &CheckArgs) -> u8 {
+fn compare_with_releases(schemas: &Path, args: &CheckArgs) -> u8 {
     if !args.builds.is_empty() {
         return fail(USAGE, "with --tree, expected no build: the schemas are read from the folder");
     }
-    let found = match check::tree(schemas).map_err(with_exit_code) {
-        Ok(found) => found,
+    let comparisons = match check::tree(schemas).map_err(with_exit_code) {
+        Ok(comparisons) => comparisons,
         Err((code, error)) => return fail(code, error),
     };
-    for FromRelease { release, report } in &found {
+    for FromRelease { release, report } in &comparisons {
         say!("release {release}");
         print(report, args.all);
     }
-    found.iter().map(|from| exit_code(&from.report, args.reversible)).max().unwrap_or_default()
+    comparisons.iter().map(|from| exit_code(&from.report, args.reversible)).max().unwrap_or_default()
 }
 
 fn print(report: &Report, all: bool) {
@@ -133,8 +133,8 @@ fn print(report: &Report, all: bool) {
 }
 
 fn print_lines(lines: &[Line], all: bool) {
-    let is_changed = |line: &&Line| all || !line.reasons.is_empty();
-    for line in lines.iter().filter(is_changed) {
+    let is_shown = |line: &&Line| all || !line.reasons.is_empty();
+    for line in lines.iter().filter(is_shown) {
         say!("  {line}");
         line.reasons.iter().for_each(|reason| say!("    {reason}"));
     }

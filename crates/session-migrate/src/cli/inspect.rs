@@ -66,13 +66,13 @@ fn print(report: &Report) {
         page::bytes(counts.chunk_bytes),
         counts.receipts,
     );
-    let waiting = [
+    let remaining_work = [
         (counts.leftovers, "converted records to be deleted"),
         (counts.releases_pending, "ended, deleted or moved objects with chunks to be removed"),
         (counts.condemned_capsules, "deleted capsules with memories to be removed"),
         (counts.quarantined, "units in quarantine"),
     ];
-    for (count, what) in waiting.into_iter().filter(|(count, _)| *count > 0) {
+    for (count, what) in remaining_work.into_iter().filter(|(count, _)| *count > 0) {
         say!("       {count} {what}");
     }
     let sessions = report.sessions.iter().map(|group| {
@@ -84,7 +84,7 @@ fn print(report: &Report) {
             page::bytes(group.bytes),
         ]
     });
-    print_rows(["layout", "sessions", "number", "arrived", "declared"], sessions.collect(), [2, 3, 4]);
+    print_rows(["layout", "state", "sessions", "arrived", "declared"], sessions.collect(), [2, 3, 4]);
     let ages =
         report.ages.iter().filter(|age| age.count > 0).map(|age| format!("{} {}", age.count, age.idle));
     let ages: Vec<String> = ages.collect();
@@ -126,7 +126,7 @@ fn print(report: &Report) {
             limit.whose.clone().unwrap_or_default(),
         ]
     });
-    print_rows(["limit", "used", "allowed", "", "most by"], limits.collect(), [1, 2, 3]);
+    print_rows(["limit", "used", "allowed", "", "used most by"], limits.collect(), [1, 2, 3]);
     let memory = &report.memory;
     say!(
         "stable memory: {} allocated in {} buckets of {}, {} in pages that are not all zero",
@@ -155,9 +155,12 @@ fn print(report: &Report) {
             Severity::Warning => eprintln!("warning: {finding}"),
         }
     }
-    let all: u64 = report.found.iter().map(|found| found.count).sum();
-    if all > MAX_SHOWN as u64 {
-        eprintln!("and {} more; --json and --html contain up to 100 of each kind", all - MAX_SHOWN as u64);
+    let finding_count: u64 = report.found.iter().map(|kind| kind.count).sum();
+    if finding_count > MAX_SHOWN as u64 {
+        eprintln!(
+            "and {} more; --json and --html contain up to 100 of each kind",
+            finding_count - MAX_SHOWN as u64
+        );
     }
     say!("verdict: {}", report.verdict);
 }

@@ -13,13 +13,13 @@ use session_migrate::replay::Builds;
 use session_migrate::trace::{Trace, Writer};
 use session_migrate::workload::{self, Order, Workload, WorkloadError};
 
-use super::replay::calls;
+use super::replay::describe_calls;
 use super::{ENVIRONMENT, USAGE, fail, proxy, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct RecordArgs {
     /// Synthetic workload to run.
-    #[arg(long, value_name = "NAME", value_parser = workloads())]
+    #[arg(long, value_name = "NAME", value_parser = workload_parser())]
     workload: Option<Workload>,
     /// Record real clients instead of a workload: listen at this address, forward everything to a PocketIC server, and
     /// record the calls to the first upload canister that appears. Port 0 selects a free port. Ctrl-C or SIGTERM
@@ -65,7 +65,7 @@ pub(super) fn record(args: RecordArgs) -> u8 {
 }
 
 /// Returns a parser of the names of workloads, which lists all names in the help.
-fn workloads() -> impl TypedValueParser<Value = Workload> {
+fn workload_parser() -> impl TypedValueParser<Value = Workload> {
     PossibleValuesParser::new(Workload::ALL.map(Workload::name)).try_map(|name| name.parse())
 }
 
@@ -78,8 +78,8 @@ fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
         progress.phase(format!("recording {} on {}", order.workload, args.build));
         workload::record(order, &args.build, &module, &args.out)
     };
-    let recorded =
-        without_panic(work).map(|done| done.and_then(|path| Ok((calls(&Trace::read(&path)?), path))));
+    let recorded = without_panic(work)
+        .map(|done| done.and_then(|path| Ok((describe_calls(&Trace::read(&path)?), path))));
     match recorded {
         Ok(Ok((calls, path))) => {
             say!("{}: {calls}, {order}, recorded on {}", path.display(), args.build);

@@ -109,7 +109,7 @@ fn with_progress(run: impl FnOnce(&Progress) -> Result<Report, RehearseError>) -
     }
 }
 
-pub(super) fn counts_of(units: &str, counts: &MigrationReport) -> String {
+pub(super) fn describe_counts(units: &str, counts: &MigrationReport) -> String {
     let MigrationReport { source, converted, already, quarantined, expired, .. } = counts;
     format!(
         "{source} {units}: {converted} converted, {already} converted on touch, {quarantined} quarantined, {expired} \
@@ -132,27 +132,27 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
     let header = ["client", "file", "bytes", "at the upgrade", "chunks then", "SHA-256 read back", "intact"];
     say!("{}", table(header, rows, [0, 2, 4]));
     print_stages(report);
-    for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
+    for MigrationRun { stage, migration, phase, counts } in &report.runs {
         if phase == "RolledBack" {
-            say!("sessions after {stage}: rolled back, {} instructions", m.instructions);
+            say!("sessions after {stage}: rolled back, {} instructions", counts.instructions);
         } else if *migration == 1 {
-            say!("sessions after {stage}: {}; {phase}", counts_of("records", m));
+            say!("sessions after {stage}: {}; {phase}", describe_counts("records", counts));
         } else {
             say!(
                 "payload after {stage}: {} sessions and blobs: {} moved into extents, {} quarantined; {phase}",
-                m.source,
-                m.converted,
-                m.quarantined
+                counts.source,
+                counts.converted,
+                counts.quarantined
             );
         }
     }
-    if let Some(part) = &report.snapshot {
+    if let Some(snapshot) = &report.snapshot {
         say!(
             "snapshot: {} sessions, {} continued by their own clients; {} reads of {} capsules unchanged after every step",
-            part.sessions,
-            part.continued,
-            part.reads,
-            part.capsules
+            snapshot.sessions,
+            snapshot.continued,
+            snapshot.reads,
+            snapshot.capsules
         );
     }
     print_end(report, compiled);
@@ -161,8 +161,8 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
 pub(super) fn print_stages(report: &Report) {
     for stage in &report.stages {
         let cost = stage.instructions.map_or(String::new(), |count| format!(", {count} instructions"));
-        let ok = if stage.upgrade_ok { "ok" } else { "FAILED" };
-        say!("{}: {ok}{cost}", stage.name);
+        let outcome = if stage.upgrade_ok { "ok" } else { "FAILED" };
+        say!("{}: {outcome}{cost}", stage.name);
     }
 }
 
@@ -178,15 +178,16 @@ fn print_end(report: &Report, compiled: Option<Duration>) {
 }
 
 fn times(phases: &[Phase], compiled: Option<Duration>) -> String {
-    let sum = |building: bool| -> f64 {
-        let phases = phases.iter().filter(|phase| (phase.name == rehearse::BUILDING) == building);
-        phases.map(|phase| phase.seconds).sum()
-    };
-    let compiled = compiled
+    let (building, rehearsing): (Vec<&Phase>, Vec<&Phase>) =
+        phases.iter().partition(|phase| phase.name == rehearse::BUILDING);
+    let seconds = |phases: &[&Phase]| -> f64 { phases.iter().map(|phase| phase.seconds).sum() };
+    let compile_text = compiled
         .map_or(String::new(), |time| format!("{:.1} s compiling this program, ", time.as_secs_f64()));
-    let built = phases.iter().any(|phase| phase.name == rehearse::BUILDING);
-    let building = if built { format!("{:.1} s building the wasms, ", sum(true)) } else { String::new() };
-    format!("{compiled}{building}{:.1} s rehearsing", sum(false))
+    let build_text = match building.is_empty() {
+        true => String::new(),
+        false => format!("{:.1} s building the wasms, ", seconds(&building)),
+    };
+    format!("{compile_text}{build_text}{:.1} s rehearsing", seconds(&rehearsing))
 }
 
 #[cfg(test)]

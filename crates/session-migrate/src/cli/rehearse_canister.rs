@@ -6,7 +6,7 @@ use clap::Args;
 use session_migrate::rehearse::foreign::{ForeignOptions, Interruption, MethodReport};
 use session_migrate::rehearse::{MigrationRun, Report};
 
-use super::rehearse::{counts_of, print_stages};
+use super::rehearse::{describe_counts, print_stages};
 use super::table::table;
 
 // A doc comment here would become the help text of the command.
@@ -64,8 +64,8 @@ impl ForeignArgs {
 }
 
 pub(super) fn print(report: &Report) {
-    let Some(part) = &report.canister else { return };
-    let rows = part.methods.iter().map(|method| {
+    let Some(rehearsed) = &report.canister else { return };
+    let rows = rehearsed.methods.iter().map(|method| {
         let MethodReport { name, is_query, calls, compared, differ, may_differ } = method;
         let kind = if *is_query { "query" } else { "update" };
         let same = match (may_differ, compared, differ) {
@@ -78,15 +78,18 @@ pub(super) fn print(report: &Report) {
     });
     say!("{}", table(["method", "kind", "calls", "compared", "same as OLD"], rows, [2, 3]));
     print_stages(report);
-    for MigrationRun { stage, migration, phase, counts: m } in &report.runs {
+    for MigrationRun { stage, migration, phase, counts } in &report.runs {
         if phase == "RolledBack" {
-            say!("migration {migration} after {stage}: rolled back, {} instructions", m.instructions);
+            say!("migration {migration} after {stage}: rolled back, {} instructions", counts.instructions);
             continue;
         }
-        let counts = counts_of("units", m);
-        say!("migration {migration} after {stage}: {counts}; {phase}, {} instructions", m.instructions);
+        let described = describe_counts("units", counts);
+        say!(
+            "migration {migration} after {stage}: {described}; {phase}, {} instructions",
+            counts.instructions
+        );
     }
-    for interruption in &part.interruptions {
+    for interruption in &rehearsed.interruptions {
         say!("interrupted: {interruption}");
     }
 }

@@ -75,14 +75,14 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     let verdict = if wrong.is_empty() { Verdict::Pass } else { Verdict::Fail };
     say!(
         "{}: {equal} answers equal, {allowed} differences allowed, {} not; verdict: {verdict}",
-        calls(trace),
+        describe_calls(trace),
         wrong.len()
     );
     code_of(verdict)
 }
 
 /// Formats the numbers of calls and of upgrades in a trace. Upgrades are included because they have answers, too.
-pub(super) fn calls(trace: &Trace) -> String {
+pub(super) fn describe_calls(trace: &Trace) -> String {
     let count = |is: fn(&EventKind) -> bool| trace.events.iter().filter(|event| is(&event.what)).count();
     let calls = count(|what| matches!(what, EventKind::Call(_)));
     match count(|what| matches!(what, EventKind::Upgrade { .. })) {

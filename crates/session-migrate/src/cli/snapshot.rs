@@ -36,7 +36,7 @@ struct DownloadArgs {
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Id of the snapshot [default: the snapshot that is already in the folder, otherwise the latest one].
-    #[arg(long, value_name = "ID", value_parser = snapshot_id)]
+    #[arg(long, value_name = "ID", value_parser = parse_snapshot_id)]
     snapshot: Option<String>,
     /// Take a new snapshot first, while the canister keeps running; an unfinished download is only resumed.
     #[arg(long, conflicts_with = "snapshot")]
@@ -61,7 +61,7 @@ struct UploadArgs {
     #[arg(long, value_name = "ID")]
     canister: Principal,
     /// Id of a snapshot to replace.
-    #[arg(long, value_name = "ID", value_parser = snapshot_id)]
+    #[arg(long, value_name = "ID", value_parser = parse_snapshot_id)]
     replace: Option<String>,
     #[command(flatten)]
     transfer: TransferArgs,
@@ -77,7 +77,7 @@ struct TransferArgs {
 }
 
 /// Parses a snapshot id: hexadecimal digits, returned in lower case.
-pub(super) fn snapshot_id(text: &str) -> Result<String, String> {
+pub(super) fn parse_snapshot_id(text: &str) -> Result<String, String> {
     match hex::decode(text) {
         Ok(id) if !id.is_empty() => Ok(text.to_ascii_lowercase()),
         _ => Err("expected hexadecimal digits, as `icp canister snapshot list` prints them".into()),
@@ -85,23 +85,23 @@ pub(super) fn snapshot_id(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn run(args: SnapshotArgs) -> u8 {
-    let done = match args.command {
+    let result = match args.command {
         SnapshotCommand::Download(args) => download(&args),
         SnapshotCommand::Verify(args) => verify(&args.folder),
         SnapshotCommand::Upload(args) => upload(&args),
     };
-    match done {
+    match result {
         Ok(()) => 0,
         Err((code, error)) => fail(code, error),
     }
 }
 
-fn transferring<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failed>) -> Result<T, Failed> {
+fn run_transfer<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failed>) -> Result<T, Failed> {
     let runtime = runtime()?;
     let progress = Progress::stderr();
-    let done = runtime.block_on(work(&progress));
+    let result = runtime.block_on(work(&progress));
     progress.finish();
-    done
+    result
 }
 
 fn download(args: &DownloadArgs) -> Result<(), Failed> {
@@ -112,14 +112,14 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
         None if args.take => Which::New,
         None => Which::Latest,
     };
-    let done = transferring(async |progress| {
+    let downloaded = run_transfer(async |progress| {
         let network = args.network.connect().await?;
         transfer::download(&network, args.canister, &which, &args.out, options, progress)
             .await
             .map_err(transfer_failure)
     })?;
-    print(&args.out, &done.manifest);
-    if done.was_complete {
+    print(&args.out, &downloaded.manifest);
+    if downloaded.was_complete {
         say!("the folder was already complete; every byte matches the manifest");
     }
     Ok(())
@@ -145,21 +145,21 @@ fn upload(args: &UploadArgs) -> Result<(), Failed> {
     args.network.check()?;
     let options = Options { parallel: args.transfer.parallel.into(), retry_for: args.network.retry_for() };
     let replace = args.replace.as_ref().and_then(|id| hex::decode(id).ok());
-    let done = transferring(async |progress| {
+    let uploaded = run_transfer(async |progress| {
         let network = args.network.connect().await?;
         transfer::upload(&network, args.canister, &args.folder, replace.as_deref(), options, progress)
             .await
             .map_err(transfer_failure)
     })?;
-    match &done.manifest {
+    match &uploaded.manifest {
         Some(manifest) => print(&args.folder, manifest),
         None => eprintln!("note: {} is unverified: it has no manifest", args.folder.display()),
     }
-    say!("uploaded as snapshot {} of {}", done.snapshot, args.canister);
+    say!("uploaded as snapshot {} of {}", uploaded.snapshot, args.canister);
     say!(
         "to restore it, with the canister stopped: icp canister snapshot restore {} {}",
         args.canister,
-        done.snapshot
+        uploaded.snapshot
     );
     Ok(())
 }

@@ -2,11 +2,11 @@
 
 use comfy_table::{CellAlignment, Row, Table, TableComponent, presets};
 
-/// Creates a table. The columns `numbers` are right-aligned.
+/// Creates a table. The columns `number_columns` are right-aligned.
 pub(super) fn table(
     header: impl Into<Row>,
     rows: impl IntoIterator<Item = impl Into<Row>>,
-    numbers: impl IntoIterator<Item = usize>,
+    number_columns: impl IntoIterator<Item = usize>,
 ) -> Table {
     let mut table = Table::new();
     table
@@ -15,7 +15,7 @@ pub(super) fn table(
         .remove_style(TableComponent::MiddleIntersections)
         .set_header(header)
         .add_rows(rows);
-    for index in numbers {
+    for index in number_columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -26,10 +26,10 @@ pub(super) fn table(
 pub(super) fn print_rows<const N: usize>(
     header: [&str; N],
     rows: Vec<[String; N]>,
-    numbers: impl IntoIterator<Item = usize>,
+    number_columns: impl IntoIterator<Item = usize>,
 ) {
     if !rows.is_empty() {
-        say!("{}", table(header, rows, numbers));
+        say!("{}", table(header, rows, number_columns));
     }
 }
 

@@ -12,7 +12,7 @@ use session_migrate::upgrade::{
 };
 
 use super::network_args::NetworkArgs;
-use super::snapshot::snapshot_id;
+use super::snapshot::parse_snapshot_id;
 use super::table::table;
 use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
 
@@ -21,7 +21,7 @@ pub(super) struct UpgradeArgs {
     /// The canister.
     canister: Principal,
     /// Build to upgrade to: staged from legacy, direct from staged, or the installed build with a newer module.
-    #[arg(long, value_name = "staged|direct", value_parser = target, required_unless_present_any = ["resume", "abort"])]
+    #[arg(long, value_name = "staged|direct", value_parser = parse_target, required_unless_present_any = ["resume", "abort"])]
     to: Option<Build>,
     /// Module to install [default: the module of this source tree].
     #[arg(long, value_name = "WASM")]
@@ -63,22 +63,22 @@ pub(super) struct UpgradeArgs {
     #[arg(long)]
     drop_snapshot: bool,
     /// Id of a snapshot that the new snapshot replaces.
-    #[arg(long, value_name = "ID", value_parser = snapshot_id)]
+    #[arg(long, value_name = "ID", value_parser = parse_snapshot_id)]
     replace_snapshot: Option<String>,
     #[command(flatten)]
     network: NetworkArgs,
 }
 
-fn target(text: &str) -> Result<Build, String> {
+fn parse_target(text: &str) -> Result<Build, String> {
     match text.parse() {
         Ok(build @ (Build::Staged | Build::Direct)) => Ok(build),
         _ => Err("expected staged or direct; to go back to legacy, use `migration_rollback`".into()),
     }
 }
 
-struct Lines;
+struct JsonLines;
 
-impl Listener for Lines {
+impl Listener for JsonLines {
     fn after(&mut self, line: &Line) -> std::io::Result<()> {
         say!("{}", serde_json::to_string(line)?);
         Ok(())
@@ -107,12 +107,12 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let runtime = runtime()?;
     let default = || PathBuf::from(format!("upgrade-{}.jsonl", args.canister));
     let path = args.journal.clone().unwrap_or_else(default);
-    let (mut lines, mut silent) = (Lines, Silent);
+    let (mut lines, mut silent) = (JsonLines, Silent);
     let listener: &mut dyn Listener = if args.json { &mut lines } else { &mut silent };
     if args.dry_run {
-        let module = module(args, args.to.unwrap_or(Build::Staged))?;
+        let module = read_module(args, args.to.unwrap_or(Build::Staged))?;
         // A dry run needs neither the root key nor the caller, since the printed calls do not contain them.
-        let plan = plan(args, &module, Vec::new(), Principal::anonymous());
+        let plan = new_plan(args, &module, Vec::new(), Principal::anonymous());
         print_planned(&upgrade::planned(&plan), args.json);
         return Ok(0);
     }
@@ -125,7 +125,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
         Some(to) => to,
         None => journal.unfinished().map_err(with_exit_code)?.to,
     };
-    let module = if args.abort { None } else { Some(module(args, to)?) };
+    let module = if args.abort { None } else { Some(read_module(args, to)?) };
     let progress = Progress::stderr();
     let report = runtime.block_on(async {
         let network: Network = args.network.connect().await?;
@@ -134,7 +134,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
             None => upgrade::abort(&tools, &mut journal).await,
             Some(module) if args.resume => upgrade::resume(&tools, module, &mut journal).await,
             Some(module) => {
-                let plan = plan(args, module, network.root_key(), network.caller());
+                let plan = new_plan(args, module, network.root_key(), network.caller());
                 upgrade::begin(&tools, plan, module, &mut journal).await
             }
         };
@@ -144,10 +144,10 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     drop(progress);
     let report = report?;
     print(&report, args.json);
-    Ok(code_of(&report))
+    Ok(exit_code(&report))
 }
 
-fn module(args: &UpgradeArgs, to: Build) -> Result<Module, Failed> {
+fn read_module(args: &UpgradeArgs, to: Build) -> Result<Module, Failed> {
     match &args.wasm {
         Some(path) => Module::read(path).map_err(|error| (USAGE, error.to_string())),
         None => build::ensure_one(to)
@@ -156,7 +156,7 @@ fn module(args: &UpgradeArgs, to: Build) -> Result<Module, Failed> {
     }
 }
 
-fn plan(args: &UpgradeArgs, module: &Module, root_key: Vec<u8>, caller: Principal) -> Plan {
+fn new_plan(args: &UpgradeArgs, module: &Module, root_key: Vec<u8>, caller: Principal) -> Plan {
     Plan {
         canister: args.canister,
         network: args.network.url().to_owned(),
@@ -249,7 +249,7 @@ fn print(report: &Report, json: bool) {
     }
 }
 
-fn code_of(report: &Report) -> u8 {
+fn exit_code(report: &Report) -> u8 {
     if report.is_success() {
         0
     } else if report.is_refused() {

@@ -43,7 +43,7 @@ pub(super) fn run(args: UploadArgs) -> u8 {
     let result = upload_all(args, &mut uploaded);
     // The ids of the uploaded files are printed even if a later file fails.
     if !uploaded.is_empty() {
-        say!("{}", table_of(&uploaded));
+        say!("{}", upload_table(&uploaded));
     }
     match result {
         Ok(()) => 0,
@@ -53,14 +53,15 @@ pub(super) fn run(args: UploadArgs) -> u8 {
 
 /// Uploads the files, one after the other, and adds each to `uploaded`, until one fails.
 fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Failed> {
-    let usage = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
+    let usage_failure = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
     args.network.check()?;
     let progress = Progress::stderr();
     progress.phase("hashing");
     let mut assets = Vec::new();
     for path in &args.files {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        assets.push(Asset::open(path, name, api::AssetType::Original).map_err(|error| usage(&error))?);
+        assets
+            .push(Asset::open(path, name, api::AssetType::Original).map_err(|error| usage_failure(&error))?);
     }
     let runtime = runtime()?;
     let options = Options { parallel: args.parallel.into(), retry_for: args.network.retry_for() };
@@ -70,10 +71,10 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
         let retry = Retry::new(options.retry_for, &progress);
         let config = retry.again(|| canister.query_plain::<api::UploadConfig>("upload_config")).await;
         let config = config.map_err(|error| (ENVIRONMENT, error.to_string()))?;
-        let failed = |error: UploadError| (code_of(&error), error.to_string());
+        let to_failure = |error: UploadError| (exit_code(&error), error.to_string());
         let capsule = match args.capsule {
             Some(capsule) => capsule,
-            None => upload::own_capsule(&canister, network.caller(), retry).await.map_err(failed)?,
+            None => upload::own_capsule(&canister, network.caller(), retry).await.map_err(to_failure)?,
         };
         progress.set_total(assets.iter().map(|asset| asset.bytes).sum());
         for asset in assets {
@@ -87,10 +88,10 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
                         format!("{error}; repeat the command to upload it again")
                     }
                     // The same call would be refused again.
-                    _ if code_of(&error) == LOSS => format!("{}: {error}", asset.name),
+                    _ if exit_code(&error) == LOSS => format!("{}: {error}", asset.name),
                     _ => format!("{}: {error}; repeat the command to resume", asset.name),
                 };
-                (code_of(&error), text)
+                (exit_code(&error), text)
             })?;
             uploaded.push(Uploaded { asset, result });
         }
@@ -101,7 +102,7 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
     result
 }
 
-fn code_of(error: &UploadError) -> u8 {
+fn exit_code(error: &UploadError) -> u8 {
     match error {
         UploadError::Client(error) if error.refusal().is_some() => LOSS,
         UploadError::WhichCapsule { .. } => USAGE,
@@ -110,7 +111,7 @@ fn code_of(error: &UploadError) -> u8 {
     }
 }
 
-fn table_of(uploaded: &[Uploaded]) -> Table {
+fn upload_table(uploaded: &[Uploaded]) -> Table {
     let rows = uploaded.iter().map(|Uploaded { asset, result }| {
         [
             on_one_line(&asset.name),

@@ -11,7 +11,7 @@ use upload_canister::session::Chunking;
 use super::ClientError;
 
 /// Size of the buffer for hashing, bytes.
-const BLOCK: usize = 256 * 1024;
+const BLOCK_BYTES: usize = 256 * 1024;
 
 /// A file on disk and its metadata for an upload.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,11 +43,11 @@ impl Asset {
         asset_type: api::AssetType,
     ) -> Result<Asset, ClientError> {
         let (bytes, sha256) =
-            hash(path).map_err(|source| ClientError::File { path: path.to_path_buf(), source })?;
+            hash_file(path).map_err(|source| ClientError::File { path: path.to_path_buf(), source })?;
         let name = name.into();
         Ok(Asset {
             path: path.to_path_buf(),
-            mime_type: mime_type(&name).to_owned(),
+            mime_type: guess_mime_type(&name).to_owned(),
             name,
             asset_type,
             bytes,
@@ -94,7 +94,7 @@ impl Asset {
     }
 }
 
-fn hash(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
+fn hash_file(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
     // A pipe can be read only once, and opening one that nobody writes to would block forever.
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other(
@@ -103,7 +103,7 @@ fn hash(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
     }
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
-    let mut block = vec![0; BLOCK];
+    let mut block = vec![0; BLOCK_BYTES];
     let mut bytes = 0;
     loop {
         let read = file.read(&mut block)?;
@@ -115,7 +115,7 @@ fn hash(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
     }
 }
 
-fn mime_type(name: &str) -> &'static str {
+fn guess_mime_type(name: &str) -> &'static str {
     let extension = Path::new(name)
         .extension()
         .and_then(|extension| extension.to_str())

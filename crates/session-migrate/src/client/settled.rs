@@ -20,12 +20,12 @@ impl Canister<'_> {
         mut status: MigrationStatus,
         mut each_round: impl FnMut() -> Result<(), E>,
     ) -> Result<MigrationStatus, E> {
-        let mut standstill = 0;
-        while !is_at_rest(status.phase) && standstill < PATIENCE_ROUNDS {
+        let mut unchanged_rounds = 0;
+        while !is_at_rest(status.phase) && unchanged_rounds < PATIENCE_ROUNDS {
             self.pass(Duration::from_secs(1), 1);
             each_round()?;
             let next = self.migration_status()?;
-            standstill = if next == status { standstill + 1 } else { 0 };
+            unchanged_rounds = if next == status { unchanged_rounds + 1 } else { 0 };
             status = next;
         }
         Ok(status)

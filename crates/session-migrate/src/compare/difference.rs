@@ -20,7 +20,7 @@ pub struct Difference {
 
 /// Returns all differences between two answers. The text of a rejection comes from the server and is not compared.
 pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
-    let whole = || vec![Difference { field: String::new(), a: shown(a), b: shown(b) }];
+    let whole_difference = || vec![Difference { field: String::new(), a: describe(a), b: describe(b) }];
     match (a, b) {
         (Played::Answered(TracedAnswer::Reply(a)), Played::Answered(TracedAnswer::Reply(b))) => {
             differences_of_texts(a, b)
@@ -30,13 +30,13 @@ pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
             Played::Answered(TracedAnswer::Rejected { code: b, .. }),
         ) if a == b => Vec::new(),
         // A call that was not sent counts as different, even if it was sent on neither side.
-        (Played::NotSent { .. }, _) | (_, Played::NotSent { .. }) => whole(),
+        (Played::NotSent { .. }, _) | (_, Played::NotSent { .. }) => whole_difference(),
         _ if a == b => Vec::new(),
-        _ => whole(),
+        _ => whole_difference(),
     }
 }
 
-fn shown(played: &Played) -> String {
+fn describe(played: &Played) -> String {
     match played {
         Played::Done => "no answer".into(),
         Played::Answered(TracedAnswer::Reply(text)) => text.clone(),
@@ -51,63 +51,67 @@ pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     if a == b {
         return Vec::new();
     }
-    let whole = || vec![Difference { field: String::new(), a: a.into(), b: b.into() }];
+    let whole_difference = || vec![Difference { field: String::new(), a: a.into(), b: b.into() }];
     let (Ok(parsed_a), Ok(parsed_b)) = (parse_idl_args(a), parse_idl_args(b)) else {
-        return whole();
+        return whole_difference();
     };
     if parsed_a.args.len() != parsed_b.args.len() {
-        return whole();
+        return whole_difference();
     }
     let mut found = Vec::new();
     for (a, b) in parsed_a.args.iter().zip(&parsed_b.args) {
-        collect("", a, b, &mut found);
+        collect_differences("", a, b, &mut found);
     }
     // If the texts differ although all values are equal, only the notation differs: the whole texts are one difference.
-    if found.is_empty() { whole() } else { found }
+    if found.is_empty() { whole_difference() } else { found }
 }
 
-fn collect(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>) {
+fn collect_differences(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>) {
     if a == b {
         return;
     }
     match (a, b) {
         (IDLValue::Record(a), IDLValue::Record(b)) => collect_fields(field, a, b, found),
         (IDLValue::Variant(a), IDLValue::Variant(b)) if a.0.id == b.0.id => {
-            collect(&join(field, &a.0), &a.0.val, &b.0.val, found);
+            collect_differences(&join_path(field, &a.0), &a.0.val, &b.0.val, found);
         }
-        (IDLValue::Opt(a), IDLValue::Opt(b)) => collect(field, a, b, found),
+        (IDLValue::Opt(a), IDLValue::Opt(b)) => collect_differences(field, a, b, found),
         (IDLValue::Vec(a), IDLValue::Vec(b)) if a.len() == b.len() => {
             for (a, b) in a.iter().zip(b) {
-                collect(&format!("{field}[]"), a, b, found);
+                collect_differences(&format!("{field}[]"), a, b, found);
             }
         }
         _ => found.push(Difference { field: field.into(), a: format!("{a:?}"), b: format!("{b:?}") }),
     }
 }
 
-/// Compares field by field. A field that only one side has is a separate difference, so that a rule can name it.
+/// Compares field by field. `outer` is the path of the record. A field that only one side has is a separate difference, so that a rule can name it.
 fn collect_fields(outer: &str, a: &[IDLField], b: &[IDLField], found: &mut Vec<Difference>) {
     let value_in = |side: &[IDLField], id: &Label| {
         side.iter().find(|field| field.id == *id).map(|field| field.val.clone())
     };
     for field in a {
         match value_in(b, &field.id) {
-            Some(val) => collect(&join(outer, field), &field.val, &val, found),
-            None => found.push(one_sided(outer, field, true)),
+            Some(val) => collect_differences(&join_path(outer, field), &field.val, &val, found),
+            None => found.push(only_in_a(outer, field)),
         }
     }
     found.extend(
-        b.iter().filter(|field| value_in(a, &field.id).is_none()).map(|field| one_sided(outer, field, false)),
+        b.iter().filter(|field| value_in(a, &field.id).is_none()).map(|field| only_in_b(outer, field)),
     );
 }
 
-fn one_sided(outer: &str, field: &IDLField, is_in_a: bool) -> Difference {
-    let (value, nothing) = (format!("{:?}", field.val), "no such field".to_owned());
-    let (a, b) = if is_in_a { (value, nothing) } else { (nothing, value) };
-    Difference { field: join(outer, field), a, b }
+const NO_FIELD: &str = "no such field";
+
+fn only_in_a(outer: &str, field: &IDLField) -> Difference {
+    Difference { field: join_path(outer, field), a: format!("{:?}", field.val), b: NO_FIELD.to_owned() }
 }
 
-fn join(field: &str, inner: &IDLField) -> String {
+fn only_in_b(outer: &str, field: &IDLField) -> Difference {
+    Difference { field: join_path(outer, field), a: NO_FIELD.to_owned(), b: format!("{:?}", field.val) }
+}
+
+fn join_path(field: &str, inner: &IDLField) -> String {
     if field.is_empty() { inner.id.to_string() } else { format!("{field}.{}", inner.id) }
 }
 

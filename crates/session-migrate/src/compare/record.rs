@@ -30,7 +30,7 @@ pub struct Mismatch {
 pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judgement {
     let mut judgement = Judgement::default();
     for (index, (event, played)) in trace.events.iter().zip(played).enumerate() {
-        let Some((of, recorded)) = recorded(event) else { continue };
+        let Some((of, recorded)) = recorded_answer(event) else { continue };
         let found = differences(&Played::Answered(recorded.clone()), played);
         judgement.equal += u64::from(found.is_empty());
         for difference in found {
@@ -45,7 +45,7 @@ pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judge
     judgement
 }
 
-fn recorded(event: &Event) -> Option<(&str, &TracedAnswer)> {
+fn recorded_answer(event: &Event) -> Option<(&str, &TracedAnswer)> {
     match &event.what {
         EventKind::Call(call) => Some((&call.method, &call.answer)),
         EventKind::Upgrade { answer, .. } => Some(("upgrade", answer)),

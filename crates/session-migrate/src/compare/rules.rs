@@ -119,14 +119,15 @@ impl Rules {
             path: path.to_path_buf(),
             detail: error.to_string().trim().replace('\n', " "),
         })?;
-        let bad = |name: &str, fault| RuleError::Rule { path: path.to_path_buf(), name: name.into(), fault };
+        let rule_error =
+            |name: &str, fault| RuleError::Rule { path: path.to_path_buf(), name: name.into(), fault };
         let mut seen: Vec<&str> = Vec::new();
         for (name, reason) in rules.names() {
             if seen.contains(&name) {
-                return Err(bad(name, "occurs twice"));
+                return Err(rule_error(name, "occurs twice"));
             }
             if reason.trim().is_empty() {
-                return Err(bad(name, "gives no reason"));
+                return Err(rule_error(name, "gives no reason"));
             }
             seen.push(name);
         }
@@ -154,11 +155,12 @@ fn matches_field(wanted: &str, field: &str) -> bool {
 
 impl Rule {
     fn allows(&self, of: &str, difference: &Difference) -> bool {
-        let says = |wanted: &Option<String>, got: &str| wanted.as_ref().is_none_or(|wanted| wanted == got);
+        let is_unset_or =
+            |wanted: &Option<String>, got: &str| wanted.as_ref().is_none_or(|wanted| wanted == got);
         self.of.iter().any(|wanted| wanted == of)
             && self.field.iter().any(|wanted| matches_field(wanted, &difference.field))
-            && says(&self.a, &difference.a)
-            && says(&self.b, &difference.b)
+            && is_unset_or(&self.a, &difference.a)
+            && is_unset_or(&self.b, &difference.b)
     }
 }
 
@@ -178,9 +180,9 @@ impl Tally {
 
     /// Returns the name of the first rule that allows a difference, if there is one, and counts the match.
     pub fn allows(&mut self, of: &str, difference: &Difference) -> Option<String> {
-        let found = self.rules.rules.iter().position(|rule| rule.allows(of, difference))?;
-        self.count(found);
-        self.rules.rules.get(found).map(|rule| rule.name.clone())
+        let index = self.rules.rules.iter().position(|rule| rule.allows(of, difference))?;
+        self.count(index);
+        self.rules.rules.get(index).map(|rule| rule.name.clone())
     }
 
     /// Returns how many more instructions a message may take on side B, in addition to the percentage.
@@ -192,9 +194,9 @@ impl Tally {
     /// allows it, also counts the match, and returns the rule's name.
     pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
         let common = self.rules.tolerance_percent;
-        let found =
+        let index =
             self.rules.costs.iter().position(|rule| rule.endpoint.iter().any(|name| name == endpoint));
-        match found.and_then(|index| Some((index, self.rules.costs.get(index)?.clone()))) {
+        match index.and_then(|index| Some((index, self.rules.costs.get(index)?.clone()))) {
             Some((index, rule)) if more_percent > f64::from(common) => {
                 if more_percent > f64::from(rule.percent) {
                     return (rule.percent, None);

@@ -25,7 +25,7 @@ impl LiveCanister {
     pub async fn call(&self, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
         let EncodedCall { method, arg } = call;
         let answer = self.agent.update(&self.id, method).with_arg(arg).call_and_wait().await;
-        answer.map_err(|error| failed(method, error))
+        answer.map_err(|error| to_client_error(method, error))
     }
 
     /// Makes an update call to a function that returns `variant { Ok; Err }`.
@@ -68,14 +68,14 @@ impl LiveCanister {
     async fn query_raw(&self, call: EncodedCall) -> Result<Vec<u8>, ClientError> {
         let EncodedCall { method, arg } = call;
         let answer = self.agent.query(&self.id, method).with_arg(arg).call().await;
-        answer.map_err(|error| failed(method, error))
+        answer.map_err(|error| to_client_error(method, error))
     }
 }
 
-pub(super) fn failed(method: &'static str, error: AgentError) -> ClientError {
+pub(super) fn to_client_error(method: &'static str, error: AgentError) -> ClientError {
     match error {
         AgentError::CertifiedReject { reject, .. } | AgentError::UncertifiedReject { reject, .. } => {
-            rejected(method, &reject)
+            rejection_error(method, &reject)
         }
         // The request may have been executed.
         AgentError::TransportError(_)
@@ -89,7 +89,7 @@ pub(super) fn failed(method: &'static str, error: AgentError) -> ClientError {
     }
 }
 
-fn rejected(method: &'static str, reject: &RejectResponse) -> ClientError {
+fn rejection_error(method: &'static str, reject: &RejectResponse) -> ClientError {
     let code = reject.error_code.as_deref().and_then(|code| code.strip_prefix("IC")?.parse::<u64>().ok());
     match code.and_then(|code| pocket_ic::ErrorCode::try_from(code).ok()) {
         Some(code) => ClientError::Rejected {

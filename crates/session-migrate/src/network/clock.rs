@@ -16,15 +16,16 @@ pub trait Clock: Send + Sync {
 
 /// Returns the clock of the system.
 pub fn system_clock() -> &'static Arc<dyn Clock> {
-    static CLOCK: LazyLock<Arc<dyn Clock>> = LazyLock::new(|| Arc::new(System { began: Instant::now() }));
+    static CLOCK: LazyLock<Arc<dyn Clock>> =
+        LazyLock::new(|| Arc::new(SystemClock { began: Instant::now() }));
     &CLOCK
 }
 
-struct System {
+struct SystemClock {
     began: Instant,
 }
 
-impl Clock for System {
+impl Clock for SystemClock {
     fn now(&self) -> Duration {
         self.began.elapsed()
     }

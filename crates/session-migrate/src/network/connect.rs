@@ -16,7 +16,7 @@ const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b06010401
 const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
 
 /// Timeout of an HTTP request: the same as in the HTTP client that an agent creates by default.
-const LONGEST_CALL: Duration = Duration::from_secs(360);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(360);
 
 /// Why a network cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -84,10 +84,10 @@ impl RootKey {
         }
         let parsed = parse_url(url)?;
         let host = parsed.host_str().unwrap_or_default();
-        let is_below = |known: &&str| {
-            host.strip_suffix(*known).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        let is_domain_of_url = |domain: &&str| {
+            host.strip_suffix(*domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
         };
-        match MAINNET.iter().any(is_below) {
+        match MAINNET.iter().any(is_domain_of_url) {
             true => Ok(RootKey::Mainnet),
             false => Err(NetworkError::NoRootKey { url: url.to_owned() }),
         }
@@ -144,7 +144,7 @@ impl Network {
         let api = parse_url(url)?;
         let no_client =
             |error: reqwest::Error| NetworkError::Url { url: url.to_owned(), detail: error.to_string() };
-        let http = reqwest::Client::builder().timeout(LONGEST_CALL).build().map_err(no_client)?;
+        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().map_err(no_client)?;
         let agent = Agent::builder()
             .with_url(url)
             .with_http_client(http.clone())

@@ -9,7 +9,7 @@ use ic_management_canister_types::{
     ReadCanisterSnapshotMetadataArgs, ReadCanisterSnapshotMetadataResult, Snapshot, SnapshotDataKind,
 };
 
-use super::canister::failed;
+use super::canister::to_client_error;
 use crate::client::{ClientError, EncodedCall, decode_reply};
 
 /// A canister, as its controller sees it. Every returned value is certified by the network.
@@ -54,7 +54,7 @@ impl Management {
             .with_arg(arg)
             .call_and_wait()
             .await
-            .map_err(|error| failed(method, error))?;
+            .map_err(|error| to_client_error(method, error))?;
         decode_reply(method, &reply)
     }
 
@@ -104,15 +104,15 @@ impl Management {
             }
             read => read,
         }
-        .map_err(|error| failed("read_state", error))?;
+        .map_err(|error| to_client_error("read_state", error))?;
         let look_up = |name| match certificate.tree.lookup_path(self.path(name)) {
             LookupResult::Found(value) => Some(value.to_vec()),
             _ => None,
         };
         Ok(Certified {
-            at: time_of(&certificate).unwrap_or_default(),
+            at: certified_time(&certificate).unwrap_or_default(),
             module_hash: look_up("module_hash"),
-            installed_at: look_up("last_install_timestamp").and_then(|bytes| natural(&bytes)),
+            installed_at: look_up("last_install_timestamp").and_then(|bytes| decode_natural(&bytes)),
         })
     }
 
@@ -121,7 +121,7 @@ impl Management {
         match self.agent.read_state_canister_metadata(self.canister, name).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(AgentError::LookupPathAbsent(_)) => Ok(None),
-            Err(error) => Err(failed("read_state", error)),
+            Err(error) => Err(to_client_error("read_state", error)),
         }
     }
 
@@ -131,29 +131,29 @@ impl Management {
 }
 
 /// Returns the time of the state that a certificate is about, nanoseconds.
-pub(super) fn time_of(certificate: &Certificate) -> Option<u64> {
+pub(super) fn certified_time(certificate: &Certificate) -> Option<u64> {
     match certificate.tree.lookup_path([b"time".as_slice()]) {
-        LookupResult::Found(bytes) => natural(bytes),
+        LookupResult::Found(bytes) => decode_natural(bytes),
         _ => None,
     }
 }
 
 /// Reads a natural of the state tree; `None` for a natural that is truncated or has more than 64 bits.
-fn natural(mut bytes: &[u8]) -> Option<u64> {
+fn decode_natural(mut bytes: &[u8]) -> Option<u64> {
     leb128::read::unsigned(&mut bytes).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::natural;
+    use super::decode_natural;
 
     #[test]
     fn naturals_of_the_state_tree_are_read() {
-        assert_eq!(natural(&[0xe5, 0x8e, 0x26]), Some(624_485));
-        assert_eq!(natural(&[0]), Some(0));
-        assert_eq!(natural(&[0x80]), None, "truncated");
-        assert_eq!(natural(&[0x80; 12]), None, "more than 64 bits");
+        assert_eq!(decode_natural(&[0xe5, 0x8e, 0x26]), Some(624_485));
+        assert_eq!(decode_natural(&[0]), Some(0));
+        assert_eq!(decode_natural(&[0x80]), None, "truncated");
+        assert_eq!(decode_natural(&[0x80; 12]), None, "more than 64 bits");
         let too_large = [[0x80; 9].as_slice(), &[0x7e]].concat();
-        assert_eq!(natural(&too_large), None, "more than 64 bits, in as many bytes as 64 bits take");
+        assert_eq!(decode_natural(&too_large), None, "more than 64 bits, in as many bytes as 64 bits take");
     }
 }

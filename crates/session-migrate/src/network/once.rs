@@ -18,16 +18,16 @@ use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
-use super::canister::failed;
-use super::management::time_of;
+use super::canister::to_client_error;
+use super::management::certified_time;
 use super::{Network, Retry};
 use crate::client::{ClientError, EncodedCall};
 
 /// Time from the first signing of a request to its expiry. The Internet Computer accepts at most five minutes.
-const LIFETIME: Duration = Duration::from_secs(240);
+const REQUEST_LIFETIME: Duration = Duration::from_secs(240);
 
 /// Pause between two checks of a request's status.
-const PAUSE: Duration = Duration::from_millis(500);
+const STATUS_PAUSE: Duration = Duration::from_millis(500);
 
 /// A call to make: the canister, the method and the arguments.
 #[derive(Clone, Debug)]
@@ -137,7 +137,7 @@ impl From<&ClientError> for Rejection {
 /// Returns the time of the state in which a call was answered, nanoseconds; `None` if `certificate`, which comes from
 /// [`RequestOutcome::Replied`], does not decode or contains no time.
 pub fn answered_at(certificate: &[u8]) -> Option<u64> {
-    time_of(&serde_cbor::from_slice(certificate).ok()?)
+    certified_time(&serde_cbor::from_slice(certificate).ok()?)
 }
 
 impl OneCall {
@@ -154,7 +154,7 @@ impl Network {
     /// If the call cannot be signed.
     pub fn prepare(&self, target: Target) -> Result<OneCall, ClientError> {
         let nonce = NonceFactory::random().generate().unwrap_or_default();
-        self.signed(target, nonce, now().saturating_add(nanos(LIFETIME)))
+        self.sign(target, nonce, now().saturating_add(nanos(REQUEST_LIFETIME)))
     }
 
     /// Signs the call of a ticket again.
@@ -164,7 +164,7 @@ impl Network {
     pub fn prepare_again(&self, target: Target, ticket: &Ticket) -> Result<OneCall, ClientError> {
         let method = target.method;
         let nonce = hex::decode(&ticket.nonce).unwrap_or_default();
-        let call = self.signed(target, nonce, ticket.expiry)?;
+        let call = self.sign(target, nonce, ticket.expiry)?;
         match call.ticket == *ticket {
             true => Ok(call),
             false => Err(ClientError::Network {
@@ -177,9 +177,9 @@ impl Network {
         }
     }
 
-    fn signed(&self, target: Target, nonce: Vec<u8>, expiry: u64) -> Result<OneCall, ClientError> {
+    fn sign(&self, target: Target, nonce: Vec<u8>, expiry: u64) -> Result<OneCall, ClientError> {
         let Target { callee, effective, method, arg } = target;
-        let unsigned = |detail: String| ClientError::Network { method, detail };
+        let sign_error = |detail: String| ClientError::Network { method, detail };
         let content = EnvelopeContent::Call {
             nonce: Some(nonce.clone()),
             ingress_expiry: expiry,
@@ -189,8 +189,8 @@ impl Network {
             arg,
             sender_info: None,
         };
-        let request_id = to_request_id(&content).map_err(|error| unsigned(error.to_string()))?;
-        let signature = self.identity.sign(&content).map_err(unsigned)?;
+        let request_id = to_request_id(&content).map_err(|error| sign_error(error.to_string()))?;
+        let signature = self.identity.sign(&content).map_err(sign_error)?;
         let envelope = Envelope {
             content: Cow::Owned(content),
             sender_pubkey: signature.public_key,
@@ -218,18 +218,18 @@ impl Network {
             let answer = self.agent.update_signed(call.effective, call.envelope.clone()).await;
             match answer {
                 Ok(CallResponse::Response(_) | CallResponse::Poll(_)) => {
-                    let waited = self.agent.wait(&call.request_id, call.effective).await;
-                    waited.map(Some).map_err(|error| failed(method, error))
+                    let response = self.agent.wait(&call.request_id, call.effective).await;
+                    response.map(Some).map_err(|error| to_client_error(method, error))
                 }
-                Err(error) => Err(failed(method, error)),
+                Err(error) => Err(to_client_error(method, error)),
             }
         });
         match sent.await {
             Ok(Some((reply, certificate))) => {
-                Ok(RequestOutcome::Replied { reply, certificate: encoded(&certificate) })
+                Ok(RequestOutcome::Replied { reply, certificate: encode_certificate(&certificate) })
             }
             Ok(None) => self.find_outcome(method, &call.ticket, call.effective, retry).await,
-            Err(error) => rejected(error),
+            Err(error) => outcome_of_error(error),
         }
     }
 
@@ -241,40 +241,42 @@ impl Network {
     /// If the call cannot be signed, is rejected or is not answered, or if the certificate of the answer is not valid.
     pub async fn send_large(&self, target: Target) -> Result<Vec<u8>, ClientError> {
         let OneCall { effective, method, envelope, request_id, .. } = self.prepare(target)?;
-        let failed = |error: AgentError| failed(method, error);
-        let lost = |error: reqwest::Error| {
-            failed(AgentError::TransportError(TransportError::Generic(causes(&error))))
+        let client_error = |error: AgentError| to_client_error(method, error);
+        let lost_answer = |error: reqwest::Error| {
+            client_error(AgentError::TransportError(TransportError::Generic(describe_with_causes(&error))))
         };
         let url = self.api.join(&format!("api/v4/canister/{effective}/call"));
-        let url = url.map_err(|error| failed(error.into()))?;
+        let url = url.map_err(|error| client_error(error.into()))?;
         let request = self.http.post(url).header(CONTENT_TYPE, "application/cbor").body(envelope);
-        let answer = request.send().await.map_err(lost)?;
+        let answer = request.send().await.map_err(lost_answer)?;
         let status = answer.status();
-        let body = answer.bytes().await.map_err(lost)?;
+        let body = answer.bytes().await.map_err(lost_answer)?;
         match status {
             StatusCode::ACCEPTED => {}
-            StatusCode::OK => match serde_cbor::from_slice(&body).map_err(|error| failed(error.into()))? {
-                TransportCallResponse::Replied { certificate } => {
-                    let certificate: Certificate =
-                        serde_cbor::from_slice(&certificate).map_err(|error| failed(error.into()))?;
-                    self.agent.verify(&certificate, effective).map_err(failed)?;
-                    let path: [&[u8]; 3] = [b"request_status", request_id.as_slice(), b"reply"];
-                    if let LookupResult::Found(reply) = certificate.tree.lookup_path(path) {
-                        return Ok(reply.to_vec());
+            StatusCode::OK => {
+                match serde_cbor::from_slice(&body).map_err(|error| client_error(error.into()))? {
+                    TransportCallResponse::Replied { certificate } => {
+                        let certificate: Certificate = serde_cbor::from_slice(&certificate)
+                            .map_err(|error| client_error(error.into()))?;
+                        self.agent.verify(&certificate, effective).map_err(client_error)?;
+                        let path: [&[u8]; 3] = [b"request_status", request_id.as_slice(), b"reply"];
+                        if let LookupResult::Found(reply) = certificate.tree.lookup_path(path) {
+                            return Ok(reply.to_vec());
+                        }
                     }
+                    TransportCallResponse::NonReplicatedRejection(reject) => {
+                        return Err(client_error(AgentError::UncertifiedReject { reject, operation: None }));
+                    }
+                    TransportCallResponse::Accepted => {}
                 }
-                TransportCallResponse::NonReplicatedRejection(reject) => {
-                    return Err(failed(AgentError::UncertifiedReject { reject, operation: None }));
-                }
-                TransportCallResponse::Accepted => {}
-            },
+            }
             status => {
                 let content = body.to_vec();
                 let payload = HttpErrorPayload { status: status.as_u16(), content_type: None, content };
-                return Err(failed(AgentError::HttpError(payload)));
+                return Err(client_error(AgentError::HttpError(payload)));
             }
         }
-        let (reply, _) = self.agent.wait(&request_id, effective).await.map_err(failed)?;
+        let (reply, _) = self.agent.wait(&request_id, effective).await.map_err(client_error)?;
         Ok(reply)
     }
 
@@ -300,25 +302,25 @@ impl Network {
                     // Either error means that the network does not know the request: some networks cannot prove its
                     // absence.
                     Err(AgentError::LookupPathAbsent(_) | AgentError::LookupPathUnknown(_)) => Ok(None),
-                    status => status.map(Some).map_err(|error| failed(method, error)),
+                    status => status.map(Some).map_err(|error| to_client_error(method, error)),
                 }
             });
             let unknown_at = match asked.await? {
                 Some((RequestStatusResponse::Replied(reply), certificate)) => {
-                    let certificate = encoded(&certificate);
+                    let certificate = encode_certificate(&certificate);
                     return Ok(RequestOutcome::Replied { reply: reply.arg, certificate });
                 }
                 Some((RequestStatusResponse::Rejected(reject), _)) => {
                     let error = AgentError::CertifiedReject { reject, operation: None };
-                    return rejected(failed(method, error));
+                    return outcome_of_error(to_client_error(method, error));
                 }
                 Some((RequestStatusResponse::Done, _)) => return Ok(RequestOutcome::Lost),
-                Some((RequestStatusResponse::Unknown, certificate)) => time_of(&certificate),
+                Some((RequestStatusResponse::Unknown, certificate)) => certified_time(&certificate),
                 Some((RequestStatusResponse::Received | RequestStatusResponse::Processing, _)) => None,
                 None => {
                     let asked = retry.again(|| async {
                         let time = self.unknown_at(&request_id, effective).await;
-                        time.map_err(|error| failed(method, error))
+                        time.map_err(|error| to_client_error(method, error))
                     });
                     asked.await?
                 }
@@ -328,7 +330,7 @@ impl Network {
             if unknown_at.is_some_and(|time| time > ticket.expiry) {
                 return Ok(RequestOutcome::Lost);
             }
-            retry.clock.pause(PAUSE).await;
+            retry.clock.pause(STATUS_PAUSE).await;
         }
     }
 
@@ -344,25 +346,25 @@ impl Network {
         let certificate = self.agent.read_state_raw(vec![request], effective).await?;
         Ok(match certificate.tree.lookup_path(status) {
             LookupResult::Found(_) => None,
-            _ => time_of(&certificate),
+            _ => certified_time(&certificate),
         })
     }
 }
 
 /// A rejection is the outcome of a call; every other error leaves the outcome unknown.
-fn rejected(error: ClientError) -> Result<RequestOutcome, ClientError> {
+fn outcome_of_error(error: ClientError) -> Result<RequestOutcome, ClientError> {
     match error {
         ClientError::Rejected { .. } => Ok(RequestOutcome::Rejected((&error).into())),
         other => Err(other),
     }
 }
 
-fn causes(error: &reqwest::Error) -> String {
+fn describe_with_causes(error: &reqwest::Error) -> String {
     let all = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-fn encoded(certificate: &Certificate) -> Vec<u8> {
+fn encode_certificate(certificate: &Certificate) -> Vec<u8> {
     serde_cbor::to_vec(certificate).unwrap_or_default()
 }
 

@@ -2,12 +2,12 @@
 
 /// Formats a number of instructions: `1.32 M`.
 pub fn instructions(count: u64) -> String {
-    scaled(count, 1_000, &["", " k", " M", " B", " T"])
+    format_scaled(count, 1_000, &["", " k", " M", " B", " T"])
 }
 
 /// Formats a number of bytes: `1.72 MiB`.
 pub fn bytes(count: u64) -> String {
-    scaled(count, 1_024, &[" B", " KiB", " MiB", " GiB", " TiB"])
+    format_scaled(count, 1_024, &[" B", " KiB", " MiB", " GiB", " TiB"])
 }
 
 /// Formats a change with its sign: `-41.2 %`.
@@ -15,7 +15,7 @@ pub fn percent(change: f64) -> String {
     format!("{change:+.1} %")
 }
 
-fn scaled(count: u64, step: u64, units: &[&str]) -> String {
+fn format_scaled(count: u64, step: u64, units: &[&str]) -> String {
     let mut value = count as f64;
     let mut unit = 0;
     // A value that would be rounded to `step` is shown as 1.00 of the next unit.

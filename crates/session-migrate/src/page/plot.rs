@@ -80,7 +80,7 @@ struct Axis {
 }
 
 impl Axis {
-    fn of(rows: &[Row], scale: Scale) -> Axis {
+    fn for_rows(rows: &[Row], scale: Scale) -> Axis {
         let bars = || rows.iter().flat_map(|row| &row.bars);
         let values = || bars().flat_map(|bar| [bar.length, bar.reach]);
         let highest = values().max().unwrap_or(0).max(1) as f64;
@@ -118,9 +118,9 @@ impl Axis {
     }
 }
 
-/// Draws rows in order. `unit` formats the values of the axis.
-pub fn plot(caption: &str, rows: &[Row], scale: Scale, unit: fn(u64) -> String) -> Markup {
-    let axis = Axis::of(rows, scale);
+/// Draws rows in order. `format_value` formats the values of the axis.
+pub fn plot(caption: &str, rows: &[Row], scale: Scale, format_value: fn(u64) -> String) -> Markup {
+    let axis = Axis::for_rows(rows, scale);
     let grid_lines = axis.grid_lines();
     html! {
         figure {
@@ -137,7 +137,7 @@ pub fn plot(caption: &str, rows: &[Row], scale: Scale, unit: fn(u64) -> String) 
                 .plot {
                     .scale {
                         @for (position, value) in &grid_lines {
-                            span style=(format!("left:{:.2}%", position * 100.0)) { (unit(*value)) }
+                            span style=(format!("left:{:.2}%", position * 100.0)) { (format_value(*value)) }
                         }
                     }
                 }
@@ -148,7 +148,7 @@ pub fn plot(caption: &str, rows: &[Row], scale: Scale, unit: fn(u64) -> String) 
 }
 
 fn bars(row: &Row, axis: &Axis, grid_lines: &[(f64, u64)]) -> Markup {
-    let at = |value: u64| axis.position(value) * WIDTH;
+    let x_of = |value: u64| axis.position(value) * WIDTH;
     let label = format!("{}: {}", row.name, row.values);
     let height = BAR_PITCH * row.bars.len() as f64;
     html! {
@@ -161,7 +161,7 @@ fn bars(row: &Row, axis: &Axis, grid_lines: &[(f64, u64)]) -> Markup {
             }
             @for (number, bar) in row.bars.iter().enumerate() {
                 @let y = BAR_PITCH * number as f64;
-                @let [end, reach] = [bar.length, bar.reach].map(|value| format!("{:.1}", at(value)));
+                @let [end, reach] = [bar.length, bar.reach].map(|value| format!("{:.1}", x_of(value)));
                 rect class=(format!("bar-{}", bar.side.letter()))
                     x="0" y=(y + (BAR_PITCH - BAR_HEIGHT) / 2.0) height=(BAR_HEIGHT) width=(end) {}
                 @if bar.reach > bar.length {

@@ -115,7 +115,7 @@ fn a_regression_comes_first() {
 
 #[test]
 fn many_differences_of_a_rule_are_counted_and_not_all_listed() {
-    let many = (0..SHOWN + 5).map(|n| difference(&format!("field {n}"), Some("path"))).collect();
+    let many = (0..MAX_SHOWN_BY_RULE + 5).map(|n| difference(&format!("field {n}"), Some("path"))).collect();
     let text = text(&report(many).to_html());
     assert!(text.contains("15 differences") && text.contains("and 5 more"), "{text}");
     assert!(text.contains("field 9") && !text.contains("field 10"));

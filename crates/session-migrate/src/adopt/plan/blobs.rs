@@ -27,7 +27,7 @@ impl Planner<'_> {
                         place: Place::Chunks(ChunkPrefix(prefix)),
                     };
                     let why = "no memory refers to it";
-                    self.sound.insert(*id, Sound { record, notes, capsule: None, why });
+                    self.sound_blobs.insert(*id, SoundBlob { record, notes, capsule: None, why });
                 }
                 Err(why) => self.refuse_blob(*id, blob, &why)?,
             }
@@ -37,9 +37,9 @@ impl Planner<'_> {
 
     fn refuse_blob(&mut self, id: u64, blob: &PublicBlob, why: &str) -> Result<(), SnapshotError> {
         let name = BlobId(id).to_string();
-        self.left.write(&Line::new(RecordKind::Blob, &name, why).record(blob))?;
-        self.plan.outcomes.not_taken(RecordKind::Blob, &name, None, why);
-        self.refused.entry(chunk_prefix(blob)).or_insert_with(|| format!("of {name}: {why}"));
+        self.left.write(&Line::new(RecordKind::Blob, &name, why).with_record(blob))?;
+        self.plan.outcomes.add_not_taken(RecordKind::Blob, &name, None, why);
+        self.refused_chunks.entry(chunk_prefix(blob)).or_insert_with(|| format!("of {name}: {why}"));
         Ok(())
     }
 
@@ -51,7 +51,7 @@ impl Planner<'_> {
             for (_, memory) in &capsule.memories {
                 for asset in &memory.blob_internal_assets {
                     let Some(blob) = BlobId::from_locator(&asset.blob_ref.locator) else { continue };
-                    let Some(sound) = self.sound.get(&blob.0) else { continue };
+                    let Some(sound) = self.sound_blobs.get(&blob.0) else { continue };
                     if contradiction(&asset.blob_ref, &sound.record).is_some() {
                         continue;
                     }
@@ -66,7 +66,7 @@ impl Planner<'_> {
                 refs.entry(blob).or_default().insert(&session.capsule, true);
             }
         }
-        for (blob, sound) in &mut self.sound {
+        for (blob, sound) in &mut self.sound_blobs {
             let capsules = refs.remove(blob).unwrap_or_default();
             let mut uploaders =
                 capsules.iter().filter(|(_, is_of_upload)| **is_of_upload).map(|(capsule, _)| *capsule);
@@ -85,16 +85,16 @@ impl Planner<'_> {
     /// Reports the outcome of each sound blob, once all memories are planned: a blob is taken if a planned memory
     /// refers to it.
     pub(super) fn finish_blobs(&mut self) -> Result<(), SnapshotError> {
-        for (id, Sound { notes, why, .. }) in std::mem::take(&mut self.sound) {
+        for (id, SoundBlob { notes, why, .. }) in std::mem::take(&mut self.sound_blobs) {
             let Some(blob) = self.source.blobs.get(&id) else { continue };
             match self.plan.blobs.get(&id) {
                 Some(planned) => {
                     let capsule = planned.capsule.clone();
                     let name = BlobId(id).to_string();
                     let why = format!("after the end of {name}");
-                    let planned = PlannedChunks { used: Use::Blob(blob.size), session: None, why };
+                    let planned = PlannedChunks { used: ChunkUse::Blob(blob.size), session: None, why };
                     self.plan.chunks_by_prefix.insert(chunk_prefix(blob), planned);
-                    self.plan.outcomes.taken(RecordKind::Blob, &name, Some(&capsule), notes);
+                    self.plan.outcomes.add_taken(RecordKind::Blob, &name, Some(&capsule), notes);
                 }
                 None => self.refuse_blob(id, blob, why)?,
             }
@@ -106,9 +106,9 @@ impl Planner<'_> {
 /// Compares the bytes of a blob with its record. Returns notes about irregularities, or the reason why the blob cannot
 /// be taken.
 fn check_blob(blob: &PublicBlob, stored: &StoredChunks) -> Result<Vec<String>, String> {
-    let Some(hashed) = &stored.blob else { return Err("none of its chunks is stored".into()) };
+    let Some(hashed) = &stored.hashed else { return Err("none of its chunks is stored".into()) };
     if hashed.bytes < blob.size {
-        let next = hashed.chunks();
+        let next = hashed.chunk_count();
         return Err(match stored.chunks.range(next..).next() {
             Some((idx, _)) => format!("chunk {next} is missing, and chunk {idx} is stored"),
             None => format!("{} bytes are stored, its record says {}", hashed.bytes, blob.size),
@@ -120,7 +120,7 @@ fn check_blob(blob: &PublicBlob, stored: &StoredChunks) -> Result<Vec<String>, S
         return Err(format!("its bytes have the SHA-256 {is}, but {was} was committed"));
     }
     let mut notes = Vec::new();
-    let taken = stored.chunks.range(..hashed.chunks());
+    let taken = stored.chunks.range(..hashed.chunk_count());
     if taken.clone().rev().skip(1).any(|(_, len)| *len != CHUNK_SIZE)
         || taken.clone().next_back().is_some_and(|(_, len)| *len > CHUNK_SIZE)
     {

@@ -3,43 +3,43 @@
 use super::*;
 
 impl Planner<'_> {
-    pub(super) fn memories(&mut self) -> Result<(), SnapshotError> {
+    pub(super) fn plan_memories(&mut self) -> Result<(), SnapshotError> {
         for (id, capsule) in &self.source.capsules {
             for (key, memory) in &capsule.memories {
                 let without_inline_assets = || PublicMemory { inline_assets: Vec::new(), ..memory.clone() };
                 if !self.plan.capsules.contains_key(id) {
                     let why = "its capsule is not taken";
                     self.left
-                        .write(&Line::new(RecordKind::Memory, key, why).in_capsule(id).record(memory))?;
-                    self.plan.outcomes.not_taken(RecordKind::Memory, key, Some(id), why);
-                    for index in 0..assets_of(memory) {
+                        .write(&Line::new(RecordKind::Memory, key, why).in_capsule(id).with_record(memory))?;
+                    self.plan.outcomes.add_not_taken(RecordKind::Memory, key, Some(id), why);
+                    for index in 0..asset_count(memory) {
                         let name = format!("{key} asset {index}");
-                        self.plan.outcomes.not_taken(RecordKind::Asset, &name, Some(id), why);
+                        self.plan.outcomes.add_not_taken(RecordKind::Asset, &name, Some(id), why);
                     }
                     continue;
                 }
-                let assets = self.assets(id, memory);
+                let assets = self.plan_assets(id, memory);
                 // If all assets are taken, the bytes of inline assets need not be kept in `left` as well.
                 let are_taken = assets.iter().all(|asset| asset.content.is_ok());
                 let record = if are_taken { without_inline_assets() } else { memory.clone() };
-                self.memory(id, key, memory, assets, &record)?;
+                self.plan_memory(id, key, memory, assets, &record)?;
             }
         }
         Ok(())
     }
 
-    fn assets(&mut self, capsule: &str, memory: &PublicMemory) -> Vec<Asset> {
+    fn plan_assets(&mut self, capsule: &str, memory: &PublicMemory) -> Vec<Asset> {
         let PublicMemory { inline_assets, blob_internal_assets, blob_external_assets, .. } = memory;
         let mut assets = Vec::new();
         for asset in inline_assets {
-            let content = self.inline(capsule, asset.bytes.to_vec());
+            let content = self.content_of_inline_asset(capsule, asset.bytes.to_vec());
             assets.push((asset.metadata.clone(), Ok(content)));
         }
         for asset in blob_internal_assets {
-            assets.push((asset.metadata.clone(), self.blob(capsule, &asset.blob_ref)));
+            assets.push((asset.metadata.clone(), self.content_of_reference(capsule, &asset.blob_ref)));
         }
         for asset in blob_external_assets {
-            assets.push((asset.metadata.clone(), external(asset)));
+            assets.push((asset.metadata.clone(), content_of_external_asset(asset)));
         }
         let numbered = assets.into_iter().enumerate();
         numbered.map(|(index, (metadata, content))| Asset { index, metadata, content }).collect()
@@ -47,12 +47,12 @@ impl Planner<'_> {
 
     /// Returns the content of an inline asset: the bytes stay in the memory's record if they fit there, and otherwise
     /// become a blob.
-    fn inline(&mut self, capsule: &str, bytes: Vec<u8>) -> (Content, Option<Vec<u8>>) {
+    fn content_of_inline_asset(&mut self, capsule: &str, bytes: Vec<u8>) -> (Content, Option<Vec<u8>>) {
         let limits = upload_config();
-        let [most, budget] = [limits.inline_max, limits.inline_budget_per_capsule].map(u64::from);
-        let used = self.inline.entry(capsule.to_owned()).or_default();
+        let [max_inline, budget] = [limits.inline_max, limits.inline_budget_per_capsule].map(u64::from);
+        let used = self.inline_bytes.entry(capsule.to_owned()).or_default();
         let len = bytes.len() as u64;
-        if len <= most && *used + len <= budget {
+        if len <= max_inline && *used + len <= budget {
             *used += len;
             return (Content::Inline(bytes), None);
         }
@@ -62,13 +62,13 @@ impl Planner<'_> {
     }
 
     /// Returns the content for a reference to a blob, if the capsule may refer to the blob.
-    fn blob(&self, capsule: &str, reference: &PublicBlobRef) -> Found {
+    fn content_of_reference(&self, capsule: &str, reference: &PublicBlobRef) -> AssetContent {
         let locator = &reference.locator;
         let refused = |why: String| Err((RecordOutcome::NotTaken, why));
         let Some(id) = BlobId::from_locator(locator) else {
             return refused(format!("{locator:?} is not the locator of a blob"));
         };
-        let Some(sound) = self.sound.get(&id.0) else {
+        let Some(sound) = self.sound_blobs.get(&id.0) else {
             return refused(match self.source.blobs.contains_key(&id.0) {
                 true => format!("{locator} is not taken"),
                 false => format!("{locator} is not stored"),
@@ -82,13 +82,13 @@ impl Planner<'_> {
         }
     }
 
-    fn memory(
+    fn plan_memory(
         &mut self,
         capsule: &str,
         key: &str,
         memory: &PublicMemory,
         assets: Vec<Asset>,
-        record: &PublicMemory,
+        left_record: &PublicMemory,
     ) -> Result<(), SnapshotError> {
         let is_taken = |asset: &&Asset| asset.content.is_ok();
         let primary = assets
@@ -98,7 +98,7 @@ impl Planner<'_> {
             .or_else(|| assets.iter().find(is_taken))
             .map(|asset| asset.index);
         let mut notes = Vec::new();
-        let id = self.free_id(key);
+        let id = self.unused_id(key);
         if id != key {
             notes.push(format!("it is {id} here: a memory of another capsule has its id"));
         }
@@ -129,7 +129,7 @@ impl Planner<'_> {
             };
             let asset_id = match primary == Some(index) {
                 true => id.clone(),
-                false => self.free_id(&format!("{id}.asset{index}")),
+                false => self.unused_id(&format!("{id}.asset{index}")),
             };
             if let (Content::Blob { id: blob, checksum, size, .. }, Some(bytes)) = (&mut content, inline) {
                 let prefix = ChunkPrefix::of(&asset_id, SessionId(0));
@@ -153,19 +153,19 @@ impl Planner<'_> {
                 self.plan.blobs.insert(prefix.blob_id().0, blob);
             }
             if let Content::Blob { id: blob, .. } = content {
-                self.refer(blob, capsule, &asset_id);
+                self.add_reference(blob, capsule, &asset_id);
             }
             let sha256 = content.sha256();
             let asset_metadata = asset::convert(
                 metadata,
                 content.size(),
-                sha256.as_ref().map(|is| is.as_slice()),
+                sha256.as_ref().map(|digest| digest.as_slice()),
                 &mut changes,
             );
             if primary != Some(index) {
                 changes.push(format!("it is the memory {asset_id} here"));
             }
-            self.plan.outcomes.taken(RecordKind::Asset, &name, Some(capsule), changes);
+            self.plan.outcomes.add_taken(RecordKind::Asset, &name, Some(capsule), changes);
             let taken = MemoryRecord {
                 capsule_id: capsule.to_owned(),
                 asset_metadata,
@@ -176,7 +176,7 @@ impl Planner<'_> {
             };
             self.plan.memories.insert(asset_id, taken);
         }
-        let worst =
+        let worst_outcome =
             refusals.iter().map(|(outcome, _)| *outcome).max().unwrap_or(RecordOutcome::NoCounterpart);
         let refusal_texts: Vec<&str> = refusals.iter().map(|(_, why)| why.as_str()).collect();
         let why = match (primary, refusal_texts.is_empty(), rest.is_empty()) {
@@ -186,26 +186,27 @@ impl Planner<'_> {
             (Some(_), true, false) => format!("taken, except for {}", rest.join(", ")),
             (Some(_), false, _) => format!("taken, except for: {}", refusal_texts.join("; ")),
         };
-        self.left.write(&Line::new(RecordKind::Memory, key, &why).in_capsule(capsule).record(record))?;
+        self.left
+            .write(&Line::new(RecordKind::Memory, key, &why).in_capsule(capsule).with_record(left_record))?;
         if primary.is_some() {
             notes.extend(refusals.into_iter().map(|(_, why)| format!("an asset is not taken: {why}")));
-            self.plan.outcomes.taken(RecordKind::Memory, key, Some(capsule), notes).rest = rest;
+            self.plan.outcomes.add_taken(RecordKind::Memory, key, Some(capsule), notes).rest = rest;
         } else {
-            self.plan.outcomes.add(RecordKind::Memory, key, Some(capsule), worst, vec![why]);
+            self.plan.outcomes.add(RecordKind::Memory, key, Some(capsule), worst_outcome, vec![why]);
         }
         Ok(())
     }
 
     /// Returns `id` or, if a planned memory already has this id, a free one derived from `id`.
-    pub(super) fn free_id(&self, id: &str) -> String {
+    pub(super) fn unused_id(&self, id: &str) -> String {
         let mut candidates = std::iter::once(id.to_owned()).chain((2_u64..).map(|n| format!("{id}.{n}")));
         candidates.find(|id| !self.plan.memories.contains_key(id)).unwrap_or_default()
     }
 
     /// Adds a memory's reference to a blob. With its first reference, the blob is added to the plan.
-    pub(super) fn refer(&mut self, blob: u64, capsule: &str, memory: &str) {
+    pub(super) fn add_reference(&mut self, blob: u64, capsule: &str, memory: &str) {
         if !self.plan.blobs.contains_key(&blob)
-            && let Some(sound) = self.sound.get(&blob)
+            && let Some(sound) = self.sound_blobs.get(&blob)
         {
             let planned = PlannedBlob {
                 record: sound.record.clone(),
@@ -224,9 +225,9 @@ impl Planner<'_> {
     /// otherwise the capsule's first owner.
     fn creator_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
-        let maker = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
-        let maker = maker.filter(|who| record.members().any(|member| member == who));
-        maker.or_else(|| record.owners.first().copied()).unwrap_or(Principal::anonymous())
+        let named_creator = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
+        let named_creator = named_creator.filter(|who| record.members().any(|member| member == who));
+        named_creator.or_else(|| record.owners.first().copied()).unwrap_or(Principal::anonymous())
     }
 }
 
@@ -249,7 +250,7 @@ pub(super) fn contradiction(reference: &PublicBlobRef, blob: &BlobRecord) -> Opt
     ))
 }
 
-fn external(asset: &PublicExternalAsset) -> Found {
+fn content_of_external_asset(asset: &PublicExternalAsset) -> AssetContent {
     let url = asset.url.as_deref().unwrap_or_default();
     for (what, text) in [("URL", url), ("storage key", &asset.storage_key)] {
         if text.len() > MAX_EXTERNAL_TEXT_BYTES {

@@ -3,20 +3,20 @@
 use super::*;
 
 impl Planner<'_> {
-    pub(super) fn sessions(&mut self, heap: &Heap) -> Result<(), SnapshotError> {
+    pub(super) fn plan_sessions(&mut self, heap: &Heap) -> Result<(), SnapshotError> {
         for session in &heap.sessions {
             let id = session.id.to_string();
             let prefix = chunk_key(session.id);
             let decided = match session.is_committed {
-                true => self.committed(session),
-                false => self.pending(session),
+                true => self.plan_committed(session),
+                false => self.plan_pending(session),
             };
             let capsule = Some(session.capsule.as_str());
             match decided {
-                Ok(notes) => drop(self.plan.outcomes.taken(RecordKind::Session, &id, capsule, notes)),
+                Ok(notes) => drop(self.plan.outcomes.add_taken(RecordKind::Session, &id, capsule, notes)),
                 Err(why) => {
-                    self.plan.outcomes.not_taken(RecordKind::Session, &id, capsule, &why);
-                    self.refused.entry(prefix).or_insert_with(|| format!("of session {id}: {why}"));
+                    self.plan.outcomes.add_not_taken(RecordKind::Session, &id, capsule, &why);
+                    self.refused_chunks.entry(prefix).or_insert_with(|| format!("of session {id}: {why}"));
                 }
             }
             let Session { caller, created_at, upload, .. } = session;
@@ -24,13 +24,19 @@ impl Planner<'_> {
             let chunks = upload.as_ref().map_or(0, |upload| upload.chunks);
             let why = "what its release reports about it, without its idempotency key";
             let line = Line::new(RecordKind::Session, &id, why).in_capsule(&session.capsule);
-            self.left.write(&line.record(&(caller, created_at, session.is_committed, chunks, metadata)))?;
+            self.left.write(&line.with_record(&(
+                caller,
+                created_at,
+                session.is_committed,
+                chunks,
+                metadata,
+            )))?;
         }
         Ok(())
     }
 
     /// Checks that a session's caller may upload to its capsule. The error is the reason why not.
-    fn may_upload(&self, session: &Session) -> Result<(), String> {
+    fn check_may_upload(&self, session: &Session) -> Result<(), String> {
         use upload_canister::capsule::Access;
         let Session { capsule, caller, .. } = session;
         let Some(record) = self.plan.capsules.get(capsule) else {
@@ -42,10 +48,10 @@ impl Planner<'_> {
         }
     }
 
-    fn pending(&mut self, session: &Session) -> Result<Vec<String>, String> {
-        self.may_upload(session)?;
+    fn plan_pending(&mut self, session: &Session) -> Result<Vec<String>, String> {
+        self.check_may_upload(session)?;
         let prefix = chunk_key(session.id);
-        if self.source.chunks_by_prefix.get(&prefix).is_some_and(|stored| stored.blob.is_some()) {
+        if self.source.chunks_by_prefix.get(&prefix).is_some_and(|stored| stored.hashed.is_some()) {
             return Err(
                 "a committed blob has the same chunks: the release issued its number again after an \
                 upgrade"
@@ -53,17 +59,17 @@ impl Planner<'_> {
             );
         }
         let Upload { chunks, received, metadata } = session.upload.clone()?;
-        let none = StoredChunks::default();
-        let stored = &self.source.chunks_by_prefix.get(&prefix).unwrap_or(&none).chunks;
+        let no_chunks = StoredChunks::default();
+        let stored = &self.source.chunks_by_prefix.get(&prefix).unwrap_or(&no_chunks).chunks;
         let declared = asset::declared_bytes(&metadata);
-        let full = u64::from(CHUNK_SIZE);
-        let before_last = full * u64::from(chunks.saturating_sub(1));
+        let full_len = u64::from(CHUNK_SIZE);
+        let before_last = full_len * u64::from(chunks.saturating_sub(1));
         let mut notes = Vec::new();
         let last = chunks.checked_sub(1).filter(|last| received.contains(last));
         let last_len = last.and_then(|last| stored.get(&last)).map(|len| u64::from(*len));
-        let bytes = match last_len.filter(|len| (1..=full).contains(len)) {
+        let bytes = match last_len.filter(|len| (1..=full_len).contains(len)) {
             Some(len) => before_last + len,
-            None if declared > before_last && declared <= before_last + full => declared,
+            None if declared > before_last && declared <= before_last + full_len => declared,
             None => {
                 return Err(format!(
                     "{declared} bytes were declared for {chunks} chunks, and the last one has not arrived: its size is unknown"
@@ -73,7 +79,7 @@ impl Planner<'_> {
         if bytes > MAX_UPLOAD_BYTES {
             return Err(format!("{bytes} bytes are more than the {MAX_UPLOAD_BYTES} of an upload"));
         }
-        let chunking = Chunking::new(bytes, full);
+        let chunking = Chunking::new(bytes, full_len);
         let keep: BTreeSet<u32> = received
             .iter()
             .copied()
@@ -103,22 +109,22 @@ impl Planner<'_> {
             chunk_count: chunks,
             asset_metadata: asset_metadata.into(),
             provisional_memory_id: String::new(),
-            chunk_size: full,
+            chunk_size: full_len,
             idem: idem_of_adopted(session.id),
             blob_id: None,
         };
         let missing = bytes - keep.iter().map(|idx| chunking.len(*idx)).sum::<u64>();
         self.plan.sessions.push(PlannedSession { record, missing });
-        let (used, why) = (Use::Session(keep), format!("not a chunk of session {}", session.id));
+        let (used, why) = (ChunkUse::Session(keep), format!("not a chunk of session {}", session.id));
         self.plan.chunks_by_prefix.insert(prefix, PlannedChunks { used, session: Some(session.id), why });
         Ok(notes)
     }
 
     /// Plans a session whose blob is committed: that release failed to create the memory, or to remove the session.
-    fn committed(&mut self, session: &Session) -> Result<Vec<String>, String> {
+    fn plan_committed(&mut self, session: &Session) -> Result<Vec<String>, String> {
         let prefix = ChunkPrefix(chunk_key(session.id));
         let blob = prefix.blob_id();
-        let Some(sound) = self.sound.get(&blob.0) else {
+        let Some(sound) = self.sound_blobs.get(&blob.0) else {
             return Err(format!("{blob}, which it has committed, is not taken"));
         };
         let Upload { chunks, metadata, .. } = session.upload.clone()?;
@@ -132,12 +138,12 @@ impl Planner<'_> {
         let memory_id = match existing_memory {
             Some(memory) => memory,
             None => {
-                self.may_upload(session)?;
+                self.check_may_upload(session)?;
                 if blob_capsule.as_deref() != Some(&session.capsule) {
                     return Err(format!("{blob} does not belong to {}", session.capsule));
                 }
-                let id = self.free_id(&format!("mem_{}", record.created_at.as_nanos()));
-                self.refer(blob.0, &session.capsule, &id);
+                let id = self.unused_id(&format!("mem_{}", record.created_at.as_nanos()));
+                self.add_reference(blob.0, &session.capsule, &id);
                 notes.push(format!("its upload was committed and never became a memory; it is {id} now"));
                 let memory = MemoryRecord {
                     capsule_id: session.capsule.clone(),

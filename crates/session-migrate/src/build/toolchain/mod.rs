@@ -18,19 +18,19 @@ use crate::progress::Progress;
 use rule::{Decision, Facts};
 
 pub use compiler::{Route, Toolchain};
-pub(crate) use rule::major_minor;
+pub(crate) use rule::parse_major_minor;
 
 /// Finds a compiler by the rule above, installing what the rule allows.
 ///
 /// # Errors
 /// [`BuildError::NoToolchain`] if there is none, or the error of a program that fails.
 pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
-    let mut facts = probe::facts(workspace)?;
+    let mut facts = probe::gather_facts(workspace)?;
     loop {
         match rule::decide(&facts) {
-            Decision::UseInstalled => return probe::installed(),
+            Decision::UseInstalled => return probe::installed_toolchain(),
             Decision::UseDistribution { rustc, linker } => {
-                return probe::distribution(rustc, linker);
+                return probe::distribution_toolchain(rustc, linker);
             }
             Decision::AddTarget { toolchain } => {
                 let progress = Progress::stderr();
@@ -43,7 +43,7 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                         Ok(()) => "the target is still missing after `rustup target add`".into(),
                         Err(error) => error.to_string(),
                     }),
-                    ..probe::facts(workspace)?
+                    ..probe::gather_facts(workspace)?
                 };
             }
             Decision::InstallPackages { packages } => {
@@ -59,7 +59,7 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                         Ok(()) => "a package is still missing after `apt-get install`".into(),
                         Err(error) => error.to_string(),
                     }),
-                    ..probe::facts(workspace)?
+                    ..probe::gather_facts(workspace)?
                 };
             }
             Decision::NoCompiler { tried, advice } => {

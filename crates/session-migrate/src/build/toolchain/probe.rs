@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::rule::{Apt, DEBIAN_PACKAGES, Distribution, Facts, Linker, Rustup, major_minor};
+use super::rule::{Apt, DEBIAN_PACKAGES, Distribution, Facts, Linker, Rustup, parse_major_minor};
 use super::{Route, Toolchain};
 use crate::build::command::{capture, clean};
 use crate::build::{BuildError, TARGET, Workspace};
@@ -12,7 +12,7 @@ use crate::build::{BuildError, TARGET, Workspace};
 /// The path at which distributions install their compiler.
 const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
-pub(super) fn facts(workspace: &Workspace) -> Result<Facts, BuildError> {
+pub(super) fn gather_facts(workspace: &Workspace) -> Result<Facts, BuildError> {
     let target_installed = active_has_target()?;
     // If the target is installed, the rule needs no other facts, and gathering them takes time.
     if target_installed {
@@ -21,7 +21,7 @@ pub(super) fn facts(workspace: &Workspace) -> Result<Facts, BuildError> {
             rustup: Rustup::Absent,
             distribution: None,
             apt: Apt::Absent,
-            needed: workspace.rust_version,
+            needed_version: workspace.rust_version,
         });
     }
     let distribution = probe_distribution()?;
@@ -30,7 +30,7 @@ pub(super) fn facts(workspace: &Workspace) -> Result<Facts, BuildError> {
         rustup: probe_rustup()?,
         apt: probe_apt(),
         distribution,
-        needed: workspace.rust_version,
+        needed_version: workspace.rust_version,
     })
 }
 
@@ -50,15 +50,18 @@ fn active_has_target() -> Result<bool, BuildError> {
     }
 }
 
-pub(super) fn installed() -> Result<Toolchain, BuildError> {
-    toolchain(Path::new("rustc"), Route::Installed)
+pub(super) fn installed_toolchain() -> Result<Toolchain, BuildError> {
+    new_toolchain(Path::new("rustc"), Route::Installed)
 }
 
-pub(super) fn distribution(rustc: PathBuf, linker: Option<PathBuf>) -> Result<Toolchain, BuildError> {
-    toolchain(&rustc.clone(), Route::Distribution { rustc, linker })
+pub(super) fn distribution_toolchain(
+    rustc: PathBuf,
+    linker: Option<PathBuf>,
+) -> Result<Toolchain, BuildError> {
+    new_toolchain(&rustc.clone(), Route::Distribution { rustc, linker })
 }
 
-fn toolchain(rustc: &Path, route: Route) -> Result<Toolchain, BuildError> {
+fn new_toolchain(rustc: &Path, route: Route) -> Result<Toolchain, BuildError> {
     Ok(Toolchain {
         route,
         version: capture(clean(Command::new(rustc)).arg("-vV"))?,
@@ -77,7 +80,7 @@ fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
         return Ok(None);
     }
     let answer = capture(clean(Command::new(rustc)).arg("-vV"))?;
-    let Some(version) = major_minor(&answer) else {
+    let Some(version) = parse_major_minor(&answer) else {
         return Ok(None);
     };
     let host = answer.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned();
@@ -85,7 +88,7 @@ fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
     Ok(Some(Distribution {
         rustc: rustc.to_path_buf(),
         version,
-        sources: root.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file(),
+        has_sources: root.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file(),
         linker: probe_linker(&root, &host),
     }))
 }
@@ -93,20 +96,20 @@ fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
 /// Finds a linker. Rustc looks for `rust-lld` next to its libraries and on the PATH. If the linker is in neither place,
 /// the active toolchain's copy or a plain `wasm-ld` can be used as well.
 fn probe_linker(root: &Path, host: &str) -> Linker {
-    let next_to = |root: &Path| root.join("lib/rustlib").join(host).join("bin/rust-lld");
-    if next_to(root).is_file() || on_path("rust-lld").is_some() {
+    let rust_lld_in = |root: &Path| root.join("lib/rustlib").join(host).join("bin/rust-lld");
+    if rust_lld_in(root).is_file() || find_on_path("rust-lld").is_some() {
         return Linker::Own;
     }
     if let Ok(active) = sysroot(Path::new("rustc")) {
-        let borrowed = next_to(&active);
+        let borrowed = rust_lld_in(&active);
         if borrowed.is_file() {
             return Linker::Named(borrowed);
         }
     }
-    on_path("wasm-ld").map_or(Linker::Missing, Linker::Named)
+    find_on_path("wasm-ld").map_or(Linker::Missing, Linker::Named)
 }
 
-fn on_path(program: &str) -> Option<PathBuf> {
+fn find_on_path(program: &str) -> Option<PathBuf> {
     let path: OsString = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|candidate| candidate.is_file())
 }
@@ -116,8 +119,8 @@ fn probe_rustup() -> Result<Rustup, BuildError> {
         return Ok(Rustup::Absent);
     };
     // Rustup's toolchains are folders in …/toolchains/; a compiler in another folder is not rustup's.
-    let managed = active.parent().is_some_and(|parent| parent.ends_with("toolchains"));
-    let (true, Some(name), Some(_)) = (managed, active.file_name(), on_path("rustup")) else {
+    let is_rustups = active.parent().is_some_and(|parent| parent.ends_with("toolchains"));
+    let (true, Some(name), Some(_)) = (is_rustups, active.file_name(), find_on_path("rustup")) else {
         return Ok(Rustup::Absent);
     };
     if !rustup_may_install(&active) {
@@ -154,7 +157,7 @@ pub(super) fn rustup_target_add(toolchain: &str) -> Result<(), BuildError> {
 }
 
 fn probe_apt() -> Apt {
-    if on_path("apt-get").is_none() {
+    if find_on_path("apt-get").is_none() {
         return Apt::Absent;
     }
     if !is_root() {

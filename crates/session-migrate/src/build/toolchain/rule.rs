@@ -10,7 +10,7 @@ pub(crate) struct Facts {
     pub distribution: Option<Distribution>,
     pub apt: Apt,
     /// The oldest version of the compiler that can build the canister.
-    pub needed: (u32, u32),
+    pub needed_version: (u32, u32),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub(crate) struct Distribution {
     pub rustc: PathBuf,
     pub version: (u32, u32),
     /// The sources of the standard library are installed.
-    pub sources: bool,
+    pub has_sources: bool,
     pub linker: Linker,
 }
 
@@ -72,37 +72,37 @@ pub(crate) fn decide(facts: &Facts) -> Decision {
     if let Rustup::Allowed { toolchain } = &facts.rustup {
         return Decision::AddTarget { toolchain: toolchain.clone() };
     }
-    let distribution = usable(facts);
-    if let Ok(decision) = distribution {
+    let decided = decide_on_distribution(facts);
+    if let Ok(decision) = decided {
         return decision;
     }
     if let Apt::Offers { packages } = &facts.apt {
         return Decision::InstallPackages { packages: packages.clone() };
     }
-    NoCompilerText { facts }.decision(distribution.err().unwrap_or_default())
+    NoCompilerText { facts }.decision(decided.err().unwrap_or_default())
 }
 
 /// Returns the decision for the distribution's compiler, or why this compiler cannot be used.
-fn usable(facts: &Facts) -> Result<Decision, String> {
-    let Some(found) = &facts.distribution else {
+fn decide_on_distribution(facts: &Facts) -> Result<Decision, String> {
+    let Some(distribution) = &facts.distribution else {
         return Err("the distribution's rustc is not installed".into());
     };
-    let rustc = found.rustc.display();
-    if found.version < facts.needed {
+    let rustc = distribution.rustc.display();
+    if distribution.version < facts.needed_version {
         return Err(format!(
             "{rustc} is {}.{}, older than the {}.{} that the canister needs",
-            found.version.0, found.version.1, facts.needed.0, facts.needed.1
+            distribution.version.0, distribution.version.1, facts.needed_version.0, facts.needed_version.1
         ));
     }
-    if !found.sources {
+    if !distribution.has_sources {
         return Err(format!("{rustc} has no sources of the standard library"));
     }
-    let linker = match &found.linker {
+    let linker = match &distribution.linker {
         Linker::Own => None,
         Linker::Named(path) => Some(path.clone()),
         Linker::Missing => return Err(format!("{rustc} has no wasm linker (lld)")),
     };
-    Ok(Decision::UseDistribution { rustc: found.rustc.clone(), linker })
+    Ok(Decision::UseDistribution { rustc: distribution.rustc.clone(), linker })
 }
 
 struct NoCompilerText<'f> {
@@ -141,7 +141,7 @@ pub(crate) const DEBIAN_PACKAGES: [&[&str]; 2] =
     [&["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"], &["rustc", "rust-src", "lld"]];
 
 /// Parses `1.95`, `1.95.0` or `rustc 1.95.0 (…)` as (1, 95).
-pub(crate) fn major_minor(text: &str) -> Option<(u32, u32)> {
+pub(crate) fn parse_major_minor(text: &str) -> Option<(u32, u32)> {
     let number = text.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()))?;
     let mut parts = number.split('.');
     Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -157,12 +157,17 @@ mod tests {
             rustup: Rustup::Absent,
             distribution: None,
             apt: Apt::Absent,
-            needed: (1, 95),
+            needed_version: (1, 95),
         }
     }
 
     fn debian() -> Distribution {
-        Distribution { rustc: "/usr/bin/rustc".into(), version: (1, 96), sources: true, linker: Linker::Own }
+        Distribution {
+            rustc: "/usr/bin/rustc".into(),
+            version: (1, 96),
+            has_sources: true,
+            linker: Linker::Own,
+        }
     }
 
     fn offers() -> Apt {
@@ -221,7 +226,7 @@ mod tests {
     fn an_incomplete_distribution_is_completed_by_apt() {
         for lacking in [
             None,
-            Some(Distribution { sources: false, ..debian() }),
+            Some(Distribution { has_sources: false, ..debian() }),
             Some(Distribution { linker: Linker::Missing, ..debian() }),
             Some(Distribution { version: (1, 63), ..debian() }),
         ] {
@@ -250,9 +255,9 @@ mod tests {
 
     #[test]
     fn versions_are_read_from_all_their_spellings() {
-        assert_eq!(major_minor("1.95"), Some((1, 95)));
-        assert_eq!(major_minor("1.95.0"), Some((1, 95)));
-        assert_eq!(major_minor("rustc 1.96.0 (ac68faa20 2026-05-25)"), Some((1, 96)));
-        assert_eq!(major_minor("rustc"), None);
+        assert_eq!(parse_major_minor("1.95"), Some((1, 95)));
+        assert_eq!(parse_major_minor("1.95.0"), Some((1, 95)));
+        assert_eq!(parse_major_minor("rustc 1.96.0 (ac68faa20 2026-05-25)"), Some((1, 96)));
+        assert_eq!(parse_major_minor("rustc"), None);
     }
 }
