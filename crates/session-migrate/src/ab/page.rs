@@ -18,9 +18,9 @@ impl Report {
         let title = format!("{} compared with {}: {}", self.a.name, self.b.name, self.verdict);
         let body = html! {
             (summary(self))
-            (totals(self))
+            (totals_section(self))
             @for run in &self.runs { (run_section(self, run)) }
-            (rules(self))
+            (rules_section(self))
             (self.provenance.markup(&self.phases))
         };
         page::page(&title, &body)
@@ -73,7 +73,7 @@ fn build_row(side: &str, class: &str, build: &BuildReport) -> Markup {
     }
 }
 
-fn totals(report: &Report) -> Markup {
+fn totals_section(report: &Report) -> Markup {
     let rows_of = |figure: fn(&Totals) -> Option<u64>, unit: fn(u64) -> String| -> Vec<Row> {
         report
             .runs
@@ -202,7 +202,7 @@ fn place_text(place: Place) -> &'static str {
     }
 }
 
-fn rules(report: &Report) -> Markup {
+fn rules_section(report: &Report) -> Markup {
     html! {
         @if !report.rules.is_empty() {
             h2 { "Rules" }

@@ -57,7 +57,7 @@ pub(super) struct Upload {
 pub(super) struct Heap {
     pub sessions: Vec<Session>,
     /// The number that the release gave a new session on the copy, if it began one.
-    pub next: Option<u64>,
+    pub next_number: Option<u64>,
 }
 
 /// Maximum session number that is believed: the release counts from 1, and a canister lives too short to issue more.
@@ -127,11 +127,11 @@ impl<'p> RunningRelease<'p> {
                 .ok_or_else(|| format!("sessions_list has a line that is not a session: {line}"))?;
             sessions.push(session);
         }
-        let next = self.probe_next_number(source);
+        let next_number = self.probe_next_number(source);
         for session in &mut sessions {
             session.upload = self.read_upload(session, source);
         }
-        Ok(Heap { sessions, next })
+        Ok(Heap { sessions, next_number })
     }
 
     /// Returns the number of the next session: begins a session as an owner of the first capsule that permits that, and

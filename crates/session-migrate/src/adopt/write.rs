@@ -158,6 +158,7 @@ pub(super) fn copy_chunks(
     }
 }
 
+/// Writes the bytes of a blob in chunks of the full length, whatever the lengths of the stored chunks are.
 struct Rechunker {
     prefix: ChunkPrefix,
     missing_bytes: u64,

@@ -131,7 +131,7 @@ impl Canister<'_> {
     /// Lists all memories of a capsule, page by page.
     ///
     /// # Errors
-    /// See [`Canister::build_info`]. Also fails if a page does not advance, since the list would then never end.
+    /// See [`Canister::build_info`]. Also fails if a page does not advance, because otherwise the list would never end.
     pub fn memories_all(&self, caller: Principal, capsule: &str) -> Result<Vec<api::Memory>, ClientError> {
         let mut all: Vec<api::Memory> = Vec::new();
         loop {

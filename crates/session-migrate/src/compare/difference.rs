@@ -85,7 +85,8 @@ fn collect_differences(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<
     }
 }
 
-/// Compares field by field. `outer` is the path of the record. A field that only one side has is a separate difference, so that a rule can name it.
+/// Compares field by field. `outer` is the path of the record. A field that only one side has is a separate difference,
+/// so that a rule can name it.
 fn collect_fields(outer: &str, a: &[IDLField], b: &[IDLField], found: &mut Vec<Difference>) {
     let value_in = |side: &[IDLField], id: &Label| {
         side.iter().find(|field| field.id == *id).map(|field| field.val.clone())

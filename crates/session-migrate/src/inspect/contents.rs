@@ -159,7 +159,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
         let is_owned = facts.capsules.get(&session.capsule)?.uploaders.contains(&session.owner);
         let fits = !session.is_committed
             && session.blob.is_none()
-            && session.received.len() <= u64::from(session.chunks);
+            && session.received.len() <= u64::from(session.chunk_count);
         (can_continue && idle + SOON_SECONDS < ttl && is_sha256 && is_owned && fits).then_some(class)
     };
     let open_classes: BTreeMap<u64, Class> =
@@ -167,7 +167,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     // Two sessions may have the same key. Once both are converted, the key refers to the session that was begun later.
     let mut sessions_per_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
     for session in facts.sessions.values() {
-        *sessions_per_key.entry(session.key.0).or_default() += 1;
+        *sessions_per_key.entry(session.idem_key.0).or_default() += 1;
     }
     let mut by_class: BTreeMap<Class, Vec<OpenSession>> = BTreeMap::new();
     scan.for_each_record(ids::LEGACY_SESSIONS, |id: u64, RawRecord(raw)| {

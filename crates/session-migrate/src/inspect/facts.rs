@@ -96,7 +96,7 @@ pub(super) struct Facts {
     pub split_ids: BTreeSet<u64>,
     pub meta_ids: BTreeSet<u64>,
     /// Stored chunks by key prefix.
-    pub chunks: HashMap<[u8; 32], Chunks>,
+    pub chunks_by_prefix: HashMap<[u8; 32], Chunks>,
     /// Key prefixes whose chunks must still be removed.
     pub released_prefixes: BTreeSet<[u8; 32]>,
     pub sessions_by_idem: HashMap<[u8; 32], u64>,
@@ -228,7 +228,7 @@ impl Facts {
 
     fn read_payload(&mut self, scan: &mut Scan) {
         scan.for_each_entry(ids::CHUNKS, |(prefix, idx): ([u8; 32], u32), entry, _| {
-            self.chunks.entry(prefix).or_default().push((idx, entry.len));
+            self.chunks_by_prefix.entry(prefix).or_default().push((idx, entry.len));
         });
         scan.for_each_record(ids::RELEASED_CHUNKS, |prefix: [u8; 32], ()| {
             self.released_prefixes.insert(prefix);
@@ -419,11 +419,11 @@ impl Facts {
             bytes_expected,
             bytes_received,
             received,
-            chunks: record.expected_chunks,
+            chunk_count: record.expected_chunks,
             chunk_size,
             last_seen: Time::from_nanos(activity.unwrap_or(record.created_at)),
             is_committed: false,
-            key: IdemKey::of(&record.capsule_id, &record.caller, &record.idem),
+            idem_key: IdemKey::of(&record.capsule_id, &record.caller, &record.idem),
             prefix: if record.session_id == id { prefix } else { ChunkPrefix::of("", SessionId(id)) },
             blob: record.blob_id,
             activity,
@@ -432,7 +432,7 @@ impl Facts {
 
     /// Returns the number and the length of each chunk that is stored under a prefix.
     pub fn chunks_under(&self, prefix: ChunkPrefix) -> impl Iterator<Item = (u32, u32)> + '_ {
-        self.chunks.get(&prefix.0).into_iter().flatten().copied()
+        self.chunks_by_prefix.get(&prefix.0).into_iter().flatten().copied()
     }
 
     fn read_capsules(&mut self, scan: &mut Scan) {

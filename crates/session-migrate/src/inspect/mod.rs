@@ -276,7 +276,7 @@ fn check_layout(snapshot: &Snapshot, facts: &Facts) -> Result<(), InspectError> 
 }
 
 fn counts(facts: &Facts) -> Counts {
-    let stored = facts.chunks.values().flatten();
+    let stored = facts.chunks_by_prefix.values().flatten();
     Counts {
         sessions: (facts.sessions.len() + facts.unreadable.len()) as u64,
         legacy_sessions: facts.legacy_ids.iter().filter(|id| !facts.is_leftover(**id)).count() as u64,

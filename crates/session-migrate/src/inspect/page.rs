@@ -23,22 +23,22 @@ impl Report {
                 "; " (self.counts.sessions) " sessions, " (self.counts.memories) " memories, " (self.counts.blobs)
                 " blobs of " (page::bytes(self.counts.blob_bytes)) "."
             }
-            (findings(self))
+            (findings_section(self))
             h2 { "Sessions in flight" }
-            (sessions(&self.sessions))
+            (sessions_plot(&self.sessions))
             h2 { "Treatment by the migrations" }
-            (classes(self))
+            (treatment_section(self))
             h2 { "Limits" }
-            (limits(self))
+            (limits_plot(self))
             h2 { "Stable memory" }
-            (memory(self))
+            (memory_section(self))
             (self.provenance.markup(&self.phases))
         };
         page::page(&format!("Snapshot: {}", self.verdict), &body)
     }
 }
 
-fn findings(report: &Report) -> Markup {
+fn findings_section(report: &Report) -> Markup {
     html! {
         @if report.found.is_empty() {
             p { "No findings." }
@@ -71,7 +71,7 @@ fn findings(report: &Report) -> Markup {
     }
 }
 
-fn sessions(sessions: &[SessionCount]) -> Markup {
+fn sessions_plot(sessions: &[SessionCount]) -> Markup {
     let rows: Vec<Row> = sessions
         .iter()
         .map(|group| Row {
@@ -84,7 +84,7 @@ fn sessions(sessions: &[SessionCount]) -> Markup {
     plot("Bytes received, of the bytes declared", &rows, Scale::Linear, page::bytes)
 }
 
-fn classes(report: &Report) -> Markup {
+fn treatment_section(report: &Report) -> Markup {
     html! {
         .wide {
             table {
@@ -110,7 +110,7 @@ fn classes(report: &Report) -> Markup {
     }
 }
 
-fn limits(report: &Report) -> Markup {
+fn limits_plot(report: &Report) -> Markup {
     let rows: Vec<Row> = report
         .limits
         .iter()
@@ -124,7 +124,7 @@ fn limits(report: &Report) -> Markup {
     plot("Used, percent", &rows, Scale::Linear, |percent| format!("{percent} %"))
 }
 
-fn memory(report: &Report) -> Markup {
+fn memory_section(report: &Report) -> Markup {
     let memory = &report.memory;
     let rows: Vec<Row> = report
         .tables

@@ -45,6 +45,7 @@ impl Planner<'_> {
 
     /// Decides to which capsule each sound blob belongs. In this canister, a blob belongs to one capsule at most.
     pub(super) fn assign_blobs(&mut self, heap: &Heap) {
+        // For each blob, the capsules with a reference to it, and whether one of the references is that of its upload.
         let mut refs: BTreeMap<u64, BTreeMap<&str, bool>> = BTreeMap::new();
         for id in self.plan.capsules.keys() {
             let Some(capsule) = self.source.capsules.get(id) else { continue };
@@ -116,8 +117,10 @@ fn check_blob(blob: &PublicBlob, stored: &StoredChunks) -> Result<Vec<String>, S
     }
     let sha256 = hashed.sha256();
     if sha256.as_slice() != blob.checksum.as_slice() {
-        let (is, was) = (hex::encode(sha256), hex::encode(&blob.checksum));
-        return Err(format!("its bytes have the SHA-256 {is}, but {was} was committed"));
+        let (stored_sha256, committed_sha256) = (hex::encode(sha256), hex::encode(&blob.checksum));
+        return Err(format!(
+            "its bytes have the SHA-256 {stored_sha256}, but {committed_sha256} was committed"
+        ));
     }
     let mut notes = Vec::new();
     let taken = stored.chunks.range(..hashed.chunk_count());

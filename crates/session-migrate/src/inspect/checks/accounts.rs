@@ -72,22 +72,22 @@ fn bytes_by_account(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
 
 fn check_usage(facts: &Facts, scan: &mut Scan) {
     let counted = bytes_by_account(facts);
-    let keys: BTreeSet<&TwoTexts> = counted.keys().chain(facts.usage.keys()).collect();
-    for key in keys {
+    let accounts: BTreeSet<&TwoTexts> = counted.keys().chain(facts.usage.keys()).collect();
+    for account in accounts {
         let [recorded, counted] =
-            [&facts.usage, &counted].map(|accounts| accounts.get(key).copied().unwrap_or(0));
+            [&facts.usage, &counted].map(|bytes| bytes.get(account).copied().unwrap_or(0));
         // The bytes of a record that does not decode cannot be counted, although they are still on its accounts.
         let kind = match recorded.cmp(&counted) {
             std::cmp::Ordering::Equal => continue,
             std::cmp::Ordering::Greater if facts.has_unreadable() => FindingKind::AccountUnattributed,
             _ => FindingKind::AccountDisagrees,
         };
-        let TwoTexts(account_kind, name) = key;
+        let TwoTexts(account_kind, name) = account;
         let what = format!(
             "{} has {recorded} bytes, but {counted} are in flight or stored",
             format!("{account_kind} {name}").trim()
         );
-        scan.findings.add_at_key(kind, ids::USAGE, key.shown(), what);
+        scan.findings.add_at_key(kind, ids::USAGE, account.shown(), what);
     }
 }
 

@@ -32,27 +32,27 @@ fn check_session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Sessi
     if !facts.is_mapped(id) || !is_convertible {
         return;
     }
-    let key = |idx: u32| (session.prefix.0, idx).shown();
+    let chunk_key = |idx: u32| (session.prefix.0, idx).shown();
     let stored: ChunkSet = facts.chunks_under(session.prefix).map(|(idx, _)| idx).collect();
     if session.layout == 2 {
         for idx in difference(&session.received, &stored) {
             let what = format!("chunk {idx} of session {id} has arrived but is not stored");
-            scan.findings.add_at_key(FindingKind::MissingChunk, ids::CHUNKS, key(idx), what);
+            scan.findings.add_at_key(FindingKind::MissingChunk, ids::CHUNKS, chunk_key(idx), what);
         }
         for idx in difference(&stored, &session.received) {
             let what = format!(
                 "chunk {idx} of session {id} is stored, but has not arrived according to \
                 its record"
             );
-            scan.findings.add_at_key(FindingKind::StrayChunk, ids::CHUNKS, key(idx), what);
+            scan.findings.add_at_key(FindingKind::StrayChunk, ids::CHUNKS, chunk_key(idx), what);
         }
     }
     let chunking = Chunking::new(session.bytes_expected, u64::from(session.chunk_size));
-    for (idx, len) in facts.chunks_under(session.prefix).filter(|(idx, _)| *idx < session.chunks) {
+    for (idx, len) in facts.chunks_under(session.prefix).filter(|(idx, _)| *idx < session.chunk_count) {
         let expected = chunking.len(idx);
         if u64::from(len) != expected {
             let what = format!("chunk {idx} of session {id} has {len} bytes, expected {expected}");
-            scan.findings.add_at_key(FindingKind::ChunkLength, ids::CHUNKS, key(idx), what);
+            scan.findings.add_at_key(FindingKind::ChunkLength, ids::CHUNKS, chunk_key(idx), what);
         }
     }
 }
@@ -104,7 +104,7 @@ fn check_orphans(facts: &Facts, scan: &mut Scan) {
     let kind =
         if all_records_are_known { FindingKind::OrphanChunks } else { FindingKind::UnattributedChunks };
     let mut unclaimed: Vec<_> =
-        facts.chunks.iter().filter(|(prefix, _)| !known_prefixes.contains(*prefix)).collect();
+        facts.chunks_by_prefix.iter().filter(|(prefix, _)| !known_prefixes.contains(*prefix)).collect();
     unclaimed.sort();
     for (prefix, chunks) in unclaimed {
         let bytes: u64 = chunks.iter().map(|(_, len)| u64::from(*len)).sum();

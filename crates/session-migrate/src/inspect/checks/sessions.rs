@@ -96,9 +96,14 @@ fn check_index_entries(facts: &Facts, scan: &mut Scan, id: u64, session: &Sessio
         let what = is_not(&format!("in the index by activity at {seen}, and will never expire"));
         scan.findings.add_at_key(FindingKind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
     }
-    if scan.fully_read(&[ids::SESSION_BY_IDEM]) && !facts.sessions_by_idem.contains_key(&session.key.0) {
+    if scan.fully_read(&[ids::SESSION_BY_IDEM]) && !facts.sessions_by_idem.contains_key(&session.idem_key.0) {
         let what = format!("no key refers to session {id}: a repeated begin would create a second session");
-        scan.findings.add_at_key(FindingKind::MissingKey, ids::SESSION_BY_IDEM, session.key.0.shown(), what);
+        scan.findings.add_at_key(
+            FindingKind::MissingKey,
+            ids::SESSION_BY_IDEM,
+            session.idem_key.0.shown(),
+            what,
+        );
     }
 }
 
@@ -155,7 +160,7 @@ fn check_index_by_key(facts: &Facts, scan: &mut Scan) {
     }
     for (key, id) in &facts.sessions_by_idem {
         let is_known = facts.is_live(*id) || facts.receipts.contains_key(id) || facts.is_quarantined(*id);
-        let session_of_other_key = facts.sessions.get(id).filter(|session| session.key.0 != *key);
+        let session_of_other_key = facts.sessions.get(id).filter(|session| session.idem_key.0 != *key);
         let what = match session_of_other_key {
             None if is_known => continue,
             None => format!("refers to session {id}, which is neither live nor has a receipt"),

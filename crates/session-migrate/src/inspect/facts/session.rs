@@ -16,12 +16,12 @@ pub struct Session {
     pub bytes_received: u64,
     /// Chunks that have arrived: by the record in layout 2, by the stored chunks in layout 1.
     pub received: ChunkSet,
-    pub chunks: u32,
+    pub chunk_count: u32,
     /// Length of every chunk but the last.
     pub chunk_size: u32,
     pub last_seen: Time,
     pub is_committed: bool,
-    pub key: IdemKey,
+    pub idem_key: IdemKey,
     pub prefix: ChunkPrefix,
     pub blob: Option<u64>,
     /// Time of the last activity as recorded in layout 1, nanoseconds; `None` if it is not recorded.
@@ -37,11 +37,11 @@ impl Session {
             owner,
             bytes_expected: session.bytes_expected,
             bytes_received: session.bytes_received,
-            chunks: session.chunk_count(),
+            chunk_count: session.chunk_count(),
             chunk_size: session.chunk_size,
             last_seen: session.session_meta.last_seen,
             is_committed: matches!(session.session_meta.status, SessionStatus::Committed { .. }),
-            key: IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem),
+            idem_key: IdemKey::of(&meta.capsule_id, &owner, &session.session_meta.idem),
             prefix: ChunkPrefix::of(&meta.provisional_memory_id, SessionId(id)),
             blob: meta.blob_id,
             capsule: meta.capsule_id,
@@ -55,6 +55,6 @@ impl Session {
     }
 
     pub fn is_complete(&self) -> bool {
-        self.received.contains_all_below(self.chunks)
+        self.received.contains_all_below(self.chunk_count)
     }
 }
