@@ -57,6 +57,7 @@ struct PartlyHashed {
 /// hashed bytes.
 pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64)) -> DeepReport {
     let mut report = DeepReport::default();
+    // The id of each blob, the memory id of its table, and the digest of its bytes.
     let mut hashed: Vec<(u64, u8, [u8; 32])> = Vec::new();
     // Several blobs may have the same key prefix. The chunks under a prefix are read in the order of their numbers.
     let mut blobs_by_prefix: HashMap<[u8; 32], Vec<u64>> = HashMap::new();

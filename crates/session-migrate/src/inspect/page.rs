@@ -12,8 +12,8 @@ impl Report {
         let damage: u64 = self
             .found
             .iter()
-            .filter(|found| found.severity == Severity::Damage)
-            .map(|found| found.count)
+            .filter(|count| count.severity == Severity::Damage)
+            .map(|count| count.count)
             .sum();
         let body = html! {
             h1 { "Snapshot: " span class=(self.verdict.word()) { @if damage == 0 { "sound" } @else { "damaged" } } }
@@ -47,14 +47,14 @@ fn findings_section(report: &Report) -> Markup {
             .wide {
                 table {
                     tr { th { "finding" } th { "" } th.number { "number" } th { "what it means" } }
-                    @for found in &report.found {
+                    @for count in &report.found {
                         tr {
-                            td { code { (found.kind.name()) } }
-                            td class=(if found.severity == Severity::Damage { "fail" } else { "" }) {
-                                (if found.severity == Severity::Damage { "damage" } else { "warning" })
+                            td { code { (count.kind.name()) } }
+                            td class=(if count.severity == Severity::Damage { "fail" } else { "" }) {
+                                (if count.severity == Severity::Damage { "damage" } else { "warning" })
                             }
-                            td.number { (found.count) }
-                            td { (found.what) }
+                            td.number { (count.count) }
+                            td { (count.what) }
                         }
                     }
                 }

@@ -20,7 +20,7 @@ struct OwnedExtent {
 
 /// Returns every extent of a blob, a session or a running migration, in order of offset.
 fn owned_extents(facts: &Facts) -> Vec<OwnedExtent> {
-    let mut owned = Vec::new();
+    let mut owned: Vec<OwnedExtent> = Vec::new();
     let mut add = |extents: &Extents, owner: String| {
         owned.extend(extents.iter().map(|extent| OwnedExtent { extent: *extent, owner: owner.clone() }));
     };
@@ -104,7 +104,8 @@ fn check_owners(extents: &[OwnedExtent], region_end: u64, scan: &mut Scan) {
             check_gap(checked_to, extent.offset, scan);
         }
         if extent.end() >= checked_to {
-            (checked_to, last_owner) = (extent.end(), owner);
+            checked_to = extent.end();
+            last_owner = owner;
         }
     }
     if all_owners_are_known {
