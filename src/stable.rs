@@ -28,7 +28,7 @@ pub mod schema;
 mod structures;
 
 pub use counters::Counters;
-pub use ends::{Damage, End, RawMap, cell, fixed_len};
+pub use ends::{Damage, End, RawMap, fixed_len, read_cell};
 pub use ic_stable_migrate::{Record, StableError};
 pub use ids::{Ids, PER_MESSAGE};
 pub use key::Key;

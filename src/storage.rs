@@ -140,17 +140,17 @@ impl Storage {
     /// See [`OpenError`].
     pub fn open_accepting(raw: RawMemory, accepted: &[Layout]) -> Result<Self, OpenError> {
         let memories = preflight::open_existing(raw.clone())?;
-        let found = contents::layout(&memories)?;
-        let layout = found.unwrap_or(Layout::LEGACY);
+        let stored_layout = contents::read_layout(&memories)?;
+        let layout = stored_layout.unwrap_or(Layout::LEGACY);
         if !accepted.contains(&layout) {
-            return Err(Self::layout_refused(layout, accepted, contents::migration_state(&memories)?));
+            return Err(Self::layout_refused(layout, accepted, contents::read_migration_state(&memories)?));
         }
-        preflight::check_in_use(&memories)?;
+        preflight::check_none_missing(&memories)?;
         preflight::check_unknown(&memories)?;
-        contents::check(&memories, found)?;
+        contents::check(&memories, stored_layout)?;
         let mut storage = Self::open(&memories, raw, layout)?;
         storage.promises.start_counting_after(storage.sessions.ids.last()?);
-        if found.is_none() {
+        if stored_layout.is_none() {
             storage.layout.set(&layout);
         }
         Ok(storage)
@@ -226,8 +226,8 @@ impl Storage {
     pub fn limits(&self) -> Result<AdminConfig, StableError> {
         let limits = self.config()?;
         let is_in_extents = self.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS);
-        let region = is_in_extents.then(|| self.blobs.extents().capacity());
-        Ok(AdminConfig { max_bytes: self.room.payload_limit(region, limits.max_bytes), ..limits })
+        let region_capacity = is_in_extents.then(|| self.blobs.extents().capacity());
+        Ok(AdminConfig { max_bytes: self.room.payload_limit(region_capacity, limits.max_bytes), ..limits })
     }
 
     /// Returns the effective settings.

@@ -63,7 +63,7 @@ impl Damage {
     }
 }
 
-fn wrong<T>(offset: u64, what: impl Into<String>) -> Result<T, Damage> {
+fn err_at<T>(offset: u64, what: impl Into<String>) -> Result<T, Damage> {
     Err(Damage::at(offset, what))
 }
 
@@ -125,12 +125,12 @@ impl<M: Memory> RawMap<M> {
         memory.read(0, &mut header);
         let Some((map, allocator)) = header.split_at_checked(52) else { return Ok(None) };
         if !map.starts_with(b"BTR\x02") {
-            return wrong(
+            return err_at(
                 0,
                 format!("begins with {:02x?}, expected \"BTR\" version 2", map.get(..4).unwrap_or_default()),
             );
         }
-        let [page, bound] = [word(map, 4), word(map, 8)];
+        let [page, bound] = [u32_at(map, 4), u32_at(map, 8)];
         if [page, bound] != [PAGE, u32::MAX] {
             let found = match bound {
                 u32::MAX => {
@@ -140,10 +140,10 @@ impl<M: Memory> RawMap<M> {
                     "keys of at most {page} bytes and values of at most {bound}, expected values without a bound"
                 ),
             };
-            return wrong(4, found);
+            return err_at(4, found);
         }
-        if !allocator.starts_with(b"BTA\x01") || number(allocator, 8) != u64::from(PAGE) {
-            return wrong(
+        if !allocator.starts_with(b"BTA\x01") || u64_at(allocator, 8) != u64::from(PAGE) {
+            return err_at(
                 52,
                 format!(
                     "the allocator of pages begins with {:02x?}",
@@ -151,17 +151,19 @@ impl<M: Memory> RawMap<M> {
                 ),
             );
         }
-        let [root, len] = [number(map, 12), number(map, 20)];
-        let [taken, free] = [number(allocator, 16), number(allocator, 24)];
-        if (root == 0) != (len == 0) || (taken == 0) != (len == 0) {
-            return wrong(12, format!("{len} entries and {taken} pages, and the root is at {root}"));
+        let [root, len] = [u64_at(map, 12), u64_at(map, 20)];
+        let [pages_taken, next_free] = [u64_at(allocator, 16), u64_at(allocator, 24)];
+        if (root == 0) != (len == 0) || (pages_taken == 0) != (len == 0) {
+            return err_at(12, format!("{len} entries and {pages_taken} pages, and the root is at {root}"));
         }
         let pages_that_fit =
             bytes.saturating_sub(HEADER as u64).div_euclid(PAGE_HEADER.saturating_add(u64::from(PAGE)));
-        if taken > pages_that_fit || free > bytes {
-            return wrong(
+        if pages_taken > pages_that_fit || next_free > bytes {
+            return err_at(
                 68,
-                format!("{taken} pages, the next free one at {free}, in a memory of {bytes} bytes"),
+                format!(
+                    "{pages_taken} pages, the next free one at {next_free}, in a memory of {bytes} bytes"
+                ),
             );
         }
         Ok(Some(Self { memory, bytes, root, len }))
@@ -186,37 +188,37 @@ impl<M: Memory> RawMap<M> {
         let Some(mut leaf) = self.leaf(end)? else { return Ok(None) };
         let mut keys = leaf.keys(key_len)?;
         let key = if end == End::First { keys.into_iter().next() } else { keys.pop() };
-        Ok(key.zip(Some(leaf.cursor.word()?)))
+        Ok(key.zip(Some(leaf.cursor.take_u32()?)))
     }
 
     fn leaf(&self, end: End) -> Result<Option<Node<'_, M>>, Damage> {
-        let (mut address, mut from) = (self.root, 12);
+        let (mut address, mut referrer) = (self.root, 12);
         if address == 0 {
             return Ok(None);
         }
         for _ in 0..MAX_DEPTH {
-            let mut node = self.node(address, from)?;
+            let mut node = self.node(address, referrer)?;
             if node.is_leaf {
                 return Ok(Some(node));
             }
             if end == End::Last {
                 node.cursor.skip(u64::from(node.entries).saturating_mul(8))?;
             }
-            from = address;
-            address = node.cursor.number()?;
+            referrer = address;
+            address = node.cursor.take_u64()?;
         }
-        wrong(from, format!("a node {MAX_DEPTH} levels below the root"))
+        err_at(referrer, format!("a node {MAX_DEPTH} levels below the root"))
     }
 
-    /// Reads the header of the node at `address`. `from` is the offset of what refers to this address, for errors.
-    fn node(&self, address: u64, from: u64) -> Result<Node<'_, M>, Damage> {
-        self.check_page(address, from)?;
+    /// Reads the header of the node at `address`. `referrer` is the offset of what refers to this address, for errors.
+    fn node(&self, address: u64, referrer: u64) -> Result<Node<'_, M>, Damage> {
+        self.check_page(address, referrer)?;
         let mut header = [0; NODE_HEADER as usize];
         self.memory.read(address, &mut header);
         let [b, t, n, version, kind, low, high, next @ ..] = header;
         let entries = u16::from_le_bytes([low, high]);
         if [b, t, n, version] != *b"BTN\x02" || kind > 1 || !(1..=MAX_ENTRIES).contains(&entries) {
-            return wrong(
+            return err_at(
                 address,
                 format!("a node begins with {:02x?}", header.get(..7).unwrap_or_default()),
             );
@@ -225,13 +227,13 @@ impl<M: Memory> RawMap<M> {
             map: self,
             at: address.saturating_add(NODE_HEADER),
             left: u64::from(PAGE).saturating_sub(NODE_HEADER),
-            next: u64::from_le_bytes(next),
+            next_address: u64::from_le_bytes(next),
             pages: 1,
         };
         Ok(Node { address, is_leaf: kind == 0, entries, cursor })
     }
 
-    fn check_page(&self, address: u64, from: u64) -> Result<(), Damage> {
+    fn check_page(&self, address: u64, referrer: u64) -> Result<(), Damage> {
         let first = (HEADER as u64).saturating_add(PAGE_HEADER);
         let is_page = address
             .checked_sub(first)
@@ -239,7 +241,7 @@ impl<M: Memory> RawMap<M> {
         if is_page && address.saturating_add(u64::from(PAGE)) <= self.bytes {
             return Ok(());
         }
-        wrong(from, format!("leads to {address}, where no page is"))
+        err_at(referrer, format!("leads to {address}, where no page is"))
     }
 }
 
@@ -254,18 +256,18 @@ impl<M: Memory> Node<'_, M> {
     fn keys(&mut self, key_len: Option<u32>) -> Result<Vec<Vec<u8>>, Damage> {
         let cursor = &mut self.cursor;
         let mut key = || {
-            let len = key_len.map_or_else(|| cursor.word(), Ok)?;
+            let len = key_len.map_or_else(|| cursor.take_u32(), Ok)?;
             // The longest keys have a few hundred bytes.
             if len > MAX_RECORD {
-                wrong(cursor.at, format!("a key of {len} bytes"))
+                err_at(cursor.at, format!("a key of {len} bytes"))
             } else {
-                cursor.bytes(len)
+                cursor.take_bytes(len)
             }
         };
         let keys = (0..self.entries).map(|_| key()).collect::<Result<Vec<_>, _>>()?;
         // The bytes of fixed-length keys sort in the order of the keys.
         if key_len.is_some() && !keys.is_sorted_by(|key, next| key < next) {
-            return wrong(self.address, "a node whose keys do not ascend");
+            return err_at(self.address, "a node whose keys do not ascend");
         }
         Ok(keys)
     }
@@ -273,26 +275,28 @@ impl<M: Memory> Node<'_, M> {
     /// Does what [`RawMap::entry`] does, in this leaf.
     fn entry(&mut self, end: End, key_len: Option<u32>) -> Result<RawEntry, Damage> {
         let keys = self.keys(key_len)?;
-        let mut left = self.cursor.clone();
+        let mut values = self.cursor.clone();
         let mut found = None;
-        let mut too_long = Vec::new();
+        let mut too_long_key = Vec::new();
         for key in keys {
-            if left.pages >= MAX_PAGES {
+            if values.pages >= MAX_PAGES {
                 break;
             }
-            let len = left.word()?;
+            let len = values.take_u32()?;
             if len <= MAX_RECORD {
-                found = Some((key, left.clone(), len));
+                found = Some((key, values.clone(), len));
                 if end == End::First {
                     break;
                 }
             } else {
-                too_long = key;
+                too_long_key = key;
             }
-            left.skip(u64::from(len))?;
+            values.skip(u64::from(len))?;
         }
-        let Some((key, mut value, len)) = found else { return Ok(RawEntry { key: too_long, value: None }) };
-        Ok(RawEntry { key, value: Some(value.bytes(len)?) })
+        let Some((key, mut value, len)) = found else {
+            return Ok(RawEntry { key: too_long_key, value: None });
+        };
+        Ok(RawEntry { key, value: Some(value.take_bytes(len)?) })
     }
 }
 
@@ -302,7 +306,9 @@ struct Cursor<'m, M> {
     at: u64,
     /// Bytes left in the page.
     left: u64,
-    next: u64,
+    /// Address of the next page of the node, 0 for none.
+    next_address: u64,
+    /// Number of pages of the node up to this position.
     pages: u32,
 }
 
@@ -314,28 +320,28 @@ impl<M> Clone for Cursor<'_, M> {
 
 impl<M: Memory> Cursor<'_, M> {
     fn next_page(&mut self) -> Result<(), Damage> {
-        if self.next == 0 {
-            return wrong(self.at, "a node ends in the middle of an entry");
+        if self.next_address == 0 {
+            return err_at(self.at, "a node ends in the middle of an entry");
         }
-        self.map.check_page(self.next, self.at)?;
+        self.map.check_page(self.next_address, self.at)?;
         let mut header = [0; NEXT_HEADER as usize];
-        self.map.memory.read(self.next, &mut header);
+        self.map.memory.read(self.next_address, &mut header);
         let [n, o, f, next @ ..] = header;
         if [n, o, f] != *b"NOF" {
-            return wrong(
-                self.next,
+            return err_at(
+                self.next_address,
                 format!("a page of a node begins with {:02x?}, expected \"NOF\"", [n, o, f]),
             );
         }
-        self.at = self.next.saturating_add(NEXT_HEADER);
+        self.at = self.next_address.saturating_add(NEXT_HEADER);
         self.left = u64::from(PAGE).saturating_sub(NEXT_HEADER);
-        self.next = u64::from_le_bytes(next);
+        self.next_address = u64::from_le_bytes(next);
         self.pages = self.pages.saturating_add(1);
         Ok(())
     }
 
     /// Takes up to `max` bytes of the page; returns their offset and their number.
-    fn take(&mut self, max: u64) -> Result<(u64, u64), Damage> {
+    fn take_from_page(&mut self, max: u64) -> Result<(u64, u64), Damage> {
         if self.left == 0 {
             self.next_page()?;
         }
@@ -348,7 +354,7 @@ impl<M: Memory> Cursor<'_, M> {
     fn skip(&mut self, mut bytes: u64) -> Result<(), Damage> {
         // If a value continues beyond the last page that is followed, no further entry is read.
         while bytes > 0 && self.pages < MAX_PAGES {
-            let (_, taken) = self.take(bytes)?;
+            let (_, taken) = self.take_from_page(bytes)?;
             bytes = bytes.saturating_sub(taken);
         }
         Ok(())
@@ -356,38 +362,38 @@ impl<M: Memory> Cursor<'_, M> {
 
     fn read(&mut self, mut into: &mut [u8]) -> Result<(), Damage> {
         while !into.is_empty() {
-            let (at, taken) = self.take(into.len() as u64)?;
-            let Some((now, later)) = into.split_at_mut_checked(taken as usize) else { break };
-            self.map.memory.read(at, now);
-            into = later;
+            let (at, taken) = self.take_from_page(into.len() as u64)?;
+            let Some((part, rest)) = into.split_at_mut_checked(taken as usize) else { break };
+            self.map.memory.read(at, part);
+            into = rest;
         }
         Ok(())
     }
 
-    fn bytes(&mut self, len: u32) -> Result<Vec<u8>, Damage> {
+    fn take_bytes(&mut self, len: u32) -> Result<Vec<u8>, Damage> {
         let mut bytes = vec![0; len as usize];
         self.read(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn word(&mut self) -> Result<u32, Damage> {
+    fn take_u32(&mut self) -> Result<u32, Damage> {
         let mut bytes = [0; 4];
         self.read(&mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
-    fn number(&mut self) -> Result<u64, Damage> {
+    fn take_u64(&mut self) -> Result<u64, Damage> {
         let mut bytes = [0; 8];
         self.read(&mut bytes)?;
         Ok(u64::from_le_bytes(bytes))
     }
 }
 
-fn word(header: &[u8], at: usize) -> u32 {
+fn u32_at(header: &[u8], at: usize) -> u32 {
     header.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
-fn number(header: &[u8], at: usize) -> u64 {
+fn u64_at(header: &[u8], at: usize) -> u64 {
     header.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
@@ -408,14 +414,14 @@ pub fn check_cell(memory: &impl Memory) -> Result<Option<u32>, Damage> {
     let mut header = [0; CELL_HEADER as usize];
     memory.read(0, &mut header);
     if !header.starts_with(b"SCL\x01") {
-        return wrong(
+        return err_at(
             0,
             format!("begins with {:02x?}, expected \"SCL\" version 1", header.get(..4).unwrap_or_default()),
         );
     }
-    let len = word(&header, 4);
+    let len = u32_at(&header, 4);
     if u64::from(len) > bytes.saturating_sub(CELL_HEADER) {
-        return wrong(4, format!("a value of {len} bytes in a memory of {bytes}"));
+        return err_at(4, format!("a value of {len} bytes in a memory of {bytes}"));
     }
     Ok(Some(len))
 }
@@ -424,7 +430,7 @@ pub fn check_cell(memory: &impl Memory) -> Result<Option<u32>, Damage> {
 ///
 /// # Errors
 /// What is wrong with the header.
-pub fn cell(memory: &impl Memory) -> Result<Option<Vec<u8>>, Damage> {
+pub fn read_cell(memory: &impl Memory) -> Result<Option<Vec<u8>>, Damage> {
     let Some(len) = check_cell(memory)? else { return Ok(None) };
     let mut value = vec![0; len as usize];
     memory.read(CELL_HEADER, &mut value);

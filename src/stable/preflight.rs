@@ -47,7 +47,7 @@ const PUBLIC_RELEASE: [u8; 4] = [
 pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
     let is_used = |id: u8| memories.get(MemoryId::new(id)).size() > 0;
     if !is_used(numbers::LAYOUT) && PUBLIC_RELEASE.into_iter().any(is_used) {
-        return Err(PreflightError::PublicRelease { in_use: in_use(memories) });
+        return Err(PreflightError::PublicRelease { in_use: list_used_ids(memories) });
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
 /// # Errors
 /// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`], [`PreflightError::DamagedStructure`] for the layout
 /// header.
-pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
+pub fn check_none_missing<M: Memory>(memories: &MemoryManager<M>) -> Result<(), PreflightError> {
     let memory = |id: u8| memories.get(MemoryId::new(id));
     let Some(header) = cell_value(memories, numbers::LAYOUT)? else {
         let sessions = RawMap::open(memory(numbers::LEGACY_SESSIONS)).ok().flatten();
@@ -69,13 +69,13 @@ pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefli
         return if has_sessions {
             Ok(())
         } else {
-            Err(PreflightError::NoLayout { in_use: in_use(memories) })
+            Err(PreflightError::NoLayout { in_use: list_used_ids(memories) })
         };
     };
     let is_missing = |id: &u8| memory(*id).size() == 0;
     let is_in_extents = Layout::decode(&header).is_ok_and(|layout| layout >= Layout::EXTENTS);
     let marks = if is_in_extents { Marks::read(&memory(numbers::UPLOAD_COUNTS)) } else { Marks::default() };
-    let (missing, why) = if marks.are_none() {
+    let (missing_id, why) = if marks.are_none() {
         let created =
             ALL.iter().filter(|(.., structure)| *structure != Structure::Reserved).map(|(id, ..)| *id);
         let missing = created.take_while(|id| *id <= LAST_OF_FIRST_BUILD).find(is_missing);
@@ -83,10 +83,10 @@ pub fn check_in_use<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefli
     } else {
         (marks.ids().find(is_missing), "the marks in memory id 45 show that it existed")
     };
-    missing.map_or(Ok(()), |id| Err(PreflightError::WrittenInPart { id, name: name_of(id), why }))
+    missing_id.map_or(Ok(()), |id| Err(PreflightError::WrittenInPart { id, name: name_of(id), why }))
 }
 
-fn in_use<M: Memory>(memories: &MemoryManager<M>) -> String {
+fn list_used_ids<M: Memory>(memories: &MemoryManager<M>) -> String {
     let is_used = |id: &u8| memories.get(MemoryId::new(*id)).size() > 0;
     let used: Vec<String> = (0..u8::MAX).filter(is_used).map(|id| id.to_string()).collect();
     if used.is_empty() { "no memory ids".into() } else { format!("memory ids {}", used.join(", ")) }
@@ -101,39 +101,39 @@ pub struct MapContents {
     pub show_key: fn(&[u8]) -> String,
     /// The length of the keys, if all have the same.
     pub key_len: Option<u32>,
-    /// The type of the values.
-    pub value: Values,
+    /// Whether the values are records, or any bytes.
+    pub values: Values,
     /// How an upgrade treats a record that does not decode.
-    pub damaged: Damaged,
+    pub on_damage: OnDamage,
 }
 
 /// How an upgrade treats a record that does not decode.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Damaged {
+pub enum OnDamage {
     /// The upgrade is refused.
-    Refused,
+    Refuse,
     /// The canister tolerates such a record, and an upgrade may repair it. The upgrade is refused if the first and the
     /// last record are different records and neither decodes, if a newer build wrote one of them, or if a key is not a
     /// key of the map.
-    Treated,
-    /// Like [`Self::Treated`], but a Candid record is refused, since the first public release wrote it.
-    TreatedUnlessCandid,
+    Tolerate,
+    /// Like [`Self::Tolerate`], but a Candid record is refused, since the first public release wrote it.
+    TolerateUnlessCandid,
     /// Every such record under a valid key is quarantined, or stays in quarantine, so any number of them is accepted.
-    Quarantined,
+    Quarantine,
 }
 
 /// The values of a map.
 #[derive(Clone, Copy)]
 pub enum Values {
     /// Records.
-    Records(Decodes),
+    Records(CheckRecord),
     /// Any bytes, at most this many; they are not read. An empty value is a chunk that was emptied because there was no
     /// room to remove it.
     Bytes(u32),
 }
 
 /// A function that returns `Ok(())` if bytes are a record, and otherwise what is wrong with them.
-pub type Decodes = fn(&[u8]) -> Result<(), Undecodable>;
+pub type CheckRecord = fn(&[u8]) -> Result<(), Undecodable>;
 
 /// Why bytes are not a record that this build can read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,7 +156,7 @@ impl From<String> for Undecodable {
 }
 
 impl Undecodable {
-    fn at(self, id: u8, which: &'static str, key: String) -> PreflightError {
+    fn into_error(self, id: u8, which: &'static str, key: String) -> PreflightError {
         let name = name_of(id);
         match self {
             Self::Newer { found, known } => {
@@ -176,62 +176,62 @@ pub fn check_map<M: Memory>(
     id: u8,
     contents: MapContents,
 ) -> Result<(), PreflightError> {
-    let damaged = |damage| damaged(id, damage);
-    let Some(map) = RawMap::open(memories.get(MemoryId::new(id))).map_err(damaged)? else {
+    let to_error = |damage| damaged_structure(id, damage);
+    let Some(map) = RawMap::open(memories.get(MemoryId::new(id))).map_err(to_error)? else {
         return Ok(());
     };
-    let MapContents { is_key, show_key, key_len, value, damaged: treatment } = contents;
+    let MapContents { is_key, show_key, key_len, values, on_damage } = contents;
     let (mut is_candid, mut is_foreign_key) = (false, false);
-    let mut check = |end: End| {
-        let found = match value {
-            Values::Bytes(max) => map.key(end, key_len).map_err(damaged)?.map(|(key, len)| {
-                let wrong = || format!("{len} bytes as its value, expected at most {max}");
-                (key, if len <= max { Ok(()) } else { Err(wrong().into()) })
+    let mut check_end = |end: End| {
+        let found = match values {
+            Values::Bytes(max) => map.key(end, key_len).map_err(to_error)?.map(|(key, len)| {
+                let too_long = || format!("{len} bytes as its value, expected at most {max}");
+                (key, if len <= max { Ok(()) } else { Err(too_long().into()) })
             }),
-            Values::Records(decodes) => map.entry(end, key_len).map_err(damaged)?.map(|entry| {
+            Values::Records(check_record) => map.entry(end, key_len).map_err(to_error)?.map(|entry| {
                 let value = entry.value.as_deref();
                 is_candid |= value.is_some_and(|value| value.starts_with(b"DIDL"));
-                (entry.key, value.map_or(Ok(()), decodes))
+                (entry.key, value.map_or(Ok(()), check_record))
             }),
         };
         let Some((key, decoded)) = found else { return Ok(()) };
-        let foreign = |key, why: Undecodable| Err(why.at(id, end.name(), key));
+        let refuse = |key, why: Undecodable| Err(why.into_error(id, end.name(), key));
         match decoded {
             _ if !is_key(&key) => {
                 is_foreign_key = true;
                 let start = key.get(..16).unwrap_or(&key);
-                foreign(
+                refuse(
                     format!("{start:02x?}"),
                     format!("{} bytes that are not a key of this map", key.len()).into(),
                 )
             }
             Ok(()) => Ok(()),
-            Err(why) => foreign(show_key(&key), why),
+            Err(why) => refuse(show_key(&key), why),
         }
     };
-    let ends = [check(End::First), check(End::Last)];
-    // Nothing can treat a record under a foreign key: the library panics on the key in every call that passes it.
-    let is_treated = !is_foreign_key
-        && match treatment {
-            Damaged::Refused => false,
-            Damaged::Treated | Damaged::Quarantined => true,
-            Damaged::TreatedUnlessCandid => !is_candid,
+    let results = [check_end(End::First), check_end(End::Last)];
+    // Nothing tolerates a record under a foreign key: the library panics on the key in every call that passes it.
+    let is_tolerated = !is_foreign_key
+        && match on_damage {
+            OnDamage::Refuse => false,
+            OnDamage::Tolerate | OnDamage::Quarantine => true,
+            OnDamage::TolerateUnlessCandid => !is_candid,
         };
-    let is_tolerated = |end: &Result<(), PreflightError>| match end {
+    let is_tolerated_result = |end: &Result<(), PreflightError>| match end {
         Ok(()) | Err(PreflightError::ForeignRecord { .. }) => true,
         // In a quarantine, no client depends on the record.
-        Err(PreflightError::NewerRecord { .. }) => treatment == Damaged::Quarantined,
+        Err(PreflightError::NewerRecord { .. }) => on_damage == OnDamage::Quarantine,
         Err(_) => false,
     };
-    if is_treated
-        && ends.iter().all(is_tolerated)
-        && (treatment == Damaged::Quarantined || map.len == 1 || ends.iter().any(Result::is_ok))
+    if is_tolerated
+        && results.iter().all(is_tolerated_result)
+        && (on_damage == OnDamage::Quarantine || map.len == 1 || results.iter().any(Result::is_ok))
     {
         return Ok(());
     }
     // If one end is newer and the other is damaged, the newer build is the way out for both.
-    let newer = ends.iter().find(|end| matches!(end, Err(PreflightError::NewerRecord { .. }))).cloned();
-    newer.unwrap_or_else(|| ends.into_iter().collect())
+    let newer = results.iter().find(|end| matches!(end, Err(PreflightError::NewerRecord { .. }))).cloned();
+    newer.unwrap_or_else(|| results.into_iter().collect())
 }
 
 /// Returns the record of a cell; `None` if none was ever stored.
@@ -244,12 +244,13 @@ pub fn decode_cell<M: Memory, V>(
     decode: impl FnOnce(&[u8]) -> Result<V, Undecodable>,
 ) -> Result<Option<V>, PreflightError> {
     let Some(value) = cell_value(memories, id)? else { return Ok(None) };
-    decode(&value).map(Some).map_err(|why| why.at(id, "only", "(register)".into()))
+    decode(&value).map(Some).map_err(|why| why.into_error(id, "only", "(register)".into()))
 }
 
 /// Returns the record of a cell, undecoded; `None` if none was ever stored.
 fn cell_value<M: Memory>(memories: &MemoryManager<M>, id: u8) -> Result<Option<Vec<u8>>, PreflightError> {
-    let value = ends::cell(&memories.get(MemoryId::new(id))).map_err(|damage| damaged(id, damage))?;
+    let value =
+        ends::read_cell(&memories.get(MemoryId::new(id))).map_err(|damage| damaged_structure(id, damage))?;
     Ok(value.filter(|value| !value.is_empty()))
 }
 
@@ -257,7 +258,7 @@ fn name_of(id: u8) -> &'static str {
     ALL.iter().find(|(known, ..)| *known == id).map_or("unknown", |(_, name, _)| name)
 }
 
-fn damaged(id: u8, damage: Damage) -> PreflightError {
+fn damaged_structure(id: u8, damage: Damage) -> PreflightError {
     let Damage { offset, what } = damage;
     PreflightError::DamagedStructure { id, name: name_of(id), offset, what }
 }
@@ -281,7 +282,7 @@ fn check_structure_header<M: Memory>(
         }
         Structure::Region | Structure::Counters | Structure::Reserved => Ok(()),
     };
-    checked.map_err(|damage| damaged(id, damage))
+    checked.map_err(|damage| damaged_structure(id, damage))
 }
 
 /// Version of our own headers, the byte after the magic.
@@ -307,7 +308,7 @@ pub fn check_manager(raw: &impl Memory) -> Result<(), PreflightError> {
         };
         return Err(PreflightError::NotAMemoryManager { found, hint });
     }
-    check_header(raw)
+    check_manager_header(raw)
 }
 
 /// Returns `Ok(())` if every memory in use is one of this build or of the first public release. Must be called after
@@ -338,17 +339,17 @@ pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefl
 /// byte 40..2080    pages of each of 255 memories, eight bytes each
 /// byte 2080..      the memory that each bucket belongs to, one byte each
 /// ```
-fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
-    let damaged =
+fn check_manager_header(raw: &impl Memory) -> Result<(), PreflightError> {
+    let damaged_header =
         |offset, what, found, expected| Err(PreflightError::DamagedHeader { offset, what, found, expected });
     let [buckets, bucket_pages] = allocated_buckets(raw);
     if bucket_pages == 0 {
-        return damaged(6, "the size of a bucket", 0, "at least one page".into());
+        return damaged_header(6, "the size of a bucket", 0, "at least one page".into());
     }
     let buckets_that_fit = raw.size().saturating_sub(1).div_euclid(bucket_pages);
     if buckets > buckets_that_fit.min(MAX_BUCKETS) {
         let expected = format!("at most {}, in {} pages", buckets_that_fit.min(MAX_BUCKETS), raw.size());
-        return damaged(4, "the number of buckets", buckets, expected);
+        return damaged_header(4, "the number of buckets", buckets, expected);
     }
     let mut owned = [0_u64; 256];
     let mut owners = [[UNOWNED; 8]; 512];
@@ -372,7 +373,7 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
                         false => format!("{UNOWNED} (none), since only {buckets} buckets are allocated"),
                     };
                     let offset = OWNERS_OFFSET.saturating_add(bucket);
-                    return damaged(offset, "the memory id of a bucket", u64::from(owner), expected);
+                    return damaged_header(offset, "the memory id of a bucket", u64::from(owner), expected);
                 }
                 if let Some(buckets) = owned.get_mut(usize::from(owner)) {
                     *buckets = buckets.saturating_add(1);
@@ -387,7 +388,7 @@ fn check_header(raw: &impl Memory) -> Result<(), PreflightError> {
         let pages = u64::from_le_bytes(size);
         if pages.div_ceil(bucket_pages) != owned {
             let expected = format!("that of {owned} buckets of {bucket_pages} pages");
-            return damaged(offset, "the size of a memory", pages, expected);
+            return damaged_header(offset, "the size of a memory", pages, expected);
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use ic_stable_migrate::newer_format;
 use ic_stable_structures::storable::Blob;
 
 use crate::blob::extents::AllocatorState;
-use crate::blob::{BlobRecord, CHUNK_SIZE, MappedBlob};
+use crate::blob::{BlobRecord, CHUNK_SIZE, Sha256Blob};
 use crate::capsule::{CapsuleRecord, MemoryRecord};
 use crate::capsule_makers::Listed;
 use crate::config::Config;
@@ -16,98 +16,80 @@ use crate::migrate::{JournalRecord, MigrationState, QuarantineRecord};
 use crate::stable::keys::{NumberAndText, TwoTexts};
 use crate::stable::layout::Layout;
 use crate::stable::memory_ids::numbers as ids;
-use crate::stable::preflight::{self, Damaged, Decodes, MapContents, PreflightError, Undecodable, Values};
+use crate::stable::preflight::OnDamage::{self, Quarantine, Refuse, Tolerate, TolerateUnlessCandid};
+use crate::stable::preflight::{self, CheckRecord, MapContents, PreflightError, Undecodable, Values};
 use crate::stable::{Key, Memories, Record, fixed_len};
 use crate::upload::mapped_sessions::MappedSessions;
 use crate::upload::{Leftovers, PayloadState, Receipt, SessionRecord, UploadMeta};
 
 enum Contents {
     Map(MapContents),
-    Cell(Decodes),
+    Cell(CheckRecord),
 }
 
 /// The expected contents of each map and cell, by id. If a client's record does not decode, callers who request it get
 /// an error, or the record is quarantined, and everything else keeps working; so one such record does not stop an
 /// upgrade.
 const CONTENTS: &[(u8, Contents)] = &[
-    (ids::CAPSULES, treated::<String, CapsuleRecord>()),
-    (ids::LEGACY_SESSIONS, quarantined(keys::<u64>(Values::Records(decodes_legacy)))),
+    (ids::CAPSULES, map::<String, CapsuleRecord>(TolerateUnlessCandid)),
+    (
+        ids::LEGACY_SESSIONS,
+        Contents::Map(map_contents::<u64>(Values::Records(check_legacy_record), Quarantine)),
+    ),
     (ids::SESSION_COUNTER, cell::<u64>()),
-    (ids::CHUNKS, Contents::Map(keys::<([u8; 32], u32)>(Values::Bytes(CHUNK_SIZE)))),
-    (ids::BLOB_META, legacy(records::<u64, MappedBlob>())),
+    (ids::CHUNKS, Contents::Map(map_contents::<([u8; 32], u32)>(Values::Bytes(CHUNK_SIZE), Refuse))),
+    (ids::BLOB_META, map::<u64, Sha256Blob>(Tolerate)),
     (ids::LAYOUT, cell::<Layout>()),
-    (ids::SESSIONS, treated::<u64, SessionRecord>()),
-    (ids::UPLOAD_META, treated::<u64, UploadMeta>()),
-    (ids::SESSION_BY_IDEM, map::<[u8; 32], u64>()),
-    (ids::SESSION_BY_ACTIVITY, map::<(u64, u64), ()>()),
-    (ids::SESSION_BY_OWNER, map::<(Principal, u64), ()>()),
-    (ids::PAYLOAD_STATES, treated::<u64, PayloadState>()),
-    (ids::RECEIPTS, treated::<u64, Receipt>()),
-    (ids::MEMORIES, treated::<String, MemoryRecord>()),
-    (ids::MEMORY_BY_CAPSULE, map::<TwoTexts, ()>()),
-    (ids::BLOB_REFS, map::<NumberAndText, String>()),
+    (ids::SESSIONS, map::<u64, SessionRecord>(TolerateUnlessCandid)),
+    (ids::UPLOAD_META, map::<u64, UploadMeta>(TolerateUnlessCandid)),
+    (ids::SESSION_BY_IDEM, map::<[u8; 32], u64>(Refuse)),
+    (ids::SESSION_BY_ACTIVITY, map::<(u64, u64), ()>(Refuse)),
+    (ids::SESSION_BY_OWNER, map::<(Principal, u64), ()>(Refuse)),
+    (ids::PAYLOAD_STATES, map::<u64, PayloadState>(TolerateUnlessCandid)),
+    (ids::RECEIPTS, map::<u64, Receipt>(TolerateUnlessCandid)),
+    (ids::MEMORIES, map::<String, MemoryRecord>(TolerateUnlessCandid)),
+    (ids::MEMORY_BY_CAPSULE, map::<TwoTexts, ()>(Refuse)),
+    (ids::BLOB_REFS, map::<NumberAndText, String>(Refuse)),
     (ids::CAPSULE_COUNTER, cell::<u64>()),
     (ids::CONFIG, cell::<Config>()),
-    (ids::LEGACY_ACTIVITY, map::<u64, u64>()),
-    (ids::RELEASED_CHUNKS, map::<[u8; 32], ()>()),
+    (ids::LEGACY_ACTIVITY, map::<u64, u64>(Refuse)),
+    (ids::RELEASED_CHUNKS, map::<[u8; 32], ()>(Refuse)),
     (ids::MIGRATION_STATE, cell::<MigrationState>()),
-    (ids::MIGRATION_JOURNAL, map::<u64, JournalRecord>()),
-    (ids::MIGRATION_QUARANTINE, quarantined(records::<u64, QuarantineRecord>())),
-    (ids::RECEIPT_BY_EXPIRY, map::<(u64, u64), ()>()),
-    (ids::CAPSULE_BY_MEMBER, map::<(Principal, Blob<32>), ()>()),
-    (ids::USAGE, map::<TwoTexts, u64>()),
-    (ids::BLOB_BY_CONTENT, map::<TwoTexts, u64>()),
-    (ids::CONDEMNED_CAPSULES, map::<String, ()>()),
-    (ids::MEMORY_BY_IDEM, map::<[u8; 32], String>()),
-    (ids::MIGRATION_STATES, map::<u16, MigrationState>()),
-    (ids::MIGRATION_QUARANTINES, quarantined(records::<(u16, u64), QuarantineRecord>())),
-    (ids::FREE_EXTENTS, map::<u64, u64>()),
-    (ids::FREE_EXTENTS_BY_LEN, map::<(u64, u64), ()>()),
+    (ids::MIGRATION_JOURNAL, map::<u64, JournalRecord>(Refuse)),
+    (ids::MIGRATION_QUARANTINE, map::<u64, QuarantineRecord>(Quarantine)),
+    (ids::RECEIPT_BY_EXPIRY, map::<(u64, u64), ()>(Refuse)),
+    (ids::CAPSULE_BY_MEMBER, map::<(Principal, Blob<32>), ()>(Refuse)),
+    (ids::USAGE, map::<TwoTexts, u64>(Refuse)),
+    (ids::BLOB_BY_CONTENT, map::<TwoTexts, u64>(Refuse)),
+    (ids::CONDEMNED_CAPSULES, map::<String, ()>(Refuse)),
+    (ids::MEMORY_BY_IDEM, map::<[u8; 32], String>(Refuse)),
+    (ids::MIGRATION_STATES, map::<u16, MigrationState>(Refuse)),
+    (ids::MIGRATION_QUARANTINES, map::<(u16, u64), QuarantineRecord>(Quarantine)),
+    (ids::FREE_EXTENTS, map::<u64, u64>(Refuse)),
+    (ids::FREE_EXTENTS_BY_LEN, map::<(u64, u64), ()>(Refuse)),
     (ids::EXTENT_STATE, cell::<AllocatorState>()),
-    (ids::BLOBS, treated::<u64, BlobRecord>()),
-    (ids::MAPPED_BLOBS, treated::<u64, BlobRecord>()),
+    (ids::BLOBS, map::<u64, BlobRecord>(TolerateUnlessCandid)),
+    (ids::MAPPED_BLOBS, map::<u64, BlobRecord>(TolerateUnlessCandid)),
     (ids::MAPPED_SESSIONS, cell::<MappedSessions>()),
-    (ids::CAPSULES_BY_CREATOR, map::<Principal, u64>()),
+    (ids::CAPSULES_BY_CREATOR, map::<Principal, u64>(Refuse)),
     (ids::LEGACY_LEFT_BEHIND, cell::<Leftovers>()),
     (ids::CAPSULE_MAKERS, cell::<Listed>()),
-    // Not checked: a damaged record of the keys is replaced.
+    // Not checked: the canister replaces damaged access keys.
     (ids::ACCESS_KEYS, Contents::Cell(|_| Ok(()))),
-    (ids::DOWNLOADS, treated::<u64, SessionRecord>()),
+    (ids::DOWNLOADS, map::<u64, SessionRecord>(TolerateUnlessCandid)),
 ];
 
-const fn map<K: Key, V: Record>() -> Contents {
-    Contents::Map(records::<K, V>())
+/// Returns the contents of a map of records; `on_damage` is the treatment of records that do not decode.
+const fn map<K: Key, V: Record>(on_damage: OnDamage) -> Contents {
+    Contents::Map(map_contents::<K>(Values::Records(check_record::<V>), on_damage))
 }
 
-const fn records<K: Key, V: Record>() -> MapContents {
-    keys::<K>(Values::Records(decodes::<V>))
-}
-
-const fn keys<K: Key>(value: Values) -> MapContents {
-    MapContents {
-        is_key: is_key::<K>,
-        show_key: show_key::<K>,
-        key_len: fixed_len::<K>(),
-        value,
-        damaged: Damaged::Refused,
-    }
-}
-
-const fn treated<K: Key, V: Record>() -> Contents {
-    Contents::Map(MapContents { damaged: Damaged::TreatedUnlessCandid, ..records::<K, V>() })
-}
-
-/// A table whose records are Candid.
-const fn legacy(contents: MapContents) -> Contents {
-    Contents::Map(MapContents { damaged: Damaged::Treated, ..contents })
-}
-
-const fn quarantined(contents: MapContents) -> Contents {
-    Contents::Map(MapContents { damaged: Damaged::Quarantined, ..contents })
+const fn map_contents<K: Key>(values: Values, on_damage: OnDamage) -> MapContents {
+    MapContents { is_key: is_key::<K>, show_key: show_key::<K>, key_len: fixed_len::<K>(), values, on_damage }
 }
 
 const fn cell<V: Record>() -> Contents {
-    Contents::Cell(decodes::<V>)
+    Contents::Cell(check_record::<V>)
 }
 
 fn is_key<K: Key>(bytes: &[u8]) -> bool {
@@ -134,17 +116,17 @@ fn is_one_value_after_format(record: &[u8]) -> bool {
     decoder.skip().is_ok() && decoder.position() == body.len()
 }
 
-fn decodes<V: Record>(bytes: &[u8]) -> Result<(), Undecodable> {
+fn check_record<V: Record>(bytes: &[u8]) -> Result<(), Undecodable> {
     decode::<V>(bytes).map(drop)
 }
 
-fn decodes_legacy(bytes: &[u8]) -> Result<(), Undecodable> {
+fn check_legacy_record(bytes: &[u8]) -> Result<(), Undecodable> {
     cfg_if::cfg_if! {
         if #[cfg(feature = "direct")] {
             use crate::migrations::split_sessions::LegacyUploadSession;
             LegacyUploadSession::decode(bytes).map(drop).map_err(|error| Undecodable::Damaged(error.to_string()))
         } else {
-            decodes::<crate::upload::path::compat::UploadSessionMeta>(bytes)
+            check_record::<crate::upload::path::compat::UploadSessionMeta>(bytes)
         }
     }
 }
@@ -154,20 +136,20 @@ fn decodes_legacy(bytes: &[u8]) -> Result<(), Undecodable> {
 pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), PreflightError> {
     CONTENTS.iter().try_for_each(|(id, contents)| match *contents {
         Contents::Map(map) => {
-            let damaged = if layout.is_some() { map.damaged } else { Damaged::Refused };
-            preflight::check_map(memories, *id, MapContents { damaged, ..map })
+            let on_damage = if layout.is_some() { map.on_damage } else { Refuse };
+            preflight::check_map(memories, *id, MapContents { on_damage, ..map })
         }
-        Contents::Cell(decodes) => preflight::decode_cell(memories, *id, decodes).map(drop),
+        Contents::Cell(check_value) => preflight::decode_cell(memories, *id, check_value).map(drop),
     })
 }
 
 /// Returns the layout in the header; `None` if there is no header.
-pub fn layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
+pub fn read_layout(memories: &Memories) -> Result<Option<Layout>, PreflightError> {
     preflight::decode_cell(memories, ids::LAYOUT, decode)
 }
 
 /// Returns the state of migration 1.
-pub fn migration_state(memories: &Memories) -> Result<MigrationState, PreflightError> {
+pub fn read_migration_state(memories: &Memories) -> Result<MigrationState, PreflightError> {
     let state = preflight::decode_cell(memories, ids::MIGRATION_STATE, decode::<MigrationState>)?;
     Ok(state.unwrap_or_default())
 }

@@ -15,7 +15,7 @@ use crate::storage::{OpenError, Storage};
 const EVERY_LAYOUT: [Layout; 3] = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
 /// Returns the memory of a fresh canister of layout 1, in buckets of 64 KiB, since it is copied hundreds of times.
-fn sound() -> RawMemory {
+fn intact_layout_1() -> RawMemory {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
     drop(Storage::create_in(raw.clone(), Layout::LEGACY).unwrap());
@@ -47,8 +47,8 @@ fn assert_refused(raw: &RawMemory, parts: &[&str]) {
 }
 
 /// Adds entries to the map under an id, whatever its types are.
-fn plant(raw: &RawMemory, id: u8, entries: &[(Vec<u8>, Vec<u8>)], key_len: Option<u32>) {
-    fn of<const N: usize>(memory: crate::stable::Memory, entries: &[(Vec<u8>, Vec<u8>)]) {
+fn insert_entries(raw: &RawMemory, id: u8, entries: &[(Vec<u8>, Vec<u8>)], key_len: Option<u32>) {
+    fn insert_fixed<const N: usize>(memory: crate::stable::Memory, entries: &[(Vec<u8>, Vec<u8>)]) {
         let mut map = StableBTreeMap::<[u8; N], Vec<u8>, _>::init(memory);
         for (key, value) in entries {
             map.insert(key.clone().try_into().unwrap(), value.clone());
@@ -56,12 +56,12 @@ fn plant(raw: &RawMemory, id: u8, entries: &[(Vec<u8>, Vec<u8>)], key_len: Optio
     }
     let memory = memory(raw, id);
     match key_len {
-        Some(2) => of::<2>(memory, entries),
-        Some(8) => of::<8>(memory, entries),
-        Some(10) => of::<10>(memory, entries),
-        Some(16) => of::<16>(memory, entries),
-        Some(32) => of::<32>(memory, entries),
-        Some(36) => of::<36>(memory, entries),
+        Some(2) => insert_fixed::<2>(memory, entries),
+        Some(8) => insert_fixed::<8>(memory, entries),
+        Some(10) => insert_fixed::<10>(memory, entries),
+        Some(16) => insert_fixed::<16>(memory, entries),
+        Some(32) => insert_fixed::<32>(memory, entries),
+        Some(36) => insert_fixed::<36>(memory, entries),
         Some(len) => panic!("keys of {len} bytes"),
         None => {
             let mut map = StableBTreeMap::<Vec<u8>, Vec<u8>, _>::init(memory);
@@ -93,9 +93,9 @@ fn key(map: &MapContents, n: u8) -> Vec<u8> {
 
 /// Returns bytes that are not a record of the map: Candid of the first public release, unless the map stores Candid.
 fn undecodable(map: &MapContents) -> Option<Vec<u8>> {
-    let Values::Records(decodes) = map.value else { return None };
+    let Values::Records(check_record) = map.values else { return None };
     let candid = candid::encode_args((("capsule", 1_u64),)).unwrap();
-    [candid, vec![0xff; 7]].into_iter().find(|bytes| decodes(bytes).is_err())
+    [candid, vec![0xff; 7]].into_iter().find(|bytes| check_record(bytes).is_err())
 }
 
 fn name_of(id: u8) -> &'static str {
@@ -117,10 +117,10 @@ fn contents_name_every_map_and_cell() {
 fn records_of_another_format_are_refused_or_quarantined() {
     for (id, map) in maps() {
         let Some(undecodable) = undecodable(&map) else { continue };
-        let raw = sound();
+        let raw = intact_layout_1();
         let entries: Vec<_> = (1..=30).map(|n| (key(&map, n), undecodable.clone())).collect();
-        plant(&raw, id, &entries, map.key_len);
-        if map.damaged == Damaged::Quarantined {
+        insert_entries(&raw, id, &entries, map.key_len);
+        if map.on_damage == OnDamage::Quarantine {
             let checked = check(&Memories::init(raw.clone()), Some(crate::build_profile::FRESH_LAYOUT));
             assert!(checked.is_ok(), "{id}: such records are quarantined: {checked:?}");
             continue;
@@ -143,9 +143,9 @@ fn records_of_another_format_are_refused_or_quarantined() {
 fn a_record_of_a_newer_engine_is_refused_by_its_format() {
     let key = 3_u16.to_be_bytes().to_vec();
     for (id, key) in [(ids::MIGRATION_JOURNAL, vec![0; 8]), (ids::MIGRATION_STATES, key)] {
-        let raw = sound();
+        let raw = intact_layout_1();
         let len = u32::try_from(key.len()).ok();
-        plant(&raw, id, &[(key, vec![2, 0x80])], len);
+        insert_entries(&raw, id, &[(key, vec![2, 0x80])], len);
         let OpenError::Preflight(refused) = refusal(&raw) else {
             panic!("memory {id}: refused, but not by the preflight")
         };
@@ -192,18 +192,18 @@ fn a_foreign_key_is_refused_even_where_damage_is_treated() {
 #[test]
 fn one_wrong_record_is_refused_where_nothing_treats_it() {
     let layout = crate::build_profile::FRESH_LAYOUT;
-    for (id, map) in maps().filter(|(_, map)| matches!(map.value, Values::Records(_))) {
-        let raw = sound();
-        plant(&raw, id, &[(key(&map, 20), undecodable(&map).unwrap())], map.key_len);
+    for (id, map) in maps().filter(|(_, map)| matches!(map.values, Values::Records(_))) {
+        let raw = intact_layout_1();
+        insert_entries(&raw, id, &[(key(&map, 20), undecodable(&map).unwrap())], map.key_len);
         let memories = Memories::init(raw.clone());
-        let checked = preflight::check_map(&memories, id, MapContents { damaged: Damaged::Refused, ..map });
-        let named = matches!(
+        let checked = preflight::check_map(&memories, id, MapContents { on_damage: OnDamage::Refuse, ..map });
+        let is_named = matches!(
             &checked,
             Err(PreflightError::ForeignRecord { id: found, .. } | PreflightError::NewerRecord { id: found, .. })
                 if *found == id
         );
-        assert!(named, "memory {id}: {checked:?}");
-        let is_accepted = matches!(map.damaged, Damaged::Treated | Damaged::Quarantined);
+        assert!(is_named, "memory {id}: {checked:?}");
+        let is_accepted = matches!(map.on_damage, OnDamage::Tolerate | OnDamage::Quarantine);
         assert_eq!(check(&memories, Some(layout)).is_ok(), is_accepted, "memory {id}");
         assert!(check(&memories, None).is_err(), "memory {id} without a layout header");
     }
@@ -212,43 +212,43 @@ fn one_wrong_record_is_refused_where_nothing_treats_it() {
 #[test]
 fn both_ends_of_a_deep_table_are_read() {
     type Entries = Vec<(Vec<u8>, Vec<u8>)>;
-    let numbers = |id: u8, change: fn(&mut Entries)| {
-        let raw = sound();
+    let with_numbers = |id: u8, change: fn(&mut Entries)| {
+        let raw = intact_layout_1();
         let mut entries: Entries =
             (0..500_u64).map(|n| (n.to_be_bytes().to_vec(), n.to_be_bytes().to_vec())).collect();
         change(&mut entries);
-        plant(&raw, id, &entries, Some(8));
+        insert_entries(&raw, id, &entries, Some(8));
         raw
     };
     let id = ids::LEGACY_ACTIVITY;
-    open_storage(numbers(id, |_| ())).unwrap();
+    open_storage(with_numbers(id, |_| ())).unwrap();
     assert_refused(
-        &numbers(id, |entries| entries[0].1 = vec![1]),
+        &with_numbers(id, |entries| entries[0].1 = vec![1]),
         &["memory id 23", "the first record, under 0", "1 bytes"],
     );
     assert_refused(
-        &numbers(id, |entries| entries[499].1 = vec![1]),
+        &with_numbers(id, |entries| entries[499].1 = vec![1]),
         &["memory id 23", "the last record, under 499"],
     );
     // Damage in the middle is left to `inspect`.
-    open_storage(numbers(id, |entries| entries[250].1 = vec![1])).unwrap();
+    open_storage(with_numbers(id, |entries| entries[250].1 = vec![1])).unwrap();
 }
 
 #[test]
 fn treated_damage_at_one_end_is_accepted_and_at_both_refused() {
-    let raw = sound();
-    let records = |damaged: &[u64]| {
+    let raw = intact_layout_1();
+    let with_damaged = |damaged: &[u64]| {
         let raw = copy(&raw);
         let session = crate::upload::SessionRecord::encode(&session());
-        let of = |n: u64| if damaged.contains(&n) { b"rubbish".to_vec() } else { session.clone() };
-        let entries: Vec<_> = (1..=40).map(|n: u64| (n.to_be_bytes().to_vec(), of(n))).collect();
-        plant(&raw, ids::SESSIONS, &entries, Some(8));
+        let record = |n: u64| if damaged.contains(&n) { b"rubbish".to_vec() } else { session.clone() };
+        let entries: Vec<_> = (1..=40).map(|n: u64| (n.to_be_bytes().to_vec(), record(n))).collect();
+        insert_entries(&raw, ids::SESSIONS, &entries, Some(8));
         raw
     };
     for accepted in [&[][..], &[1], &[40], &[2, 3, 40]] {
-        assert!(open_storage(records(accepted)).is_ok(), "{accepted:?}");
+        assert!(open_storage(with_damaged(accepted)).is_ok(), "{accepted:?}");
     }
-    assert_refused(&records(&[1, 40]), &["memory id 11 (SESSIONS)", "the first record, under 1"]);
+    assert_refused(&with_damaged(&[1, 40]), &["memory id 11 (SESSIONS)", "the first record, under 1"]);
 }
 
 fn session() -> SessionRecord {
@@ -284,12 +284,13 @@ fn a_memory_manager_that_holds_nothing_is_refused() {
 fn memory_of_the_public_release_is_refused_by_name() {
     let mut release = PublicRelease::new(1);
     let memory_of = |bytes: Vec<u8>| RawMemory::new(std::cell::RefCell::new(bytes));
-    let public = |in_use: &str| OpenError::Preflight(PreflightError::PublicRelease { in_use: in_use.into() });
-    assert_eq!(refusal(&memory_of(release.stable_memory())), public("memory ids 0, 1, 2, 6, 7, 8"));
+    let public_release =
+        |in_use: &str| OpenError::Preflight(PreflightError::PublicRelease { in_use: in_use.into() });
+    assert_eq!(refusal(&memory_of(release.stable_memory())), public_release("memory ids 0, 1, 2, 6, 7, 8"));
     let capsule = release.capsule(candid::Principal::self_authenticating([1]), 1_759_000_000_000_000_000);
     release.upload(&capsule, 1, &[7; 5_000], 1_759_000_000_000_000_001);
     let raw = memory_of(release.stable_memory());
-    assert_eq!(refusal(&raw), public("memory ids 0, 1, 2, 6, 7, 8"));
+    assert_eq!(refusal(&raw), public_release("memory ids 0, 1, 2, 6, 7, 8"));
     assert_refused(&raw, &["skip_pre_upgrade", "docs/adopting.md"]);
     assert_refused(
         &memory_of(release.after_pre_upgrade()),
@@ -318,14 +319,14 @@ fn a_foreign_tree_under_any_id_is_refused_by_its_bounds() {
 #[test]
 fn a_foreign_tree_without_bounds_is_refused_by_its_keys() {
     for (id, _) in maps() {
-        let raw = sound();
+        let raw = intact_layout_1();
         let memory = memory(&raw, id);
         // As if this canister had never opened the memory.
         if memory.size() > 0 {
             memory.write(0, &[0; 200]);
         }
         let entries: Vec<_> = (1..=40_u8).map(|n| (vec![0xff; usize::from(n)], vec![n; 100])).collect();
-        plant(&raw, id, &entries, None);
+        insert_entries(&raw, id, &entries, None);
         let text = refusal(&raw).to_string();
         assert!(text.contains(&format!("memory id {id} ({})", name_of(id))), "{text}");
     }
@@ -333,13 +334,19 @@ fn a_foreign_tree_without_bounds_is_refused_by_its_keys() {
 
 #[test]
 fn memory_written_in_part_is_refused_by_what_is_missing() {
-    let only = |id: MemoryId| {
+    let memory_with_only = |id: MemoryId| {
         let raw = RawMemory::default();
         drop(StableBTreeMap::<u64, Vec<u8>, _>::init(Memories::init(raw.clone()).get(id)));
         raw
     };
-    assert_refused(&only(memory_ids::LEGACY_SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 3;"]);
-    assert_refused(&only(memory_ids::SESSIONS), &["memory id 10 (LAYOUT) is empty", "memory ids 11;"]);
+    assert_refused(
+        &memory_with_only(memory_ids::LEGACY_SESSIONS),
+        &["memory id 10 (LAYOUT) is empty", "memory ids 3;"],
+    );
+    assert_refused(
+        &memory_with_only(memory_ids::SESSIONS),
+        &["memory id 10 (LAYOUT) is empty", "memory ids 11;"],
+    );
     // With the layout header, but without some of the tables.
     let raw = RawMemory::default();
     let memories = Memories::init(raw.clone());
@@ -380,10 +387,10 @@ fn lose(raw: &RawMemory, id: u8) {
 /// Only the marks distinguish a structure that was lost from one that was never created.
 #[test]
 fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
-    for whole in installed_in_layout_3() {
-        let existing_ids = existing_ids(&whole);
+    for intact in installed_in_layout_3() {
+        let existing_ids = existing_ids(&intact);
         for id in &existing_ids {
-            let raw = copy(&whole);
+            let raw = copy(&intact);
             lose(&raw, *id);
             let expected = match *id {
                 ids::LAYOUT => "memory id 10 (LAYOUT) is empty".into(),
@@ -395,7 +402,7 @@ fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
             };
             assert_refused(&raw, &[&expected]);
         }
-        let raw = copy(&whole);
+        let raw = copy(&intact);
         existing_ids
             .iter()
             .filter(|id| ![ids::LAYOUT, ids::UPLOAD_COUNTS].contains(id))
@@ -407,12 +414,12 @@ fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
 /// In a memory without marks, every structure up to id 35 must exist.
 #[test]
 fn without_marks_an_early_structure_must_exist() {
-    for (whole, missing) in
+    for (intact, missing) in
         installed_in_layout_3().into_iter().zip([ids::CAPSULES, ids::LEGACY_SESSIONS, ids::LEGACY_SESSIONS])
     {
-        memory(&whole, ids::UPLOAD_COUNTS).write(32_896, &[0; 32]);
+        memory(&intact, ids::UPLOAD_COUNTS).write(32_896, &[0; 32]);
         assert_refused(
-            &whole,
+            &intact,
             &[&format!("memory id {missing} ({}) is empty, and every build creates it", name_of(missing))],
         );
     }
@@ -420,9 +427,9 @@ fn without_marks_an_early_structure_must_exist() {
 
 #[test]
 fn a_manager_from_before_the_first_upload_is_refused() {
-    let [empty, with_capsule, whole] = installed_in_layout_3();
+    let [empty, with_capsule, intact] = installed_in_layout_3();
     for (earlier, lost) in [(empty, ids::CAPSULES), (with_capsule, ids::SESSIONS)] {
-        let raw = copy(&whole);
+        let raw = copy(&intact);
         raw.write(0, &earlier.borrow()[..65_536]);
         assert_refused(&raw, &[&format!("memory id {lost} ({}) is empty, and the marks", name_of(lost))]);
     }
@@ -476,16 +483,16 @@ fn layouts_1_and_2_have_no_marks() {
 #[test]
 fn truncation_and_zeros_at_every_table_are_refused() {
     let [empty, _, in_use] = installed_in_layout_3();
-    for whole in [sound(), empty, in_use] {
-        let pages = whole.size();
+    for intact in [intact_layout_1(), empty, in_use] {
+        let pages = intact.size();
         for cut in 1..pages {
             let raw = RawMemory::default();
-            raw.borrow_mut().extend_from_slice(&whole.borrow()[..(cut * 65_536) as usize]);
+            raw.borrow_mut().extend_from_slice(&intact.borrow()[..(cut * 65_536) as usize]);
             assert_refused(&raw, &["at offset 4", "the number of buckets"]);
         }
         for (id, name, structure) in ALL.iter().filter(|(_, _, structure)| *structure != Structure::Reserved)
         {
-            let raw = copy(&whole);
+            let raw = copy(&intact);
             let memory = memory(&raw, *id);
             if memory.size() == 0 {
                 continue;
@@ -501,11 +508,11 @@ fn truncation_and_zeros_at_every_table_are_refused() {
 
 #[test]
 fn every_damaged_byte_of_a_header_is_refused_or_harmless() {
-    let whole = sound();
-    plant(&whole, ids::LEGACY_ACTIVITY, &[(vec![1; 8], vec![2; 8])], Some(8));
+    let intact = intact_layout_1();
+    insert_entries(&intact, ids::LEGACY_ACTIVITY, &[(vec![1; 8], vec![2; 8])], Some(8));
     for at in 0..100_u64 {
         for byte in [0x00, 0x01, 0x7f, 0xff] {
-            let raw = copy(&whole);
+            let raw = copy(&intact);
             memory(&raw, ids::LEGACY_ACTIVITY).write(at, &[byte]);
             // Any answer will do, as long as nothing traps.
             if let Ok(storage) = open_storage(raw.clone()) {

@@ -17,7 +17,7 @@ use upload_canister::stable::{Damage, Key};
 
 use super::AdoptError;
 use super::header::{self, Header, PatchedMemory};
-use crate::snapshot::{Entry, Snapshot, StableFile, Tree, cell};
+use crate::snapshot::{Entry, Snapshot, StableFile, Tree, read_cell};
 
 /// Memory id of the HTTP secret, which a later version of that release stores.
 const HTTP_SECRET: u8 = ids::RESERVED_HTTP_SECRET;
@@ -306,7 +306,7 @@ impl Source {
         self.admins.extend(admins);
         self.admins.sort();
         self.admins.dedup();
-        if let Err(found) = cell(&self.memory(ids::RESERVED_BLOB_COUNTER)) {
+        if let Err(found) = read_cell(&self.memory(ids::RESERVED_BLOB_COUNTER)) {
             let id = ids::RESERVED_BLOB_COUNTER;
             self.damage.push(format!("memory id {id}, offset {}: {}", found.offset, found.what));
         }

@@ -242,7 +242,7 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
         stable.failure()?;
         return Err(InspectError::PublicRelease { path: snapshot.path.clone(), contents });
     }
-    if let Err(error @ PreflightError::NoLayout { .. }) = preflight::check_in_use(&memories) {
+    if let Err(error @ PreflightError::NoLayout { .. }) = preflight::check_none_missing(&memories) {
         return Err(foreign(cut_advice(&error.to_string())));
     }
     let scan = Scan::new(memories);

@@ -10,7 +10,7 @@ use upload_canister::stable::{RawMap, Record, counters};
 
 use super::finding::{FindingKind, Findings};
 use super::report::TableReport;
-use crate::snapshot::{Entry, Key, PAGE_BYTES, StableFile, Tree, cell};
+use crate::snapshot::{Entry, Key, PAGE_BYTES, StableFile, Tree, read_cell};
 
 pub(super) type SnapshotMemory = ic_stable_structures::memory_manager::VirtualMemory<StableFile>;
 
@@ -48,7 +48,8 @@ impl Scan {
         if let Err(error) = preflight::check_unknown(&scan.memories) {
             scan.findings.add_general(FindingKind::UnknownMemory, None, cut_advice(&error.to_string()));
         }
-        if let Err(error @ PreflightError::WrittenInPart { id, .. }) = preflight::check_in_use(&scan.memories)
+        if let Err(error @ PreflightError::WrittenInPart { id, .. }) =
+            preflight::check_none_missing(&scan.memories)
         {
             scan.findings.add_at_offset(
                 FindingKind::DamagedStructure,
@@ -127,7 +128,7 @@ impl Scan {
             return None;
         }
         let memory = self.memory(id);
-        match cell(&memory) {
+        match read_cell(&memory) {
             Ok(None) => None,
             Ok(Some(bytes)) => {
                 self.tables.push(TableReport::new(id, None, memory.size() * PAGE_BYTES));

@@ -28,7 +28,7 @@ pub(crate) use manifest::{sha256_of, write_json};
 pub use stable::{PAGE_BYTES, StableFile};
 pub(crate) use stable::{read_exact_at, write_sparse};
 pub use tree::{Entry, Tree, Walked};
-pub use upload_canister::stable::{Damage, Key, cell};
+pub use upload_canister::stable::{Damage, Key, read_cell};
 
 /// A snapshot that is complete as far as its format, which has no checksums, can show.
 #[derive(Debug)]

@@ -191,13 +191,13 @@ fn a_map_of_the_old_format_is_read_like_the_library_does() {
 #[test]
 fn a_cell_is_read_and_a_damaged_one_is_reported() {
     let memory = VectorMemory::default();
-    assert_eq!(cell(&memory), Ok(None));
+    assert_eq!(read_cell(&memory), Ok(None));
     drop(ic_stable_structures::Cell::init(memory.clone(), vec![1_u8, 2, 3]));
-    assert_eq!(cell(&memory), Ok(Some(vec![1, 2, 3])));
+    assert_eq!(read_cell(&memory), Ok(Some(vec![1, 2, 3])));
     memory.write(4, &u32::MAX.to_le_bytes());
-    assert_eq!(cell(&memory).unwrap_err().offset, 4);
+    assert_eq!(read_cell(&memory).unwrap_err().offset, 4);
     memory.write(3, &[9]);
-    assert_eq!(cell(&memory).unwrap_err().offset, 0);
+    assert_eq!(read_cell(&memory).unwrap_err().offset, 0);
 }
 
 /// Returns pages of different bytes; the second page is all zeros.
