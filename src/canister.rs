@@ -86,7 +86,7 @@ fn admin_config_set(config: AdminConfig, force: Option<bool>) -> Result<()> {
         let config = config.or(storage.settings.get()?.unwrap_or_default());
         let checked = Config::checked(config)?;
         if force != Some(true) {
-            config.check_open(&storage.config()?, storage.usage.total()?)?;
+            config.check_admits_uploads(&storage.config()?, storage.usage.total()?)?;
         }
         migration::controls::check_share(storage, config.compat_share_percent)?;
         storage.settings.set(&checked);

@@ -19,7 +19,7 @@ const MAX_TTL_SECONDS: u64 = 30 * 24 * 60 * 60;
 const MAX_AGE_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// Returns the default for the maximum session age: never less than the time to live.
-fn default_age(ttl_seconds: u64) -> u64 {
+fn default_max_age(ttl_seconds: u64) -> u64 {
     ttl_seconds.max(DEFAULT_MAX_SESSION_AGE_SECONDS)
 }
 
@@ -71,12 +71,12 @@ impl AdminConfig {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.
-    pub fn check_open(&self, before: &Self, in_use: u64) -> Result<()> {
-        type Limit = fn(&AdminConfig) -> u64;
+    pub fn check_admits_uploads(&self, before: &Self, in_use: u64) -> Result<()> {
+        type Value = fn(&AdminConfig) -> u64;
         const UPLOAD: &str = "upload";
         let are_in_use = if in_use > 0 { ", which are in use," } else { "" };
         // A field, its value, the largest value that refuses everything, a note on that value, and what is refused.
-        let limits: [(&str, Limit, u64, &str, &str); 7] = [
+        let limits: [(&str, Value, u64, &str, &str); 7] = [
             ("max_sessions_per_caller", |config| config.max_sessions_per_caller, 0, "", UPLOAD),
             ("max_bytes_per_caller", |config| config.max_bytes_per_caller, 0, "", UPLOAD),
             ("max_bytes_per_capsule", |config| config.max_bytes_per_capsule, 0, "", UPLOAD),
@@ -86,11 +86,11 @@ impl AdminConfig {
             // A percentage of few bytes is rounded down, maybe to 0.
             ("max_promised_percent", Self::max_promised_bytes, 0, " bytes of `max_bytes`", UPLOAD),
         ];
-        for (field, limit, closed, note, refused) in limits {
-            let got = limit(self);
-            if got <= closed && got != limit(before) {
+        for (field, value_in, too_low, note, refused) in limits {
+            let got = value_in(self);
+            if got <= too_low && got != value_in(before) {
                 let expected =
-                    format!("more than {closed}{note} or `force`: this would refuse every {refused}");
+                    format!("more than {too_low}{note} or `force`: this would refuse every {refused}");
                 return Err(Error::invalid(field, expected, got));
             }
         }
@@ -110,7 +110,7 @@ impl AdminConfig {
 
     /// Returns the maximum age of a session, seconds.
     pub fn session_age_seconds(&self) -> u64 {
-        self.max_session_age_seconds.unwrap_or_else(|| default_age(self.session_ttl_seconds))
+        self.max_session_age_seconds.unwrap_or_else(|| default_max_age(self.session_ttl_seconds))
     }
 
     /// Returns the number of capsules that one caller may have created.
@@ -142,8 +142,8 @@ impl Config {
         if let Some(percent) = config.max_promised_percent.filter(|percent| *percent > 100) {
             return Err(Error::invalid("max_promised_percent", "0 to 100", percent));
         }
-        let ages = config.session_ttl_seconds..=MAX_AGE_SECONDS;
-        if let Some(age) = config.max_session_age_seconds.filter(|age| !ages.contains(age)) {
+        let allowed_ages = config.session_ttl_seconds..=MAX_AGE_SECONDS;
+        if let Some(age) = config.max_session_age_seconds.filter(|age| !allowed_ages.contains(age)) {
             let expected =
                 format!("session_ttl_seconds, {}, to {MAX_AGE_SECONDS}", config.session_ttl_seconds);
             return Err(Error::invalid("max_session_age_seconds", expected, age));
@@ -171,7 +171,9 @@ impl Config {
             max_capsules_per_caller: Some(capsules),
             max_memories_per_capsule: Some(memories),
             max_promised_percent: Some(self.max_promised_percent.unwrap_or(DEFAULT_MAX_PROMISED_PERCENT)),
-            max_session_age_seconds: Some(self.max_session_age_seconds.unwrap_or_else(|| default_age(ttl))),
+            max_session_age_seconds: Some(
+                self.max_session_age_seconds.unwrap_or_else(|| default_max_age(ttl)),
+            ),
             capsule_makers: Some(self.capsule_makers.unwrap_or_default()),
         }
     }

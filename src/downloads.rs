@@ -57,7 +57,7 @@ pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time)
     if requested > MAX_DOWNLOADS_PER_CALLER {
         return Err(Error::exhausted("downloads per caller", MAX_DOWNLOADS_PER_CALLER, requested));
     }
-    room.for_records()?;
+    room.check_for_records()?;
     let is_full = downloads.len() >= MAX_DOWNLOADS;
     let mut service = service(downloads, &mut sessions.ids);
     let longest_idle = all.iter().min_by_key(|(id, session)| (session.session_meta.last_seen, *id));
@@ -89,7 +89,7 @@ pub fn read_chunk(
     let record = storage.blobs.blob(blob)?;
     let (at, len) = storage.blobs.chunk_range(blob, &record, idx)?;
     if !received_idxs.contains(idx) {
-        storage.room.for_records()?;
+        storage.room.check_for_records()?;
     }
     let Storage { downloads, sessions, blobs, .. } = storage;
     let mut source = StoredChunk { blobs, place: &record.place, at, len, failed: None };

@@ -79,28 +79,26 @@ impl ErrorLog {
 
     /// Counts and stores an error of `source`. Does nothing if stable memory has no room for the page.
     pub fn store(&self, source: &str, message: &str, now: Time) {
-        let mut total = [0; 8];
-        self.page.read(TOTAL_AT, &mut total);
-        self.page.write(TOTAL_AT, &u64::from_be_bytes(total).saturating_add(1).to_be_bytes());
+        self.page.write(TOTAL_AT, &self.total().saturating_add(1).to_be_bytes());
 
         let (source, message) = (shortened(source), shortened(message));
         let now = now.as_nanos();
         let new = Entry { source, message, count: 0, first_at: now, last_at: now };
         let slots = self.slots();
-        let same = |entry: &Entry| entry.source == new.source && entry.message == new.message;
-        let known = slots.iter().position(|slot| slot.as_ref().is_some_and(same));
+        let is_same = |entry: &Entry| entry.source == new.source && entry.message == new.message;
+        let same_slot = slots.iter().position(|slot| slot.as_ref().is_some_and(is_same));
         // A free slot counts as the oldest.
-        let oldest = || {
+        let oldest_slot = || {
             let last_at = slots.iter().map(|slot| slot.as_ref().map(|entry| entry.last_at));
             last_at.enumerate().min_by_key(|(_, last_at)| *last_at).map(|(index, _)| index)
         };
-        let Some(index) = known.or_else(oldest) else { return };
-        let repeated = slots.get(index).cloned().flatten().filter(same);
+        let Some(index) = same_slot.or_else(oldest_slot) else { return };
+        let repeated = slots.get(index).cloned().flatten().filter(is_same);
         let mut entry = repeated.unwrap_or(new);
         entry.count = entry.count.saturating_add(1);
         entry.last_at = now;
         if let Some(slot) = entry.encode() {
-            self.page.write(offset(index), &slot);
+            self.page.write(slot_offset(index), &slot);
         }
     }
 
@@ -139,7 +137,7 @@ impl ErrorLog {
     }
 }
 
-fn offset(index: usize) -> u64 {
+fn slot_offset(index: usize) -> u64 {
     SLOTS_AT.saturating_add((index as u64).saturating_mul(SLOT_BYTES as u64))
 }
 

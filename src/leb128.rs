@@ -3,19 +3,20 @@
 /// Takes a number off the front of `rest`; `None` if it is truncated, or longer than `max` bytes or five bytes.
 /// Overlong encodings are accepted.
 pub fn take(rest: &mut &[u8], max: usize) -> Option<u64> {
-    take_counted(rest, max).map(|(value, _)| value)
+    take_with_shortness(rest, max).map(|(value, _)| value)
 }
 
 /// Does the same as [`take`], but accepts only the shortest encoding, which is the one that encoders write.
 pub fn take_shortest(rest: &mut &[u8], max: usize) -> Option<u64> {
-    take_counted(rest, max).filter(|(_, is_shortest)| *is_shortest).map(|(value, _)| value)
+    take_with_shortness(rest, max).filter(|(_, is_shortest)| *is_shortest).map(|(value, _)| value)
 }
 
-fn take_counted(rest: &mut &[u8], max: usize) -> Option<(u64, bool)> {
+/// Does the same as [`take`], and also returns whether the encoding is the shortest.
+fn take_with_shortness(rest: &mut &[u8], max: usize) -> Option<(u64, bool)> {
     let mut value = 0;
     for shift in [0, 7, 14, 21, 28].into_iter().take(max) {
-        let (byte, others) = rest.split_first()?;
-        *rest = others;
+        let (byte, following) = rest.split_first()?;
+        *rest = following;
         value |= u64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             return Some((value, *byte != 0 || shift == 0));

@@ -45,12 +45,12 @@ pub fn create(
     let capsule = storage.capsules.authorize(caller, Access::Write, &capsule_id)?;
     limits::check_idem(idem)?;
     check_metadata(&asset_metadata)?;
-    let content = content(storage, &capsule_id, new)?;
+    let content = check_content(storage, &capsule_id, new)?;
     let declared = asset_metadata.base().bytes;
     if declared != content.size() {
         return Err(Error::invalid("asset_metadata.bytes", content.size().to_string(), declared));
     }
-    check_claim(&content, &asset_metadata)?;
+    check_claimed_sha256(&content, &asset_metadata)?;
     // The prefix `memory:` distinguishes the key from those of uploads, which may use the same text.
     let idem_key = IdemKey::of(&capsule_id, &caller, &format!("memory:{idem}"));
     let fingerprint: [u8; 32] = Sha256::new()
@@ -66,7 +66,7 @@ pub fn create(
         }
         None => {}
     }
-    storage.room.for_records()?;
+    storage.room.check_for_records()?;
     CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
     storage.created_with_first_upload.create(&storage.room)?;
@@ -89,7 +89,7 @@ pub fn create(
 }
 
 /// Returns `Ok(())` unless the metadata claims a SHA-256 that is known not to be that of the content.
-fn check_claim(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> {
+fn check_claimed_sha256(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> {
     let Some(claimed) = &asset_metadata.base().sha256 else { return Ok(()) };
     match content.sha256() {
         Some(known) if known != *claimed => {
@@ -111,7 +111,7 @@ fn check_inline_budget(content: &Content, inline_bytes: u64) -> Result<()> {
 }
 
 /// Checks the content of a new memory, and converts it to the content of a record.
-fn content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Content> {
+fn check_content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result<Content> {
     let config = limits::upload_config();
     match new {
         NewContent { inline: Some(bytes), blob: None, external: None } => {
@@ -186,13 +186,13 @@ pub fn update(
 ) -> Result<Memory> {
     let mut record = storage.capsules.memory_record(caller, Access::Write, memory_id)?;
     check_metadata(&asset_metadata)?;
-    let bytes = asset_metadata.base().bytes;
+    let declared = asset_metadata.base().bytes;
     let size = record.content.size();
-    if bytes != size {
-        return Err(Error::invalid("asset_metadata.bytes", size.to_string(), bytes));
+    if declared != size {
+        return Err(Error::invalid("asset_metadata.bytes", size.to_string(), declared));
     }
-    check_claim(&record.content, &asset_metadata)?;
-    storage.room.for_records()?;
+    check_claimed_sha256(&record.content, &asset_metadata)?;
+    storage.room.check_for_records()?;
     record.asset_metadata = asset_metadata;
     storage.capsules.replace_memory(memory_id, &record);
     Ok(record.to_api(memory_id))
@@ -233,13 +233,14 @@ pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     let to_remove = storage.capsules.memories_to_remove(SWEEP_BATCH);
     // Only an empty batch is the last: a short one may be the end of a capsule, while other capsules follow.
     let none_left = to_remove.is_empty();
-    for key in to_remove {
-        let removed = match storage.capsules.record(&key.1) {
-            Ok(record) => remove(storage, &key.1, record),
+    for capsule_and_memory in to_remove {
+        let memory_id = &capsule_and_memory.1;
+        let removed = match storage.capsules.memory_record_unchecked(memory_id) {
+            Ok(record) => remove(storage, memory_id, record),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = removed {
-            storage.capsules.skip_memory(key);
+            storage.capsules.skip_memory(capsule_and_memory);
             return Err(error);
         }
         if meter.used() > limits::SWEEP_INSTRUCTIONS {

@@ -194,7 +194,7 @@ impl<'a> ReadableBlob<'a> {
     fn description(&self, storage: &Storage) -> Result<[(String, String); 2]> {
         let first = storage.blobs.refs(self.id).next();
         let (memory, _) = first.ok_or_else(|| Error::not_found("blob", self.id))??;
-        let record = storage.capsules.record(&memory)?;
+        let record = storage.capsules.memory_record_unchecked(&memory)?;
         let AssetMetadataBase { name, mime_type, .. } = record.asset_metadata.base();
         Ok([
             ("content-type".into(), media::content_type(mime_type)),

@@ -22,7 +22,7 @@ impl Bulk<Storage> for SplitSessions {
         let sessions = storage.sessions.legacy.first(limit.min(MAX_AT_ONCE))?;
         let mut conversions = Vec::with_capacity(sessions.len());
         for session in &sessions {
-            let room = storage.room.for_step().map_err(Error::from);
+            let room = storage.room.check_for_step().map_err(Error::from);
             match room.and_then(|()| convert_record(storage, session, now.into())) {
                 Ok((class, conversion)) => {
                     conversions.push(ConvertedRecord { session, class: class.index(), conversion })

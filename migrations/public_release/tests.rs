@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 use upload_model::public_release::{self as model, CHUNK_SIZE, PublicRelease};
 
 use super::*;
-use crate::blob::MappedBlob;
+use crate::blob::Sha256Blob;
 use crate::stable::{Memories, RawMemory, Record as _, memory_ids};
 use ic_stable_structures::StableBTreeMap;
 
@@ -59,16 +59,16 @@ fn the_golden_records_are_those_of_the_generator_and_decode() {
 #[test]
 fn neither_release_reads_the_blob_records_of_the_other() {
     let [_, golden_blob] = GOLDEN;
-    let refused = MappedBlob::decode(golden_blob).unwrap_err();
+    let refused = Sha256Blob::decode(golden_blob).unwrap_err();
     assert!(!refused.is_empty());
-    let ours = MappedBlob {
+    let ours = Sha256Blob {
         size: 3,
         sha256: [7; 32],
         created_at: crate::session::Time::from_nanos(NOW),
         prefix: crate::blob::ChunkPrefix([8; 32]),
     };
     decode::<PublicBlob>(&ours.encode()).unwrap_err();
-    assert_eq!(MappedBlob::decode(&ours.encode()), Ok(ours));
+    assert_eq!(Sha256Blob::decode(&ours.encode()), Ok(ours));
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl ChunkMap {
 
     /// Returns `Ok(())` if, with one more chunk of this many bytes, there is still room to remove everything stored.
     pub fn check_room_for(&self, bytes: u64) -> Result<(), NoRoom> {
-        self.room.for_chunk(bytes)
+        self.room.check_for_chunk(bytes)
     }
 
     pub fn contains(&self, prefix: ChunkPrefix, idx: u32) -> bool {
@@ -147,7 +147,7 @@ impl ChunkMap {
 
     /// Returns whether released chunks may stay for now: nothing will soon need their room.
     pub fn has_ample_room(&self) -> bool {
-        self.room.for_chunk(AMPLE_BYTES).is_ok()
+        self.room.check_for_chunk(AMPLE_BYTES).is_ok()
     }
 
     /// Continues the survey of the map. Once the survey is complete, removes released chunks: all in one step if few
@@ -169,7 +169,7 @@ impl ChunkMap {
             }
             SurveyResult::InUse(_) | SurveyResult::TooMany => self.compaction.cancel(),
         }
-        if self.room.for_removal() || self.first_under(ChunkPrefix(prefix), 1).is_empty() {
+        if self.room.has_room_for_removal() || self.first_under(ChunkPrefix(prefix), 1).is_empty() {
             self.attempt = Attempt::default();
             if self.remove_some(ChunkPrefix(prefix), RELEASE_AT_ONCE) {
                 self.released.remove(&prefix);
@@ -228,7 +228,7 @@ impl ChunkMap {
         };
         let kept: Option<Vec<(ChunkKey, Vec<u8>)>> = in_use.iter().map(read).collect();
         let fits =
-            |kept: &Vec<(_, Vec<u8>)>| self.room.holds(kept.iter().map(|(_, bytes)| bytes.len() as u64));
+            |kept: &Vec<(_, Vec<u8>)>| self.room.can_hold(kept.iter().map(|(_, bytes)| bytes.len() as u64));
         let Some(kept) = kept.filter(fits) else {
             self.compaction.fail();
             return false;
@@ -274,7 +274,7 @@ impl ChunkMap {
     fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
         let keys = self.first_under(prefix, limit);
         for key in &keys {
-            if !self.room.for_removal() {
+            if !self.room.has_room_for_removal() {
                 return false;
             }
             self.remove(key);

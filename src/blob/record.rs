@@ -112,7 +112,7 @@ crate::stable::schema::described!(BlobRecord, cbor VERSION);
 
 /// A blob as layouts 1 and 2 store it: in the chunk map, under its SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MappedBlob {
+pub struct Sha256Blob {
     /// Size, bytes.
     pub size: u64,
     /// Digest over the stored bytes.
@@ -123,7 +123,7 @@ pub struct MappedBlob {
     pub prefix: ChunkPrefix,
 }
 
-impl MappedBlob {
+impl Sha256Blob {
     /// Converts a blob to the record of layout 1; `None` if that record cannot represent it.
     pub fn of(blob: &BlobRecord) -> Option<Self> {
         let BlobRecord { size, digest, created_at, ref place } = *blob;
@@ -136,16 +136,16 @@ impl MappedBlob {
     }
 }
 
-impl From<MappedBlob> for BlobRecord {
-    fn from(blob: MappedBlob) -> Self {
-        let MappedBlob { size, sha256, created_at, prefix } = blob;
+impl From<Sha256Blob> for BlobRecord {
+    fn from(blob: Sha256Blob) -> Self {
+        let Sha256Blob { size, sha256, created_at, prefix } = blob;
         Self { size, digest: ContentDigest::sha256(sha256), created_at, place: Place::Chunks(prefix) }
     }
 }
 
-const MAPPED_VERSION: u16 = 1;
+const SHA256_BLOB_VERSION: u16 = 1;
 
-/// A [`MappedBlob`] in Candid.
+/// A [`Sha256Blob`] in Candid.
 #[derive(CandidType, Deserialize)]
 struct Stored {
     size: u64,
@@ -154,15 +154,15 @@ struct Stored {
     pmid_hash: ByteBuf,
 }
 
-/// Caches the Candid header of [`MappedBlob`]s.
+/// Caches the Candid header of [`Sha256Blob`]s.
 ///
 /// # Errors
 /// None: the type is static.
-pub fn cache_mapped_header() -> Result<(), candid::Error> {
+pub fn cache_sha256_blob_header() -> Result<(), candid::Error> {
     codec::cache_candid_header::<Stored>().map(drop)
 }
 
-impl Record for MappedBlob {
+impl Record for Sha256Blob {
     const NAME: &'static str = "blob";
 
     fn encode(&self) -> Vec<u8> {
@@ -172,24 +172,24 @@ impl Record for MappedBlob {
             created_at: self.created_at.as_nanos(),
             pmid_hash: ByteBuf::from(self.prefix.0),
         };
-        codec::encode_candid(MAPPED_VERSION, &stored)
+        codec::encode_candid(SHA256_BLOB_VERSION, &stored)
     }
 
     fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let stored: Stored = codec::decode_candid(MAPPED_VERSION, bytes)?;
+        let stored: Stored = codec::decode_candid(SHA256_BLOB_VERSION, bytes)?;
         Ok(Self {
             size: stored.size,
-            sha256: digest(&stored.checksum, "checksum")?,
+            sha256: parse_digest(&stored.checksum, "checksum")?,
             created_at: Time::from_nanos(stored.created_at),
-            prefix: ChunkPrefix(digest(&stored.pmid_hash, "pmid_hash")?),
+            prefix: ChunkPrefix(parse_digest(&stored.pmid_hash, "pmid_hash")?),
         })
     }
 }
 
 #[cfg(test)]
-crate::stable::schema::described!(MappedBlob, candid MAPPED_VERSION of Stored);
+crate::stable::schema::described!(Sha256Blob, candid SHA256_BLOB_VERSION of Stored);
 
-fn digest(bytes: &[u8], field: &str) -> Result<[u8; 32], String> {
+fn parse_digest(bytes: &[u8], field: &str) -> Result<[u8; 32], String> {
     bytes.try_into().map_err(|_| format!("{field}: {} bytes, expected 32", bytes.len()))
 }
 
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_mapped_blob_is_encoded_as_by_the_candid_library() {
-        let blob = MappedBlob {
+        let blob = Sha256Blob {
             size: 5,
             sha256: [1; 32],
             created_at: Time::from_nanos(7),
@@ -211,9 +211,9 @@ mod tests {
             created_at: 7,
             pmid_hash: ByteBuf::from([2; 32]),
         };
-        let by_library = candid::encode_args((MAPPED_VERSION, &stored)).unwrap();
-        cache_mapped_header().unwrap();
+        let by_library = candid::encode_args((SHA256_BLOB_VERSION, &stored)).unwrap();
+        cache_sha256_blob_header().unwrap();
         assert_eq!(blob.encode(), by_library);
-        assert_eq!(MappedBlob::decode(&by_library), Ok(blob));
+        assert_eq!(Sha256Blob::decode(&by_library), Ok(blob));
     }
 }

@@ -1,7 +1,7 @@
 //! Payload, blob records and references in stable memory.
 //!
 //! ```text
-//! id 7    u64 -> MappedBlob             committed blobs in the chunk map under their SHA-256
+//! id 7    u64 -> Sha256Blob             committed blobs in the chunk map under their SHA-256
 //! id 40   u64 -> BlobRecord             committed blobs in extents
 //! id 41   u64 -> BlobRecord             committed blobs in the chunk map under a digest other than SHA-256
 //! id 20   (u64, text) -> text           (blob, memory) -> capsule: who refers to a blob
@@ -19,7 +19,7 @@ use super::chunk_map::ChunkMap;
 use super::error::BlobError;
 use super::extents::{AllocateError, ExtentStore, Extents};
 use super::id::BlobId;
-use super::record::{BlobRecord, ContentDigest, MappedBlob, Place};
+use super::record::{BlobRecord, ContentDigest, Place, Sha256Blob};
 
 /// Destination of a commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub struct Destination {
 pub struct BlobStore {
     chunks: ChunkMap,
     extents: ExtentStore,
-    mapped: Table<u64, MappedBlob>,
+    mapped: Table<u64, Sha256Blob>,
     mapped_by_other_digest: Table<u64, BlobRecord>,
     blobs: Table<u64, BlobRecord>,
     refs: Table<NumberAndText, String>,
@@ -315,7 +315,7 @@ impl BlobStore {
     }
 
     fn insert(&mut self, id: BlobId, blob: &BlobRecord) {
-        match (MappedBlob::of(blob), &blob.place) {
+        match (Sha256Blob::of(blob), &blob.place) {
             (Some(mapped), _) => self.mapped.insert(id.0, &mapped),
             (None, Place::Chunks(_)) => self.mapped_by_other_digest.insert(id.0, blob),
             (None, Place::Extents(_)) => self.blobs.insert(id.0, blob),

@@ -158,9 +158,9 @@ fn only_a_blob_under_its_sha256_is_in_the_table_of_layout_1() {
         commit(&mut blobs, prefix(n).blob_id(), blob, &format!("mem{n}"), "capsule_1").unwrap();
         assert_eq!(blobs.blob(prefix(n).blob_id()).as_ref(), Ok(blob));
     }
-    let layout_1_table: Table<u64, MappedBlob> = Table::open(&memories, memory_ids::BLOB_META);
+    let layout_1_table: Table<u64, Sha256Blob> = Table::open(&memories, memory_ids::BLOB_META);
     let BlobRecord { size, created_at, .. } = by_sha256;
-    let expected = MappedBlob { size, sha256: [7; 32], created_at, prefix: prefix(1) };
+    let expected = Sha256Blob { size, sha256: [7; 32], created_at, prefix: prefix(1) };
     assert_eq!(layout_1_table.get(&prefix(1).blob_id().0), Ok(Some(expected)));
     assert_eq!(layout_1_table.len(), 1);
 }

@@ -42,7 +42,7 @@ async fn renew() -> Result<()> {
     let got = bytes.len();
     let key = bytes.into_vec().try_into().map_err(|_| failed(format!("{got} bytes, expected 32")))?;
     with_app(|App { storage, .. }| {
-        storage.room.for_records()?;
+        storage.room.check_for_records()?;
         storage.access_keys.renew(key, now());
         Ok(())
     })

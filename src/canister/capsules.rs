@@ -79,7 +79,7 @@ fn memories_read(memory_id: String) -> Result<Memory> {
 #[apply(query)]
 fn memories_list(capsule_id: String, after: Option<String>, limit: Option<u32>) -> Result<Vec<Memory>> {
     with_app(|App { storage, .. }| {
-        Ok(storage.capsules.list(caller(), &capsule_id, after.as_deref(), page_limit(limit))?)
+        Ok(storage.capsules.list_memories(caller(), &capsule_id, after.as_deref(), page_limit(limit))?)
     })
 }
 

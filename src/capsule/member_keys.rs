@@ -7,6 +7,7 @@ pub fn member_key(capsule: &str) -> Blob<32> {
     Blob::try_from(capsule.as_bytes()).unwrap_or_default()
 }
 
-pub fn capsule_of(key: &Blob<32>) -> String {
+/// Returns the capsule id of a [`member_key`].
+pub fn parse_member_key(key: &Blob<32>) -> String {
     String::from_utf8_lossy(key.as_slice()).into_owned()
 }

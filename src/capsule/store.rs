@@ -14,14 +14,14 @@ use crate::stable::memory_ids::{self, CREATED_WITH_FIRST_CAPSULE};
 use crate::stable::{Ids, Memories, StableError, StableRoom, Structures, Table};
 
 use super::error::CapsuleError;
-use super::member_keys::{capsule_of, member_key};
+use super::member_keys::{member_key, parse_member_key};
 use super::page::PageSize;
 use super::record::{Access, CapsuleRecord, MemoryRecord};
 use super::table::CapsuleTable;
 use super::{MAX_LIST, MAX_SUBJECT_BYTES};
 
 /// Returns `Ok(())` if one more item may be added to `present` items.
-fn check_room(limit: &'static str, allowed: u64, present: u64) -> Result<(), CapsuleError> {
+fn check_limit(limit: &'static str, allowed: u64, present: u64) -> Result<(), CapsuleError> {
     let requested = present.saturating_add(1);
     if requested > allowed { Err(CapsuleError::Full { limit, allowed, requested }) } else { Ok(()) }
 }
@@ -41,7 +41,7 @@ pub struct CapsuleStore {
     resume_points: BTreeMap<String, String>,
     /// Capsule numbers.
     pub ids: Ids,
-    created_with_first: Structures,
+    created_with_first_capsule: Structures,
     room: StableRoom,
 }
 
@@ -58,7 +58,9 @@ impl CapsuleStore {
             by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
             resume_points: BTreeMap::new(),
             ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
-            created_with_first: Structures::of(memories, |id| CREATED_WITH_FIRST_CAPSULE.contains(&id)),
+            created_with_first_capsule: Structures::of(memories, |id| {
+                CREATED_WITH_FIRST_CAPSULE.contains(&id)
+            }),
             room: room.clone(),
         }
     }
@@ -97,9 +99,9 @@ impl CapsuleStore {
             return Err(CapsuleError::SubjectTooLong { got: text.len() });
         }
         let total = self.by_creator.get(&caller)?.unwrap_or(0);
-        check_room("capsules per caller", allowed, total)?;
-        self.room.for_records()?;
-        self.created_with_first.create(&self.room)?;
+        check_limit("capsules per caller", allowed, total)?;
+        self.room.check_for_records()?;
+        self.created_with_first_capsule.create(&self.room)?;
         let id = format!("capsule_{}", self.ids.issue()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
@@ -130,14 +132,14 @@ impl CapsuleStore {
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`], or a damaged record.
-    pub fn delete(&mut self, caller: Principal, capsule: &str) -> Result<(), CapsuleError> {
-        let record = self.authorize(caller, Access::Own, capsule)?;
+    pub fn delete(&mut self, caller: Principal, capsule_id: &str) -> Result<(), CapsuleError> {
+        let record = self.authorize(caller, Access::Own, capsule_id)?;
         if let Some(creator) = record.created_by {
-            self.uncount(creator)?;
+            self.uncount_capsule_of(creator)?;
         }
-        self.unlist(capsule, &record);
-        self.records.stored_mut().remove(&capsule.to_owned());
-        self.condemned.insert(capsule.to_owned(), &());
+        self.remove_from_member_index(capsule_id, &record);
+        self.records.stored_mut().remove(&capsule_id.to_owned());
+        self.condemned.insert(capsule_id.to_owned(), &());
         Ok(())
     }
 
@@ -157,7 +159,7 @@ impl CapsuleStore {
         let keys = self.by_member.keys((start, Bound::Unbounded));
         let (mut page, mut size) = (Vec::new(), PageSize::default());
         for (_, key) in keys.take_while(|(member, _)| *member == caller).take(limit) {
-            let id = capsule_of(&key);
+            let id = parse_member_key(&key);
             let Some((record, stored)) = self.records.stored().get_with_len(&id)? else { continue };
             if !size.try_add(stored) {
                 break;
@@ -178,7 +180,7 @@ impl CapsuleStore {
                 None => Bound::Included(TwoTexts(capsule.clone(), String::new())),
             };
             let keys = self.by_capsule.keys((start, Bound::Unbounded));
-            let found: Vec<_> = keys.take_while(|TwoTexts(of, _)| *of == capsule).take(limit).collect();
+            let found: Vec<_> = keys.take_while(|TwoTexts(id, _)| *id == capsule).take(limit).collect();
             if !found.is_empty() {
                 return found;
             }
@@ -226,9 +228,9 @@ impl CapsuleStore {
         &self,
         caller: Principal,
         needs: Access,
-        capsule: &str,
+        capsule_id: &str,
     ) -> Result<Rc<CapsuleRecord>, CapsuleError> {
-        self.record_if(caller, needs, capsule, |record| {
+        self.record_if(caller, needs, capsule_id, |record| {
             record.access_of(&caller).is_some_and(|has| has >= needs)
         })
     }
@@ -237,27 +239,28 @@ impl CapsuleStore {
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`], or, for members, a damaged record.
-    pub fn authorize_blobs(&self, caller: Principal, capsule: &str) -> Result<(), CapsuleError> {
+    pub fn authorize_blobs(&self, caller: Principal, capsule_id: &str) -> Result<(), CapsuleError> {
         let may = |record: &CapsuleRecord| record.is_public() || record.access_of(&caller).is_some();
-        self.record_if(caller, Access::Read, capsule, may).map(drop)
+        self.record_if(caller, Access::Read, capsule_id, may).map(drop)
     }
 
+    /// Returns the record of a capsule, if there is one and `may` accepts it.
     fn record_if(
         &self,
         caller: Principal,
         needs: Access,
-        capsule: &str,
+        capsule_id: &str,
         may: impl FnOnce(&CapsuleRecord) -> bool,
     ) -> Result<Rc<CapsuleRecord>, CapsuleError> {
-        let found = match self.capsule(capsule) {
+        let found = match self.capsule(capsule_id) {
             // Strangers must not learn what is wrong with someone else's record.
-            Err(_) if !self.by_member.contains(&(caller, member_key(capsule))) => None,
+            Err(_) if !self.by_member.contains(&(caller, member_key(capsule_id))) => None,
             found => found?,
         };
         found.filter(|record| may(record)).ok_or_else(|| CapsuleError::Unauthorized {
             caller,
             needs,
-            capsule: capsule.to_owned(),
+            capsule: capsule_id.to_owned(),
         })
     }
 
@@ -268,14 +271,14 @@ impl CapsuleStore {
     pub fn set_public(
         &mut self,
         caller: Principal,
-        capsule: &str,
+        capsule_id: &str,
         is_public: bool,
     ) -> Result<Capsule, CapsuleError> {
-        let mut record = Rc::unwrap_or_clone(self.authorize(caller, Access::Own, capsule)?);
-        self.room.for_records()?;
+        let mut record = Rc::unwrap_or_clone(self.authorize(caller, Access::Own, capsule_id)?);
+        self.room.check_for_records()?;
         record.is_public = is_public.then_some(true);
-        self.records.stored_mut().insert(capsule.to_owned(), &record);
-        Ok(record.to_api(capsule))
+        self.records.stored_mut().insert(capsule_id.to_owned(), &record);
+        Ok(record.to_api(capsule_id))
     }
 
     /// Replaces the access lists of a capsule, if `caller` is an owner.
@@ -286,10 +289,10 @@ impl CapsuleStore {
     pub fn set_access(
         &mut self,
         caller: Principal,
-        capsule: &str,
+        capsule_id: &str,
         access: CapsuleAccess,
     ) -> Result<Capsule, CapsuleError> {
-        let mut record = Rc::unwrap_or_clone(self.authorize(caller, Access::Own, capsule)?);
+        let mut record = Rc::unwrap_or_clone(self.authorize(caller, Access::Own, capsule_id)?);
         if access.owners.iter().all(|owner| *owner == Principal::anonymous()) {
             return Err(CapsuleError::NoOwner);
         }
@@ -299,11 +302,11 @@ impl CapsuleStore {
                 return Err(CapsuleError::ListTooLong { list, got: principals.len() });
             }
         }
-        self.room.for_records()?;
-        self.unlist(capsule, &record);
+        self.room.check_for_records()?;
+        self.remove_from_member_index(capsule_id, &record);
         record.set_access(access);
-        self.store(capsule, &record);
-        Ok(record.to_api(capsule))
+        self.store(capsule_id, &record);
+        Ok(record.to_api(capsule_id))
     }
 
     /// Returns `Ok(())` if a capsule that may hold `allowed` memories has room for one more memory.
@@ -311,7 +314,7 @@ impl CapsuleStore {
     /// # Errors
     /// [`CapsuleError::Full`].
     pub fn check_memories(capsule: &CapsuleRecord, allowed: u64) -> Result<(), CapsuleError> {
-        check_room("memories per capsule", allowed, capsule.memory_count)
+        check_limit("memories per capsule", allowed, capsule.memory_count)
     }
 
     /// Adds a memory to its capsule.
@@ -378,9 +381,9 @@ impl CapsuleStore {
     fn is_in_a_capsule_of(&self, caller: Principal, memory_id: &str) -> bool {
         const MAX_CAPSULES: usize = 1_000;
         let keys = self.by_member.keys((caller, member_key(""))..);
-        let mut own = keys.take_while(|(member, _)| *member == caller).take(MAX_CAPSULES);
-        own.any(|(_, capsule)| {
-            self.by_capsule.contains(&TwoTexts(capsule_of(&capsule), memory_id.to_owned()))
+        let mut own_capsules = keys.take_while(|(member, _)| *member == caller).take(MAX_CAPSULES);
+        own_capsules.any(|(_, capsule)| {
+            self.by_capsule.contains(&TwoTexts(parse_member_key(&capsule), memory_id.to_owned()))
         })
     }
 
@@ -408,7 +411,7 @@ impl CapsuleStore {
     ///
     /// # Errors
     /// [`CapsuleError::NoSuchMemory`], or a damaged record.
-    pub fn record(&self, memory_id: &str) -> Result<MemoryRecord, CapsuleError> {
+    pub fn memory_record_unchecked(&self, memory_id: &str) -> Result<MemoryRecord, CapsuleError> {
         let id = memory_id.to_owned();
         self.memories.get(&id)?.ok_or(CapsuleError::NoSuchMemory(id))
     }
@@ -433,14 +436,16 @@ impl CapsuleStore {
         Ok(())
     }
 
-    fn store(&mut self, capsule: &str, record: &CapsuleRecord) {
+    /// Stores a capsule, and adds it to the index by member.
+    fn store(&mut self, capsule_id: &str, record: &CapsuleRecord) {
         for member in record.members() {
-            self.by_member.insert((*member, member_key(capsule)), &());
+            self.by_member.insert((*member, member_key(capsule_id)), &());
         }
-        self.records.stored_mut().insert(capsule.to_owned(), record);
+        self.records.stored_mut().insert(capsule_id.to_owned(), record);
     }
 
-    fn uncount(&mut self, creator: Principal) -> Result<(), CapsuleError> {
+    /// Reduces the number of capsules that count for their creator.
+    fn uncount_capsule_of(&mut self, creator: Principal) -> Result<(), CapsuleError> {
         match self.by_creator.get(&creator)?.unwrap_or(0).saturating_sub(1) {
             0 => {
                 self.by_creator.remove(&creator);
@@ -450,9 +455,9 @@ impl CapsuleStore {
         Ok(())
     }
 
-    fn unlist(&mut self, capsule: &str, record: &CapsuleRecord) {
+    fn remove_from_member_index(&mut self, capsule_id: &str, record: &CapsuleRecord) {
         for member in record.members() {
-            self.by_member.remove(&(*member, member_key(capsule)));
+            self.by_member.remove(&(*member, member_key(capsule_id)));
         }
     }
 
@@ -460,16 +465,16 @@ impl CapsuleStore {
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`], or a damaged record.
-    pub fn list(
+    pub fn list_memories(
         &self,
         caller: Principal,
-        capsule: &str,
+        capsule_id: &str,
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Memory>, CapsuleError> {
-        self.authorize(caller, Access::Read, capsule)?;
-        let start = TwoTexts(capsule.to_owned(), after.unwrap_or_default().to_owned());
-        let keys = self.by_capsule.keys(start.clone()..).take_while(|TwoTexts(of, _)| of == capsule);
+        self.authorize(caller, Access::Read, capsule_id)?;
+        let start = TwoTexts(capsule_id.to_owned(), after.unwrap_or_default().to_owned());
+        let keys = self.by_capsule.keys(start.clone()..).take_while(|TwoTexts(id, _)| id == capsule_id);
         let (mut page, mut size) = (Vec::new(), PageSize::default());
         for TwoTexts(_, id) in keys.filter(|key| after.is_none() || *key != start).take(limit) {
             let found = self.memories.get_with_len(&id)?;

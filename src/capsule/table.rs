@@ -26,10 +26,10 @@ impl CapsuleTable {
         Self { stored, is_holding: false, held: RefCell::new(None) }
     }
 
-    /// From now on, one capsule stays decoded: the last one that was changed, or read if none has changed. Its changes
-    /// are stored once, by [`Self::let_go`] or when another capsule is changed. Otherwise a call with a thousand files
-    /// would read and write access lists of 3,000 principals for each of them. `hold` and `let_go` must be called in
-    /// the same message, whose changes are stored completely or not at all.
+    /// From now on, one capsule stays decoded: the last one that was changed or, if none was changed, the last one that
+    /// was read. Its changes are stored once, by [`Self::let_go`] or when another capsule is changed. Otherwise a call
+    /// with a thousand files would read and write access lists of 3,000 principals for each of them. `hold` and
+    /// `let_go` must be called in the same message, whose changes are stored completely or not at all.
     pub const fn hold(&mut self) {
         self.is_holding = true;
     }
@@ -82,7 +82,8 @@ impl CapsuleTable {
         mut record: Rc<CapsuleRecord>,
         change: impl FnOnce(&mut CapsuleRecord),
     ) {
-        // Drops the held reference to this record, which `make_mut` would otherwise clone; stores another held record.
+        // If this capsule is held, drops that reference, so that `make_mut` need not clone the record. If another
+        // capsule is held, stores its changes.
         if self.held.get_mut().take_if(|held| held.id == id).is_none() {
             self.flush();
         }

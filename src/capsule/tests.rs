@@ -108,8 +108,8 @@ fn a_capsule_keeps_an_owner() {
         let refused = capsules.set_access(person(1), &id, owners_only(owners));
         assert_eq!(refused, Err(CapsuleError::NoOwner));
     }
-    let long = capsules.set_access(person(1), &id, owners_only(vec![person(1); 1_001]));
-    assert_eq!(long, Err(CapsuleError::ListTooLong { list: "owners", got: 1_001 }));
+    let too_long = capsules.set_access(person(1), &id, owners_only(vec![person(1); 1_001]));
+    assert_eq!(too_long, Err(CapsuleError::ListTooLong { list: "owners", got: 1_001 }));
     assert_eq!(capsules.create(Principal::anonymous(), None, NOW), Err(CapsuleError::Anonymous));
 }
 
@@ -129,13 +129,13 @@ fn memories_are_listed_in_pages_and_only_of_one_capsule() {
     }
     capsules.attach(person(1), "d", &memory(&two)).unwrap();
     let page = |after: Option<&str>, limit| {
-        let page = capsules.list(person(1), &one, after, limit).unwrap();
+        let page = capsules.list_memories(person(1), &one, after, limit).unwrap();
         page.into_iter().map(|memory| memory.id).collect::<Vec<_>>()
     };
     assert_eq!(page(None, 2), ["a", "b"]);
     assert_eq!(page(Some("b"), 2), ["c"]);
     assert_eq!(page(Some("c"), 2), Vec::<String>::new());
-    assert!(capsules.list(person(2), &one, None, 2).is_err());
+    assert!(capsules.list_memories(person(2), &one, None, 2).is_err());
     assert_eq!(capsules.authorize(person(1), Access::Own, &one).unwrap().memory_count, 3);
 }
 
@@ -171,22 +171,22 @@ fn capsules_are_listed_while_the_caller_is_a_member() {
 #[test]
 fn capsules_count_for_their_creator_while_they_exist() {
     let mut capsules = store();
-    let make = |capsules: &mut CapsuleStore, who| capsules.create_within(2, person(who), None, NOW);
+    let try_create = |capsules: &mut CapsuleStore, who| capsules.create_within(2, person(who), None, NOW);
     let full = CapsuleError::Full { limit: "capsules per caller", allowed: 2, requested: 3 };
-    let first = make(&mut capsules, 1).unwrap().id;
-    make(&mut capsules, 1).unwrap();
-    assert_eq!(make(&mut capsules, 1), Err(full.clone()));
+    let first = try_create(&mut capsules, 1).unwrap().id;
+    try_create(&mut capsules, 1).unwrap();
+    assert_eq!(try_create(&mut capsules, 1), Err(full.clone()));
     assert_eq!(capsules.len(), 2, "a refused call creates nothing");
 
     let owners = vec![person(1), person(2)];
     capsules
         .set_access(person(1), &first, CapsuleAccess { owners, writers: vec![], readers: vec![] })
         .unwrap();
-    make(&mut capsules, 2).unwrap();
-    make(&mut capsules, 2).unwrap();
+    try_create(&mut capsules, 2).unwrap();
+    try_create(&mut capsules, 2).unwrap();
     capsules.delete(person(2), &first).unwrap();
-    assert_eq!(make(&mut capsules, 2), Err(full), "the deleted capsule did not count for this owner");
-    make(&mut capsules, 1).unwrap();
+    assert_eq!(try_create(&mut capsules, 2), Err(full), "the deleted capsule did not count for this owner");
+    try_create(&mut capsules, 1).unwrap();
     let anonymous = capsules.create_within(0, Principal::anonymous(), None, NOW);
     assert_eq!(
         anonymous,
@@ -206,9 +206,9 @@ fn a_capsule_record_without_a_creator_decodes() {
     };
     let stored = record.encode();
     assert_eq!(CapsuleRecord::decode(&stored), Ok(record), "an absent field is not encoded");
-    let counted = CapsuleRecord::new(PersonRef::Principal(person(1)), person(1), 9);
-    assert!(stored.len() < counted.encode().len());
-    assert_eq!(CapsuleRecord::decode(&counted.encode()), Ok(counted));
+    let with_creator = CapsuleRecord::new(PersonRef::Principal(person(1)), person(1), 9);
+    assert!(stored.len() < with_creator.encode().len());
+    assert_eq!(CapsuleRecord::decode(&with_creator.encode()), Ok(with_creator));
 }
 
 const MAX_REPLY_BYTES: usize = 2 << 20;
@@ -280,7 +280,7 @@ fn a_page_of_the_largest_memories_fits_a_reply() {
         let record = MemoryRecord { content, ..large.clone() };
         capsules.attach(owner, &format!("mem_{n:020}_{:032}", 0), &record).unwrap();
     }
-    let list = |after: Option<&str>| capsules.list(owner, &capsule, after, 100).unwrap();
+    let list = |after: Option<&str>| capsules.list_memories(owner, &capsule, after, 100).unwrap();
     let pages = pages(list, |memory| memory.id.clone());
     assert!(pages[0].len() > 50, "{}", pages[0].len());
     assert_eq!(pages.iter().map(Vec::len).sum::<usize>(), 120);
@@ -331,7 +331,7 @@ fn a_public_capsule_shows_its_bytes_and_nothing_else() {
         for who in strangers {
             assert_eq!(capsules.authorize_blobs(who, &id).is_ok(), is_public);
             assert!(capsules.authorize(who, Access::Read, &id).is_err());
-            assert!(capsules.memory(who, "m").is_err() && capsules.list(who, &id, None, 9).is_err());
+            assert!(capsules.memory(who, "m").is_err() && capsules.list_memories(who, &id, None, 9).is_err());
         }
         assert!(capsules.authorize_blobs(writer, &id).is_ok());
     }

@@ -34,7 +34,7 @@ impl Host for Storage {
     }
 
     fn check_room(&self) -> Result<(), Error> {
-        Ok(self.room.for_step()?)
+        Ok(self.room.check_for_step()?)
     }
 }
 

@@ -38,7 +38,7 @@ const STEP_BYTES: u64 = 128 << 10;
 const NODE_BYTES: u64 = 16 << 10;
 
 /// Bytes of a map before its first page.
-const FIRST_PAGE: u64 = 100;
+const FIRST_PAGE_OFFSET: u64 = 100;
 
 /// Bytes of a page of the chunk map, with the allocator's header.
 const MAP_PAGE_BYTES: u64 = 1_040;
@@ -96,12 +96,12 @@ struct Inner {
 impl StableRoom {
     /// Returns the room in the memory of this memory manager.
     pub fn of(memories: &Memories, raw: RawMemory) -> Self {
-        const OWN: [MemoryId; 4] =
+        const UPLOAD_MAPS: [MemoryId; 4] =
             [memory_ids::CHUNKS, memory_ids::LEGACY_SESSIONS, memory_ids::SESSIONS, memory_ids::UPLOAD_META];
         let [_, pages] = allocated_buckets(&raw);
         let maps = memory_ids::ALL.iter().filter(|(.., structure)| *structure == Structure::Map);
-        let tables = maps.map(|(id, ..)| MemoryId::new(*id)).filter(|id| !OWN.contains(id));
-        let [chunks, legacy, sessions, metas] = OWN.map(|id| memories.get(id));
+        let tables = maps.map(|(id, ..)| MemoryId::new(*id)).filter(|id| !UPLOAD_MAPS.contains(id));
+        let [chunks, legacy, sessions, metas] = UPLOAD_MAPS.map(|id| memories.get(id));
         let tables = tables.map(|id| memories.get(id)).collect();
         let bucket_bytes = pages.max(1).saturating_mul(PAGE_BYTES);
         Self(Rc::new(Inner { raw, bucket_bytes, chunks, legacy, sessions, metas, tables }))
@@ -126,61 +126,72 @@ impl StableRoom {
 
     /// Returns `Ok(())` if a chunk of this many bytes can be stored in the chunk map, and everything stored could
     /// still be removed afterwards.
-    pub fn for_chunk(&self, bytes: u64) -> Result<(), NoRoom> {
+    pub fn check_for_chunk(&self, bytes: u64) -> Result<(), NoRoom> {
         self.check(Additions { chunks: bytes_in_map(bytes), records: RESERVED_BYTES, ..Additions::default() })
     }
 
     /// Returns `Ok(())` if the payload region can grow by this many bytes.
-    pub fn for_region(&self, bytes: u64) -> Result<(), NoRoom> {
+    pub fn check_for_region(&self, bytes: u64) -> Result<(), NoRoom> {
         self.check(Additions { region: bytes, records: RESERVED_BYTES, ..Additions::default() })
     }
 
     /// Returns `Ok(())` if records can be added: sessions, memories, capsules.
-    pub fn for_records(&self) -> Result<(), NoRoom> {
+    pub fn check_for_records(&self) -> Result<(), NoRoom> {
         self.check(Additions { records: RESERVED_BYTES, ..Additions::default() })
     }
 
     /// Returns `Ok(())` if a session can be converted or rolled back and its outcome recorded, in the room that
-    /// [`Self::for_records`] reserves.
-    pub fn for_step(&self) -> Result<(), NoRoom> {
+    /// [`Self::check_for_records`] reserves.
+    pub fn check_for_step(&self) -> Result<(), NoRoom> {
         let Inner { chunks, legacy, sessions, metas, .. } = &*self.0;
-        let own = [chunks, legacy, sessions, metas];
-        let at_most = self.buckets(STEP_BYTES).saturating_mul(own.len() as u64);
-        if self.needed_by_tables_at_most(STEP_BYTES).saturating_add(at_most) <= self.bytes_left_at_least() {
+        let upload_maps = [chunks, legacy, sessions, metas];
+        let at_most_for_maps = self.round_up_to_buckets(STEP_BYTES).saturating_mul(upload_maps.len() as u64);
+        if self.needed_by_tables_at_most(STEP_BYTES).saturating_add(at_most_for_maps)
+            <= self.bytes_left_at_least()
+        {
             return Ok(());
         }
-        let own = own.map(|memory| self.buckets(STEP_BYTES.saturating_sub(self.fill_of(memory).free)));
-        self.compare(own.into_iter().fold(self.needed_by_tables(STEP_BYTES), u64::saturating_add))
+        let needed_by_maps = upload_maps
+            .map(|memory| self.round_up_to_buckets(STEP_BYTES.saturating_sub(self.fill_of(memory).free)));
+        self.check_needed(
+            needed_by_maps.into_iter().fold(self.needed_by_tables(STEP_BYTES), u64::saturating_add),
+        )
     }
 
     /// Returns whether a chunk can be removed from the chunk map, however that changes its nodes.
-    pub fn for_removal(&self) -> bool {
-        let missing = |free| self.buckets(MERGE_BYTES.saturating_sub(free));
+    pub fn has_room_for_removal(&self) -> bool {
+        let missing = |free| self.round_up_to_buckets(MERGE_BYTES.saturating_sub(free));
         missing(0) <= self.bytes_left_at_least()
             || missing(self.fill_of(&self.0.chunks).free) <= self.bytes_left()
     }
 
     /// Returns whether the chunk map could hold chunks of these lengths, and no others, in the buckets that it has.
-    pub fn holds(&self, lens: impl Iterator<Item = u64>) -> bool {
+    pub fn can_hold(&self, lens: impl Iterator<Item = u64>) -> bool {
         let pages = lens.map(pages_in_map).fold(0, u64::saturating_add);
-        let has = self.buckets(self.0.chunks.size().saturating_mul(PAGE_BYTES));
-        FIRST_PAGE.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
+        let has = self.round_up_to_buckets(self.0.chunks.size().saturating_mul(PAGE_BYTES));
+        FIRST_PAGE_OFFSET.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
     }
 
-    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or, if `region` is given, in
-    /// the payload region, which has that many bytes and can still grow.
-    pub fn payload_limit(&self, region: Option<u64>, limit: u64) -> u64 {
+    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or, if `region_capacity` is
+    /// given, in the payload region, which has that many bytes and can still grow.
+    pub fn payload_limit(&self, region_capacity: Option<u64>, limit: u64) -> u64 {
         // The first chunk also needs the room for removing one, and a session that begins now writes records
         // before its last chunk arrives.
-        let chunks = if region.is_none() { RESERVED_BYTES } else { 0 };
-        let reserve =
-            self.needed_at_most(Additions { chunks, records: RESERVED_BYTES, ..Additions::default() });
+        let room_for_chunk = if region_capacity.is_none() { RESERVED_BYTES } else { 0 };
+        let reserve = self.needed_at_most(Additions {
+            chunks: room_for_chunk,
+            records: RESERVED_BYTES,
+            ..Additions::default()
+        });
         // In layout 3 the chunk map takes no new payload, although it keeps its memory. Payload that is still in it
         // will move into the region and must fit there, so the map adds no room.
-        let map = if region.is_none() { assume_full(&self.0.chunks).taken } else { 0 };
+        let in_map = if region_capacity.is_none() { assume_full(&self.0.chunks).taken } else { 0 };
         let capacity = |left: u64| {
-            let room = map.saturating_add(left).saturating_add(region.unwrap_or(0)).saturating_sub(reserve);
-            match region {
+            let room = in_map
+                .saturating_add(left)
+                .saturating_add(region_capacity.unwrap_or(0))
+                .saturating_sub(reserve);
+            match region_capacity {
                 Some(_) => room,
                 // The inverse of `bytes_in_map`, apart from the nodes.
                 None => room.div_euclid(33).saturating_mul(32),
@@ -196,10 +207,10 @@ impl StableRoom {
         if self.needed_at_most(additions) <= self.bytes_left_at_least() {
             return Ok(());
         }
-        self.compare(self.needed(additions))
+        self.check_needed(self.needed(additions))
     }
 
-    fn compare(&self, needed: u64) -> Result<(), NoRoom> {
+    fn check_needed(&self, needed: u64) -> Result<(), NoRoom> {
         let left = self.bytes_left();
         if needed <= left { Ok(()) } else { Err(NoRoom { needed, left }) }
     }
@@ -231,33 +242,32 @@ impl StableRoom {
             (metas, legacy.taken),
         ];
         let missing = |(fill, bytes): (Fill, u64)| {
-            self.buckets(bytes.saturating_add(additions.records).saturating_sub(fill.free))
+            self.round_up_to_buckets(bytes.saturating_add(additions.records).saturating_sub(fill.free))
         };
-        room.into_iter().map(missing).fold(self.buckets(additions.region), u64::saturating_add)
+        room.into_iter().map(missing).fold(self.round_up_to_buckets(additions.region), u64::saturating_add)
     }
 
     /// Returns the bytes of free buckets needed for every other table to grow by `bytes`.
     fn needed_by_tables(&self, bytes: u64) -> u64 {
-        let missing = |memory| self.buckets(bytes.saturating_sub(self.fill_of(memory).free));
+        let missing = |memory| self.round_up_to_buckets(bytes.saturating_sub(self.fill_of(memory).free));
         self.0.tables.iter().map(missing).fold(0, u64::saturating_add)
     }
 
     fn needed_by_tables_at_most(&self, bytes: u64) -> u64 {
-        self.buckets(bytes).saturating_mul(self.0.tables.len() as u64)
+        self.round_up_to_buckets(bytes).saturating_mul(self.0.tables.len() as u64)
     }
 
-    /// Rounds up to whole buckets.
-    fn buckets(&self, bytes: u64) -> u64 {
+    fn round_up_to_buckets(&self, bytes: u64) -> u64 {
         bytes.checked_next_multiple_of(self.0.bucket_bytes).unwrap_or(u64::MAX)
     }
 
     /// Reads the header of the allocator. A memory with an unknown header counts as full.
     fn fill_of(&self, memory: &Memory) -> Fill {
-        const HEADER: u64 = 52;
+        const ALLOCATOR_OFFSET: u64 = 52;
         let size = memory.size().saturating_mul(PAGE_BYTES);
         let mut header = [0; 24];
         if size > 0 {
-            memory.read(HEADER, &mut header);
+            memory.read(ALLOCATOR_OFFSET, &mut header);
         }
         let (magic, numbers) = header.split_at(8);
         let (page, taken) = numbers.split_at(8);
@@ -268,8 +278,8 @@ impl StableRoom {
         let page = number(page).saturating_add(16);
         let taken = number(taken).saturating_mul(page);
         // After the last page in use comes the header of the next one.
-        let used = taken.saturating_add(page).saturating_add(FIRST_PAGE);
-        Fill { taken, free: self.buckets(size).saturating_sub(used) }
+        let used = taken.saturating_add(page).saturating_add(FIRST_PAGE_OFFSET);
+        Fill { taken, free: self.round_up_to_buckets(size).saturating_sub(used) }
     }
 }
 

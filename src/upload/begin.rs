@@ -54,7 +54,7 @@ impl UploadService<'_> {
         let path = self.path.for_new(self.storage, key)?;
         self.served_on = Some(path);
         let limits = self.storage.limits()?;
-        self.storage.room.for_records()?;
+        self.storage.room.check_for_records()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         let max_sessions = limits.max_sessions_per_caller;
         let sessions = self.storage.index.count_of(self.caller, max_sessions);

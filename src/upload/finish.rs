@@ -64,7 +64,7 @@ impl UploadService<'_> {
         match check_digest(expected, got) {
             Ok(()) => {
                 // A complete session may use the room reserved for sessions that end.
-                self.storage.room.for_step()?;
+                self.storage.room.check_for_step()?;
                 self.commit(id, upload, &payload, got)
             }
             Err(mismatch) => {

@@ -21,7 +21,7 @@ use super::{IdemKey, Upload, UploadMeta};
 pub fn cache_record_headers() -> std::result::Result<(), candid::Error> {
     #[cfg(feature = "compat")]
     codec::cache_candid_header::<compat::UploadSessionMeta>()?;
-    blob::cache_mapped_header()
+    blob::cache_sha256_blob_header()
 }
 
 /// A layer that stores sessions: the compat path, the direct path, or both in the staged build. All give the same

@@ -61,7 +61,7 @@ pub struct Ended<'a> {
 /// Stores a receipt that says how a session ended. If stable memory is full, only a finished session gets one: ending
 /// a session is more important than leaving a receipt.
 pub fn leave_receipt(storage: &mut Storage, id: SessionId, ended: &Ended<'_>, outcome: Outcome) {
-    if !matches!(outcome, Outcome::Finished(_)) && storage.room.for_step().is_err() {
+    if !matches!(outcome, Outcome::Finished(_)) && storage.room.check_for_step().is_err() {
         return;
     }
     let Ended { owner, key, meta, hash, receipt_expires_at } = *ended;

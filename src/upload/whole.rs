@@ -62,7 +62,7 @@ impl UploadService<'_> {
         }
         check_digest(expected, digest_of_bytes(hash, bytes))?;
         let limits = self.storage.limits()?;
-        self.storage.room.for_records()?;
+        self.storage.room.check_for_records()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
         drop(capsule);
         self.storage.created_with_first_upload.create(&self.storage.room)?;

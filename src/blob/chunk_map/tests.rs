@@ -35,7 +35,7 @@ fn over(raw: RawMemory, chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
 
 fn fill(map: &ChunkMap, memories: &Memories) {
     memories.get(memory_ids::EXTENT_REGION).grow(map.room.bytes_left() / PAGE);
-    assert!(!map.room.for_removal());
+    assert!(!map.room.has_room_for_removal());
 }
 
 /// Prefix of chunks in use, after all other prefixes.
@@ -153,7 +153,7 @@ fn copied_chunks_are_removed_as_released_ones_if_room_is_short() {
     let (mut map, memories) = with_chunks(&[(1, 0), (1, 1), (2, 0)]);
     let left = map.room.bytes_left() - AMPLE_BYTES;
     memories.get(memory_ids::EXTENT_REGION).grow(left / PAGE);
-    assert!(map.room.for_removal() && !map.has_ample_room());
+    assert!(map.room.has_room_for_removal() && !map.has_ample_room());
     map.release_copied(prefix(1));
     assert_eq!((map.total(), map.release_total()), (1, 0));
 }

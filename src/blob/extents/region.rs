@@ -100,7 +100,7 @@ impl Region {
         let has = self.memory.size();
         let missing = pages.saturating_sub(has);
         // The last buckets are reserved for the tables, which cannot return an error when memory is full.
-        let fits = || self.room.for_region(missing.saturating_mul(PAGE_BYTES)).is_ok();
+        let fits = || self.room.check_for_region(missing.saturating_mul(PAGE_BYTES)).is_ok();
         if missing > 0 && (!fits() || self.memory.grow(missing) < 0) {
             return Err(SinkError::MemoryFull { needed: end, has: has.saturating_mul(PAGE_BYTES) });
         }

@@ -67,10 +67,10 @@ fn chunks_that_are_stored_again_fit_into_what_is_counted() {
                 let taken = room.chunk_fill().taken;
                 assert!(taken <= counted, "{taken} bytes for {count} chunks of {same:?}, {counted} counted");
             }
-            assert!(room.holds(lens.iter().copied()) || room.chunk_pages() * PAGE_BYTES < 2 * counted);
+            assert!(room.can_hold(lens.iter().copied()) || room.chunk_pages() * PAGE_BYTES < 2 * counted);
             let more = room.chunk_pages() * PAGE_BYTES;
             assert!(
-                !room.holds(lens.iter().copied().chain([more])),
+                !room.can_hold(lens.iter().copied().chain([more])),
                 "an additional chunk as large as the map does not fit"
             );
         }
@@ -142,11 +142,11 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
     let mut refused = [0; 5];
     while room.bytes_left() > 0 {
         let fits = [
-            room.for_chunk(90_000).is_ok(),
-            room.for_region(1 << 20).is_ok(),
-            room.for_records().is_ok(),
-            room.for_step().is_ok(),
-            room.for_removal(),
+            room.check_for_chunk(90_000).is_ok(),
+            room.check_for_region(1 << 20).is_ok(),
+            room.check_for_records().is_ok(),
+            room.check_for_step().is_ok(),
+            room.has_room_for_removal(),
         ];
         for (refused, fits) in refused.iter_mut().zip(fits) {
             assert!(!fits || *refused == 0, "a write fits that was refused while more room was left");

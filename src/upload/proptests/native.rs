@@ -344,7 +344,7 @@ impl Target for Native {
 
     fn lacks_room(&mut self) -> bool {
         let room = &self.canister.storage.room;
-        room.for_records().is_err() || room.for_chunk(model::CHUNK).is_err()
+        room.check_for_records().is_err() || room.check_for_chunk(model::CHUNK).is_err()
     }
 
     fn fill_memory(&mut self, left: u16) -> bool {

@@ -191,7 +191,7 @@ fn check_accounts(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
     sweep(&mut canister);
     assert_accounts_match(&canister, "expired");
     let capsule = canister.capsule.clone();
-    let memories = canister.storage.capsules.list(person(OWNER), &capsule, None, 99).unwrap();
+    let memories = canister.storage.capsules.list_memories(person(OWNER), &capsule, None, 99).unwrap();
     for memory in memories {
         crate::memories::delete(&mut canister.storage, person(OWNER), &memory.id).unwrap();
     }

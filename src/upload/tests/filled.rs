@@ -97,7 +97,7 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
         canister.storage.blobs.watch_removals();
         loop {
             // Only a removal that can trap runs as a message, which copies the memory.
-            let has_room = canister.storage.room.for_removal();
+            let has_room = canister.storage.room.has_room_for_removal();
             match if has_room { Some(sweep_once(canister)) } else { run_message(canister, taken, sweep_once) }
             {
                 Some(true) => return trapped,
@@ -160,7 +160,7 @@ fn fill_unchecked(small: &mut SmallMemory) -> Sessions {
         let prefix = ChunkPrefix::of(&status.provisional_memory_id, SessionId(id));
         let mut stored = 0;
         for (idx, chunk) in content.chunks(CHUNK).enumerate() {
-            let has_room = small.canister.storage.room.for_chunk(chunk.len() as u64).is_ok();
+            let has_room = small.canister.storage.room.check_for_chunk(chunk.len() as u64).is_ok();
             let put = |canister: &mut TestCanister| {
                 canister.storage.blobs.write_chunk(prefix, idx as u32, chunk);
                 true

@@ -141,7 +141,7 @@ fn many_files_are_counted_in_each_of_their_capsules() {
         for capsule in [&first, &other] {
             let record =
                 canister.storage.capsules.authorize(owner, crate::capsule::Access::Read, capsule).unwrap();
-            let listed = canister.storage.capsules.list(owner, capsule, None, 10).unwrap();
+            let listed = canister.storage.capsules.list_memories(owner, capsule, None, 10).unwrap();
             assert_eq!((record.memory_count, listed.len()), (2, 2), "{capsule}");
         }
     });

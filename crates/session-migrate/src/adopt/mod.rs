@@ -27,7 +27,7 @@ use candid::Principal;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 use sha2::Digest as _;
 use tempfile::TempDir;
-use upload_canister::blob::{BlobRecord, MappedBlob};
+use upload_canister::blob::{BlobRecord, Sha256Blob};
 use upload_canister::session::Time;
 use upload_canister::stable::memory_ids::numbers as ids;
 use upload_canister::stable::{RawMemory, Record};
@@ -282,9 +282,9 @@ fn verify_adopted(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> 
     }
     let sound = report.deep.as_ref().map_or(0, |deep| deep.sound);
     let memory = MemoryManager::init(snapshot.stable.clone()).get(MemoryId::new(ids::BLOB_META));
-    let mut stored_blobs: BTreeMap<u64, Result<MappedBlob, String>> = BTreeMap::new();
+    let mut stored_blobs: BTreeMap<u64, Result<Sha256Blob, String>> = BTreeMap::new();
     if let Ok(Some(tree)) = Tree::open(&memory) {
-        tree.walk(&mut |id: u64, entry| drop(stored_blobs.insert(id, MappedBlob::decode(&entry.value()))));
+        tree.walk(&mut |id: u64, entry| drop(stored_blobs.insert(id, Sha256Blob::decode(&entry.value()))));
     }
     snapshot.stable.failure()?;
     if sound != plan.blobs.len() as u64 || stored_blobs.len() != plan.blobs.len() {

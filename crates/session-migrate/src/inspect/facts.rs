@@ -10,7 +10,7 @@ use ic_stable_structures::storable::Blob as ShortBlob;
 use sha2::{Digest, Sha256};
 use upload_canister::api::AdminConfig;
 use upload_canister::blob::extents::AllocatorState;
-use upload_canister::blob::{BlobRecord, ChunkPrefix, MappedBlob, Place};
+use upload_canister::blob::{BlobRecord, ChunkPrefix, Place, Sha256Blob};
 use upload_canister::blob_access::Keys;
 use upload_canister::capsule::{CapsuleRecord, Content, MemoryRecord, Request};
 use upload_canister::capsule_makers::Listed;
@@ -236,7 +236,7 @@ impl Facts {
         scan.for_each_record(ids::PAYLOAD_STATES, |id: u64, state: PayloadState| {
             self.payloads.insert(id, state);
         });
-        scan.for_each_record(ids::BLOB_META, |id: u64, blob: MappedBlob| {
+        scan.for_each_record(ids::BLOB_META, |id: u64, blob: Sha256Blob| {
             self.blobs.insert(id, (ids::BLOB_META, blob.into()));
         });
         for memory in [ids::MAPPED_BLOBS, ids::BLOBS] {

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use upload_canister::api::{
     AdminConfig, AssetMetadata, AssetMetadataBase, AssetType, CapsuleAccess, HashAlgorithm, SmallFile,
 };
-use upload_canister::blob::{BlobRecord, CHUNK_SIZE, ChunkPrefix, ContentDigest, MappedBlob, Place};
+use upload_canister::blob::{BlobRecord, CHUNK_SIZE, ChunkPrefix, ContentDigest, Place, Sha256Blob};
 use upload_canister::config::Config;
 use upload_canister::memories::{self, NewContent};
 use upload_canister::meter::Unmetered;
@@ -380,9 +380,9 @@ impl Aged {
                 created_at: self.now,
                 place: Place::Chunks(prefix),
             };
-            let mut blobs: Table<u64, MappedBlob> =
+            let mut blobs: Table<u64, Sha256Blob> =
                 Table::open(&Memories::init(self.raw.clone()), memory_ids::BLOB_META);
-            blobs.insert(prefix.blob_id().0, &MappedBlob::of(&record).unwrap());
+            blobs.insert(prefix.blob_id().0, &Sha256Blob::of(&record).unwrap());
         }
         self.storage.sessions.legacy.insert(id, &RawRecord(legacy.encode()));
         self.reopen();

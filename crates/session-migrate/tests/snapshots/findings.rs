@@ -7,7 +7,7 @@ use ic_stable_structures::storable::Blob;
 use ic_stable_structures::{Memory as _, StableBTreeMap};
 use session_migrate::inspect::FindingKind;
 use upload_canister::blob::extents::{AllocatorState, Extent};
-use upload_canister::blob::{BlobRecord, Extents, MappedBlob, Place};
+use upload_canister::blob::{BlobRecord, Extents, Place, Sha256Blob};
 use upload_canister::capsule::{CapsuleRecord, MemoryRecord};
 use upload_canister::migrate::QuarantineRecord;
 use upload_canister::stable::Table;
@@ -271,7 +271,7 @@ fn missing_index_entries_are_found() {
 
 /// Returns a chunk of the chunk map that belongs to a committed blob.
 fn chunk_of_a_blob(canister: &DamagedCanister) -> ([u8; 32], u32) {
-    let (_, blob) = canister.first::<u64, MappedBlob>(ids::BLOB_META, |_, blob| blob.size > 0);
+    let (_, blob) = canister.first::<u64, Sha256Blob>(ids::BLOB_META, |_, blob| blob.size > 0);
     (blob.prefix.0, 0)
 }
 
@@ -280,7 +280,7 @@ fn chunk_of_a_session(canister: &DamagedCanister) -> ([u8; 32], u32) {
     let chunks: Table<([u8; 32], u32), RawRecord> = canister.table(ids::CHUNKS);
     let metas: Table<u64, UploadMeta> = canister.table(ids::UPLOAD_META);
     let blobs: Vec<[u8; 32]> = {
-        let table: Table<u64, MappedBlob> = canister.table(ids::BLOB_META);
+        let table: Table<u64, Sha256Blob> = canister.table(ids::BLOB_META);
         table.range(..).map(|blob| blob.unwrap().1.prefix.0).collect()
     };
     let prefixes = metas.range(..).map(Result::unwrap).map(|(id, meta)| {
@@ -325,7 +325,7 @@ fn lost_and_orphaned_payload_is_found() {
         refs.remove(key);
     });
     finds(ONE, FindingKind::UnreferencedBlob, numbers::BLOB_META, |canister| {
-        let (id, blob) = canister.first::<u64, MappedBlob>(ids::BLOB_META, |_, _| true);
+        let (id, blob) = canister.first::<u64, Sha256Blob>(ids::BLOB_META, |_, _| true);
         canister.table(ids::BLOB_META).insert(id ^ 1, &blob);
     });
     finds(THREE, FindingKind::MemoryWithoutBlob, numbers::MEMORIES, |canister| {

@@ -176,7 +176,8 @@ fn chunks_stored_again_take_no_room_for_splitting_nodes() {
     }
 }
 
-/// `StableRoom::holds` overestimates the pages of small chunks: a map of one bucket counts as too small for 31 of them.
+/// `StableRoom::can_hold` overestimates the pages of small chunks: a map of one bucket counts as too small for 31 of
+/// them.
 #[test]
 fn chunks_that_may_not_fit_again_keep_the_map() {
     for (in_use, fits) in [(30, true), (31, false)] {
