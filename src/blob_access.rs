@@ -34,7 +34,7 @@ const TOKEN_VERSION: u8 = 1;
 /// Length of a token without the principal, bytes.
 const TOKEN_BYTES: usize = 1 + 8 + 32;
 
-const DOMAIN: &[u8] = b"upload-canister blob access";
+const MAC_DOMAIN: &[u8] = b"upload-canister blob access";
 
 /// Why a client may read the bytes of a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum Grant {
 /// [`Error::NotFound`] if there is no such blob, the caller may not read it, or a record needed to decide that is
 /// damaged.
 pub fn find_readable(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
-    find(storage, locator, |capsule| storage.capsules.authorize_blobs(caller, capsule))
+    find_authorized(storage, locator, |capsule_id| storage.capsules.authorize_blobs(caller, capsule_id))
 }
 
 /// Returns the blob of a locator, if an access list of its capsule has `caller`. For everything except reading bytes:
@@ -61,10 +61,12 @@ pub fn find_readable(storage: &Storage, caller: Principal, locator: &str) -> Res
 /// [`Error::NotFound`] if there is no such blob, the capsule does not list the caller, or a record needed to decide
 /// that is damaged.
 pub fn find_as_member(storage: &Storage, caller: Principal, locator: &str) -> Result<BlobId> {
-    find(storage, locator, |capsule| storage.capsules.authorize(caller, Access::Read, capsule).map(drop))
+    find_authorized(storage, locator, |capsule_id| {
+        storage.capsules.authorize(caller, Access::Read, capsule_id).map(drop)
+    })
 }
 
-fn find(
+fn find_authorized(
     storage: &Storage,
     locator: &str,
     authorize: impl FnOnce(&str) -> std::result::Result<(), CapsuleError>,
@@ -95,7 +97,7 @@ pub fn issue(
     }
     let expires = seconds_of(now).saturating_add(u64::from(seconds));
     let keys = storage.access_keys.get()?;
-    let Some(mac) = keys.and_then(|keys| mac(&keys.current, id, expires, caller)) else {
+    let Some(mac) = keys.and_then(|keys| token_mac(&keys.current, id, expires, caller)) else {
         return Err(Error::conflict("blob", id, "there is no key for tokens yet: try again in a minute"));
     };
     let tag = mac.finalize().into_bytes();
@@ -105,20 +107,20 @@ pub fn issue(
 }
 
 /// Returns why a client may read a blob now, with or without a token; `None` if the client may not.
-pub fn granted(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
+pub fn find_grant(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
     let capsule = storage.blobs.capsule_of(id).ok()?;
     // If the record of the capsule does not decode, nobody may read its blobs.
     let capsule = storage.capsules.capsule(&capsule).ok()??;
     if capsule.is_public() {
         return Some(Grant::Public);
     }
-    let reader = reader(&storage.access_keys, id, token?, now)?;
+    let reader = reader_of_token(&storage.access_keys, id, token?, now)?;
     capsule.access_of(&reader).map(|_| Grant::Token)
 }
 
 /// Returns the reader to whom a token was issued; `None` unless this canister issued the token for this blob with one
 /// of the stored keys, and the token has not expired.
-fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Principal> {
+fn reader_of_token(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Principal> {
     let mut bytes = [0; TOKEN_BYTES + Principal::MAX_LENGTH_IN_BYTES];
     let bytes = bytes.get_mut(..token.len().checked_div(2)?)?;
     hex::decode_to_slice(token, bytes).ok()?;
@@ -131,15 +133,16 @@ fn reader(keys: &AccessKeys, id: BlobId, token: &str, now: Time) -> Option<Princ
     }
     let principal = Principal::try_from_slice(principal).ok()?;
     let Keys { current, previous, .. } = keys.get().ok()??;
-    let is_ours =
-        |key: &[u8; 32]| mac(key, id, expires, principal).is_some_and(|mac| mac.verify_slice(tag).is_ok());
-    [Some(current), previous].iter().flatten().any(is_ours).then_some(principal)
+    let authenticates = |key: &[u8; 32]| {
+        token_mac(key, id, expires, principal).is_some_and(|mac| mac.verify_slice(tag).is_ok())
+    };
+    [Some(current), previous].iter().flatten().any(authenticates).then_some(principal)
 }
 
 /// Returns the MAC of a token's fields. HMAC accepts keys of any length, so the result is never `None`.
-fn mac(key: &[u8; 32], id: BlobId, expires: u64, reader: Principal) -> Option<Hmac<Sha256>> {
+fn token_mac(key: &[u8; 32], id: BlobId, expires: u64, reader: Principal) -> Option<Hmac<Sha256>> {
     let mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
-    let mac = mac.chain_update(DOMAIN).chain_update([TOKEN_VERSION]).chain_update(id.0.to_be_bytes());
+    let mac = mac.chain_update(MAC_DOMAIN).chain_update([TOKEN_VERSION]).chain_update(id.0.to_be_bytes());
     Some(mac.chain_update(expires.to_be_bytes()).chain_update(reader.as_slice()))
 }
 

@@ -23,7 +23,7 @@ mod table;
 
 pub use table::Downloads;
 
-use table::service;
+use table::session_service;
 
 /// Maximum number of downloads. At the limit, a new download ends the one that has been idle longest, and the client of
 /// that download has to begin again.
@@ -49,17 +49,19 @@ pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time)
     let Storage { downloads, sessions, room, .. } = storage;
     let all = downloads.ids().into_iter().filter_map(|id| Some((id, downloads.get(id)?)));
     let all: Vec<(SessionId, Session)> = all.collect();
-    let own = all.iter().filter(|(_, session)| is_live_of(session, caller, now));
-    if let Some((id, session)) = own.clone().find(|(_, session)| session.session_meta.idem == locator) {
+    let live_and_own = all.iter().filter(|(_, session)| is_live_and_owned_by(session, caller, now));
+    if let Some((id, session)) =
+        live_and_own.clone().find(|(_, session)| session.session_meta.idem == locator)
+    {
         return Ok(status_of(*id, session.clone()));
     }
-    let requested = (own.count() as u64).saturating_add(1);
+    let requested = (live_and_own.count() as u64).saturating_add(1);
     if requested > MAX_DOWNLOADS_PER_CALLER {
         return Err(Error::exhausted("downloads per caller", MAX_DOWNLOADS_PER_CALLER, requested));
     }
     room.check_for_records()?;
     let is_full = downloads.len() >= MAX_DOWNLOADS;
-    let mut service = service(downloads, &mut sessions.ids);
+    let mut service = session_service(downloads, &mut sessions.ids);
     let longest_idle = all.iter().min_by_key(|(id, session)| (session.session_meta.last_seen, *id));
     if let Some((id, session)) = longest_idle.filter(|_| is_full) {
         service.abort(*id, &session.owner)?;
@@ -94,12 +96,12 @@ pub fn read_chunk(
     let Storage { downloads, sessions, blobs, .. } = storage;
     let mut source = StoredChunk { blobs, place: &record.place, at, len, failed: None };
     let mut reply = ReplySink::default();
-    let mut service = service(downloads, &mut sessions.ids);
-    let sent = service.put_chunk(id, caller.as_slice(), idx, &mut source, &mut reply, &now);
+    let mut service = session_service(downloads, &mut sessions.ids);
+    let outcome = service.put_chunk(id, caller.as_slice(), idx, &mut source, &mut reply, &now);
     if let Some(error) = source.failed {
         return Err(error.into());
     }
-    sent?;
+    outcome?;
     Ok(reply.bytes.into_inner())
 }
 
@@ -131,7 +133,7 @@ pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) ->
 pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
     let mut result = Ok(());
     for id in storage.downloads.ids() {
-        let mut service = service(&mut storage.downloads, &mut storage.sessions.ids);
+        let mut service = session_service(&mut storage.downloads, &mut storage.sessions.ids);
         if let Err(error) = service.tick_ttl(&[id], now, DOWNLOAD_TTL_SECONDS) {
             service.store_mut().remove(id).map_err(SessionError::from)?;
             result = Err(error.into());
@@ -142,11 +144,11 @@ pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
 
 /// Returns the caller's download. For this caller, other callers' downloads do not exist.
 fn own_session(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result<Session> {
-    let session = storage.downloads.get(id).filter(|session| is_live_of(session, caller, now));
+    let session = storage.downloads.get(id).filter(|session| is_live_and_owned_by(session, caller, now));
     session.ok_or_else(|| Error::not_found("download", id))
 }
 
-fn is_live_of(session: &Session, caller: Principal, now: Time) -> bool {
+fn is_live_and_owned_by(session: &Session, caller: Principal, now: Time) -> bool {
     session.owner == caller.as_slice() && !session.is_idle_for(DOWNLOAD_TTL_SECONDS, now)
 }
 

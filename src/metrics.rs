@@ -8,7 +8,7 @@ use crate::build_profile::BUILD;
 use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
-use text::write;
+use text::write_metric;
 
 /// Values that are not in stable memory.
 #[derive(Clone, Debug, Default)]
@@ -95,12 +95,12 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         migration.phase
     ));
     for (name, help, value) in gauges {
-        write(&mut text, "gauge", name, help, [("", value)]);
+        write_metric(&mut text, "gauge", name, help, [("", value)]);
     }
     // The only number that may exceed 64 bits.
-    write(&mut text, "gauge", "cycle_balance", "Cycle balance", [("", readings.cycle_balance)]);
+    write_metric(&mut text, "gauge", "cycle_balance", "Cycle balance", [("", readings.cycle_balance)]);
     let jobs = readings.jobs.iter().map(|(job, age)| (format!("{{job=\"{job}\"}}"), *age));
-    write(&mut text, "gauge", "timer_job_age_seconds", "Seconds since a timer job last ran", jobs);
+    write_metric(&mut text, "gauge", "timer_job_age_seconds", "Seconds since a timer job last ran", jobs);
     let is_running = matches!(
         migration.phase,
         MigrationPhase::Validating
@@ -110,7 +110,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
     );
     let step = readings.migration_step_age.filter(|_| is_running);
     let step = step.map(|age| ("", age));
-    write(
+    write_metric(
         &mut text,
         "gauge",
         "migration_step_age_seconds",
@@ -118,7 +118,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         step,
     );
     let errors = [("", storage.errors.total())];
-    write(
+    write_metric(
         &mut text,
         "counter",
         "upload_background_errors_total",

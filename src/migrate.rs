@@ -28,7 +28,7 @@ use crate::storage::{OpenError, Storage};
 /// See [`OpenError`].
 pub fn open_storage(raw: RawMemory) -> Result<Storage, OpenError> {
     let storage = Storage::open_accepting(raw, LAYOUTS)?;
-    check(&storage)?;
+    check_migrations(&storage)?;
     Ok(storage)
 }
 
@@ -55,7 +55,7 @@ cfg_if::cfg_if! {
         /// The engine with this canister's migrations.
         pub const ENGINE: Engine<'static, Storage> = Engine::new(crate::migrations::ALL);
 
-        fn check(storage: &Storage) -> Result<(), Error> {
+        fn check_migrations(storage: &Storage) -> Result<(), Error> {
             ENGINE.check(storage)
         }
 
@@ -80,7 +80,7 @@ cfg_if::cfg_if! {
         use ic_stable_migrate::Host as _;
 
         /// Without migrations, only the format of the engine's tables is checked.
-        fn check(storage: &Storage) -> Result<(), Error> {
+        fn check_migrations(storage: &Storage) -> Result<(), Error> {
             storage.ledger().check()
         }
     }

@@ -50,15 +50,15 @@ pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Str
     }
     let token = query.split('&').find_map(|parameter| parameter.strip_prefix("token="));
     Some(match ReadableBlob::of(storage, locator, token, now) {
-        Ok(found) => found.answer(storage, request).unwrap_or_else(|_| damaged().into()),
-        Err(Error::Internal(_)) => damaged().into(),
+        Ok(readable) => readable.answer(storage, request).unwrap_or_else(|_| damaged_blob_response().into()),
+        Err(Error::Internal(_)) => damaged_blob_response().into(),
         // Either the blob does not exist or this reader may not read it: the answer does not reveal which.
         Err(_) => HttpResponse::text(404, "not found\n").into(),
     })
 }
 
-/// For a blob that the client may read; a query returns the details.
-fn damaged() -> HttpResponse {
+/// Returns the response about a damaged blob that the client may read; a query returns the details.
+fn damaged_blob_response() -> HttpResponse {
     HttpResponse::text(500, "the stored blob is damaged\n")
 }
 
@@ -68,16 +68,16 @@ fn damaged() -> HttpResponse {
 /// [`Error::NotFound`] if the blob is gone or may no longer be read; [`Error::InvalidArgument`] for a range that is
 /// empty or not in the blob; [`Error::Internal`] for a damaged blob.
 pub fn next_piece(storage: &Storage, token: StreamingToken, now: Time) -> Result<StreamingBody> {
-    let found = ReadableBlob::of(storage, &token.locator, token.access.as_deref(), now)?;
+    let readable = ReadableBlob::of(storage, &token.locator, token.access.as_deref(), now)?;
     let StreamingToken { offset, end, .. } = token;
-    if offset >= end || end > found.blob.size {
+    if offset >= end || end > readable.blob.size {
         return Err(Error::invalid(
             "token",
-            format!("bytes of {}", found.blob.size),
+            format!("bytes of {}", readable.blob.size),
             format!("{offset}..{end}"),
         ));
     }
-    let (body, offset) = found.piece(storage, offset, end)?;
+    let (body, offset) = readable.read_piece(storage, offset, end)?;
     let token = (offset < end).then_some(StreamingToken { offset, ..token });
     Ok(StreamingBody { body, token })
 }
@@ -93,44 +93,45 @@ impl<'a> ReadableBlob<'a> {
     fn of(storage: &Storage, locator: &str, token: Option<&'a str>, now: Time) -> Result<Self> {
         let missing = || Error::not_found("blob", locator);
         let id = BlobId::from_locator(locator).ok_or_else(missing)?;
-        let grant = blob_access::granted(storage, id, token, now).ok_or_else(missing)?;
+        let grant = blob_access::find_grant(storage, id, token, now).ok_or_else(missing)?;
         let token = token.filter(|_| grant == Grant::Token);
         Ok(Self { id, blob: storage.blobs.blob(id)?, grant, token })
     }
 
     fn answer(&self, storage: &Storage, request: &HttpRequest) -> Result<StreamedResponse> {
         let size = self.blob.size;
-        let fields = |name: &str| {
+        let field_values = |name: &str| {
             let name = name.to_owned();
             let fields = request.headers.iter().filter(move |(field, _)| field.eq_ignore_ascii_case(&name));
             fields.map(|(_, value)| value.as_str())
         };
         let etag = self.etag();
-        let mut headers = self.validators(&etag);
-        let empty = |status_code, headers| {
+        let mut headers = self.common_headers(&etag);
+        let without_body = |status_code, headers| {
             let body = ByteBuf::new();
             Ok(HttpResponse { status_code, headers, body, streaming_strategy: None }.into())
         };
-        let mut if_match = fields("if-match").peekable();
-        if if_match.peek().is_some() && !if_match.any(|list| preconditions::names(list, &etag)) {
-            return empty(412, headers);
+        let mut if_match_lists = field_values("if-match").peekable();
+        if if_match_lists.peek().is_some() && !if_match_lists.any(|list| preconditions::contains(list, &etag))
+        {
+            return without_body(412, headers);
         }
-        if fields("if-none-match").any(|list| preconditions::names_weakly(list, &etag)) {
-            return empty(304, headers);
+        if field_values("if-none-match").any(|list| preconditions::contains_weakly(list, &etag)) {
+            return without_body(304, headers);
         }
         // Several `range` fields are ignored, just like several ranges in one field. `HEAD` supports no ranges.
-        let is_current = fields("if-range").all(|tag| tag.trim() == etag);
-        let mut ranges = fields("range");
+        let is_current = field_values("if-range").all(|tag| tag.trim() == etag);
+        let mut ranges = field_values("range");
         let range =
             ranges.next().filter(|_| ranges.next().is_none() && is_current && request.method == "GET");
-        let (status, first, end) = match range::requested(range, size) {
+        let (status, first, end) = match range::parse(range, size) {
             RequestedRange::Whole => (200, 0, size),
             RequestedRange::Part { first, end } => {
                 (206, first, end.min(first.saturating_add(MAX_PART_BYTES)))
             }
             RequestedRange::Unsatisfiable => {
                 headers.push(("content-range".into(), format!("bytes */{size}")));
-                return empty(416, headers);
+                return without_body(416, headers);
             }
         };
         if status == 206 {
@@ -138,11 +139,11 @@ impl<'a> ReadableBlob<'a> {
             headers.push(("content-range".into(), format!("bytes {first}-{last}/{size}")));
         }
         headers.push(("content-length".into(), end.saturating_sub(first).to_string()));
-        headers.extend(self.description(storage)?);
+        headers.extend(self.description_headers(storage)?);
         if request.method == "HEAD" {
-            return empty(status, headers);
+            return without_body(status, headers);
         }
-        let (body, offset) = self.piece(storage, first, end)?;
+        let (body, offset) = self.read_piece(storage, first, end)?;
         let rest = (offset < end).then(|| StreamingToken {
             locator: self.id.to_string(),
             access: self.token.map(str::to_owned),
@@ -154,12 +155,12 @@ impl<'a> ReadableBlob<'a> {
     }
 
     /// Returns the bytes from `offset` to the end of the chunk, but at most to `end`, and the offset after them.
-    fn piece(&self, storage: &Storage, offset: u64, end: u64) -> Result<(ByteBuf, u64)> {
+    fn read_piece(&self, storage: &Storage, offset: u64, end: u64) -> Result<(ByteBuf, u64)> {
         let chunk_size = u64::from(CHUNK_SIZE);
-        let in_chunk = offset.checked_rem(chunk_size).unwrap_or(0);
-        let next = offset.saturating_add(chunk_size.saturating_sub(in_chunk)).min(end);
-        let bytes = storage.blobs.bytes(&self.blob.place, offset, next.saturating_sub(offset))?;
-        Ok((ByteBuf::from(bytes), next))
+        let offset_in_chunk = offset.checked_rem(chunk_size).unwrap_or(0);
+        let piece_end = offset.saturating_add(chunk_size.saturating_sub(offset_in_chunk)).min(end);
+        let bytes = storage.blobs.read_bytes(&self.blob.place, offset, piece_end.saturating_sub(offset))?;
+        Ok((ByteBuf::from(bytes), piece_end))
     }
 
     /// Returns the entity tag: the digest by which the blob was verified, so that different bytes have different tags.
@@ -170,7 +171,7 @@ impl<'a> ReadableBlob<'a> {
     }
 
     /// Returns the header fields that the responses about the blob have in common, with or without a body.
-    fn validators(&self, etag: &str) -> Vec<(String, String)> {
+    fn common_headers(&self, etag: &str) -> Vec<(String, String)> {
         let cache_control = match self.grant {
             Grant::Public => format!("public, max-age={PUBLIC_SECONDS}, immutable"),
             Grant::Token => "private, no-store".into(),
@@ -191,14 +192,14 @@ impl<'a> ReadableBlob<'a> {
     }
 
     /// Returns the header fields for type and name, from the metadata of the first memory that refers to the blob.
-    fn description(&self, storage: &Storage) -> Result<[(String, String); 2]> {
+    fn description_headers(&self, storage: &Storage) -> Result<[(String, String); 2]> {
         let first = storage.blobs.refs(self.id).next();
         let (memory, _) = first.ok_or_else(|| Error::not_found("blob", self.id))??;
         let record = storage.capsules.memory_record_unchecked(&memory)?;
         let AssetMetadataBase { name, mime_type, .. } = record.asset_metadata.base();
         Ok([
             ("content-type".into(), media::content_type(mime_type)),
-            ("content-disposition".into(), media::disposition(mime_type, name)),
+            ("content-disposition".into(), media::content_disposition(mime_type, name)),
         ])
     }
 }

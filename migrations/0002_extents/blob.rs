@@ -62,7 +62,7 @@ fn copy_some(
             return Ok(Moved::Partly);
         }
         let (at, len) = storage.blobs.chunk_range(id, blob, progress.next_chunk)?;
-        let bytes = match storage.blobs.bytes(&blob.place, at, len) {
+        let bytes = match storage.blobs.read_bytes(&blob.place, at, len) {
             Ok(bytes) => bytes,
             Err(damage) => return Ok(Moved::Damaged(damage.to_string())),
         };

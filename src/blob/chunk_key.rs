@@ -46,7 +46,7 @@ pub fn key_bytes(prefix: ChunkPrefix, idx: u32) -> [u8; KEY_BYTES] {
 }
 
 /// The inverse of [`key_bytes`].
-pub fn key_of(bytes: &[u8; KEY_BYTES]) -> Option<ChunkKey> {
+pub fn parse_key(bytes: &[u8; KEY_BYTES]) -> Option<ChunkKey> {
     let (prefix, idx) = bytes.split_first_chunk()?;
     Some((*prefix, u32::from_be_bytes(*idx.first_chunk()?)))
 }

@@ -12,7 +12,7 @@ use ic_stable_structures::{Memory as _, StableBTreeMap};
 use crate::session::ChunkSet;
 use crate::stable::{MapKeys, Memories, Memory, NoRoom, StableRoom, Table, memory_ids};
 
-use super::chunk_key::{ChunkKey, ChunkPrefix, KEY_BYTES, key_bytes, key_of};
+use super::chunk_key::{ChunkKey, ChunkPrefix, KEY_BYTES, key_bytes, parse_key};
 
 mod compaction;
 mod mark;
@@ -20,7 +20,7 @@ mod survey;
 
 pub use compaction::Compaction;
 use mark::Mark;
-use survey::{Key, Survey, SurveyResult};
+use survey::{EncodedKey, Survey, SurveyResult};
 
 /// Maximum number of chunks that one message removes one by one, in a release or a sweep. Removing one chunk reads it
 /// and may move its neighbors, which costs tens of millions of instructions; a message may use 40 billion.
@@ -99,7 +99,7 @@ impl ChunkMap {
     }
 
     /// Returns which chunks are stored under a prefix, without reading their bytes.
-    pub fn stored(&self, prefix: ChunkPrefix) -> ChunkSet {
+    pub fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
         let mut stored = ChunkSet::new();
         let mut take = |idx| {
             stored.insert(idx);
@@ -125,7 +125,7 @@ impl ChunkMap {
     }
 
     pub fn released_chunks(&self) -> u64 {
-        self.released.keys(..).map(|prefix| self.stored(ChunkPrefix(prefix)).len()).sum()
+        self.released.keys(..).map(|prefix| self.stored_chunks(ChunkPrefix(prefix)).len()).sum()
     }
 
     /// Releases the chunks under a prefix: a few immediately, the rest in [`Self::sweep`].
@@ -157,11 +157,11 @@ impl ChunkMap {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
         };
-        let max = self.compaction.max_in_use();
-        match self.survey.advance(&self.keys, &self.released, self.total(), max) {
+        let max_in_use = self.compaction.max_in_use();
+        match self.survey.advance(&self.keys, &self.released, self.total(), max_in_use) {
             SurveyResult::More => return false,
             SurveyResult::InUse(keys) if keys.is_empty() => {
-                self.empty();
+                self.remove_all();
                 return true;
             }
             SurveyResult::InUse(keys) if compaction::is_cheaper(keys.len(), self.total()) => {
@@ -175,7 +175,7 @@ impl ChunkMap {
                 self.released.remove(&prefix);
             }
         } else {
-            self.attempt();
+            self.perform_or_mark_step();
         }
         self.released.is_empty()
     }
@@ -209,7 +209,7 @@ impl ChunkMap {
     }
 
     /// Removes everything, in constant time.
-    fn empty(&mut self) {
+    fn remove_all(&mut self) {
         if let Some(chunks) = &mut self.chunks {
             chunks.clear_new();
         }
@@ -221,9 +221,9 @@ impl ChunkMap {
 
     /// Removes everything except the chunks with these ascending keys. Returns `false` without changing the map if one
     /// of these chunks cannot be read, or if there may be no room to store them again.
-    fn compact(&mut self, in_use: &[Key]) -> bool {
-        let read = |key: &Key| {
-            let key = key_of(key)?;
+    fn compact(&mut self, in_use: &[EncodedKey]) -> bool {
+        let read = |key: &EncodedKey| {
+            let key = parse_key(key)?;
             Some((key, self.chunks.as_ref()?.get(&key)?))
         };
         let kept: Option<Vec<(ChunkKey, Vec<u8>)>> = in_use.iter().map(read).collect();
@@ -233,13 +233,13 @@ impl ChunkMap {
             self.compaction.fail();
             return false;
         };
-        self.empty();
+        self.remove_all();
         compaction::store(self.get_or_create(), kept);
         true
     }
 
     /// Performs the marked step, or marks the next one.
-    fn attempt(&mut self) {
+    fn perform_or_mark_step(&mut self) {
         match self.attempt.mark.take() {
             None => self.attempt.mark.set(self.next_step()),
             Some(Step::Empty(key)) => {
@@ -254,17 +254,18 @@ impl ChunkMap {
     /// Chunks that still have bytes come first; if all chunks under a prefix are empty, one is removed.
     fn next_step(&self) -> Option<Step> {
         const CANDIDATES: usize = 64;
-        let (turn, removes) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);
+        // Two failures skip a chunk: one to empty it, and one to remove it.
+        let (skipped, must_remove) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);
         let prefixes: Vec<_> = self.released.keys(..).take(CANDIDATES).collect();
-        let prefix = *prefixes.get(turn.checked_rem(prefixes.len())?)?;
+        let prefix = *prefixes.get(skipped.checked_rem(prefixes.len())?)?;
         let mut keys = self.first_under(ChunkPrefix(prefix), CANDIDATES);
-        let round = turn.checked_div(prefixes.len())?;
-        let first = round.checked_rem(keys.len())?;
+        let rounds = skipped.checked_div(prefixes.len())?;
+        let first = rounds.checked_rem(keys.len())?;
         keys.rotate_left(first);
         let chunks = self.chunks.as_ref()?;
         let has_bytes = |key: &&ChunkKey| chunks.get(key).is_some_and(|bytes| !bytes.is_empty());
         match keys.iter().find(has_bytes) {
-            Some(key) if !removes => Some(Step::Empty(*key)),
+            Some(key) if !must_remove => Some(Step::Empty(*key)),
             Some(key) => Some(Step::Remove(*key)),
             None => keys.first().copied().map(Step::Remove),
         }

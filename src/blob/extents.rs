@@ -99,14 +99,14 @@ impl ExtentStore {
     /// # Errors
     /// [`SinkError::OutOfRange`].
     pub fn holds_at(&self, extents: &Extents, at: u64, bytes: &[u8]) -> Result<bool, SinkError> {
-        let (mut rest, mut same) = (bytes, true);
+        let (mut rest, mut all_same) = (bytes, true);
         self.read_at(extents, at, bytes.len(), &mut |stored| {
             let (part, remainder) = rest.split_at_checked(stored.len()).unwrap_or((rest, &[]));
-            same = same && is_same(part, stored);
+            all_same = all_same && is_same(part, stored);
             rest = remainder;
             Ok(())
         })?;
-        Ok(same)
+        Ok(all_same)
     }
 
     /// Returns the bytes that are allocated; each allocation is rounded up to whole units of the allocator.
@@ -119,7 +119,7 @@ impl ExtentStore {
 
     /// Returns the bytes of payload that fit into the region at its present size.
     pub fn capacity(&self) -> u64 {
-        self.region.bytes()
+        self.region.capacity()
     }
 
     /// Returns how many bytes of the region, at its present size, are not allocated.
@@ -127,7 +127,7 @@ impl ExtentStore {
     /// # Errors
     /// A damaged state.
     pub fn bytes_left(&self) -> Result<u64, StableError> {
-        Ok(self.region.bytes().saturating_sub(self.taken_bytes()?))
+        Ok(self.region.capacity().saturating_sub(self.taken_bytes()?))
     }
 
     /// Returns the end of the used part of the region, bytes.

@@ -15,14 +15,22 @@ pub struct StableBlobSink<'a> {
     chunk_size: u32,
 }
 
+/// What to do if the chunk map already has a chunk at this offset.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IfStored {
+    Refuse,
+    Replace,
+}
+
 impl<'a> StableBlobSink<'a> {
     /// Returns the sink of a session whose bytes go to `place`, in chunks of `chunk_size` bytes. The chunk map takes
     /// each chunk as a whole; extents take blocks of any length.
-    pub const fn for_meta(blobs: &'a mut BlobStore, place: &'a Place, chunk_size: u32) -> Self {
+    pub const fn new(blobs: &'a mut BlobStore, place: &'a Place, chunk_size: u32) -> Self {
         Self { blobs, place, chunk_size }
     }
 
-    fn index(&self, offset: u64) -> Result<u32, SinkError> {
+    /// Returns the number of the chunk that begins at `offset`.
+    fn chunk_index(&self, offset: u64) -> Result<u32, SinkError> {
         let chunk_size = u64::from(self.chunk_size);
         match (offset.checked_rem(chunk_size), offset.checked_div(chunk_size)) {
             (Some(0), Some(idx)) => u32::try_from(idx).map_err(|_| SinkError::OffsetTooLarge { offset }),
@@ -35,14 +43,14 @@ impl<'a> StableBlobSink<'a> {
         prefix: ChunkPrefix,
         offset: u64,
         bytes: &[u8],
-        replace: bool,
+        if_stored: IfStored,
     ) -> Result<(), SinkError> {
-        let idx = self.index(offset)?;
+        let idx = self.chunk_index(offset)?;
         if bytes.len() as u64 > u64::from(self.chunk_size) {
             let chunk_size = u64::from(self.chunk_size);
             return Err(SinkError::OversizedChunk { offset, got: bytes.len(), chunk_size });
         }
-        if !replace && self.blobs.has_chunk(prefix, idx) {
+        if if_stored == IfStored::Refuse && self.blobs.has_chunk(prefix, idx) {
             return Err(SinkError::Occupied { offset });
         }
         let NoRoom { needed, left } = match self.blobs.check_room_for_chunk(bytes.len() as u64) {
@@ -59,14 +67,14 @@ impl<'a> StableBlobSink<'a> {
 impl ByteSink for StableBlobSink<'_> {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         match self.place {
-            Place::Chunks(prefix) => self.write_chunk(*prefix, offset, bytes, false),
+            Place::Chunks(prefix) => self.write_chunk(*prefix, offset, bytes, IfStored::Refuse),
             Place::Extents(extents) => self.blobs.extents_mut().write_at(extents, offset, bytes),
         }
     }
 
     fn replace_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         match self.place {
-            Place::Chunks(prefix) => self.write_chunk(*prefix, offset, bytes, true),
+            Place::Chunks(prefix) => self.write_chunk(*prefix, offset, bytes, IfStored::Replace),
             Place::Extents(extents) => self.blobs.extents_mut().write_at(extents, offset, bytes),
         }
     }
@@ -74,7 +82,7 @@ impl ByteSink for StableBlobSink<'_> {
     fn holds_at(&self, offset: u64, bytes: &[u8]) -> Result<bool, SinkError> {
         match self.place {
             Place::Chunks(prefix) => {
-                let stored = self.blobs.chunk(*prefix, self.index(offset)?);
+                let stored = self.blobs.chunk(*prefix, self.chunk_index(offset)?);
                 Ok(stored.is_some_and(|stored| is_same(&stored, bytes)))
             }
             Place::Extents(extents) => self.blobs.extents().holds_at(extents, offset, bytes),

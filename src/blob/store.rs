@@ -32,11 +32,11 @@ pub struct Destination {
 
 /// Blobs in stable memory.
 pub struct BlobStore {
-    chunks: ChunkMap,
+    chunk_map: ChunkMap,
     extents: ExtentStore,
-    mapped: Table<u64, Sha256Blob>,
+    mapped_by_sha256: Table<u64, Sha256Blob>,
     mapped_by_other_digest: Table<u64, BlobRecord>,
-    blobs: Table<u64, BlobRecord>,
+    in_extents: Table<u64, BlobRecord>,
     refs: Table<NumberAndText, String>,
     by_content: Table<TwoTexts, u64>,
 }
@@ -45,11 +45,11 @@ impl BlobStore {
     /// Opens the store, or creates an empty one.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
-            chunks: ChunkMap::open(memories, room),
+            chunk_map: ChunkMap::open(memories, room),
             extents: ExtentStore::open(memories, room),
-            mapped: Table::open(memories, memory_ids::BLOB_META),
+            mapped_by_sha256: Table::open(memories, memory_ids::BLOB_META),
             mapped_by_other_digest: Table::open(memories, memory_ids::MAPPED_BLOBS),
-            blobs: Table::open(memories, memory_ids::BLOBS),
+            in_extents: Table::open(memories, memory_ids::BLOBS),
             refs: Table::open(memories, memory_ids::BLOB_REFS),
             by_content: Table::open(memories, memory_ids::BLOB_BY_CONTENT),
         }
@@ -57,12 +57,12 @@ impl BlobStore {
 
     /// Returns whether a chunk is in the chunk map.
     pub fn has_chunk(&self, prefix: ChunkPrefix, idx: u32) -> bool {
-        self.chunks.contains(prefix, idx)
+        self.chunk_map.contains(prefix, idx)
     }
 
     /// Returns a chunk of the chunk map.
     pub fn chunk(&self, prefix: ChunkPrefix, idx: u32) -> Option<Vec<u8>> {
-        self.chunks.get(prefix, idx)
+        self.chunk_map.get(prefix, idx)
     }
 
     /// Returns `Ok(())` if a chunk of this many bytes may be stored in the chunk map.
@@ -70,17 +70,17 @@ impl BlobStore {
     /// # Errors
     /// [`NoRoom`].
     pub fn check_room_for_chunk(&self, bytes: u64) -> Result<(), NoRoom> {
-        self.chunks.check_room_for(bytes)
+        self.chunk_map.check_room_for(bytes)
     }
 
     /// Stores a chunk in the chunk map.
     pub fn write_chunk(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
-        self.chunks.insert(prefix, idx, bytes);
+        self.chunk_map.insert(prefix, idx, bytes);
     }
 
     /// Returns which chunks are actually in the chunk map under a prefix. Their bytes are not read.
     pub fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet {
-        self.chunks.stored(prefix)
+        self.chunk_map.stored_chunks(prefix)
     }
 
     /// Returns the payload region.
@@ -103,17 +103,17 @@ impl BlobStore {
 
     /// Returns the number of prefixes whose chunks are still to be removed.
     pub fn release_total(&self) -> u64 {
-        self.chunks.release_total()
+        self.chunk_map.release_total()
     }
 
     /// Returns the number of chunks that are still to be removed.
     pub fn released_chunks(&self) -> u64 {
-        self.chunks.released_chunks()
+        self.chunk_map.released_chunks()
     }
 
     /// Returns the number of chunks in the chunk map.
     pub fn chunk_total(&self) -> u64 {
-        self.chunks.total()
+        self.chunk_map.total()
     }
 
     /// Releases the bytes of an object.
@@ -123,7 +123,7 @@ impl BlobStore {
     pub fn free(&mut self, place: &Place) -> Result<(), StableError> {
         match place {
             Place::Chunks(prefix) => {
-                self.chunks.release(*prefix);
+                self.chunk_map.release(*prefix);
                 Ok(())
             }
             Place::Extents(extents) => self.extents.free(extents),
@@ -132,51 +132,51 @@ impl BlobStore {
 
     /// Releases the chunks under a prefix: a few immediately, the rest in [`Self::sweep`].
     pub fn release(&mut self, prefix: ChunkPrefix) {
-        self.chunks.release(prefix);
+        self.chunk_map.release(prefix);
     }
 
     /// Releases chunks that have been copied into extents: like [`Self::release`] if room is short, otherwise all of
     /// them in [`Self::sweep`].
     pub fn release_copied(&mut self, prefix: ChunkPrefix) {
-        self.chunks.release_copied(prefix);
+        self.chunk_map.release_copied(prefix);
     }
 
     /// Returns whether there are released chunks, and nothing will soon need their room.
     pub fn may_defer_removal(&self) -> bool {
-        self.release_total() > 0 && self.chunks.has_ample_room()
+        self.release_total() > 0 && self.chunk_map.has_ample_room()
     }
 
     /// Records that the next message does not remove released chunks.
     pub const fn defer_removal(&mut self) {
-        self.chunks.cancel_compaction();
+        self.chunk_map.cancel_compaction();
     }
 
     /// Removes released chunks from the chunk map: all of them, a few, or none yet. Returns `true` if none is left.
     pub fn sweep(&mut self) -> bool {
-        self.chunks.sweep()
+        self.chunk_map.sweep()
     }
 
     /// Returns the removal that the sweep is about to attempt.
     #[cfg(test)]
     pub const fn attempt_mut(&mut self) -> &mut super::chunk_map::Attempt {
-        self.chunks.attempt_mut()
+        self.chunk_map.attempt_mut()
     }
 
     /// Returns the state of the chunk map's compaction.
     #[cfg(test)]
     pub const fn compaction_mut(&mut self) -> &mut super::chunk_map::Compaction {
-        self.chunks.compaction_mut()
+        self.chunk_map.compaction_mut()
     }
 
     /// Removes a chunk without checking for room and without reporting it to the survey of the map.
     #[cfg(test)]
     pub fn remove_unreported(&mut self, prefix: ChunkPrefix, idx: u32) {
-        self.chunks.remove_unreported(prefix, idx);
+        self.chunk_map.remove_unreported(prefix, idx);
     }
 
     /// Skips a removal whose message trapped. Must be called regularly, in messages that do not sweep.
     pub fn watch_removals(&mut self) {
-        self.chunks.watch();
+        self.chunk_map.watch();
     }
 
     /// Returns the blob to which bytes with this digest would be committed: the blob of the capsule that already has
@@ -193,7 +193,7 @@ impl BlobStore {
         capsule_id: &str,
     ) -> Result<Destination, BlobError> {
         match self.by_content.get(&content_key(capsule_id, digest))?.map(BlobId) {
-            Some(same) if same != id => Ok(Destination { id: same, is_new: false }),
+            Some(other) if other != id => Ok(Destination { id: other, is_new: false }),
             None if !self.has_blob(id) => Ok(Destination { id, is_new: true }),
             _ => Err(BlobError::AlreadyExists(id)),
         }
@@ -256,7 +256,7 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::NotFound`], or a damaged record.
     pub fn blob(&self, id: BlobId) -> Result<BlobRecord, BlobError> {
-        if let Some(blob) = self.blobs.get(&id.0)? {
+        if let Some(blob) = self.in_extents.get(&id.0)? {
             return Ok(blob);
         }
         self.in_chunk_map(id)?.ok_or(BlobError::NotFound(id))
@@ -267,7 +267,7 @@ impl BlobStore {
     /// # Errors
     /// A damaged record.
     pub fn in_chunk_map(&self, id: BlobId) -> Result<Option<BlobRecord>, StableError> {
-        if let Some(mapped) = self.mapped.get(&id.0)? {
+        if let Some(mapped) = self.mapped_by_sha256.get(&id.0)? {
             return Ok(Some(mapped.into()));
         }
         self.mapped_by_other_digest.get(&id.0)
@@ -285,7 +285,7 @@ impl BlobStore {
 
     /// Lists up to `limit` committed blobs whose bytes are in the chunk map, with ids above `after`, in order of id.
     pub fn list_in_chunk_map(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
-        let mapped = self.mapped.keys_after(after.as_ref()).take(limit);
+        let mapped = self.mapped_by_sha256.keys_after(after.as_ref()).take(limit);
         let mut ids: Vec<u64> =
             mapped.chain(self.mapped_by_other_digest.keys_after(after.as_ref()).take(limit)).collect();
         ids.sort_unstable();
@@ -295,7 +295,7 @@ impl BlobStore {
 
     /// Lists up to `limit` committed blobs whose bytes are in extents, with ids above `after`, in order of id.
     pub fn list_in_extents(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
-        self.blobs.keys_after(after.as_ref()).take(limit).collect()
+        self.in_extents.keys_after(after.as_ref()).take(limit).collect()
     }
 
     /// Points a committed blob to `extents`, which hold a copy of its bytes, and releases the old copy.
@@ -316,26 +316,31 @@ impl BlobStore {
 
     fn insert(&mut self, id: BlobId, blob: &BlobRecord) {
         match (Sha256Blob::of(blob), &blob.place) {
-            (Some(mapped), _) => self.mapped.insert(id.0, &mapped),
+            (Some(mapped), _) => self.mapped_by_sha256.insert(id.0, &mapped),
             (None, Place::Chunks(_)) => self.mapped_by_other_digest.insert(id.0, blob),
-            (None, Place::Extents(_)) => self.blobs.insert(id.0, blob),
+            (None, Place::Extents(_)) => self.in_extents.insert(id.0, blob),
         }
     }
 
     fn remove(&mut self, id: BlobId) {
-        let _ = self.blobs.remove(&id.0)
-            || self.mapped.remove(&id.0)
+        let _ = self.in_extents.remove(&id.0)
+            || self.mapped_by_sha256.remove(&id.0)
             || self.mapped_by_other_digest.remove(&id.0);
     }
 
     fn has_blob(&self, id: BlobId) -> bool {
-        let Self { blobs, mapped, mapped_by_other_digest, .. } = self;
-        blobs.contains(&id.0) || mapped.contains(&id.0) || mapped_by_other_digest.contains(&id.0)
+        let Self { in_extents, mapped_by_sha256, mapped_by_other_digest, .. } = self;
+        in_extents.contains(&id.0)
+            || mapped_by_sha256.contains(&id.0)
+            || mapped_by_other_digest.contains(&id.0)
     }
 
     /// Returns the number of committed blobs.
     pub fn blob_total(&self) -> u64 {
-        self.blobs.len().saturating_add(self.mapped.len()).saturating_add(self.mapped_by_other_digest.len())
+        self.in_extents
+            .len()
+            .saturating_add(self.mapped_by_sha256.len())
+            .saturating_add(self.mapped_by_other_digest.len())
     }
 
     /// Iterates over the memories that refer to a blob, each with its capsule.
@@ -398,14 +403,14 @@ impl BlobStore {
     pub fn read_range(&self, id: BlobId, offset: u64, len: u64) -> Result<Vec<u8>, BlobError> {
         let blob = self.blob(id)?;
         self.check_range(id, &blob, offset, len)?;
-        self.bytes(&blob.place, offset, len)
+        self.read_bytes(&blob.place, offset, len)
     }
 
     /// Returns `len` stored bytes from offset `at` of an object.
     ///
     /// # Errors
     /// Those of [`Self::read`].
-    pub fn bytes(&self, place: &Place, at: u64, len: u64) -> Result<Vec<u8>, BlobError> {
+    pub fn read_bytes(&self, place: &Place, at: u64, len: u64) -> Result<Vec<u8>, BlobError> {
         let mut bytes = Vec::new();
         self.read(place, at, len, &mut |block| bytes.extend_from_slice(block))?;
         Ok(bytes)
@@ -464,11 +469,11 @@ impl BlobStore {
     /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        self.chunks.describe(to);
+        self.chunk_map.describe(to);
         self.extents.describe(to);
-        to.table(memory_ids::numbers::BLOB_META, &self.mapped);
+        to.table(memory_ids::numbers::BLOB_META, &self.mapped_by_sha256);
         to.table(memory_ids::numbers::MAPPED_BLOBS, &self.mapped_by_other_digest);
-        to.table(memory_ids::numbers::BLOBS, &self.blobs);
+        to.table(memory_ids::numbers::BLOBS, &self.in_extents);
         to.table(memory_ids::numbers::BLOB_REFS, &self.refs);
         to.table(memory_ids::numbers::BLOB_BY_CONTENT, &self.by_content);
     }

@@ -42,7 +42,7 @@ fn a_locator_names_one_blob_in_one_way() {
 fn a_sink_takes_aligned_chunks_once() {
     let mut blobs = store();
     let place = Place::Chunks(prefix(1));
-    let mut sink = StableBlobSink::for_meta(&mut blobs, &place, 4);
+    let mut sink = StableBlobSink::new(&mut blobs, &place, 4);
     sink.write_at(4, b"abcd").unwrap();
     assert_eq!(sink.holds_at(4, b"abcd"), Ok(true));
     assert_eq!(sink.holds_at(4, b"abce"), Ok(false));

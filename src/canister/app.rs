@@ -40,7 +40,7 @@ pub fn with_app<T>(f: impl FnOnce(&mut App) -> Result<T>) -> Result<T> {
     })
 }
 
-pub fn uploads<T>(f: impl FnOnce(&mut UploadService<'_>) -> Result<T>) -> Result<T> {
+pub fn with_uploads<T>(f: impl FnOnce(&mut UploadService<'_>) -> Result<T>) -> Result<T> {
     with_app(|App { storage, path }| {
         let meter = &MessageMeter;
         f(&mut UploadService::new(storage, path, ic_cdk::api::msg_caller(), now(), meter))

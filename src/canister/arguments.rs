@@ -41,7 +41,7 @@ impl Header {
     /// Returns `None` if values of the types cannot be read here.
     fn of<'a, T: Arguments<'a>>() -> std::result::Result<Option<Self>, candid::Error> {
         let bytes = candid_header(&T::types())?;
-        Ok(TypeTable::of(&bytes).map(|types| Self { bytes, types }))
+        Ok(TypeTable::parse(&bytes).map(|types| Self { bytes, types }))
     }
 }
 
@@ -90,11 +90,11 @@ pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result
     if let Some(arguments) = read {
         return Ok(arguments);
     }
-    by_library(message)
+    decode_by_library(message)
         .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
 }
 
-pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
+pub(super) fn decode_by_library<'a, T: ArgumentDecoder<'a>>(
     message: &'a [u8],
 ) -> std::result::Result<T, candid::Error> {
     let mut config = candid::DecoderConfig::new();
@@ -105,11 +105,11 @@ pub(super) fn by_library<'a, T: ArgumentDecoder<'a>>(
 /// Reads the arguments without the library if the types are those of `header`; trailing options may be missing.
 fn read_values<'a, T: Arguments<'a>>(header: &Header, message: &'a [u8]) -> Option<T> {
     let mut values = match message.strip_prefix(header.bytes.as_slice()) {
-        Some(values) => Values::new(values, header.types.arguments()),
+        Some(values) => Values::new(values, header.types.argument_count()),
         // Another encoder may order the types differently.
         None => {
-            let found = TypeTable::of(message).filter(|found| found.can_stand_for(&header.types))?;
-            Values::new(message.get(found.len()..)?, found.arguments())
+            let table = TypeTable::parse(message).filter(|table| table.can_stand_for(&header.types))?;
+            Values::new(message.get(table.len()..)?, table.argument_count())
         }
     };
     let arguments = T::read(&mut values)?;

@@ -41,7 +41,7 @@ fn migration_dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
 }
 
 /// Runs a control of the migration, then the engine, and returns the status.
-fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<MigrationStatus> {
+fn run_control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<MigrationStatus> {
     controllers_only()?;
     with_app(|App { storage, .. }| control(storage, now()))?;
     migration::run_message();
@@ -51,38 +51,38 @@ fn control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<Mig
 /// Pauses the migration after the current record; on the legacy build, defers it before it starts. For controllers.
 #[apply(update)]
 fn migration_pause() -> Result<MigrationStatus> {
-    control(migration::controls::pause)
+    run_control(migration::controls::pause)
 }
 
 /// Resumes a paused or stuck migration. For controllers.
 #[apply(update)]
 fn migration_resume() -> Result<MigrationStatus> {
-    control(migration::controls::resume)
+    run_control(migration::controls::resume)
 }
 
 /// Rolls everything back to the old layout. For controllers, until the migration is finalized.
 #[apply(update)]
 fn migration_rollback() -> Result<MigrationStatus> {
-    control(migration::controls::rollback)
+    run_control(migration::controls::rollback)
 }
 
 /// Checks every converted record again, and compares the digests. For controllers.
 #[apply(update)]
 fn migration_verify() -> Result<MigrationStatus> {
-    control(migration::controls::verify)
+    run_control(migration::controls::verify)
 }
 
 /// Retries one quarantined record, or all of them. For controllers.
 #[apply(update)]
 fn migration_retry(session: Option<u64>) -> Result<MigrationStatus> {
-    control(|storage, now| migration::controls::retry(storage, now, session))
+    run_control(|storage, now| migration::controls::retry(storage, now, session))
 }
 
 /// Ends the migration; afterwards no rollback is possible. With `opt true`, quarantined records stay in
 /// quarantine permanently. For controllers.
 #[apply(update)]
 fn migration_finalize(leave_quarantined: Option<bool>) -> Result<MigrationStatus> {
-    control(|storage, now| migration::controls::finalize(storage, now, leave_quarantined == Some(true)))
+    run_control(|storage, now| migration::controls::finalize(storage, now, leave_quarantined == Some(true)))
 }
 
 pub fn cache_headers() -> std::result::Result<(), candid::Error> {

@@ -52,7 +52,7 @@ macro_rules! entry {
 
             pub fn cache_headers() -> std::result::Result<(), candid::Error> {
                 $crate::canister::entry::entry!(@cache_arguments $name($($type),*));
-                $crate::canister::headers::of_reply::<$reply>().map(|_| ())
+                $crate::canister::headers::reply_header::<$reply>().map(|_| ())
             }
         }
     };

@@ -12,14 +12,14 @@ use candid::types::TypeId;
 use crate::stable::codec::candid_header;
 
 thread_local! {
-    static REPLIES: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
+    static REPLY_HEADERS: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-pub fn of_reply<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
-    if let Some(header) = REPLIES.with_borrow(|headers| headers.get(&T::id()).cloned()) {
+pub fn reply_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
+    if let Some(header) = REPLY_HEADERS.with_borrow(|headers| headers.get(&T::id()).cloned()) {
         return Ok(header);
     }
     let header = candid_header(&[T::ty()])?;
-    REPLIES.with_borrow_mut(|headers| headers.insert(T::id(), header.clone()));
+    REPLY_HEADERS.with_borrow_mut(|headers| headers.insert(T::id(), header.clone()));
     Ok(header)
 }

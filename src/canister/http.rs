@@ -18,16 +18,16 @@ fn http_request(request: HttpRequest) -> HttpResponse {
     let blob = with_app(|App { storage, .. }| Ok(web::answer(storage, &request, now())));
     let mut response = match blob {
         Ok(Some(web::StreamedResponse { response, rest })) => {
-            HttpResponse { streaming_strategy: rest.map(strategy), ..response }
+            HttpResponse { streaming_strategy: rest.map(streaming_strategy), ..response }
         }
-        Ok(None) => page(&request),
+        Ok(None) => system_page(&request),
         Err(error) => HttpResponse::text(503, error.to_string()),
     };
     add_certificate(&mut response);
     response
 }
 
-fn page(request: &HttpRequest) -> HttpResponse {
+fn system_page(request: &HttpRequest) -> HttpResponse {
     if !request.is_read() {
         return HttpResponse::method_not_allowed(format!("GET and HEAD only, got {}\n", request.method));
     }
@@ -48,7 +48,7 @@ fn page(request: &HttpRequest) -> HttpResponse {
     response
 }
 
-fn strategy(token: StreamingToken) -> StreamingStrategy {
+fn streaming_strategy(token: StreamingToken) -> StreamingStrategy {
     let callback =
         StreamingCallback::new(ic_cdk::api::canister_self(), "http_request_streaming_callback".into());
     StreamingStrategy::Callback { callback, token }

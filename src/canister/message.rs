@@ -18,14 +18,14 @@ pub struct MessageChunk<'a> {
     len: usize,
     /// Length of the first block, bytes, chosen so that the other blocks begin at multiples of the block size in the
     /// file, where the subtrees of BLAKE3 begin.
-    first: usize,
+    first_block_len: usize,
 }
 
 impl<'a> MessageChunk<'a> {
     /// The chunk begins at `at` in the message and at `offset` in its file.
     pub fn new(message: &'a dyn MessageArgument, at: usize, len: usize, offset: u64) -> Self {
-        let into_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
-        Self { message, at, len, first: BLOCK_BYTES.saturating_sub(into_block) }
+        let offset_in_block = offset.checked_rem(BLOCK_BYTES as u64).unwrap_or(0) as usize;
+        Self { message, at, len, first_block_len: BLOCK_BYTES.saturating_sub(offset_in_block) }
     }
 }
 
@@ -36,14 +36,14 @@ impl ByteSource for MessageChunk<'_> {
 
     fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError> {
         let mut buffer = vec![0; BLOCK_BYTES.min(self.len)];
-        let (mut done, mut wanted) = (0_usize, self.first);
+        let (mut done, mut block_len) = (0_usize, self.first_block_len);
         while done < self.len {
-            let wanted_now = wanted.min(self.len.saturating_sub(done));
-            let Some(block) = buffer.get_mut(..wanted_now) else { break };
+            let wanted = block_len.min(self.len.saturating_sub(done));
+            let Some(block) = buffer.get_mut(..wanted) else { break };
             self.message.copy(self.at.saturating_add(done), block);
             take(done as u64, block)?;
             done = done.saturating_add(block.len());
-            wanted = BLOCK_BYTES;
+            block_len = BLOCK_BYTES;
         }
         Ok(())
     }

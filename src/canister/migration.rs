@@ -31,8 +31,8 @@ thread_local! {
 }
 
 pub fn start() {
-    let forward = |app: &mut App| controls::go_forward(&mut app.storage, now(), SERVES_LAYOUT_1);
-    if let Err(error) = with_app(forward) {
+    let go_forward = |app: &mut App| controls::go_forward(&mut app.storage, now(), SERVES_LAYOUT_1);
+    if let Err(error) = with_app(go_forward) {
         report("migration", error);
     }
     run(UPGRADE_INSTRUCTIONS);

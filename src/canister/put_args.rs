@@ -43,7 +43,7 @@ pub fn read(message: &dyn MessageArgument) -> Result<PutArgs> {
 
 /// The argument types that can be read in place.
 #[derive(Clone, Copy, PartialEq)]
-enum Type {
+enum ArgType {
     Blob,
     OptBlob,
     Null,
@@ -60,21 +60,21 @@ fn read_in_place(message: &dyn MessageArgument) -> Option<PutArgs> {
         return None;
     }
     let table = read_table(&mut header)?;
-    let args = header.byte()?;
-    if !(3..=4).contains(&args) || header.byte()? != NAT64 || header.byte()? != NAT32 {
+    let arg_count = header.take_byte()?;
+    if !(3..=4).contains(&arg_count) || header.take_byte()? != NAT64 || header.take_byte()? != NAT32 {
         return None;
     }
-    if read_type(&mut header, &table)? != Type::Blob {
+    if read_type(&mut header, &table)? != ArgType::Blob {
         return None;
     }
-    let last = if args == 4 { read_type(&mut header, &table)? } else { Type::Null };
+    let digest_type = if arg_count == 4 { read_type(&mut header, &table)? } else { ArgType::Null };
     let session = u64::from_le_bytes(header.take()?);
     let idx = u32::from_le_bytes(header.take()?);
-    let len = header.length()?;
-    let at = header.at;
-    let end = at.checked_add(len).filter(|end| *end <= size)?;
-    let sha256 = read_digest(message, end, last)?;
-    Some(PutArgs { session, idx, chunk: ChunkBytes::InMessage { at, len }, sha256 })
+    let len = header.take_length()?;
+    let chunk_at = header.at;
+    let end = chunk_at.checked_add(len).filter(|end| *end <= size)?;
+    let sha256 = read_digest(message, end, digest_type)?;
+    Some(PutArgs { session, idx, chunk: ChunkBytes::InMessage { at: chunk_at, len }, sha256 })
 }
 
 const NAT64: u8 = 0x78;
@@ -85,37 +85,38 @@ const VEC: u8 = 0x6d;
 const OPT: u8 = 0x6e;
 
 /// Reads a type table; `None` if it has types other than blobs and options of blobs.
-fn read_table(header: &mut Cursor<'_>) -> Option<Vec<Type>> {
-    let entries = header.byte()?;
-    let raw: Vec<(u8, u8)> =
-        (0..entries).map(|_| Some((header.byte()?, header.byte()?))).collect::<Option<_>>()?;
+fn read_table(header: &mut Cursor<'_>) -> Option<Vec<ArgType>> {
+    let entries = header.take_byte()?;
+    let raw_entries: Vec<(u8, u8)> =
+        (0..entries).map(|_| Some((header.take_byte()?, header.take_byte()?))).collect::<Option<_>>()?;
     let is_blob = |entry: &(u8, u8)| *entry == (VEC, NAT8);
-    raw.iter()
+    raw_entries
+        .iter()
         .map(|entry| match entry {
-            blob if is_blob(blob) => Some(Type::Blob),
+            blob if is_blob(blob) => Some(ArgType::Blob),
             (OPT, inner) => {
-                raw.get(usize::from(*inner)).filter(|inner| is_blob(inner)).map(|_| Type::OptBlob)
+                raw_entries.get(usize::from(*inner)).filter(|inner| is_blob(inner)).map(|_| ArgType::OptBlob)
             }
             _ => None,
         })
         .collect()
 }
 
-fn read_type(header: &mut Cursor<'_>, table: &[Type]) -> Option<Type> {
-    match header.byte()? {
-        NULL => Some(Type::Null),
+fn read_type(header: &mut Cursor<'_>, table: &[ArgType]) -> Option<ArgType> {
+    match header.take_byte()? {
+        NULL => Some(ArgType::Null),
         entry => table.get(usize::from(entry)).copied(),
     }
 }
 
 /// Reads the last argument; `None` unless it is absent or a digest of 32 bytes, and ends the message.
-fn read_digest(message: &dyn MessageArgument, at: usize, found: Type) -> Option<Option<ByteBuf>> {
+fn read_digest(message: &dyn MessageArgument, at: usize, digest_type: ArgType) -> Option<Option<ByteBuf>> {
     let mut rest = [0; 1 + 1 + 32];
     let rest = rest.get_mut(..message.size().checked_sub(at)?)?;
     message.copy(at, rest);
-    match (found, &*rest) {
-        (Type::Null, []) | (Type::OptBlob, [0]) => Some(None),
-        (Type::OptBlob, [1, 32, digest @ ..]) if digest.len() == 32 => Some(Some(ByteBuf::from(digest))),
+    match (digest_type, &*rest) {
+        (ArgType::Null, []) | (ArgType::OptBlob, [0]) => Some(None),
+        (ArgType::OptBlob, [1, 32, digest @ ..]) if digest.len() == 32 => Some(Some(ByteBuf::from(digest))),
         _ => None,
     }
 }
@@ -132,12 +133,12 @@ impl Cursor<'_> {
         Some(*taken)
     }
 
-    fn byte(&mut self) -> Option<u8> {
+    fn take_byte(&mut self) -> Option<u8> {
         self.take::<1>().map(|[byte]| byte)
     }
 
     /// Reads a length of at most four bytes in LEB128, which is less than 2^28; no message is that long.
-    fn length(&mut self) -> Option<usize> {
+    fn take_length(&mut self) -> Option<usize> {
         let mut rest = self.bytes.get(self.at..)?;
         let length = leb128::take(&mut rest, 4)?;
         self.at = self.bytes.len().saturating_sub(rest.len());

@@ -31,7 +31,7 @@ pub fn reply<T: CandidType>(value: &T) {
 }
 
 fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Error> {
-    let mut reply = headers::of_reply::<T>()?;
+    let mut reply = headers::reply_header::<T>()?;
     let mut values = ValueSerializer::new();
     value.idl_serialize(&mut values)?;
     reply.extend_from_slice(values.get_result());

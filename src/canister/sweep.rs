@@ -3,7 +3,7 @@
 
 use ic_stable_migrate::cdk::timers::Chain;
 
-use super::app::{App, MessageMeter, now, report, uploads, with_app};
+use super::app::{App, MessageMeter, now, report, with_app, with_uploads};
 use crate::{downloads, memories};
 
 thread_local! {
@@ -19,7 +19,7 @@ pub fn sweep() {
 
 /// Sweeps everything but downloads, as far as one message allows. If more may be left, another slice follows.
 fn sweep_slice() {
-    let sessions = uploads(|uploads| uploads.sweep());
+    let sessions = with_uploads(|uploads| uploads.sweep());
     let memories = with_app(|App { storage, .. }| memories::sweep(storage, &MessageMeter));
     // After an error in a memory the sweep continues with the memories after it.
     if sessions == Ok(false) || memories != Ok(true) {

@@ -38,7 +38,7 @@ impl Job {
         }
     }
 
-    fn with<T>(self, f: impl FnOnce(&timers::Job) -> T) -> T {
+    fn with_timer<T>(self, f: impl FnOnce(&timers::Job) -> T) -> T {
         match self {
             Self::Sweep => SWEEP.with(f),
             Self::Watch => WATCH.with(f),
@@ -47,19 +47,19 @@ impl Job {
 
     /// Returns when the job last began to run or its timer was set, whichever is later, nanoseconds.
     pub fn ran_at(self) -> u64 {
-        self.with(timers::Job::ran_at)
+        self.with_timer(timers::Job::ran_at)
     }
 
     fn is_overdue(self, now: u64) -> bool {
-        self.with(|job| job.is_overdue(now))
+        self.with_timer(|job| job.is_overdue(now))
     }
 
     fn set(self, now: u64) {
-        self.with(|job| job.set(move || self.run(), now));
+        self.with_timer(|job| job.set(move || self.run(), now));
     }
 
     fn run(self) {
-        self.with(|job| job.begin(ic_cdk::api::time()));
+        self.with_timer(|job| job.begin(ic_cdk::api::time()));
         restart_overdue();
         match self {
             Self::Sweep => sweep::sweep(),
@@ -84,12 +84,12 @@ pub fn start(cache: CacheHeaders) {
 pub fn restart_overdue() {
     let now = ic_cdk::api::time();
     if Job::ALL.iter().any(|job| job.is_overdue(now)) {
-        restart(now);
+        restart_jobs(now);
     }
 }
 
 #[cold]
-fn restart(now: u64) {
+fn restart_jobs(now: u64) {
     for job in Job::ALL {
         if job.is_overdue(now) {
             job.set(now);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
-use super::app::{now, page_limit, report, uploads};
+use super::app::{now, page_limit, report, with_uploads};
 use super::entry::{self, cache_headers, query, update};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
@@ -34,21 +34,21 @@ fn uploads_begin(
     hash: Option<HashAlgorithm>,
 ) -> Result<u64> {
     let hash = hash.unwrap_or_default();
-    uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
+    with_uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
 /// Reads its arguments itself, so that the chunk can be copied from the message in blocks.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
     timers::restart_overdue();
-    let stored = put_args::read(&streams::Argument).and_then(put);
+    let stored = put_args::read(&streams::Argument).and_then(store_chunk);
     entry::report_internal_error("uploads_put_chunk", &stored);
     streams::reply(&stored);
 }
 
-fn put(args: PutArgs) -> Result<()> {
+fn store_chunk(args: PutArgs) -> Result<()> {
     let PutArgs { session, idx, chunk, sha256 } = args;
-    uploads(|uploads| match chunk {
+    with_uploads(|uploads| match chunk {
         ChunkBytes::InMessage { at, len } => {
             // The offset of a chunk does not depend on the size of the file.
             let offset = Chunking::new(limits::MAX_UPLOAD_BYTES, u64::from(CHUNK_SIZE)).offset(idx);
@@ -62,13 +62,13 @@ fn put(args: PutArgs) -> Result<()> {
 /// Uploads a file that fits into one message. Repeating the call with the same key returns the same result.
 #[apply(update)]
 fn uploads_put_whole(file: SmallFile<'_>) -> Result<UploadFinishResult> {
-    log_finished(uploads(|uploads| uploads.put_whole(file)))
+    log_finished(with_uploads(|uploads| uploads.put_whole(file)))
 }
 
 /// Same as `uploads_put_whole`, for many files; each is accepted or refused independently.
 #[apply(update)]
 fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinishResult>>> {
-    let results = uploads(|uploads| uploads.put_many(files))?;
+    let results = with_uploads(|uploads| uploads.put_many(files))?;
     Ok(results.into_iter().map(log_finished).collect())
 }
 
@@ -76,7 +76,7 @@ fn uploads_put_many(files: Vec<SmallFile<'_>>) -> Result<Vec<Result<UploadFinish
 /// returns the same result; `Hashing` means: call again.
 #[apply(update)]
 fn uploads_finish(session: u64, digest: ByteBuf, total_len: u64) -> Result<UploadFinishResult> {
-    let finished = uploads(|uploads| uploads.finish(session, &digest, total_len));
+    let finished = with_uploads(|uploads| uploads.finish(session, &digest, total_len));
     if let Err(Error::Hashing { .. }) = &finished {
         // The caller may call again immediately or later; hashing continues either way.
         schedule_hashing(session);
@@ -98,26 +98,26 @@ fn log_finished(finished: Result<UploadFinishResult>) -> Result<UploadFinishResu
 /// Aborts an upload and frees its bytes. Repeating it is not an error.
 #[apply(update)]
 fn uploads_abort(session: u64) -> Result<()> {
-    uploads(|uploads| uploads.abort(session))
+    with_uploads(|uploads| uploads.abort(session))
 }
 
 /// Lists the caller's uploads in flight, ordered by session, after the session `after`; at most 100.
 #[apply(query)]
 fn uploads_list(after: Option<u64>, limit: Option<u32>) -> Result<Vec<UploadStatus>> {
-    uploads(|uploads| uploads.list(after, page_limit(limit)))
+    with_uploads(|uploads| uploads.list(after, page_limit(limit)))
 }
 
 /// Returns the status of an upload: the chunks that have arrived and when it expires.
 #[apply(query)]
 fn uploads_status(session: u64) -> Result<UploadStatus> {
-    uploads(|uploads| uploads.status(session))
+    with_uploads(|uploads| uploads.status(session))
 }
 
 /// Returns the SHA-256 of the chunks of an upload that have arrived, starting at chunk `from`. After
 /// `ChecksumMismatch`, chunks that differ from the file may be sent again. `next` is the start of the next page.
 #[apply(query)]
 fn uploads_chunk_digests(session: u64, from: Option<u32>, limit: Option<u32>) -> Result<ChunkDigests> {
-    uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page_limit(limit)))
+    with_uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page_limit(limit)))
 }
 
 pub fn cache_headers() -> std::result::Result<(), candid::Error> {
@@ -146,7 +146,7 @@ fn schedule_hashing(session: u64) {
 }
 
 fn continue_hashing(session: u64) {
-    match uploads(|uploads| uploads.continue_hashing(session)) {
+    match with_uploads(|uploads| uploads.continue_hashing(session)) {
         Ok(false) => return schedule_hashing(session),
         Ok(true) => {}
         Err(error) => report("hashing", format!("session {session}: {error}")),

@@ -43,6 +43,9 @@ impl Downloads {
 }
 
 /// Returns the session layer over the table of downloads.
-pub(super) fn service<'a>(downloads: &'a mut Downloads, ids: &'a mut Ids) -> SessionService<DirectStore<'a>> {
+pub(super) fn session_service<'a>(
+    downloads: &'a mut Downloads,
+    ids: &'a mut Ids,
+) -> SessionService<DirectStore<'a>> {
     SessionService::new(DirectStore { sessions: &mut downloads.table, ids })
 }

@@ -9,7 +9,7 @@ use crate::upload::tests::{OWNER, TestCanister, canisters, file, on_every_path, 
 
 const CHUNK: usize = CHUNK_SIZE as usize;
 
-fn store(canister: &mut TestCanister, len: usize) -> (String, Vec<u8>) {
+fn upload_file(canister: &mut TestCanister, len: usize) -> (String, Vec<u8>) {
     let file = file(len);
     let session = canister.begin(len, &format!("{len}"));
     for idx in 0..len.div_ceil(CHUNK) {
@@ -22,7 +22,7 @@ fn begin_as(canister: &mut TestCanister, who: u8, locator: &str) -> Result<Downl
     begin(&mut canister.storage, person(who), locator, canister.now)
 }
 
-fn chunk(canister: &mut TestCanister, session: u64, idx: u32) -> Result<Vec<u8>> {
+fn read_as_owner(canister: &mut TestCanister, session: u64, idx: u32) -> Result<Vec<u8>> {
     read_chunk(&mut canister.storage, person(OWNER), session, idx, canister.now)
 }
 
@@ -37,7 +37,7 @@ fn not_found<T>(session: u64) -> Result<T> {
 #[test]
 fn chunks_are_sent_in_any_order_across_upgrades() {
     on_every_path(|mut canister| {
-        let (locator, file) = store(&mut canister, 2 * CHUNK + 5);
+        let (locator, file) = upload_file(&mut canister, 2 * CHUNK + 5);
         let begun = begin_as(&mut canister, OWNER, &locator).unwrap();
         assert_eq!((begun.expected_chunks, begun.bytes_expected), (3, file.len() as u64));
         assert_eq!(
@@ -49,22 +49,22 @@ fn chunks_are_sent_in_any_order_across_upgrades() {
         let session = begun.session;
         let parts: Vec<&[u8]> = file.chunks(CHUNK).collect();
         for idx in [2, 0] {
-            assert!(chunk(&mut canister, session, idx).unwrap() == parts[idx as usize]);
+            assert!(read_as_owner(&mut canister, session, idx).unwrap() == parts[idx as usize]);
             canister.upgrade();
         }
         let halfway = status_now(&canister, session).unwrap();
         assert_eq!(halfway.bytes_sent, (CHUNK + 5) as u64);
         assert_eq!(halfway.missing, [ChunkRange { first: 1, last: 1 }]);
         assert!(
-            chunk(&mut canister, session, 2).unwrap() == parts[2],
+            read_as_owner(&mut canister, session, 2).unwrap() == parts[2],
             "a chunk whose reply was lost is \
             sent again"
         );
         assert_eq!(status_now(&canister, session), Ok(halfway));
-        assert!(chunk(&mut canister, session, 1).unwrap() == parts[1]);
+        assert!(read_as_owner(&mut canister, session, 1).unwrap() == parts[1]);
         let complete = status_now(&canister, session).unwrap();
         assert_eq!((complete.bytes_sent, complete.missing), (file.len() as u64, vec![]));
-        let beyond = chunk(&mut canister, session, 3).unwrap_err();
+        let beyond = read_as_owner(&mut canister, session, 3).unwrap_err();
         assert!(matches!(beyond, Error::InvalidArgument { .. }), "{beyond}");
         end(&mut canister.storage, person(OWNER), session, canister.now).unwrap();
         assert_eq!(status_now(&canister, session), not_found(session));
@@ -81,7 +81,7 @@ fn chunks_are_sent_in_any_order_across_upgrades() {
 #[test]
 fn an_empty_blob_is_downloaded_without_a_chunk() {
     let mut canister = canisters().remove(0);
-    let (locator, _) = store(&mut canister, 0);
+    let (locator, _) = upload_file(&mut canister, 0);
     let begun = begin_as(&mut canister, OWNER, &locator).unwrap();
     assert_eq!((begun.expected_chunks, begun.sent, begun.missing), (0, vec![], vec![]));
 }
@@ -89,18 +89,18 @@ fn an_empty_blob_is_downloaded_without_a_chunk() {
 #[test]
 fn a_download_expires_even_if_a_chunk_is_repeated() {
     let mut canister = canisters().remove(0);
-    let (locator, _) = store(&mut canister, CHUNK + 5);
+    let (locator, _) = upload_file(&mut canister, CHUNK + 5);
     let session = begin_as(&mut canister, OWNER, &locator).unwrap().session;
     let begun = canister.now;
     canister.now = begun.plus_seconds(60);
-    chunk(&mut canister, session, 0).unwrap();
+    read_as_owner(&mut canister, session, 0).unwrap();
     canister.now = begun.plus_seconds(120);
-    chunk(&mut canister, session, 0).unwrap();
+    read_as_owner(&mut canister, session, 0).unwrap();
     let expires_at = begun.plus_seconds(60 + DOWNLOAD_TTL_SECONDS);
     assert_eq!(status_now(&canister, session).unwrap().expires_at, expires_at.as_nanos());
     canister.now = expires_at;
     assert_eq!(
-        chunk(&mut canister, session, 1),
+        read_as_owner(&mut canister, session, 1),
         not_found(session),
         "the download has expired, although no sweep has run"
     );
@@ -113,14 +113,14 @@ fn a_download_expires_even_if_a_chunk_is_repeated() {
 #[test]
 fn a_download_serves_its_owner_while_the_blob_is_readable() {
     let mut canister = canisters().remove(0);
-    let (locator, _) = store(&mut canister, 5);
+    let (locator, _) = upload_file(&mut canister, 5);
     let capsule = canister.capsule.clone();
     let access = |readers| CapsuleAccess { owners: vec![person(OWNER)], writers: vec![], readers };
     assert_eq!(begin_as(&mut canister, 3, &locator), Err(Error::not_found("blob", &locator)));
     canister.storage.capsules.set_access(person(OWNER), &capsule, access(vec![person(3)])).unwrap();
     let session = begin_as(&mut canister, 3, &locator).unwrap().session;
     assert_eq!(
-        chunk(&mut canister, session, 0),
+        read_as_owner(&mut canister, session, 0),
         not_found(session),
         "the download belongs to another caller"
     );
@@ -141,7 +141,7 @@ fn at_the_limit_the_longest_idle_download_is_ended() {
     let mut canister = canisters().remove(0);
     let capsule = canister.capsule.clone();
     canister.storage.capsules.set_public(person(OWNER), &capsule, true).unwrap();
-    let locators: Vec<String> = (1..=21).map(|len| store(&mut canister, len).0).collect();
+    let locators: Vec<String> = (1..=21).map(|len| upload_file(&mut canister, len).0).collect();
     for locator in &locators[..20] {
         begin_as(&mut canister, OWNER, locator).unwrap();
     }
@@ -163,17 +163,17 @@ fn at_the_limit_the_longest_idle_download_is_ended() {
 #[test]
 fn a_damaged_download_has_no_owner_and_is_swept() {
     let mut canister = canisters().remove(0);
-    let (locator, _) = store(&mut canister, 5);
+    let (locator, _) = upload_file(&mut canister, 5);
     let session = begin_as(&mut canister, OWNER, &locator).unwrap().session;
     let memories = Memories::init(canister.raw.clone());
     Table::<u64, RawRecord>::open(&memories, memory_ids::DOWNLOADS).insert(session, &RawRecord(vec![9]));
     canister.upgrade();
-    assert_eq!(chunk(&mut canister, session, 0), not_found(session));
+    assert_eq!(read_as_owner(&mut canister, session, 0), not_found(session));
     let another = begin_as(&mut canister, OWNER, &locator).unwrap().session;
     let error = sweep(&mut canister.storage, canister.now).unwrap_err();
     assert!(error.to_string().contains(&session.to_string()), "{error}");
     assert_eq!(sweep(&mut canister.storage, canister.now), Ok(()));
-    assert!(chunk(&mut canister, another, 0).is_ok());
+    assert!(read_as_owner(&mut canister, another, 0).is_ok());
 }
 
 #[test]

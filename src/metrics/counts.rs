@@ -2,7 +2,7 @@
 
 use crate::api::{CallCounts, PathCounts, UploadCounts};
 
-use super::text::write as write_samples;
+use super::text::write_metric;
 
 pub fn write(text: &mut String, counts: &UploadCounts) {
     let paths = [("compat", &counts.compat), ("direct", &counts.direct), ("none", &counts.no_path)];
@@ -17,7 +17,7 @@ pub fn write(text: &mut String, counts: &UploadCounts) {
                 (labels, number)
             })
         };
-        write_samples(text, "counter", name, help, paths.into_iter().flat_map(path_samples));
+        write_metric(text, "counter", name, help, paths.into_iter().flat_map(path_samples));
     }
 }
 
@@ -60,13 +60,13 @@ const FAMILIES: &[Family] = &[
         name: "upload_messages_total",
         help: "Messages, including refused ones",
         label: "call",
-        samples: |counts| calls(counts, |call| call.messages),
+        samples: |counts| per_call(counts, |call| call.messages),
     },
     Family {
         name: "upload_instructions_total",
         help: "Instructions of these messages",
         label: "call",
-        samples: |counts| calls(counts, |call| call.instructions),
+        samples: |counts| per_call(counts, |call| call.instructions),
     },
     Family {
         name: "upload_errors_total",
@@ -76,6 +76,6 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
-fn calls(counts: &PathCounts, number: fn(&CallCounts) -> u64) -> Vec<(&'static str, u64)> {
+fn per_call(counts: &PathCounts, number: fn(&CallCounts) -> u64) -> Vec<(&'static str, u64)> {
     counts.by_call().iter().map(|(call, counts)| (*call, number(counts))).collect()
 }

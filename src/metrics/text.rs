@@ -1,7 +1,7 @@
 //! The Prometheus text format.
 
 /// Writes all samples under one name, each with its labels. Writes nothing if there are no samples.
-pub fn write<L: AsRef<str>, V: ToString>(
+pub fn write_metric<L: AsRef<str>, V: ToString>(
     text: &mut String,
     kind: &str,
     name: &str,

@@ -54,9 +54,9 @@ pub fn check_share(storage: &Storage, compat_share_percent: u8) -> Result<()> {
     }
     match state.phase {
         Phase::Idle | Phase::Converted | Phase::RollingBack | Phase::RolledBack => Ok(()),
-        Phase::Finalized => Err(refused(state.phase, "the migration is finalized")),
+        Phase::Finalized => Err(compat_path_refused(state.phase, "the migration is finalized")),
         Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Paused | Phase::Stuck => {
-            Err(refused(state.phase, "the migration is in progress; wait for Converted"))
+            Err(compat_path_refused(state.phase, "the migration is in progress; wait for Converted"))
         }
     }
 }
@@ -67,6 +67,6 @@ pub fn go_forward(storage: &mut Storage, now: Time, serves_layout_1: bool) -> Re
     if serves_layout_1 { Ok(()) } else { ENGINE.go_forward(storage, now) }
 }
 
-fn refused(phase: Phase, why: &str) -> Error {
+fn compat_path_refused(phase: Phase, why: &str) -> Error {
     ic_stable_migrate::Error::Refused { action: "use the compat path", phase, why: why.into() }.into()
 }

@@ -20,12 +20,12 @@ impl ChunkSet {
 
     /// Returns the set of inclusive ranges; `None` unless they are non-empty, ascending, disjoint and not adjacent.
     pub fn from_ranges(ranges: &[(u32, u32)]) -> Option<Self> {
-        let well_formed = ranges.iter().all(|(first, last)| first <= last)
+        let is_well_formed = ranges.iter().all(|(first, last)| first <= last)
             && ranges.windows(2).all(|pair| match pair {
                 [(_, last), (next, _)] => last.checked_add(1).is_some_and(|end| end < *next),
                 _ => false,
             });
-        well_formed.then(|| Self { ranges: ranges.iter().copied().collect() })
+        is_well_formed.then(|| Self { ranges: ranges.iter().copied().collect() })
     }
 
     /// Adds a number. Returns `false` if it was already in the set.
@@ -51,7 +51,7 @@ impl ChunkSet {
 
     /// Returns how many numbers are in the set.
     pub fn len(&self) -> u64 {
-        self.ranges().map(|(first, last)| count(first, last)).sum()
+        self.ranges().map(|(first, last)| range_len(first, last)).sum()
     }
 
     /// Returns whether the set is empty.
@@ -85,7 +85,7 @@ impl ChunkSet {
     }
 }
 
-pub(super) fn count(first: u32, last: u32) -> u64 {
+pub(super) fn range_len(first: u32, last: u32) -> u64 {
     u64::from(last).saturating_sub(u64::from(first)).saturating_add(1)
 }
 

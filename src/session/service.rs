@@ -124,12 +124,12 @@ impl<S: SessionStore> SessionService<S> {
         }
         let offset = session.offset(idx);
         let outcome = if session.received_idxs.contains(idx) {
-            let mut same = true;
+            let mut is_same = true;
             chunk.each_block(&mut |at, block| {
-                same = same && sink.holds_at(offset.saturating_add(at), block)?;
+                is_same = is_same && sink.holds_at(offset.saturating_add(at), block)?;
                 Ok(())
             })?;
-            if same {
+            if is_same {
                 return Ok(PutOutcome::AlreadyThere);
             }
             if !replace {

@@ -1,6 +1,6 @@
 //! The types of a session: its parameters, its status, and the session itself.
 
-use super::chunk_set::count;
+use super::chunk_set::range_len;
 use super::{ChunkSet, Chunking, SessionError, SessionId, Time};
 
 /// Parameters of a new session.
@@ -96,7 +96,7 @@ impl Session {
             return Ok(());
         }
         let ranges: Vec<(u32, u32)> = self.received_idxs.missing_below(chunks).collect();
-        let missing = ranges.iter().map(|(first, last)| count(*first, *last)).sum();
+        let missing = ranges.iter().map(|(first, last)| range_len(*first, *last)).sum();
         Err(SessionError::Incomplete { id, chunks, missing, ranges })
     }
 

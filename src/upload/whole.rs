@@ -127,7 +127,7 @@ impl UploadService<'_> {
             if self.uses_extents()? { Some(self.storage.blobs.allocate(bytes.len() as u64)?) } else { None };
         let place = PayloadState { extents, ..PayloadState::default() }.place(id, meta);
         if !bytes.is_empty() {
-            let mut sink = StableBlobSink::for_meta(&mut self.storage.blobs, &place, CHUNK_SIZE);
+            let mut sink = StableBlobSink::new(&mut self.storage.blobs, &place, CHUNK_SIZE);
             if let Err(refused) = sink.write_at(0, bytes) {
                 self.storage.blobs.free(&place)?;
                 return Err(SessionError::from(refused).into());

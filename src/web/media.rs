@@ -2,12 +2,12 @@
 //! browser execute something in the canister's origin.
 
 /// The type of a blob whose declared type is not valid.
-const UNKNOWN: &str = "application/octet-stream";
+const UNKNOWN_TYPE: &str = "application/octet-stream";
 
 /// Types, in addition to sound and video, that a browser shows and does not execute: raster images and plain text.
 /// Everything else is downloaded when it is opened, above all HTML, SVG and XML, which may contain scripts, and PDF,
 /// whose viewers do not work in a sandbox. An `<img>` still shows an SVG, but a browser does not run the scripts in it.
-const SHOWN: &[&str] = &[
+const SHOWN_TYPES: &[&str] = &[
     "image/apng",
     "image/avif",
     "image/bmp",
@@ -33,23 +33,24 @@ pub fn content_type(mime_type: &str) -> String {
     if essence == "text/plain" { format!("{essence}; charset=utf-8") } else { essence }
 }
 
-pub fn disposition(mime_type: &str, name: &str) -> String {
+pub fn content_disposition(mime_type: &str, name: &str) -> String {
     let essence = essence(mime_type);
-    let is_shown =
-        SHOWN.contains(&essence.as_str()) || essence.starts_with("audio/") || essence.starts_with("video/");
+    let is_shown = SHOWN_TYPES.contains(&essence.as_str())
+        || essence.starts_with("audio/")
+        || essence.starts_with("video/");
     let how = if is_shown { "inline" } else { "attachment" };
     if name.is_empty() { how.into() } else { format!("{how}; filename*=UTF-8''{}", percent_encoded(name)) }
 }
 
 /// Returns type and subtype in lower case, without parameters: a browser needs none for a complete file. Returns
-/// [`UNKNOWN`] for an invalid or composite type.
+/// [`UNKNOWN_TYPE`] for an invalid or composite type.
 fn essence(mime_type: &str) -> String {
     let essence = mime_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let well_formed =
+    let is_well_formed =
         essence.split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
     // A browser splits composite types into their parts instead of showing them.
     let is_composite = essence.starts_with("multipart/") || essence.starts_with("message/");
-    if well_formed && !is_composite { essence } else { UNKNOWN.into() }
+    if is_well_formed && !is_composite { essence } else { UNKNOWN_TYPE.into() }
 }
 
 /// Returns whether a text is a token of HTTP (RFC 9110, section 5.6.2).
@@ -93,31 +94,31 @@ mod tests {
             ("text/javascript", "text/javascript", "attachment"),
             ("application/pdf", "application/pdf", "attachment"),
             ("application/x-unheard-of", "application/x-unheard-of", "attachment"),
-            ("multipart/x-mixed-replace", UNKNOWN, "attachment"),
-            ("message/rfc822", UNKNOWN, "attachment"),
-            ("", UNKNOWN, "attachment"),
-            ("image", UNKNOWN, "attachment"),
-            ("image/", UNKNOWN, "attachment"),
-            ("image/a b", UNKNOWN, "attachment"),
-            ("image/png\r\nset-cookie: a=b", UNKNOWN, "attachment"),
-            ("image/ünicode", UNKNOWN, "attachment"),
+            ("multipart/x-mixed-replace", UNKNOWN_TYPE, "attachment"),
+            ("message/rfc822", UNKNOWN_TYPE, "attachment"),
+            ("", UNKNOWN_TYPE, "attachment"),
+            ("image", UNKNOWN_TYPE, "attachment"),
+            ("image/", UNKNOWN_TYPE, "attachment"),
+            ("image/a b", UNKNOWN_TYPE, "attachment"),
+            ("image/png\r\nset-cookie: a=b", UNKNOWN_TYPE, "attachment"),
+            ("image/ünicode", UNKNOWN_TYPE, "attachment"),
         ] {
             assert_eq!(content_type(mime_type), expected, "{mime_type:?}");
-            assert_eq!(disposition(mime_type, ""), how, "{mime_type:?}");
+            assert_eq!(content_disposition(mime_type, ""), how, "{mime_type:?}");
         }
     }
 
     #[test]
     fn a_file_name_is_written_so_that_no_header_breaks() {
-        assert_eq!(disposition("image/png", "a b.png"), "inline; filename*=UTF-8''a%20b.png");
-        let odd = disposition("text/html", "\"../grüße\r\n;.html");
+        assert_eq!(content_disposition("image/png", "a b.png"), "inline; filename*=UTF-8''a%20b.png");
+        let odd = content_disposition("text/html", "\"../grüße\r\n;.html");
         assert_eq!(odd, "attachment; filename*=UTF-8''%22..%2Fgr%C3%BC%C3%9Fe%0D%0A%3B.html");
     }
 
     proptest! {
         #[test]
         fn any_name_and_type_make_one_line_of_ascii(name in "\\PC{0,30}|.{0,30}", mime in ".{0,30}") {
-            for field in [content_type(&mime), disposition(&mime, &name)] {
+            for field in [content_type(&mime), content_disposition(&mime, &name)] {
                 prop_assert!(field.bytes().all(|b| (b' '..=b'~').contains(&b)), "{:?}", field);
             }
         }

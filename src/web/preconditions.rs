@@ -1,12 +1,12 @@
 //! Compares the entity tags in a request's preconditions with the tag of the content (RFC 9110, section 13).
 
 /// Returns whether a list of entity tags contains this one, or is `*`. Comparison is strong: a weak tag never matches.
-pub fn names(list: &str, etag: &str) -> bool {
+pub fn contains(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
 }
 
-/// Does the same as [`names`] with weak comparison: a weak tag matches the strong one with the same text.
-pub fn names_weakly(list: &str, etag: &str) -> bool {
+/// Does the same as [`contains`] with weak comparison: a weak tag matches the strong one with the same text.
+pub fn contains_weakly(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
@@ -29,7 +29,7 @@ mod tests {
             ("", false, false),
             (",,,", false, false),
         ] {
-            assert_eq!((names(list, etag), names_weakly(list, etag)), (strongly, weakly), "{list}");
+            assert_eq!((contains(list, etag), contains_weakly(list, etag)), (strongly, weakly), "{list}");
         }
     }
 }

@@ -20,7 +20,7 @@ const MAX_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 /// Returns what a header field requests of a representation of `size` bytes. Units other than bytes, fields that do not
 /// parse, and several ranges at once are ignored, as the standard allows: `multipart/byteranges` could not be streamed,
 /// and no media element requests it.
-pub fn requested(field: Option<&str>, size: u64) -> RequestedRange {
+pub fn parse(field: Option<&str>, size: u64) -> RequestedRange {
     let Some(Ok(ranges)) = field.map(|field| parse_range_header_with_max_ranges(field, MAX_RANGES)) else {
         return RequestedRange::Whole;
     };
@@ -67,34 +67,34 @@ mod tests {
             ("bytes=1-2-3", RequestedRange::Whole),
             ("bytes=é-", RequestedRange::Whole),
         ] {
-            assert_eq!(requested(Some(field), 10), expected, "{field}");
+            assert_eq!(parse(Some(field), 10), expected, "{field}");
         }
-        assert_eq!(requested(None, 10), RequestedRange::Whole);
+        assert_eq!(parse(None, 10), RequestedRange::Whole);
     }
 
     #[test]
     fn an_empty_representation_has_no_first_byte() {
-        assert_eq!(requested(Some("bytes=0-"), 0), RequestedRange::Unsatisfiable);
-        assert_eq!(requested(Some("bytes=0-0"), 0), RequestedRange::Unsatisfiable);
-        assert_eq!(requested(Some("bytes=-5"), 0), RequestedRange::Whole);
+        assert_eq!(parse(Some("bytes=0-"), 0), RequestedRange::Unsatisfiable);
+        assert_eq!(parse(Some("bytes=0-0"), 0), RequestedRange::Unsatisfiable);
+        assert_eq!(parse(Some("bytes=-5"), 0), RequestedRange::Whole);
     }
 
     proptest! {
         #[test]
         fn any_text_is_answered_within_the_whole(field in ".{0,40}", size: u64) {
-            if let RequestedRange::Part { first, end } = requested(Some(&format!("bytes={field}")), size) {
+            if let RequestedRange::Part { first, end } = parse(Some(&format!("bytes={field}")), size) {
                 prop_assert!(first < end && end <= size, "{first}..{end} of {size}");
             }
-            requested(Some(&field), size);
+            parse(Some(&field), size);
         }
 
         #[test]
-        fn a_single_range_is_what_the_standard_says(first: u64, last: u64, size: u64, form in 0..3) {
-            let (field, bounds) = match form {
+        fn a_single_range_is_what_the_standard_says(first: u64, last: u64, size: u64, kind in 0..3) {
+            let (field, bounds) = match kind {
                 0 => (format!("bytes={first}-"), Some((first, u64::MAX))),
                 1 => (format!("bytes=-{last}"), (last > 0).then(|| (size.saturating_sub(last), u64::MAX))),
                 _ if first > last => {
-                    prop_assert_eq!(requested(Some(&format!("bytes={first}-{last}")), size), RequestedRange::Whole);
+                    prop_assert_eq!(parse(Some(&format!("bytes={first}-{last}")), size), RequestedRange::Whole);
                     return Ok(());
                 }
                 _ => (format!("bytes={first}-{last}"), Some((first, last))),
@@ -104,10 +104,10 @@ mod tests {
                     RequestedRange::Part { first, end: last.saturating_add(1).min(size) }
                 }
                 // A suffix of an empty representation is empty.
-                Some(_) if size == 0 && form == 1 => RequestedRange::Whole,
+                Some(_) if size == 0 && kind == 1 => RequestedRange::Whole,
                 _ => RequestedRange::Unsatisfiable,
             };
-            prop_assert_eq!(requested(Some(&field), size), expected, "{} of {}", field, size);
+            prop_assert_eq!(parse(Some(&field), size), expected, "{} of {}", field, size);
         }
     }
 }

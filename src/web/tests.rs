@@ -11,7 +11,7 @@ use crate::upload::tests::{OWNER, TestCanister, file, on_every_path, person};
 const CHUNK: usize = CHUNK_SIZE as usize;
 
 /// Stores a file under a name and a type; returns its locator.
-fn store(canister: &mut TestCanister, file: &[u8], name: &str, mime_type: &str) -> String {
+fn upload(canister: &mut TestCanister, file: &[u8], name: &str, mime_type: &str) -> String {
     let base = AssetMetadataBase::new(name, mime_type, AssetType::Original, file.len() as u64, 1);
     let (capsule, hash) = (canister.capsule.clone(), canister.hash);
     let chunks = file.len().div_ceil(CHUNK) as u32;
@@ -23,16 +23,16 @@ fn store(canister: &mut TestCanister, file: &[u8], name: &str, mime_type: &str) 
     canister.finish(session, file).unwrap().blob_id
 }
 
-fn publish(canister: &mut TestCanister, is_public: bool) {
+fn set_public(canister: &mut TestCanister, is_public: bool) {
     let capsule = canister.capsule.clone();
     canister.storage.capsules.set_public(person(OWNER), &capsule, is_public).unwrap();
 }
 
 /// Stores a public file of `len` bytes; returns its path and its bytes.
 fn public_file(canister: &mut TestCanister, len: usize) -> (String, Vec<u8>) {
-    publish(canister, true);
+    set_public(canister, true);
     let file = file(len);
-    let locator = store(canister, &file, "a b.jpg", "image/jpeg");
+    let locator = upload(canister, &file, "a b.jpg", "image/jpeg");
     (format!("/blob/{locator}"), file)
 }
 
@@ -53,7 +53,7 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
 }
 
 /// Returns the complete body, as a gateway assembles it.
-fn body(canister: &TestCanister, StreamedResponse { response, mut rest }: StreamedResponse) -> Vec<u8> {
+fn whole_body(canister: &TestCanister, StreamedResponse { response, mut rest }: StreamedResponse) -> Vec<u8> {
     let mut body = response.body.into_vec();
     while let Some(token) = rest {
         let piece = next_piece(&canister.storage, token, canister.now).unwrap();
@@ -85,7 +85,7 @@ fn a_public_blob_is_served_with_its_tag_and_its_type() {
             assert_eq!(header(&found.response, name), Some(expected), "{name}");
         }
         assert_eq!((found.response.status_code, found.response.body.len()), (200, CHUNK));
-        assert!(body(&canister, found) == file);
+        assert!(whole_body(&canister, found) == file);
 
         let head = answer(&canister.storage, &request("HEAD", &url, &[("range", "bytes=0-1")]), canister.now)
             .unwrap();
@@ -120,7 +120,7 @@ fn a_part_is_served_byte_for_byte() {
             assert_eq!(header(&found.response, "content-range"), Some(expected.as_str()));
             assert_eq!(header(&found.response, "content-length"), Some((end - first).to_string().as_str()));
             assert_eq!(found.response.status_code, 206);
-            assert!(body(&canister, found) == file[first..end], "{range}");
+            assert!(whole_body(&canister, found) == file[first..end], "{range}");
         }
         let beyond = get(&canister, &url, &[("range", &format!("bytes={size}-"))]).response;
         assert_eq!((beyond.status_code, beyond.body.len()), (416, 0));
@@ -157,7 +157,7 @@ fn a_client_with_the_content_gets_no_bytes() {
         for other in [weak.as_str(), "\"other\"", "Sun, 29 Nov 2026 10:00:00 GMT"] {
             let whole = get(&canister, &url, &[("if-range", other), ("range", "bytes=0-0")]);
             assert_eq!(whole.response.status_code, 200, "{other}");
-            assert_eq!(body(&canister, whole), file);
+            assert_eq!(whole_body(&canister, whole), file);
         }
     });
 }
@@ -166,7 +166,7 @@ fn a_client_with_the_content_gets_no_bytes() {
 fn missing_and_forbidden_blobs_get_the_same_answer() {
     on_every_path(|mut canister| {
         let (url, _) = public_file(&mut canister, 9);
-        publish(&mut canister, false);
+        set_public(&mut canister, false);
         let absent = get(&canister, "/blob/blob_99999", &[]).response;
         assert_eq!(absent.status_code, 404);
         for token in
@@ -193,7 +193,7 @@ fn missing_and_forbidden_blobs_get_the_same_answer() {
 fn a_body_ends_when_access_to_it_ends() {
     on_every_path(|mut canister| {
         let (url, file) = public_file(&mut canister, 2 * CHUNK + 5);
-        publish(&mut canister, false);
+        set_public(&mut canister, false);
         canister.storage.access_keys.renew([7; 32], canister.now);
         let capsule = canister.capsule.clone();
         let access = |readers| CapsuleAccess { owners: vec![person(OWNER)], writers: vec![], readers };
@@ -203,7 +203,7 @@ fn a_body_ends_when_access_to_it_ends() {
 
         let begun = get(&canister, &token.path, &[]);
         assert_eq!(header(&begun.response, "cache-control"), Some("private, no-store"));
-        assert!(body(&canister, begun) == file);
+        assert!(whole_body(&canister, begun) == file);
         let rest = get(&canister, &token.path, &[]).rest.unwrap();
         // The canister may be upgraded between two pieces.
         canister.upgrade();
@@ -231,7 +231,7 @@ fn a_streaming_token_grants_nothing() {
             let refused = piece(&canister, token(offset, end)).unwrap_err();
             assert!(matches!(refused, Error::InvalidArgument { .. }), "{offset}..{end}: {refused}");
         }
-        publish(&mut canister, false);
+        set_public(&mut canister, false);
         let forged = StreamingToken { access: Some("01".repeat(50)), ..token(0, 9) };
         for forged in [token(0, 9), forged, StreamingToken { locator: "blob_9".into(), ..token(0, 9) }] {
             let expected = Err(Error::not_found("blob", &forged.locator));
@@ -254,7 +254,7 @@ fn damaged_records_are_errors_to_readers_and_nothing_to_others() {
         }
         canister.upgrade();
         assert_eq!(get(&canister, &url, &[]).response.status_code, 500);
-        publish(&mut canister, false);
+        set_public(&mut canister, false);
         assert_eq!(get(&canister, &url, &[]).response.status_code, 404);
         let capsule = canister.capsule.clone();
         let mut table = Table::<String, RawRecord>::open(&memories, memory_ids::CAPSULES);

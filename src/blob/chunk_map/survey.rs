@@ -14,23 +14,24 @@ const KEYS_AT_ONCE: usize = if cfg!(test) { 50 } else { 2_000 };
 
 const PREFIX_BYTES: usize = 32;
 
-pub type Key = [u8; KEY_BYTES];
+/// A key as the map stores it.
+pub type EncodedKey = [u8; KEY_BYTES];
 
 /// How far the map has been checked. Chunks that arrive or are removed in the meantime are reported to the survey.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// All keys up to this one have been checked.
-    last: Option<Key>,
+    last: Option<EncodedKey>,
     /// Number of keys in the map up to `last`.
     keys: u64,
     /// The keys up to `last` that were in use when they were added or last checked.
-    in_use: BTreeSet<Key>,
+    in_use: BTreeSet<EncodedKey>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SurveyResult {
     /// Exactly these chunks are in use, ascending; all others in the map are released.
-    InUse(Vec<Key>),
+    InUse(Vec<EncodedKey>),
     /// More chunks than the caller allowed are in use, or the keys cannot be read completely.
     TooMany,
     /// There may be keys that have not been checked yet; the next message checks more.
@@ -38,7 +39,7 @@ pub enum SurveyResult {
 }
 
 impl Survey {
-    pub fn add(&mut self, key: Key) {
+    pub fn add(&mut self, key: EncodedKey) {
         // Keys after `last` will be checked later.
         if self.last.is_some_and(|last| key <= last) {
             self.keys = self.keys.saturating_add(1);
@@ -46,24 +47,25 @@ impl Survey {
         }
     }
 
-    pub fn remove(&mut self, key: Key) {
+    pub fn remove(&mut self, key: EncodedKey) {
         if self.last.is_some_and(|last| key <= last) {
             self.keys = self.keys.saturating_sub(1);
             self.in_use.remove(&key);
         }
     }
 
-    /// Checks the next keys of a map of `total` chunks, unless more than `max` of the chunks up to `last` are in use.
+    /// Checks the next keys of a map of `total` chunks, unless more than `max_in_use` of the chunks up to `last` are in
+    /// use.
     pub fn advance(
         &mut self,
         keys: &MapKeys<KEY_BYTES>,
         released: &Table<[u8; PREFIX_BYTES], ()>,
         total: u64,
-        max: usize,
+        max_in_use: usize,
     ) -> SurveyResult {
-        let Self { last, keys: seen, in_use } = self;
+        let Self { last, keys: keys_seen, in_use } = self;
         in_use.retain(|key| !is_released(released, key));
-        if in_use.len() > max {
+        if in_use.len() > max_in_use {
             return SurveyResult::TooMany;
         }
         let low = last.unwrap_or([0; KEY_BYTES]);
@@ -82,14 +84,14 @@ impl Survey {
             }
             *last = Some(*key);
             checked = checked.saturating_add(1);
-            checked < KEYS_AT_ONCE && in_use.len() <= max
+            checked < KEYS_AT_ONCE && in_use.len() <= max_in_use
         });
-        *seen = seen.saturating_add(checked as u64);
-        if walked.is_none() || in_use.len() > max {
+        *keys_seen = keys_seen.saturating_add(checked as u64);
+        if walked.is_none() || in_use.len() > max_in_use {
             SurveyResult::TooMany
         } else if checked >= KEYS_AT_ONCE {
             SurveyResult::More
-        } else if *seen == total {
+        } else if *keys_seen == total {
             SurveyResult::InUse(in_use.iter().copied().collect())
         } else {
             // The walk over the keys did not find all chunks of the map.
@@ -98,6 +100,6 @@ impl Survey {
     }
 }
 
-fn is_released(released: &Table<[u8; PREFIX_BYTES], ()>, key: &Key) -> bool {
+fn is_released(released: &Table<[u8; PREFIX_BYTES], ()>, key: &EncodedKey) -> bool {
     key.first_chunk().is_some_and(|prefix| released.contains(prefix))
 }

@@ -21,10 +21,10 @@ fn prefix(n: u8) -> ChunkPrefix {
 
 /// Returns a map with these chunks, and the memories that contain it, in buckets of one page.
 fn with_chunks(chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
-    over(whole_memory(1), chunks)
+    map_over(whole_memory(1), chunks)
 }
 
-fn over(raw: RawMemory, chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
+fn map_over(raw: RawMemory, chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     let memories = Memories::init(raw.clone());
     // Creates the table that every memory with a chunk map has.
     drop(Table::<[u8; 32], ()>::over(memories.get(memory_ids::RELEASED_CHUNKS)));
@@ -33,7 +33,7 @@ fn over(raw: RawMemory, chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     (map, memories)
 }
 
-fn fill(map: &ChunkMap, memories: &Memories) {
+fn fill_memory(map: &ChunkMap, memories: &Memories) {
     memories.get(memory_ids::EXTENT_REGION).grow(map.room.bytes_left() / PAGE);
     assert!(!map.room.has_room_for_removal());
 }
@@ -52,7 +52,7 @@ fn insert_in_use(map: &mut ChunkMap, count: u64) {
 fn without_room(chunks: &[(u8, u32)]) -> ChunkMap {
     let (mut map, memories) = with_chunks(chunks);
     insert_in_use(&mut map, MANY);
-    fill(&map, &memories);
+    fill_memory(&map, &memories);
     chunks.iter().for_each(|(n, _)| map.release(prefix(*n)));
     assert_eq!(map.total(), chunks.len() as u64 + MANY);
     map
@@ -133,10 +133,10 @@ fn a_map_in_which_nothing_is_in_use_is_emptied_at_once() {
         [1, 3].iter().for_each(|n| map.release_copied(prefix(*n)));
         assert_eq!((map.total(), map.release_total()), (3, 2), "copied chunks stay");
         if !has_room {
-            fill(&map, &memories);
+            fill_memory(&map, &memories);
         }
         assert!(map.sweep());
-        assert_eq!((map.total(), map.release_total(), map.stored(prefix(1)).len()), (0, 0, 0));
+        assert_eq!((map.total(), map.release_total(), map.stored_chunks(prefix(1)).len()), (0, 0, 0));
 
         // Another build opens the empty map, and can store chunks in it.
         drop(map);
@@ -189,12 +189,12 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
 fn chunks_that_keep_arriving_do_not_hold_up_removal() {
     const CHUNKS: u32 = 500;
     // If few chunks arrive, the map is compacted after the survey; if many arrive, chunks are removed one by one.
-    for (in_each, sweeps) in [(1, 10 + 2), (4, 12 + 16)] {
+    for (arriving, sweeps) in [(1, 10 + 2), (4, 12 + 16)] {
         let (mut map, _) = with_chunks(&(0..CHUNKS).map(|idx| (100, idx)).collect::<Vec<_>>());
         map.release_copied(prefix(100));
         let mut arrived = 0;
         let is_done = (1..=sweeps).any(|_| {
-            for _ in 0..in_each {
+            for _ in 0..arriving {
                 arrived += 1;
                 // Alternately before and after the keys that have been checked.
                 map.insert(prefix(if arrived % 2 == 0 { 50 } else { 150 }), arrived, b"new");
@@ -232,7 +232,7 @@ fn a_chunk_in_use_that_is_released_later_is_found() {
 }
 
 #[derive(Clone, Debug)]
-enum Act {
+enum Operation {
     Insert(u8, u32),
     /// Several chunks of one object.
     Upload(u8, u32),
@@ -245,16 +245,16 @@ enum Act {
     Reopen,
 }
 
-fn act() -> impl Strategy<Value = Act> {
+fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        4 => (0..12_u8, 0..60_u32).prop_map(|(n, idx)| Act::Insert(n, idx)),
-        3 => (0..12_u8, 2..60_u32).prop_map(|(n, chunks)| Act::Upload(n, chunks)),
-        1 => (0..12_u8).prop_map(Act::Release),
-        3 => (0..12_u8).prop_map(Act::ReleaseCopied),
-        5 => Just(Act::Sweep),
-        1 => Just(Act::Trap),
-        1 => Just(Act::Watch),
-        1 => Just(Act::Reopen),
+        4 => (0..12_u8, 0..60_u32).prop_map(|(n, idx)| Operation::Insert(n, idx)),
+        3 => (0..12_u8, 2..60_u32).prop_map(|(n, chunks)| Operation::Upload(n, chunks)),
+        1 => (0..12_u8).prop_map(Operation::Release),
+        3 => (0..12_u8).prop_map(Operation::ReleaseCopied),
+        5 => Just(Operation::Sweep),
+        1 => Just(Operation::Trap),
+        1 => Just(Operation::Watch),
+        1 => Just(Operation::Reopen),
     ]
 }
 
@@ -262,20 +262,20 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn chunks_in_use_stay_and_all_others_are_removed(acts in prop::collection::vec(act(), 1..120)) {
+    fn chunks_in_use_stay_and_all_others_are_removed(operations in prop::collection::vec(operation(), 1..120)) {
         let raw = RawMemory::default();
         drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
-        let (mut map, mut memories) = over(raw.clone(), &[]);
+        let (mut map, mut memories) = map_over(raw.clone(), &[]);
         let mut in_use = BTreeMap::new();
         let mut released = BTreeSet::new();
-        for act in acts {
-            match act {
+        for operation in operations {
+            match operation {
                 // No client uploads chunks of a released object.
-                Act::Insert(n, _) | Act::Upload(n, _) if released.contains(&n) => {}
-                Act::Insert(..) | Act::Upload(..) => {
-                    let (n, chunks) = match act {
-                        Act::Insert(n, idx) => (n, idx..idx + 1),
-                        Act::Upload(n, chunks) => (n, 0..chunks),
+                Operation::Insert(n, _) | Operation::Upload(n, _) if released.contains(&n) => {}
+                Operation::Insert(..) | Operation::Upload(..) => {
+                    let (n, chunks) = match operation {
+                        Operation::Insert(n, idx) => (n, idx..idx + 1),
+                        Operation::Upload(n, chunks) => (n, 0..chunks),
                         _ => unreachable!(),
                     };
                     for idx in chunks {
@@ -285,27 +285,27 @@ proptest! {
                         in_use.insert((n, idx), bytes);
                     }
                 }
-                Act::Release(n) | Act::ReleaseCopied(n) => {
-                    match act {
-                        Act::Release(_) => map.release(prefix(n)),
+                Operation::Release(n) | Operation::ReleaseCopied(n) => {
+                    match operation {
+                        Operation::Release(_) => map.release(prefix(n)),
                         _ => map.release_copied(prefix(n)),
                     }
                     released.insert(n);
                     in_use.retain(|(object, _), _| *object != n);
                 }
-                Act::Sweep => {
+                Operation::Sweep => {
                     map.sweep();
                 }
-                Act::Trap => {
+                Operation::Trap => {
                     let before = raw.borrow().clone();
                     let heap = (map.survey.clone(), map.attempt, map.compaction);
                     map.sweep();
                     *raw.borrow_mut() = before;
-                    (map, memories) = over(raw.clone(), &[]);
+                    (map, memories) = map_over(raw.clone(), &[]);
                     (map.survey, map.attempt, map.compaction) = heap;
                 }
-                Act::Watch => map.watch(),
-                Act::Reopen => {
+                Operation::Watch => map.watch(),
+                Operation::Reopen => {
                     let room = map.room.clone();
                     map = ChunkMap::open(&memories, &room);
                 }

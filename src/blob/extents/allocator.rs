@@ -32,8 +32,8 @@ pub enum AllocateError {
 
 /// Free and allocated bytes.
 pub struct Allocator {
-    free: Table<u64, u64>,
-    by_len: Table<(u64, u64), ()>,
+    free_by_offset: Table<u64, u64>,
+    free_by_len: Table<(u64, u64), ()>,
     state: Register<AllocatorState>,
 }
 
@@ -53,8 +53,8 @@ impl Allocator {
     /// Opens the tables, or creates empty ones.
     pub fn open(memories: &Memories) -> Self {
         Self {
-            free: Table::open(memories, memory_ids::FREE_EXTENTS),
-            by_len: Table::open(memories, memory_ids::FREE_EXTENTS_BY_LEN),
+            free_by_offset: Table::open(memories, memory_ids::FREE_EXTENTS),
+            free_by_len: Table::open(memories, memory_ids::FREE_EXTENTS_BY_LEN),
             state: Register::open(memories, memory_ids::EXTENT_STATE),
         }
     }
@@ -65,39 +65,40 @@ impl Allocator {
     /// [`AllocateError`]; nothing is allocated then.
     pub fn allocate(&mut self, len: u64) -> Result<Extents, AllocateError> {
         let mut state = self.state()?;
-        let whole = len.checked_next_multiple_of(UNIT).unwrap_or(u64::MAX);
-        let (holes, at_end) = self.choose(whole);
-        let needed = state.end.saturating_add(at_end);
+        let rounded_len = len.checked_next_multiple_of(UNIT).unwrap_or(u64::MAX);
+        let (holes, bytes_at_end) = self.choose_extents(rounded_len);
+        let needed = state.end.saturating_add(bytes_at_end);
         if needed > REGION_BYTES {
             return Err(AllocateError::RegionFull { needed });
         }
-        let mut taken = Vec::with_capacity(MAX_EXTENTS);
-        let mut missing = whole.saturating_sub(at_end);
+        let mut pieces = Vec::with_capacity(MAX_EXTENTS);
+        let mut missing = rounded_len.saturating_sub(bytes_at_end);
         for hole in holes {
             self.remove_free(hole);
             let piece = Extent { offset: hole.offset, len: hole.len.min(missing) };
             missing = missing.saturating_sub(piece.len);
             self.insert_free(Extent { offset: piece.end(), len: hole.len.saturating_sub(piece.len) });
-            taken.push(piece);
+            pieces.push(piece);
         }
-        if at_end > 0 {
-            taken.push(Extent { offset: state.end, len: at_end });
+        if bytes_at_end > 0 {
+            pieces.push(Extent { offset: state.end, len: bytes_at_end });
             state.end = needed;
         }
-        state.taken = state.taken.saturating_add(whole);
+        state.taken = state.taken.saturating_add(rounded_len);
         self.state.set(&state);
-        Ok(taken.into_iter().collect())
+        Ok(pieces.into_iter().collect())
     }
 
-    /// Chooses the free extents to use for `whole` bytes, and how many bytes to take at the end of the region.
-    fn choose(&self, whole: u64) -> (Vec<Extent>, u64) {
+    /// Chooses the free extents to use for `wanted` bytes, and how many bytes to take at the end of the region.
+    fn choose_extents(&self, wanted: u64) -> (Vec<Extent>, u64) {
         let mut holes = Vec::new();
-        let mut missing = whole;
+        let mut missing = wanted;
         // An extent shorter than this is not worth an entry in the record.
-        let shortest_useful = whole.div_ceil(MAX_EXTENTS as u64);
+        let shortest_useful = wanted.div_ceil(MAX_EXTENTS as u64);
         let mut shorter_than = (u64::MAX, u64::MAX);
         while missing > 0 {
-            if let Some((len, offset)) = self.by_len.next_key(Some(&(missing.saturating_sub(1), u64::MAX)))
+            if let Some((len, offset)) =
+                self.free_by_len.next_key(Some(&(missing.saturating_sub(1), u64::MAX)))
                 && (len, offset) < shorter_than
             {
                 holes.push(Extent { offset, len });
@@ -107,7 +108,7 @@ impl Allocator {
             if holes.len().saturating_add(1) >= MAX_EXTENTS {
                 break;
             }
-            match self.by_len.keys(..shorter_than).next_back() {
+            match self.free_by_len.keys(..shorter_than).next_back() {
                 Some((len, offset)) if len >= shortest_useful => {
                     holes.push(Extent { offset, len });
                     missing = missing.saturating_sub(len);
@@ -201,26 +202,30 @@ impl Allocator {
     /// A description of the disagreement, with its offset, or a damaged record.
     pub fn check(&self) -> Result<(), StableError> {
         let state = self.state()?;
-        let (mut free, mut last_end) = (0_u64, None);
-        for entry in self.free.range(..) {
+        let (mut free_bytes, mut last_end) = (0_u64, None);
+        for entry in self.free_by_offset.range(..) {
             let (offset, len) = entry?;
             let extent = Extent { offset, len };
             if len == 0 || last_end.is_some_and(|end| end >= offset) || extent.end() >= state.end {
-                return Err(damaged(offset, format!("a free extent of {len} bytes is out of place")));
+                return Err(damage_at(offset, format!("a free extent of {len} bytes is out of place")));
             }
-            if !self.by_len.contains(&(len, offset)) {
-                return Err(damaged(offset, format!("no entry under its length of {len} bytes")));
+            if !self.free_by_len.contains(&(len, offset)) {
+                return Err(damage_at(offset, format!("no entry under its length of {len} bytes")));
             }
-            free = free.saturating_add(len);
+            free_bytes = free_bytes.saturating_add(len);
             last_end = Some(extent.end());
         }
-        if self.by_len.len() != self.free.len() {
-            let reason = format!("{} entries by length, {} by offset", self.by_len.len(), self.free.len());
-            return Err(damaged(0, reason));
+        if self.free_by_len.len() != self.free_by_offset.len() {
+            let reason = format!(
+                "{} entries by length, {} by offset",
+                self.free_by_len.len(),
+                self.free_by_offset.len()
+            );
+            return Err(damage_at(0, reason));
         }
-        if state.taken.saturating_add(free) != state.end {
-            let reason = format!("{} bytes allocated and {free} free, of {}", state.taken, state.end);
-            return Err(damaged(0, reason));
+        if state.taken.saturating_add(free_bytes) != state.end {
+            let reason = format!("{} bytes allocated and {free_bytes} free, of {}", state.taken, state.end);
+            return Err(damage_at(0, reason));
         }
         Ok(())
     }
@@ -231,26 +236,26 @@ impl Allocator {
 
     fn insert_free(&mut self, extent: Extent) {
         if extent.len > 0 {
-            self.free.insert(extent.offset, &extent.len);
-            self.by_len.insert((extent.len, extent.offset), &());
+            self.free_by_offset.insert(extent.offset, &extent.len);
+            self.free_by_len.insert((extent.len, extent.offset), &());
         }
     }
 
     fn remove_free(&mut self, extent: Extent) {
-        self.free.remove(&extent.offset);
-        self.by_len.remove(&(extent.len, extent.offset));
+        self.free_by_offset.remove(&extent.offset);
+        self.free_by_len.remove(&(extent.len, extent.offset));
     }
 
     /// Describes the stored structures, for the schema.
     #[cfg(test)]
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
-        to.table(memory_ids::numbers::FREE_EXTENTS, &self.free);
-        to.table(memory_ids::numbers::FREE_EXTENTS_BY_LEN, &self.by_len);
+        to.table(memory_ids::numbers::FREE_EXTENTS, &self.free_by_offset);
+        to.table(memory_ids::numbers::FREE_EXTENTS_BY_LEN, &self.free_by_len);
         to.register(memory_ids::numbers::EXTENT_STATE, &self.state);
     }
 }
 
-fn damaged(offset: u64, reason: String) -> StableError {
+fn damage_at(offset: u64, reason: String) -> StableError {
     StableError { name: "free extent", key: format!("offset {offset}"), reason }
 }
 

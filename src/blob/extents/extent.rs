@@ -56,13 +56,14 @@ impl Extents {
         let size = self.size();
         let end = at.checked_add(len as u64).filter(|end| *end <= size);
         let end = end.ok_or(SinkError::OutOfRange { offset: at, got: len, size })?;
-        let mut begin = 0_u64;
+        // Offset in the object of the next extent.
+        let mut next_start = 0_u64;
         Ok(self.0.iter().filter_map(move |extent| {
-            let first = begin;
-            begin = begin.saturating_add(extent.len);
-            let (from, to) = (at.max(first), end.min(begin));
+            let start = next_start;
+            next_start = next_start.saturating_add(extent.len);
+            let (from, to) = (at.max(start), end.min(next_start));
             let len = to.checked_sub(from).filter(|len| *len > 0)?;
-            Some(Extent { offset: extent.offset.saturating_add(from.saturating_sub(first)), len })
+            Some(Extent { offset: extent.offset.saturating_add(from.saturating_sub(start)), len })
         }))
     }
 }

@@ -50,7 +50,7 @@ impl Region {
     }
 
     /// Returns the bytes of payload that fit into the memory without growing it.
-    pub fn bytes(&self) -> u64 {
+    pub fn capacity(&self) -> u64 {
         self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(HEADER_BYTES)
     }
 
@@ -96,15 +96,16 @@ impl Region {
     }
 
     fn grow_to(&self, end: u64) -> Result<(), SinkError> {
-        let pages = end.div_ceil(PAGE_BYTES).checked_next_multiple_of(BUCKET_PAGES).unwrap_or(u64::MAX);
-        let has = self.memory.size();
-        let missing = pages.saturating_sub(has);
+        let wanted_pages =
+            end.div_ceil(PAGE_BYTES).checked_next_multiple_of(BUCKET_PAGES).unwrap_or(u64::MAX);
+        let present_pages = self.memory.size();
+        let missing_pages = wanted_pages.saturating_sub(present_pages);
         // The last buckets are reserved for the tables, which cannot return an error when memory is full.
-        let fits = || self.room.check_for_region(missing.saturating_mul(PAGE_BYTES)).is_ok();
-        if missing > 0 && (!fits() || self.memory.grow(missing) < 0) {
-            return Err(SinkError::MemoryFull { needed: end, has: has.saturating_mul(PAGE_BYTES) });
+        let fits = || self.room.check_for_region(missing_pages.saturating_mul(PAGE_BYTES)).is_ok();
+        if missing_pages > 0 && (!fits() || self.memory.grow(missing_pages) < 0) {
+            return Err(SinkError::MemoryFull { needed: end, has: present_pages.saturating_mul(PAGE_BYTES) });
         }
-        if has == 0 {
+        if present_pages == 0 {
             let [a, b, c] = *REGION_MAGIC;
             self.memory.write(0, &[a, b, c, VERSION]);
         }

@@ -11,7 +11,7 @@ use super::*;
 use crate::stable::buckets::whole_memory;
 use crate::stable::{RawMemory, StableRoom, Table, memory_ids};
 
-fn store() -> ExtentStore {
+fn empty_store() -> ExtentStore {
     let raw = RawMemory::default();
     let memories = Memories::init(raw.clone());
     ExtentStore::open(&memories, &StableRoom::of(&memories, raw))
@@ -19,9 +19,9 @@ fn store() -> ExtentStore {
 
 /// The model: offset and length of each allocated extent; no byte is in two of them.
 #[derive(Default)]
-struct Taken(BTreeMap<u64, u64>);
+struct AllocatedRanges(BTreeMap<u64, u64>);
 
-impl Taken {
+impl AllocatedRanges {
     fn add(&mut self, extents: &Extents) {
         for extent in extents.iter() {
             let before = self.0.range(..extent.end()).next_back();
@@ -60,7 +60,7 @@ proptest! {
     #[test]
     fn no_byte_is_allocated_twice_and_all_are_freed(operations in prop::collection::vec(operation(), 1..120)) {
         let mut allocator = Allocator::open(&Memories::init(RawMemory::default()));
-        let (mut live, mut taken) = (Vec::new(), Taken::default());
+        let (mut live, mut taken) = (Vec::new(), AllocatedRanges::default());
         for operation in operations {
             match operation {
                 Operation::Allocate(size) => {
@@ -235,23 +235,23 @@ fn a_region_that_would_be_too_large_takes_nothing() {
 }
 
 /// Allocates an object in several extents, since none of the free ones (100 KiB each) is large enough.
-fn in_pieces(store: &mut ExtentStore) -> Extents {
+fn allocate_in_pieces(store: &mut ExtentStore) -> Extents {
     let parts: Vec<Extents> = (0..8).map(|_| store.allocate(100 << 10).unwrap()).collect();
     for part in parts.iter().step_by(2) {
         store.free(part).unwrap();
     }
-    let whole = store.allocate(350 << 10).unwrap();
-    assert!(whole.iter().count() > 2, "{whole:?}");
-    whole
+    let object = store.allocate(350 << 10).unwrap();
+    assert!(object.iter().count() > 2, "{object:?}");
+    object
 }
 
 #[test]
 fn bytes_are_written_and_read_across_pieces() {
-    let mut store = store();
-    let whole = in_pieces(&mut store);
+    let mut store = empty_store();
+    let object = allocate_in_pieces(&mut store);
     let bytes: Vec<u8> = (0..350_u32 << 10).map(|n| (n % 251) as u8).collect();
     for (n, block) in bytes.chunks(7_777).enumerate() {
-        store.write_at(&whole, (n * 7_777) as u64, block).unwrap();
+        store.write_at(&object, (n * 7_777) as u64, block).unwrap();
     }
     for (at, len) in [(0, bytes.len()), (1, 5), (90 << 10, 200 << 10), (0, 0), (bytes.len(), 0)] {
         let mut read = Vec::new();
@@ -260,35 +260,35 @@ fn bytes_are_written_and_read_across_pieces() {
             read.extend_from_slice(block);
             Ok(())
         };
-        store.read_at(&whole, at as u64, len, &mut take).unwrap();
+        store.read_at(&object, at as u64, len, &mut take).unwrap();
         assert!(read == bytes[at..at + len], "{len} bytes at {at}");
-        assert_eq!(store.holds_at(&whole, at as u64, &bytes[at..at + len]), Ok(true));
+        assert_eq!(store.holds_at(&object, at as u64, &bytes[at..at + len]), Ok(true));
     }
     let mut changed = bytes.clone();
     changed[123_456] ^= 1;
-    assert_eq!(store.holds_at(&whole, 0, &changed), Ok(false));
+    assert_eq!(store.holds_at(&object, 0, &changed), Ok(false));
 }
 
 #[test]
 fn a_range_has_a_piece_in_each_extent_with_its_bytes() {
-    let mut store = store();
-    let whole = in_pieces(&mut store);
-    let first = whole.iter().next().unwrap().len;
-    let pieces = |at, len| whole.pieces(at, len).unwrap().count();
+    let mut store = empty_store();
+    let object = allocate_in_pieces(&mut store);
+    let first = object.iter().next().unwrap().len;
+    let pieces = |at, len| object.pieces(at, len).unwrap().count();
     let ends = [pieces(0, 0), pieces(0, first as usize), pieces(first, 1), pieces(first - 1, 2)];
-    assert_eq!((ends, pieces(0, 350 << 10)), ([0, 1, 1, 2], whole.iter().count()));
+    assert_eq!((ends, pieces(0, 350 << 10)), ([0, 1, 1, 2], object.iter().count()));
 }
 
 #[test]
 fn bytes_outside_of_an_object_are_refused() {
-    let mut store = store();
-    let whole = store.allocate(100).unwrap();
-    let size = whole.size();
+    let mut store = empty_store();
+    let object = store.allocate(100).unwrap();
+    let size = object.size();
     for (at, len) in [(0, size as usize + 1), (size, 1), (u64::MAX, 1)] {
         let refused = Err(SinkError::OutOfRange { offset: at, got: len, size });
-        assert_eq!(store.write_at(&whole, at, &vec![1; len]), refused);
+        assert_eq!(store.write_at(&object, at, &vec![1; len]), refused);
         assert_eq!(
-            store.read_at(&whole, at, len, &mut |_| panic!("bytes outside of the object were read")),
+            store.read_at(&object, at, len, &mut |_| panic!("bytes outside of the object were read")),
             refused
         );
     }
@@ -296,7 +296,7 @@ fn bytes_outside_of_an_object_are_refused() {
 
 #[test]
 fn the_region_says_how_much_fits_without_growing() {
-    let mut store = store();
+    let mut store = empty_store();
     assert_eq!((store.capacity(), store.bytes_left()), (0, Ok(0)));
     let extents = store.allocate(100).unwrap();
     assert_eq!((store.capacity(), store.bytes_left()), (0, Ok(0)), "the region grows when it is written");
@@ -311,11 +311,11 @@ fn the_region_says_how_much_fits_without_growing() {
 
 #[test]
 fn unwritten_bytes_read_as_zeros() {
-    let mut store = store();
-    let whole = store.allocate(1 << 20).unwrap();
-    assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "before the first write");
-    store.write_at(&whole, 0, b"x").unwrap();
-    assert_eq!(store.holds_at(&whole, 1_000_000, &[0; 100]), Ok(true), "after the end of the memory");
+    let mut store = empty_store();
+    let object = store.allocate(1 << 20).unwrap();
+    assert_eq!(store.holds_at(&object, 1_000_000, &[0; 100]), Ok(true), "before the first write");
+    store.write_at(&object, 0, b"x").unwrap();
+    assert_eq!(store.holds_at(&object, 1_000_000, &[0; 100]), Ok(true), "after the end of the memory");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn read_here<'a, T: Arguments<'a> + PartialEq + std::fmt::Debug>(message: &'a [u
     match read_values::<T>(&Header::of::<T>().unwrap().unwrap(), message) {
         None => false,
         read => {
-            assert_eq!(read, by_library(message).ok());
+            assert_eq!(read, decode_by_library(message).ok());
             true
         }
     }
@@ -99,8 +99,8 @@ proptest! {
         order in Just((0..256).collect::<Vec<usize>>()).prop_shuffle(),
     ) {
         let message = encode(begin);
-        let table = TypeTable::of(&message).unwrap();
-        let order: Vec<usize> = order.into_iter().filter(|place| *place < table.entries()).collect();
+        let table = TypeTable::parse(&message).unwrap();
+        let order: Vec<usize> = order.into_iter().filter(|place| *place < table.entry_count()).collect();
         let shuffled = [&table.written_in_order(&order), &message[table.len()..]].concat();
         assert!(read_here::<Begin>(&shuffled));
     }
@@ -120,7 +120,7 @@ proptest! {
         } else {
             encode(begin)
         };
-        let header = TypeTable::of(&message).unwrap().len();
+        let header = TypeTable::parse(&message).unwrap().len();
         for (at, byte) in changes {
             let at = if in_head { at.index(header) } else { header + at.index(message.len() - header) };
             message[at] = byte;
@@ -153,7 +153,7 @@ fn messages_of_older_and_newer_clients_are_left_to_the_library() {
     for message in [encode((Older { limit: 5 },)), encode((Newer { limit: 5, added: None, added_later: 1 },))]
     {
         assert!(!read_here::<(Settings,)>(&message));
-        assert_eq!(by_library::<(Settings,)>(&message).unwrap().0, Settings { limit: 5, added: None });
+        assert_eq!(decode_by_library::<(Settings,)>(&message).unwrap().0, Settings { limit: 5, added: None });
     }
     assert!(read_here::<(Settings,)>(&encode((Settings { limit: 5, added: Some(6) },))));
     assert!(!read_here::<(u64,)>(&encode((1_u32,))));
@@ -165,7 +165,7 @@ fn messages_of_older_and_newer_clients_are_left_to_the_library() {
 fn principals_are_left_to_the_library() {
     let message =
         encode((CapsuleAccess { owners: vec![Principal::anonymous()], writers: vec![], readers: vec![] },));
-    assert!(TypeTable::of(&message).is_none());
+    assert!(TypeTable::parse(&message).is_none());
     cache_header::<(CapsuleAccess,)>("principals").unwrap();
     assert!(HEADERS.with_borrow(|headers| !headers.contains_key("principals")));
     assert!(decode::<(CapsuleAccess,)>("principals", &message).is_ok());

@@ -49,35 +49,35 @@ struct Entry {
 struct Field {
     hash: u32,
     /// Opcode of the type, or index of its entry.
-    of: i32,
+    type_ref: i32,
 }
 
 impl TypeTable {
     /// Returns `None` if the table is damaged or too large, or has types whose values cannot be read here.
-    pub fn of(message: &[u8]) -> Option<Self> {
+    pub fn parse(message: &[u8]) -> Option<Self> {
         let mut rest = message.strip_prefix(b"DIDL")?;
         let mut fields = Vec::new();
-        let count = length(&mut rest, MAX_ENTRIES)?;
+        let count = take_length(&mut rest, MAX_ENTRIES)?;
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
-            let opcode = signed(&mut rest)?;
+            let opcode = take_signed(&mut rest)?;
             let first = fields.len();
             match opcode {
-                OPT | VEC => fields.push(Field { hash: 0, of: signed(&mut rest)? }),
+                OPT | VEC => fields.push(Field { hash: 0, type_ref: take_signed(&mut rest)? }),
                 RECORD | VARIANT => {
                     for _ in 0..length(&mut rest, MAX_FIELDS.saturating_sub(first))? {
                         let hash = u32::try_from(leb128::take(&mut rest, 5)?).ok()?;
-                        fields.push(Field { hash, of: signed(&mut rest)? });
+                        fields.push(Field { hash, type_ref: take_signed(&mut rest)? });
                     }
                 }
                 _ => return None,
             }
             entries.push(Entry { opcode, first_field: first, count: fields.len().saturating_sub(first) });
         }
-        let count = length(&mut rest, MAX_ENTRIES)?;
-        let arguments = (0..count).map(|_| signed(&mut rest)).collect::<Option<_>>()?;
+        let count = take_length(&mut rest, MAX_ENTRIES)?;
+        let arguments = (0..count).map(|_| take_signed(&mut rest)).collect::<Option<_>>()?;
         let table = Self { entries, fields, arguments, len: message.len().saturating_sub(rest.len()) };
-        table.is_read_here().then_some(table)
+        table.all_types_are_supported().then_some(table)
     }
 
     /// Returns the length of the table including the magic, bytes; the values follow.
@@ -85,33 +85,36 @@ impl TypeTable {
         self.len
     }
 
-    fn is_read_here(&self) -> bool {
-        let known = |of: i32| match of {
+    fn all_types_are_supported(&self) -> bool {
+        let is_supported = |type_ref: i32| match type_ref {
             NULL | BOOL | TEXT | FLOAT32 | NAT64..=NAT8 => true,
-            place => usize::try_from(place).is_ok_and(|place| place < self.entries.len()),
+            index => usize::try_from(index).is_ok_and(|index| index < self.entries.len()),
         };
-        self.fields.iter().all(|field| known(field.of)) && self.arguments.iter().copied().all(known)
+        self.fields.iter().all(|field| is_supported(field.type_ref))
+            && self.arguments.iter().copied().all(is_supported)
     }
 
-    pub const fn arguments(&self) -> usize {
+    pub const fn argument_count(&self) -> usize {
         self.arguments.len()
     }
 
     /// Returns whether values after this table are encoded like values of the expected types. The entries may be in
     /// another order, and trailing options may be missing.
     pub fn can_stand_for(&self, expected: &Self) -> bool {
-        let Some((present, missing)) = expected.arguments.split_at_checked(self.arguments()) else {
+        let Some((present, missing)) = expected.arguments.split_at_checked(self.argument_count()) else {
             return false;
         };
         let mut compared = Vec::new();
         let mut pairs = self.arguments.iter().zip(present);
-        pairs.all(|(own, expected_type)| self.same(*own, expected, *expected_type, &mut compared))
-            && missing.iter().all(|of| expected.entry(*of).is_some_and(|(opcode, _)| opcode == OPT))
+        pairs.all(|(own, expected_type)| self.is_same_type(*own, expected, *expected_type, &mut compared))
+            && missing
+                .iter()
+                .all(|type_ref| expected.entry(*type_ref).is_some_and(|(opcode, _)| opcode == OPT))
     }
 
     /// Compares two types. `compared` has the pairs that were met before; they are assumed to be equal, so that the
     /// comparison of recursive types ends.
-    fn same(&self, own: i32, other: &Self, others: i32, compared: &mut Vec<(i32, i32)>) -> bool {
+    fn is_same_type(&self, own: i32, other: &Self, others: i32, compared: &mut Vec<(i32, i32)>) -> bool {
         if own < 0 || others < 0 {
             return own == others;
         }
@@ -119,40 +122,40 @@ impl TypeTable {
             return true;
         }
         compared.push((own, others));
-        let (Some(own), Some(others)) = (self.entry(own), other.entry(others)) else { return false };
-        own.0 == others.0
-            && own.1.len() == others.1.len()
-            && own
-                .1
-                .iter()
-                .zip(others.1)
-                .all(|(own, others)| own.hash == others.hash && self.same(own.of, other, others.of, compared))
+        let Some((own_opcode, own_fields)) = self.entry(own) else { return false };
+        let Some((others_opcode, others_fields)) = other.entry(others) else { return false };
+        own_opcode == others_opcode
+            && own_fields.len() == others_fields.len()
+            && own_fields.iter().zip(others_fields).all(|(own, others)| {
+                own.hash == others.hash && self.is_same_type(own.type_ref, other, others.type_ref, compared)
+            })
     }
 
-    fn entry(&self, place: i32) -> Option<(i32, &[Field])> {
-        let Entry { opcode, first_field, count } = *self.entries.get(usize::try_from(place).ok()?)?;
+    /// Returns the opcode of an entry, and its fields.
+    fn entry(&self, index: i32) -> Option<(i32, &[Field])> {
+        let Entry { opcode, first_field, count } = *self.entries.get(usize::try_from(index).ok()?)?;
         Some((opcode, self.fields.get(first_field..)?.get(..count)?))
     }
 }
 
-fn byte(rest: &mut &[u8]) -> Option<u8> {
-    let (first, others) = rest.split_first()?;
-    *rest = others;
+fn take_byte(rest: &mut &[u8]) -> Option<u8> {
+    let (first, following) = rest.split_first()?;
+    *rest = following;
     Some(*first)
 }
 
-fn length(rest: &mut &[u8], max: usize) -> Option<usize> {
+fn take_length(rest: &mut &[u8], max: usize) -> Option<usize> {
     usize::try_from(leb128::take(rest, 5)?).ok().filter(|length| *length <= max)
 }
 
 /// Reads an opcode or index of one or two bytes.
-fn signed(rest: &mut &[u8]) -> Option<i32> {
-    let low = byte(rest)?;
+fn take_signed(rest: &mut &[u8]) -> Option<i32> {
+    let low = take_byte(rest)?;
     let value = i32::from(low & 0x7f);
     if low & 0x80 == 0 {
         return Some(if low & 0x40 == 0 { value } else { value.saturating_sub(0x80) });
     }
-    let high = byte(rest)?;
+    let high = take_byte(rest)?;
     // The second byte must be the last one, and its sign must be positive.
     (high < 0x40).then(|| value | (i32::from(high) << 7))
 }
@@ -164,7 +167,7 @@ pub mod tests {
     impl TypeTable {
         /// Writes the same types as another encoder might: the entry at index `i` moves to index `order[i]`.
         pub fn written_in_order(&self, order: &[usize]) -> Vec<u8> {
-            let at = |of: i32| if of < 0 { of } else { order[of as usize] as i32 };
+            let moved = |type_ref: i32| if type_ref < 0 { type_ref } else { order[type_ref as usize] as i32 };
             let mut entries = vec![Vec::new(); self.entries.len()];
             for (place, entry) in self.entries.iter().enumerate() {
                 let out = &mut entries[order[place]];
@@ -177,18 +180,18 @@ pub mod tests {
                     if is_composed {
                         leb128::push(field.hash.into(), out);
                     }
-                    write_signed(at(field.of), out);
+                    write_signed(moved(field.type_ref), out);
                 }
             }
             let mut out = b"DIDL".to_vec();
             leb128::push(entries.len() as u64, &mut out);
             out.extend(entries.concat());
             leb128::push(self.arguments.len() as u64, &mut out);
-            self.arguments.iter().for_each(|of| write_signed(at(*of), &mut out));
+            self.arguments.iter().for_each(|type_ref| write_signed(moved(*type_ref), &mut out));
             out
         }
 
-        pub fn entries(&self) -> usize {
+        pub fn entry_count(&self) -> usize {
             self.entries.len()
         }
     }
@@ -207,7 +210,7 @@ pub mod tests {
             let mut bytes = Vec::new();
             write_signed(value, &mut bytes);
             let mut rest = bytes.as_slice();
-            assert_eq!((signed(&mut rest), rest.len()), (Some(value), 0));
+            assert_eq!((take_signed(&mut rest), rest.len()), (Some(value), 0));
         }
     }
 }

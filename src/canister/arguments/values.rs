@@ -28,7 +28,7 @@ impl serde::de::Error for NotReadHere {
     }
 }
 
-type Read<T> = Result<T, NotReadHere>;
+type ReadResult<T> = Result<T, NotReadHere>;
 
 /// A cursor over values; texts and blobs are borrowed from the message.
 pub struct Values<'de> {
@@ -57,19 +57,19 @@ impl<'de> Values<'de> {
         self.rest.is_empty()
     }
 
-    fn array<const N: usize>(&mut self) -> Read<[u8; N]> {
+    fn take_array<const N: usize>(&mut self) -> ReadResult<[u8; N]> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or(NotReadHere)?;
         self.rest = rest;
         Ok(*taken)
     }
 
     /// Reads a LEB128 number in its shortest encoding, below 2^28: no message is that long.
-    fn length(&mut self) -> Read<usize> {
+    fn take_length(&mut self) -> ReadResult<usize> {
         leb128::take_shortest(&mut self.rest, 4).map(|value| value as usize).ok_or(NotReadHere)
     }
 
-    fn bytes(&mut self) -> Read<&'de [u8]> {
-        let len = self.length()?;
+    fn take_bytes(&mut self) -> ReadResult<&'de [u8]> {
+        let len = self.take_length()?;
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(NotReadHere)?;
         self.rest = rest;
         Ok(taken)
@@ -78,8 +78,8 @@ impl<'de> Values<'de> {
 
 macro_rules! numbers {
     ($($method:ident $visit:ident $number:ty),* $(,)?) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-            visitor.$visit(<$number>::from_le_bytes(self.array()?))
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+            visitor.$visit(<$number>::from_le_bytes(self.take_array()?))
         }
     )*};
 }
@@ -99,40 +99,40 @@ impl<'de> Deserializer<'de> for &mut Values<'de> {
         deserialize_f32 visit_f32 f32,
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-        match self.array()? {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        match self.take_array()? {
             [0] => visitor.visit_bool(false),
             [1] => visitor.visit_bool(true),
             _ => Err(NotReadHere),
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-        visitor.visit_borrowed_str(std::str::from_utf8(self.bytes()?).map_err(|_| NotReadHere)?)
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_borrowed_str(std::str::from_utf8(self.take_bytes()?).map_err(|_| NotReadHere)?)
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-        visitor.visit_borrowed_bytes(self.bytes()?)
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        visitor.visit_borrowed_bytes(self.take_bytes()?)
     }
 
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
         self.deserialize_bytes(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-        match self.array()? {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        match self.take_array()? {
             [0] => visitor.visit_none(),
             [1] => visitor.visit_some(self),
             _ => Err(NotReadHere),
         }
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Read<V::Value> {
-        let left = self.length()?;
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> ReadResult<V::Value> {
+        let left = self.take_length()?;
         visitor.visit_seq(Elements { values: self, left })
     }
 
@@ -141,7 +141,7 @@ impl<'de> Deserializer<'de> for &mut Values<'de> {
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Read<V::Value> {
+    ) -> ReadResult<V::Value> {
         visitor.visit_map(Fields { values: self, names: in_wire_order(fields).into_iter() })
     }
 
@@ -150,14 +150,14 @@ impl<'de> Deserializer<'de> for &mut Values<'de> {
         _: &'static str,
         cases: &'static [&'static str],
         visitor: V,
-    ) -> Read<V::Value> {
-        let place = self.length()?;
-        let case = *in_wire_order(cases).get(place).ok_or(NotReadHere)?;
+    ) -> ReadResult<V::Value> {
+        let case_index = self.take_length()?;
+        let case = *in_wire_order(cases).get(case_index).ok_or(NotReadHere)?;
         visitor.visit_enum(Case { values: self, case })
     }
 
     /// Fails, since the encoding is not self-describing.
-    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Read<V::Value> {
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> ReadResult<V::Value> {
         Err(NotReadHere)
     }
 
@@ -180,7 +180,7 @@ struct Elements<'a, 'de> {
 impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     type Error = NotReadHere;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Read<Option<T::Value>> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> ReadResult<Option<T::Value>> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         self.left = left;
         seed.deserialize(&mut *self.values).map(Some)
@@ -200,11 +200,11 @@ struct Fields<'a, 'de> {
 impl<'de> MapAccess<'de> for Fields<'_, 'de> {
     type Error = NotReadHere;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Read<Option<K::Value>> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> ReadResult<Option<K::Value>> {
         self.names.next().map(|name| seed.deserialize(name.into_deserializer())).transpose()
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Read<V::Value> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> ReadResult<V::Value> {
         seed.deserialize(&mut *self.values)
     }
 }
@@ -218,7 +218,7 @@ impl<'a, 'de> EnumAccess<'de> for Case<'a, 'de> {
     type Error = NotReadHere;
     type Variant = &'a mut Values<'de>;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Read<(V::Value, Self::Variant)> {
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> ReadResult<(V::Value, Self::Variant)> {
         Ok((seed.deserialize(self.case.into_deserializer())?, self.values))
     }
 }
@@ -226,19 +226,23 @@ impl<'a, 'de> EnumAccess<'de> for Case<'a, 'de> {
 impl<'de> VariantAccess<'de> for &mut Values<'de> {
     type Error = NotReadHere;
 
-    fn unit_variant(self) -> Read<()> {
+    fn unit_variant(self) -> ReadResult<()> {
         Ok(())
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Read<T::Value> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> ReadResult<T::Value> {
         seed.deserialize(self)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Read<V::Value> {
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> ReadResult<V::Value> {
         Err(NotReadHere)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Read<V::Value> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> ReadResult<V::Value> {
         self.deserialize_struct("", fields, visitor)
     }
 }

@@ -9,14 +9,14 @@ use crate::canister::message::tests::Bytes;
 /// Session, chunk number, chunk, digest.
 type Args = (u64, u32, Vec<u8>, Option<Vec<u8>>);
 
-fn by_library(message: &[u8]) -> Option<Args> {
+fn decode_by_library(message: &[u8]) -> Option<Args> {
     let (session, idx, chunk, sha256): (u64, u32, ByteBuf, Option<ByteBuf>) =
-        arguments::by_library(message).ok()?;
+        arguments::decode_by_library(message).ok()?;
     Some((session, idx, chunk.into_vec(), sha256.map(ByteBuf::into_vec)))
 }
 
 /// Also returns whether the arguments were read in place.
-fn by_us(message: &[u8]) -> Option<(Args, bool)> {
+fn decode_here(message: &[u8]) -> Option<(Args, bool)> {
     let PutArgs { session, idx, chunk, sha256 } = read(&Bytes(message.to_vec())).ok()?;
     let (bytes, in_place) = match chunk {
         ChunkBytes::InMessage { at, len } => (message[at..at + len].to_vec(), true),
@@ -27,10 +27,10 @@ fn by_us(message: &[u8]) -> Option<(Args, bool)> {
 
 /// Asserts that this module and the library decode the same; returns whether the message was read in place.
 fn agree(message: &[u8]) -> bool {
-    let ours = by_us(message);
+    let ours = decode_here(message);
     assert_eq!(
         ours.as_ref().map(|(args, _)| args.clone()),
-        by_library(message),
+        decode_by_library(message),
         "{:02x?}",
         &message[..message.len().min(96)]
     );

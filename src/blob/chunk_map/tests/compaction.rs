@@ -8,7 +8,7 @@ type Stored = (ChunkPrefix, u32, Vec<u8>);
 
 /// Returns a map with `released` released chunks and, between them, `in_use` chunks in use of different lengths; the
 /// memories of the map; and the chunks in use.
-fn mixed(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<Stored>) {
+fn map_with(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<Stored>) {
     let (mut map, memories) = with_chunks(&[]);
     let kept: Vec<_> = (0..in_use)
         .map(|n| (prefix((n * 7 % 100) as u8 * 2 + 1), n, vec![n as u8; (n as usize * 9_973) % 30_000]))
@@ -38,19 +38,19 @@ fn survey(map: &mut ChunkMap) {
 #[test]
 fn few_chunks_in_use_are_stored_again_in_the_emptied_map() {
     for (released, in_use) in [(2, 1), (300, 1), (22, 11), (24, 12), (64, 32), (300, 32)] {
-        let (mut map, memories, kept) = mixed(released, in_use);
+        let (mut map, memories, kept) = map_with(released, in_use);
         let pages = memories.get(memory_ids::CHUNKS).size();
         let room = map.room.clone();
         survey(&mut map);
         assert_eq!(map.total(), u64::from(released + in_use), "the compaction is only marked");
-        fill(&map, &memories);
+        fill_memory(&map, &memories);
         assert!(map.sweep(), "{released} released and {in_use} in use");
         assert_eq!((map.total(), map.release_total()), (u64::from(in_use), 0));
         assert_eq!(memories.get(memory_ids::CHUNKS).size(), pages, "the memory of the map does not grow");
         for _ in 0..2 {
             for (prefix, idx, bytes) in &kept {
                 assert_eq!(map.get(*prefix, *idx).as_ref(), Some(bytes));
-                assert!(map.contains(*prefix, *idx) && map.stored(*prefix).contains(*idx));
+                assert!(map.contains(*prefix, *idx) && map.stored_chunks(*prefix).contains(*idx));
             }
             // Another build opens the map.
             map = ChunkMap::open(&memories, &room);
@@ -65,7 +65,7 @@ fn few_chunks_in_use_are_stored_again_in_the_emptied_map() {
 #[test]
 fn chunks_go_one_by_one_if_many_are_in_use_or_few_released() {
     for (released, in_use) in [(300, 33), (63, 32), (1, 1)] {
-        let (mut map, _, kept) = mixed(released, in_use);
+        let (mut map, _, kept) = map_with(released, in_use);
         survey(&mut map);
         let left = u64::from(released).saturating_sub(RELEASE_AT_ONCE as u64);
         // A message removes chunks of one object only.
@@ -78,7 +78,7 @@ fn chunks_go_one_by_one_if_many_are_in_use_or_few_released() {
 
 #[test]
 fn a_compaction_that_traps_is_not_repeated() {
-    let (mut map, _, kept) = mixed(80, 3);
+    let (mut map, _, kept) = map_with(80, 3);
     survey(&mut map);
     // The message of the compaction traps, so its mark is still set at the next two checks.
     map.watch();
@@ -101,7 +101,7 @@ fn a_compaction_that_traps_is_not_repeated() {
 /// While removals are deferred, no message performs the marked compaction, which must not count as a trap.
 #[test]
 fn a_compaction_that_is_deferred_has_not_trapped() {
-    let (mut map, ..) = mixed(80, 3);
+    let (mut map, ..) = map_with(80, 3);
     survey(&mut map);
     for _ in 0..3 {
         map.watch();
@@ -124,14 +124,14 @@ fn a_compaction_that_is_deferred_has_not_trapped() {
 #[test]
 fn chunks_that_come_and_go_before_a_compaction_are_counted() {
     // A chunk arrives.
-    let (mut map, _, kept) = mixed(80, 3);
+    let (mut map, _, kept) = map_with(80, 3);
     survey(&mut map);
     map.insert(kept[0].0, 5, b"new");
     assert!(map.sweep());
     assert_eq!(map.total(), 4);
 
     // One chunk in use is released, and another one gets new bytes.
-    let (mut map, ..) = mixed(80, 3);
+    let (mut map, ..) = map_with(80, 3);
     survey(&mut map);
     map.release_copied(kept[0].0);
     map.insert(kept[1].0, kept[1].1, b"other bytes");
@@ -139,14 +139,14 @@ fn chunks_that_come_and_go_before_a_compaction_are_counted() {
     assert_eq!((map.total(), map.get(kept[1].0, kept[1].1)), (2, Some(b"other bytes".to_vec())));
 
     // One chunk in use is removed immediately.
-    let (mut map, ..) = mixed(80, 3);
+    let (mut map, ..) = map_with(80, 3);
     survey(&mut map);
     map.release(kept[0].0);
     assert!(map.sweep());
     assert_eq!((map.total(), map.release_total()), (2, 0));
 
     // One chunk more arrives than a compaction allows.
-    let (mut map, ..) = mixed(80, 32);
+    let (mut map, ..) = map_with(80, 32);
     survey(&mut map);
     map.insert(prefix(1), 1_000, b"new");
     assert!(!map.sweep());
@@ -188,7 +188,7 @@ fn chunks_that_may_not_fit_again_keep_the_map() {
         survey(&mut map);
         assert_eq!((map.sweep(), map.total()), if fits { (true, in_use) } else { (false, 62 + in_use) });
         sweep_to_end(&mut map);
-        assert_eq!((map.total(), map.stored(prefix(IN_USE)).len()), (in_use, in_use));
+        assert_eq!((map.total(), map.stored_chunks(prefix(IN_USE)).len()), (in_use, in_use));
     }
 }
 
