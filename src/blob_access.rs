@@ -73,8 +73,8 @@ fn find_authorized(
 ) -> Result<BlobId> {
     let missing = || Error::not_found("blob", locator);
     let id = BlobId::from_locator(locator).ok_or_else(missing)?;
-    let capsule = storage.blobs.capsule_of(id).map_err(|_| missing())?;
-    authorize(&capsule).map_err(|_| missing())?;
+    let capsule_id = storage.blobs.capsule_of(id).map_err(|_| missing())?;
+    authorize(&capsule_id).map_err(|_| missing())?;
     Ok(id)
 }
 
@@ -108,9 +108,9 @@ pub fn issue(
 
 /// Returns why a client may read a blob now, with or without a token; `None` if the client may not.
 pub fn find_grant(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
-    let capsule = storage.blobs.capsule_of(id).ok()?;
+    let capsule_id = storage.blobs.capsule_of(id).ok()?;
     // If the record of the capsule does not decode, nobody may read its blobs.
-    let capsule = storage.capsules.capsule(&capsule).ok()??;
+    let capsule = storage.capsules.capsule(&capsule_id).ok()??;
     if capsule.is_public() {
         return Some(Grant::Public);
     }

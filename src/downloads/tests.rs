@@ -52,15 +52,15 @@ fn chunks_are_sent_in_any_order_across_upgrades() {
             assert!(read_as_owner(&mut canister, session, idx).unwrap() == parts[idx as usize]);
             canister.upgrade();
         }
-        let halfway = status_now(&canister, session).unwrap();
-        assert_eq!(halfway.bytes_sent, (CHUNK + 5) as u64);
-        assert_eq!(halfway.missing, [ChunkRange { first: 1, last: 1 }]);
+        let partly_sent = status_now(&canister, session).unwrap();
+        assert_eq!(partly_sent.bytes_sent, (CHUNK + 5) as u64);
+        assert_eq!(partly_sent.missing, [ChunkRange { first: 1, last: 1 }]);
         assert!(
             read_as_owner(&mut canister, session, 2).unwrap() == parts[2],
             "a chunk whose reply was lost is \
             sent again"
         );
-        assert_eq!(status_now(&canister, session), Ok(halfway));
+        assert_eq!(status_now(&canister, session), Ok(partly_sent));
         assert!(read_as_owner(&mut canister, session, 1).unwrap() == parts[1]);
         let complete = status_now(&canister, session).unwrap();
         assert_eq!((complete.bytes_sent, complete.missing), (file.len() as u64, vec![]));

@@ -344,15 +344,15 @@ fn the_journal_is_a_chain_of_what_happened() {
 
 #[test]
 fn a_digest_does_not_depend_on_order_and_tells_one_from_three() {
-    let of = |members: &[[u8; 32]]| {
+    let digest_of = |members: &[[u8; 32]]| {
         let mut digest = MultisetDigest::default();
         members.iter().for_each(|member| digest.add(*member));
         digest
     };
     let (a, b) = ([1; 32], [255; 32]);
-    assert_eq!(of(&[a, b]), of(&[b, a]));
-    assert_ne!(of(&[a]), of(&[a, a, a]));
-    assert_ne!(of(&[a]).to_bytes(), of(&[b]).to_bytes());
+    assert_eq!(digest_of(&[a, b]), digest_of(&[b, a]));
+    assert_ne!(digest_of(&[a]), digest_of(&[a, a, a]));
+    assert_ne!(digest_of(&[a]).to_bytes(), digest_of(&[b]).to_bytes());
 }
 
 #[test]

@@ -78,8 +78,8 @@ pub fn cache_candid_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
 /// None for static types.
 pub fn candid_header(types: &[Type]) -> Result<Vec<u8>, candid::Error> {
     let mut table = TypeSerialize::new();
-    for of in types {
-        table.push_type(of)?;
+    for ty in types {
+        table.push_type(ty)?;
     }
     table.serialize()?;
     Ok([b"DIDL", table.get_result()].concat())

@@ -94,8 +94,8 @@ impl Counters {
 }
 
 /// Returns the offset of a counter in its memory, bytes.
-pub fn offset(place: u32) -> u64 {
-    u64::from(place).saturating_mul(8).saturating_add(HEADER_BYTES)
+pub fn offset(index: u32) -> u64 {
+    u64::from(index).saturating_mul(8).saturating_add(HEADER_BYTES)
 }
 
 #[cfg(test)]

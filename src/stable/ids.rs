@@ -66,7 +66,7 @@ impl Ids {
     pub fn issue(&mut self) -> Result<u64, StableError> {
         let last = self.last()?;
         let next = match self.version {
-            Some(version) => after(last, version()),
+            Some(version) => next_id(last, version()),
             None => last.checked_add(1),
         };
         let next = next.ok_or_else(|| StableError {
@@ -86,7 +86,7 @@ impl Ids {
 }
 
 /// Returns the lowest id above `last` that a message at this canister version may issue; `None` if there is none.
-fn after(last: u64, version: u64) -> Option<u64> {
+fn next_id(last: u64, version: u64) -> Option<u64> {
     let first = version.checked_mul(PER_MESSAGE as u64).filter(|first| first >> VERSIONED_BITS == 0)?;
     let generation = last >> VERSIONED_BITS << VERSIONED_BITS;
     let first_of_message = generation | first;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     /// Returns the snapshot of another canister whose last id is `last`.
-    fn foreign(last: u64) -> RawMemory {
+    fn foreign_snapshot(last: u64) -> RawMemory {
         let raw = RawMemory::default();
         ids_on(raw.clone()).continue_after(last);
         raw
@@ -161,7 +161,7 @@ mod tests {
             let mut raw = RawMemory::default();
             let mut ids = ids_on(raw.clone());
             VERSION.set(1);
-            let mut snapshots: Vec<RawMemory> = foreign_last.into_iter().map(foreign).collect();
+            let mut snapshots: Vec<RawMemory> = foreign_last.into_iter().map(foreign_snapshot).collect();
             snapshots.push(copy(&raw));
             let mut issued = BTreeSet::new();
             for event in events {

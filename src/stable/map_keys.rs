@@ -65,8 +65,8 @@ impl<const N: usize> MapKeys<N> {
             return None;
         }
         self.memory.read(0, &mut header);
-        let (layout, root) = header.split_last_chunk()?;
-        let (magic, page) = layout.split_first_chunk::<4>()?;
+        let (format, root) = header.split_last_chunk()?;
+        let (magic, page) = format.split_first_chunk::<4>()?;
         let (page_bytes, marker) = page.split_first_chunk()?;
         let keys_fit = u32::from_le_bytes(*page_bytes) as usize > Self::NODE_BYTES;
         if magic != b"BTR\x02" || !keys_fit || marker.iter().any(|byte| *byte != u8::MAX) {
@@ -149,7 +149,7 @@ mod tests {
 
     type Key = ([u8; 32], u32);
 
-    fn bytes_of((prefix, idx): Key) -> [u8; 36] {
+    fn encode_key((prefix, idx): Key) -> [u8; 36] {
         let mut bytes = [0; 36];
         bytes[..32].copy_from_slice(&prefix);
         bytes[32..].copy_from_slice(&idx.to_be_bytes());
@@ -183,9 +183,9 @@ mod tests {
                     found.push(*key);
                     found.len() < wanted
                 };
-                MapKeys::of(memory()).between(&bytes_of(low), &bytes_of(high), &mut take).unwrap();
+                MapKeys::of(memory()).between(&encode_key(low), &encode_key(high), &mut take).unwrap();
                 let expected: Vec<_> = if low <= high {
-                    map.keys_range(low..=high).take(wanted).map(bytes_of).collect()
+                    map.keys_range(low..=high).take(wanted).map(encode_key).collect()
                 } else {
                     Vec::new()
                 };

@@ -68,15 +68,17 @@ impl Marks {
 pub struct Structures {
     /// The structures that did not exist when the storage was opened.
     missing: Vec<(u8, Structure, Memory)>,
+    /// The memory of the upload counts, which holds the marks.
     counts: Memory,
 }
 
 impl Structures {
-    /// Returns those structures whose ids `among` accepts.
-    pub fn of(memories: &Memories, among: impl Fn(u8) -> bool) -> Self {
-        let ids = ALL.iter().filter(|(id, ..)| among(*id));
-        let memories_of = ids.map(|(id, _, structure)| (*id, *structure, memories.get(MemoryId::new(*id))));
-        let missing = memories_of.filter(|(.., memory)| memory.size() == 0).collect();
+    /// Returns those structures whose ids `is_included` accepts.
+    pub fn of(memories: &Memories, is_included: impl Fn(u8) -> bool) -> Self {
+        let included = ALL.iter().filter(|(id, ..)| is_included(*id));
+        let with_memories =
+            included.map(|(id, _, structure)| (*id, *structure, memories.get(MemoryId::new(*id))));
+        let missing = with_memories.filter(|(.., memory)| memory.size() == 0).collect();
         Self { missing, counts: memories.get(memory_ids::UPLOAD_COUNTS) }
     }
 
@@ -88,7 +90,7 @@ impl Structures {
     pub fn create(&mut self, room: &StableRoom) -> Result<(), NoRoom> {
         for (id, structure, memory) in &self.missing {
             if memory.size() == 0 {
-                create(*structure, memory).ok_or_else(|| room.no_bucket())?;
+                create_empty(*structure, memory).ok_or_else(|| room.no_bucket())?;
             }
             let marks = Marks::read(&self.counts);
             if !marks.are_none() {
@@ -105,14 +107,14 @@ pub fn mark_all(memories: &Memories) {
     let counts = memories.get(memory_ids::UPLOAD_COUNTS);
     let marks = Marks::read(&counts);
     let exists = |id: &&(u8, &str, Structure)| memories.get(MemoryId::new(id.0)).size() > 0;
-    let all = ALL.iter().filter(exists).fold(marks, |marks, (id, ..)| marks.with(*id));
-    if all != marks {
-        all.write(&counts);
+    let all_marked = ALL.iter().filter(exists).fold(marks, |marks, (id, ..)| marks.with(*id));
+    if all_marked != marks {
+        all_marked.write(&counts);
     }
 }
 
 /// Creates an empty structure in an empty memory; returns `None` if the memory cannot grow.
-fn create(structure: Structure, memory: &Memory) -> Option<()> {
+fn create_empty(structure: Structure, memory: &Memory) -> Option<()> {
     // The bytes of an empty structure do not depend on its types.
     match structure {
         Structure::Map if memory.grow(1) >= 0 => drop(Table::<u64, ()>::over(memory.clone())),

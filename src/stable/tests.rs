@@ -16,7 +16,7 @@ fn bytes_of(memory: &RawMemory) -> Vec<u8> {
     bytes
 }
 
-fn refused(memory: &RawMemory) -> OpenError {
+fn refusal_of(memory: &RawMemory) -> OpenError {
     let before = bytes_of(memory);
     let error = open_storage(memory.clone()).err().expect("the memory is refused");
     assert!(bytes_of(memory) == before, "a refused memory is left unchanged");
@@ -29,12 +29,12 @@ fn memory_without_a_manager_is_refused() {
     assert!(matches!(open_existing(memory.clone()), Err(PreflightError::Empty)));
     memory.grow(1);
     memory.write(0, b"DIDL rest of a stable_save");
-    let error = refused(&memory).to_string();
+    let error = refusal_of(&memory).to_string();
     assert!(error.contains("stable_save"), "{error}");
     memory.write(0, b"\0\0\0\0");
-    assert!(matches!(refused(&memory), OpenError::Preflight(PreflightError::NotAMemoryManager { .. })));
+    assert!(matches!(refusal_of(&memory), OpenError::Preflight(PreflightError::NotAMemoryManager { .. })));
     memory.write(0, b"MGR\x02");
-    assert!(refused(&memory).to_string().contains("version 1"));
+    assert!(refusal_of(&memory).to_string().contains("version 1"));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn a_foreign_structure_under_a_known_id_is_refused_by_name() {
     let memories = Memories::init(memory.clone());
     memories.get(memory_ids::LEGACY_SESSIONS).grow(1);
     memories.get(memory_ids::LEGACY_SESSIONS).write(0, b"XYZ");
-    let error = refused(&memory).to_string();
+    let error = refusal_of(&memory).to_string();
     assert!(error.contains("memory id 3 (LEGACY_SESSIONS)") && error.contains("\"BTR\""), "{error}");
 }
 
@@ -64,7 +64,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
     for (offset, bytes, place) in cases {
         let memory = healthy();
         memory.write(offset, bytes);
-        let error = refused(&memory).to_string();
+        let error = refusal_of(&memory).to_string();
         assert!(error.contains(place) && error.contains("restore a snapshot"), "{error}");
     }
 }
@@ -76,7 +76,7 @@ fn buckets_have_owners_exactly_up_to_their_count() {
         let memory = RawMemory::default();
         drop(Storage::create(memory.clone()).unwrap());
         memory.write(offset, bytes);
-        refused(&memory).to_string()
+        refusal_of(&memory).to_string()
     };
     // Without an owner although they are allocated: one bucket, a block of eight, all buckets.
     for (offset, len) in [(2_085, 1), (2_088, 8), (2_080, 4_096)] {
@@ -96,7 +96,7 @@ fn memory_of_a_second_manager_is_refused_by_its_id() {
         let memory = RawMemory::default();
         drop(Storage::create(memory.clone()).unwrap());
         Memories::init(memory.clone()).get(MemoryId::new(id)).grow(1);
-        let error = refused(&memory).to_string();
+        let error = refusal_of(&memory).to_string();
         assert!(
             error.contains(&format!("memory id {id}")) && error.contains("second memory manager"),
             "{error}"
@@ -107,17 +107,17 @@ fn memory_of_a_second_manager_is_refused_by_its_id() {
 #[test]
 fn sessions_of_layout_1_without_a_header_are_layout_1() {
     let golden = include_bytes!("../../migrations/0001_split_sessions/golden/upload_session_meta.bin");
-    let with = |record: &[u8]| {
+    let with_session = |record: &[u8]| {
         let memory = RawMemory::default();
         let memories = Memories::init(memory.clone());
         StableBTreeMap::<u64, Vec<u8>, _>::init(memories.get(memory_ids::LEGACY_SESSIONS))
             .insert(7, record.to_vec());
         memory
     };
-    let storage = open_storage(with(golden)).unwrap();
+    let storage = open_storage(with_session(golden)).unwrap();
     assert_eq!(storage.layout.get(), Ok(Some(Layout::LEGACY)));
     assert_eq!(storage.sessions.legacy.len(), 1, "the stored session is kept");
-    let error = refused(&with(b"another's")).to_string();
+    let error = refusal_of(&with_session(b"another's")).to_string();
     assert!(error.contains("memory id 3 (LEGACY_SESSIONS)") && error.contains("under 7"), "{error}");
 }
 
@@ -125,7 +125,7 @@ fn sessions_of_layout_1_without_a_header_are_layout_1() {
 fn a_layout_that_no_build_knows_is_refused() {
     let memory = RawMemory::default();
     Storage::create(memory.clone()).unwrap().layout.set(&Layout(9));
-    let error = refused(&memory).to_string();
+    let error = refusal_of(&memory).to_string();
     assert!(error.contains("layout 9") && error.contains("this layout cannot be rolled back"), "{error}");
 }
 
@@ -213,15 +213,18 @@ fn a_truncated_memory_is_refused_and_a_longer_one_accepted() {
     let memory = RawMemory::default();
     drop(Storage::create(memory.clone()).unwrap());
     let pages = memory.size() as usize;
-    for lacking in [1, 2, 127, 128, 129] {
+    for missing_pages in [1, 2, 127, 128, 129] {
         let truncated = RawMemory::default();
-        truncated.borrow_mut().extend_from_slice(&memory.borrow()[..(pages - lacking) * 65_536]);
-        let error = refused(&truncated).to_string();
-        assert!(error.contains("at offset 4") && error.contains("restore a snapshot"), "{lacking}: {error}");
+        truncated.borrow_mut().extend_from_slice(&memory.borrow()[..(pages - missing_pages) * 65_536]);
+        let error = refusal_of(&truncated).to_string();
+        assert!(
+            error.contains("at offset 4") && error.contains("restore a snapshot"),
+            "{missing_pages}: {error}"
+        );
     }
-    for longer in [0, 1, 500] {
-        memory.grow(longer);
-        assert!(open_storage(memory.clone()).is_ok(), "{longer} unused pages after the memory");
+    for added_pages in [0, 1, 500] {
+        memory.grow(added_pages);
+        assert!(open_storage(memory.clone()).is_ok(), "{added_pages} unused pages after the memory");
     }
 }
 
@@ -237,7 +240,7 @@ fn a_memory_with_a_bucket_too_many_or_too_few_is_refused() {
         other.borrow_mut().extend_from_slice(&memory.borrow());
         other.grow(200);
         other.write(4, &wrong.to_le_bytes());
-        let error = refused(&other).to_string();
+        let error = refusal_of(&other).to_string();
         let place = format!("at offset {}", 2_080 + wrong.min(buckets));
         assert!(error.contains(&place) && error.contains("the memory id of a bucket"), "{error}");
     }
@@ -251,7 +254,7 @@ fn a_begun_migration_that_this_build_lacks_is_refused() {
     let mut storage = Storage::create(memory.clone()).unwrap();
     storage.migration.set_state(9, &MigrationState { phase: Phase::Converting, ..MigrationState::default() });
     drop(storage);
-    let error = refused(&memory).to_string();
+    let error = refusal_of(&memory).to_string();
     assert!(error.contains("migration 9"), "{error}");
 }
 

@@ -3,7 +3,7 @@
 use super::reels::*;
 use super::*;
 
-fn counted_as_they_go() -> (TestCanister, Reels) {
+fn reels_counted_as_they_go() -> (TestCanister, Reels) {
     let (mut canister, reels) = reels();
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
     (canister, Reels { counts_as_it_goes: true, ..reels })
@@ -15,7 +15,7 @@ fn counts(state: &MigrationState) -> [u64; 3] {
 
 #[test]
 fn a_retried_unit_is_counted_once() {
-    let (mut canister, reels) = counted_as_they_go();
+    let (mut canister, reels) = reels_counted_as_they_go();
     assert_eq!(counts(&finish(&mut canister, &reels)), [3, 2, 1]);
     control(&mut canister, &reels).retry(None).unwrap();
     let state = finish(&mut canister, &reels);
@@ -30,7 +30,7 @@ fn a_retried_unit_is_counted_once() {
 
 #[test]
 fn a_unit_removed_from_quarantine_by_its_client_is_not_missed() {
-    let (mut canister, reels) = counted_as_they_go();
+    let (mut canister, reels) = reels_counted_as_they_go();
     finish(&mut canister, &reels);
     reels.old.borrow_mut().remove(&12);
     control(&mut canister, &reels).retry(None).unwrap();
@@ -40,7 +40,7 @@ fn a_unit_removed_from_quarantine_by_its_client_is_not_missed() {
 
 #[test]
 fn a_poison_unit_is_counted_and_abandoned() {
-    let (mut canister, reels) = counted_as_they_go();
+    let (mut canister, reels) = reels_counted_as_they_go();
     while state(&canister).unit.is_none() {
         slice(&mut canister, &reels);
     }
@@ -55,7 +55,7 @@ fn a_poison_unit_is_counted_and_abandoned() {
 
 #[test]
 fn a_unit_removed_by_its_client_is_abandoned() {
-    let (mut canister, reels) = counted_as_they_go();
+    let (mut canister, reels) = reels_counted_as_they_go();
     while state(&canister).unit.is_none() {
         slice(&mut canister, &reels);
     }

@@ -10,7 +10,7 @@ use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
 use crate::upload::{SessionRecord, UploadMeta};
 
-fn legacy(canister: &TestCanister, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
+fn legacy_record(canister: &TestCanister, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
     let legacy = &canister.storage.sessions.legacy;
     (legacy.get_raw(&id), legacy.activity(&id).unwrap())
 }
@@ -71,7 +71,7 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
             let (mut canister, sessions) = layout_1();
             upgrade(&mut canister);
             let (id, file, _) = &sessions[place];
-            let before = legacy(&canister, *id);
+            let before = legacy_record(&canister, *id);
             let faulty = Faulty { raw: canister.raw.clone(), session: *id, damage: *damage };
             assert_eq!(run(&mut canister.storage, canister.now, &faulty, 0), Ok(RunOutcome::Done));
 
@@ -89,7 +89,7 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
                 [*id],
                 "{what}: only the damaged session is in layout 1"
             );
-            assert_eq!(legacy(&canister, *id), before, "{what}");
+            assert_eq!(legacy_record(&canister, *id), before, "{what}");
             assert_eq!(
                 (tables.sessions.len(), tables.metas.len()),
                 (4, 4),
@@ -125,7 +125,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     let callers_bytes = accounts(&canister).get_raw(&callers);
     accounts(&canister).insert(account.clone(), &RawRecord(b"rubbish".to_vec()));
     add_last_account(accounts(&canister));
-    let before = legacy(&canister, *id);
+    let before = legacy_record(&canister, *id);
 
     canister.storage = open_storage(canister.raw.clone()).unwrap();
     let state = run_to_end(&mut canister);
@@ -133,7 +133,7 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     assert!(state.note.contains("number") && state.note.contains(&canister.capsule), "{}", state.note);
     let tables = &canister.storage.sessions;
     assert_eq!((tables.legacy.len(), tables.sessions.len(), tables.metas.len()), (3, 2, 2));
-    assert_eq!(legacy(&canister, *id), before);
+    assert_eq!(legacy_record(&canister, *id), before);
     assert_eq!(accounts(&canister).get_raw(&callers), callers_bytes, "the caller's account was changed");
 
     accounts(&canister).insert(account.clone(), &RawRecord(sound));
@@ -147,9 +147,10 @@ fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
     }
 }
 
-struct Ticking(std::cell::Cell<u64>);
+/// A meter of which each reading costs 1 instruction.
+struct OnePerReading(std::cell::Cell<u64>);
 
-impl Meter for Ticking {
+impl Meter for OnePerReading {
     fn used(&self) -> u64 {
         self.0.set(self.0.get() + 1);
         self.0.get()
@@ -170,11 +171,15 @@ fn staged_with_sessions(number: usize) -> TestCanister {
 
 /// Runs the engine to the end, in messages of this budget. Returns the largest number of units that one message has
 /// handled, as counted by `handled`, and the number of messages.
-fn messages(canister: &mut TestCanister, budget: u64, handled: impl Fn(&TestCanister) -> u64) -> (u64, u64) {
+fn run_in_messages(
+    canister: &mut TestCanister,
+    budget: u64,
+    handled: impl Fn(&TestCanister) -> u64,
+) -> (u64, u64) {
     let (mut max, mut messages) = (0, 0);
     loop {
         let before = handled(canister);
-        let meter = Ticking(std::cell::Cell::new(0));
+        let meter = OnePerReading(std::cell::Cell::new(0));
         let outcome = run(&mut canister.storage, canister.now, &meter, budget).unwrap();
         max = max.max(handled(canister).saturating_sub(before));
         messages += 1;
@@ -196,12 +201,13 @@ fn a_batch_ends_when_its_message_is_full() {
     ];
     for (what, begin) in ["verify", "rollback"].into_iter().zip(begins) {
         begin(&mut canister);
-        let (max, messages) = messages(&mut canister, 30, steps);
+        let (max, messages) = run_in_messages(&mut canister, 30, steps);
         assert!((1..=15).contains(&max) && messages >= NUMBER / 15, "{what}: {max}, {messages} messages");
     }
     assert_eq!(phase(&canister), Phase::RolledBack);
     controls::resume(&mut canister.storage, canister.now).unwrap();
-    let (max, messages) = messages(&mut canister, 30, |canister| canister.storage.sessions.sessions.len());
+    let (max, messages) =
+        run_in_messages(&mut canister, 30, |canister| canister.storage.sessions.sessions.len());
     assert!((1..=30).contains(&max) && messages > 2, "converted: {max}, {messages} messages");
     assert_eq!(phase(&canister), Phase::Converted);
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::api::SessionPath;
 
 /// Returns a canister upgraded to the staged build, after the migration was deferred on the legacy build.
-fn deferred() -> (TestCanister, Vec<Begun>) {
+fn staged_deferred() -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = layout_1();
     defer(&mut canister.storage, canister.now).unwrap();
     assert!(defer(&mut canister.storage, canister.now).is_err(), "the migration is deferred already");
@@ -16,7 +16,7 @@ fn deferred() -> (TestCanister, Vec<Begun>) {
 
 #[test]
 fn a_deferred_migration_serves_layout_1_and_dry_runs() {
-    let (mut canister, sessions) = deferred();
+    let (mut canister, sessions) = staged_deferred();
     assert_eq!(run_to_end(&mut canister).phase, Phase::Paused);
     let new = canister.begin(10, "new");
     for (id, file, _) in &sessions {
@@ -42,7 +42,7 @@ fn a_deferred_migration_serves_layout_1_and_dry_runs() {
 
 #[test]
 fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
-    let (mut canister, _) = deferred();
+    let (mut canister, _) = staged_deferred();
     canister.restart(TestCanister::compat().path);
     discard_progress(&mut canister.storage, canister.now).unwrap();
     assert!(canister.storage.migration.state().unwrap().is_deferred());
@@ -54,7 +54,7 @@ fn the_legacy_build_keeps_a_deferral_and_may_lift_it() {
 
 #[test]
 fn a_deferred_migration_can_be_rolled_back() {
-    let (mut canister, _) = deferred();
+    let (mut canister, _) = staged_deferred();
     controls::rollback(&mut canister.storage, canister.now).unwrap();
     assert_eq!(run_to_end(&mut canister).phase, Phase::RolledBack);
     assert_eq!(canister.storage.sessions.legacy.len(), 5);
@@ -79,7 +79,7 @@ fn a_new_session_in_layout_2_locks_the_legacy_build_out() {
 
 #[test]
 fn new_sessions_take_layout_1_while_deferred_or_rolled_back() {
-    let (canister, _) = deferred();
+    let (canister, _) = staged_deferred();
     assert_eq!(compat_share(&canister.storage), Ok(100));
     let (mut canister, _) = staged();
     assert_eq!(compat_share(&canister.storage), Ok(0));

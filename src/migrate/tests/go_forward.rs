@@ -3,7 +3,7 @@
 use super::*;
 
 /// Returns the canister of [`staged_with_one_in_quarantine`] after `steps` steps of a rollback.
-fn going_back(steps: u32) -> TestCanister {
+fn rolled_back_by(steps: u32) -> TestCanister {
     let (mut canister, _) = staged_with_one_in_quarantine();
     controls::rollback(&mut canister.storage, canister.now).unwrap();
     for _ in 0..steps {
@@ -14,7 +14,7 @@ fn going_back(steps: u32) -> TestCanister {
 
 #[test]
 fn go_forward_changes_nothing_in_a_build_that_serves_layout_1() {
-    let mut canister = going_back(2);
+    let mut canister = rolled_back_by(2);
     let before = canister.storage.migration.state().unwrap();
     controls::go_forward(&mut canister.storage, canister.now, true).unwrap();
     assert_eq!(canister.storage.migration.state().unwrap(), before);
@@ -24,7 +24,7 @@ fn go_forward_changes_nothing_in_a_build_that_serves_layout_1() {
 fn rolled_back_records_convert_again_and_quarantine_is_counted() {
     // Four steps roll back the sessions, and the fifth the quarantined record.
     for steps in 0..5 {
-        let mut canister = going_back(steps);
+        let mut canister = rolled_back_by(steps);
         let abandoned = canister.storage.migration.state().unwrap();
         controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
         let state = canister.storage.migration.state().unwrap();
@@ -47,7 +47,7 @@ fn rolled_back_records_convert_again_and_quarantine_is_counted() {
 /// Sessions that an abandoned rollback had not reached are not converted again, so finalizing must check them.
 #[test]
 fn an_unsound_record_is_not_forgotten() {
-    let mut canister = going_back(1);
+    let mut canister = rolled_back_by(1);
     let id = canister.storage.sessions.sessions.keys(..).next_back().unwrap();
     let mut meta = canister.storage.sessions.metas.get(&id).unwrap().unwrap();
     meta.expected_chunks += 1;

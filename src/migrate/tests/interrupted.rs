@@ -23,7 +23,7 @@ fn final_state(canister: &TestCanister) -> FinalState {
 }
 
 /// Runs a message and rolls back its changes, as the IC does when a message traps.
-fn trap(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
+fn run_and_trap(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanister)) {
     let before = canister.raw.borrow().clone();
     message(canister);
     *canister.raw.borrow_mut() = before;
@@ -50,7 +50,7 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
         for _ in 0..k {
             one_step(&mut canister);
         }
-        trap(&mut canister, |canister| {
+        run_and_trap(&mut canister, |canister| {
             assert_eq!(one_step(canister), if k < steps { RunOutcome::More } else { RunOutcome::Done })
         });
         while one_step(&mut canister) == RunOutcome::More {}
@@ -60,13 +60,13 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
 
 /// Runs a migration in which every message that converts one of the records traps. Returns the canister, the id of that
 /// record, and the number of messages that trapped.
-fn with_one_trapped() -> (TestCanister, u64, u64) {
+fn migrate_with_poison() -> (TestCanister, u64, u64) {
     let (canister, sessions) = layout_1();
-    trapped_by(canister, sessions[2].0)
+    migrate_with_poison_session(canister, sessions[2].0)
 }
 
-/// Like [`with_one_trapped`], for the session `poison` of a given canister in layout 1.
-fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u64) {
+/// Like [`migrate_with_poison`], for the session `poison` of a given canister in layout 1.
+fn migrate_with_poison_session(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u64) {
     upgrade(&mut canister);
     let mut seen = None;
     let mut trapped = 0;
@@ -91,7 +91,7 @@ fn trapped_by(mut canister: TestCanister, poison: u64) -> (TestCanister, u64, u6
 
 #[test]
 fn a_poison_record_is_quarantined_alone() {
-    let (mut canister, poison, trapped) = with_one_trapped();
+    let (mut canister, poison, trapped) = migrate_with_poison();
     let state = canister.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 4, 1), "{}", state.note);
     assert!(trapped > 5, "the limit was halved only {trapped} times");
@@ -109,7 +109,7 @@ fn a_poison_record_is_quarantined_alone() {
 
 #[test]
 fn a_poison_record_does_not_stop_the_sweep() {
-    let (mut canister, poison, _) = with_one_trapped();
+    let (mut canister, poison, _) = migrate_with_poison();
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     while !canister.service().sweep().unwrap() {}
     assert!(canister.storage.index.is_empty(), "everything else has expired");
@@ -140,7 +140,7 @@ fn a_retried_poison_record_without_index_gets_its_key() {
     let (mut canister, sessions) = layout_1();
     let (id, file, _) = &sessions[2];
     forget(&mut canister, *id, file, "2");
-    let (mut canister, poison, _) = trapped_by(canister, *id);
+    let (mut canister, poison, _) = migrate_with_poison_session(canister, *id);
     controls::retry(&mut canister.storage, canister.now, Some(poison)).unwrap();
     assert!(
         !canister.storage.index.contains(SessionId(*id), person(OWNER)),
@@ -155,13 +155,15 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     let (mut canister, _) = layout_1();
     upgrade(&mut canister);
     let mut seen = None;
-    let mut tried = 0;
+    let mut attempts = 0;
     while phase(&canister) != Phase::Stuck {
         if ENGINE.watch(&mut canister.storage, canister.now, &mut seen).unwrap() == Watched::Run {
-            tried += 1;
-            trap(&mut canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
+            attempts += 1;
+            run_and_trap(&mut canister, |canister| {
+                drop(run(&mut canister.storage, canister.now, &Unmetered, 0))
+            });
         }
-        assert!(tried < 30, "the engine does not get stuck");
+        assert!(attempts < 30, "the engine does not get stuck");
     }
     let state = canister.storage.migration.state().unwrap();
     assert!(state.note.contains("trapped"), "{}", state.note);
@@ -169,13 +171,13 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
 }
 
-fn trap_times(canister: &mut TestCanister, times: u32) {
+fn trap_engine_times(canister: &mut TestCanister, times: u32) {
     let mut seen = None;
     for _ in 0..times {
         while ENGINE.watch(&mut canister.storage, canister.now, &mut seen).unwrap() != Watched::Run {
             assert_ne!(phase(canister), Phase::Stuck);
         }
-        trap(canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
+        run_and_trap(canister, |canister| drop(run(&mut canister.storage, canister.now, &Unmetered, 0)));
     }
 }
 
@@ -186,7 +188,7 @@ fn a_record_is_quarantined_only_for_its_own_traps() {
     upgrade(&mut canister);
     one_step(&mut canister);
     assert_eq!(phase(&canister), Phase::Validating);
-    trap_times(&mut canister, 10);
+    trap_engine_times(&mut canister, 10);
     while run(&mut canister.storage, canister.now, &Unmetered, 0) == Ok(RunOutcome::More) {}
     let state = canister.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0), "{}", state.note);
@@ -194,7 +196,7 @@ fn a_record_is_quarantined_only_for_its_own_traps() {
     let (mut canister, _) = layout_1();
     upgrade(&mut canister);
     one_step(&mut canister);
-    trap_times(&mut canister, 10);
+    trap_engine_times(&mut canister, 10);
     let mut seen = Some(canister.storage.migration.state().unwrap().pace.messages);
     while phase(&canister) != Phase::Stuck {
         assert_eq!(ENGINE.watch(&mut canister.storage, canister.now, &mut seen), Ok(Watched::Quiet));

@@ -5,7 +5,7 @@ use super::*;
 use crate::migrate::open_storage;
 
 /// Returns a canister of the staged build that has counted all five records and converted `converted` of them.
-fn converting(converted: u64) -> (TestCanister, Vec<Begun>) {
+fn staged_after_converting(converted: u64) -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = layout_1();
     set_share(&mut canister.storage, 0);
     canister.path = TestCanister::staged().path;
@@ -29,7 +29,7 @@ fn leftovers(canister: &TestCanister) -> Vec<u64> {
 
 #[test]
 fn leftovers_are_invisible_and_cleared_after_verification() {
-    let (mut canister, sessions) = converting(2);
+    let (mut canister, sessions) = staged_after_converting(2);
     for _ in 0..2 {
         let legacy = &canister.storage.sessions.legacy;
         assert_eq!(leftovers(&canister), ids(&sessions[..2]));
@@ -50,7 +50,7 @@ fn leftovers_are_invisible_and_cleared_after_verification() {
 
 #[test]
 fn leftovers_stay_while_another_session_is_in_layout_1() {
-    let (mut canister, sessions) = converting(2);
+    let (mut canister, sessions) = staged_after_converting(2);
     let legacy = &mut canister.storage.sessions.legacy;
     assert_eq!(legacy.leftover_count(), 2);
     legacy.clear_leftovers();
@@ -60,7 +60,7 @@ fn leftovers_stay_while_another_session_is_in_layout_1() {
 
 #[test]
 fn leftovers_are_kept_while_the_migration_is_stuck() {
-    let (mut canister, sessions) = converting(2);
+    let (mut canister, sessions) = staged_after_converting(2);
     canister.storage.sessions.legacy.remove(&sessions[3].0);
     assert_eq!(run_to_end(&mut canister).phase, Phase::Stuck);
     assert_eq!(leftovers(&canister).len(), 4);
@@ -69,7 +69,7 @@ fn leftovers_are_kept_while_the_migration_is_stuck() {
 /// If leftovers stayed during a rollback, a session that has ended since its conversion would exist again.
 #[test]
 fn a_rollback_drops_leftovers_first_and_revives_no_session() {
-    let (mut canister, sessions) = converting(3);
+    let (mut canister, sessions) = staged_after_converting(3);
     let ended = sessions[1].0;
     canister.service().abort(ended).unwrap();
     controls::rollback(&mut canister.storage, canister.now).unwrap();
@@ -91,7 +91,7 @@ fn a_rollback_drops_leftovers_first_and_revives_no_session() {
 
 #[test]
 fn a_direct_build_resumes_from_a_rollback_dropping_leftovers() {
-    let (mut canister, _) = converting(3);
+    let (mut canister, _) = staged_after_converting(3);
     controls::rollback(&mut canister.storage, canister.now).unwrap();
     one_step(&mut canister);
     assert_eq!(leftovers(&canister).len(), 2);
@@ -103,7 +103,7 @@ fn a_direct_build_resumes_from_a_rollback_dropping_leftovers() {
 
 #[test]
 fn leftovers_of_an_abandoned_rollback_are_cleared_without_work() {
-    let (mut canister, _) = converting(5);
+    let (mut canister, _) = staged_after_converting(5);
     controls::rollback(&mut canister.storage, canister.now).unwrap();
     one_step(&mut canister);
     assert_eq!(leftovers(&canister).len(), 4);

@@ -72,7 +72,7 @@ fn memories(canister: &TestCanister) -> Memories {
 }
 
 /// Returns a staged canister with the sessions at these places in quarantine; the first quarantine record is damaged.
-fn with_a_damaged_one(places: &[usize]) -> (TestCanister, Vec<u64>) {
+fn with_damaged_quarantine(places: &[usize]) -> (TestCanister, Vec<u64>) {
     let (mut canister, sessions) = layout_1();
     let ids: Vec<u64> = places.iter().map(|place| sessions[*place].0).collect();
     for id in &ids {
@@ -81,11 +81,11 @@ fn with_a_damaged_one(places: &[usize]) -> (TestCanister, Vec<u64>) {
     upgrade(&mut canister);
     canister.path = TestCanister::staged().path;
     assert_eq!(run_to_end(&mut canister).quarantined, ids.len() as u64);
-    damage(&mut canister, ids[0]);
+    damage_quarantined(&mut canister, ids[0]);
     (canister, ids)
 }
 
-fn damage(canister: &mut TestCanister, id: u64) {
+fn damage_quarantined(canister: &mut TestCanister, id: u64) {
     let mut table: Table<u64, RawRecord> = Table::open(&memories(canister), memory_ids::MIGRATION_QUARANTINE);
     table.insert(id, &RawRecord(b"damaged".to_vec()));
     canister.storage = open_storage(canister.raw.clone()).unwrap();
@@ -94,7 +94,7 @@ fn damage(canister: &mut TestCanister, id: u64) {
 #[test]
 fn a_damaged_quarantine_record_does_not_block_retry_of_others() {
     for places in [[0, 1, 2], [2, 0, 1], [4, 1, 3]] {
-        let (mut canister, ids) = with_a_damaged_one(&places);
+        let (mut canister, ids) = with_damaged_quarantine(&places);
         controls::retry(&mut canister.storage, canister.now, None).unwrap();
         let note = canister.storage.migration.state().unwrap().note;
         assert!(
@@ -112,7 +112,7 @@ fn a_damaged_quarantine_record_does_not_block_retry_of_others() {
         assert!(damaged.to_string().contains("damaged"), "{damaged}");
         assert_eq!(phase(&canister), Phase::Converted, "nothing was changed");
     }
-    let (mut canister, _) = with_a_damaged_one(&[3]);
+    let (mut canister, _) = with_damaged_quarantine(&[3]);
     let before = canister.storage.migration.state().unwrap();
     assert!(
         controls::retry(&mut canister.storage, canister.now, None).is_err(),
@@ -123,7 +123,7 @@ fn a_damaged_quarantine_record_does_not_block_retry_of_others() {
 
 #[test]
 fn a_damaged_quarantine_record_stops_no_rollback_or_resume() {
-    let (mut canister, ids) = with_a_damaged_one(&[1, 2]);
+    let (mut canister, ids) = with_damaged_quarantine(&[1, 2]);
     controls::rollback(&mut canister.storage, canister.now).unwrap();
     let state = run_to_end(&mut canister);
     assert_eq!(state.phase, Phase::RolledBack, "{}", state.note);
@@ -224,7 +224,7 @@ fn a_quarantine_page_fits_a_reply_whatever_the_records() {
 }
 
 /// Returns the number of an owner's sessions in the index, and the bytes on the owner's account.
-fn held_by(canister: &TestCanister, owner: u8) -> (usize, Option<u64>) {
+fn sessions_and_bytes_of(canister: &TestCanister, owner: u8) -> (usize, Option<u64>) {
     let table: Table<TwoTexts, u64> = Table::open(&memories(canister), memory_ids::USAGE);
     let bytes = table.get(&TwoTexts("caller".into(), person(owner).to_text())).unwrap();
     (canister.storage.index.sessions_of(person(owner), None, 99).len(), bytes)
@@ -258,13 +258,13 @@ fn records_left_in_quarantine_count_against_no_limit() {
         controls::go_forward(&mut canister.storage, canister.now, false).unwrap();
         let state = run_to_end(&mut canister);
         assert_eq!((state.phase, state.quarantined), (Phase::Converted, 2), "{}", state.note);
-        assert_eq!(held_by(&canister, OWNER).0, if others_live { 5 } else { 2 });
+        assert_eq!(sessions_and_bytes_of(&canister, OWNER).0, if others_live { 5 } else { 2 });
         controls::finalize(&mut canister.storage, canister.now, true).unwrap();
 
         let live = if others_live { &sessions[2..] } else { &[] };
         let bytes: usize = live.iter().map(|(_, file, _)| file.len()).sum();
         let bytes = Some(bytes as u64).filter(|bytes| *bytes > 0);
-        assert_eq!(held_by(&canister, OWNER), (live.len(), bytes));
+        assert_eq!(sessions_and_bytes_of(&canister, OWNER), (live.len(), bytes));
         for id in [rubbish, trapped] {
             let refused = canister.service().status(id).unwrap_err();
             assert!(matches!(refused, Error::Conflict { .. }), "the owner is told: {refused}");
@@ -291,7 +291,7 @@ fn an_owners_bytes_are_recounted_despite_a_damaged_session() {
         controls::finalize(&mut canister.storage, canister.now, true).unwrap();
         let known = sessions[1..].iter().filter(|(id, ..)| has_meta || *id != damaged);
         let bytes: usize = known.map(|(_, file, _)| file.len()).sum();
-        assert_eq!(held_by(&canister, OWNER), (4, Some(bytes as u64)));
+        assert_eq!(sessions_and_bytes_of(&canister, OWNER), (4, Some(bytes as u64)));
     }
 }
 

@@ -157,31 +157,33 @@ fn the_status_tells_how_far_a_rollback_is() {
 fn what_is_refused_says_what_to_do_in_this_phase() {
     let (mut canister, _) = staged();
     let now = canister.now;
-    let message = |refused: Result<(), Error>| refused.unwrap_err().to_string();
+    let refusal_text = |refused: Result<(), Error>| refused.unwrap_err().to_string();
     controls::rollback(&mut canister.storage, now).unwrap();
-    let legacy = |canister: &TestCanister| {
+    let refusal_by_legacy = |canister: &TestCanister| {
         let refused = Storage::open_accepting(canister.raw.clone(), &[Layout::LEGACY]);
         refused.err().expect("the legacy build opens layout 2").to_string()
     };
-    let refused = legacy(&canister);
+    let refused = refusal_by_legacy(&canister);
     assert!(refused.contains("the rollback is in progress") && !refused.contains("roll the"), "{refused}");
-    let refused = message(controls::finalize(&mut canister.storage, now, false));
+    let refused = refusal_text(controls::finalize(&mut canister.storage, now, false));
     assert!(refused.contains("being rolled back"), "{refused}");
-    assert!(message(controls::rollback(&mut canister.storage, now)).contains("being rolled back already"));
+    assert!(
+        refusal_text(controls::rollback(&mut canister.storage, now)).contains("being rolled back already")
+    );
     controls::pause(&mut canister.storage, now).unwrap();
-    assert!(legacy(&canister).contains("resume it"), "{}", legacy(&canister));
-    assert!(message(controls::pause(&mut canister.storage, now)).contains("paused already"));
+    assert!(refusal_by_legacy(&canister).contains("resume it"), "{}", refusal_by_legacy(&canister));
+    assert!(refusal_text(controls::pause(&mut canister.storage, now)).contains("paused already"));
     controls::resume(&mut canister.storage, now).unwrap();
     run_to_end(&mut canister);
     assert!(Storage::open_accepting(canister.raw.clone(), &[Layout::LEGACY]).is_ok());
-    assert!(message(controls::rollback(&mut canister.storage, now)).contains("rolled back already"));
+    assert!(refusal_text(controls::rollback(&mut canister.storage, now)).contains("rolled back already"));
     controls::resume(&mut canister.storage, now).unwrap();
     run_to_end(&mut canister);
     controls::finalize(&mut canister.storage, now, false).unwrap();
     for refused in [
-        message(controls::finalize(&mut canister.storage, now, false)),
-        message(controls::verify(&mut canister.storage, now)),
-        message(controls::retry(&mut canister.storage, now, None)),
+        refusal_text(controls::finalize(&mut canister.storage, now, false)),
+        refusal_text(controls::verify(&mut canister.storage, now)),
+        refusal_text(controls::retry(&mut canister.storage, now, None)),
     ] {
         assert!(refused.contains("finalized already"), "{refused}");
     }

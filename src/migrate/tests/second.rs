@@ -94,8 +94,8 @@ fn verifying_very_many_units_is_not_endless() {
     reels.new.borrow_mut().extend((100..12_100).map(|key| (key, Reel::of(vec![1]))));
     let controls: [fn(Control<'_>) -> Result<()>; 2] =
         [|control| control.verify(), |control| control.retry(None)];
-    for steer in controls {
-        steer(control(&mut canister, &reels)).unwrap();
+    for run_control in controls {
+        run_control(control(&mut canister, &reels)).unwrap();
         let message = MessageBudget { now: canister.now.into(), meter: &Unmetered, budget: 0 };
         Engine::new(&[&reels]).run(&mut canister.storage, message).unwrap();
         let state = state(&canister);

@@ -7,20 +7,20 @@ use super::*;
 const FIRST_PAGE: u64 = HEADER as u64 + PAGE_HEADER;
 
 /// Length of a page including the allocator's bytes before it.
-const STEP: u64 = PAGE as u64 + PAGE_HEADER;
+const PAGE_STRIDE: u64 = PAGE as u64 + PAGE_HEADER;
 
-fn map() -> VectorMemory {
+fn map_of_100() -> VectorMemory {
     let memory = VectorMemory::default();
     let mut map: StableBTreeMap<u64, Vec<u8>, _> = StableBTreeMap::init(memory.clone());
     (0..100).for_each(|n| drop(map.insert(n, vec![7; 100])));
     memory
 }
 
-/// Offset of the only node of [`leaf`].
+/// Offset of the only node of [`map_of_one_leaf`].
 const LEAF: u64 = FIRST_PAGE;
 
 /// Returns a map of three entries under keys of eight bytes, changed by `change`.
-fn leaf(change: impl FnOnce(&VectorMemory)) -> RawMap<VectorMemory> {
+fn map_of_one_leaf(change: impl FnOnce(&VectorMemory)) -> RawMap<VectorMemory> {
     let memory = VectorMemory::default();
     let mut map: StableBTreeMap<u64, Vec<u8>, _> = StableBTreeMap::init(memory.clone());
     (1..4).for_each(|n| drop(map.insert(n, vec![7; 100])));
@@ -30,7 +30,7 @@ fn leaf(change: impl FnOnce(&VectorMemory)) -> RawMap<VectorMemory> {
 
 #[test]
 fn each_end_has_its_key() {
-    let map = RawMap::open(map()).unwrap().unwrap();
+    let map = RawMap::open(map_of_100()).unwrap().unwrap();
     for (end, key) in [(End::First, 0_u64), (End::Last, 99)] {
         assert_eq!(map.key(end, Some(8)), Ok(Some((key.to_be_bytes().to_vec(), 100))));
     }
@@ -39,7 +39,7 @@ fn each_end_has_its_key() {
 #[test]
 fn each_part_of_a_node_header_is_checked() {
     for (at, bytes) in [(0, &b"BTX"[..]), (3, &[1]), (4, &[2]), (5, &[0, 0]), (5, &[12, 0])] {
-        let map = leaf(|memory| memory.write(LEAF + at, bytes));
+        let map = map_of_one_leaf(|memory| memory.write(LEAF + at, bytes));
         let damage = map.key(End::First, Some(8)).unwrap_err();
         assert_eq!(damage.offset, LEAF, "{bytes:?} at {at}: {}", damage.what);
         assert!(damage.what.contains("a node begins with"), "{bytes:?} at {at}: {}", damage.what);
@@ -48,8 +48,8 @@ fn each_part_of_a_node_header_is_checked() {
 
 #[test]
 fn a_key_twice_in_a_node_is_damage() {
-    let key = |n: u64| LEAF + NODE_HEADER + 8 * n;
-    let map = leaf(|memory| memory.write(key(1), &1_u64.to_be_bytes()));
+    let key_offset = |n: u64| LEAF + NODE_HEADER + 8 * n;
+    let map = map_of_one_leaf(|memory| memory.write(key_offset(1), &1_u64.to_be_bytes()));
     let damage = map.key(End::First, Some(8)).unwrap_err();
     assert!(damage.what.contains("do not ascend"), "{}", damage.what);
 }
@@ -59,7 +59,7 @@ fn a_key_of_an_impossible_length_is_damage() {
     for (len, is_allowed) in [(MAX_RECORD, true), (MAX_RECORD + 1, false), (u32::MAX, false)] {
         // Keys of a fixed length are stored without their length. Without `key_len`, the first four bytes of the first
         // key are read as its length. If that length is allowed, the node ends before the key, which is other damage.
-        let map = leaf(|memory| memory.write(LEAF + NODE_HEADER, &len.to_le_bytes()));
+        let map = map_of_one_leaf(|memory| memory.write(LEAF + NODE_HEADER, &len.to_le_bytes()));
         let damage = map.key(End::First, None).unwrap_err();
         let is_reported = damage.what == format!("a key of {len} bytes");
         assert_eq!(is_reported, !is_allowed, "{}", damage.what);
@@ -84,18 +84,18 @@ fn a_cell_holds_what_fits_into_its_memory() {
 }
 
 /// Opens the map of 100 entries with a number of its header replaced.
-fn changed(offset: u64, number: u64) -> Result<Option<RawMap<VectorMemory>>, Damage> {
-    let memory = map();
+fn open_changed(offset: u64, number: u64) -> Result<Option<RawMap<VectorMemory>>, Damage> {
+    let memory = map_of_100();
     memory.write(offset, &number.to_le_bytes());
     RawMap::open(memory)
 }
 
 #[test]
 fn a_map_header_that_contradicts_itself_is_damage() {
-    let bytes = map().size() * 64 * 1024;
-    let pages = (bytes - HEADER as u64) / STEP;
-    assert_eq!(changed(76, bytes).unwrap().unwrap().len, 100);
-    assert_eq!(changed(68, pages).unwrap().unwrap().len, 100);
+    let bytes = map_of_100().size() * 64 * 1024;
+    let pages = (bytes - HEADER as u64) / PAGE_STRIDE;
+    assert_eq!(open_changed(76, bytes).unwrap().unwrap().len, 100);
+    assert_eq!(open_changed(68, pages).unwrap().unwrap().len, 100);
     // Offsets: 12 address of the root, 20 number of entries, 60 page size, 68 pages in use, 76 address of the next free
     // page.
     for (offset, number, found_at) in [
@@ -106,17 +106,17 @@ fn a_map_header_that_contradicts_itself_is_damage() {
         (68, pages + 1, 68),
         (76, bytes + 1, 68),
     ] {
-        let damage = changed(offset, number).err().unwrap();
+        let damage = open_changed(offset, number).err().unwrap();
         assert_eq!(damage.offset, found_at, "{number} at {offset}: {}", damage.what);
     }
 }
 
 #[test]
 fn an_address_where_no_page_can_be_is_damage() {
-    let bytes = map().size() * 64 * 1024;
-    let after_last = FIRST_PAGE + (bytes - HEADER as u64) / STEP * STEP;
-    for root in [1, FIRST_PAGE - 1, FIRST_PAGE + 1, after_last, after_last + STEP, u64::MAX] {
-        let map = changed(12, root).unwrap().unwrap();
+    let bytes = map_of_100().size() * 64 * 1024;
+    let after_last = FIRST_PAGE + (bytes - HEADER as u64) / PAGE_STRIDE * PAGE_STRIDE;
+    for root in [1, FIRST_PAGE - 1, FIRST_PAGE + 1, after_last, after_last + PAGE_STRIDE, u64::MAX] {
+        let map = open_changed(12, root).unwrap().unwrap();
         let damage = map.key(End::First, Some(8)).unwrap_err();
         assert_eq!(damage.offset, 12, "a root at {root}: {}", damage.what);
     }

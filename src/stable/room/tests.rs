@@ -68,9 +68,9 @@ fn chunks_that_are_stored_again_fit_into_what_is_counted() {
                 assert!(taken <= counted, "{taken} bytes for {count} chunks of {same:?}, {counted} counted");
             }
             assert!(room.can_hold(lens.iter().copied()) || room.chunk_pages() * PAGE_BYTES < 2 * counted);
-            let more = room.chunk_pages() * PAGE_BYTES;
+            let map_bytes = room.chunk_pages() * PAGE_BYTES;
             assert!(
-                !room.can_hold(lens.iter().copied().chain([more])),
+                !room.can_hold(lens.iter().copied().chain([map_bytes])),
                 "an additional chunk as large as the map does not fit"
             );
         }
@@ -136,8 +136,8 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
     let memories = Memories::init(raw.clone());
     let room = StableRoom::of(&memories, raw);
     Chunks::init(memories.get(memory_ids::CHUNKS)).insert(([1; 32], 1), vec![7; 90_000]);
-    let rest = memories.get(memory_ids::EXTENT_REGION);
-    rest.grow((room.bytes_left() - (128 << 20)) / PAGE_BYTES);
+    let other = memories.get(memory_ids::EXTENT_REGION);
+    other.grow((room.bytes_left() - (128 << 20)) / PAGE_BYTES);
     // Bytes that were left when each write was first refused.
     let mut refused = [0; 5];
     while room.bytes_left() > 0 {
@@ -152,7 +152,7 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
             assert!(!fits || *refused == 0, "a write fits that was refused while more room was left");
             *refused = if fits { 0 } else { room.bytes_left().max(*refused) };
         }
-        rest.grow(1);
+        other.grow(1);
     }
     let [chunk, region, records, step, removal] = refused;
     let tables = room.0.tables.len() as u64 + 4;
@@ -214,7 +214,7 @@ fn the_memory_of_a_chunk_map_is_no_room_in_the_region() {
     let (before, pages) = (room.payload_limit(Some(0), u64::MAX), room.chunk_pages());
     (0..100).for_each(|n| drop(map.insert(([1; 32], n), value(1))));
     map.clear_new();
-    let kept = (room.chunk_pages() - pages) * PAGE_BYTES;
-    assert!(kept > 90_000 * 100);
-    assert_eq!(room.payload_limit(Some(0), u64::MAX), before - kept);
+    let kept_bytes = (room.chunk_pages() - pages) * PAGE_BYTES;
+    assert!(kept_bytes > 90_000 * 100);
+    assert_eq!(room.payload_limit(Some(0), u64::MAX), before - kept_bytes);
 }
