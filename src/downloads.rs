@@ -121,7 +121,7 @@ pub fn status(storage: &Storage, caller: Principal, session: u64, now: Time) -> 
 pub fn end(storage: &mut Storage, caller: Principal, session: u64, now: Time) -> Result<()> {
     let id = SessionId(session);
     own_session(storage, caller, id, now)?;
-    service(&mut storage.downloads, &mut storage.sessions.ids).abort(id, caller.as_slice())?;
+    session_service(&mut storage.downloads, &mut storage.sessions.ids).abort(id, caller.as_slice())?;
     Ok(())
 }
 
