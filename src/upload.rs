@@ -50,7 +50,9 @@ pub use promises::{PROMISES_PLACE, Promises};
 pub use receipt::{Finished, Outcome, Receipt, Receipts};
 pub use service::UploadService;
 pub use tables::{DirectStore, SessionRecord, SessionTables};
-pub use teardown::{Ended, forget_session, free_with_subtrees, is_payload_of_blob, leave_receipt, release_payload};
+pub use teardown::{
+    Ended, forget_session, free_with_subtrees, is_payload_of_blob, leave_receipt, release_payload,
+};
 pub use usage::Usage;
 
 #[cfg(all(test, feature = "compat", feature = "direct"))]

@@ -93,7 +93,7 @@ impl Chunk<'_> {
         now: Time,
     ) -> Result<PutOutcome> {
         let Chunk { idx, bytes, place, may_replace } = self;
-        let mut sink = StableBlobSink::for_meta(blobs, place, session.chunk_size);
+        let mut sink = StableBlobSink::new(blobs, place, session.chunk_size);
         Ok(service.add_chunk(
             id,
             session.clone(),

@@ -166,15 +166,15 @@ impl Allocator {
         extent: Extent,
         state: AllocatorState,
     ) -> Result<[Option<Extent>; 2], StableError> {
-        let before = self.free.range(..extent.offset).next_back().transpose()?;
+        let before = self.free_by_offset.range(..extent.offset).next_back().transpose()?;
         let before = before.map(|(offset, len)| Extent { offset, len });
-        let next = self.free.range(extent.offset..).next().transpose()?;
+        let next = self.free_by_offset.range(extent.offset..).next().transpose()?;
         let next = next.map(|(offset, len)| Extent { offset, len });
         let overlaps = before.is_some_and(|before| before.end() > extent.offset)
             || next.is_some_and(|next| next.offset < extent.end())
             || extent.end() > state.end;
         if overlaps {
-            return Err(damaged(extent.offset, format!("{} bytes there are not allocated", extent.len)));
+            return Err(damage_at(extent.offset, format!("{} bytes there are not allocated", extent.len)));
         }
         Ok([before, next])
     }

@@ -157,7 +157,7 @@ fn a_record_of_a_newer_engine_is_refused_by_its_format() {
 fn a_treated_record_of_a_newer_build_is_refused() {
     // Newer than every format that this build knows.
     let newer = vec![3, 0x80];
-    for (id, map) in maps().filter(|(_, map)| map.damaged == Damaged::TreatedUnlessCandid) {
+    for (id, map) in maps().filter(|(_, map)| map.on_damage == OnDamage::TolerateUnlessCandid) {
         let damaged = b"rubbish".to_vec();
         let entries = [(1, &newer), (2, &damaged)].map(|(n, bytes)| (key(&map, n), bytes.clone()));
         let swapped = [(1, &damaged), (2, &newer)].map(|(n, bytes)| (key(&map, n), bytes.clone()));

@@ -312,7 +312,8 @@ mod tests {
     #[test]
     fn impossible_session_numbers_are_refused_with_the_limit() {
         let line = |id: u64| format!("Session {id}: caller=aaaaa-aa, capsule=c, status=Pending, created=1");
-        let heap = |id: u64, next: u64| Heap { sessions: vec![parse_session(&line(id)).unwrap()], next: Some(next) };
+        let heap =
+            |id: u64, next: u64| Heap { sessions: vec![parse_session(&line(id)).unwrap()], next: Some(next) };
         heap(7, MAX_NUMBER).check_numbers().unwrap();
         for wrong in [heap(7, u64::MAX), heap(u64::MAX, 8)] {
             let error = wrong.check_numbers().unwrap_err();
