@@ -1,7 +1,7 @@
 //! Batches of units: counting, converting, checking and rolling back within one message.
 
 use crate::run::MigrationRun;
-use crate::unit::{count, settle};
+use crate::unit::{ConvertedBy, increment, settle};
 use crate::{
     Advance, Bulk, Digest, Fate, Host, MessageBudget, Meter, Phase, Reverted, Settled, UnitProgress, Work,
 };
@@ -11,83 +11,84 @@ struct BatchBudget<'a> {
     meter: &'a dyn Meter,
     budget: u64,
     highest_cost: &'a mut u64,
-    used: u64,
+    /// Reading of the meter after the last unit.
+    last_reading: u64,
 }
 
 impl<'a> BatchBudget<'a> {
     fn of(message: MessageBudget<'a>, highest_cost: &'a mut u64) -> Self {
         let MessageBudget { meter, budget, .. } = message;
-        Self { meter, budget, highest_cost, used: meter.used() }
+        Self { meter, budget, highest_cost, last_reading: meter.used() }
     }
 
     fn allows_another(&mut self) -> bool {
         let used = self.meter.used();
-        *self.highest_cost = (*self.highest_cost).max(used.saturating_sub(self.used));
-        self.used = used;
+        *self.highest_cost = (*self.highest_cost).max(used.saturating_sub(self.last_reading));
+        self.last_reading = used;
         used.saturating_add(*self.highest_cost) <= self.budget
     }
 }
 
 impl<'a, H: Host> MigrationRun<'a, H> {
     /// Handles units one by one, until the message is full or a unit remains unfinished.
-    pub(super) fn batch(
+    pub(super) fn handle_batch(
         &mut self,
         keys: Vec<H::Key>,
         mut handle: impl FnMut(&mut Self, H::Key) -> Result<(), H::Error>,
     ) -> Result<(), H::Error> {
-        let before = self.message.meter.used();
+        let used_at_start = self.message.meter.used();
         let mut handled: u64 = 0;
         for key in keys {
-            let begun = self.message.meter.used();
-            count(&mut self.state.pace.steps);
+            let used_before = self.message.meter.used();
+            increment(&mut self.state.pace.steps);
             handle(self, key)?;
-            count(&mut handled);
-            self.highest_cost = self.highest_cost.max(self.message.meter.used().saturating_sub(begun));
+            increment(&mut handled);
+            self.highest_cost = self.highest_cost.max(self.message.meter.used().saturating_sub(used_before));
             if self.is_full() || self.state.unit.is_some() {
                 break;
             }
         }
-        self.fit(before, handled);
+        self.fit_next_batch(used_at_start, handled);
         Ok(())
     }
 
     /// Fits the size of the next batch to the budget left in the message, at the average cost of the `handled` units;
-    /// `before` is the meter reading when this batch began.
-    fn fit(&mut self, before: u64, handled: u64) {
+    /// `used_at_start` is the meter reading when this batch began.
+    fn fit_next_batch(&mut self, used_at_start: u64, handled: u64) {
         let used = self.message.meter.used();
-        let each = used.saturating_sub(before).checked_div(handled).unwrap_or(0);
-        self.state.pace.fit(each, self.message.budget.saturating_sub(used));
+        let each = used.saturating_sub(used_at_start).checked_div(handled).unwrap_or(0);
+        self.state.pace.fit_batch(each, self.message.budget.saturating_sub(used));
     }
 
     /// Counts and digests a batch of source units. Returns their number.
-    pub(super) fn validate(&mut self) -> Result<u64, H::Error> {
+    pub(super) fn validate_batch(&mut self) -> Result<u64, H::Error> {
         let Self { migration, host, state, message, highest_cost } = self;
-        let before = message.meter.used();
+        let used_at_start = message.meter.used();
         let mut counted: u64 = 0;
         let (through, units) = (state.validated_through.clone(), state.pace.units());
         let mut budget = BatchBudget::of(*message, highest_cost);
         migration.digest_from(host, through, units, &mut |key, digest| {
             state.digest_before.add(digest);
-            count(&mut state.source);
-            count(&mut state.pace.steps);
-            count(&mut counted);
+            increment(&mut state.source);
+            increment(&mut state.pace.steps);
+            increment(&mut counted);
             state.validated_through = Some(key.clone());
             state.cursor = Some(key);
             budget.allows_another()
         })?;
-        self.fit(before, counted);
+        self.fit_next_batch(used_at_start, counted);
         Ok(counted)
     }
 
     /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit.
-    pub(super) fn convert_some(&mut self) -> Result<bool, H::Error> {
+    pub(super) fn convert_batch(&mut self) -> Result<bool, H::Error> {
         match self.migration.bulk().filter(|_| !self.state.pace.skip_next) {
             Some(bulk) => self.convert_in_bulk(bulk),
             None => {
                 let units = self.state.pace.units();
                 let keys = self.migration.sources(self.host, self.state.cursor.clone(), units)?;
                 let found = !keys.is_empty();
-                self.batch(keys, Self::convert)?;
+                self.handle_batch(keys, Self::convert)?;
                 Ok(found)
             }
         }
@@ -95,16 +96,16 @@ impl<'a, H: Host> MigrationRun<'a, H> {
 
     fn convert_in_bulk(&mut self, bulk: &dyn Bulk<H>) -> Result<bool, H::Error> {
         let MessageBudget { now, meter, .. } = self.message;
-        let before = meter.used();
+        let used_at_start = meter.used();
         let units = self.state.pace.units();
         let mut budget = BatchBudget::of(self.message, &mut self.highest_cost);
         let settled = bulk.convert_first(self.host, units, now, &mut || budget.allows_another())?;
         let settled_count = settled.len() as u64;
         for unit in settled {
-            count(&mut self.state.pace.steps);
-            settle(self.migration, self.host, &mut self.state, unit, false)?;
+            increment(&mut self.state.pace.steps);
+            settle(self.migration, self.host, &mut self.state, unit, ConvertedBy::Engine)?;
         }
-        self.fit(before, settled_count);
+        self.fit_next_batch(used_at_start, settled_count);
         Ok(settled_count > 0)
     }
 
@@ -137,9 +138,9 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
         if let Some(digest) = digest {
             self.state.digest_before.add(digest);
-            count(&mut self.state.source);
+            increment(&mut self.state.source);
         }
-        settle(self.migration, self.host, &mut self.state, unit, false)
+        settle(self.migration, self.host, &mut self.state, unit, ConvertedBy::Engine)
     }
 
     /// Returns the work on a unit, with its progress if an earlier message has begun it. Abandons any other begun unit.
@@ -160,9 +161,9 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         let problem = self.migration.check(self.host, key.clone())?;
         if let Some(recheck) = &mut self.state.recheck {
             recheck.cursor = Some(key);
-            count(&mut recheck.seen);
+            increment(&mut recheck.seen);
             if let Some(problem) = problem {
-                count(&mut recheck.unsound);
+                increment(&mut recheck.unsound);
                 if recheck.unsound == 1 {
                     recheck.first = problem;
                 }

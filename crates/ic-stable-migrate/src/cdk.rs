@@ -90,10 +90,10 @@ impl Meter for MessageMeter {
 
 thread_local! {
     /// See the argument `messages` of [`Engine::watch`].
-    static SEEN: Cell<Option<u64>> = const { Cell::new(None) };
+    static MESSAGES_SEEN: Cell<Option<u64>> = const { Cell::new(None) };
     static WATCHDOG: Job = const { Job::new() };
     /// Controllers' calls run the engine, too, and must not start a second chain.
-    static MESSAGES: Chain = const { Chain::new() };
+    static MESSAGE_CHAIN: Chain = const { Chain::new() };
 }
 
 /// A function that calls its argument with the canister's storage, or does nothing if the storage is not open.
@@ -279,7 +279,7 @@ impl<H: Host + 'static> Driver<H> {
     /// # Errors
     /// [`EndpointError::Unauthorized`], or [`EndpointError::Refused`] if the storage is not open.
     pub fn quarantine(&self, after: Option<H::Key>) -> EndpointResult<Vec<QuarantinedRecord<H::Key>>> {
-        controllers_only()?;
+        check_is_controller()?;
         self.answer(|host| Ok(host.ledger().quarantined(after)))
     }
 
@@ -289,8 +289,8 @@ impl<H: Host + 'static> Driver<H> {
     /// [`EndpointError::Unauthorized`], or [`EndpointError::Refused`] with the error of [`Engine::dry_run`], or if the
     /// storage is not open.
     pub fn dry_run(&self, after: Option<H::Key>, limit: Option<u32>) -> EndpointResult<DryRun<H::Key>> {
-        controllers_only()?;
-        let message = self.message(self.budget);
+        check_is_controller()?;
+        let message = self.message_budget(self.budget);
         self.answer(|host| self.engine.dry_run(host, message, after, limit))
     }
 
@@ -303,30 +303,30 @@ impl<H: Host + 'static> Driver<H> {
         &self,
         control: impl FnOnce(Control<'_, H>) -> Result<(), H::Error>,
     ) -> EndpointResult<MigrationStatus<H::Key>> {
-        controllers_only()?;
+        check_is_controller()?;
         self.answer(|host| control(self.engine.control(host, now())?))?;
         self.go_on();
         self.status()
     }
 
     fn run(&self, budget: u64) {
-        let message = self.message(budget);
+        let message = self.message_budget(budget);
         match self.answer(|host| self.engine.run(host, message)) {
             Ok(RunOutcome::Done) => {}
             Ok(RunOutcome::More) => self.run_next_message(),
-            Err(error) => report(&error),
+            Err(error) => print_error(&error),
         }
     }
 
     fn watch(&self) {
         WATCHDOG.with(|watchdog| watchdog.begin(time()));
-        let mut seen = SEEN.get();
+        let mut seen = MESSAGES_SEEN.get();
         let watched = self.answer(|host| self.engine.watch(host, now(), &mut seen));
-        SEEN.set(seen);
+        MESSAGES_SEEN.set(seen);
         match watched {
             Ok(Watched::Quiet) => {}
             Ok(Watched::Run) => self.run_next_message(),
-            Err(error) => report(&error),
+            Err(error) => print_error(&error),
         }
     }
 
@@ -337,10 +337,10 @@ impl<H: Host + 'static> Driver<H> {
 
     fn run_next_message(&self) {
         let this = *self;
-        MESSAGES.with(|messages| messages.run_next(move || this.go_on()));
+        MESSAGE_CHAIN.with(|chain| chain.run_next(move || this.go_on()));
     }
 
-    fn message(&self, budget: u64) -> MessageBudget<'static> {
+    fn message_budget(&self, budget: u64) -> MessageBudget<'static> {
         MessageBudget {
             now: now(),
             meter: &MessageMeter,
@@ -348,6 +348,7 @@ impl<H: Host + 'static> Driver<H> {
         }
     }
 
+    /// Calls `f` with the host. An error of `f` becomes [`EndpointError::Refused`].
     fn answer<T>(&self, f: impl FnOnce(&mut H) -> Result<T, H::Error>) -> EndpointResult<T> {
         self.with_host(f)?.map_err(|error| EndpointError::Refused(error.to_string()))
     }
@@ -363,12 +364,12 @@ fn now() -> Time {
     Time::from_nanos(time())
 }
 
-fn controllers_only() -> EndpointResult<()> {
+fn check_is_controller() -> EndpointResult<()> {
     let caller: Principal = msg_caller();
     if is_controller(&caller) { Ok(()) } else { Err(EndpointError::Unauthorized { caller }) }
 }
 
-fn report(error: &EndpointError) {
+fn print_error(error: &EndpointError) {
     ic_cdk::api::debug_print(format!("migration: {error}"));
 }
 

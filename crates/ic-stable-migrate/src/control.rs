@@ -1,7 +1,7 @@
 //! What a controller may do to a migration, and in which phase.
 
 use crate::run::{blocking_predecessor, first_unconverted};
-use crate::unit::{begin, count, enter, left_to_roll_back, restore};
+use crate::unit::{count_left_to_roll_back, enter_phase, increment, restore, set_plan};
 use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
 
 /// Maximum number of units that `finalize` itself checks, at about 200,000 instructions each: a small part of a
@@ -68,17 +68,17 @@ impl<'a, H: Host> Control<'a, H> {
     /// # Errors
     /// [`Error::Refused`] unless the migration is validating, converting, verifying or rolling back; a damaged record.
     pub fn pause(mut self) -> Result<(), H::Error> {
-        let working = matches!(
+        let is_working = matches!(
             self.state.phase,
             Phase::Validating | Phase::Converting | Phase::Verifying | Phase::RollingBack
         );
-        if !working {
+        if !is_working {
             let is_paused = self.state.phase == Phase::Paused;
             let why = if is_paused { "it is paused already" } else { "nothing is running" };
             return Err(self.refused("pause", why));
         }
         self.state.resume_to = Some(self.state.phase);
-        self.change(Phase::Paused)
+        self.change_phase(Phase::Paused)
     }
 
     /// Continues a paused or stuck migration in the phase in which it stopped, lets a deferred migration begin, or
@@ -94,7 +94,7 @@ impl<'a, H: Host> Control<'a, H> {
         };
         self.state.note.clear();
         self.state.pace = self.state.pace.for_new_run();
-        self.change(phase)
+        self.change_phase(phase)
     }
 
     /// Starts a rollback of everything to the old layout, including what clients have begun and written since the
@@ -132,13 +132,14 @@ impl<'a, H: Host> Control<'a, H> {
         {
             return Err(self.refused("roll back", &why));
         }
-        begin(self.migration, &mut self.state);
+        set_plan(self.migration, &mut self.state);
         self.state.resume_to = None;
         self.state.recheck = None;
         self.state.note.clear();
         self.state.pace.steps = 0;
-        self.state.rollback = Some(Rollback { done: 0, left: left_to_roll_back(self.migration, self.host) });
-        self.change(Phase::RollingBack)
+        self.state.rollback =
+            Some(Rollback { done: 0, left: count_left_to_roll_back(self.migration, self.host) });
+        self.change_phase(Phase::RollingBack)
     }
 
     /// Starts a check of every converted unit. [`Self::finalize`] requires it if more than a thousand units were
@@ -154,7 +155,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.check_not_held("verify")?;
         self.state.recheck = Some(Recheck::begun_at(self.now.as_nanos()));
         self.state.pace.steps = 0;
-        self.change(Phase::Verifying)
+        self.change_phase(Phase::Verifying)
     }
 
     /// Retries one quarantined unit, or all of them, at most a thousand per call. Units created since the last count
@@ -194,7 +195,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.state.note.clear();
         match key {
             None => self.restore_all()?,
-            Some(key) if self.host.ledger().quarantine.contains(self.number(), &key) => {
+            Some(key) if self.host.ledger().quarantine.contains(self.migration_number(), &key) => {
                 self.restore_one(key)?;
             }
             Some(key) => return Err(Error::NotQuarantined { key: format!("{key:?}") }.into()),
@@ -204,7 +205,7 @@ impl<'a, H: Host> Control<'a, H> {
         self.state.recheck = None;
         self.state.pace.steps = 0;
         // Units created since the last count must be counted, too.
-        self.change(Phase::Validating)
+        self.change_phase(Phase::Validating)
     }
 
     /// Restores quarantined units, at most [`MAX_RESTORED`], after at most [`MAX_EXAMINED`] attempts. If attempts fail,
@@ -214,11 +215,11 @@ impl<'a, H: Host> Control<'a, H> {
     /// If every attempt fails, the error of the first one.
     fn restore_all(&mut self) -> Result<(), H::Error> {
         let (mut restored, mut failed, mut first_error) = (0_usize, 0_u64, None);
-        for key in self.host.ledger().quarantine.keys(self.number(), None, MAX_EXAMINED) {
+        for key in self.host.ledger().quarantine.keys(self.migration_number(), None, MAX_EXAMINED) {
             match self.restore_one(key) {
                 Ok(()) => restored = restored.saturating_add(1),
                 Err(error) => {
-                    count(&mut failed);
+                    increment(&mut failed);
                     first_error.get_or_insert(error);
                 }
             }
@@ -242,7 +243,7 @@ impl<'a, H: Host> Control<'a, H> {
         restore(self.migration, self.host, &mut self.state, key)
     }
 
-    fn number(&self) -> u16 {
+    fn migration_number(&self) -> u16 {
         self.migration.plan().number
     }
 
@@ -290,8 +291,8 @@ impl<'a, H: Host> Control<'a, H> {
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
         // While the migration is idle, only clients' calls have converted units, if any.
-        let nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
-        if self.state.phase != Phase::Converted && !nothing_to_do {
+        let has_nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
+        if self.state.phase != Phase::Converted && !has_nothing_to_do {
             return Err(self.refused("finalize", &self.why_not_converted()?));
         }
         self.check_not_held("finalize")?;
@@ -307,12 +308,12 @@ impl<'a, H: Host> Control<'a, H> {
             let why = "quarantined records cannot be retried afterwards; retry them, or finalize with `true` to leave them there";
             return Err(self.refused("finalize", why));
         }
-        if !nothing_to_do || self.state.source > 0 {
+        if !has_nothing_to_do || self.state.source > 0 {
             self.recheck_written()?;
         }
         self.migration.leave_in_quarantine(self.host)?;
-        begin(self.migration, &mut self.state);
-        self.change(Phase::Finalized)
+        set_plan(self.migration, &mut self.state);
+        self.change_phase(Phase::Finalized)
     }
 
     /// Returns an error if the migration is held ([`Migration::held_by`]), since the engine would do nothing.
@@ -348,8 +349,8 @@ impl<'a, H: Host> Control<'a, H> {
         Ok(())
     }
 
-    fn change(mut self, phase: Phase) -> Result<(), H::Error> {
-        enter(self.migration, self.host, &mut self.state, phase, self.now)?;
+    fn change_phase(mut self, phase: Phase) -> Result<(), H::Error> {
+        enter_phase(self.migration, self.host, &mut self.state, phase, self.now)?;
         self.host.ledger_mut().set_state(self.migration.plan().number, &self.state);
         Ok(())
     }

@@ -27,7 +27,7 @@ use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 /// # Errors
 /// [`Error::WrongPhase`] unless the migration is idle; a damaged record.
 pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
-    change(host, now.into(), Phase::Idle, MigrationState::deferred())
+    replace_state(host, now.into(), Phase::Idle, MigrationState::deferred())
 }
 
 /// Ends the deferral of the current migration, which may then begin when a build that contains it next runs the engine.
@@ -49,14 +49,15 @@ pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error
 /// [`Error::WrongPhase`] if the migration is not paused. [`Error::Refused`] if it was paused after it had begun: this
 /// function would discard its counts; resuming keeps them. A damaged record.
 pub fn release<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
-    change(host, now.into(), Phase::Paused, MigrationState::default())
+    replace_state(host, now.into(), Phase::Paused, MigrationState::default())
 }
 
-fn change<H: Host>(
+/// Replaces the state of the current migration, which must be in the phase `expected`.
+fn replace_state<H: Host>(
     host: &mut H,
     now: Time,
     expected: Phase,
-    to: MigrationState<H::Key>,
+    replacement: MigrationState<H::Key>,
 ) -> Result<(), H::Error> {
     let number = host.ledger().current();
     let state = host.ledger().state_of(number)?;
@@ -70,9 +71,10 @@ fn change<H: Host>(
     }
     let layout = host.layout()?;
     let ledger = host.ledger_mut();
-    ledger.set_state(number, &to);
+    ledger.set_state(number, &replacement);
     // These texts are stored in journals, so "held back", an earlier term for deferral, stays.
-    ledger.record(now, if to.is_deferred() { "held back" } else { "released" }, layout, number, &to);
+    let event = if replacement.is_deferred() { "held back" } else { "released" };
+    ledger.record(now, event, layout, number, &replacement);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::api::{ClassForecast, DryRun};
 use crate::run::blocking_predecessor;
-use crate::unit::count;
+use crate::unit::increment;
 use crate::{Classified, Host, MessageBudget, Migration};
 
 const LARGEST_PAGE: u32 = 10_000;
@@ -30,14 +30,14 @@ pub(crate) fn page<H: Host>(
         ..DryRun::default()
     };
     let keys = migration.sources(host, after, usize::try_from(limit).unwrap_or(usize::MAX))?;
-    let listed = keys.len();
-    let (mut seen, mut writing): (u64, u64) = (0, 0);
+    let listed_count = keys.len();
+    let (mut seen, mut writing_cost): (u64, u64) = (0, 0);
     for key in keys {
         if seen > 0 && message.meter.used() > message.budget {
             break;
         }
         page.next = Some(key.clone());
-        count(&mut seen);
+        increment(&mut seen);
         // Some migrations leave quarantined units in place: these are listed, but not converted.
         if host.ledger().quarantine.contains(plan.number, &key) {
             continue;
@@ -46,22 +46,23 @@ pub(crate) fn page<H: Host>(
             continue;
         }
         let classified = migration.classify(host, key.clone(), message.now)?;
-        writing = writing.saturating_add(migration.price(host, key.clone())?);
-        add(migration, &mut page, key, classified);
-        count(&mut page.units);
+        writing_cost = writing_cost.saturating_add(migration.price(host, key.clone())?);
+        add_unit(migration, &mut page, key, classified);
+        increment(&mut page.units);
     }
-    let is_last_page = seen == listed as u64 && listed < usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_last_page =
+        seen == listed_count as u64 && listed_count < usize::try_from(limit).unwrap_or(usize::MAX);
     if is_last_page {
         page.next = None;
     }
     page.instructions = message.meter.used().saturating_sub(used_before);
-    // Reading these units costs the migration what it cost this page; converting them costs `writing` in addition.
-    page.estimated_instructions = page.instructions.saturating_add(writing);
+    // Reading these units costs the migration what it cost this page; converting them costs `writing_cost` in addition.
+    page.estimated_instructions = page.instructions.saturating_add(writing_cost);
     page.estimated_messages = page.estimated_instructions.div_ceil(message.budget.max(1));
     Ok(page)
 }
 
-fn add<H: Host>(
+fn add_unit<H: Host>(
     migration: &dyn Migration<H>,
     page: &mut DryRun<H::Key>,
     key: H::Key,
@@ -85,7 +86,7 @@ fn add<H: Host>(
     let Some(forecast) = page.classes.get_mut(index) else {
         return;
     };
-    count(&mut forecast.count);
+    increment(&mut forecast.count);
     if forecast.examples.len() < EXAMPLES {
         forecast.examples.push(key);
     }

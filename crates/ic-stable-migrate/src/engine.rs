@@ -2,7 +2,7 @@
 
 use crate::api::DryRun;
 use crate::run::{MigrationRun, blocking_predecessor};
-use crate::unit::{begin, count_quarantined, count_source, leave_old_layout, settle};
+use crate::unit::{ConvertedBy, count_quarantined, count_source, leave_old_layout, set_plan, settle};
 use crate::{
     Advance, Control, Error, Host, MessageBudget, Migration, MigrationState, Phase, RunOutcome, Settled,
     StableError, Time, Unmetered, Watched, Work, chain, dry_run, watch,
@@ -169,12 +169,12 @@ impl<'m, H: Host> Engine<'m, H> {
         let number = plan.number;
         let layout = host.layout()?;
         let mut state = host.ledger().state_of(number)?;
-        if layout != plan.from && layout != plan.to || not_entered(migration, host, &state)?.is_some() {
+        if layout != plan.from && layout != plan.to || why_not_entered(migration, host, &state)?.is_some() {
             return Ok(());
         }
         host.check_room()?;
         let now = now.into();
-        begin(migration, &mut state);
+        set_plan(migration, &mut state);
         if layout == plan.from {
             leave_old_layout(migration, host, &mut state, now)?;
             // The state is stored here already, since an error below keeps the new layout.
@@ -186,7 +186,7 @@ impl<'m, H: Host> Engine<'m, H> {
         }
         let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
         if let Advance::Done { class, fate } = migration.convert(host, key.clone(), &mut work)? {
-            settle(migration, host, &mut state, Settled { key, class, fate }, true)?;
+            settle(migration, host, &mut state, Settled { key, class, fate }, ConvertedBy::Touch)?;
         }
         host.ledger_mut().set_state(number, &state);
         Ok(())
@@ -232,10 +232,10 @@ impl<'m, H: Host> Engine<'m, H> {
             return Ok(());
         }
         let mut state = host.ledger().state_of(plan.number)?;
-        if let Some(why) = not_entered(migration, host, &state)? {
+        if let Some(why) = why_not_entered(migration, host, &state)? {
             return Err(Error::NotEntered { number: plan.number, to: plan.to, why }.into());
         }
-        begin(migration, &mut state);
+        set_plan(migration, &mut state);
         leave_old_layout(migration, host, &mut state, now.into())?;
         host.ledger_mut().set_state(plan.number, &state);
         Ok(())
@@ -277,7 +277,7 @@ impl<'m, H: Host> Engine<'m, H> {
             };
             let mut state = MigrationState { phase, ..found.restarted() };
             count_quarantined(*migration, host, &mut state);
-            begin(*migration, &mut state);
+            set_plan(*migration, &mut state);
             let layout = host.layout()?;
             host.ledger_mut().record(now, event, layout, number, &state);
             host.ledger_mut().set_state(number, &state);
@@ -294,7 +294,7 @@ impl<'m, H: Host> Engine<'m, H> {
 }
 
 /// Returns why no unit may be written in, or converted to, the layout of a migration; `None` if that is allowed.
-fn not_entered<H: Host>(
+fn why_not_entered<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
     state: &MigrationState<H::Key>,

@@ -89,7 +89,7 @@ pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     }
 }
 
-fn count_bytes(bytes: &[u8]) -> String {
+fn format_byte_count(bytes: &[u8]) -> String {
     match bytes.len() {
         1 => "1 byte".into(),
         len => format!("{len} bytes"),
@@ -101,8 +101,8 @@ macro_rules! number_keys {
         impl Key for $number {
             fn from_stored(bytes: &[u8]) -> Result<Self, String> {
                 let expected = size_of::<Self>();
-                let wrong = |_| format!("a key of {}, expected {expected}", count_bytes(bytes));
-                bytes.try_into().map(Self::from_be_bytes).map_err(wrong)
+                let wrong_length = |_| format!("a key of {}, expected {expected}", format_byte_count(bytes));
+                bytes.try_into().map(Self::from_be_bytes).map_err(wrong_length)
             }
 
             fn number(&self) -> Option<u64> {
@@ -138,13 +138,13 @@ impl Key for u128 {
 
 impl<const N: usize> Key for [u8; N] {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
-        bytes.try_into().map_err(|_| format!("a key of {}, expected {N}", count_bytes(bytes)))
+        bytes.try_into().map_err(|_| format!("a key of {}, expected {N}", format_byte_count(bytes)))
     }
 }
 
 impl<const N: usize> Key for Blob<N> {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
-        bytes.try_into().map_err(|_| format!("a key of {}, expected at most {N}", count_bytes(bytes)))
+        bytes.try_into().map_err(|_| format!("a key of {}, expected at most {N}", format_byte_count(bytes)))
     }
 }
 
@@ -154,14 +154,14 @@ impl Key for Vec<u8> {
     }
 }
 
-/// The bytes of a key, as a map stores it. Loading them cannot fail, but [`Stored::key`], which decodes them, can.
+/// The bytes of a key, as a map stores it. Loading them cannot fail; [`StoredKey::decode`] can.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Stored<K> {
+pub(crate) struct StoredKey<K> {
     bytes: Vec<u8>,
     key: PhantomData<K>,
 }
 
-impl<K: Key> Stored<K> {
+impl<K: Key> StoredKey<K> {
     pub fn of(key: &K) -> Self {
         Self::of_bytes(key.to_bytes().into_owned())
     }
@@ -178,21 +178,21 @@ impl<K: Key> Stored<K> {
         self.bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    pub fn key(&self) -> Result<K, String> {
+    pub fn decode(&self) -> Result<K, String> {
         K::from_stored(&self.bytes)
     }
 }
 
-impl<K: Key> fmt::Debug for Stored<K> {
+impl<K: Key> fmt::Debug for StoredKey<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key() {
+        match self.decode() {
             Ok(key) => key.fmt(f),
             Err(_) => f.write_str(&self.hex()),
         }
     }
 }
 
-impl<K: Key> Storable for Stored<K> {
+impl<K: Key> Storable for StoredKey<K> {
     const BOUND: Bound = K::BOUND;
 
     fn to_bytes(&self) -> Cow<'_, [u8]> {
@@ -210,14 +210,14 @@ impl<K: Key> Storable for Stored<K> {
 
 /// The key of a unit after the number of its migration, big-endian, as a map of several migrations stores it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Numbered<K> {
+pub(crate) struct NumberedKey<K> {
     /// None if the stored bytes are too short for a number; `key` then holds all of them.
     migration: Option<u16>,
-    pub key: Stored<K>,
+    pub key: StoredKey<K>,
 }
 
-impl<K: Key> Numbered<K> {
-    pub const fn new(migration: u16, key: Stored<K>) -> Self {
+impl<K: Key> NumberedKey<K> {
+    pub const fn new(migration: u16, key: StoredKey<K>) -> Self {
         Self { migration: Some(migration), key }
     }
 
@@ -225,15 +225,18 @@ impl<K: Key> Numbered<K> {
         self.migration == Some(migration)
     }
 
-    pub fn unit(&self) -> Result<K, String> {
+    pub fn decode(&self) -> Result<K, String> {
         match self.migration {
-            Some(_) => self.key.key(),
-            None => Err(format!("{}, too short for the number of a migration", count_bytes(&self.key.bytes))),
+            Some(_) => self.key.decode(),
+            None => Err(format!(
+                "{}, too short for the number of a migration",
+                format_byte_count(&self.key.bytes)
+            )),
         }
     }
 }
 
-impl<K: Key> fmt::Debug for Numbered<K> {
+impl<K: Key> fmt::Debug for NumberedKey<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.migration {
             Some(migration) => write!(f, "({migration}, {:?})", self.key),
@@ -242,7 +245,7 @@ impl<K: Key> fmt::Debug for Numbered<K> {
     }
 }
 
-impl<K: Key> Storable for Numbered<K> {
+impl<K: Key> Storable for NumberedKey<K> {
     const BOUND: Bound = match K::BOUND {
         Bound::Bounded { max_size, is_fixed_size } => {
             Bound::Bounded { max_size: max_size.saturating_add(2), is_fixed_size }
@@ -264,9 +267,9 @@ impl<K: Key> Storable for Numbered<K> {
     fn from_bytes(bytes: Cow<'_, [u8]>) -> Self {
         match bytes.split_first_chunk() {
             Some((migration, key)) => {
-                Self::new(u16::from_be_bytes(*migration), Stored::of_bytes(key.to_vec()))
+                Self::new(u16::from_be_bytes(*migration), StoredKey::of_bytes(key.to_vec()))
             }
-            None => Self { migration: None, key: Stored::of_bytes(bytes.into_owned()) },
+            None => Self { migration: None, key: StoredKey::of_bytes(bytes.into_owned()) },
         }
     }
 }

@@ -12,7 +12,7 @@ use std::iter;
 use ic_stable_structures::Memory;
 
 use crate::api::{JournalEntry, MigrationStatus, QuarantinedRecord};
-use crate::key::Stored;
+use crate::key::StoredKey;
 use crate::plan::FIRST_MIGRATION;
 use crate::{
     Build, Error, JournalRecord, Key, Layout, MigrationState, Phase, Quarantine, Record, Register,
@@ -20,18 +20,18 @@ use crate::{
 };
 
 /// Maximum number of journal entries, or of keys of quarantined units, in one reply.
-const PAGE: usize = 50;
+const MAX_ENTRIES: usize = 50;
 
 /// Maximum number of keys of a migration's quarantine that are read for one reply, damaged ones included: at most a few
 /// hundred million instructions for each migration.
-const KEYS_READ: usize = 100_000;
+const MAX_KEYS_READ: usize = 100_000;
 
 /// Maximum number of bytes of quarantined records in one reply, so that the reply stays below the IC's limit of 2 MB.
-const PAGE_BYTES: usize = 1_500_000;
+const MAX_BYTES: usize = 1_500_000;
 
 /// Maximum number of keys of each quarantine that [`Ledger::check`] decodes, at 2,700 instructions each, so that the
 /// cost of `post_upgrade` does not grow with the quarantine. If the keys are of another type, the first ones fail.
-const KEYS_CHECKED: usize = 350;
+const MAX_KEYS_CHECKED: usize = 350;
 
 /// Memories of a [`Ledger`]. Nothing else may use them.
 ///
@@ -105,6 +105,7 @@ pub struct FirstMemories<M> {
 /// ```
 pub struct Ledger<K: Key, M: Memory> {
     build: Build,
+    /// The state of migration 1, if it has a memory of its own.
     first: Option<Register<MigrationState<K>, M>>,
     by_number: Table<u16, MigrationState<K>, M>,
     journal: Table<u64, JournalRecord<K>, M>,
@@ -149,7 +150,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
             self.journal.get(&last)?;
         }
         // The records are not decoded: a damaged one must not prevent the upgrade that fixes it.
-        self.quarantine.check_keys(KEYS_CHECKED)
+        self.quarantine.check_keys(MAX_KEYS_CHECKED)
     }
 
     /// Returns the numbers of the migrations that have a stored state: those that have ever begun or been deferred.
@@ -253,7 +254,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// # Errors
     /// If an entry does not decode.
     pub fn journal(&self, from: u64) -> Result<Vec<JournalEntry<K>>, StableError> {
-        let indexes = self.journal.keys(from..).take(PAGE);
+        let indexes = self.journal.keys(from..).take(MAX_ENTRIES);
         let stored = indexes.filter_map(|index| Some((index, self.journal.get_raw(&index)?)));
         stored
             .map(|(index, raw)| {
@@ -270,32 +271,32 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// if the records of one key are larger than a page, they are truncated. Damaged keys are left out. At most 100,000
     /// keys of each migration are read for a page, damaged ones included.
     pub fn quarantined(&self, after: Option<K>) -> Vec<QuarantinedRecord<K>> {
-        let after = after.map(|key| Stored::of(&key));
+        let after = after.map(|key| StoredKey::of(&key));
         let later = self.by_number.keys(..).filter(|number| *number != FIRST_MIGRATION);
         let migrations = iter::once(FIRST_MIGRATION).chain(later);
         let keys_of = |migration| {
-            let stored = self.quarantine.stored_keys(migration, after.clone()).take(KEYS_READ);
-            let sound = stored.filter_map(move |stored| Some((stored.key().ok()?, stored)));
-            sound.take(PAGE).map(move |(key, stored)| (stored, migration, key))
+            let stored = self.quarantine.stored_keys(migration, after.clone()).take(MAX_KEYS_READ);
+            let sound = stored.filter_map(move |stored| Some((stored.decode().ok()?, stored)));
+            sound.take(MAX_ENTRIES).map(move |(key, stored)| (stored, migration, key))
         };
         let mut keys: Vec<_> = migrations.flat_map(keys_of).collect();
         keys.sort_unstable();
-        let last = keys.get(PAGE.saturating_sub(1)).map(|(stored, ..)| stored.clone());
+        let last = keys.get(MAX_ENTRIES.saturating_sub(1)).map(|(stored, ..)| stored.clone());
         keys.retain(|(stored, ..)| last.as_ref().is_none_or(|last| stored <= last));
         let (mut page, mut bytes) = (Vec::new(), 0_usize);
         for same_key in keys.chunk_by(|(one, ..), (other, ..)| one == other) {
-            let get = |(_, migration, key): &(Stored<K>, u16, K)| {
+            let read_record = |(_, migration, key): &(StoredKey<K>, u16, K)| {
                 Some((key.clone(), self.quarantine.get_or_damaged(*migration, key)?))
             };
-            let records: Vec<_> = same_key.iter().filter_map(get).collect();
-            let needed = records.iter().map(|(_, record)| record.bytes_in_answer()).sum::<usize>();
-            bytes = bytes.saturating_add(needed);
-            if bytes > PAGE_BYTES && !page.is_empty() {
+            let records: Vec<_> = same_key.iter().filter_map(read_record).collect();
+            let needed_bytes = records.iter().map(|(_, record)| record.max_bytes_in_reply()).sum::<usize>();
+            bytes = bytes.saturating_add(needed_bytes);
+            if bytes > MAX_BYTES && !page.is_empty() {
                 break;
             }
-            let share = PAGE_BYTES.checked_div(records.len()).unwrap_or(PAGE_BYTES);
+            let share = MAX_BYTES.checked_div(records.len()).unwrap_or(MAX_BYTES);
             // If all records of the key fit together, none is truncated.
-            let max_bytes = if needed > PAGE_BYTES { share } else { PAGE_BYTES };
+            let max_bytes = if needed_bytes > MAX_BYTES { share } else { MAX_BYTES };
             page.extend(records.into_iter().map(|(key, record)| record.into_api(key, max_bytes)));
         }
         page

@@ -73,7 +73,7 @@ impl Pace {
     }
 
     /// Fits the size of the next batch to a budget of `left` instructions, if a unit takes `each`.
-    pub(crate) fn fit(&mut self, each: u64, left: u64) {
+    pub(crate) fn fit_batch(&mut self, each: u64, left: u64) {
         let costs = |batch: u32| each.saturating_mul(u64::from(batch));
         let mut batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
         while batch > 1 && costs(batch) > left {
@@ -88,7 +88,7 @@ impl Pace {
 
     /// Records that the message commits, and doubles the limit. Writes the marker of the next attempt if
     /// `mark_attempt`, otherwise clears it.
-    pub(crate) fn committed(&mut self, mark_attempt: bool) {
+    pub(crate) fn record_commit(&mut self, mark_attempt: bool) {
         self.attempts = u32::from(mark_attempt);
         self.skip_next = false;
         self.limit = self.limit.saturating_mul(2);
@@ -99,7 +99,7 @@ impl Pace {
 
     /// Records that an attempt did not commit, and halves the limit. `may_skip` is true if the attempt converted units:
     /// only these can be quarantined.
-    pub(crate) fn did_not_commit(&mut self, may_skip: bool) -> Retry {
+    pub(crate) fn record_uncommitted(&mut self, may_skip: bool) -> Retry {
         self.attempts = self.attempts.saturating_add(1);
         if self.limit == 1 {
             if self.skip_next || !may_skip {
@@ -122,7 +122,7 @@ mod tests {
     fn a_batch_halves_until_it_fits_and_doubles_if_it_fits_twice() {
         let fitted = |batch, each, left| {
             let mut pace = Pace { batch, ..Pace::default() };
-            pace.fit(each, left);
+            pace.fit_batch(each, left);
             pace.batch
         };
         assert_eq!(fitted(0, 10, 160), FIRST_BATCH);
@@ -138,18 +138,18 @@ mod tests {
         let mut pace = Pace::default();
         let mut limits = Vec::new();
         while pace.limit != 1 {
-            assert_eq!(pace.did_not_commit(true), Retry::Smaller);
+            assert_eq!(pace.record_uncommitted(true), Retry::Smaller);
             limits.push(pace.limit);
         }
         assert_eq!(limits, [512, 256, 128, 64, 32, 16, 8, 4, 2, 1]);
         assert_eq!((pace.attempts, pace.units()), (10, 1));
-        assert_eq!((pace.did_not_commit(true), pace.skip_next), (Retry::Smaller, true));
-        assert_eq!(pace.did_not_commit(true), Retry::Never);
+        assert_eq!((pace.record_uncommitted(true), pace.skip_next), (Retry::Smaller, true));
+        assert_eq!(pace.record_uncommitted(true), Retry::Never);
         for limit in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 0] {
-            pace.committed(true);
+            pace.record_commit(true);
             assert_eq!((pace.limit, pace.attempts, pace.skip_next), (limit, 1, false));
         }
-        pace.committed(false);
+        pace.record_commit(false);
         assert_eq!((pace.limit, pace.attempts), (0, 0));
     }
 
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_step_that_cannot_be_skipped_is_tried_alone_once() {
         let mut pace = Pace { limit: 2, ..Pace::default() };
-        assert_eq!((pace.did_not_commit(false), pace.limit), (Retry::Smaller, 1));
-        assert_eq!((pace.did_not_commit(false), pace.skip_next), (Retry::Never, false));
+        assert_eq!((pace.record_uncommitted(false), pace.limit), (Retry::Smaller, 1));
+        assert_eq!((pace.record_uncommitted(false), pace.skip_next), (Retry::Never, false));
     }
 }

@@ -8,7 +8,7 @@ use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
 
 use crate::api::QuarantinedRecord;
-use crate::key::{Numbered, Stored};
+use crate::key::{NumberedKey, StoredKey};
 use crate::plan::FIRST_MIGRATION;
 use crate::{Error, Key, Record, StableError, Table, codec};
 
@@ -64,8 +64,8 @@ impl QuarantineRecord {
 
     /// Returns the maximum number of bytes that the record takes in a reply if it is not truncated.
     #[must_use]
-    pub(crate) const fn bytes_in_answer(&self) -> usize {
-        self.raw.len().saturating_add(AROUND_A_RECORD)
+    pub(crate) const fn max_bytes_in_reply(&self) -> usize {
+        self.raw.len().saturating_add(RECORD_OVERHEAD)
     }
 }
 
@@ -73,7 +73,7 @@ impl QuarantineRecord {
 const LONGEST_REASON: usize = 4 * 1024;
 
 /// Maximum number of bytes that a record takes in a reply in addition to its raw bytes: reason, and Candid's encoding.
-const AROUND_A_RECORD: usize = LONGEST_REASON + 64;
+const RECORD_OVERHEAD: usize = LONGEST_REASON + 64;
 
 pub(crate) const VERSION: u8 = 1;
 
@@ -116,17 +116,18 @@ impl Record for QuarantineRecord {
 /// # }
 /// ```
 pub struct Quarantine<K: Key, M: Memory> {
-    first: Option<Table<Stored<K>, QuarantineRecord, M>>,
-    by_number: Table<Numbered<K>, QuarantineRecord, M>,
+    /// The quarantine of migration 1, if it has a memory of its own.
+    first: Option<Table<StoredKey<K>, QuarantineRecord, M>>,
+    by_number: Table<NumberedKey<K>, QuarantineRecord, M>,
 }
 
 /// Calls a method of the table with a migration's quarantine, with the stored key of a unit as the argument.
 macro_rules! call {
     ($first:expr, $by_number:expr, $migration:ident, $key:ident, $method:ident) => {{
-        let key = Stored::of($key.borrow());
+        let key = StoredKey::of($key.borrow());
         match $first {
             Some(first) if $migration == FIRST_MIGRATION => first.$method(&key),
-            _ => $by_number.$method(&Numbered::new($migration, key)),
+            _ => $by_number.$method(&NumberedKey::new($migration, key)),
         }
     }};
 }
@@ -164,7 +165,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
     /// Lists up to `limit` quarantined units of a migration whose records decode.
     pub(crate) fn sound_keys(&self, migration: u16, limit: usize) -> Vec<K> {
         let is_sound = |key: &K| self.get(migration, key).is_ok();
-        let keys = self.stored_keys(migration, None).filter_map(|key| key.key().ok());
+        let keys = self.stored_keys(migration, None).filter_map(|stored| stored.decode().ok());
         keys.filter(is_sound).take(limit).collect()
     }
 
@@ -187,20 +188,20 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
 
     /// Returns the first of these units that is not quarantined, at the cost of [`Table::first_absent`].
     pub(crate) fn first_absent(&self, migration: u16, keys: &[K]) -> Option<K> {
-        let stored = || keys.iter().map(Stored::of);
+        let stored = || keys.iter().map(StoredKey::of);
         let absent = match &self.first {
             Some(first) if migration == FIRST_MIGRATION => first.first_absent(stored()),
-            _ => self.by_number.first_absent(stored().map(|key| Numbered::new(migration, key))),
+            _ => self.by_number.first_absent(stored().map(|key| NumberedKey::new(migration, key))),
         };
         absent.and_then(|place| keys.get(place).cloned())
     }
 
     /// Stores the record of a quarantined unit, replacing any previous one.
     pub fn insert(&mut self, migration: u16, key: impl Borrow<K>, record: &QuarantineRecord) {
-        let key = Stored::of(key.borrow());
+        let key = StoredKey::of(key.borrow());
         match &mut self.first {
             Some(first) if migration == FIRST_MIGRATION => first.insert(key, record),
-            _ => self.by_number.insert(Numbered::new(migration, key), record),
+            _ => self.by_number.insert(NumberedKey::new(migration, key), record),
         }
     }
 
@@ -211,8 +212,8 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
 
     /// Lists up to `limit` quarantined units of a migration after the unit `after`. Damaged keys are left out.
     pub fn keys(&self, migration: u16, after: Option<K>, limit: usize) -> Vec<K> {
-        let after = after.map(|key| Stored::of(&key));
-        self.stored_keys(migration, after).filter_map(|key| key.key().ok()).take(limit).collect()
+        let after = after.map(|key| StoredKey::of(&key));
+        self.stored_keys(migration, after).filter_map(|stored| stored.decode().ok()).take(limit).collect()
     }
 
     /// Returns whether no migration has anything in quarantine.
@@ -223,30 +224,31 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
     pub(crate) fn stored_keys(
         &self,
         migration: u16,
-        after: Option<Stored<K>>,
-    ) -> Box<dyn Iterator<Item = Stored<K>> + '_> {
+        after: Option<StoredKey<K>>,
+    ) -> Box<dyn Iterator<Item = StoredKey<K>> + '_> {
         match &self.first {
             Some(first) if migration == FIRST_MIGRATION => Box::new(first.keys_after(after.as_ref())),
             _ => {
                 let start = match after {
-                    Some(key) => Bound::Excluded(Numbered::new(migration, key)),
-                    None => Bound::Included(Numbered::new(migration, Stored::lowest())),
+                    Some(key) => Bound::Excluded(NumberedKey::new(migration, key)),
+                    None => Bound::Included(NumberedKey::new(migration, StoredKey::lowest())),
                 };
                 let keys = self.by_number.keys((start, Bound::Unbounded));
-                Box::new(keys.take_while(move |key| key.is_of(migration)).map(|key| key.key))
+                Box::new(
+                    keys.take_while(move |numbered| numbered.is_of(migration)).map(|numbered| numbered.key),
+                )
             }
         }
     }
 
     /// Returns [`Error::DamagedKey`] if there is a damaged key among the first `limit` keys of each table.
     pub(crate) fn check_keys(&self, limit: usize) -> Result<(), Error> {
-        let first = self.first.iter().flat_map(|first| first.keys(..).take(limit));
-        let damaged = |key: &Stored<K>, reason| Error::DamagedKey { key: key.hex(), reason };
-        for key in first {
-            key.key().map_err(|reason| damaged(&key, reason))?;
+        let damaged = |stored: &StoredKey<K>, reason| Error::DamagedKey { key: stored.hex(), reason };
+        for stored in self.first.iter().flat_map(|first| first.keys(..).take(limit)) {
+            stored.decode().map_err(|reason| damaged(&stored, reason))?;
         }
         for numbered in self.by_number.keys(..).take(limit) {
-            numbered.unit().map_err(|reason| damaged(&numbered.key, reason))?;
+            numbered.decode().map_err(|reason| damaged(&numbered.key, reason))?;
         }
         Ok(())
     }

@@ -13,7 +13,9 @@
 //! A message on the IC commits completely or not at all, so the state is stored only once, at the end of the message:
 //! the stored state is always consistent, and the next message continues from it, also after an upgrade.
 
-use crate::unit::{begin, count, count_quarantined, enter, leave_old_layout, left_to_roll_back, restore};
+use crate::unit::{
+    count_left_to_roll_back, count_quarantined, enter_phase, increment, leave_old_layout, restore, set_plan,
+};
 use crate::{
     Host, MessageBudget, Migration, MigrationState, Phase, Recheck, Rollback, RunOutcome, StableError,
 };
@@ -105,11 +107,11 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         if !has_work(self.migration, self.host, &self.state)? {
             return Ok(RunOutcome::Done);
         }
-        self.follow_the_plan()?;
-        let (used_at_start, used_before) = (self.message.meter.used(), self.state.instructions);
+        self.adopt_changed_plan()?;
+        let (used_at_start, instructions_before) = (self.message.meter.used(), self.state.instructions);
         let limit = self.state.pace.limit;
         let steps_before = self.state.pace.steps;
-        count(&mut self.state.pace.messages);
+        increment(&mut self.state.pace.messages);
         let outcome = loop {
             match self.step() {
                 Ok(true) => {}
@@ -120,27 +122,27 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 }
             }
             let used = self.message.meter.used().saturating_sub(used_at_start);
-            self.state.instructions = used_before.saturating_add(used);
-            let done = self.state.pace.steps.saturating_sub(steps_before);
+            self.state.instructions = instructions_before.saturating_add(used);
+            let steps_done = self.state.pace.steps.saturating_sub(steps_before);
             // A message limited to one unit does nothing else, so that the unit must be the cause of a trap.
-            if self.is_full() || limit == 1 || limit > 1 && done >= u64::from(limit) {
+            if self.is_full() || limit == 1 || limit > 1 && steps_done >= u64::from(limit) {
                 break RunOutcome::More;
             }
         };
         if let (Phase::RollingBack, Some(rollback)) = (self.state.phase, &mut self.state.rollback) {
-            rollback.left = left_to_roll_back(self.migration, self.host);
+            rollback.left = count_left_to_roll_back(self.migration, self.host);
         }
-        self.state.pace.committed(outcome == RunOutcome::More);
+        self.state.pace.record_commit(outcome == RunOutcome::More);
         self.host.ledger_mut().set_state(self.migration.plan().number, &self.state);
         Ok(outcome)
     }
 
-    /// If a run that has begun follows the plan of another build, adopts this build's, and records that in the journal.
-    fn follow_the_plan(&mut self) -> Result<(), H::Error> {
+    /// If a run that has begun follows the plan of another build, adopts this build's plan, and records that in the
+    /// journal.
+    fn adopt_changed_plan(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        let followed = self.state.plan;
-        if self.state.phase != Phase::Idle && followed != Some(plan.digest()) {
-            begin(self.migration, &mut self.state);
+        if self.state.phase != Phase::Idle && self.state.plan != Some(plan.digest()) {
+            set_plan(self.migration, &mut self.state);
             let layout = self.host.layout()?;
             self.host.ledger_mut().record(self.message.now, "plan changed", layout, plan.number, &self.state);
         }
@@ -152,15 +154,15 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.message.meter.used().saturating_add(self.highest_cost) > self.message.budget
     }
 
-    fn enter(&mut self, phase: Phase) -> Result<(), H::Error> {
-        enter(self.migration, self.host, &mut self.state, phase, self.message.now)?;
+    fn enter_phase(&mut self, phase: Phase) -> Result<(), H::Error> {
+        enter_phase(self.migration, self.host, &mut self.state, phase, self.message.now)?;
         Ok(())
     }
 
     pub(crate) fn become_stuck(&mut self, note: String) -> Result<(), H::Error> {
         self.state.note = note;
         self.state.resume_to = Some(self.state.phase);
-        self.enter(Phase::Stuck)
+        self.enter_phase(Phase::Stuck)
     }
 
     /// Returns an error text if the run has taken more steps than [`Migration::max_steps`]. Verifications and rollbacks
@@ -190,45 +192,45 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                     // Units that an earlier run has left in quarantine.
                     count_quarantined(self.migration, self.host, &mut self.state);
                 }
-                begin(self.migration, &mut self.state);
+                set_plan(self.migration, &mut self.state);
                 self.state.pace.steps = 0;
                 self.state.recheck = None;
-                self.enter(Phase::Validating)?;
+                self.enter_phase(Phase::Validating)?;
             }
             Phase::Validating => {
-                if !self.migration.counts_ahead() || self.validate()? == 0 {
+                if !self.migration.counts_ahead() || self.validate_batch()? == 0 {
                     leave_old_layout(self.migration, self.host, &mut self.state, self.message.now)?;
                     self.state.cursor = None;
-                    self.enter(Phase::Converting)?;
+                    self.enter_phase(Phase::Converting)?;
                 }
             }
             Phase::Converting => {
-                if self.convert_some()? {
+                if self.convert_batch()? {
                     // The next step converts another batch, if the message has budget for it.
                 } else if first_unconverted(self.migration, self.host)?.is_some() {
                     // A unit may have been created below the cursor.
                     self.state.cursor = None;
                 } else {
                     self.abandon_unit();
-                    self.enter(Phase::Verifying)?;
+                    self.enter_phase(Phase::Verifying)?;
                 }
             }
-            Phase::Verifying => self.verify()?,
-            Phase::RollingBack => self.roll_back()?,
+            Phase::Verifying => self.verify_batch()?,
+            Phase::RollingBack => self.roll_back_batch()?,
         }
         Ok(true)
     }
 
     /// Checks the next batch of target units, if a controller has requested a verification; otherwise compares counts
     /// and digests.
-    fn verify(&mut self) -> Result<(), H::Error> {
+    fn verify_batch(&mut self) -> Result<(), H::Error> {
         let Some(recheck) = &self.state.recheck else {
             return match self.state.imbalance() {
                 None => {
                     if let Some(bulk) = self.migration.bulk() {
                         bulk.clear_leftovers(self.host);
                     }
-                    self.enter(Phase::Converted)
+                    self.enter_phase(Phase::Converted)
                 }
                 Some(note) => self.become_stuck(note),
             };
@@ -247,22 +249,23 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             }
             return Ok(());
         }
-        self.batch(keys, Self::recheck)
+        self.handle_batch(keys, Self::recheck)
     }
 
     pub(crate) fn count_rolled_back(&mut self) {
         if let Some(rollback) = &mut self.state.rollback {
-            count(&mut rollback.done);
+            increment(&mut rollback.done);
         }
     }
 
-    fn roll_back(&mut self) -> Result<(), H::Error> {
+    /// Drops, converts back or restores the next batch of units; the last time, restores the layout.
+    fn roll_back_batch(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
         // Leftovers are dropped first: a unit whose target no longer exists must not reappear.
         if let Some(bulk) = self.migration.bulk() {
             let keys = bulk.leftovers(self.host, self.state.pace.units());
             if !keys.is_empty() {
-                return self.batch(keys, |run, key| {
+                return self.handle_batch(keys, |run, key| {
                     bulk.drop_leftover(run.host, key);
                     run.count_rolled_back();
                     Ok(())
@@ -271,12 +274,12 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         }
         let keys = self.migration.targets(self.host, None, self.state.pace.units());
         if !keys.is_empty() {
-            return self.batch(keys, Self::revert);
+            return self.handle_batch(keys, Self::revert);
         }
         // Damaged quarantine records cannot be restored; the others are.
         let keys = self.host.ledger().quarantine.sound_keys(plan.number, self.state.pace.units());
         if !keys.is_empty() {
-            return self.batch(keys, |run, key| {
+            return self.handle_batch(keys, |run, key| {
                 run.host.check_room()?;
                 run.state.cursor = Some(key.clone());
                 restore(run.migration, run.host, &mut run.state, key)?;
@@ -292,7 +295,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         if damaged > 0 {
             self.state.note = format!("{damaged} records in quarantine do not decode, and stay there");
         }
-        begin(self.migration, &mut self.state);
-        self.enter(Phase::RolledBack)
+        set_plan(self.migration, &mut self.state);
+        self.enter_phase(Phase::RolledBack)
     }
 }

@@ -19,6 +19,20 @@ mod touch;
 #[derive(Clone, Default)]
 struct Memories([VectorMemory; 6]);
 
+impl Memories {
+    const fn states(&self) -> &VectorMemory {
+        &self.0[3]
+    }
+
+    const fn journal(&self) -> &VectorMemory {
+        &self.0[4]
+    }
+
+    const fn quarantine(&self) -> &VectorMemory {
+        &self.0[5]
+    }
+}
+
 struct Notes<K: Key> {
     layout: Register<Layout, VectorMemory>,
     old: Table<K, String, VectorMemory>,
@@ -202,7 +216,8 @@ impl Meter for OneStep {
     }
 }
 
-const WHOLE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
+/// A message that does everything, since its meter always reads zero.
+const UNLIMITED: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
 const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &OneStep, budget: 0 };
 
 /// Returns the memories of an old release with notes under these keys; the last one is not text.

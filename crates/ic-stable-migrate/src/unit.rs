@@ -3,7 +3,7 @@
 use crate::chain::UNKNOWN;
 use crate::{Fate, Host, Migration, MigrationState, Phase, Settled, StableError, Time};
 
-pub fn count(counter: &mut u64) {
+pub fn increment(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
@@ -16,28 +16,40 @@ pub fn count_source<H: Host>(
 ) -> Result<(), H::Error> {
     if let Some(digest) = migration.digest(host, key)? {
         state.digest_before.add(digest);
-        count(&mut state.source);
+        increment(&mut state.source);
     }
     Ok(())
 }
 
-/// Accounts for a unit that was converted, released or quarantined; by a client's call if `touched`.
+/// Who has converted, released or quarantined a unit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum ConvertedBy {
+    /// The engine, when it reached the unit.
+    Engine,
+    /// The call of a client that touched the unit.
+    Touch,
+}
+
+/// Accounts for a unit that was converted, released or quarantined.
 pub fn settle<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
     state: &mut MigrationState<H::Key>,
     Settled { key, class, fate }: Settled<H::Key>,
-    touched: bool,
+    by: ConvertedBy,
 ) -> Result<(), H::Error> {
     let plan = migration.plan();
     match fate {
         Fate::Converted(digest) => {
             state.digest_after.add(digest);
-            count(if touched { &mut state.already } else { &mut state.converted });
+            increment(match by {
+                ConvertedBy::Engine => &mut state.converted,
+                ConvertedBy::Touch => &mut state.already,
+            });
         }
         Fate::Released(digest) => {
             state.digest_after.add(digest);
-            count(&mut state.expired);
+            increment(&mut state.expired);
         }
         Fate::Quarantined(record) => {
             host.ledger_mut().quarantine.insert(plan.number, &key, &record);
@@ -45,11 +57,11 @@ pub fn settle<H: Host>(
             if let Some(found) = host.ledger().quarantine.get(plan.number, &key)? {
                 state.digest_after.add(migration.digest_of_quarantined(&found.raw));
             }
-            count(&mut state.quarantined);
+            increment(&mut state.quarantined);
         }
     }
     state.count_class(plan.classes.get(class).map_or(UNKNOWN, |class| class.name));
-    if !touched {
+    if by == ConvertedBy::Engine {
         state.cursor = Some(key);
     }
     Ok(())
@@ -80,7 +92,8 @@ pub fn restore<H: Host>(
     Ok(())
 }
 
-pub fn left_to_roll_back<H: Host>(migration: &dyn Migration<H>, host: &H) -> u64 {
+/// Returns the number of units, quarantined units and leftovers that a rollback still has to handle.
+pub fn count_left_to_roll_back<H: Host>(migration: &dyn Migration<H>, host: &H) -> u64 {
     let quarantined = host.ledger().quarantine.len(migration.plan().number);
     migration.reversal().map_or(0, |reversal| reversal.left(host)).saturating_add(quarantined)
 }
@@ -97,13 +110,13 @@ pub fn count_quarantined<H: Host>(
         let digest = migration.digest_of_quarantined(&record.raw);
         state.digest_before.add(digest);
         state.digest_after.add(digest);
-        count(&mut state.source);
-        count(&mut state.quarantined);
+        increment(&mut state.source);
+        increment(&mut state.quarantined);
     }
 }
 
 /// Records which migration the state belongs to, and which plan it follows.
-pub fn begin<H: Host>(migration: &dyn Migration<H>, state: &mut MigrationState<H::Key>) {
+pub fn set_plan<H: Host>(migration: &dyn Migration<H>, state: &mut MigrationState<H::Key>) {
     let plan = migration.plan();
     if state.name != plan.name {
         plan.name.clone_into(&mut state.name);
@@ -135,7 +148,7 @@ pub fn leave_old_layout<H: Host>(
 }
 
 /// Changes the phase, and records the change in the journal.
-pub fn enter<H: Host>(
+pub fn enter_phase<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
     state: &mut MigrationState<H::Key>,

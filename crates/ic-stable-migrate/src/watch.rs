@@ -3,7 +3,7 @@
 
 use crate::pace::Retry;
 use crate::run::has_work;
-use crate::unit::enter;
+use crate::unit::enter_phase;
 use crate::{Host, Migration, Phase, Time};
 
 /// What the caller of [`Engine::watch`](crate::Engine::watch) must do.
@@ -49,21 +49,21 @@ pub(crate) fn watch<H: Host>(
         if messages_before != Some(state.pace.messages) {
             return Ok(Watched::Quiet);
         }
-        return did_not_commit(*migration, host, now);
+        return handle_uncommitted(*migration, host, now);
     }
     *messages = None;
     Ok(Watched::Quiet)
 }
 
 /// Handles an attempt that did not commit: the next attempt handles fewer units, or the migration is stuck.
-fn did_not_commit<H: Host>(
+fn handle_uncommitted<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
     now: Time,
 ) -> Result<Watched, H::Error> {
     let number = migration.plan().number;
     let mut state = host.ledger().state_of(number)?;
-    let retry = state.pace.did_not_commit(state.phase == Phase::Converting);
+    let retry = state.pace.record_uncommitted(state.phase == Phase::Converting);
     if retry == Retry::Never {
         let unit = state
             .cursor
@@ -75,7 +75,7 @@ fn did_not_commit<H: Host>(
         };
         state.note = format!("{step} trapped, although the message did nothing else");
         state.resume_to = Some(state.phase);
-        enter(migration, host, &mut state, Phase::Stuck, now)?;
+        enter_phase(migration, host, &mut state, Phase::Stuck, now)?;
     }
     host.ledger_mut().set_state(number, &state);
     Ok(if retry == Retry::Smaller { Watched::Run } else { Watched::Quiet })

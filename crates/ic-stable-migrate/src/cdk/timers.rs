@@ -77,7 +77,7 @@ impl Job {
     /// run.
     pub fn set(&self, run: impl Fn() + Copy + 'static, now: u64) {
         let interval = ic_cdk_timers::set_timer_interval(EVERY, move || async move { run() });
-        replace(&self.interval, interval);
+        replace_timer(&self.interval, interval);
         self.ran_at.set(now);
     }
 
@@ -164,11 +164,11 @@ impl Chain {
 
     /// Runs `work` after a delay, replacing any work that was scheduled.
     pub fn run_after(&self, delay: Duration, work: impl FnOnce() + 'static) {
-        replace(&self.next, ic_cdk_timers::set_timer(delay, async move { work() }));
+        replace_timer(&self.next, ic_cdk_timers::set_timer(delay, async move { work() }));
     }
 }
 
-fn replace(timer: &Cell<Option<TimerId>>, by: TimerId) {
+fn replace_timer(timer: &Cell<Option<TimerId>>, by: TimerId) {
     if let Some(earlier) = timer.replace(Some(by)) {
         ic_cdk_timers::clear_timer(earlier);
     }

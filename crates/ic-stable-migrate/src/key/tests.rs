@@ -77,22 +77,22 @@ fn damaged_keys_are_errors() {
 #[test]
 fn numbered_u64_keys_are_stored_as_tuples_are() {
     let tuple = (2_u16, 300_u64);
-    let key = Numbered::new(2, Stored::of(&300_u64));
+    let key = NumberedKey::new(2, StoredKey::of(&300_u64));
     assert_eq!(key.to_bytes(), tuple.to_bytes());
-    assert_eq!(Numbered::<u64>::from_bytes(tuple.to_bytes()), key);
+    assert_eq!(NumberedKey::<u64>::from_bytes(tuple.to_bytes()), key);
     assert_eq!(format!("{key:?}"), format!("{tuple:?}"));
-    assert_eq!(format!("{:?}", Numbered::<u64>::BOUND), format!("{:?}", <(u16, u64)>::BOUND));
-    assert_eq!(format!("{:?}", Stored::<u64>::BOUND), format!("{:?}", u64::BOUND));
+    assert_eq!(format!("{:?}", NumberedKey::<u64>::BOUND), format!("{:?}", <(u16, u64)>::BOUND));
+    assert_eq!(format!("{:?}", StoredKey::<u64>::BOUND), format!("{:?}", u64::BOUND));
 }
 
 #[test]
 fn a_numbered_key_without_a_number_keeps_its_bytes() {
     for bytes in [&[][..], &[7]] {
-        let key = Numbered::<Vec<u8>>::from_bytes(bytes.into());
+        let key = NumberedKey::<Vec<u8>>::from_bytes(bytes.into());
         assert_eq!(key.to_bytes(), bytes);
-        assert!(!key.is_of(0) && key.unit().is_err(), "{key:?}");
+        assert!(!key.is_of(0) && key.decode().is_err(), "{key:?}");
     }
-    assert_eq!(Numbered::<Vec<u8>>::from_bytes([0, 0, 7].as_slice().into()).unit(), Ok(vec![7]));
+    assert_eq!(NumberedKey::<Vec<u8>>::from_bytes([0, 0, 7].as_slice().into()).decode(), Ok(vec![7]));
 }
 
 #[test]

@@ -11,42 +11,43 @@
 use ic_stable_structures::Storable;
 use ic_stable_structures::storable::Bound;
 
-use super::{Key, count_bytes};
+use super::{Key, format_byte_count};
 
 impl<A: Key, B: Key> Key for (A, B) {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
         // Fails for types without a bound: the library does not store pairs of these.
-        let (a, b) = (Size::of::<A>()?, Size::of::<B>()?);
+        let (a_size, b_size) = (Size::of::<A>()?, Size::of::<B>()?);
         let mut unread = Unread(bytes);
-        let (first, second) = (unread.take(a.max)?, unread.take(b.max)?);
-        let (a_len, b_len) = (unread.len_of(&a)?, unread.len_of(&b)?);
-        unread.end()?;
-        let key = (A::from_stored(prefix(first, a_len)?)?, B::from_stored(prefix(second, b_len)?)?);
-        checked(key, bytes)
+        let (a_padded, b_padded) = (unread.take(a_size.max)?, unread.take(b_size.max)?);
+        let (a_len, b_len) = (unread.read_len(&a_size)?, unread.read_len(&b_size)?);
+        unread.check_end()?;
+        let key = (A::from_stored(prefix(a_padded, a_len)?)?, B::from_stored(prefix(b_padded, b_len)?)?);
+        check_same_bytes(key, bytes)
     }
 }
 
 impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
-        let (a, b) = (fixed_size::<A>(), fixed_size::<B>());
+        let (a_fixed, b_fixed) = (fixed_size::<A>(), fixed_size::<B>());
         let mut unread = Unread(bytes);
-        let lens = match (a, b) {
+        let widths = match (a_fixed, b_fixed) {
             (Some(_), Some(_)) => 0,
-            _ => unread.number(1)?,
+            _ => unread.read_number(1)?,
         };
-        // Two bits each for `A` and `B`: how many bytes the length of this key takes, minus one.
-        let (a_width, b_width) = ((lens >> 2 & 3).saturating_add(1), (lens & 3).saturating_add(1));
-        let a_len = a.map_or_else(|| unread.number(a_width), Ok)?;
-        let first = unread.take(a_len)?;
-        let b_len = b.map_or_else(|| unread.number(b_width), Ok)?;
-        let second = unread.take(b_len)?;
-        let key = (A::from_stored(first)?, B::from_stored(second)?, C::from_stored(unread.0)?);
-        checked(key, bytes)
+        // Two bits each for `A` and `B`: how many bytes the length of the component takes, minus one.
+        let (a_width, b_width) = ((widths >> 2 & 3).saturating_add(1), (widths & 3).saturating_add(1));
+        let a_len = a_fixed.map_or_else(|| unread.read_number(a_width), Ok)?;
+        let a_bytes = unread.take(a_len)?;
+        let b_len = b_fixed.map_or_else(|| unread.read_number(b_width), Ok)?;
+        let b_bytes = unread.take(b_len)?;
+        let key = (A::from_stored(a_bytes)?, B::from_stored(b_bytes)?, C::from_stored(unread.0)?);
+        check_same_bytes(key, bytes)
     }
 }
 
-/// Returns an error unless these are the bytes of the key: others are damaged, or of another release of the library.
-fn checked<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
+/// Returns the key, or an error unless it is stored as just these bytes. Other bytes that decode as the key are damaged,
+/// or were written by another release of the library.
+fn check_same_bytes<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
     if key.to_bytes().as_ref() == bytes {
         Ok(key)
     } else {
@@ -82,29 +83,29 @@ struct Unread<'a>(&'a [u8]);
 
 impl<'a> Unread<'a> {
     fn take(&mut self, len: usize) -> Result<&'a [u8], String> {
-        let found = self.0.len();
+        let left = self.0.len();
         let (taken, rest) =
-            self.0.split_at_checked(len).ok_or_else(|| format!("{found} bytes are left, expected {len}"))?;
+            self.0.split_at_checked(len).ok_or_else(|| format!("{left} bytes are left, expected {len}"))?;
         self.0 = rest;
         Ok(taken)
     }
 
-    fn number(&mut self, width: usize) -> Result<usize, String> {
+    fn read_number(&mut self, width: usize) -> Result<usize, String> {
         Ok(self.take(width)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }
 
-    /// Reads the length of one key of a pair; a fixed length is not stored.
-    fn len_of(&mut self, size: &Size) -> Result<usize, String> {
+    /// Reads the length of a component of a pair; a fixed length is not stored.
+    fn read_len(&mut self, size: &Size) -> Result<usize, String> {
         let width = match size.max {
             max if size.is_fixed => return Ok(max),
             0..=0xff => 1,
             0x100..=0xffff => 2,
             _ => 4,
         };
-        self.number(width)
+        self.read_number(width)
     }
 
-    fn end(&self) -> Result<(), String> {
-        if self.0.is_empty() { Ok(()) } else { Err(format!("{} after the key", count_bytes(self.0))) }
+    fn check_end(&self) -> Result<(), String> {
+        if self.0.is_empty() { Ok(()) } else { Err(format!("{} after the key", format_byte_count(self.0))) }
     }
 }

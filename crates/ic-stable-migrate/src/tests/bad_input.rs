@@ -16,7 +16,7 @@ static THIRD_FROM_2: Plan = plan(3, "third from 2", 2, 4);
 static BACKWARD: Plan = plan(2, "backward", 2, 1);
 static LOST_A_CLASS: Plan = Plan { classes: &[CLASSES[0]], ..plan(1, "count words", 1, 2) };
 
-fn bytes(memories: &Memories) -> Vec<Vec<u8>> {
+fn read_all(memories: &Memories) -> Vec<Vec<u8>> {
     let read = |memory: &VectorMemory| {
         let mut bytes = vec![0; usize::try_from(memory.size() * 65_536).unwrap()];
         memory.read(0, &mut bytes);
@@ -31,9 +31,9 @@ fn check(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
     let list: Vec<&dyn Migration<Notes<u64>>> =
         migrations.iter().map(|migration| migration as &dyn Migration<Notes<u64>>).collect();
     let notes = Notes::<u64>::open(memories.clone());
-    let before = bytes(memories);
+    let before = read_all(memories);
     let result = Engine::new(&list).check(&notes);
-    assert!(bytes(memories) == before, "the check has written");
+    assert!(read_all(memories) == before, "the check has written");
     result
 }
 
@@ -103,7 +103,7 @@ fn a_finalized_migration_may_be_removed_from_the_list() {
     let memories = half_migrated();
     let mut notes = Notes::<u64>::open(memories.clone());
     let engine = Engine::new(&[&ONLY]);
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     assert_eq!(
         check(&memories, &[&SECOND]),
         Err(Error::MissingMigration { number: 1, phase: Phase::Converted })
@@ -112,7 +112,7 @@ fn a_finalized_migration_may_be_removed_from_the_list() {
     assert_eq!(check(&memories, &[&SECOND]), Ok(()));
     let second: [&dyn Migration<Notes<u64>>; 1] = [&CountWords(&SECOND)];
     let engine = Engine::new(&second);
-    assert_eq!(engine.dry_run(&notes, WHOLE, None, None).map(|page| page.migration), Ok(2));
+    assert_eq!(engine.dry_run(&notes, UNLIMITED, None, None).map(|page| page.migration), Ok(2));
     let none: [&dyn Migration<Notes<u64>>; 0] = [];
     assert_eq!(
         Engine::new(&none).control(&mut notes, NOW).map(drop),
@@ -151,16 +151,16 @@ fn reformat<K: Storable + Ord + Clone>(memory: &VectorMemory, key: K, format: u8
 fn a_record_of_a_newer_format_is_refused() {
     let newer = |name, key: &str| Err(Error::NewerFormat { name, key: key.into(), found: 2, known: 1 });
     let memories = half_migrated();
-    reformat(&memories.0[3], 1_u16, 2);
+    reformat(memories.states(), 1_u16, 2);
     assert_eq!(check(&memories, &[&COUNT_WORDS]), newer("migration state", "1"));
 
     let memories = half_migrated();
     let last = Notes::<u64>::open(memories.clone()).ledger.journal(0).unwrap().last().unwrap().index;
-    reformat(&memories.0[4], last, 2);
+    reformat(memories.journal(), last, 2);
     assert_eq!(check(&memories, &[&COUNT_WORDS]), newer("journal entry", &last.to_string()));
 
     let memories = half_migrated();
-    reformat(&memories.0[5], (1_u16, 4_u64), 2);
+    reformat(memories.quarantine(), (1_u16, 4_u64), 2);
     assert_eq!(
         check(&memories, &[&COUNT_WORDS]),
         Ok(()),
@@ -171,7 +171,7 @@ fn a_record_of_a_newer_format_is_refused() {
 #[test]
 fn a_damaged_state_is_refused() {
     let memories = half_migrated();
-    reformat(&memories.0[3], 1_u16, 0);
+    reformat(memories.states(), 1_u16, 0);
     let refused = check(&memories, &[&COUNT_WORDS]).unwrap_err();
     assert!(matches!(&refused, Error::Stable(damage) if damage.key == "1"), "{refused:?}");
     let notes = Notes::<u64>::open(memories);
@@ -183,9 +183,10 @@ fn a_key_that_does_not_decode_is_refused() {
     let memories = old_release(["a", "b"].map(str::to_owned));
     let mut notes = Notes::<String>::open(memories.clone());
     let engine = Engine::new(&[&ONLY]);
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     assert_eq!(engine.check(&notes), Ok(()));
-    let mut quarantine: StableBTreeMap<Raw, Raw, VectorMemory> = StableBTreeMap::init(memories.0[5].clone());
+    let mut quarantine: StableBTreeMap<Raw, Raw, VectorMemory> =
+        StableBTreeMap::init(memories.quarantine().clone());
     let record = quarantine.get(&Raw([&[0, 1], b"b".as_slice()].concat())).unwrap();
     quarantine.insert(Raw(vec![0, 1, 0xff]), record);
     let notes = Notes::<String>::open(memories);
@@ -201,7 +202,7 @@ fn a_key_that_does_not_decode_is_refused() {
 }
 
 fn quarantine_raw(memories: &Memories, key: &[u8]) {
-    let mut map: StableBTreeMap<Raw, Raw, VectorMemory> = StableBTreeMap::init(memories.0[5].clone());
+    let mut map: StableBTreeMap<Raw, Raw, VectorMemory> = StableBTreeMap::init(memories.quarantine().clone());
     map.insert(Raw(key.to_vec()), Raw(QuarantineRecord::new("damaged".into(), vec![0xff]).encode()));
 }
 

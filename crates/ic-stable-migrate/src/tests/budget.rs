@@ -27,7 +27,7 @@ fn a_message_after_a_trap_ends_at_its_limit_of_units() {
     let mut before = notes.ledger.state_of(1).unwrap();
     before.pace.limit = 8;
     notes.ledger.set_state(1, &before);
-    assert_eq!(engine.run(&mut notes, WHOLE), Ok(RunOutcome::More));
+    assert_eq!(engine.run(&mut notes, UNLIMITED), Ok(RunOutcome::More));
     let after = notes.ledger.state_of(1).unwrap();
     assert_eq!((after.pace.steps - before.pace.steps, after.pace.limit), (8, 16));
 }
@@ -66,7 +66,7 @@ fn a_run_after_a_rollback_keeps_counting_its_cost() {
 #[test]
 fn batches_grow_while_the_message_has_room() {
     let mut notes = Notes::<u64>::open(old_release(1..=500_u64));
-    Engine::new(&[&ONLY]).run(&mut notes, WHOLE).unwrap();
+    Engine::new(&[&ONLY]).run(&mut notes, UNLIMITED).unwrap();
     let after = notes.ledger.state_of(1).unwrap();
     assert!(after.pace.units() > MigrationState::<u64>::default().pace.units(), "{after:?}");
 }
@@ -75,7 +75,7 @@ fn batches_grow_while_the_message_has_room() {
 fn a_batch_uses_what_is_left_and_has_at_least_one_unit() {
     for (each, left, units) in [(10, 9, 1), (5, 10, 2), (5, 9, 1)] {
         let mut pace = Pace::default();
-        pace.fit(each, left);
+        pace.fit_batch(each, left);
         assert_eq!(pace.units(), units, "{each} instructions each, {left} left");
     }
 }

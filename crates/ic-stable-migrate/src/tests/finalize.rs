@@ -8,7 +8,7 @@ use super::*;
 fn a_source_unit_that_appears_later_prevents_finalization() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     notes.old.insert(9, &"written by something else".into());
     let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
     assert!(refused.to_string().contains("unit 9 is neither converted nor quarantined"), "{refused}");
@@ -18,10 +18,10 @@ fn a_source_unit_that_appears_later_prevents_finalization() {
 fn a_changed_target_is_found_before_finalization() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     notes.new.insert(2, &Counted { words: 9, text: "two words".into() });
     engine.control(&mut notes, NOW).unwrap().verify().unwrap();
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     let state = notes.ledger.state_of(1).unwrap();
     assert!(state.note.contains("1 of 3 records are not sound"), "{}", state.note);
     let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
@@ -57,11 +57,11 @@ fn a_changed_target_of_a_touch_is_found_before_finalization() {
 }
 
 /// Returns notes that are all in the old table. All but the last are also in quarantine: they are quarantined in place.
-fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
+fn notes_quarantined_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
     let mut notes = Notes::<K>::open(old_release(keys.clone()));
     let last = keys.last().unwrap();
     notes.old.remove(last);
-    Engine::new(&[&ONLY as &dyn Migration<Notes<K>>]).run(&mut notes, WHOLE).unwrap();
+    Engine::new(&[&ONLY as &dyn Migration<Notes<K>>]).run(&mut notes, UNLIMITED).unwrap();
     for key in &keys {
         notes.old.insert(key.clone(), &"stays".to_owned());
         if key != last {
@@ -73,9 +73,9 @@ fn all_but_the_last_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
 }
 
 /// Checks that finalization is refused while the last of these keys is a source unit, and succeeds once it is removed.
-fn assert_last_is_found<K: Key>(keys: Vec<K>) {
+fn assert_last_prevents_finalization<K: Key>(keys: Vec<K>) {
     let last = keys.last().unwrap().clone();
-    let mut notes = all_but_the_last_in_place(keys);
+    let mut notes = notes_quarantined_in_place(keys);
     let only: [&dyn Migration<Notes<K>>; 1] = [&ONLY];
     let engine = Engine::new(&only);
     let refused = engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap_err();
@@ -88,7 +88,7 @@ fn assert_last_is_found<K: Key>(keys: Vec<K>) {
 
 #[test]
 fn finalize_finds_a_source_after_any_number_in_quarantine() {
-    assert_last_is_found((1..=2_500_u64).collect());
+    assert_last_prevents_finalization((1..=2_500_u64).collect());
 }
 
 /// Principals as keys are not in the order of their stored bytes.
@@ -98,5 +98,5 @@ fn finalize_finds_a_source_in_any_order_of_the_keys() {
         .map(|n| Principal::from_slice(&n.to_le_bytes()[..if n < 256 { 1 } else { 2 }]))
         .collect();
     keys.sort();
-    assert_last_is_found(keys);
+    assert_last_prevents_finalization(keys);
 }

@@ -2,7 +2,9 @@
 
 use super::*;
 
+/// Notes whose host has no room for any unit.
 struct Full(Notes<u64>);
+
 impl Host for Full {
     type Memory = VectorMemory;
     type Key = u64;
@@ -50,8 +52,9 @@ impl From<StableError> for Refusal {
     }
 }
 
-struct Wrapped;
-impl Migration<Full> for Wrapped {
+/// Does the same as [`CountWords`], for the notes of a full host.
+struct CountWordsOfFull;
+impl Migration<Full> for CountWordsOfFull {
     fn plan(&self) -> &'static Plan {
         &COUNT_WORDS
     }
@@ -92,8 +95,8 @@ impl Migration<Full> for Wrapped {
 #[test]
 fn a_host_without_room_stops_the_migration_with_the_reason() {
     let mut full = Full(Notes::<u64>::open(old_release(1..=4_u64)));
-    let engine = Engine::new(&[&Wrapped]);
-    engine.run(&mut full, WHOLE).unwrap();
+    let engine = Engine::new(&[&CountWordsOfFull]);
+    engine.run(&mut full, UNLIMITED).unwrap();
     let state = full.0.ledger.state_of(1).unwrap();
     assert_eq!((state.phase, state.note.as_str(), full.0.old.len()), (Phase::Stuck, "no room", 4));
     let refused = engine.control(&mut full, NOW).unwrap().rollback().unwrap_err();
@@ -104,8 +107,8 @@ fn a_host_without_room_stops_the_migration_with_the_reason() {
 #[test]
 fn a_host_without_room_restores_nothing_from_quarantine() {
     let mut full = Full(Notes::<u64>::open(old_release(1..=4_u64)));
-    let engine = Engine::new(&[&Wrapped]);
-    let record = Wrapped.take_out(&mut full, 4, "not text".into()).unwrap();
+    let engine = Engine::new(&[&CountWordsOfFull]);
+    let record = CountWordsOfFull.take_out(&mut full, 4, "not text".into()).unwrap();
     full.0.ledger.quarantine.insert(1, 4, &record);
     full.0.ledger.set_state(1, &MigrationState { phase: Phase::Converted, ..MigrationState::default() });
     let before = full.0.ledger.state_of(1).unwrap();

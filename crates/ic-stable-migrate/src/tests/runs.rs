@@ -10,12 +10,12 @@ fn texts<K: Key>(table: &Table<K, String, VectorMemory>) -> Vec<(K, Vec<u8>)> {
 
 /// Converts with one step per message and an upgrade after each message. Then retries the damaged note, rolls back
 /// without losing a later write, converts again, and finalizes.
-fn migrate_and_roll_back<K: Key>(keys: Vec<K>, later: K) {
+fn migrate_and_roll_back<K: Key>(keys: Vec<K>, later_key: K) {
     let memories = old_release(keys.clone());
     let only: [&dyn Migration<Notes<K>>; 1] = [&ONLY];
     let engine = Engine::new(&only);
     let before = texts(&Notes::<K>::open(memories.clone()).old);
-    let damaged = keys.last().unwrap().clone();
+    let damaged_key = keys.last().unwrap().clone();
     let total = keys.len() as u64;
 
     let mut messages = 0;
@@ -36,26 +36,26 @@ fn migrate_and_roll_back<K: Key>(keys: Vec<K>, later: K) {
     );
     assert_eq!((state.imbalance(), state.digest_before), (None, state.digest_after));
     assert_eq!(notes.layout(), Ok(Layout(2)));
-    assert_eq!(notes.ledger.quarantine.get(1, &damaged).unwrap().unwrap().raw, [0xff]);
+    assert_eq!(notes.ledger.quarantine.get(1, &damaged_key).unwrap().unwrap().raw, [0xff]);
     let listed = notes.ledger.quarantined(None);
-    assert!(matches!(listed.as_slice(), [unit] if unit.session == damaged), "{listed:?}");
+    assert!(matches!(listed.as_slice(), [unit] if unit.session == damaged_key), "{listed:?}");
 
-    engine.control(&mut notes, NOW).unwrap().retry(Some(damaged.clone())).unwrap();
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.control(&mut notes, NOW).unwrap().retry(Some(damaged_key.clone())).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     assert_eq!(notes.ledger.state_of(1).unwrap().quarantined, 1, "the note is as damaged as before");
-    let missing = engine.control(&mut notes, NOW).unwrap().retry(Some(later.clone())).unwrap_err();
-    assert_eq!(missing, Error::NotQuarantined { key: format!("{later:?}") });
+    let missing = engine.control(&mut notes, NOW).unwrap().retry(Some(later_key.clone())).unwrap_err();
+    assert_eq!(missing, Error::NotQuarantined { key: format!("{later_key:?}") });
 
-    notes.new.insert(later.clone(), &convert_text("a later write".into()));
+    notes.new.insert(later_key.clone(), &convert_text("a later write".into()));
     engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     assert_eq!((notes.layout(), notes.new.len()), (Ok(Layout(1)), 0));
-    assert_eq!(notes.old.get(&later), Ok(Some("a later write".into())));
-    notes.old.remove(&later);
+    assert_eq!(notes.old.get(&later_key), Ok(Some("a later write".into())));
+    notes.old.remove(&later_key);
     assert_eq!(texts(&notes.old), before, "every record is what it was, to the byte");
 
     engine.control(&mut notes, NOW).unwrap().resume().unwrap();
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     let refused = engine.control(&mut notes, NOW).unwrap().finalize(false).unwrap_err();
     assert!(refused.to_string().contains("finalize with `true`"), "{refused}");
     engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
@@ -98,7 +98,7 @@ fn principals_as_keys_migrate_and_roll_back() {
 #[test]
 fn a_dry_run_counts_every_class_and_writes_nothing() {
     let notes = Notes::<u64>::open(old_release(1..=5_u64));
-    let page = Engine::new(&[&ONLY]).dry_run(&notes, WHOLE, None, None).unwrap();
+    let page = Engine::new(&[&ONLY]).dry_run(&notes, UNLIMITED, None, None).unwrap();
     let classes: Vec<_> = page
         .classes
         .iter()
@@ -119,10 +119,10 @@ fn a_deferred_migration_waits_until_it_is_resumed() {
     let mut notes = Notes::<u64>::open(memories);
     let engine = Engine::new(&[&ONLY]);
     engine.check(&notes).unwrap();
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     assert_eq!((notes.layout(), notes.new.len()), (Ok(Layout(1)), 0));
     engine.control(&mut notes, NOW).unwrap().resume().unwrap();
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     assert_eq!(notes.new.len(), 3);
 }
 
@@ -131,7 +131,7 @@ fn a_deferred_migration_waits_until_it_is_resumed() {
 fn a_migration_paused_after_its_start_is_not_released() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
     engine.control(&mut notes, NOW).unwrap().pause().unwrap();
     let before = notes.ledger.state_of(1).unwrap();
@@ -144,7 +144,7 @@ fn a_migration_paused_after_its_start_is_not_released() {
 fn a_rollback_reports_how_many_units_are_left() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
-    engine.run(&mut notes, WHOLE).unwrap();
+    engine.run(&mut notes, UNLIMITED).unwrap();
     engine.control(&mut notes, NOW).unwrap().rollback().unwrap();
     let mut left = Vec::new();
     while engine.run(&mut notes, STEP) == Ok(RunOutcome::More) {
@@ -157,7 +157,7 @@ fn a_rollback_reports_how_many_units_are_left() {
 #[test]
 fn only_a_plan_that_changes_during_a_run_is_journaled() {
     static OTHER: Plan = Plan { fields: &[("text", "body")], ..COUNT_WORDS };
-    let changes = |notes: &Notes<u64>| {
+    let count_changes = |notes: &Notes<u64>| {
         let journal = notes.ledger.journal(0).unwrap();
         journal.iter().filter(|entry| entry.event == "plan changed").count()
     };
@@ -165,10 +165,10 @@ fn only_a_plan_that_changes_during_a_run_is_journaled() {
     for _ in 0..4 {
         Engine::new(&[&ONLY]).run(&mut notes, STEP).unwrap();
     }
-    assert_eq!(changes(&notes), 0);
+    assert_eq!(count_changes(&notes), 0);
     for _ in 0..2 {
         Engine::new(&[&CountWords(&OTHER)]).run(&mut notes, STEP).unwrap();
-        assert_eq!(changes(&notes), 1);
+        assert_eq!(count_changes(&notes), 1);
     }
     let state = notes.ledger.state_of(1).unwrap();
     assert_eq!((state.plan, state.name.as_str()), (Some(OTHER.digest()), "count words"));

@@ -51,8 +51,8 @@ fn only_a_pause_before_the_beginning_is_a_deferral() {
 
 #[test]
 fn each_migration_has_its_own_quarantine() {
-    let [states, journal, quarantine, state, first] = <[VectorMemory; 5]>::default();
-    let first = Some(FirstMemories { state, quarantine: first });
+    let [states, journal, quarantine, first_state, first_quarantine] = <[VectorMemory; 5]>::default();
+    let first = Some(FirstMemories { state: first_state, quarantine: first_quarantine });
     let build = Build { name: "notes 2", features: &[] };
     let mut ledger = Ledger::<u64, _>::open(LedgerMemories { states, journal, quarantine, first }, build);
     let record = QuarantineRecord::new("damaged".into(), vec![1]);
