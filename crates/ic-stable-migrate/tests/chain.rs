@@ -19,7 +19,7 @@ struct Words {
 }
 
 impl Words {
-    /// Returns words of the first layout. [`Step`] quarantines some of them.
+    /// Returns words of the first layout. [`MoveWords`] quarantines some of them.
     fn of(keys: &[u64]) -> Self {
         let memory = VectorMemory::default;
         let ledger =
@@ -35,25 +35,25 @@ impl Words {
 
     fn is_known(&self, key: u64) -> bool {
         self.tables.iter().any(|table| table.contains(&key))
-            || STEPS.iter().any(|step| self.ledger.quarantine.contains(step.0.number, key))
+            || MIGRATIONS.iter().any(|migration| self.ledger.quarantine.contains(migration.0.number, key))
     }
 
     /// Returns the keys of all units, in the tables and in quarantine. Checks that each unit is in only one of them,
     /// and that the tables of layouts that are not in use are empty.
-    fn check(&self) -> Result<BTreeSet<u64>, TestCaseError> {
-        let at = usize::from(self.layout()?.0 - 1);
+    fn checked_keys(&self) -> Result<BTreeSet<u64>, TestCaseError> {
+        let current = usize::from(self.layout()?.0 - 1);
         let mut found = BTreeSet::new();
         for (number, table) in self.tables.iter().enumerate() {
             prop_assert!(
-                table.is_empty() || number == at || number + 1 == at,
+                table.is_empty() || number == current || number + 1 == current,
                 "table {number} in layout {}",
-                at + 1
+                current + 1
             );
             for key in table.keys(..) {
                 prop_assert!(found.insert(key), "{key} is in two tables");
             }
         }
-        for Step(plan) in STEPS {
+        for MoveWords(plan) in MIGRATIONS {
             for key in self.ledger.quarantine.keys(plan.number, None, usize::MAX) {
                 prop_assert!(found.insert(key), "{key} is in a quarantine and in another table");
             }
@@ -111,13 +111,13 @@ static PLANS: [Plan; 3] = [plan(1, "first"), plan(2, "second"), plan(3, "third")
 
 /// Moves words to the next table.
 #[derive(Clone, Copy)]
-struct Step(&'static Plan);
+struct MoveWords(&'static Plan);
 
-const STEPS: [Step; 3] = [Step(&PLANS[0]), Step(&PLANS[1]), Step(&PLANS[2])];
+const MIGRATIONS: [MoveWords; 3] = [MoveWords(&PLANS[0]), MoveWords(&PLANS[1]), MoveWords(&PLANS[2])];
 
-const ENGINE: Engine<'static, Words> = Engine::new(&[&STEPS[0], &STEPS[1], &STEPS[2]]);
+const ENGINE: Engine<'static, Words> = Engine::new(&[&MIGRATIONS[0], &MIGRATIONS[1], &MIGRATIONS[2]]);
 
-impl Step {
+impl MoveWords {
     fn tables<'a>(&self, words: &'a mut Words) -> [&'a mut Table<u64, String, VectorMemory>; 2] {
         let to = usize::from(self.0.number);
         words.tables.get_disjoint_mut([to - 1, to]).unwrap()
@@ -136,7 +136,7 @@ impl Step {
     }
 }
 
-impl Migration<Words> for Step {
+impl Migration<Words> for MoveWords {
     fn plan(&self) -> &'static Plan {
         self.0
     }
@@ -189,7 +189,7 @@ impl Migration<Words> for Step {
     }
 }
 
-impl Reversal<Words> for Step {
+impl Reversal<Words> for MoveWords {
     fn allowed(&self) -> Result<(), String> {
         Ok(())
     }
@@ -217,7 +217,8 @@ impl Meter for OneStep {
 }
 
 const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
-const WHOLE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
+/// A message that does everything, since its meter always reads zero.
+const UNLIMITED: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
 const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &OneStep, budget: 0 };
 
 #[derive(Clone, Copy, Debug)]
@@ -246,11 +247,12 @@ impl Order {
 #[derive(Clone, Copy, Debug)]
 enum EngineCall {
     Run,
-    Step,
+    OneStep,
+    /// A client touches a unit of one of [`MIGRATIONS`].
     Touch(usize, u64),
     /// A client's new unit, in the newest layout that the engine allows.
     Write(u64),
-    /// A controller's order, for the current migration (`None`) or for one of [`STEPS`].
+    /// A controller's order, for the current migration (`None`) or for one of [`MIGRATIONS`].
     Order(Option<usize>, Order),
     GoForward,
 }
@@ -267,28 +269,28 @@ fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
     ];
     let call = prop_oneof![
         3 => Just(EngineCall::Run),
-        6 => Just(EngineCall::Step),
-        4 => (0..STEPS.len(), key.clone()).prop_map(|(step, key)| EngineCall::Touch(step, key)),
+        6 => Just(EngineCall::OneStep),
+        4 => (0..MIGRATIONS.len(), key.clone()).prop_map(|(migration, key)| EngineCall::Touch(migration, key)),
         3 => key.prop_map(EngineCall::Write),
-        6 => (prop::option::weighted(0.3, 0..STEPS.len()), order).prop_map(|(step, order)| EngineCall::Order(step, order)),
+        6 => (prop::option::weighted(0.3, 0..MIGRATIONS.len()), order).prop_map(|(migration, order)| EngineCall::Order(migration, order)),
         1 => Just(EngineCall::GoForward),
     ];
     prop::collection::vec(call, 0..60)
 }
 
 /// Makes a call. Only a controller's order, and a new unit in a layout that is not entered, may be refused.
-fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
+fn make_call(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
     match call {
-        EngineCall::Run => drop(ENGINE.run(words, WHOLE)?),
-        EngineCall::Step => drop(ENGINE.run(words, STEP)?),
-        EngineCall::Touch(step, key) => Engine::touch(&STEPS[step], words, key, NOW)?,
+        EngineCall::Run => drop(ENGINE.run(words, UNLIMITED)?),
+        EngineCall::OneStep => drop(ENGINE.run(words, STEP)?),
+        EngineCall::Touch(migration, key) => Engine::touch(&MIGRATIONS[migration], words, key, NOW)?,
         EngineCall::Write(key) if words.is_known(key) => {}
         EngineCall::Write(key) => {
             let mut table = 0;
-            for step in STEPS.iter().rev() {
-                match Engine::enter_layout(step, words, NOW) {
+            for migration in MIGRATIONS.iter().rev() {
+                match Engine::enter_layout(migration, words, NOW) {
                     Ok(()) => {
-                        table = usize::from(step.0.number);
+                        table = usize::from(migration.0.number);
                         break;
                     }
                     Err(Error::NotEntered { .. }) => {}
@@ -298,9 +300,9 @@ fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
             // Every migration can convert this word: a client writes only sound units.
             words.tables[table].insert(key, &format!("word {key}"));
         }
-        EngineCall::Order(step, order) => {
-            let control = match step {
-                Some(step) => Control::of(&STEPS[step], words, NOW)?,
+        EngineCall::Order(migration, order) => {
+            let control = match migration {
+                Some(migration) => Control::of(&MIGRATIONS[migration], words, NOW)?,
                 None => ENGINE.control(words, NOW)?,
             };
             match order.give(control) {
@@ -316,7 +318,7 @@ fn make(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
 /// Finalizes all migrations, with only the controls of the current migration.
 fn finalize_all(words: &mut Words) -> Result<(), TestCaseError> {
     for _ in 0..20 {
-        while ENGINE.run(words, WHOLE)? == RunOutcome::More {}
+        while ENGINE.run(words, UNLIMITED)? == RunOutcome::More {}
         let phase = words.ledger.status(words.layout()?)?.phase;
         let control = ENGINE.control(words, NOW)?;
         use ic_stable_migrate::api::MigrationPhase::{Converted, Finalized, Idle, Paused, RolledBack, Stuck};
@@ -331,7 +333,7 @@ fn finalize_all(words: &mut Words) -> Result<(), TestCaseError> {
 }
 
 /// Rolls back everything that is not finalized, with only the controls of the current migration.
-fn roll_all_back(words: &mut Words) -> Result<(), TestCaseError> {
+fn roll_back_all(words: &mut Words) -> Result<(), TestCaseError> {
     for _ in 0..20 {
         let phase = words.ledger.state_of(words.ledger.current())?.phase;
         let control = ENGINE.control(words, NOW)?;
@@ -341,7 +343,7 @@ fn roll_all_back(words: &mut Words) -> Result<(), TestCaseError> {
             Phase::RollingBack => {}
             _ => control.rollback()?,
         }
-        while ENGINE.run(words, WHOLE)? == RunOutcome::More {}
+        while ENGINE.run(words, UNLIMITED)? == RunOutcome::More {}
     }
     Err(TestCaseError::fail(format!("not rolled back: {:?}", words.phases())))
 }
@@ -357,24 +359,24 @@ proptest! {
     ) {
         let mut words = Words::of(&keys.iter().copied().collect::<Vec<_>>());
         for call in calls {
-            let before = words.check()?;
-            make(&mut words, call)?;
-            let after = words.check()?;
+            let before = words.checked_keys()?;
+            make_call(&mut words, call)?;
+            let after = words.checked_keys()?;
             let written = if let EngineCall::Write(key) = call { after.contains(&key).then_some(key) } else { None };
             prop_assert!(before.is_subset(&after), "{call:?} lost one of {before:?}");
             prop_assert!(after.difference(&before).all(|key| Some(*key) == written));
         }
-        let all = words.check()?;
+        let all = words.checked_keys()?;
         if forward {
             finalize_all(&mut words)?;
             prop_assert_eq!(words.layout(), Ok(Layout(4)));
             prop_assert!(words.tables[..3].iter().all(Table::is_empty));
         } else {
             let finalized = words.phases().into_iter().take_while(|phase| *phase == Phase::Finalized).count();
-            roll_all_back(&mut words)?;
+            roll_back_all(&mut words)?;
             prop_assert!(words.phases()[finalized..].iter().all(|phase| matches!(phase, Phase::Idle | Phase::RolledBack)));
             prop_assert_eq!(usize::from(words.layout()?.0), finalized + 1);
         }
-        prop_assert_eq!(words.check()?, all);
+        prop_assert_eq!(words.checked_keys()?, all);
     }
 }

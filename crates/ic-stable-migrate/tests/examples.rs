@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, ExprLit, ImplItem, Item, Lit, Meta, Token, TraitItem, Type, UseTree, Visibility};
 
-fn root() -> &'static Path {
+fn crate_root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -21,8 +21,9 @@ struct Documented {
     members: BTreeSet<String>,
 }
 
+/// The public items of the crate, by name.
 #[derive(Default)]
-struct Found(BTreeMap<String, Documented>);
+struct PublicItems(BTreeMap<String, Documented>);
 
 /// Returns the words of all examples in a text that are compiled and run; `None` if there is no such example.
 fn words_of_examples(text: &str) -> Option<BTreeSet<String>> {
@@ -42,14 +43,15 @@ fn documentation(attributes: &[Attribute]) -> String {
         // Examples that must not appear in the Candid interface are in `cfg_attr(doc, doc = "…")`.
         Meta::List(list) if list.path.is_ident("cfg_attr") => {
             let parsed = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated).ok()?;
-            parsed.iter().find_map(line_of)
+            parsed.iter().find_map(doc_line)
         }
-        meta => line_of(meta),
+        meta => doc_line(meta),
     });
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn line_of(meta: &Meta) -> Option<String> {
+/// Returns the text of a `doc` attribute.
+fn doc_line(meta: &Meta) -> Option<String> {
     match meta {
         Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
             Expr::Lit(ExprLit { lit: Lit::Str(line), .. }) => Some(line.value()),
@@ -63,7 +65,7 @@ const fn is_public(visibility: &Visibility) -> bool {
     matches!(visibility, Visibility::Public(_))
 }
 
-impl Found {
+impl PublicItems {
     fn add(&mut self, name: String, attributes: &[Attribute]) -> &mut Documented {
         let words = words_of_examples(&documentation(attributes));
         let item = self.0.entry(name).or_default();
@@ -72,14 +74,14 @@ impl Found {
         item
     }
 
-    fn member(&mut self, owner: &str, name: String, attributes: &[Attribute]) {
+    fn add_member(&mut self, owner: &str, name: String, attributes: &[Attribute]) {
         let Some(owner) = self.0.get_mut(owner) else { return };
         owner.words.extend(words_of_examples(&documentation(attributes)).unwrap_or_default());
         owner.members.insert(name);
     }
 
     /// Adds the public items of a module that are `wanted`.
-    fn items(&mut self, items: &[Item], wanted: &dyn Fn(&str) -> bool) {
+    fn add_items(&mut self, items: &[Item], wanted: &dyn Fn(&str) -> bool) {
         for item in items {
             match item {
                 Item::Struct(item) if is_public(&item.vis) && wanted(&item.ident.to_string()) => {
@@ -89,7 +91,7 @@ impl Found {
                     let name = item.ident.to_string();
                     self.add(name.clone(), &item.attrs);
                     for variant in &item.variants {
-                        self.member(&name, variant.ident.to_string(), &variant.attrs);
+                        self.add_member(&name, variant.ident.to_string(), &variant.attrs);
                     }
                 }
                 Item::Trait(item) if is_public(&item.vis) && wanted(&item.ident.to_string()) => {
@@ -98,10 +100,14 @@ impl Found {
                     for part in &item.items {
                         match part {
                             TraitItem::Fn(part) => {
-                                self.member(&name, part.sig.ident.to_string(), &part.attrs)
+                                self.add_member(&name, part.sig.ident.to_string(), &part.attrs)
                             }
-                            TraitItem::Const(part) => self.member(&name, part.ident.to_string(), &part.attrs),
-                            TraitItem::Type(part) => self.member(&name, part.ident.to_string(), &part.attrs),
+                            TraitItem::Const(part) => {
+                                self.add_member(&name, part.ident.to_string(), &part.attrs)
+                            }
+                            TraitItem::Type(part) => {
+                                self.add_member(&name, part.ident.to_string(), &part.attrs)
+                            }
                             _ => {}
                         }
                     }
@@ -132,7 +138,7 @@ impl Found {
     }
 
     /// Adds the public methods of the types that were added before.
-    fn methods(&mut self, items: &[Item]) {
+    fn add_methods(&mut self, items: &[Item]) {
         for item in items {
             let Item::Impl(item) = item else { continue };
             let (None, Type::Path(path)) = (&item.trait_, &*item.self_ty) else { continue };
@@ -141,17 +147,17 @@ impl Found {
                 if let ImplItem::Fn(part) = part
                     && is_public(&part.vis)
                 {
-                    self.member(&owner, part.sig.ident.to_string(), &part.attrs);
+                    self.add_member(&owner, part.sig.ident.to_string(), &part.attrs);
                 }
             }
         }
     }
 }
 
-fn names(tree: &UseTree, found: &mut BTreeSet<String>) {
+fn collect_names(tree: &UseTree, found: &mut BTreeSet<String>) {
     match tree {
-        UseTree::Path(path) => names(&path.tree, found),
-        UseTree::Group(group) => group.items.iter().for_each(|tree| names(tree, found)),
+        UseTree::Path(path) => collect_names(&path.tree, found),
+        UseTree::Group(group) => group.items.iter().for_each(|tree| collect_names(tree, found)),
         UseTree::Name(name) => drop(found.insert(name.ident.to_string())),
         UseTree::Rename(_) | UseTree::Glob(_) => {
             panic!("a public `use` renames or globs, so that its items are not found")
@@ -160,15 +166,15 @@ fn names(tree: &UseTree, found: &mut BTreeSet<String>) {
 }
 
 /// Adds the parsed source files of a folder, with their paths below `src`.
-fn sources(folder: &Path, found: &mut Vec<(PathBuf, syn::File)>) {
+fn parse_sources(folder: &Path, found: &mut Vec<(PathBuf, syn::File)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            sources(&path, found);
+            parse_sources(&path, found);
         } else {
             let text = fs::read_to_string(&path).unwrap();
             found.push((
-                path.strip_prefix(root().join("src")).unwrap().to_owned(),
+                path.strip_prefix(crate_root().join("src")).unwrap().to_owned(),
                 syn::parse_file(&text).unwrap(),
             ));
         }
@@ -178,31 +184,31 @@ fn sources(folder: &Path, found: &mut Vec<(PathBuf, syn::File)>) {
 #[test]
 fn every_public_item_has_an_example_that_runs() {
     let mut files = Vec::new();
-    sources(&root().join("src"), &mut files);
+    parse_sources(&crate_root().join("src"), &mut files);
     files.retain(|(path, _)| !path.iter().any(|part| part == "tests" || part == "tests.rs"));
     let library = &files.iter().find(|(path, _)| path == Path::new("lib.rs")).unwrap().1;
     let (mut exported, mut modules) = (BTreeSet::new(), BTreeSet::new());
     for item in &library.items {
         match item {
-            Item::Use(item) if is_public(&item.vis) => names(&item.tree, &mut exported),
+            Item::Use(item) if is_public(&item.vis) => collect_names(&item.tree, &mut exported),
             Item::Mod(item) if is_public(&item.vis) => drop(modules.insert(item.ident.to_string())),
             _ => {}
         }
     }
-    let mut found = Found::default();
+    let mut found = PublicItems::default();
     for (path, file) in &files {
         let module = path.with_extension("").iter().next().unwrap().to_string_lossy().into_owned();
         let is_open = module == "lib" || modules.contains(&module);
-        found.items(&file.items, &|name| is_open || exported.contains(name));
+        found.add_items(&file.items, &|name| is_open || exported.contains(name));
     }
-    files.iter().for_each(|(_, file)| found.methods(&file.items));
+    files.iter().for_each(|(_, file)| found.add_methods(&file.items));
 
     let unseen: Vec<_> = exported.iter().filter(|name| !found.0.contains_key(*name)).collect();
     assert!(unseen.is_empty(), "exported, and not found: {unseen:?}");
     let members: usize = found.0.values().map(|item| item.members.len()).sum();
     assert!(found.0.len() > 60 && members > 150, "{} items, {members} members", found.0.len());
 
-    let front_page = words_of_examples(&fs::read_to_string(root().join("README.md")).unwrap()).unwrap();
+    let front_page = words_of_examples(&fs::read_to_string(crate_root().join("README.md")).unwrap()).unwrap();
     let mut lacking = Vec::new();
     for (name, item) in &found.0 {
         if !item.has_example {
@@ -219,7 +225,7 @@ fn every_public_item_has_an_example_that_runs() {
 /// The examples include `doc/bank.rs`, which must contain the code of the README.
 #[test]
 fn the_examples_use_the_canister_of_the_readme() {
-    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let read = |path: &str| fs::read_to_string(crate_root().join(path)).unwrap();
     let (readme, bank) = (read("README.md"), read("doc/bank.rs"));
     let start = readme.find("type Memory = VirtualMemory").unwrap();
     let code = readme[start..].split("// The old release has left").next().unwrap().trim_end();

@@ -79,11 +79,13 @@ impl Todos {
         }
     }
 
+    /// Returns the phases of both migrations.
     fn phases(&self) -> (Phase, Phase) {
         (self.ledger.state_of(1).unwrap().phase, self.ledger.state_of(2).unwrap().phase)
     }
 
-    fn lens(&self) -> (u64, u64, u64) {
+    /// Returns the numbers of plain, ranked and tagged todos.
+    fn table_lens(&self) -> (u64, u64, u64) {
         (self.plain.len(), self.ranked.len(), self.tagged.len())
     }
 }
@@ -120,6 +122,7 @@ static RANK: Plan =
 static TAG: Plan =
     Plan { number: 2, name: "tag", from: Layout(2), to: Layout(3), classes: CLASSES, fields: &[] };
 
+/// A migration that moves todos from one table to another.
 struct Move<Old: 'static, New: 'static> {
     plan: &'static Plan,
     source_mut: fn(&mut Todos) -> &mut Table<Key, Old, VectorMemory>,
@@ -228,7 +231,8 @@ impl<Old: Record, New: Record> Reversal<Todos> for Move<Old, New> {
 }
 
 const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
-const WHOLE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
+/// A message that does everything, since its meter always reads zero.
+const UNLIMITED: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
 
 /// Returns the memories of the first release: two owners with three todos each. One of the six todos is damaged.
 fn first_release() -> Memories {
@@ -250,7 +254,7 @@ const SOUND: Key = (Principal::anonymous(), 2);
 fn upgraded(memories: &Memories) -> Todos {
     let mut todos = Todos::open(memories.clone());
     ENGINE.check(&todos).unwrap();
-    assert_eq!(ENGINE.run(&mut todos, WHOLE), Ok(RunOutcome::Done));
+    assert_eq!(ENGINE.run(&mut todos, UNLIMITED), Ok(RunOutcome::Done));
     todos
 }
 
@@ -258,8 +262,8 @@ fn upgraded(memories: &Memories) -> Todos {
 fn the_second_migration_begins_when_the_first_is_finalized() {
     let memories = first_release();
     let mut todos = upgraded(&memories);
-    assert_eq!((todos.phases(), todos.lens()), ((Phase::Converted, Phase::Idle), (0, 5, 0)));
-    let forecast = Engine::dry_run_of(&SECOND, &todos, WHOLE, None, None).unwrap();
+    assert_eq!((todos.phases(), todos.table_lens()), ((Phase::Converted, Phase::Idle), (0, 5, 0)));
+    let forecast = Engine::dry_run_of(&SECOND, &todos, UNLIMITED, None, None).unwrap();
     assert_eq!(
         forecast.waits_for.as_deref(),
         Some("migration 1 is in phase Converted, and must be finalized first")
@@ -267,14 +271,14 @@ fn the_second_migration_begins_when_the_first_is_finalized() {
     assert_eq!(forecast.units, 5);
     Engine::touch(&SECOND, &mut todos, SOUND, NOW).unwrap();
     assert_eq!(
-        (todos.lens(), todos.layout()),
+        (todos.table_lens(), todos.layout()),
         ((0, 5, 0), Ok(Layout(2))),
         "a touch does not begin migration 2, either"
     );
 
     ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
     let todos = upgraded(&memories);
-    assert_eq!((todos.phases(), todos.lens()), ((Phase::Finalized, Phase::Converted), (0, 0, 5)));
+    assert_eq!((todos.phases(), todos.table_lens()), ((Phase::Finalized, Phase::Converted), (0, 0, 5)));
     let state = todos.ledger.state_of(2).unwrap();
     assert_eq!((state.source, state.converted, state.digest_before), (5, 5, state.digest_after));
     let [record] = &todos.ledger.quarantined(None)[..] else {
@@ -291,15 +295,15 @@ fn the_second_migration_begins_when_the_first_is_finalized() {
 fn the_second_layout_is_not_entered_before_the_first_is_final() {
     let memories = first_release();
     let mut todos = Todos::open(memories.clone());
-    let waits = |todos: &mut Todos| Engine::enter_layout(&SECOND, todos, NOW).unwrap_err().to_string();
+    let refusal = |todos: &mut Todos| Engine::enter_layout(&SECOND, todos, NOW).unwrap_err().to_string();
     assert_eq!(
-        waits(&mut todos),
+        refusal(&mut todos),
         "no unit may be written in layout 3, to which migration 2 leads: stable memory is in layout 1, and the \
          migrations that lead to layout 2 must be finalized first; write it in the layout before that"
     );
     let mut todos = upgraded(&memories);
     assert_eq!(
-        waits(&mut todos),
+        refusal(&mut todos),
         "no unit may be written in layout 3, to which migration 2 leads: migration 1 is in phase Converted, and must \
          be finalized first; write it in the layout before that"
     );
@@ -319,19 +323,19 @@ fn a_layout_is_not_entered_after_a_rollback_or_deferral() {
     Engine::enter_layout(&FIRST, &mut todos, NOW)
         .expect("a rollback finds what is written before it is complete");
     let mut todos = upgraded(&memories);
-    let refused = |todos: &mut Todos, why: &str| {
+    let assert_refused = |todos: &mut Todos, why: &str| {
         Engine::touch(&FIRST, todos, SOUND, NOW).unwrap();
         let refused = Engine::enter_layout(&FIRST, todos, NOW).unwrap_err();
         assert!(
             matches!(&refused, Error::NotEntered { number: 1, .. }) && refused.to_string().contains(why),
             "{refused}"
         );
-        assert_eq!((todos.layout(), todos.lens()), (Ok(Layout(1)), (6, 0, 0)));
+        assert_eq!((todos.layout(), todos.table_lens()), (Ok(Layout(1)), (6, 0, 0)));
     };
-    refused(&mut todos, "rolled back");
+    assert_refused(&mut todos, "rolled back");
     discard_progress(&mut todos, NOW).unwrap();
     defer(&mut todos, NOW).unwrap();
-    refused(&mut todos, "deferred");
+    assert_refused(&mut todos, "deferred");
 }
 
 #[test]
@@ -345,7 +349,7 @@ fn a_touch_in_the_layout_of_another_migration_changes_nothing() {
     let mut todos = upgraded(&memories);
     ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
     Engine::touch(&FIRST, &mut todos, SOUND, NOW).unwrap();
-    assert_eq!((todos.phases(), todos.lens()), ((Phase::Finalized, Phase::Finalized), (0, 0, 5)));
+    assert_eq!((todos.phases(), todos.table_lens()), ((Phase::Finalized, Phase::Finalized), (0, 0, 5)));
 }
 
 #[test]
@@ -354,7 +358,7 @@ fn the_second_waits_for_a_first_begun_only_by_touches() {
     let mut todos = Todos::open(memories.clone());
     Engine::touch(&FIRST, &mut todos, SOUND, NOW).unwrap();
     Engine::touch(&SECOND, &mut todos, SOUND, NOW).unwrap();
-    assert_eq!((todos.layout(), todos.lens()), (Ok(Layout(2)), (5, 1, 0)));
+    assert_eq!((todos.layout(), todos.table_lens()), (Ok(Layout(2)), (5, 1, 0)));
     assert!(matches!(Engine::enter_layout(&SECOND, &mut todos, NOW), Err(Error::NotEntered { .. })));
     assert_eq!(upgraded(&memories).phases(), (Phase::Converted, Phase::Idle));
 }
@@ -363,14 +367,14 @@ fn the_second_waits_for_a_first_begun_only_by_touches() {
 fn the_controls_of_the_second_are_refused_before_its_layout() {
     let memories = first_release();
     let mut todos = Todos::open(memories.clone());
-    let refuses = |todos: &mut Todos, control: fn(Control<'_, Todos>) -> Result<(), Error>| {
+    let assert_refused = |todos: &mut Todos, control: fn(Control<'_, Todos>) -> Result<(), Error>| {
         let refused = control(Control::of(&SECOND, todos, NOW).unwrap()).unwrap_err();
         assert!(matches!(&refused, Error::Refused { phase: Phase::Idle, .. }), "{refused}");
     };
-    refuses(&mut todos, |control| control.finalize(true));
+    assert_refused(&mut todos, |control| control.finalize(true));
     let mut todos = upgraded(&memories);
-    refuses(&mut todos, |control| control.finalize(true));
-    refuses(&mut todos, |control| control.rollback());
+    assert_refused(&mut todos, |control| control.finalize(true));
+    assert_refused(&mut todos, |control| control.rollback());
     assert_eq!((todos.phases(), todos.layout()), ((Phase::Converted, Phase::Idle), Ok(Layout(2))));
 }
 
@@ -399,13 +403,13 @@ fn the_first_can_be_rolled_back_with_its_damaged_record() {
     );
     ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap();
     let todos = upgraded(&memories);
-    assert_eq!((todos.phases(), todos.lens()), ((Phase::RolledBack, Phase::Idle), (7, 0, 0)));
+    assert_eq!((todos.phases(), todos.table_lens()), ((Phase::RolledBack, Phase::Idle), (7, 0, 0)));
     assert_eq!(todos.layout(), Ok(Layout(1)));
     assert_eq!(todos.plain.get_raw(&DAMAGED), Some(vec![1, 0xff]));
     assert_eq!(todos.plain.get(&(Principal::anonymous(), 9)).unwrap().unwrap().due, Some(1));
     let mut todos = Todos::open(memories.clone());
     ENGINE.control(&mut todos, NOW).unwrap().resume().unwrap();
-    assert_eq!(upgraded(&memories).lens(), (0, 6, 0), "all sound todos are converted again");
+    assert_eq!(upgraded(&memories).table_lens(), (0, 6, 0), "all sound todos are converted again");
 }
 
 #[test]
@@ -418,7 +422,7 @@ fn the_second_is_rolled_back_to_the_layout_of_the_first() {
     assert!(matches!(&refused, Error::Refused { phase: Phase::Finalized, .. }), "{refused}");
     ENGINE.control(&mut todos, NOW).unwrap().rollback().unwrap();
     let todos = upgraded(&memories);
-    assert_eq!((todos.phases(), todos.lens()), ((Phase::Finalized, Phase::RolledBack), (0, 5, 0)));
+    assert_eq!((todos.phases(), todos.table_lens()), ((Phase::Finalized, Phase::RolledBack), (0, 5, 0)));
     assert_eq!(todos.layout(), Ok(Layout(2)));
 }
 
@@ -445,5 +449,5 @@ fn an_earlier_encoding_of_a_record_changes_no_digest() {
     assert_ne!(other, stored);
     todos.plain.insert_raw(SOUND, other);
     let todos = upgraded(&memories);
-    assert_eq!((todos.phases().0, todos.lens()), (Phase::Converted, (0, 5, 0)));
+    assert_eq!((todos.phases().0, todos.table_lens()), (Phase::Converted, (0, 5, 0)));
 }

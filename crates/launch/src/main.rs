@@ -20,7 +20,8 @@ const BAR_WIDTH: &str = "85";
 const FRAME: Duration = Duration::from_secs(1);
 /// Maximum time without output if there is no terminal.
 const SILENCE: Duration = Duration::from_secs(5);
-const CLEAR: &str = "\r\x1b[K";
+/// Returns to the beginning of the line, and clears it.
+const CLEAR_LINE: &str = "\r\x1b[K";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
@@ -63,8 +64,8 @@ fn become_program(mut run: Command) -> io::Result<ExitStatus> {
 
 /// Runs a build. Shows its output, and the elapsed time while it prints nothing.
 fn compile(mut build: Command) -> io::Result<ExitStatus> {
-    let terminal = io::stderr().is_terminal();
-    if terminal {
+    let is_terminal = io::stderr().is_terminal();
+    if is_terminal {
         // Cargo writes to a pipe, so by default it would use neither colors nor a progress bar.
         let [no_color, term_color] = ["NO_COLOR", "CARGO_TERM_COLOR"].map(std::env::var_os);
         if wants_colors(no_color.as_deref(), term_color.as_deref()) {
@@ -73,7 +74,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
         build.env("CARGO_TERM_PROGRESS_WHEN", "always").env("CARGO_TERM_PROGRESS_WIDTH", BAR_WIDTH);
     }
     let mut child = build.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let (sender, chunks) = channel();
+    let (sender, segments) = channel();
     let reader = child.stderr.take().map(|stderr| {
         std::thread::spawn(move || {
             for segment in Segments::new(stderr) {
@@ -84,11 +85,11 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
         })
     });
     let start = Instant::now();
-    let mut screen = Screen { terminal, bar: String::new(), drawn: false };
+    let mut screen = Screen { is_terminal, bar: String::new(), is_bar_drawn: false };
     loop {
-        match chunks.recv_timeout(if terminal { FRAME } else { SILENCE }) {
+        match segments.recv_timeout(if is_terminal { FRAME } else { SILENCE }) {
             Ok(segment) => screen.show(segment, start.elapsed()),
-            Err(RecvTimeoutError::Timeout) => screen.still_running(start.elapsed()),
+            Err(RecvTimeoutError::Timeout) => screen.show_elapsed(start.elapsed()),
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
@@ -112,11 +113,11 @@ fn wants_colors(no_color: Option<&OsStr>, term_color: Option<&OsStr>) -> bool {
 
 /// Standard error. Failed writes are ignored, so that the compilation continues without a reader.
 struct Screen {
-    terminal: bool,
+    is_terminal: bool,
     /// The latest progress bar of cargo.
     bar: String,
     /// Whether the cursor is in the line of the bar.
-    drawn: bool,
+    is_bar_drawn: bool,
 }
 
 impl Screen {
@@ -128,32 +129,32 @@ impl Screen {
             }
             Segment::Bar(bar) => self.bar = bar,
         }
-        if self.terminal && !self.bar.is_empty() {
+        if self.is_terminal && !self.bar.is_empty() {
             self.draw(elapsed);
         }
     }
 
-    fn still_running(&mut self, elapsed: Duration) {
-        if self.terminal {
+    fn show_elapsed(&mut self, elapsed: Duration) {
+        if self.is_terminal {
             self.draw(elapsed);
         } else {
-            let _ = writeln!(io::stderr(), "   Compiling: {}", time(elapsed));
+            let _ = writeln!(io::stderr(), "   Compiling: {}", format_time(elapsed));
         }
     }
 
     fn draw(&mut self, elapsed: Duration) {
-        let _ = write!(io::stderr(), "{CLEAR}{} {}", self.bar, time(elapsed));
-        self.drawn = true;
+        let _ = write!(io::stderr(), "{CLEAR_LINE}{} {}", self.bar, format_time(elapsed));
+        self.is_bar_drawn = true;
     }
 
     fn clear(&mut self) {
-        if std::mem::take(&mut self.drawn) {
-            let _ = write!(io::stderr(), "{CLEAR}");
+        if std::mem::take(&mut self.is_bar_drawn) {
+            let _ = write!(io::stderr(), "{CLEAR_LINE}");
         }
     }
 }
 
-fn time(elapsed: Duration) -> String {
+fn format_time(elapsed: Duration) -> String {
     match elapsed.as_secs() {
         seconds @ 0..60 => format!("{seconds} s"),
         seconds => format!("{} min {:02} s", seconds / 60, seconds % 60),
@@ -183,8 +184,8 @@ mod tests {
 
     #[test]
     fn a_time_is_in_minutes_from_the_first_minute_on() {
-        assert_eq!(time(Duration::from_millis(59_999)), "59 s");
-        assert_eq!(time(Duration::from_secs(60)), "1 min 00 s");
-        assert_eq!(time(Duration::from_secs(754)), "12 min 34 s");
+        assert_eq!(format_time(Duration::from_millis(59_999)), "59 s");
+        assert_eq!(format_time(Duration::from_secs(60)), "1 min 00 s");
+        assert_eq!(format_time(Duration::from_secs(754)), "12 min 34 s");
     }
 }

@@ -12,7 +12,7 @@ pub enum Segment {
 }
 
 /// Escape code that cargo writes before a line that replaces the bar.
-const CLEAR: &str = "\x1b[K";
+const CLEAR_TO_END: &str = "\x1b[K";
 
 /// Iterates over the segments of a reader, until the reader ends or fails.
 pub struct Segments<R> {
@@ -32,14 +32,15 @@ impl<R: Read> Iterator for Segments<R> {
         let mut text = Vec::new();
         loop {
             let byte = self.bytes.next().and_then(Result::ok);
-            let whole = || String::from_utf8_lossy(&text).trim_start_matches(CLEAR).trim_end().to_owned();
+            let segment_text =
+                || String::from_utf8_lossy(&text).trim_start_matches(CLEAR_TO_END).trim_end().to_owned();
             match byte {
-                Some(b'\n') => return Some(Segment::Line(whole())),
-                Some(b'\r') => return Some(Segment::Bar(whole())),
+                Some(b'\n') => return Some(Segment::Line(segment_text())),
+                Some(b'\r') => return Some(Segment::Bar(segment_text())),
                 Some(byte) => text.push(byte),
                 None if text.is_empty() => return None,
                 None => {
-                    let rest = whole();
+                    let rest = segment_text();
                     return (!rest.is_empty()).then_some(Segment::Line(rest));
                 }
             }

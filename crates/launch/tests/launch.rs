@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+/// A folder that is removed in the end.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -25,7 +26,7 @@ impl Folder {
 }
 
 /// Creates a folder in which `cargo` is this script.
-fn prepare(name: &str, script: &str) -> Folder {
+fn folder_with_cargo(name: &str, script: &str) -> Folder {
     let folder =
         Folder(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id())));
     fs::create_dir_all(&folder.0).unwrap();
@@ -36,7 +37,7 @@ fn prepare(name: &str, script: &str) -> Folder {
 }
 
 fn launch(name: &str, script: &str) -> Output {
-    prepare(name, script).command().output().unwrap()
+    folder_with_cargo(name, script).command().output().unwrap()
 }
 
 #[test]
@@ -63,12 +64,12 @@ fn failed_build_ends_with_the_exit_code_and_errors_of_cargo() {
 #[test]
 fn silent_build_is_reported_without_a_terminal() {
     // The build ends once the test has read the line.
-    let prepared =
-        prepare("silent", "[ $1 = build ] && until [ -e \"$0.done\" ]; do sleep 0.1; done; exit 0");
-    let mut child = prepared.command().stderr(Stdio::piped()).spawn().unwrap();
+    let folder =
+        folder_with_cargo("silent", "[ $1 = build ] && until [ -e \"$0.done\" ]; do sleep 0.1; done; exit 0");
+    let mut child = folder.command().stderr(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    fs::write(prepared.0.join("cargo.done"), "").unwrap();
+    fs::write(folder.0.join("cargo.done"), "").unwrap();
     assert!(child.wait().unwrap().success());
     assert!(line.starts_with("   Compiling: "), "{line}");
 }

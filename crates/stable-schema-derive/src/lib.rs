@@ -20,11 +20,11 @@ pub fn stable_schema(input: TokenStream) -> TokenStream {
 
 fn derive(input: &DeriveInput) -> Result<Tokens> {
     let name = input.ident.unraw().to_string();
-    let container = Attributes::of(&input.attrs)?;
+    let container = Attributes::parse(&input.attrs)?;
     let shape = match &input.data {
-        Data::Struct(data) if container.transparent => transparent(&data.fields, input)?,
+        Data::Struct(data) if container.transparent => transparent_shape(&data.fields, input)?,
         Data::Struct(data) => {
-            let (encoding, fields) = (container.struct_encoding(), fields(&data.fields)?);
+            let (encoding, fields) = (container.struct_encoding(), describe_fields(&data.fields)?);
             quote! {
                 ::stable_schema::Shape::Record(::stable_schema::Record {
                     name: ::std::string::String::from(#name),
@@ -35,11 +35,12 @@ fn derive(input: &DeriveInput) -> Result<Tokens> {
         }
         Data::Enum(data) => {
             let variants = data.variants.iter().map(|variant| {
-                let attributes = Attributes::of(&variant.attrs)?;
-                let (number, name) = (attributes.number(variant.span())?, variant.ident.unraw().to_string());
+                let attributes = Attributes::parse(&variant.attrs)?;
+                let (number, name) =
+                    (attributes.required_number(variant.span())?, variant.ident.unraw().to_string());
                 // A variant without an encoding of its own has the enum's.
                 let encoding = if attributes.map || attributes.array { &attributes } else { &container };
-                let (encoding, fields) = (encoding.struct_encoding(), fields(&variant.fields)?);
+                let (encoding, fields) = (encoding.struct_encoding(), describe_fields(&variant.fields)?);
                 Ok(quote! {
                     ::stable_schema::Variant {
                         number: #number,
@@ -72,22 +73,22 @@ fn derive(input: &DeriveInput) -> Result<Tokens> {
     })
 }
 
-fn transparent(fields: &Fields, input: &DeriveInput) -> Result<Tokens> {
+fn transparent_shape(fields: &Fields, input: &DeriveInput) -> Result<Tokens> {
     let mut fields = fields.iter();
     match (fields.next(), fields.next()) {
-        (Some(field), None) => Ok(Attributes::of(&field.attrs)?.shape_of(&field.ty)),
+        (Some(field), None) => Ok(Attributes::parse(&field.attrs)?.shape_of(&field.ty)),
         _ => Err(Error::new(input.span(), "a transparent struct has one field")),
     }
 }
 
-fn fields(fields: &Fields) -> Result<Tokens> {
+fn describe_fields(fields: &Fields) -> Result<Tokens> {
     let mut described = Vec::new();
     for (index, field) in fields.iter().enumerate() {
-        let attributes = Attributes::of(&field.attrs)?;
+        let attributes = Attributes::parse(&field.attrs)?;
         if attributes.skip {
             continue;
         }
-        let number = attributes.number(field.span())?;
+        let number = attributes.required_number(field.span())?;
         let name = field.ident.as_ref().map_or_else(|| index.to_string(), |ident| ident.unraw().to_string());
         let (default, shape) = (attributes.default, attributes.shape_of(&field.ty));
         described.push(quote! {
@@ -116,20 +117,20 @@ struct Attributes {
 }
 
 impl Attributes {
-    fn of(attributes: &[Attribute]) -> Result<Self> {
+    fn parse(attributes: &[Attribute]) -> Result<Self> {
         let mut found = Self::default();
         for attribute in attributes {
             let path = attribute.path();
             if path.is_ident("n") || path.is_ident("b") {
                 found.number = Some(attribute.parse_args::<LitInt>()?.base10_parse()?);
             } else if path.is_ident("cbor") {
-                attribute.parse_nested_meta(|meta| found.take(&meta))?;
+                attribute.parse_nested_meta(|meta| found.read(&meta))?;
             }
         }
         Ok(found)
     }
 
-    fn take(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
+    fn read(&mut self, meta: &ParseNestedMeta<'_>) -> Result<()> {
         let name = meta.path.get_ident().map(Ident::to_string).unwrap_or_default();
         match name.as_str() {
             "n" | "b" => {
@@ -155,7 +156,7 @@ impl Attributes {
         Ok(())
     }
 
-    fn number(&self, span: proc_macro2::Span) -> Result<u32> {
+    fn required_number(&self, span: proc_macro2::Span) -> Result<u32> {
         self.number.ok_or_else(|| Error::new(span, "no stable schema: `#[n(…)]` is missing"))
     }
 

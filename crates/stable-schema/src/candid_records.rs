@@ -9,7 +9,7 @@ use crate::candid_types::STORED;
 
 /// Returns whether two texts define the same type, whatever they name it; `false` if a text is not Candid.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
-    let (Ok((mut env, one)), Ok((other_env, other))) = (load(one), load(other)) else { return false };
+    let (Ok((mut env, one)), Ok((other_env, other))) = (parse(one), parse(other)) else { return false };
     let other = env.merge_type(other_env, other);
     equal(&mut Gamma::new(), &env, &one, &other).is_ok()
 }
@@ -17,15 +17,16 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
 /// Returns `Ok(())` if a record of the type `written` decodes as `read` without losing anything.
 ///
 /// Candid reads an option of another type as null. For an argument, that is intended; for stored data, it is a loss.
-pub(crate) fn reads(written: &str, read: &str) -> Result<(), String> {
-    let (mut env, read) = load(read)?;
-    let (other, written) = load(written)?;
+pub(crate) fn check_readable(written: &str, read: &str) -> Result<(), String> {
+    let (mut env, read) = parse(read)?;
+    let (other, written) = parse(written)?;
     let written = env.merge_type(other, written);
     let checked = subtype_with_config(OptReport::Error, &mut Gamma::new(), &env, &written, &read);
     checked.map_err(|error| one_line(&error.to_string()))
 }
 
-fn load(text: &str) -> Result<(TypeEnv, Type), String> {
+/// Parses type definitions, and returns the type of the record itself.
+fn parse(text: &str) -> Result<(TypeEnv, Type), String> {
     let (env, _) = CandidSource::Text(text).load().map_err(|error| one_line(&error.to_string()))?;
     let ty = env.find_type(STORED).map_err(|_| format!("no type `{STORED}`"))?.clone();
     Ok((env, ty))

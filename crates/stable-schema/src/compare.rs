@@ -76,13 +76,14 @@ pub fn compare(old: &Schema, new: &Schema) -> Result<Comparison, SchemaMismatch>
     if old.canister != new.canister {
         return Err(SchemaMismatch { old: old.canister.clone(), new: new.canister.clone() });
     }
-    let known = |number| old.migrations.iter().any(|migration| migration.number == number);
-    let added: Vec<&Migration> = new.migrations.iter().filter(|migration| !known(migration.number)).collect();
+    let is_known = |number| old.migrations.iter().any(|migration| migration.number == number);
+    let added: Vec<&Migration> =
+        new.migrations.iter().filter(|migration| !is_known(migration.number)).collect();
     Ok(Comparison {
         old: old.build.clone(),
         new: new.build.clone(),
-        upgrade: lines(&Direction { from: old, to: new, added: &added, way: Way::Upgrade }),
-        rollback: lines(&Direction { from: new, to: old, added: &added, way: Way::Rollback }),
+        upgrade: compare_memories(&Direction { from: old, to: new, added: &added, way: Way::Upgrade }),
+        rollback: compare_memories(&Direction { from: new, to: old, added: &added, way: Way::Rollback }),
     })
 }
 
@@ -97,9 +98,9 @@ struct Direction<'a> {
     way: Way,
 }
 
-fn lines(direction: &Direction<'_>) -> Vec<Line> {
+fn compare_memories(direction: &Direction<'_>) -> Vec<Line> {
     let Direction { from, to, .. } = direction;
-    let mut lines = vec![line(None, "layouts", layouts(direction))];
+    let mut lines = vec![line(None, "layouts", compare_layouts(direction))];
     let mut ids: Vec<u8> = from.memories.iter().chain(&to.memories).map(|memory| memory.id).collect();
     ids.sort_unstable();
     ids.dedup();
@@ -107,7 +108,7 @@ fn lines(direction: &Direction<'_>) -> Vec<Line> {
         let find = |schema: &'_ Schema| schema.memories.iter().find(|memory| memory.id == id).cloned();
         let (stored, read) = (find(from), find(to));
         let name = stored.as_ref().or(read.as_ref()).map(|memory| memory.name.clone()).unwrap_or_default();
-        lines.push(line(Some(id), &name, memory(direction, id, stored.as_ref(), read.as_ref())));
+        lines.push(line(Some(id), &name, compare_memory(direction, id, stored.as_ref(), read.as_ref())));
     }
     lines
 }
@@ -119,17 +120,17 @@ fn line(id: Option<u8>, name: &str, mut reasons: Vec<Reason>) -> Line {
 
 /// The build to be installed must accept every layout that the other build may have stored, and contain every migration
 /// that may be in progress.
-fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
+fn compare_layouts(direction: &Direction<'_>) -> Vec<Reason> {
     let Direction { from, to, added, way } = direction;
     let mut rules = Rules::new(*way);
     let refused: Vec<u16> =
         from.layouts.iter().copied().filter(|layout| !to.layouts.contains(layout)).collect();
     for layout in &refused {
-        let into = from.migrations.iter().find(|migration| migration.to == *layout);
+        let migration_into = from.migrations.iter().find(|migration| migration.to == *layout);
         let leads_out =
             |migration: &&Migration| migration.from == *layout && to.layouts.contains(&migration.to);
-        let out = from.migrations.iter().find(leads_out);
-        let text = match (into, out) {
+        let migration_out = from.migrations.iter().find(leads_out);
+        let text = match (migration_into, migration_out) {
             (Some(migration), _) if migration.reversible => {
                 let (number, build) = (migration.number, &from.build);
                 format!("layout {layout} is refused: first roll back migration {number} on the {build} build")
@@ -149,77 +150,83 @@ fn layouts(direction: &Direction<'_>) -> Vec<Reason> {
             }
             (None, None) => format!("layout {layout} is refused"),
         };
-        let verdict = if refused.len() == from.layouts.len() || (into.is_none() && out.is_none()) {
-            Compatibility::Forbidden
-        } else {
-            Compatibility::Conditional
-        };
-        rules.say("", Rule::Layout, verdict, text);
+        let verdict =
+            if refused.len() == from.layouts.len() || (migration_into.is_none() && migration_out.is_none()) {
+                Compatibility::Forbidden
+            } else {
+                Compatibility::Conditional
+            };
+        rules.add_reason("", Rule::Layout, verdict, text);
     }
     for Migration { number, to: layout, .. } in &from.migrations {
         let is_continued = to.migrations.iter().any(|migration| migration.number == *number);
         if !is_continued && to.layouts.contains(layout) {
             let text =
                 format!("the {} build cannot continue migration {number}: first finalize it", to.build);
-            rules.say("", Rule::Migration, Compatibility::Conditional, text);
+            rules.add_reason("", Rule::Migration, Compatibility::Conditional, text);
         }
     }
     if *way == Way::Upgrade {
         for Migration { number, name, from, to, .. } in *added {
             let text =
                 format!("migration {number}, {name}, takes layout {from} to layout {to} after the upgrade");
-            rules.say("", Rule::Migration, Compatibility::NeedsMigration(*number), text);
+            rules.add_reason("", Rule::Migration, Compatibility::NeedsMigration(*number), text);
         }
     }
     rules.reasons
 }
 
-fn memory(direction: &Direction<'_>, id: u8, stored: Option<&Memory>, read: Option<&Memory>) -> Vec<Reason> {
+fn compare_memory(
+    direction: &Direction<'_>,
+    id: u8,
+    stored: Option<&Memory>,
+    read: Option<&Memory>,
+) -> Vec<Reason> {
     let mut rules = Rules::new(direction.way);
     match (stored, read) {
-        (Some(stored), Some(read)) => both(direction, &mut rules, stored, read),
-        (Some(stored), None) => only_stored(direction, &mut rules, stored),
+        (Some(stored), Some(read)) => compare_contents(direction, &mut rules, stored, read),
+        (Some(stored), None) => compare_unread(direction, &mut rules, stored),
         (None, Some(read)) if direction.way == Way::Upgrade => {
             let text = match read.structure {
                 Structure::Reserved => "the id is reserved from now on",
                 _ => "a new memory, empty at first",
             };
-            rules.say("", Rule::NewMemory, Compatibility::Compatible, text);
+            rules.add_reason("", Rule::NewMemory, Compatibility::Compatible, text);
         }
         (None, Some(read)) if read.structure == Structure::Reserved => {}
         // `Conditional` is enough: the upgrade drops this memory, and is therefore forbidden already.
         (None, Some(_)) => {
             let text = "the newer build does not use this memory, so it may contain anything when the \
                 older one is installed again";
-            rules.say("", Rule::DroppedMemory, Compatibility::Conditional, text);
+            rules.add_reason("", Rule::DroppedMemory, Compatibility::Conditional, text);
         }
         (None, None) => {}
     }
-    by_migration(direction, &mut rules, id);
+    add_migrations(direction, &mut rules, id);
     rules.reasons
 }
 
-fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Memory) {
+fn compare_contents(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Memory) {
     let was_reserved = stored.structure == Structure::Reserved;
     match (was_reserved, read.structure == Structure::Reserved, direction.way) {
         // A reserved id may be renamed: it has no data.
         (true, true, _) => return,
         (true, false, Way::Upgrade) => {
             let text = format!("id {} is reserved for no memory; it is now {}", stored.id, read.name);
-            return rules.say("", Rule::ReusedId, Compatibility::Forbidden, text);
+            return rules.add_reason("", Rule::ReusedId, Compatibility::Forbidden, text);
         }
         (false, true, Way::Upgrade) => {
             let text = "its id is reserved from now on; what is stored stays there, unread";
-            return rules.say("", Rule::RetiredMemory, Compatibility::Compatible, text);
+            return rules.add_reason("", Rule::RetiredMemory, Compatibility::Compatible, text);
         }
         (true, false, Way::Rollback) => {
             let text = "the newer build does not use it: its contents are those that the older build left, \
                 however long ago";
-            return rules.say("", Rule::RetiredMemory, Compatibility::Conditional, text);
+            return rules.add_reason("", Rule::RetiredMemory, Compatibility::Conditional, text);
         }
         (false, true, Way::Rollback) => {
             let text = format!("the older build has reserved id {}", stored.id);
-            return rules.say("", Rule::ReusedId, Compatibility::Conditional, text);
+            return rules.add_reason("", Rule::ReusedId, Compatibility::Conditional, text);
         }
         (false, false, _) => {}
     }
@@ -228,20 +235,20 @@ fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Me
             "id {} is {}, and is read as {}: an id is never used for anything else, so keep the name or take a new id",
             stored.id, stored.name, read.name
         );
-        rules.say("", Rule::ReusedId, Compatibility::Forbidden, text);
+        rules.add_reason("", Rule::ReusedId, Compatibility::Forbidden, text);
     }
     if stored.structure != read.structure {
         let text = format!("{:?} where {:?} is read", stored.structure, read.structure);
-        return rules.say("", Rule::ChangedStructure, Compatibility::Forbidden, text);
+        return rules.add_reason("", Rule::ChangedStructure, Compatibility::Forbidden, text);
     }
     if let (Some(stored), Some(read)) = (&stored.key, &read.key) {
-        rules.plain("key", stored, read);
+        rules.compare_plain("key", stored, read);
     }
     if let (Some(stored), Some(read)) = (&stored.value, &read.value) {
-        rules.value("value", stored, read);
+        rules.compare_value("value", stored, read);
     }
     if stored.key.is_some() != read.key.is_some() || stored.value.is_some() != read.value.is_some() {
-        rules.say(
+        rules.add_reason(
             "",
             Rule::ChangedType,
             Compatibility::Forbidden,
@@ -250,36 +257,40 @@ fn both(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Me
     }
 }
 
-fn only_stored(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
+fn compare_unread(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
     match (direction.way, &stored.structure) {
         (Way::Upgrade, Structure::Reserved) => {
             let text = format!("id {} is no longer reserved, and could be used again", stored.id);
-            rules.say("", Rule::DroppedTombstone, Compatibility::Forbidden, text);
+            rules.add_reason("", Rule::DroppedTombstone, Compatibility::Forbidden, text);
         }
         (Way::Upgrade, _) => {
             let text = format!("it is dropped: reserve id {}, so that the id is never used again", stored.id);
-            rules.say("", Rule::DroppedMemory, Compatibility::Forbidden, text);
+            rules.add_reason("", Rule::DroppedMemory, Compatibility::Forbidden, text);
         }
         (Way::Rollback, Structure::Reserved) => {}
         (Way::Rollback, _) if direction.to.refuses_unknown_memories => {
             let text = "the older build does not have this memory, and refuses the upgrade once it is in use";
-            rules.say("", Rule::NewMemory, Compatibility::Conditional, text);
+            rules.add_reason("", Rule::NewMemory, Compatibility::Conditional, text);
         }
         (Way::Rollback, _) => {
             let text = "the older build does not have this memory, and leaves it unchanged";
-            rules.say("", Rule::NewMemory, Compatibility::Compatible, text);
+            rules.add_reason("", Rule::NewMemory, Compatibility::Compatible, text);
         }
     }
 }
 
-/// Adds the migrations that only the newer build has, if they move records out of the memory or into it. [`both`]
-/// compares the types of these records, since the newer build's schema has the types as which its migrations read them.
-fn by_migration(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
+/// Adds the migrations that only the newer build has, if they move records out of the memory or into it.
+/// [`compare_contents`] compares the types of these records, since the newer build's schema has the types as which its
+/// migrations read them.
+fn add_migrations(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
     for Migration { number, name, reversible, takes_from, puts_into, .. } in direction.added {
         match direction.way {
             Way::Upgrade if takes_from.contains(&id) => {
-                let text = format!("migration {number}, {name}, moves its records into {}", list(puts_into));
-                rules.say("", Rule::Migration, Compatibility::NeedsMigration(*number), text);
+                let text = format!(
+                    "migration {number}, {name}, moves its records into {}",
+                    format_memory_ids(puts_into)
+                );
+                rules.add_reason("", Rule::Migration, Compatibility::NeedsMigration(*number), text);
             }
             Way::Upgrade => {}
             Way::Rollback if takes_from.contains(&id) || puts_into.contains(&id) => {
@@ -291,14 +302,14 @@ fn by_migration(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
                 } else {
                     format!("only until migration {number}, {name}, begins: it cannot be rolled back")
                 };
-                rules.say("", Rule::Migration, Compatibility::Conditional, text);
+                rules.add_reason("", Rule::Migration, Compatibility::Conditional, text);
             }
             Way::Rollback => {}
         }
     }
 }
 
-fn list(ids: &[u8]) -> String {
+fn format_memory_ids(ids: &[u8]) -> String {
     let word = if ids.len() == 1 { "memory" } else { "memories" };
     format!("{word} {}", ids.iter().map(u8::to_string).collect::<Vec<_>>().join(", "))
 }

@@ -61,17 +61,17 @@ pub struct InterfaceComparison {
 /// [`NotCandid`] if a text is not a Candid interface.
 pub fn compare(old: &str, new: &str) -> Result<InterfaceComparison, NotCandid> {
     let (old, new) = (Interface::parse(old)?, Interface::parse(new)?);
-    let mut upgrade = front_end(&old, &new);
+    let mut upgrade = front_end_notes(&old, &new);
     upgrade.extend(changed_options(&old, &new));
-    let mut rollback = front_end(&new, &old);
+    let mut rollback = front_end_notes(&new, &old);
     for method in new.methods.keys().filter(|method| !old.methods.contains_key(*method)) {
         rollback
             .push(MethodNote { method: method.clone(), text: "the older build has no such method".into() });
     }
     let mut env = new.env.clone();
-    let read = env.merge_type(old.env.clone(), old.service.clone());
-    let found = subtype_check_all(&mut Gamma::new(), &env, &new.service, &read);
-    let breaking = found.iter().map(|one| one_line(&one.to_string())).collect();
+    let old_service = env.merge_type(old.env.clone(), old.service.clone());
+    let errors = subtype_check_all(&mut Gamma::new(), &env, &new.service, &old_service);
+    let breaking = errors.iter().map(|error| one_line(&error.to_string())).collect();
     Ok(InterfaceComparison { breaking, upgrade, rollback })
 }
 
@@ -105,13 +105,13 @@ fn changed_options(old: &Interface, new: &Interface) -> Vec<MethodNote> {
     for (method, wanted) in &old.methods {
         let Some(function) = new.methods.get(method) else { continue };
         let mut env = new.env.clone();
-        let check = |env: &TypeEnv, report, wire: &Type, wanted: &Type| {
-            subtype_with_config(report, &mut Gamma::new(), env, wire, wanted)
+        let check_subtype = |env: &TypeEnv, report, answered: &Type, wanted: &Type| {
+            subtype_with_config(report, &mut Gamma::new(), env, answered, wanted)
         };
-        for (wire, wanted) in function.rets.iter().zip(&wanted.rets) {
+        for (answered, wanted) in function.rets.iter().zip(&wanted.rets) {
             let wanted = env.merge_type(old.env.clone(), wanted.clone());
-            if check(&env, OptReport::Silence, wire, &wanted).is_ok()
-                && let Err(error) = check(&env, OptReport::Error, wire, &wanted)
+            if check_subtype(&env, OptReport::Silence, answered, &wanted).is_ok()
+                && let Err(error) = check_subtype(&env, OptReport::Error, answered, &wanted)
             {
                 let text =
                     format!("an option of another type is read as null: {}", one_line(&error.to_string()));
@@ -123,45 +123,50 @@ fn changed_options(old: &Interface, new: &Interface) -> Vec<MethodNote> {
 }
 
 /// Lists what a front end made for the interface `client` misreads or cannot decode in the replies of `canister`.
-fn front_end(client: &Interface, canister: &Interface) -> Vec<MethodNote> {
+fn front_end_notes(client: &Interface, canister: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &client.methods {
         let Some(answered) = canister.methods.get(method) else { continue };
-        let mut walk =
-            Walk { client: &client.env, wire: &canister.env, seen: HashSet::new(), found: BTreeSet::new() };
+        let mut walk = ResultWalk {
+            client: &client.env,
+            canister: &canister.env,
+            compared: HashSet::new(),
+            notes: BTreeSet::new(),
+        };
         let (expected, got) = (wanted.rets.len(), answered.rets.len());
         if expected > got {
             let text = format!("{got} results where {expected} are expected: an error in @icp-sdk/core");
-            walk.found.insert(text);
+            walk.notes.insert(text);
         }
         for (wanted, answered) in wanted.rets.iter().zip(&answered.rets) {
             walk.compare("the result", wanted, answered, false);
         }
-        notes.extend(walk.found.into_iter().map(|text| MethodNote { method: method.clone(), text }));
+        notes.extend(walk.notes.into_iter().map(|text| MethodNote { method: method.clone(), text }));
     }
     notes
 }
 
-struct Walk<'a> {
+/// The results of a method, compared type by type.
+struct ResultWalk<'a> {
     client: &'a TypeEnv,
-    wire: &'a TypeEnv,
-    seen: HashSet<(Type, Type, bool)>,
-    found: BTreeSet<String>,
+    canister: &'a TypeEnv,
+    compared: HashSet<(Type, Type, bool)>,
+    notes: BTreeSet<String>,
 }
 
-impl Walk<'_> {
+impl ResultWalk<'_> {
     fn compare(&mut self, place: &str, wanted: &Type, answered: &Type, is_optional: bool) {
-        if !self.seen.insert((wanted.clone(), answered.clone(), is_optional)) {
+        if !self.compared.insert((wanted.clone(), answered.clone(), is_optional)) {
             return;
         }
-        let (Ok(wanted), Ok(answered)) = (self.client.trace_type(wanted), self.wire.trace_type(answered))
+        let (Ok(wanted), Ok(answered)) = (self.client.trace_type(wanted), self.canister.trace_type(answered))
         else {
             return;
         };
         match (wanted.as_ref(), answered.as_ref()) {
             (TypeInner::Int, TypeInner::Nat) => {
                 let effect = if is_optional { "silently none" } else { "an error" };
-                self.found.insert(format!("{place} is nat where int is expected: {effect} in @icp-sdk/core"));
+                self.notes.insert(format!("{place} is nat where int is expected: {effect} in @icp-sdk/core"));
             }
             (TypeInner::Opt(wanted), TypeInner::Opt(answered)) => self.compare(place, wanted, answered, true),
             (TypeInner::Opt(_), TypeInner::Null | TypeInner::Reserved) => {}
@@ -169,7 +174,7 @@ impl Walk<'_> {
                 Ok(inner) if matches!(inner.as_ref(), TypeInner::Opt(_)) => {
                     let text =
                         "has no option where one of an option is expected: silently none in @icp-sdk/core";
-                    self.found.insert(format!("{place} {text}"));
+                    self.notes.insert(format!("{place} {text}"));
                 }
                 Ok(_) => self.compare(place, wanted, &answered, true),
                 Err(_) => {}
@@ -180,15 +185,15 @@ impl Walk<'_> {
             (TypeInner::Record(wanted), TypeInner::Record(answered)) => {
                 for field in wanted {
                     let place = format!("{place}.{}", field.id);
-                    match find(answered, field) {
+                    match find_field(answered, field) {
                         Some(other) => self.compare(&place, &field.ty, &other.ty, is_optional),
-                        None => self.absent(&place, &field.ty),
+                        None => self.note_absent_field(&place, &field.ty),
                     }
                 }
             }
             (TypeInner::Variant(wanted), TypeInner::Variant(answered)) => {
                 for variant in answered {
-                    if let Some(other) = find(wanted, variant) {
+                    if let Some(other) = find_field(wanted, variant) {
                         self.compare(&format!("{place}.{}", variant.id), &other.ty, &variant.ty, is_optional);
                     }
                 }
@@ -197,17 +202,17 @@ impl Walk<'_> {
         }
     }
 
-    fn absent(&mut self, place: &str, wanted: &Type) {
+    fn note_absent_field(&mut self, place: &str, wanted: &Type) {
         let Ok(wanted) = self.client.trace_type(wanted) else { return };
         let effect = match wanted.as_ref() {
             TypeInner::Null => "null, is absent: an error in @icp-sdk/core",
             TypeInner::Reserved => "reserved, is absent: silently an empty list in @icp-sdk/core",
             _ => return,
         };
-        self.found.insert(format!("{place}, {effect}"));
+        self.notes.insert(format!("{place}, {effect}"));
     }
 }
 
-fn find<'f>(fields: &'f [Field], wanted: &Field) -> Option<&'f Field> {
+fn find_field<'f>(fields: &'f [Field], wanted: &Field) -> Option<&'f Field> {
     fields.iter().find(|field| field.id.get_id() == wanted.id.get_id())
 }

@@ -97,18 +97,23 @@ impl<const N: usize> PlainBytes for Blob<N> {
 }
 
 /// Describes a component of a tuple, with its bound, which determines where the next component begins.
-fn part<T: PlainBytes>() -> String {
+fn describe_component<T: PlainBytes>() -> String {
     format!("{} of {}", T::name(), Size::of::<T>())
 }
 
 impl<A: PlainBytes, B: PlainBytes> PlainBytes for (A, B) {
     fn name() -> String {
-        format!("({}, {})", part::<A>(), part::<B>())
+        format!("({}, {})", describe_component::<A>(), describe_component::<B>())
     }
 }
 
 impl<A: PlainBytes, B: PlainBytes, C: PlainBytes> PlainBytes for (A, B, C) {
     fn name() -> String {
-        format!("({}, {}, {})", part::<A>(), part::<B>(), part::<C>())
+        format!(
+            "({}, {}, {})",
+            describe_component::<A>(),
+            describe_component::<B>(),
+            describe_component::<C>()
+        )
     }
 }

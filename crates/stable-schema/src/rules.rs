@@ -136,12 +136,13 @@ impl fmt::Display for Reason {
 pub fn compare_values(old: &Value, new: &Value, way: Way) -> Vec<Reason> {
     let mut rules = Rules::new(way);
     match way {
-        Way::Upgrade => rules.value("", old, new),
-        Way::Rollback => rules.value("", new, old),
+        Way::Upgrade => rules.compare_value("", old, new),
+        Way::Rollback => rules.compare_value("", new, old),
     }
     rules.reasons
 }
 
+/// Compares what is stored with what is read, and collects the reasons.
 pub(crate) struct Rules {
     way: Way,
     pub reasons: Vec<Reason>,
@@ -152,35 +153,40 @@ impl Rules {
         Self { way, reasons: Vec::new() }
     }
 
-    pub fn say(&mut self, place: &str, rule: Rule, verdict: Compatibility, text: impl Into<String>) {
+    pub fn add_reason(&mut self, place: &str, rule: Rule, verdict: Compatibility, text: impl Into<String>) {
         self.reasons.push(Reason { place: place.into(), rule, verdict, text: text.into() });
     }
 
     /// Returns the verdict on values that the reader cannot read. They are no obstacle to a rollback until the newer
     /// build has written them.
-    const fn once_written(&self) -> Compatibility {
+    const fn verdict_once_written(&self) -> Compatibility {
         match self.way {
             Way::Upgrade => Compatibility::Forbidden,
             Way::Rollback => Compatibility::Conditional,
         }
     }
 
-    pub fn value(&mut self, place: &str, written: &Value, read: &Value) {
+    pub fn compare_value(&mut self, place: &str, written: &Value, read: &Value) {
         match (written, read) {
-            (Value::Plain(written), Value::Plain(read)) => self.plain(place, written, read),
+            (Value::Plain(written), Value::Plain(read)) => self.compare_plain(place, written, read),
             (Value::Versions(written), Value::Versions(read)) => {
                 for (version, body) in written {
                     let place = join(place, &format!("v{version}"));
                     match read.get(version) {
-                        Some(other) => self.body(&place, body, other),
+                        Some(other) => self.compare_body(&place, body, other),
                         None => {
-                            self.say(&place, Rule::DroppedVersion, self.once_written(), "it is not read");
+                            self.add_reason(
+                                &place,
+                                Rule::DroppedVersion,
+                                self.verdict_once_written(),
+                                "it is not read",
+                            );
                         }
                     }
                 }
                 for version in read.keys().filter(|version| !written.contains_key(version)) {
                     let place = join(place, &format!("v{version}"));
-                    self.say(
+                    self.add_reason(
                         &place,
                         Rule::NewVersion,
                         Compatibility::Compatible,
@@ -190,63 +196,67 @@ impl Rules {
             }
             (Value::Plain(plain), Value::Versions(_)) => {
                 let text = format!("plain {} where a record with a version is read", plain.name);
-                self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
+                self.add_reason(place, Rule::ChangedType, Compatibility::Forbidden, text);
             }
             (Value::Versions(_), Value::Plain(plain)) => {
                 let text = format!("a record with a version where plain {} is read", plain.name);
-                self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
+                self.add_reason(place, Rule::ChangedType, Compatibility::Forbidden, text);
             }
         }
     }
 
-    pub fn plain(&mut self, place: &str, written: &Plain, read: &Plain) {
+    pub fn compare_plain(&mut self, place: &str, written: &Plain, read: &Plain) {
         if written.name != read.name {
             let text = format!("{} where {} is read", written.name, read.name);
-            return self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
+            return self.add_reason(place, Rule::ChangedType, Compatibility::Forbidden, text);
         }
-        self.size(place, written.size, read.size);
+        self.compare_size(place, written.size, read.size);
     }
 
-    fn size(&mut self, place: &str, written: Size, read: Size) {
+    fn compare_size(&mut self, place: &str, written: Size, read: Size) {
         let text = format!("{written} where {read} is read");
         match (written, read) {
             _ if written == read => {}
             (Size::Max(written), Size::Max(read)) if written < read => {
-                self.say(place, Rule::GrownBound, Compatibility::Compatible, text);
+                self.add_reason(place, Rule::GrownBound, Compatibility::Compatible, text);
             }
             (Size::Max(_) | Size::Unbounded, Size::Max(_)) => {
-                self.say(place, Rule::ShrunkBound, self.once_written(), text);
+                self.add_reason(place, Rule::ShrunkBound, self.verdict_once_written(), text);
             }
             // Forbidden in the upgrade: in a map that an older release of the library created, the size of a page
             // follows from the bounds. Without bounds, the library would write beyond the page.
             (Size::Max(_), Size::Unbounded) if self.way == Way::Rollback => {
-                self.say(place, Rule::GrownBound, Compatibility::Compatible, text);
+                self.add_reason(place, Rule::GrownBound, Compatibility::Compatible, text);
             }
-            _ => self.say(place, Rule::ChangedBound, Compatibility::Forbidden, text),
+            _ => self.add_reason(place, Rule::ChangedBound, Compatibility::Forbidden, text),
         }
     }
 
-    fn body(&mut self, place: &str, written: &Body, read: &Body) {
+    fn compare_body(&mut self, place: &str, written: &Body, read: &Body) {
         match (written, read) {
-            (Body::Cbor(written), Body::Cbor(read)) => self.shape(place, written, read),
+            (Body::Cbor(written), Body::Cbor(read)) => self.compare_shape(place, written, read),
             (Body::Candid(written), Body::Candid(read)) if candid_records::is_same(written, read) => {}
-            (Body::Candid(written), Body::Candid(read)) => match candid_records::reads(written, read) {
-                Ok(()) => {
-                    self.say(
-                        place,
-                        Rule::CandidType,
-                        Compatibility::Compatible,
-                        "another Candid type, a supertype",
-                    );
+            (Body::Candid(written), Body::Candid(read)) => {
+                match candid_records::check_readable(written, read) {
+                    Ok(()) => {
+                        self.add_reason(
+                            place,
+                            Rule::CandidType,
+                            Compatibility::Compatible,
+                            "another Candid type, a supertype",
+                        );
+                    }
+                    Err(error) => {
+                        self.add_reason(place, Rule::CandidType, self.verdict_once_written(), error)
+                    }
                 }
-                Err(error) => self.say(place, Rule::CandidType, self.once_written(), error),
-            },
+            }
             (Body::Opaque(written), Body::Opaque(read)) if written == read => {}
             (Body::Opaque(written), Body::Opaque(read)) => {
                 let text = format!("{written} where {read} is read");
-                self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
+                self.add_reason(place, Rule::ChangedType, Compatibility::Forbidden, text);
             }
-            _ => self.say(
+            _ => self.add_reason(
                 place,
                 Rule::ChangedEncoding,
                 Compatibility::Forbidden,
@@ -255,125 +265,132 @@ impl Rules {
         }
     }
 
-    pub fn shape(&mut self, place: &str, written: &Shape, read: &Shape) {
+    pub fn compare_shape(&mut self, place: &str, written: &Shape, read: &Shape) {
         match (written, read) {
             _ if written == read => {}
-            (Shape::Optional(written), Shape::Optional(read)) => self.shape(place, written, read),
+            (Shape::Optional(written), Shape::Optional(read)) => self.compare_shape(place, written, read),
             (Shape::Optional(written), read) => {
-                let text = format!("optional where {} is required", read.words());
-                self.say(place, Rule::NowRequired, self.once_written(), text);
-                self.shape(place, written, read);
+                let text = format!("optional where {} is required", read.describe());
+                self.add_reason(place, Rule::NowRequired, self.verdict_once_written(), text);
+                self.compare_shape(place, written, read);
             }
             (written, Shape::Optional(read)) => {
-                self.say(place, Rule::Widened, Compatibility::Compatible, "it may be absent from now on");
-                self.shape(place, written, read);
+                self.add_reason(
+                    place,
+                    Rule::Widened,
+                    Compatibility::Compatible,
+                    "it may be absent from now on",
+                );
+                self.compare_shape(place, written, read);
             }
             (Shape::Uint(from), Shape::Uint(to) | Shape::Int(to))
             | (Shape::Int(from), Shape::Int(to))
             | (Shape::Float(from), Shape::Float(to)) => {
-                let text = format!("a {} where {} is read", written.words(), read.words());
+                let text = format!("a {} where {} is read", written.describe(), read.describe());
                 // A signed number needs one bit for the sign.
                 let fits = match (written, read) {
                     (Shape::Uint(_), Shape::Int(_)) => from < to,
                     _ => from <= to,
                 };
                 match (fits, written) {
-                    (true, _) => self.say(place, Rule::Widened, Compatibility::Compatible, text),
+                    (true, _) => self.add_reason(place, Rule::Widened, Compatibility::Compatible, text),
                     // The decoder refuses a double where a single is expected, regardless of its value.
                     (false, Shape::Float(_)) => {
-                        self.say(place, Rule::Narrowed, Compatibility::Forbidden, text)
+                        self.add_reason(place, Rule::Narrowed, Compatibility::Forbidden, text)
                     }
-                    (false, _) => self.say(place, Rule::Narrowed, self.once_written(), text),
+                    (false, _) => self.add_reason(place, Rule::Narrowed, self.verdict_once_written(), text),
                 }
             }
             (Shape::FixedBytes(_), Shape::Bytes) => {
-                self.say(place, Rule::Widened, Compatibility::Compatible, "any length from now on");
+                self.add_reason(place, Rule::Widened, Compatibility::Compatible, "any length from now on");
             }
             (Shape::Bytes, Shape::FixedBytes(len)) => {
                 let text = format!("a byte string of any length where one of {len} is read");
-                self.say(place, Rule::Narrowed, self.once_written(), text);
+                self.add_reason(place, Rule::Narrowed, self.verdict_once_written(), text);
             }
-            (Shape::List(written), Shape::List(read)) => self.shape(&format!("{place}[]"), written, read),
+            (Shape::List(written), Shape::List(read)) => {
+                self.compare_shape(&format!("{place}[]"), written, read)
+            }
             (Shape::FixedList(from, written), Shape::FixedList(to, read)) if from == to => {
-                self.shape(&format!("{place}[]"), written, read);
+                self.compare_shape(&format!("{place}[]"), written, read);
             }
             (Shape::FixedList(_, written), Shape::List(read)) => {
-                self.say(place, Rule::Widened, Compatibility::Compatible, "any number from now on");
-                self.shape(&format!("{place}[]"), written, read);
+                self.add_reason(place, Rule::Widened, Compatibility::Compatible, "any number from now on");
+                self.compare_shape(&format!("{place}[]"), written, read);
             }
             (Shape::List(written), Shape::FixedList(len, read)) => {
                 let text = format!("any number of values where {len} are read");
-                self.say(place, Rule::Narrowed, self.once_written(), text);
-                self.shape(&format!("{place}[]"), written, read);
+                self.add_reason(place, Rule::Narrowed, self.verdict_once_written(), text);
+                self.compare_shape(&format!("{place}[]"), written, read);
             }
             (Shape::Tuple(written), Shape::Tuple(read)) if written.len() == read.len() => {
                 for (index, (written, read)) in written.iter().zip(read).enumerate() {
-                    self.shape(&join(place, &index.to_string()), written, read);
+                    self.compare_shape(&join(place, &index.to_string()), written, read);
                 }
             }
             (Shape::Map(key, value), Shape::Map(read_key, read_value)) => {
-                self.shape(&join(place, "key"), key, read_key);
-                self.shape(&join(place, "value"), value, read_value);
+                self.compare_shape(&join(place, "key"), key, read_key);
+                self.compare_shape(&join(place, "value"), value, read_value);
             }
-            (Shape::Record(written), Shape::Record(read)) => self.record(place, written, read),
-            (Shape::Enum(written), Shape::Enum(read)) => self.variants(place, written, read),
+            (Shape::Record(written), Shape::Record(read)) => self.compare_record(place, written, read),
+            (Shape::Enum(written), Shape::Enum(read)) => self.compare_variants(place, written, read),
             _ => {
-                let text = format!("{} where {} is read", written.words(), read.words());
-                self.say(place, Rule::ChangedType, Compatibility::Forbidden, text);
+                let text = format!("{} where {} is read", written.describe(), read.describe());
+                self.add_reason(place, Rule::ChangedType, Compatibility::Forbidden, text);
             }
         }
     }
 
-    fn record(&mut self, place: &str, written: &Record, read: &Record) {
-        self.encoding(place, written.encoding, read.encoding);
-        self.fields(place, &written.fields, &read.fields, read.encoding);
+    fn compare_record(&mut self, place: &str, written: &Record, read: &Record) {
+        self.compare_encoding(place, written.encoding, read.encoding);
+        self.compare_fields(place, &written.fields, &read.fields, read.encoding);
     }
 
-    fn encoding(&mut self, place: &str, written: Encoding, read: Encoding) {
+    fn compare_encoding(&mut self, place: &str, written: Encoding, read: Encoding) {
         if written != read {
             let word = |encoding| if encoding == Encoding::Array { "an array" } else { "a map" };
             let text = format!("fields in {} where {} is read", word(written), word(read));
-            self.say(place, Rule::ChangedEncoding, Compatibility::Forbidden, text);
+            self.add_reason(place, Rule::ChangedEncoding, Compatibility::Forbidden, text);
         }
     }
 
-    fn fields(&mut self, place: &str, written: &[Field], read: &[Field], encoding: Encoding) {
+    fn compare_fields(&mut self, place: &str, written: &[Field], read: &[Field], encoding: Encoding) {
         for field in read {
             let place = join(place, &field.name);
             let moved = written.iter().find(|other| other.name == field.name && other.number != field.number);
             if let Some(other) = moved {
                 let text =
                     format!("stored under number {}, read under number {}", other.number, field.number);
-                self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
+                self.add_reason(&place, Rule::Renumbered, Compatibility::Forbidden, text);
                 continue;
             }
             let Some(stored) = written.iter().find(|other| other.number == field.number) else {
-                self.absent_field(&place, field, written, encoding);
+                self.report_absent_field(&place, field, written, encoding);
                 continue;
             };
             if stored.name != field.name {
                 // The type that is read has the stored field under another number, and reports it there, too.
                 if read.iter().any(|other| other.name == stored.name) {
                     let text = format!("number {} is stored as `{}`", field.number, stored.name);
-                    self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
+                    self.add_reason(&place, Rule::Renumbered, Compatibility::Forbidden, text);
                     continue;
                 }
                 let text = format!("number {} was `{}`: it must mean the same", field.number, stored.name);
-                self.say(&place, Rule::Renamed, Compatibility::Compatible, text);
+                self.add_reason(&place, Rule::Renamed, Compatibility::Compatible, text);
             }
             if stored.default && !field.may_be_absent() {
-                self.say(
+                self.add_reason(
                     &place,
                     Rule::NowRequired,
-                    self.once_written(),
+                    self.verdict_once_written(),
                     "absent in older records, and now required",
                 );
             }
-            self.shape(&place, &stored.shape, &field.shape);
+            self.compare_shape(&place, &stored.shape, &field.shape);
         }
-        let known =
+        let is_known =
             |field: &Field| read.iter().any(|other| other.number == field.number || other.name == field.name);
-        for field in written.iter().filter(|field| !known(field)) {
+        for field in written.iter().filter(|field| !is_known(field)) {
             let place = join(place, &field.name);
             match self.way {
                 Way::Upgrade => {
@@ -382,38 +399,38 @@ impl Rules {
                         number is never reused",
                         field.number
                     );
-                    self.say(&place, Rule::DroppedField, Compatibility::Forbidden, text);
+                    self.add_reason(&place, Rule::DroppedField, Compatibility::Forbidden, text);
                 }
                 Way::Rollback => {
                     let text =
                         "the older build does not read it, and drops it from each record that it writes";
-                    self.say(&place, Rule::DroppedField, Compatibility::Conditional, text);
+                    self.add_reason(&place, Rule::DroppedField, Compatibility::Conditional, text);
                 }
             }
         }
     }
 
-    fn absent_field(&mut self, place: &str, field: &Field, written: &[Field], encoding: Encoding) {
+    fn report_absent_field(&mut self, place: &str, field: &Field, written: &[Field], encoding: Encoding) {
         let last = written.iter().map(|other| other.number).max();
         if !field.may_be_absent() {
             let text = format!("number {} is new and required: no stored record has it", field.number);
-            self.say(place, Rule::NewRequiredField, Compatibility::Forbidden, text);
+            self.add_reason(place, Rule::NewRequiredField, Compatibility::Forbidden, text);
         } else if self.way == Way::Upgrade && last.is_some_and(|last| field.number < last) {
             let text = format!("number {} was skipped before, and may have been used", field.number);
-            self.say(place, Rule::ReusedNumber, Compatibility::Forbidden, text);
+            self.add_reason(place, Rule::ReusedNumber, Compatibility::Forbidden, text);
         } else {
             let how =
                 if encoding == Encoding::Array { "the array ends before it" } else { "the map lacks it" };
             let text = format!("number {} may be absent: in a stored record {how}", field.number);
-            self.say(place, Rule::NewOptionalField, Compatibility::Compatible, text);
+            self.add_reason(place, Rule::NewOptionalField, Compatibility::Compatible, text);
         }
     }
 
-    fn variants(&mut self, place: &str, written: &Enum, read: &Enum) {
+    fn compare_variants(&mut self, place: &str, written: &Enum, read: &Enum) {
         if written.tag != read.tag {
             let word = |tag| if tag == Tag::Pair { "number and fields" } else { "its number alone" };
             let text = format!("a variant by {} where {} is read", word(written.tag), word(read.tag));
-            return self.say(place, Rule::ChangedEncoding, Compatibility::Forbidden, text);
+            return self.add_reason(place, Rule::ChangedEncoding, Compatibility::Forbidden, text);
         }
         for variant in &written.variants {
             let place = join(place, &variant.name);
@@ -423,30 +440,31 @@ impl Rules {
                     Some(other) => {
                         let text =
                             format!("stored under number {}, read under {}", variant.number, other.number);
-                        self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
+                        self.add_reason(&place, Rule::Renumbered, Compatibility::Forbidden, text);
                     }
                     None => {
                         let text = format!("number {} may be stored, but is not known", variant.number);
-                        self.say(&place, Rule::DroppedVariant, self.once_written(), text);
+                        self.add_reason(&place, Rule::DroppedVariant, self.verdict_once_written(), text);
                     }
                 }
                 continue;
             };
             if other.name != variant.name {
-                let moved = |one: &str, variants: &[crate::Variant]| variants.iter().any(|of| of.name == one);
-                if moved(&variant.name, &read.variants) || moved(&other.name, &written.variants) {
+                let has_name =
+                    |variants: &[crate::Variant], name: &str| variants.iter().any(|of| of.name == name);
+                if has_name(&read.variants, &variant.name) || has_name(&written.variants, &other.name) {
                     let text = format!("number {} is read as `{}`", variant.number, other.name);
-                    self.say(&place, Rule::Renumbered, Compatibility::Forbidden, text);
+                    self.add_reason(&place, Rule::Renumbered, Compatibility::Forbidden, text);
                     continue;
                 }
                 let text =
                     format!("number {} is now `{}`: it must mean the same", variant.number, other.name);
-                self.say(&place, Rule::Renamed, Compatibility::Compatible, text);
+                self.add_reason(&place, Rule::Renamed, Compatibility::Compatible, text);
             }
             if !variant.fields.is_empty() || !other.fields.is_empty() {
-                self.encoding(&place, variant.encoding, other.encoding);
+                self.compare_encoding(&place, variant.encoding, other.encoding);
             }
-            self.fields(&place, &variant.fields, &other.fields, other.encoding);
+            self.compare_fields(&place, &variant.fields, &other.fields, other.encoding);
         }
         let numbers: Vec<u32> = written.variants.iter().map(|variant| variant.number).collect();
         for variant in read.variants.iter().filter(|variant| !numbers.contains(&variant.number)) {
@@ -455,7 +473,7 @@ impl Rules {
                 continue;
             }
             let text = format!("number {} is new", variant.number);
-            self.say(&place, Rule::NewVariant, Compatibility::Compatible, text);
+            self.add_reason(&place, Rule::NewVariant, Compatibility::Compatible, text);
         }
     }
 }

@@ -138,6 +138,7 @@ pub enum SchemaError {
     },
 }
 
+/// The part that a text of any format has.
 #[derive(Deserialize)]
 struct Head {
     format: u32,
@@ -151,9 +152,9 @@ impl Schema {
             return Err(SchemaError::Format { found: format });
         }
         let schema: Self = serde_json::from_slice(json)?;
-        ascending("memory", schema.memories.iter().map(|memory| memory.id.into()))?;
-        ascending("migration", schema.migrations.iter().map(|migration| migration.number.into()))?;
-        ascending("layout", schema.layouts.iter().map(|layout| (*layout).into()))?;
+        check_ascending("memory", schema.memories.iter().map(|memory| memory.id.into()))?;
+        check_ascending("migration", schema.migrations.iter().map(|migration| migration.number.into()))?;
+        check_ascending("layout", schema.layouts.iter().map(|layout| (*layout).into()))?;
         Ok(schema)
     }
 
@@ -173,7 +174,7 @@ impl Schema {
     }
 }
 
-fn ascending(what: &'static str, numbers: impl Iterator<Item = u32>) -> Result<(), SchemaError> {
+fn check_ascending(what: &'static str, numbers: impl Iterator<Item = u32>) -> Result<(), SchemaError> {
     let mut last = None;
     for number in numbers {
         if last.is_some_and(|last| number <= last) {

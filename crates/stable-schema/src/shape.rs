@@ -124,7 +124,7 @@ pub struct Variant {
 
 impl Shape {
     /// Returns a short description of the shape.
-    pub fn words(&self) -> String {
+    pub fn describe(&self) -> String {
         match self {
             Self::Bool => "bool".into(),
             Self::Uint(bits) => format!("u{bits}"),
@@ -133,15 +133,15 @@ impl Shape {
             Self::Text => "text".into(),
             Self::Bytes => "byte string".into(),
             Self::FixedBytes(len) => format!("byte string of {len}"),
-            Self::Optional(inner) => format!("optional {}", inner.words()),
-            Self::List(of) => format!("list of {}", of.words()),
-            Self::FixedList(len, of) => format!("list of {len} {}", of.words()),
+            Self::Optional(inner) => format!("optional {}", inner.describe()),
+            Self::List(inner) => format!("list of {}", inner.describe()),
+            Self::FixedList(len, inner) => format!("list of {len} {}", inner.describe()),
             Self::Tuple(parts) => {
-                format!("({})", parts.iter().map(Self::words).collect::<Vec<_>>().join(", "))
+                format!("({})", parts.iter().map(Self::describe).collect::<Vec<_>>().join(", "))
             }
-            Self::Map(key, value) => format!("map from {} to {}", key.words(), value.words()),
+            Self::Map(key, value) => format!("map from {} to {}", key.describe(), value.describe()),
             Self::Record(record) => format!("record {}", record.name),
-            Self::Enum(of) => format!("enum {}", of.name),
+            Self::Enum(shape) => format!("enum {}", shape.name),
             Self::Opaque(name, version) => format!("{name} in version {version}"),
         }
     }
@@ -173,7 +173,7 @@ impl ByteString for ByteBuf {
 
 impl<const N: usize> ByteString for [u8; N] {
     fn shape() -> Shape {
-        Shape::FixedBytes(len_of(N))
+        Shape::FixedBytes(to_u32(N))
     }
 }
 
@@ -183,7 +183,7 @@ impl<T: ByteString> ByteString for Option<T> {
     }
 }
 
-fn len_of(len: usize) -> u32 {
+fn to_u32(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
 
@@ -232,7 +232,7 @@ impl<T: StableSchema> StableSchema for Vec<T> {
 
 impl<T: StableSchema, const N: usize> StableSchema for [T; N] {
     fn shape() -> Shape {
-        Shape::FixedList(len_of(N), T::shape().into())
+        Shape::FixedList(to_u32(N), T::shape().into())
     }
 }
 
