@@ -48,7 +48,7 @@ fn measure_map(entries: u64, module: Vec<u8>) -> Result<MapCosts, BenchError> {
         let mut sum = 0;
         for key in entries..entries + KEYS {
             let reply = canister.controller_call(method, (key,))?;
-            sum += candid::decode_one::<u64>(&reply).map_err(|error| canister.bad_reply(method, &error))?;
+            sum += candid::decode_one::<u64>(&reply).map_err(|error| canister.reply_error(method, &error))?;
         }
         Ok(sum / KEYS)
     };

@@ -72,7 +72,7 @@ impl Recorder {
     }
 
     /// Sets how many bytes of payload are transferred.
-    pub fn payload(&mut self, bytes: u64) {
+    pub fn set_payload(&mut self, bytes: u64) {
         self.bench.payload_bytes = bytes;
     }
 

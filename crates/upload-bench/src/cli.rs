@@ -19,9 +19,9 @@ use upload_bench::report::{self, Figures, Style};
 use upload_bench::results::{self, Results};
 use upload_bench::sizes;
 
-const LOSS: u8 = 1;
-const USAGE: u8 = 2;
-const ENVIRONMENT: u8 = 3;
+const EXIT_WORSE: u8 = 1;
+const EXIT_USAGE: u8 = 2;
+const EXIT_FAILED: u8 = 3;
 
 /// Measures the cost of every call of the upload canister, on all three builds.
 #[derive(Debug, Parser)]
@@ -143,12 +143,12 @@ struct PeerArgs {
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        None => measure(cli.costs),
-        Some(Command::SideBySide(args)) => side_by_side(&args),
-        Some(Command::BareMap { update }) => bare_map(update).map(|()| 0),
-        Some(Command::Engine(args)) => engine(&args),
-        Some(Command::FullChunks { check, update }) => full_chunks(check, update),
-        Some(Command::Sizes(args)) => sizes(args).map(|()| 0),
+        None => measure_costs(cli.costs),
+        Some(Command::SideBySide(args)) => measure_side_by_side(&args),
+        Some(Command::BareMap { update }) => measure_bare_map(update).map(|()| 0),
+        Some(Command::Engine(args)) => measure_engine(&args),
+        Some(Command::FullChunks { check, update }) => measure_full_chunks(check, update),
+        Some(Command::Sizes(args)) => measure_sizes(args).map(|()| 0),
         Some(Command::ReadBack { folder }) => {
             let progress = start_progress();
             sizes::read_back(&folder, &|what| progress.line(what)).map(|()| 0)
@@ -159,12 +159,12 @@ pub fn run() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::from(if error.is_usage() { USAGE } else { ENVIRONMENT })
+            ExitCode::from(if error.is_usage() { EXIT_USAGE } else { EXIT_FAILED })
         }
     }
 }
 
-fn side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
+fn measure_side_by_side(args: &PeerArgs) -> Result<u8, BenchError> {
     let recorded = publish::recorded_peers()?;
     let kept = figures_to_keep(args.files, recorded.clone(), "side-by-side")?;
     let wasms = measure::wasms(&Build::ALL)?;
@@ -204,7 +204,7 @@ fn start_progress() -> Progress {
     progress
 }
 
-fn bare_map(update: bool) -> Result<(), BenchError> {
+fn measure_bare_map(update: bool) -> Result<(), BenchError> {
     let progress = start_progress();
     let maps = bare_map::measure()?;
     drop(progress);
@@ -216,7 +216,7 @@ fn bare_map(update: bool) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn engine(args: &EngineArgs) -> Result<u8, BenchError> {
+fn measure_engine(args: &EngineArgs) -> Result<u8, BenchError> {
     let began = Instant::now();
     let progress = start_progress();
     let costs = engine::measure(args.full, &|part| {
@@ -242,10 +242,10 @@ fn exit_code(check: bool, faults: &[String]) -> u8 {
     for fault in faults {
         println!("WORSE: {fault}");
     }
-    if check && !faults.is_empty() { LOSS } else { 0 }
+    if check && !faults.is_empty() { EXIT_WORSE } else { 0 }
 }
 
-fn full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
+fn measure_full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
     let wasms = measure::wasms(&[Build::Legacy, Build::Staged])?;
     let progress = start_progress();
     let measured = full_chunks::measure(&wasms, &|run| progress.line(run))?;
@@ -260,7 +260,7 @@ fn full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
     Ok(exit_code(check, &faults))
 }
 
-fn sizes(args: SizeArgs) -> Result<(), BenchError> {
+fn measure_sizes(args: SizeArgs) -> Result<(), BenchError> {
     let kept = figures_to_keep(args.adoption, publish::recorded_sizes()?, "sizes")?;
     let temporary = tempfile::tempdir().map_err(BenchError::file("create", std::env::temp_dir()))?;
     let folder = args.folder.unwrap_or_else(|| temporary.path().to_path_buf());
@@ -288,9 +288,9 @@ fn sizes(args: SizeArgs) -> Result<(), BenchError> {
     Ok(())
 }
 
-fn measure(args: CostArgs) -> Result<u8, BenchError> {
-    let everything = args.full && args.builds.is_empty() && args.only.is_none();
-    if args.update && !everything {
+fn measure_costs(args: CostArgs) -> Result<u8, BenchError> {
+    let is_everything = args.full && args.builds.is_empty() && args.only.is_none();
+    if args.update && !is_everything {
         publish::check_compiler()?;
     }
     let builds = if args.builds.is_empty() { Build::ALL.to_vec() } else { args.builds };
@@ -303,7 +303,7 @@ fn measure(args: CostArgs) -> Result<u8, BenchError> {
     };
     let measured = measure::run(&wasms, &selection, &report_scenario)?;
     drop(progress);
-    let results: Vec<Results> = measured.iter().map(|one| one.results.clone()).collect();
+    let results: Vec<Results> = measured.iter().map(|measured| measured.results.clone()).collect();
     let figures = Figures::new(results.clone());
     println!("{}", report::costs(Style::Terminal, &figures));
     println!("{}", report::target_table(Style::Terminal, &figures));
@@ -311,17 +311,17 @@ fn measure(args: CostArgs) -> Result<u8, BenchError> {
         publish::save(results)?;
         publish::write_documents()?;
     }
-    if args.check { check(&measured) } else { Ok(0) }
+    if args.check { check_costs(&measured) } else { Ok(0) }
 }
 
 /// Compares the measured figures with the checked-in ones, and the documents with the checked-in figures. A figure that
 /// is better, and another compiler, are printed, but do not fail the check.
-fn check(measured: &[Measured]) -> Result<u8, BenchError> {
+fn check_costs(measured: &[Measured]) -> Result<u8, BenchError> {
     let mut comparison = Comparison::default();
-    for one in measured {
-        let recorded = Results::load(&results::folder(), one.results.build)?;
-        comparison.add(recorded.as_ref(), &one.results, |scenario| {
-            !one.skipped.iter().any(|skipped| skipped == scenario)
+    for of_build in measured {
+        let recorded = Results::load(&results::folder(), of_build.results.build)?;
+        comparison.add(recorded.as_ref(), &of_build.results, |scenario| {
+            !of_build.skipped.iter().any(|skipped| skipped == scenario)
         });
     }
     for gain in &comparison.gains {
@@ -356,7 +356,7 @@ fn check(measured: &[Measured]) -> Result<u8, BenchError> {
         comparison.missing.len(),
         comparison.unrecorded.len()
     );
-    Ok(if failed { LOSS } else { 0 })
+    Ok(if failed { EXIT_WORSE } else { 0 })
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub struct Change {
 
 impl Change {
     /// Returns the relative change; positive is worse.
-    fn share(&self) -> f64 {
+    fn relative_change(&self) -> f64 {
         match self.before {
             0 => f64::INFINITY,
             before => self.after as f64 / before as f64 - 1.0,
@@ -53,7 +53,11 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Change { build, bench, step, figure, before, after } = self;
-        write!(f, "{build} {bench}/{step}: {figure} {before} -> {after} ({:+.2} %)", self.share() * 100.0)
+        write!(
+            f,
+            "{build} {bench}/{step}: {figure} {before} -> {after} ({:+.2} %)",
+            self.relative_change() * 100.0
+        )
     }
 }
 
@@ -79,9 +83,9 @@ impl Comparison {
         !self.losses.is_empty() || !self.missing.is_empty() || !self.unrecorded.is_empty()
     }
 
-    /// Compares the figures measured on one build with the checked-in ones. Scenarios for which `due` returns `false`
+    /// Compares the figures measured on one build with the checked-in ones. Scenarios for which `is_due` returns `false`
     /// were not supposed to run.
-    pub fn add(&mut self, recorded: Option<&Results>, measured: &Results, due: impl Fn(&str) -> bool) {
+    pub fn add(&mut self, recorded: Option<&Results>, measured: &Results, is_due: impl Fn(&str) -> bool) {
         let build = measured.build;
         let recorded = recorded.map_or(&[][..], |recorded| recorded.benches.as_slice());
         for bench in &measured.benches {
@@ -93,7 +97,7 @@ impl Comparison {
                 }
             }
         }
-        for bench in recorded.iter().filter(|bench| due(&bench.scenario)) {
+        for bench in recorded.iter().filter(|bench| is_due(&bench.scenario)) {
             let now = measured.bench(&bench.name);
             for step in &bench.steps {
                 if now.and_then(|now| now.step(&step.name)).is_none() {
@@ -104,10 +108,10 @@ impl Comparison {
     }
 
     fn compare(&mut self, build: Build, bench: &str, before: &MeasuredStep, after: &MeasuredStep) {
-        let (cost, new) = (before.cost, after.cost);
+        let (old, new) = (before.cost, after.cost);
         let figures = [
-            ("instructions", cost.instructions, new.instructions, NOISE_INSTRUCTIONS),
-            ("stable bytes written", cost.stable_bytes_written, new.stable_bytes_written, 0),
+            ("instructions", old.instructions, new.instructions, NOISE_INSTRUCTIONS),
+            ("stable bytes written", old.stable_bytes_written, new.stable_bytes_written, 0),
         ];
         for (figure, before, now, noise) in figures {
             self.compared += 1;

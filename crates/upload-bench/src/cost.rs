@@ -66,15 +66,15 @@ impl AddAssign for Cost {
 
 /// The sizes of a canister's memories after the messages so far, in pages of 64 KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sizes {
+pub struct MemorySizes {
     wasm: u64,
     stable: u64,
 }
 
-impl Sizes {
+impl MemorySizes {
     /// Returns the cost of the next message, and keeps the sizes of the memories after this message.
-    pub fn follow(&mut self, message: &MessageCost) -> Cost {
-        let after = Sizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
+    pub fn cost_of_next(&mut self, message: &MessageCost) -> Cost {
+        let after = MemorySizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
         if message.entry == "start" {
             // A new instance: the initial sizes of its memories are not growth.
             *self = after;
@@ -116,9 +116,9 @@ mod tests {
 
     #[test]
     fn growth_is_counted_against_what_updates_have_left() {
-        let mut sizes = Sizes::default();
+        let mut sizes = MemorySizes::default();
         let mut growth = |entry, wasm, stable| {
-            let cost = sizes.follow(&message(entry, wasm, stable));
+            let cost = sizes.cost_of_next(&message(entry, wasm, stable));
             (cost.heap_increase, cost.stable_memory_increase)
         };
         assert_eq!(growth("start", 17, 0), (0, 0));

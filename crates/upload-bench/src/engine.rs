@@ -22,10 +22,10 @@ use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS};
 pub const RECORDS: u64 = 100_000;
 
 /// Numbers of records in the states that the smallest example migrates.
-const GROWN: [u64; 3] = [1_000, 100_000, 1_000_000];
+const ONE_MAP_RECORDS: [u64; 3] = [1_000, 100_000, 1_000_000];
 
 /// The largest number of records that is measured without `--full`.
-const GROWN_BY_DEFAULT: u64 = 100_000;
+const MAX_RECORDS_BY_DEFAULT: u64 = 100_000;
 
 /// Numbers of units in quarantine when the canister is upgraded.
 const IN_QUARANTINE: [u64; 3] = [0, 10_000, 100_000];
@@ -121,30 +121,34 @@ pub fn measure(full: bool, done: &dyn Fn(&str)) -> Result<EngineCosts, BenchErro
     let read = |path: std::path::PathBuf| std::fs::read(&path).map_err(BenchError::file("read", &path));
     let fixture = read(pocket_ic_fixtures::migration_engine()?)?;
     let mut costs = EngineCosts::default();
-    let records = image(|store| store.fill_bytes(RECORDS))?;
+    let records = build_image(|image| image.fill_bytes(RECORDS))?;
     for (way, method) in BY_HAND {
         costs.moves.push(measure_loop(way, method, &fixture, &records)?);
         done(way);
     }
     for (way, list) in [(IN_BULK, "bulk"), (ONE_BY_ONE, "one by one")] {
-        let canister = canister_with(way, &fixture, &records)?;
-        canister.upgrade(&list_argument(list))?;
-        let used = run_until_converted(&canister, RECORDS)?;
-        costs.moves.push(Moved { way: way.into(), messages: count(&used), each: sum(&used) / RECORDS });
+        let canister = install_with_image(way, &fixture, &records)?;
+        canister.upgrade(&upgrade_argument(list))?;
+        let messages = run_until_converted(&canister, RECORDS)?;
+        costs.moves.push(Moved {
+            way: way.into(),
+            messages: count_executed(&messages),
+            each: total_instructions(&messages) / RECORDS,
+        });
         done(way);
     }
     for units in IN_QUARANTINE {
         let upgrade = |in_place| {
-            let image = image(|store| store.quarantine(units, in_place))?;
-            let canister = canister_with("units in quarantine", &fixture, &image)?;
-            canister.upgrade(&list_argument("one by one"))?;
-            Ok::<_, BenchError>(sum(&canister.take_messages()?))
+            let image = build_image(|image| image.quarantine(units, in_place))?;
+            let canister = install_with_image("units in quarantine", &fixture, &image)?;
+            canister.upgrade(&upgrade_argument("one by one"))?;
+            Ok::<_, BenchError>(total_instructions(&canister.take_messages()?))
         };
         costs.quarantines.push(Quarantined { units, taken_out: upgrade(false)?, in_place: upgrade(true)? });
         done(&format!("{units} units in quarantine"));
     }
     let one_map = read(pocket_ic_fixtures::one_map()?)?;
-    for records in GROWN.into_iter().filter(|records| full || *records <= GROWN_BY_DEFAULT) {
+    for records in ONE_MAP_RECORDS.into_iter().filter(|records| full || *records <= MAX_RECORDS_BY_DEFAULT) {
         costs.grown.push(measure_one_map(records, &one_map)?);
         done(&format!("{records} records of one map"));
     }
@@ -152,37 +156,41 @@ pub fn measure(full: bool, done: &dyn Fn(&str)) -> Result<EngineCosts, BenchErro
 }
 
 fn measure_loop(way: &str, method: &'static str, module: &[u8], records: &[u8]) -> Result<Moved, BenchError> {
-    let canister = canister_with(way, module, records)?;
+    let canister = install_with_image(way, module, records)?;
     canister.upgrade(&candid::encode_args((None::<String>,)).unwrap_or_default())?;
     canister.take_messages()?;
     loop {
         let reply = canister.controller_call(method, ())?;
-        if !candid::decode_one::<bool>(&reply).map_err(|error| canister.bad_reply(method, &error))? {
+        if !candid::decode_one::<bool>(&reply).map_err(|error| canister.reply_error(method, &error))? {
             break;
         }
     }
-    let used = canister.take_messages()?;
-    Ok(Moved { way: way.into(), messages: count(&used), each: sum(&used) / RECORDS })
+    let messages = canister.take_messages()?;
+    Ok(Moved {
+        way: way.into(),
+        messages: count_executed(&messages),
+        each: total_instructions(&messages) / RECORDS,
+    })
 }
 
 fn measure_one_map(records: u64, module: &[u8]) -> Result<MigrationCost, BenchError> {
-    let image = image(|store| store.fill_cents(records))?;
-    let canister = canister_with(format!("one map of {records}"), module, &image)?;
+    let image = build_image(|image| image.fill_cents(records))?;
+    let canister = install_with_image(format!("one map of {records}"), module, &image)?;
     canister.upgrade(NO_ARGUMENTS)?;
-    let used = run_until_converted(&canister, records)?;
-    let (upgrade, timers): (Vec<_>, Vec<_>) = used.iter().cloned().partition(MessageCost::is_install);
+    let messages = run_until_converted(&canister, records)?;
+    let (upgrade, timers): (Vec<_>, Vec<_>) = messages.iter().cloned().partition(MessageCost::is_install);
     Ok(MigrationCost {
         records,
-        post_upgrade: sum(&upgrade),
-        messages: count(&timers),
+        post_upgrade: total_instructions(&upgrade),
+        messages: count_executed(&timers),
         highest: timers.iter().map(|message| message.instructions).max().unwrap_or(0),
-        each: sum(&used) / records,
-        heap_pages: used.last().map_or(0, |message| message.wasm_memory_pages),
+        each: total_instructions(&messages) / records,
+        heap_pages: messages.last().map_or(0, |message| message.wasm_memory_pages),
     })
 }
 
 /// Returns a canister with this code and this stable memory. It must be upgraded before it is called.
-fn canister_with(
+fn install_with_image(
     bench: impl Into<String>,
     module: &[u8],
     image: &[u8],
@@ -194,7 +202,8 @@ fn canister_with(
     Ok(canister)
 }
 
-fn list_argument(list: &str) -> Vec<u8> {
+/// Returns the argument with which an upgrade selects a list of the fixture's migrations.
+fn upgrade_argument(list: &str) -> Vec<u8> {
     // Encoding a text is infallible.
     candid::encode_args((Some(list),)).unwrap_or_default()
 }
@@ -203,28 +212,28 @@ fn list_argument(list: &str) -> Vec<u8> {
 /// `migration_status`.
 fn run_until_converted(canister: &MeteredCanister, records: u64) -> Result<Vec<MessageCost>, BenchError> {
     const STATUS: &str = "migration_status";
-    let mut used = Vec::new();
+    let mut messages = Vec::new();
     // A record takes less than a million instructions, so a message handles more than a hundred.
     for _ in 0..100 + records / 100 {
-        used.extend(canister.take_messages()?.into_iter().filter(|message| message.method != STATUS));
+        messages.extend(canister.take_messages()?.into_iter().filter(|message| message.method != STATUS));
         let reply = canister.controller_call(STATUS, ())?;
         let status = candid::decode_one::<Result<MigrationStatus, EndpointError>>(&reply);
-        let status = status.map_err(|error| canister.bad_reply(STATUS, &error))?;
+        let status = status.map_err(|error| canister.reply_error(STATUS, &error))?;
         if let Ok(MigrationStatus { phase: MigrationPhase::Converted, converted, .. }) = status {
-            canister.expect("records converted", records, converted)?;
-            return Ok(used);
+            canister.check_equal("records converted", records, converted)?;
+            return Ok(messages);
         }
         canister.tick();
     }
-    canister.expect("phase", "Converted", "another")?;
-    Ok(used)
+    canister.check_equal("phase", "Converted", "another")?;
+    Ok(messages)
 }
 
-fn sum(messages: &[MessageCost]) -> u64 {
+fn total_instructions(messages: &[MessageCost]) -> u64 {
     messages.iter().map(|message| message.instructions).sum()
 }
 
-fn count(messages: &[MessageCost]) -> u64 {
+fn count_executed(messages: &[MessageCost]) -> u64 {
     messages.iter().filter(|message| message.instructions > 0).count() as u64
 }
 
@@ -232,7 +241,7 @@ fn count(messages: &[MessageCost]) -> u64 {
 struct Image(MemoryManager<VectorMemory>);
 
 /// Returns a stable memory with the contents that `fill` writes, gzipped.
-fn image(fill: impl FnOnce(&Image)) -> Result<Vec<u8>, BenchError> {
+fn build_image(fill: impl FnOnce(&Image)) -> Result<Vec<u8>, BenchError> {
     let raw = VectorMemory::default();
     fill(&Image(MemoryManager::init(raw.clone())));
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
@@ -280,21 +289,21 @@ impl Image {
 }
 
 impl EngineCosts {
-    fn each(&self, way: &str) -> Option<u64> {
+    fn instructions_each(&self, way: &str) -> Option<u64> {
         self.moves.iter().find(|moved| moved.way == way).map(|moved| moved.each)
     }
 
     /// Returns by how many instructions per record the engine in bulk exceeds two operations on bare maps; negative if
     /// it uses fewer.
     pub fn above_two_operations(&self) -> Option<i64> {
-        let (engine, by_hand) = (self.each(IN_BULK)?, self.each(TWO_OPERATIONS)?);
+        let (engine, by_hand) = (self.instructions_each(IN_BULK)?, self.instructions_each(TWO_OPERATIONS)?);
         Some(engine as i64 - by_hand as i64)
     }
 
     /// Returns by how many instructions per record the engine in bulk exceeds the hand-written loop with the same
     /// digests, and the ratio of the two.
     pub fn above_loop_with_digests(&self) -> Option<(i64, f64)> {
-        let (engine, by_hand) = (self.each(IN_BULK)?, self.each(WITH_DIGESTS)?);
+        let (engine, by_hand) = (self.instructions_each(IN_BULK)?, self.instructions_each(WITH_DIGESTS)?);
         Some((engine as i64 - by_hand as i64, engine as f64 / by_hand as f64))
     }
 
@@ -302,9 +311,9 @@ impl EngineCosts {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let above_loop_with_digests = self.above_loop_with_digests();
-        let added =
+        let differences =
             self.above_two_operations().into_iter().chain(above_loop_with_digests.map(|(each, _)| each));
-        for added in added.filter(|added| *added > limits::OVERHEAD) {
+        for added in differences.filter(|added| *added > limits::OVERHEAD) {
             faults
                 .push(format!("the engine adds {added} instructions per record, limit {}", limits::OVERHEAD));
         }
@@ -330,12 +339,12 @@ impl EngineCosts {
                 faults.push(format!("a message of {records} records uses {highest} instructions"));
             }
         }
-        if let [none, some, ..] = self.quarantines.as_slice() {
-            let check = some.taken_out.saturating_sub(none.taken_out);
-            if check > limits::CHECK {
+        if let [without, with_few, ..] = self.quarantines.as_slice() {
+            let added = with_few.taken_out.saturating_sub(without.taken_out);
+            if added > limits::CHECK {
                 faults.push(format!(
-                    "{} units in quarantine add {check} instructions to post_upgrade, limit {}",
-                    some.units,
+                    "{} units in quarantine add {added} instructions to post_upgrade, limit {}",
+                    with_few.units,
                     limits::CHECK
                 ));
             }
@@ -373,14 +382,15 @@ impl EngineCosts {
     /// Describes the figures that differ by more than 2 % from the checked-in ones, or are not checked in.
     pub fn compare(&self, recorded: &Self) -> Vec<String> {
         let before = recorded.figures();
-        let differs = |(name, after): (String, u64)| match before.iter().find(|(known, _)| *known == name) {
-            None => Some(format!("{name} is not checked in")),
-            Some((_, before)) if after.abs_diff(*before) * 50 > *before => {
-                Some(format!("{name}: {before} -> {after}"))
-            }
-            Some(_) => None,
-        };
-        self.figures().into_iter().filter_map(differs).collect()
+        let describe_difference =
+            |(name, after): (String, u64)| match before.iter().find(|(known, _)| *known == name) {
+                None => Some(format!("{name} is not checked in")),
+                Some((_, before)) if after.abs_diff(*before) * 50 > *before => {
+                    Some(format!("{name}: {before} -> {after}"))
+                }
+                Some(_) => None,
+            };
+        self.figures().into_iter().filter_map(describe_difference).collect()
     }
 }
 

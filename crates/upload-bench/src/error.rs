@@ -135,7 +135,7 @@ impl BenchError {
     }
 
     /// Returns [`BenchError::State`] unless the values are equal.
-    pub fn unless_equal<T: PartialEq + std::fmt::Debug>(
+    pub fn check_equal<T: PartialEq + std::fmt::Debug>(
         bench: &str,
         what: &'static str,
         expected: T,

@@ -73,13 +73,13 @@ enum Chunks {
 /// [`BenchError`]; also if the cost with hollow chunks differs from the cost with stored ones by more than 1 %.
 pub fn measure(wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Vec<FullChunks>, BenchError> {
     let run = |sessions, chunks| {
-        let run = migrate(wasms, sessions, chunks)?;
-        done(&format!("{sessions} sessions, {chunks:?}: {} instructions each", run.each));
-        Ok::<_, BenchError>(run)
+        let figures = migrate(wasms, sessions, chunks)?;
+        done(&format!("{sessions} sessions, {chunks:?}: {} instructions each", figures.each));
+        Ok::<_, BenchError>(figures)
     };
     let (stored, hollow) = (run(COMPARED, Chunks::Stored)?, run(COMPARED, Chunks::Hollow)?);
     if stored.each.abs_diff(hollow.each) * 100 > stored.each * TOLERATED_PERCENT {
-        BenchError::unless_equal("full chunks", "instructions a session", stored.each, hollow.each)?;
+        BenchError::check_equal("full chunks", "instructions a session", stored.each, hollow.each)?;
     }
     SESSIONS
         .into_iter()
@@ -91,16 +91,16 @@ pub fn measure(wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Vec<FullChunks>, B
 }
 
 /// Maximum instructions for each session, in a state of any size.
-const MOST_EACH: u64 = 300_000;
+const MAX_EACH: u64 = 300_000;
 
 /// Describes the costs that exceed the target, exceed the checked-in ones by more than 2 %, or are not checked in.
 pub fn faults(measured: &[FullChunks], recorded: &[FullChunks]) -> Vec<String> {
     let mut faults = Vec::new();
     for FullChunks { sessions, each, .. } in measured {
         let before = recorded.iter().find(|run| run.sessions == *sessions).map(|run| run.each);
-        if *each > MOST_EACH {
+        if *each > MAX_EACH {
             faults.push(format!(
-                "{each} instructions for each of {sessions} sessions, the target is {MOST_EACH}"
+                "{each} instructions for each of {sessions} sessions, the target is {MAX_EACH}"
             ));
         }
         match before {
@@ -121,10 +121,10 @@ fn migrate(wasms: &[Wasm], sessions: u64, chunks: Chunks) -> Result<FullChunks, 
     };
     let folder = tempfile::tempdir().map_err(BenchError::file("create", std::env::temp_dir()))?;
     let (raw, module) = (folder.path().join("stable.bin"), folder.path().join("legacy.wasm.gz"));
-    let refused =
+    let seed_error =
         |error: Error| BenchError::Seed { sessions: sessions as u32, memories: 0, detail: error.to_string() };
-    let (image, keys) = state(sessions, chunks).map_err(refused)?;
-    write_hollow(&image, &keys, &raw).map_err(BenchError::file("write", &raw))?;
+    let (image, keys) = make_state(sessions, chunks).map_err(seed_error)?;
+    write_with_hollow_map(&image, &keys, &raw).map_err(BenchError::file("write", &raw))?;
     drop(image);
     std::fs::write(&module, &find_wasm(Build::Legacy)?.gz).map_err(BenchError::file("write", &module))?;
     let legacy = Module::read(&module).map_err(BenchError::file("read", &module))?;
@@ -132,21 +132,22 @@ fn migrate(wasms: &[Wasm], sessions: u64, chunks: Chunks) -> Result<FullChunks, 
     canister.load(&raw, &legacy)?;
     canister.upgrade(NO_ARGUMENTS)?;
     let status = loop {
-        let status = canister.handle().migration_status().map_err(|error| canister.failed(error))?;
+        let status =
+            canister.typed_client().migration_status().map_err(|error| canister.call_error(error))?;
         match status.phase {
             MigrationPhase::Validating | MigrationPhase::Converting | MigrationPhase::Verifying => {}
             phase => {
-                canister.expect("phase", MigrationPhase::Converted, phase)?;
+                canister.check_equal("phase", MigrationPhase::Converted, phase)?;
                 break status;
             }
         }
         canister.tick();
     };
-    canister.expect("converted sessions", sessions, status.converted)?;
-    let kept = u64::from(chunks != Chunks::None) * sessions;
-    let class =
+    canister.check_equal("converted sessions", sessions, status.converted)?;
+    let stored = u64::from(chunks != Chunks::None) * sessions;
+    let count_of =
         |name: &str| status.classes.iter().find(|class| class.class == name).map_or(0, |class| class.count);
-    canister.expect("sessions with every chunk", kept, class(COMPLETE))?;
+    canister.check_equal("sessions with every chunk", stored, count_of(COMPLETE))?;
     let stable_bytes = std::fs::metadata(&raw).map_err(BenchError::file("read", &raw))?.len();
     let each = status.instructions / sessions;
     Ok(FullChunks { sessions, stable_bytes, messages: status.messages, each, each_without: each })
@@ -158,7 +159,7 @@ const COMPLETE: &str = "pending, complete";
 type ChunkKey = ([u8; 32], u32);
 
 /// Returns the state of a legacy canister, and the keys of the chunks that are to be hollow.
-fn state(sessions: u64, chunks: Chunks) -> Result<(RawMemory, Vec<ChunkKey>), Error> {
+fn make_state(sessions: u64, chunks: Chunks) -> Result<(RawMemory, Vec<ChunkKey>), Error> {
     let mut state = Legacy::new()?;
     let mut keys = Vec::new();
     let (mut caller, mut capsule) = (Principal::anonymous(), String::new());
@@ -167,7 +168,7 @@ fn state(sessions: u64, chunks: Chunks) -> Result<(RawMemory, Vec<ChunkKey>), Er
             caller = Principal::self_authenticating(session.to_be_bytes());
             capsule = state.storage.capsules.create(caller, None, seed::now())?.id;
         }
-        let prefix = add(&mut state, session, caller, &capsule)?;
+        let prefix = add_session(&mut state, session, caller, &capsule)?;
         match chunks {
             Chunks::None => {}
             Chunks::Stored => {
@@ -180,7 +181,12 @@ fn state(sessions: u64, chunks: Chunks) -> Result<(RawMemory, Vec<ChunkKey>), Er
     Ok((state.finish(), keys))
 }
 
-fn add(state: &mut Legacy, session: u64, caller: Principal, capsule: &str) -> Result<ChunkPrefix, Error> {
+fn add_session(
+    state: &mut Legacy,
+    session: u64,
+    caller: Principal,
+    capsule: &str,
+) -> Result<ChunkPrefix, Error> {
     let legacy = LegacyUploadSession {
         session_id: session,
         capsule_id: capsule.to_owned(),
@@ -205,7 +211,7 @@ fn add(state: &mut Legacy, session: u64, caller: Principal, capsule: &str) -> Re
 
 /// Writes stable memory to a file with holes for zeros. If there are keys, the chunk map is replaced by a hollow one
 /// with these keys.
-fn write_hollow(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::Result<()> {
+fn write_with_hollow_map(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::Result<()> {
     let file = sparse::write(image, 0, path)?;
     if keys.is_empty() {
         return Ok(());
@@ -226,7 +232,7 @@ fn write_hollow(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> std::io::R
 struct Buckets {
     memory: u8,
     allocated: u64,
-    bytes: u64,
+    bucket_bytes: u64,
     /// Numbers of the memory's buckets in the image.
     own: Vec<u64>,
 }
@@ -239,18 +245,18 @@ impl Buckets {
         let [allocated, pages] = allocated_buckets(image);
         let bytes = image.borrow();
         let own = (0..allocated).filter(|bucket| bytes[(Self::OWNERS + bucket) as usize] == memory);
-        Self { memory, allocated, bytes: pages * PAGE_BYTES, own: own.collect() }
+        Self { memory, allocated, bucket_bytes: pages * PAGE_BYTES, own: own.collect() }
     }
 
     fn write(&self, file: &File, address: u64, mut bytes: &[u8]) -> std::io::Result<()> {
         let mut address = address;
         while !bytes.is_empty() {
-            let (number, offset) = (address / self.bytes, address % self.bytes);
-            let own = self.own.len() as u64;
+            let (number, offset) = (address / self.bucket_bytes, address % self.bucket_bytes);
+            let own_count = self.own.len() as u64;
             let bucket =
-                self.own.get(number as usize).copied().unwrap_or_else(|| self.allocated + number - own);
-            let (now, later) = bytes.split_at(bytes.len().min((self.bytes - offset) as usize));
-            file.write_all_at(now, PAGE_BYTES + bucket * self.bytes + offset)?;
+                self.own.get(number as usize).copied().unwrap_or_else(|| self.allocated + number - own_count);
+            let (now, later) = bytes.split_at(bytes.len().min((self.bucket_bytes - offset) as usize));
+            file.write_all_at(now, PAGE_BYTES + bucket * self.bucket_bytes + offset)?;
             (bytes, address) = (later, address + now.len() as u64);
         }
         Ok(())
@@ -258,23 +264,23 @@ impl Buckets {
 
     /// Sets the size of the memory to this many pages, and allocates the buckets that it lacks.
     fn resize(&self, file: &File, pages: u64) -> std::io::Result<()> {
-        let added = (pages * PAGE_BYTES).div_ceil(self.bytes).saturating_sub(self.own.len() as u64);
+        let added = (pages * PAGE_BYTES).div_ceil(self.bucket_bytes).saturating_sub(self.own.len() as u64);
         let allocated = self.allocated + added;
         file.write_all_at(&(allocated as u16).to_le_bytes(), 4)?;
         file.write_all_at(&pages.to_le_bytes(), Self::SIZES + u64::from(self.memory) * 8)?;
         file.write_all_at(&vec![self.memory; added as usize], Self::OWNERS + self.allocated)?;
-        file.set_len(PAGE_BYTES + allocated * self.bytes)
+        file.set_len(PAGE_BYTES + allocated * self.bucket_bytes)
     }
 }
 
 // Sizes in a map of the library, in bytes.
 const MAP_HEADER: u64 = 100; // before the first page
-const PAGE: u64 = 1_024;
+const NODE_PAGE: u64 = 1_024;
 const PAGE_HEADER: u64 = 16; // before each page, written by the allocator
 const NODE_HEADER: u64 = 15;
-const ADDRESS: u64 = 8; // of a child
-const KEY: u64 = 36;
-const LENGTH: u64 = 4; // before each value
+const ADDRESS_BYTES: u64 = 8; // of a child
+const KEY_BYTES: u64 = 36;
+const LENGTH_BYTES: u64 = 4; // before each value
 const NEXT_HEADER: u64 = 11; // in each page of a node but the first
 
 /// Creates a hollow map with values of this length. Calls `write` with each page that contains more than payload, and
@@ -285,13 +291,13 @@ fn hollow_map(
     mut write: impl FnMut(u64, &[u8]) -> std::io::Result<()>,
 ) -> std::io::Result<u64> {
     let memory = VectorMemory::default();
-    let mut shape = StableBTreeMap::<ChunkKey, Vec<u8>, _>::init(memory.clone());
+    let mut empty_map = StableBTreeMap::<ChunkKey, Vec<u8>, _>::init(memory.clone());
     for key in keys {
-        shape.insert(*key, Vec::new());
+        empty_map.insert(*key, Vec::new());
     }
-    drop(shape);
+    drop(empty_map);
     let bytes = memory.borrow();
-    let root = number(&bytes, 12);
+    let root = read_u64(&bytes, 12);
     let mut end = MAP_HEADER;
     let new_root = hollow_node(&bytes, root, value_bytes, &mut end, &mut write)?;
     let mut header = bytes[..MAP_HEADER as usize].to_vec();
@@ -300,48 +306,48 @@ fn hollow_map(
     header[76..84].copy_from_slice(&end.to_le_bytes());
     write(0, &header)?;
     write(end, &page_header(false))?;
-    Ok(end + PAGE_HEADER + PAGE)
+    Ok(end + PAGE_HEADER + NODE_PAGE)
 }
 
-/// Writes the first pages of the node at `at` in `shape`, and of every node below it. Each node begins where the
+/// Writes the first pages of the node at `at` in `empty_map`, and of every node below it. Each node begins where the
 /// previous one, with its payload, would end. Returns the new address of the node.
 fn hollow_node(
-    shape: &[u8],
+    empty_map: &[u8],
     at: u64,
     value_bytes: u64,
     end: &mut u64,
     write: &mut impl FnMut(u64, &[u8]) -> std::io::Result<()>,
 ) -> std::io::Result<u64> {
-    let page = &shape[at as usize..][..PAGE as usize];
+    let page = &empty_map[at as usize..][..NODE_PAGE as usize];
     let (is_internal, entries) = (page[4] == 1, u64::from(u16::from_le_bytes([page[5], page[6]])));
     let children = if is_internal { entries + 1 } else { 0 };
-    let mut hollow = vec![0; PAGE as usize];
-    let values = NODE_HEADER + children * ADDRESS + entries * KEY;
+    let mut hollow = vec![0; NODE_PAGE as usize];
+    let values = NODE_HEADER + children * ADDRESS_BYTES + entries * KEY_BYTES;
     hollow[..values as usize].copy_from_slice(&page[..values as usize]);
-    hollow[values as usize..][..LENGTH as usize].copy_from_slice(&(value_bytes as u32).to_le_bytes());
+    hollow[values as usize..][..LENGTH_BYTES as usize].copy_from_slice(&(value_bytes as u32).to_le_bytes());
     for child in 0..children {
-        let place = NODE_HEADER + child * ADDRESS;
-        let address = hollow_node(shape, number(page, place), value_bytes, end, write)?;
-        hollow[place as usize..][..ADDRESS as usize].copy_from_slice(&address.to_le_bytes());
+        let place = NODE_HEADER + child * ADDRESS_BYTES;
+        let address = hollow_node(empty_map, read_u64(page, place), value_bytes, end, write)?;
+        hollow[place as usize..][..ADDRESS_BYTES as usize].copy_from_slice(&address.to_le_bytes());
     }
     let address = *end + PAGE_HEADER;
-    let bytes = values + entries * (LENGTH + value_bytes);
-    let further = bytes.saturating_sub(PAGE).div_ceil(PAGE - NEXT_HEADER);
-    let next = if further > 0 { address + PAGE + PAGE_HEADER } else { 0 };
+    let bytes = values + entries * (LENGTH_BYTES + value_bytes);
+    let further_pages = bytes.saturating_sub(NODE_PAGE).div_ceil(NODE_PAGE - NEXT_HEADER);
+    let next = if further_pages > 0 { address + NODE_PAGE + PAGE_HEADER } else { 0 };
     hollow[7..15].copy_from_slice(&next.to_le_bytes());
     write(*end, &page_header(true))?;
     write(address, &hollow)?;
-    *end += (1 + further) * (PAGE_HEADER + PAGE);
+    *end += (1 + further_pages) * (PAGE_HEADER + NODE_PAGE);
     Ok(address)
 }
 
-fn page_header(allocated: bool) -> [u8; PAGE_HEADER as usize] {
+fn page_header(is_allocated: bool) -> [u8; PAGE_HEADER as usize] {
     let mut header = [0; PAGE_HEADER as usize];
-    header[..5].copy_from_slice(&[b'C', b'H', b'K', 1, u8::from(allocated)]);
+    header[..5].copy_from_slice(&[b'C', b'H', b'K', 1, u8::from(is_allocated)]);
     header
 }
 
-fn number(bytes: &[u8], at: u64) -> u64 {
+fn read_u64(bytes: &[u8], at: u64) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&bytes[at as usize..][..8]);
     u64::from_le_bytes(number)

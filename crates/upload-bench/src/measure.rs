@@ -54,16 +54,16 @@ pub fn run(
     done: &(dyn Fn(Build, &str) + Sync),
 ) -> Result<Vec<Measured>, BenchError> {
     let scenarios = scenarios::all();
-    let failed = Mutex::new(None);
+    let first_error = Mutex::new(None);
     let measured: Vec<Measured> = std::thread::scope(|scope| {
         let running: Vec<_> = wasms
             .iter()
             .map(|wasm| {
-                let (scenarios, failed) = (&scenarios, &failed);
-                scope.spawn(move || match run_one(wasm, scenarios, selection, done) {
+                let (scenarios, first_error) = (&scenarios, &first_error);
+                scope.spawn(move || match run_on(wasm, scenarios, selection, done) {
                     Ok(measured) => Some(measured),
                     Err(error) => {
-                        failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                         None
                     }
                 })
@@ -75,13 +75,13 @@ pub fn run(
             .filter_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(measured),
     }
 }
 
-fn run_one(
+fn run_on(
     wasm: &Wasm,
     scenarios: &[Scenario],
     selection: &Selection,

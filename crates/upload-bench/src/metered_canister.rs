@@ -16,7 +16,7 @@ use session_migrate::snapshot::{Snapshot, load};
 use session_migrate::{costs, server};
 use upload_canister::api::{HttpRequest, HttpResponse};
 
-use crate::cost::{Cost, Sizes};
+use crate::cost::{Cost, MemorySizes};
 use crate::error::BenchError;
 
 /// Time at which every benchmark begins, in seconds since 1970: the same in every run, since ids depend on it.
@@ -48,8 +48,8 @@ pub struct MeteredCanister {
     /// The name of the benchmark, for errors.
     bench: String,
     /// The name of the module, for errors.
-    name: String,
-    gz: Vec<u8>,
+    module_name: String,
+    module: Vec<u8>,
     pic: PocketIc,
     id: Principal,
     meter: Mutex<Meter>,
@@ -60,7 +60,7 @@ pub struct MeteredCanister {
 struct Meter {
     /// Index of the first message that has not been measured.
     next: u64,
-    sizes: Sizes,
+    sizes: MemorySizes,
 }
 
 impl MeteredCanister {
@@ -72,14 +72,14 @@ impl MeteredCanister {
     /// Returns a canister without code, for any module.
     pub fn of(
         bench: impl Into<String>,
-        name: impl Into<String>,
+        module_name: impl Into<String>,
         module: Vec<u8>,
     ) -> Result<Self, BenchError> {
         let pic = server::pocket_ic()?;
         pic.set_time((SystemTime::UNIX_EPOCH + Duration::from_secs(BEGINNING_SECONDS)).into());
         let id = pic.create_canister_with_settings(Some(controller()), None);
         let meter = Mutex::default();
-        Ok(Self { bench: bench.into(), name: name.into(), gz: module, pic, id, meter })
+        Ok(Self { bench: bench.into(), module_name: module_name.into(), module, pic, id, meter })
     }
 
     /// Returns a freshly installed canister after its first minute; neither is measured.
@@ -99,15 +99,15 @@ impl MeteredCanister {
         // Reinstalling into an empty canister is the same as installing, and if it fails, the server returns an error
         // instead of panicking.
         self.pic
-            .reinstall_canister(self.id, self.gz.clone(), argument.to_vec(), Some(controller()))
-            .map_err(|reject| self.not_installed(reject))
+            .reinstall_canister(self.id, self.module.clone(), argument.to_vec(), Some(controller()))
+            .map_err(|reject| self.install_error(reject))
     }
 
     /// Upgrades the canister to the same module.
     pub fn upgrade(&self, argument: &[u8]) -> Result<(), BenchError> {
         self.pic
-            .upgrade_canister(self.id, self.gz.clone(), argument.to_vec(), Some(controller()))
-            .map_err(|reject| self.not_installed(reject))
+            .upgrade_canister(self.id, self.module.clone(), argument.to_vec(), Some(controller()))
+            .map_err(|reject| self.install_error(reject))
     }
 
     /// Replaces the stable memory of the installed canister. It must be upgraded before it is called again.
@@ -123,9 +123,9 @@ impl MeteredCanister {
             .map_err(BenchError::file("load", stable))
     }
 
-    fn not_installed(&self, reject: pocket_ic::RejectResponse) -> BenchError {
+    fn install_error(&self, reject: pocket_ic::RejectResponse) -> BenchError {
         let message = reject.reject_message.lines().next().unwrap_or_default().to_owned();
-        BenchError::Install { bench: self.bench.clone(), module: self.name.clone(), message }
+        BenchError::Install { bench: self.bench.clone(), module: self.module_name.clone(), message }
     }
 
     /// Returns the cost of all messages since the last call of this function or of [`Self::take_messages`].
@@ -137,7 +137,7 @@ impl MeteredCanister {
         let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sum = Cost::default();
         for message in messages {
-            sum += meter.sizes.follow(&message);
+            sum += meter.sizes.cost_of_next(&message);
         }
         Ok(sum)
     }
@@ -168,7 +168,7 @@ impl MeteredCanister {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, BenchError> {
-        self.handle().update(client(), method, args).map_err(|source| self.failed(source))
+        self.typed_client().update(client(), method, args).map_err(|source| self.call_error(source))
     }
 
     /// Makes a query call as the client.
@@ -177,7 +177,7 @@ impl MeteredCanister {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, BenchError> {
-        self.handle().query(client(), method, args).map_err(|source| self.failed(source))
+        self.typed_client().query(client(), method, args).map_err(|source| self.call_error(source))
     }
 
     /// Makes an update call as the controller; returns the raw reply.
@@ -186,8 +186,8 @@ impl MeteredCanister {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<Vec<u8>, BenchError> {
-        let call = EncodedCall::new(method, args).map_err(|source| self.failed(source))?;
-        self.handle().call(controller(), call).map_err(|source| self.failed(source))
+        let call = EncodedCall::new(method, args).map_err(|source| self.call_error(source))?;
+        self.typed_client().call(controller(), call).map_err(|source| self.call_error(source))
     }
 
     /// Makes a query call as the controller.
@@ -196,22 +196,22 @@ impl MeteredCanister {
         method: &'static str,
         args: impl ArgumentEncoder,
     ) -> Result<T, BenchError> {
-        self.handle().query(controller(), method, args).map_err(|source| self.failed(source))
+        self.typed_client().query(controller(), method, args).map_err(|source| self.call_error(source))
     }
 
     /// Makes a query call as the client; returns the raw reply.
     pub fn raw_query(&self, method: &'static str, args: impl ArgumentEncoder) -> Result<Vec<u8>, BenchError> {
-        let call = EncodedCall::new(method, args).map_err(|source| self.failed(source))?;
-        self.handle().query_raw(client(), call).map_err(|source| self.failed(source))
+        let call = EncodedCall::new(method, args).map_err(|source| self.call_error(source))?;
+        self.typed_client().query_raw(client(), call).map_err(|source| self.call_error(source))
     }
 
     /// Passes an HTTP request to the canister, as the gateway does.
-    pub fn http(&self, request: HttpRequest) -> Result<HttpResponse, BenchError> {
-        self.handle().http_request(&request).map_err(|source| self.failed(source))
+    pub fn http_request(&self, request: HttpRequest) -> Result<HttpResponse, BenchError> {
+        self.typed_client().http_request(&request).map_err(|source| self.call_error(source))
     }
 
     /// Lets time pass, and runs the timers that have become due.
-    pub fn pass(&self, time: Duration) {
+    pub fn pass_time(&self, time: Duration) {
         self.pic.advance_time(time);
         self.pic.tick();
     }
@@ -219,7 +219,7 @@ impl MeteredCanister {
     /// Lets the first minute after an installation or upgrade pass. During it, the canister caches data for all later
     /// calls on its heap.
     pub fn settle(&self) {
-        self.pass(Duration::from_secs(61));
+        self.pass_time(Duration::from_secs(61));
         // The timer is a call of the canister to itself, whose reply takes another round.
         self.tick();
     }
@@ -230,28 +230,28 @@ impl MeteredCanister {
     }
 
     /// Returns the typed client of the canister.
-    pub fn handle(&self) -> Canister<'_> {
+    pub fn typed_client(&self) -> Canister<'_> {
         Canister::new(&self.pic, self.id)
     }
 
     /// Returns, for `map_err`, the error of a failed call.
-    pub fn failed(&self, source: ClientError) -> BenchError {
+    pub fn call_error(&self, source: ClientError) -> BenchError {
         BenchError::Call { bench: self.bench.clone(), source }
     }
 
     /// Returns, for `map_err`, the error of a reply that does not decode.
-    pub fn bad_reply(&self, method: &'static str, error: &candid::Error) -> BenchError {
+    pub fn reply_error(&self, method: &'static str, error: &candid::Error) -> BenchError {
         let detail = error.to_string().lines().next().unwrap_or_default().to_owned();
         BenchError::Reply { bench: self.bench.clone(), method, detail }
     }
 
     /// Returns [`BenchError::State`] unless the values are equal.
-    pub fn expect<T: PartialEq + std::fmt::Debug>(
+    pub fn check_equal<T: PartialEq + std::fmt::Debug>(
         &self,
         what: &'static str,
         expected: T,
         got: T,
     ) -> Result<(), BenchError> {
-        BenchError::unless_equal(&self.bench, what, expected, got)
+        BenchError::check_equal(&self.bench, what, expected, got)
     }
 }

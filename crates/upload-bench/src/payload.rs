@@ -7,7 +7,8 @@ use upload_canister::session::Chunking;
 /// Length of every chunk but the last, in bytes, as in `upload_config`.
 pub const CHUNK_BYTES: u64 = 1_800_000;
 
-/// A generated file. No two of its chunks have a page in common, since the heap delta counts only pages that change.
+/// A generated file. No two of its chunks have a page in common, so that the heap delta, which counts only pages that
+/// change, includes every page of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct File {
     /// Its size in bytes.
@@ -35,11 +36,11 @@ impl File {
     pub fn chunk(&self, index: u32) -> Vec<u8> {
         // The length of a chunk fits into `usize` on every platform.
         let length = self.chunking().len(index) as usize;
-        let mut state = splitmix(self.seed.wrapping_mul(1 << 32).wrapping_add(u64::from(index)));
+        let mut number = splitmix64(self.seed.wrapping_mul(1 << 32).wrapping_add(u64::from(index)));
         let mut bytes = Vec::with_capacity(length + 8);
         while bytes.len() < length {
-            state = splitmix(state);
-            bytes.extend_from_slice(&state.to_le_bytes());
+            number = splitmix64(number);
+            bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.truncate(length);
         bytes
@@ -75,9 +76,9 @@ pub fn metadata(bytes: u64) -> AssetMetadata {
     AssetMetadata::document(base)
 }
 
-/// Takes one step of the SplitMix64 generator.
-fn splitmix(state: u64) -> u64 {
-    let mut z = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// Returns the first number of the SplitMix64 generator with this seed.
+fn splitmix64(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

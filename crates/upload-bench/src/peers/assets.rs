@@ -64,7 +64,7 @@ impl Assets {
         method: &'static str,
         reply: &[u8],
     ) -> Result<T, BenchError> {
-        candid::decode_one(reply).map_err(|error| self.canister.bad_reply(method, &error))
+        candid::decode_one(reply).map_err(|error| self.canister.reply_error(method, &error))
     }
 
     fn create_batch(&self) -> Result<Batch, BenchError> {
@@ -147,7 +147,7 @@ impl Peer for Assets {
     fn browse(&self, url: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, BenchError> {
         let request = HttpRequest::get(url, range_header(range.as_ref()));
         let response: HttpResponse = self.query("http_request", request)?;
-        self.canister.expect("status", 200, response.status_code)?;
+        self.canister.check_equal("status", 200, response.status_code)?;
         let mut body = response.body.into_vec();
         let mut next = response.streaming_strategy.map(|Strategy::Callback { token, .. }| token);
         // The asset canister ignores the range; a client can only stop reading.

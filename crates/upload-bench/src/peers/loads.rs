@@ -93,7 +93,7 @@ fn upload_all(peer: &dyn Peer, contents: &[Content]) -> Result<Load, BenchError>
     for (stored, content) in stored.into_iter().zip(contents) {
         let read = peer.read(&stored?)?;
         let same = read.len() as u64 == content.spec.bytes && content.chunks.iter().flatten().eq(read.iter());
-        peer.canister().expect(
+        peer.canister().check_equal(
             "the file read back",
             "the same bytes",
             if same { "the same bytes" } else { "different bytes" },

@@ -73,7 +73,7 @@ impl Peer for Uploads {
             .zip(answers)
             .filter_map(|(content, done)| Some(stored(content, done.ok()?)))
             .collect();
-        self.canister.expect("files taken", contents.len(), done.len())?;
+        self.canister.check_equal("files taken", contents.len(), done.len())?;
         Ok(done)
     }
 
@@ -100,16 +100,16 @@ impl Peer for Uploads {
     fn browse(&self, url: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, BenchError> {
         let headers = range_header(range.as_ref());
         let request = HttpRequest { method: "GET".into(), url: url.into(), headers, body: ByteBuf::new() };
-        let response = self.canister.http(request)?;
+        let response = self.canister.http_request(request)?;
         let status = if range.is_some() { 206 } else { 200 };
-        self.canister.expect("status", status, response.status_code)?;
+        self.canister.check_equal("status", status, response.status_code)?;
         let mut body = response.body.into_vec();
         let mut next = response.streaming_strategy.map(|StreamingStrategy::Callback { token, .. }| token);
         while let Some(token) = next {
             let method = "http_request_streaming_callback";
             let reply = self.canister.raw_query(method, (token,))?;
             let more: StreamingBody =
-                candid::decode_one(&reply).map_err(|error| self.canister.bad_reply(method, &error))?;
+                candid::decode_one(&reply).map_err(|error| self.canister.reply_error(method, &error))?;
             body.extend(more.body);
             next = more.token;
         }
@@ -126,8 +126,8 @@ impl Peer for Uploads {
     }
 
     fn list(&self) -> Result<Vec<String>, BenchError> {
-        let all = self.canister.handle().memories_all(client(), &self.capsule);
-        let all = all.map_err(|source| self.canister.failed(source))?;
+        let all = self.canister.typed_client().memories_all(client(), &self.capsule);
+        let all = all.map_err(|source| self.canister.call_error(source))?;
         Ok(all.into_iter().map(|memory| memory.blob.locator).collect())
     }
 

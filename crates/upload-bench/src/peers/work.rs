@@ -143,7 +143,7 @@ impl Filled {
                 for (content, stored) in contents.iter().zip(&stored) {
                     self.expect_bytes(&content.bytes(0..*bytes), &peer.read(stored)?)?;
                 }
-                peer.canister().expect("files uploaded", contents.len(), stored.len())?;
+                peer.canister().check_equal("files uploaded", contents.len(), stored.len())?;
                 Ok(Some(cost))
             }
             Job::Read { bytes, range, via } => {
@@ -172,12 +172,12 @@ impl Filled {
                         break;
                     }
                     let pass = || {
-                        peer.canister().pass(Duration::from_secs(61));
+                        peer.canister().pass_time(Duration::from_secs(61));
                         Ok(())
                     };
                     cost += self.measure(pass)?.0;
                 }
-                peer.canister().expect("timers that free bytes", false, peer.is_freeing()?)?;
+                peer.canister().check_equal("timers that free bytes", false, peer.is_freeing()?)?;
                 self.expect_files(peer.list()?)?;
                 Ok(Some(cost))
             }
@@ -200,8 +200,8 @@ impl Filled {
 
     fn expect_bytes(&self, wanted: &[u8], read: &[u8]) -> Result<(), BenchError> {
         let canister = self.peer.canister();
-        canister.expect("bytes read", wanted.len(), read.len())?;
-        canister.expect("the bytes read are those of the file", true, wanted == read)
+        canister.check_equal("bytes read", wanted.len(), read.len())?;
+        canister.check_equal("the bytes read are those of the file", true, wanted == read)
     }
 
     fn expect_files(&self, mut list: Vec<String>) -> Result<(), BenchError> {
@@ -209,8 +209,8 @@ impl Filled {
         wanted.sort();
         list.sort();
         let canister = self.peer.canister();
-        canister.expect("number of files", wanted.len(), list.len())?;
-        canister.expect("the files are those uploaded before", true, wanted == list)
+        canister.check_equal("number of files", wanted.len(), list.len())?;
+        canister.check_equal("the files are those uploaded before", true, wanted == list)
     }
 }
 

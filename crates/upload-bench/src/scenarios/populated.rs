@@ -31,7 +31,7 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
         canister.settle();
         canister.controller_query("admin_stats", ())
     })?;
-    run.canister.expect(
+    run.canister.check_equal(
         "sessions and memories",
         (u64::from(count), u64::from(count)),
         (stats.sessions, stats.memories),
@@ -85,8 +85,8 @@ fn metrics(canister: &MeteredCanister) -> Result<(), BenchError> {
         headers: Vec::new(),
         body: ByteBuf::new(),
     };
-    let status = canister.http(request)?.status_code;
-    canister.expect("status of /metrics", 200, status)
+    let status = canister.http_request(request)?.status_code;
+    canister.check_equal("status of /metrics", 200, status)
 }
 
 /// Creates a memory with this many bytes in its record.
@@ -119,22 +119,22 @@ pub(super) fn create_inline(
 pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new("file_1_kib", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
-    run.payload(file.bytes);
+    run.set_payload(file.bytes);
     let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put", |canister| put(canister, session, &file, 0))?;
     run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
     let uploaded = run.finish_and_start("inline_1_kib");
-    run.payload(file.bytes);
+    run.set_payload(file.bytes);
     run.measure("memories_create", |canister| create_inline(canister, &capsule, file.bytes, "inline"))?;
     let inline = run.finish_and_start("whole_1_kib");
-    run.payload(file.bytes);
+    run.set_payload(file.bytes);
     run.measure("put_whole", |canister| put_whole(canister, &capsule, 10))?;
     let one = run.finish_and_start("whole_100_of_1_kib");
-    run.payload(100 * file.bytes);
+    run.set_payload(100 * file.bytes);
     run.measure("put_many", |canister| put_many(canister, &capsule, 100..200))?;
     let many = run.finish_and_start("whole_1000_for_3000_members");
-    run.payload(1_000 * file.bytes);
+    run.set_payload(1_000 * file.bytes);
     run.unmeasured(|canister| open_to_many(canister, &capsule))?;
     run.measure("put_many", |canister| put_many(canister, &capsule, 1_000..2_000))?;
     Ok(vec![uploaded, inline, one, many, run.finish()])
@@ -167,14 +167,14 @@ fn put_whole(canister: &MeteredCanister, capsule: &str, seed: u64) -> Result<(),
 
 /// Uploads a file of 1 KiB for each of these seeds, all in one call.
 fn put_many(canister: &MeteredCanister, capsule: &str, seeds: Range<u64>) -> Result<(), BenchError> {
-    let files: Vec<File> = seeds.clone().map(|seed| File { bytes: 1024, seed }).collect();
+    let files: Vec<File> = seeds.clone().map(|seed| File::new(1024, seed)).collect();
     let bytes: Vec<Vec<u8>> = files.iter().map(|file| file.chunk(0)).collect();
     let small: Vec<SmallFile<'_>> =
         files.iter().zip(&bytes).map(|(file, bytes)| small_file(capsule, file, bytes)).collect();
     let answers: Vec<upload_canister::api::Result<UploadFinishResult>> =
         canister.update("uploads_put_many", (small,))?;
     // The number is that of the seeds, not of the list that was sent, since the figures are published for it.
-    canister.expect("files stored", seeds.count(), answers.iter().flatten().count())
+    canister.check_equal("files stored", seeds.count(), answers.iter().flatten().count())
 }
 
 fn small_file<'a>(capsule: &str, file: &File, bytes: &'a [u8]) -> SmallFile<'a> {
@@ -209,13 +209,14 @@ fn migrate(name: String, wasm: &Wasm, seeds: &Seeds, population: Population) -> 
     let mut run = Recorder::new(name, wasm)?;
     open(&mut run, &seed)?;
     loop {
-        let status =
-            run.unmeasured(|canister| canister.handle().migration_status().map_err(|e| canister.failed(e)))?;
+        let status = run.unmeasured(|canister| {
+            canister.typed_client().migration_status().map_err(|e| canister.call_error(e))
+        })?;
         match status.phase {
             MigrationPhase::Validating | MigrationPhase::Converting | MigrationPhase::Verifying => {}
             phase => {
-                run.canister.expect("phase", MigrationPhase::Converted, phase)?;
-                run.canister.expect(
+                run.canister.check_equal("phase", MigrationPhase::Converted, phase)?;
+                run.canister.check_equal(
                     "converted sessions",
                     u64::from(population.sessions),
                     status.converted,
@@ -236,21 +237,21 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
     let seed = seeds.get(population)?;
     let mut run = Recorder::new(format!("move_{chunks}"), wasm)?;
     let bytes = u64::from(chunks) * CHUNK_BYTES;
-    run.payload(bytes);
+    run.set_payload(bytes);
     open(&mut run, &seed)?;
     for _ in 0..=chunks {
         let stats: AdminStats = run.unmeasured(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.chunks == 0 {
-            run.canister.expect("bytes in extents", bytes, stats.payload_bytes)?;
+            run.canister.check_equal("bytes in extents", bytes, stats.payload_bytes)?;
             return Ok(run.finish());
         }
         // The sweep, which empties the chunk map, runs once a minute.
         run.measure("timer", |canister| {
-            canister.pass(Duration::from_secs(61));
+            canister.pass_time(Duration::from_secs(61));
             Ok(())
         })?;
     }
-    run.canister.expect("the move", "finished", "still running")?;
+    run.canister.check_equal("the move", "finished", "still running")?;
     Ok(run.finish())
 }
 
@@ -265,26 +266,26 @@ pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Res
     let seed = seeds.get(population)?;
     let mut run = Recorder::new(format!("{MOVE_WITH_QUARANTINE}{quarantined}"), wasm)?;
     let bytes = u64::from(CHUNKS) * CHUNK_BYTES;
-    run.payload(bytes);
+    run.set_payload(bytes);
     open(&mut run, &seed)?;
     for _ in 0..2 * CHUNKS {
         let (status, stats) = run.unmeasured(|canister| {
-            let status = canister.handle().migration_status().map_err(|e| canister.failed(e))?;
+            let status = canister.typed_client().migration_status().map_err(|e| canister.call_error(e))?;
             Ok((status, canister.controller_query::<AdminStats>("admin_stats", ())?))
         })?;
         let has_moved = status.migration == 2 && status.phase == MigrationPhase::Converted;
         if has_moved && stats.releases_pending == 0 {
             let left = (u64::from(quarantined), u64::from(quarantined > 0), bytes);
             let found = (stats.chunks, status.quarantined, stats.payload_bytes);
-            run.canister.expect("chunks and units in quarantine, and bytes in extents", left, found)?;
+            run.canister.check_equal("chunks and units in quarantine, and bytes in extents", left, found)?;
             return Ok(run.finish());
         }
         run.measure(if has_moved { "sweep" } else { "timer" }, |canister| {
-            canister.pass(Duration::from_secs(if has_moved { 61 } else { 0 }));
+            canister.pass_time(Duration::from_secs(if has_moved { 61 } else { 0 }));
             Ok(())
         })?;
     }
-    run.canister.expect("the move", "finished", "still running")?;
+    run.canister.check_equal("the move", "finished", "still running")?;
     Ok(run.finish())
 }
 
@@ -299,13 +300,13 @@ pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
         run.unmeasured(|canister| put(canister, session, &file, 0))?;
     }
     run.measure("twenty_sessions", |canister| {
-        canister.pass(Duration::from_secs(24 * 60 * 60 + 1));
+        canister.pass_time(Duration::from_secs(24 * 60 * 60 + 1));
         Ok(())
     })?;
     let stats: AdminStats = run.unmeasured(|canister| canister.controller_query("admin_stats", ()))?;
-    run.canister.expect("sessions and chunks left", (0, 0), (stats.sessions, stats.chunks))?;
+    run.canister.check_equal("sessions and chunks left", (0, 0), (stats.sessions, stats.chunks))?;
     run.measure("nothing_to_do", |canister| {
-        canister.pass(Duration::from_secs(61));
+        canister.pass_time(Duration::from_secs(61));
         Ok(())
     })?;
     Ok(run.finish())

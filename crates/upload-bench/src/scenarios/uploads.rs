@@ -73,7 +73,7 @@ pub fn finish(
 pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("first_upload", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
-    run.payload(file.bytes);
+    run.set_payload(file.bytes);
     let capsule = run.measure("capsules_create", capsule)?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put", |canister| put(canister, session, &file, 0))?;
@@ -90,7 +90,7 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new(format!("upload_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
     let sha256 = file.sha256();
-    run.payload(file.bytes);
+    run.set_payload(file.bytes);
     let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
@@ -124,7 +124,7 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
 
 fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> {
     let meta: BlobMeta = run.measure("blob_get_meta", |canister| canister.query("blob_get_meta", (blob,)))?;
-    run.canister.expect("chunks of the blob", chunks, meta.chunk_count)?;
+    run.canister.check_equal("chunks of the blob", chunks, meta.chunk_count)?;
     let chunk = |index: u32| {
         move |canister: &MeteredCanister| canister.query::<ByteBuf>("blob_read_chunk", (blob, index))
     };
@@ -133,7 +133,7 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
     let range = |from: u64, len: u64| {
         move |canister: &MeteredCanister| {
             let read: ByteBuf = canister.query("blob_read_range", (blob, from, len))?;
-            canister.expect("bytes read", len, read.len() as u64)
+            canister.check_equal("bytes read", len, read.len() as u64)
         }
     };
     run.measure("range_1_kib", range(CHUNK_BYTES / 2, 1024))?;
@@ -150,14 +150,14 @@ fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
         let stats: api::AdminStats =
             run.unmeasured(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.releases_pending == 0 {
-            return run.canister.expect("chunks left", 0, stats.chunks);
+            return run.canister.check_equal("chunks left", 0, stats.chunks);
         }
         run.measure("sweep", |canister| {
-            canister.pass(Duration::from_secs(61));
+            canister.pass_time(Duration::from_secs(61));
             Ok(())
         })?;
     }
-    run.canister.expect("the sweep", "finished", "still running")
+    run.canister.check_equal("the sweep", "finished", "still running")
 }
 
 /// Measures an upload in reverse order: nothing can be hashed until the last put, which sends the first chunk of the
@@ -165,7 +165,7 @@ fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
 pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("out_of_order_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
-    run.payload(file.bytes);
+    run.set_payload(file.bytes);
     let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..chunks).rev() {
@@ -180,7 +180,7 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     let name = if in_order { "upload_blake3" } else { "out_of_order_blake3" };
     let mut run = Recorder::new(format!("{name}_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
-    run.payload(file.bytes);
+    run.set_payload(file.bytes);
     let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin_blake3(canister, &capsule, &file))?;
     for n in 0..chunks {
@@ -210,7 +210,7 @@ pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     run.measure("other_bytes", |canister| match put(canister, session, &other, 5) {
         Err(BenchError::Call { source: ClientError::Refused { .. }, .. }) => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => canister.expect("other bytes for a stored chunk", "refused", "accepted"),
+        Ok(()) => canister.check_equal("other bytes for a stored chunk", "refused", "accepted"),
     })?;
     let status = |canister: &MeteredCanister| canister.query::<UploadStatus>("uploads_status", (session,));
     run.measure("status_with_holes", status)?;

@@ -209,5 +209,5 @@ fn failed(source: ClientError) -> BenchError {
 }
 
 fn expect<T: PartialEq + std::fmt::Debug>(what: &'static str, expected: T, got: T) -> Result<(), BenchError> {
-    BenchError::unless_equal(WHAT, what, expected, got)
+    BenchError::check_equal(WHAT, what, expected, got)
 }
