@@ -208,7 +208,7 @@ fn measure_bare_map(update: bool) -> Result<(), BenchError> {
     let progress = start_progress();
     let maps = bare_map::measure()?;
     drop(progress);
-    println!("{}", report::bare_map(Style::Terminal, &maps));
+    println!("{}", report::bare_map_table(Style::Terminal, &maps));
     if update {
         publish::save_bare_map(&maps)?;
         publish::write_documents()?;
@@ -223,9 +223,9 @@ fn measure_engine(args: &EngineArgs) -> Result<u8, BenchError> {
         progress.line(&format!("{:>6.1} s  {part}", began.elapsed().as_secs_f64()));
     })?;
     drop(progress);
-    println!("{}", report::moved(Style::Terminal, &costs));
-    println!("{}", report::grown(Style::Terminal, &costs));
-    println!("{}", report::quarantined(Style::Terminal, &costs));
+    println!("{}", report::move_table(Style::Terminal, &costs));
+    println!("{}", report::one_map_table(Style::Terminal, &costs));
+    println!("{}", report::quarantine_table(Style::Terminal, &costs));
     let recorded = publish::recorded_engine()?;
     let mut faults = costs.faults();
     if args.update {
@@ -250,7 +250,7 @@ fn measure_full_chunks(check: bool, update: bool) -> Result<u8, BenchError> {
     let progress = start_progress();
     let measured = full_chunks::measure(&wasms, &|run| progress.line(run))?;
     drop(progress);
-    println!("{}", report::full_chunks(Style::Terminal, &measured));
+    println!("{}", report::full_chunks_table(Style::Terminal, &measured));
     if update {
         publish::save_full_chunks(&measured)?;
         publish::write_documents()?;
@@ -305,7 +305,7 @@ fn measure_costs(args: CostArgs) -> Result<u8, BenchError> {
     drop(progress);
     let results: Vec<Results> = measured.iter().map(|measured| measured.results.clone()).collect();
     let figures = Figures::new(results.clone());
-    println!("{}", report::costs(Style::Terminal, &figures));
+    println!("{}", report::cost_table(Style::Terminal, &figures));
     println!("{}", report::target_table(Style::Terminal, &figures));
     if args.update {
         publish::save(results)?;

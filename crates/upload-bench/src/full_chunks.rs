@@ -26,7 +26,7 @@ use upload_canister::upload::{IdemKey, RawRecord};
 use crate::error::BenchError;
 use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm};
 use crate::payload::{CHUNK_BYTES, metadata};
-use crate::seed::{self, Legacy};
+use crate::seed::{self, LegacyState};
 use crate::sparse;
 
 /// Numbers of sessions of the measured states. The memory manager of the canister has 32,768 buckets of 8 MiB, 256 GiB
@@ -160,7 +160,7 @@ type ChunkKey = ([u8; 32], u32);
 
 /// Returns the state of a legacy canister, and the keys of the chunks that are to be hollow.
 fn make_state(sessions: u64, chunks: Chunks) -> Result<(RawMemory, Vec<ChunkKey>), Error> {
-    let mut state = Legacy::new()?;
+    let mut state = LegacyState::new()?;
     let mut keys = Vec::new();
     let (mut caller, mut capsule) = (Principal::anonymous(), String::new());
     for session in 1..=sessions {
@@ -182,7 +182,7 @@ fn make_state(sessions: u64, chunks: Chunks) -> Result<(RawMemory, Vec<ChunkKey>
 }
 
 fn add_session(
-    state: &mut Legacy,
+    state: &mut LegacyState,
     session: u64,
     caller: Principal,
     capsule: &str,

@@ -50,23 +50,27 @@ const ENGINE: &str = "engine.json";
 const FULL_CHUNKS: &str = "full_chunks.json";
 const SIZES: &str = "sizes.json";
 
-/// Lines of the README before and after its section on costs.
-const SECTION: (&str, &str) =
-    ("<!-- Costs: written by `cargo bench-costs --update`. -->\n", "<!-- End of costs. -->\n");
+/// Line of the README before its section on costs.
+const SECTION_START: &str = "<!-- Costs: written by `cargo bench-costs --update`. -->\n";
+
+/// Line of the README after its section on costs.
+const SECTION_END: &str = "<!-- End of costs. -->\n";
 
 fn in_tree(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
 
-fn readme(section: &str) -> Result<String, BenchError> {
+/// Returns the README with this section on costs.
+fn readme_with(section: &str) -> Result<String, BenchError> {
     let path = in_tree("README.md");
     let text = std::fs::read_to_string(&path).map_err(BenchError::file("read", &path))?;
-    let parts =
-        text.split_once(SECTION.0).and_then(|(before, rest)| Some((before, rest.split_once(SECTION.1)?.1)));
+    let parts = text
+        .split_once(SECTION_START)
+        .and_then(|(before, rest)| Some((before, rest.split_once(SECTION_END)?.1)));
     let Some((before, after)) = parts else {
         return Err(BenchError::file("find the section on costs in", &path)("its comments are missing"));
     };
-    Ok([before, SECTION.0, section, SECTION.1, after].concat())
+    Ok([before, SECTION_START, section, SECTION_END, after].concat())
 }
 
 fn compiler_path() -> PathBuf {
@@ -199,7 +203,7 @@ pub fn documents() -> Result<Documents, BenchError> {
         side_by_side: peers.map(|peers| peers::markdown(&peers)).unwrap_or_default(),
     };
     let page = report::document(&figures, &sources);
-    let readme = readme(&report::section(&figures))?;
+    let readme = readme_with(&report::section(&figures))?;
     let sizes = recorded_sizes()?.map(|figures| sizes::markdown(&figures));
     Ok(Documents { page, plot, sizes, readme })
 }

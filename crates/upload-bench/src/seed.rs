@@ -88,13 +88,13 @@ pub struct Seed {
 }
 
 /// A state in layout 1 to be filled by the caller.
-pub(crate) struct Legacy {
+pub(crate) struct LegacyState {
     raw: RawMemory,
     pub storage: Storage,
     pub capsule: String,
 }
 
-impl Legacy {
+impl LegacyState {
     /// Returns a state with only the client's capsule.
     pub fn new() -> Result<Self, Error> {
         let raw = RawMemory::default();
@@ -103,7 +103,7 @@ impl Legacy {
         let settings = AdminConfig { compat_share_percent: 100, ..storage.config()? };
         storage.settings.set(&Config::checked(settings)?);
         let capsule = storage.capsules.create(client(), None, now())?.id;
-        Ok(Legacy { raw, storage, capsule })
+        Ok(LegacyState { raw, storage, capsule })
     }
 
     /// Returns stable memory, as the legacy build leaves it.
@@ -116,23 +116,23 @@ impl Legacy {
 
 /// Creates a state.
 pub fn make(population: Population) -> Result<Seed, BenchError> {
-    let failed = |detail: String| BenchError::Seed {
+    let seed_error = |detail: String| BenchError::Seed {
         sessions: population.sessions,
         memories: population.memories,
         detail,
     };
     let raw = RawMemory::default();
     let mut storage =
-        Storage::create_in(raw.clone(), population.layout).map_err(|error| failed(error.to_string()))?;
-    let (capsule, session, memory) =
-        fill(&mut storage, population).map_err(|error| failed(error.to_string()))?;
+        Storage::create_in(raw.clone(), population.layout).map_err(|error| seed_error(error.to_string()))?;
+    let ids = fill(&mut storage, population).map_err(|error| seed_error(error.to_string()))?;
     drop(storage);
     let pack = || -> std::io::Result<Vec<u8>> {
         let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
         packed.write_all(&raw.borrow())?;
         packed.finish()
     };
-    let gz = pack().map_err(|error| failed(error.to_string()))?;
+    let gz = pack().map_err(|error| seed_error(error.to_string()))?;
+    let SeedIds { capsule, session, memory } = ids;
     Ok(Seed { gz, capsule, session, memory })
 }
 
@@ -141,9 +141,16 @@ pub(crate) fn now() -> Time {
     Time::from_nanos((BEGINNING_SECONDS - 3600) * 1_000_000_000)
 }
 
-fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, String), Error> {
-    let legacy = population.layout == Layout::LEGACY;
-    let share = if legacy { 100 } else { 0 };
+/// The ids of a [`Seed`].
+struct SeedIds {
+    capsule: String,
+    session: u64,
+    memory: String,
+}
+
+fn fill(storage: &mut Storage, population: Population) -> Result<SeedIds, Error> {
+    let is_legacy = population.layout == Layout::LEGACY;
+    let share = if is_legacy { 100 } else { 0 };
     let settings = AdminConfig { compat_share_percent: share, ..storage.config()? };
     storage.settings.set(&Config::checked(settings)?);
     let capsule = storage.capsules.create(client(), None, now())?.id;
@@ -173,11 +180,11 @@ fn fill(storage: &mut Storage, population: Population) -> Result<(String, u64, S
     for number in 0..population.memories {
         memory = create_memory(storage, &capsule, number)?;
     }
-    if legacy {
-        // See `Legacy::finish`.
+    if is_legacy {
+        // See `LegacyState::finish`.
         storage.settings.set(&Config::default());
     }
-    Ok((capsule, session, memory))
+    Ok(SeedIds { capsule, session, memory })
 }
 
 fn begin(storage: &mut Storage, caller: Principal, capsule: &str, number: u32) -> Result<u64, Error> {

@@ -30,7 +30,7 @@ pub struct Assets {
 impl Assets {
     pub fn install(module: Vec<u8>) -> Result<Self, BenchError> {
         let canister = MeteredCanister::of("side by side", NAME, module)?;
-        canister.install(&no_settings())?;
+        canister.install(&no_settings_argument())?;
         Ok(Self { canister })
     }
 
@@ -73,11 +73,11 @@ impl Assets {
 }
 
 /// Returns the arguments of an installation or upgrade. The only argument is optional, and omitted.
-fn no_settings() -> Vec<u8> {
+fn no_settings_argument() -> Vec<u8> {
     b"DIDL\x00\x01\x7f".to_vec()
 }
 
-fn stored(content: &Content) -> Stored {
+fn stored_asset(content: &Content) -> Stored {
     let Content { name, sha256, spec, .. } = content;
     Stored { delete_key: name.clone(), read_key: name.clone(), bytes: spec.bytes, sha256: *sha256 }
 }
@@ -96,12 +96,12 @@ impl Peer for Assets {
         }
         // Without a digest from the client, the asset canister hashes the file, as the upload canister does.
         self.call_only("commit_batch", Commit::of_asset(batch, &content.name, chunk_ids, None))?;
-        Ok(stored(content))
+        Ok(stored_asset(content))
     }
 
     fn upload_at_once(&self, content: &Content) -> Result<Stored, BenchError> {
         self.call_only("store", Store::new(&content.name, &content.chunks[0], content.sha256))?;
-        Ok(stored(content))
+        Ok(stored_asset(content))
     }
 
     fn upload_together(&self, contents: &[Content], on_trust: bool) -> Result<Vec<Stored>, BenchError> {
@@ -121,7 +121,7 @@ impl Peer for Assets {
             named.flat_map(|(content, id)| Operation::creation(&content.name, vec![id], None, None)).collect()
         };
         self.call_only("commit_batch", Commit { batch_id, operations })?;
-        Ok(contents.iter().map(stored).collect())
+        Ok(contents.iter().map(stored_asset).collect())
     }
 
     fn read_small(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {
@@ -136,7 +136,7 @@ impl Peer for Assets {
             let chunk = GetChunk::new(&stored.read_key, index, stored.sha256);
             bytes.extend(self.query::<assets::Content>("get_chunk", chunk)?.content);
         }
-        Ok(part(bytes, range, first * CHUNK_BYTES))
+        Ok(bytes_of_range(bytes, range, first * CHUNK_BYTES))
     }
 
     fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError> {
@@ -159,7 +159,7 @@ impl Peer for Assets {
             next = token;
         }
         Ok(match range {
-            Some(range) => part(body, range, 0),
+            Some(range) => bytes_of_range(body, range, 0),
             None => body,
         })
     }
@@ -191,12 +191,12 @@ impl Peer for Assets {
     }
 
     fn upgrade(&self) -> Result<(), BenchError> {
-        self.canister.upgrade(&no_settings())
+        self.canister.upgrade(&no_settings_argument())
     }
 }
 
 /// Returns the bytes of a range of a file, given the bytes of the file from `offset` on.
-fn part(bytes: Vec<u8>, range: Range<u64>, offset: u64) -> Vec<u8> {
+fn bytes_of_range(bytes: Vec<u8>, range: Range<u64>, offset: u64) -> Vec<u8> {
     let from = (range.start - offset) as usize;
     bytes.into_iter().skip(from).take((range.end - range.start) as usize).collect()
 }

@@ -54,7 +54,7 @@ pub fn measure(peers: &[(&str, Install<'_>)], done: &dyn Fn(&str)) -> Result<Vec
             for ((name, install), figures) in peers.iter().zip(&mut figures) {
                 let load = measure_one(figures, install, &contents[..clients as usize])?;
                 done(&format!("{name}, {clients} clients: {:.1} s", load.seconds));
-                figures.keep(load);
+                figures.keep_fastest(load);
             }
         }
     }

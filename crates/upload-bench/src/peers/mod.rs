@@ -20,7 +20,7 @@ use peer::Peer;
 pub use jobs::{Job, State, all as all_jobs};
 pub use loads::Load;
 pub use report::markdown;
-pub use tables::{jobs as job_table, loads as load_table};
+pub use tables::{job_table, load_table};
 pub use work::{JobCost, faults};
 
 /// Size, in bytes, of each client's file: 20.8 MiB, as in the public release's own measurement.
@@ -52,7 +52,7 @@ impl PeerFigures {
     }
 
     /// Keeps a load unless there is a faster one.
-    fn keep(&mut self, load: Load) {
+    fn keep_fastest(&mut self, load: Load) {
         match self.loads.iter_mut().find(|known| known.clients == load.clients) {
             Some(known) if known.seconds <= load.seconds => {}
             Some(known) => *known = load,
@@ -61,7 +61,7 @@ impl PeerFigures {
     }
 }
 
-fn cost<'f>(figures: &'f [PeerFigures], name: &str, job: &Job, state: State) -> Option<&'f JobCost> {
+fn find_cost<'f>(figures: &'f [PeerFigures], name: &str, job: &Job, state: State) -> Option<&'f JobCost> {
     let job = job.to_string();
     let known = figures.iter().find(|known| known.name == name)?;
     known.jobs.iter().find(|cost| cost.state == state && cost.job == job)
@@ -117,9 +117,9 @@ pub fn run(
 
 /// Measures only the jobs, on one build and on the asset canister, with few files.
 pub fn run_jobs(wasm: &Wasm) -> Result<Vec<PeerFigures>, BenchError> {
-    let measured = |(name, install): &(&str, Install<'_>)| {
+    let measure_jobs = |(name, install): &(&str, Install<'_>)| {
         let jobs = work::measure(install, &[jobs::FEW], &|_| {})?;
         Ok(PeerFigures { jobs, ..PeerFigures::of(name) })
     };
-    peers(std::slice::from_ref(wasm))?.iter().map(measured).collect()
+    peers(std::slice::from_ref(wasm))?.iter().map(measure_jobs).collect()
 }

@@ -1,8 +1,10 @@
 //! The section of `docs/costs.md`.
 
 use super::jobs::{self, CROWDED, FEW, Job, MANY, Via, Way};
-use super::tables::{COMPARED, builds, calls, jobs, loads, members, ratio, written};
-use super::{FILE_BYTES, PeerFigures, cost};
+use super::tables::{
+    COMPARED, build_table, call_table, job_table, load_table, member_table, ratio, written_table,
+};
+use super::{FILE_BYTES, PeerFigures, find_cost};
 use crate::report::Style;
 use crate::scenarios::populated::MEMBERS;
 
@@ -23,14 +25,14 @@ figures, from a local replica on which every call takes a round or two: one file
 {}
 
 {}",
-        loads(Style::Markdown, figures),
-        files(figures)
+        load_table(Style::Markdown, figures),
+        files_section(figures)
     )
 }
 
 /// Returns the subsection on small files, ranges, deletions and listing; empty if they have not been measured.
-fn files(figures: &[PeerFigures]) -> String {
-    let Some(text) = reasons(figures) else { return String::new() };
+fn files_section(figures: &[PeerFigures]) -> String {
+    let Some(text) = reasons_text(figures) else { return String::new() };
     format!(
         "\
 ### Small files, ranges, deletions and listing
@@ -59,27 +61,29 @@ Jobs in which the legacy or the staged build differs from the direct one by more
 
 {}
 ",
-        jobs(Style::Markdown, figures),
-        calls(Style::Markdown),
-        members(Style::Markdown, figures),
-        written(Style::Markdown, figures),
-        builds(Style::Markdown, figures),
+        job_table(Style::Markdown, figures),
+        call_table(Style::Markdown),
+        member_table(Style::Markdown, figures),
+        written_table(Style::Markdown, figures),
+        build_table(Style::Markdown, figures),
     )
 }
 
 /// Returns the text on what each canister does besides the job, and why the figures differ; `None` if they have not
 /// been measured.
-fn reasons(figures: &[PeerFigures]) -> Option<String> {
-    let millions = |peer, job: &Job, state| Some(cost(figures, peer, job, state)?.instructions as f64 / 1e6);
+fn reasons_text(figures: &[PeerFigures]) -> Option<String> {
+    let millions =
+        |peer, job: &Job, state| Some(find_cost(figures, peer, job, state)?.instructions as f64 / 1e6);
     let [direct, assets] = COMPARED;
-    let one = Job::Upload { files: 1, bytes: 1 << 10, way: Way::AtOnce };
+    let upload_one = Job::Upload { files: 1, bytes: 1 << 10, way: Way::AtOnce };
     let read = Job::Read { bytes: 1 << 10, range: None, via: Via::Query };
     let large_over_http = Job::Read { bytes: 100 << 10, range: None, via: Via::Http };
     let delete = Job::Delete { files: 1, bytes: 1 << 10 };
     // The uploads in which both canisters compute the digests.
-    let checked = jobs::all().into_iter();
-    let checked = checked.filter(|job| matches!(job, Job::Upload { way, .. } if *way != Way::OnTrust));
-    let ratios: Vec<f64> = checked
+    let is_digested = |job: &Job| matches!(job, Job::Upload { way, .. } if *way != Way::OnTrust);
+    let ratios: Vec<f64> = jobs::all()
+        .into_iter()
+        .filter(is_digested)
         .flat_map(|job| [FEW, MANY].map(|state| ratio(figures, &job, state)))
         .collect::<Option<_>>()?;
     let listed = millions(direct, &Job::List, MANY)? * 1e3 / f64::from(MANY.files);
@@ -116,8 +120,8 @@ fn reasons(figures: &[PeerFigures]) -> Option<String> {
   asset canister looks the caller of a change up in a set on the heap.",
         ratios.iter().copied().fold(f64::INFINITY, f64::min),
         ratios.iter().copied().fold(0.0, f64::max),
-        millions(assets, &one, FEW)?,
-        millions(assets, &one, MANY)?,
+        millions(assets, &upload_one, FEW)?,
+        millions(assets, &upload_one, MANY)?,
         millions(direct, &Job::Upgrade, MANY)?,
         millions(assets, &Job::Upgrade, FEW)?,
         millions(assets, &Job::Upgrade, MANY)?,

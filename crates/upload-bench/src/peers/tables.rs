@@ -6,7 +6,7 @@ use session_migrate::build::Build;
 use super::jobs::{self, CROWDED, FEW, Job, MANY, State};
 use super::loads::Load;
 use super::work::JobCost;
-use super::{CLIENTS, ORIGIN_MB_PER_S, PeerFigures, assets, cost};
+use super::{CLIENTS, ORIGIN_MB_PER_S, PeerFigures, assets, find_cost};
 use crate::report::{Style, table};
 
 /// Share by which a build must differ from the direct one for a job to have a row.
@@ -15,7 +15,7 @@ const DIFFERENT: f64 = 0.25;
 pub const COMPARED: [&str; 2] = ["direct", assets::NAME];
 
 /// Returns the table of the uploads of several clients.
-pub fn loads(style: Style, figures: &[PeerFigures]) -> Table {
+pub fn load_table(style: Style, figures: &[PeerFigures]) -> Table {
     let mut header: Vec<String> =
         ["canister", "M instructions/MiB", "written/byte", "upgrade M", "upgrade written/byte"]
             .map(str::to_owned)
@@ -50,20 +50,20 @@ fn millions(cost: Option<&JobCost>) -> String {
 
 /// Returns the instructions of the direct build over those of the asset canister, for one job.
 pub fn ratio(figures: &[PeerFigures], job: &Job, state: State) -> Option<f64> {
-    let of = |peer| Some(cost(figures, peer, job, state)?.instructions as f64);
+    let of = |peer| Some(find_cost(figures, peer, job, state)?.instructions as f64);
     let [direct, assets] = COMPARED;
     Some(of(direct)? / of(assets)?)
 }
 
 /// Returns the cells of a job in a state: the instructions of both canisters, and their ratio.
-fn compared(figures: &[PeerFigures], job: &Job, state: State) -> Vec<String> {
+fn compared_cells(figures: &[PeerFigures], job: &Job, state: State) -> Vec<String> {
     let ratio = ratio(figures, job, state).map_or("-".into(), |ratio| format!("{ratio:.2}"));
-    COMPARED.iter().map(|peer| millions(cost(figures, peer, job, state))).chain([ratio]).collect()
+    COMPARED.iter().map(|peer| millions(find_cost(figures, peer, job, state))).chain([ratio]).collect()
 }
 
 /// Returns the table of the instructions of every job, with few and with many files, on the direct build and on the
 /// asset canister.
-pub fn jobs(style: Style, figures: &[PeerFigures]) -> Table {
+pub fn job_table(style: Style, figures: &[PeerFigures]) -> Table {
     let mut header = vec!["job".to_owned(), "messages".into()];
     for State { files, .. } in [FEW, MANY] {
         header.extend([format!("{files} files: direct M"), "assets M".into(), "ratio".into()]);
@@ -71,17 +71,17 @@ pub fn jobs(style: Style, figures: &[PeerFigures]) -> Table {
     let mut table = table(style, 1, header);
     for job in jobs::all() {
         let messages = COMPARED.map(|peer| {
-            let cost = cost(figures, peer, &job, MANY);
+            let cost = find_cost(figures, peer, &job, MANY);
             cost.map_or("-".into(), |cost| cost.messages.to_string())
         });
         let mut row = vec![job.to_string(), messages.join(" / ")];
-        row.extend([FEW, MANY].into_iter().flat_map(|state| compared(figures, &job, state)));
+        row.extend([FEW, MANY].into_iter().flat_map(|state| compared_cells(figures, &job, state)));
         table.add_row(row);
     }
     table
 }
 
-pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
+pub fn member_table(style: Style, figures: &[PeerFigures]) -> Table {
     let mut header = vec!["job".to_owned()];
     for State { members, .. } in [MANY, CROWDED] {
         let plural = if members == 1 { "" } else { "s" };
@@ -90,19 +90,19 @@ pub fn members(style: Style, figures: &[PeerFigures]) -> Table {
     let mut table = table(style, 1, header);
     for job in jobs::all().into_iter().filter(|job| CROWDED.includes(job)) {
         let mut row = vec![job.to_string()];
-        row.extend([MANY, CROWDED].into_iter().flat_map(|state| compared(figures, &job, state)));
+        row.extend([MANY, CROWDED].into_iter().flat_map(|state| compared_cells(figures, &job, state)));
         table.add_row(row);
     }
     table
 }
 
-pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
+pub fn written_table(style: Style, figures: &[PeerFigures]) -> Table {
     let header = ["job", "direct written", "direct delta", "assets written", "assets delta"];
     let mut table = table(style, 1, header);
     for job in jobs::all().into_iter().filter(|job| !job.only_reads()) {
         let mut row = vec![job.to_string()];
         for peer in COMPARED {
-            let cost = cost(figures, peer, &job, MANY);
+            let cost = find_cost(figures, peer, &job, MANY);
             let shown = |of: fn(&JobCost) -> u64| cost.map_or("-".into(), |cost| of(cost).to_string());
             row.extend([shown(|cost| cost.stable_bytes_written), shown(|cost| cost.delta_bytes)]);
         }
@@ -111,10 +111,10 @@ pub fn written(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
-pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
+pub fn build_table(style: Style, figures: &[PeerFigures]) -> Table {
     let mut table = table(style, 1, ["job", "legacy M", "staged M", "direct M", "assets M"]);
     for job in jobs::all() {
-        let of = |build: Build| cost(figures, build.name(), &job, MANY);
+        let of = |build: Build| find_cost(figures, build.name(), &job, MANY);
         let Some(direct) = of(Build::Direct) else { continue };
         let differs = |build| {
             let other = of(build).map_or(0, |cost| cost.instructions);
@@ -123,14 +123,14 @@ pub fn builds(style: Style, figures: &[PeerFigures]) -> Table {
         if differs(Build::Legacy) || differs(Build::Staged) {
             let mut row = vec![job.to_string()];
             row.extend(Build::ALL.map(|build| millions(of(build))));
-            row.push(millions(cost(figures, assets::NAME, &job, MANY)));
+            row.push(millions(find_cost(figures, assets::NAME, &job, MANY)));
             table.add_row(row);
         }
     }
     table
 }
 
-pub fn calls(style: Style) -> Table {
+pub fn call_table(style: Style) -> Table {
     let mut table = table(style, 3, ["job", "upload canister", "asset canister"]);
     let mut kinds: Vec<[&str; 3]> = jobs::all().iter().map(Job::calls).collect();
     kinds.dedup();

@@ -12,7 +12,7 @@ use super::peer::{Content, Peer, Stored, range_header};
 use crate::error::BenchError;
 use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm, client};
 use crate::scenarios::populated::open_to_many;
-use crate::scenarios::uploads::{begin, capsule, finish};
+use crate::scenarios::uploads::{begin, create_capsule, finish};
 
 /// The upload canister, and the capsule to which all files are uploaded.
 pub struct Uploads {
@@ -23,7 +23,7 @@ pub struct Uploads {
 impl Uploads {
     pub fn install(wasm: &Wasm) -> Result<Self, BenchError> {
         let canister = MeteredCanister::installed("side by side", wasm)?;
-        let capsule = capsule(&canister)?;
+        let capsule = create_capsule(&canister)?;
         Ok(Self { canister, capsule })
     }
 
@@ -39,9 +39,9 @@ impl Uploads {
     }
 }
 
-fn stored(content: &Content, done: UploadFinishResult) -> Stored {
+fn stored_file(content: &Content, finished: UploadFinishResult) -> Stored {
     let Content { sha256, spec, .. } = content;
-    Stored { delete_key: done.memory_id, read_key: done.blob_id, bytes: spec.bytes, sha256: *sha256 }
+    Stored { delete_key: finished.memory_id, read_key: finished.blob_id, bytes: spec.bytes, sha256: *sha256 }
 }
 
 impl Peer for Uploads {
@@ -56,25 +56,26 @@ impl Peer for Uploads {
             let args = (session, index, Bytes::new(chunk), None::<ByteBuf>);
             self.canister.update::<()>("uploads_put_chunk", args)?;
         }
-        Ok(stored(content, finish(&self.canister, session, sha256, spec.bytes)?))
+        Ok(stored_file(content, finish(&self.canister, session, sha256, spec.bytes)?))
     }
 
     fn upload_at_once(&self, content: &Content) -> Result<Stored, BenchError> {
-        let done = self.canister.update("uploads_put_whole", (self.small_file(content),))?;
-        Ok(stored(content, done))
+        let finished = self.canister.update("uploads_put_whole", (self.small_file(content),))?;
+        Ok(stored_file(content, finished))
     }
 
     fn upload_together(&self, contents: &[Content], _: bool) -> Result<Vec<Stored>, BenchError> {
-        let small: Vec<SmallFile<'_>> = contents.iter().map(|content| self.small_file(content)).collect();
+        let small_files: Vec<SmallFile<'_>> =
+            contents.iter().map(|content| self.small_file(content)).collect();
         let answers: Vec<api::Result<UploadFinishResult>> =
-            self.canister.update("uploads_put_many", (small,))?;
-        let done: Vec<Stored> = contents
+            self.canister.update("uploads_put_many", (small_files,))?;
+        let stored: Vec<Stored> = contents
             .iter()
             .zip(answers)
-            .filter_map(|(content, done)| Some(stored(content, done.ok()?)))
+            .filter_map(|(content, finished)| Some(stored_file(content, finished.ok()?)))
             .collect();
-        self.canister.check_equal("files taken", contents.len(), done.len())?;
-        Ok(done)
+        self.canister.check_equal("files taken", contents.len(), stored.len())?;
+        Ok(stored)
     }
 
     fn read_small(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {

@@ -46,7 +46,7 @@ pub fn measure(
     let mut costs = Vec::new();
     for &state in states {
         for job in jobs::all().into_iter().filter(|job| state.includes(job)) {
-            let filled = Filled::new(install()?, state)?;
+            let filled = FilledCanister::new(install()?, state)?;
             let Some(cost) = filled.cost_of(&job)? else { continue };
             let cost = JobCost {
                 job: job.to_string(),
@@ -67,36 +67,38 @@ pub fn measure(
 pub fn faults(measured: &[PeerFigures], recorded: &[PeerFigures]) -> Vec<String> {
     let mut faults = Vec::new();
     for peer in measured {
-        let known = recorded.iter().find(|known| known.name == peer.name);
-        let known = known.map_or(&[][..], |known| known.jobs.as_slice());
+        let recorded_peer = recorded.iter().find(|known| known.name == peer.name);
+        let recorded_jobs = recorded_peer.map_or(&[][..], |known| known.jobs.as_slice());
         for cost in &peer.jobs {
             let JobCost { job, state: State { files, members }, .. } = cost;
-            let what = format!("{}, {files} files, {members} members, {job}", peer.name);
-            let Some(known) = known.iter().find(|known| known.job == *job && known.state == cost.state)
+            let name = format!("{}, {files} files, {members} members, {job}", peer.name);
+            let Some(known) =
+                recorded_jobs.iter().find(|known| known.job == *job && known.state == cost.state)
             else {
-                faults.push(format!("{what}: not checked in"));
+                faults.push(format!("{name}: not checked in"));
                 continue;
             };
             let (before, now) = (known.instructions, cost.instructions);
             if compare::is_worse(before, now, compare::NOISE_INSTRUCTIONS) {
-                faults.push(format!("{what}: instructions {before} -> {now}"));
+                faults.push(format!("{name}: instructions {before} -> {now}"));
             }
             let (before, now) = (known.stable_bytes_written, cost.stable_bytes_written);
             if compare::is_worse(before, now, 0) {
-                faults.push(format!("{what}: stable bytes written {before} -> {now}"));
+                faults.push(format!("{name}: stable bytes written {before} -> {now}"));
             }
         }
     }
     faults
 }
 
-struct Filled {
+/// A canister with the files of a state.
+struct FilledCanister {
     peer: Box<dyn Peer>,
     state: State,
     read_keys: Vec<String>,
 }
 
-impl Filled {
+impl FilledCanister {
     fn new(peer: Box<dyn Peer>, state: State) -> Result<Self, BenchError> {
         let contents: Vec<Content> =
             (0..u64::from(state.files)).map(|number| Content::new(number, 1 << 10)).collect();
@@ -141,7 +143,7 @@ impl Filled {
                     Way::OnTrust => peer.upload_together(&contents, true),
                 })?;
                 for (content, stored) in contents.iter().zip(&stored) {
-                    self.expect_bytes(&content.bytes(0..*bytes), &peer.read(stored)?)?;
+                    self.check_bytes(&content.bytes(0..*bytes), &peer.read(stored)?)?;
                 }
                 peer.canister().check_equal("files uploaded", contents.len(), stored.len())?;
                 Ok(Some(cost))
@@ -161,7 +163,7 @@ impl Filled {
                         self.measure(|| peer.browse(&url, range.clone()))?
                     }
                 };
-                self.expect_bytes(&wanted, &read)?;
+                self.check_bytes(&wanted, &read)?;
                 Ok(Some(cost))
             }
             Job::Delete { files, bytes } => {
@@ -171,19 +173,19 @@ impl Filled {
                     if !peer.is_freeing()? {
                         break;
                     }
-                    let pass = || {
+                    let pass_minute = || {
                         peer.canister().pass_time(Duration::from_secs(61));
                         Ok(())
                     };
-                    cost += self.measure(pass)?.0;
+                    cost += self.measure(pass_minute)?.0;
                 }
                 peer.canister().check_equal("timers that free bytes", false, peer.is_freeing()?)?;
-                self.expect_files(peer.list()?)?;
+                self.check_files(peer.list()?)?;
                 Ok(Some(cost))
             }
             Job::List => {
                 let (cost, list) = self.measure(|| peer.list())?;
-                self.expect_files(list)?;
+                self.check_files(list)?;
                 Ok(Some(cost))
             }
             Job::Upgrade => {
@@ -192,19 +194,19 @@ impl Filled {
                     peer.canister().settle();
                     Ok(())
                 })?;
-                self.expect_files(peer.list()?)?;
+                self.check_files(peer.list()?)?;
                 Ok(Some(cost))
             }
         }
     }
 
-    fn expect_bytes(&self, wanted: &[u8], read: &[u8]) -> Result<(), BenchError> {
+    fn check_bytes(&self, wanted: &[u8], read: &[u8]) -> Result<(), BenchError> {
         let canister = self.peer.canister();
         canister.check_equal("bytes read", wanted.len(), read.len())?;
         canister.check_equal("the bytes read are those of the file", true, wanted == read)
     }
 
-    fn expect_files(&self, mut list: Vec<String>) -> Result<(), BenchError> {
+    fn check_files(&self, mut list: Vec<String>) -> Result<(), BenchError> {
         let mut wanted = self.read_keys.clone();
         wanted.sort();
         list.sort();

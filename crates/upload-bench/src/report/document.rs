@@ -28,8 +28,8 @@ pub struct Sources {
 
 /// Returns the document. It depends only on the arguments, so that a test can check whether it is up to date.
 pub fn document(figures: &Figures, sources: &Sources) -> String {
-    let only_full = sources.scenarios.iter().filter(|one| one.only_full);
-    let full: Vec<&str> = only_full.map(|one| one.name.as_str()).collect();
+    let only_full = sources.scenarios.iter().filter(|scenario| scenario.only_full);
+    let full_names: Vec<&str> = only_full.map(|scenario| scenario.name.as_str()).collect();
     let sections = [
         INTRODUCTION.to_owned(),
         format!(
@@ -37,7 +37,7 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
              A session of 16,384 chunks would be 29 GB; instead of filling it, `chunks_of_16384` measures its \
              first, middle and last chunks.\n",
             sources.compiler,
-            full.join(", ")
+            full_names.join(", ")
         ),
         "![What an upload costs as it grows, and what a call costs as the canister fills](costs.svg)\n"
             .into(),
@@ -46,17 +46,17 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
             "The first public release costs {ORIGIN_PER_MIB} M instructions per MiB for ten chunks: it has `Vec<u8>` \
              arguments, stores chunks as values of a map, and reads them back after every write.\n"
         ),
-        format!("{}\n", tables::targets(Style::Markdown, figures)),
-        floor_of_maps(figures, &sources.bare_map),
+        format!("{}\n", tables::target_table(Style::Markdown, figures)),
+        maps_section(figures, &sources.bare_map),
         "## A byte of payload\n".into(),
-        format!("{}\n", tables::summary(Style::Markdown, figures)),
+        format!("{}\n", tables::summary_table(Style::Markdown, figures)),
         sources.side_by_side.clone(),
-        engine(&sources.engine),
-        full_chunks(&sources.full_chunks),
-        with_quarantine(figures),
+        engine_section(&sources.engine),
+        full_chunks_section(&sources.full_chunks),
+        quarantine_section(figures),
         "## Every step\n".into(),
         COLUMNS.to_owned(),
-        format!("{}\n", tables::costs(Style::Markdown, figures)),
+        format!("{}\n", tables::cost_table(Style::Markdown, figures)),
     ];
     let text: Vec<&str> = sections.iter().map(String::as_str).filter(|section| !section.is_empty()).collect();
     text.join("\n")
@@ -66,18 +66,20 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
 pub fn section(figures: &Figures) -> String {
     format!(
         "\n{}\n\n![What an upload costs as it grows, and what a call costs as the canister fills](docs/costs.svg)\n\n",
-        tables::summary(Style::Markdown, figures)
+        tables::summary_table(Style::Markdown, figures)
     )
 }
 
 /// Returns the section on the cost of calls on a full canister; empty if one of its figures has not been measured.
-fn floor_of_maps(figures: &Figures, maps: &[MapCosts]) -> String {
+fn maps_section(figures: &Figures, maps: &[MapCosts]) -> String {
     let cost = |state, step| {
         let instructions = figures.bench(Build::Direct, state)?.step(step)?.instructions;
         Some(instructions as f64 / 1e6)
     };
-    let of = |step| Some((cost("calls_10", step)?, cost("calls_100000", step)?));
-    let (Some(begin), Some(finish), Some(status)) = (of("begin"), of("finish"), of("status")) else {
+    let few_and_many = |step| Some((cost("calls_10", step)?, cost("calls_100000", step)?));
+    let (Some(begin), Some(finish), Some(status)) =
+        (few_and_many("begin"), few_and_many("finish"), few_and_many("status"))
+    else {
         return String::new();
     };
     let (Some(few), Some(many)) = (maps.first(), maps.last()) else { return String::new() };
@@ -95,7 +97,7 @@ With {} entries instead of {}, a look-up costs {:.1} times as much, an insertion
 {:.2}) and `finish` ({:.2} M instead of {:.2}) each change a dozen such maps. The less a call does
 besides these maps, the larger the ratio.
 ",
-        tables::bare_map(Style::Markdown, maps),
+        tables::bare_map_table(Style::Markdown, maps),
         many.entries,
         few.entries,
         ratio(|map| map.get),
@@ -110,13 +112,13 @@ besides these maps, the larger the ratio.
     )
 }
 
-fn engine(costs: &EngineCosts) -> String {
-    let (Some(two), Some((above_loop, ratio))) =
+fn engine_section(costs: &EngineCosts) -> String {
+    let (Some(above_operations), Some((above_loop, ratio))) =
         (costs.above_two_operations(), costs.above_loop_with_digests())
     else {
         return String::new();
     };
-    let compared = if two > 0 { "more" } else { "fewer" };
+    let compared = if above_operations > 0 { "more" } else { "fewer" };
     format!(
         "\
 ## The migration engine on its own
@@ -142,14 +144,14 @@ checked. Units that stay in the old map while they are quarantined are all check
 
 {}
 ",
-        tables::moved(Style::Markdown, costs),
-        two.unsigned_abs(),
-        tables::grown(Style::Markdown, costs),
-        tables::quarantined(Style::Markdown, costs),
+        tables::move_table(Style::Markdown, costs),
+        above_operations.unsigned_abs(),
+        tables::one_map_table(Style::Markdown, costs),
+        tables::quarantine_table(Style::Markdown, costs),
     )
 }
 
-fn full_chunks(measured: &[FullChunks]) -> String {
+fn full_chunks_section(measured: &[FullChunks]) -> String {
     let Some(most) = measured.last() else { return String::new() };
     format!(
         "\
@@ -164,12 +166,12 @@ results with those of chunks that are stored completely. {} sessions are close t
 
 ",
         most.sessions,
-        tables::full_chunks(Style::Markdown, measured),
+        tables::full_chunks_table(Style::Markdown, measured),
     )
 }
 
-fn with_quarantine(figures: &Figures) -> String {
-    let table = tables::with_quarantine(Style::Markdown, figures);
+fn quarantine_section(figures: &Figures) -> String {
+    let table = tables::move_with_quarantine_table(Style::Markdown, figures);
     if table.is_empty() {
         return String::new();
     }

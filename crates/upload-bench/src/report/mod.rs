@@ -8,7 +8,8 @@ mod targets;
 pub use document::{Sources, document, section};
 pub use plot::plot;
 pub use tables::{
-    Style, bare_map, costs, full_chunks, grown, moved, quarantined, summary, table, targets as target_table,
+    Style, bare_map_table, cost_table, full_chunks_table, move_table, one_map_table, quarantine_table,
+    summary_table, table, target_table,
 };
 pub use targets::{ORIGIN_PER_MIB, Target};
 

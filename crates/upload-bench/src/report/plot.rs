@@ -10,17 +10,17 @@ use super::targets::{LIMIT_PER_MIB, instructions_per_mib};
 /// Calls shown in the right half.
 const CALLS: [&str; 3] = ["begin", "finish", "status"];
 
-type Failed = Box<dyn std::error::Error>;
+type PlotError = Box<dyn std::error::Error>;
 
 /// Returns the picture as SVG.
-pub fn plot(figures: &Figures) -> Result<String, Failed> {
+pub fn plot(figures: &Figures) -> Result<String, PlotError> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (1000, 400)).into_drawing_area();
         root.fill(&WHITE)?;
         let (left, right) = root.split_horizontally(500);
-        uploads(&left, figures)?;
-        calls(&right, figures)?;
+        draw_uploads(&left, figures)?;
+        draw_calls(&right, figures)?;
         root.present()?;
     }
     Ok(svg)
@@ -38,7 +38,7 @@ fn colour(build: Build) -> RGBColor {
 /// Number of chunks or sessions, and millions of instructions.
 type Points = Vec<(f64, f64)>;
 
-fn uploads<B: DrawingBackend>(area: &DrawingArea<B, Shift>, figures: &Figures) -> Result<(), Failed>
+fn draw_uploads<B: DrawingBackend>(area: &DrawingArea<B, Shift>, figures: &Figures) -> Result<(), PlotError>
 where
     B::ErrorType: 'static,
 {
@@ -90,7 +90,7 @@ where
     Ok(())
 }
 
-fn calls<B: DrawingBackend>(area: &DrawingArea<B, Shift>, figures: &Figures) -> Result<(), Failed>
+fn draw_calls<B: DrawingBackend>(area: &DrawingArea<B, Shift>, figures: &Figures) -> Result<(), PlotError>
 where
     B::ErrorType: 'static,
 {

@@ -40,7 +40,7 @@ pub fn table(style: Style, texts: usize, header: impl Into<Row>) -> Table {
 }
 
 /// Returns the table of the figures and their limits.
-pub fn targets(style: Style, figures: &Figures) -> Table {
+pub fn target_table(style: Style, figures: &Figures) -> Table {
     let mut table = table(style, 1, ["figure", "limit", "measured", ""]);
     if let Some(verdicts) = table.column_mut(3) {
         verdicts.set_cell_alignment(CellAlignment::Left);
@@ -57,7 +57,7 @@ pub fn targets(style: Style, figures: &Figures) -> Table {
 }
 
 /// Returns the table of the costs of a bare map, in instructions.
-pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
+pub fn bare_map_table(style: Style, maps: &[MapCosts]) -> Table {
     let mut table = table(style, 0, ["entries", "look-up", "insertion", "removal"]);
     for map in maps {
         table.add_row([map.entries, map.get, map.insert, map.remove]);
@@ -66,7 +66,7 @@ pub fn bare_map(style: Style, maps: &[MapCosts]) -> Table {
 }
 
 /// Returns the table of the ways to move records.
-pub fn moved(style: Style, costs: &EngineCosts) -> Table {
+pub fn move_table(style: Style, costs: &EngineCosts) -> Table {
     let mut table = table(style, 1, ["way", "messages", "instructions per record"]);
     for moved in &costs.moves {
         table.add_row([moved.way.clone(), moved.messages.to_string(), moved.each.to_string()]);
@@ -75,7 +75,7 @@ pub fn moved(style: Style, costs: &EngineCosts) -> Table {
 }
 
 /// Returns the table of the migrations of the smallest example.
-pub fn grown(style: Style, costs: &EngineCosts) -> Table {
+pub fn one_map_table(style: Style, costs: &EngineCosts) -> Table {
     let header = ["records", "post_upgrade M", "messages", "highest M", "per record", "heap pages"];
     let mut table = table(style, 0, header);
     for grown in &costs.grown {
@@ -92,7 +92,7 @@ pub fn grown(style: Style, costs: &EngineCosts) -> Table {
 }
 
 /// Returns the table of the runs of migration 1 on full chunks.
-pub fn full_chunks(style: Style, measured: &[FullChunks]) -> Table {
+pub fn full_chunks_table(style: Style, measured: &[FullChunks]) -> Table {
     let header = ["sessions", "stable memory GiB", "messages", "per session", "per session, no chunk"];
     let mut table = table(style, 0, header);
     for run in measured {
@@ -108,7 +108,7 @@ pub fn full_chunks(style: Style, measured: &[FullChunks]) -> Table {
 }
 
 /// Returns the table of the upgrades with units in quarantine.
-pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
+pub fn quarantine_table(style: Style, costs: &EngineCosts) -> Table {
     let mut table = table(style, 0, ["units", "taken out of the old map", "quarantined in place"]);
     for upgrade in &costs.quarantines {
         table.add_row([upgrade.units, upgrade.taken_out, upgrade.in_place]);
@@ -116,7 +116,7 @@ pub fn quarantined(style: Style, costs: &EngineCosts) -> Table {
     table
 }
 
-pub fn with_quarantine(style: Style, figures: &Figures) -> Table {
+pub fn move_with_quarantine_table(style: Style, figures: &Figures) -> Table {
     let header =
         ["chunks in quarantine", "M per MiB", "messages of the sweep", "M", "written MiB", "heap growth MiB"];
     let mut table = table(style, 0, header);
@@ -141,7 +141,7 @@ pub fn with_quarantine(style: Style, figures: &Figures) -> Table {
 
 /// Returns the table of the cost of payload on each build, for benchmarks that transfer at least 1 MiB, except those
 /// with chunks in quarantine.
-pub fn summary(style: Style, figures: &Figures) -> Table {
+pub fn summary_table(style: Style, figures: &Figures) -> Table {
     let mut table = table(
         style,
         1,
@@ -177,7 +177,7 @@ pub fn summary(style: Style, figures: &Figures) -> Table {
 
 /// Returns the table of all steps: their instructions on each build, and their messages and bytes on the direct build.
 /// The build with the most benchmarks determines the rows, and replaces the direct build where that lacks a step.
-pub fn costs(style: Style, figures: &Figures) -> Table {
+pub fn cost_table(style: Style, figures: &Figures) -> Table {
     let header = [
         "benchmark",
         "step",

@@ -66,21 +66,21 @@ impl Scenario {
         (self.run)(wasm)
     }
 
-    fn one(
+    fn with_bench(
         name: impl Into<String>,
         run: impl Fn(&Wasm) -> Result<Bench, BenchError> + Send + Sync + 'static,
     ) -> Self {
-        Self::many(name, move |wasm| Ok(vec![run(wasm)?]))
+        Self::with_benches(name, move |wasm| Ok(vec![run(wasm)?]))
     }
 
-    fn many(
+    fn with_benches(
         name: impl Into<String>,
         run: impl Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + Sync + 'static,
     ) -> Self {
         Self { name: name.into(), only_full: false, builds: &Build::ALL, run: Box::new(run) }
     }
 
-    fn only_full(self) -> Self {
+    fn for_full_runs(self) -> Self {
         Self { only_full: true, ..self }
     }
 }
@@ -90,44 +90,50 @@ pub fn all() -> Vec<Scenario> {
     let seeds = Seeds::default();
     let mut all = Vec::new();
     for chunks in [1, 10, 100] {
-        all.push(Scenario::many(format!("upload_{chunks}"), move |wasm| uploads::in_order(wasm, chunks)));
+        all.push(Scenario::with_benches(format!("upload_{chunks}"), move |wasm| {
+            uploads::in_order(wasm, chunks)
+        }));
     }
     // Sending 1.8 GB through each build takes minutes.
-    all.push(Scenario::many("upload_1000", |wasm| uploads::in_order(wasm, 1000)).only_full());
-    all.push(Scenario::one("first_upload", uploads::first));
+    all.push(Scenario::with_benches("upload_1000", |wasm| uploads::in_order(wasm, 1000)).for_full_runs());
+    all.push(Scenario::with_bench("first_upload", uploads::first_calls));
     for (chunks, only_full) in [(10, false), (100, false), (240, true)] {
-        let scenario =
-            Scenario::one(format!("out_of_order_{chunks}"), move |wasm| uploads::out_of_order(wasm, chunks));
+        let scenario = Scenario::with_bench(format!("out_of_order_{chunks}"), move |wasm| {
+            uploads::out_of_order(wasm, chunks)
+        });
         all.push(Scenario { only_full, ..scenario });
     }
     for (chunks, in_order) in [(10, true), (100, true), (100, false)] {
         let order = if in_order { "upload" } else { "out_of_order" };
-        all.push(Scenario::one(format!("{order}_blake3_{chunks}"), move |wasm| {
+        all.push(Scenario::with_bench(format!("{order}_blake3_{chunks}"), move |wasm| {
             uploads::blake3(wasm, chunks, in_order)
         }));
     }
-    all.push(Scenario::one("chunk_again", uploads::chunk_again));
+    all.push(Scenario::with_bench("chunk_again", uploads::chunk_again));
     for chunks in [0, 10, 100] {
-        all.push(Scenario::one(format!("abort_{chunks}"), move |wasm| uploads::abort(wasm, chunks)));
+        all.push(Scenario::with_bench(format!("abort_{chunks}"), move |wasm| uploads::abort(wasm, chunks)));
     }
-    all.push(Scenario::one(format!("chunks_of_{}", uploads::MAX_CHUNKS), uploads::largest));
-    all.push(Scenario::many("small", populated::small));
-    all.push(Scenario::one("expiry", populated::expiry));
+    all.push(Scenario::with_bench(format!("chunks_of_{}", uploads::MAX_CHUNKS), uploads::largest));
+    all.push(Scenario::with_benches("small", populated::small));
+    all.push(Scenario::with_bench("expiry", populated::expiry));
     for count in [10, 1_000, 100_000] {
         let seeds = seeds.clone();
-        all.push(Scenario::many(format!("calls_{count}"), move |wasm| populated::calls(wasm, &seeds, count)));
+        all.push(Scenario::with_benches(format!("calls_{count}"), move |wasm| {
+            populated::calls(wasm, &seeds, count)
+        }));
     }
     for count in [10, 1_000, 100_000] {
         let seeds = seeds.clone();
-        let scenario =
-            Scenario::one(format!("migrate_{count}"), move |wasm| populated::migration(wasm, &seeds, count));
+        let scenario = Scenario::with_bench(format!("migrate_{count}"), move |wasm| {
+            populated::migration(wasm, &seeds, count)
+        });
         // The scenario with 100,000 sessions takes minutes, most of them to create the state.
         let only_full = count == 100_000;
         all.push(Scenario { builds: &[Build::Staged, Build::Direct], only_full, ..scenario });
     }
     for (sessions, chunks) in [(10, 0), (2, 20), (1, 400)] {
         let seeds = seeds.clone();
-        let scenario = Scenario::one(format!("migrate_chunks_{chunks}"), move |wasm| {
+        let scenario = Scenario::with_bench(format!("migrate_chunks_{chunks}"), move |wasm| {
             populated::migration_with_chunks(wasm, &seeds, sessions, chunks)
         });
         // The state with 400 chunks has 720 MB of payload.
@@ -136,12 +142,12 @@ pub fn all() -> Vec<Scenario> {
     }
     for quarantined in IN_QUARANTINE {
         let seeds = seeds.clone();
-        let scenario = Scenario::one(format!("{MOVE_WITH_QUARANTINE}{quarantined}"), move |wasm| {
+        let scenario = Scenario::with_bench(format!("{MOVE_WITH_QUARANTINE}{quarantined}"), move |wasm| {
             populated::move_with_quarantine(wasm, &seeds, quarantined)
         });
         all.push(Scenario { builds: &[Build::Direct], ..scenario });
     }
-    let scenario = Scenario::one("move_10", move |wasm| populated::move_to_extents(wasm, &seeds, 10));
+    let scenario = Scenario::with_bench("move_10", move |wasm| populated::move_to_extents(wasm, &seeds, 10));
     all.push(Scenario { builds: &[Build::Direct], ..scenario });
     all
 }

@@ -19,14 +19,14 @@ use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm, client};
 use crate::payload::{CHUNK_BYTES, File, metadata};
 use crate::seed::{Population, Seed};
 
-use super::uploads::{begin, capsule_in_use, finish, put};
+use super::uploads::{begin, create_capsule_in_use, finish, put};
 use super::{MOVE_WITH_QUARANTINE, Seeds};
 
 /// Measures the upgrade that opens a state of this many sessions and memories in the build's layout, and calls on it.
 pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, BenchError> {
     let seed = seeds.get(Population::of(wasm.build, count, count))?;
     let mut run = Recorder::new(format!("open_{count}"), wasm)?;
-    open(&mut run, &seed)?;
+    measure_open(&mut run, &seed)?;
     let stats: AdminStats = run.unmeasured(|canister| {
         canister.settle();
         canister.controller_query("admin_stats", ())
@@ -37,18 +37,18 @@ pub fn calls(wasm: &Wasm, seeds: &Seeds, count: u32) -> Result<Vec<Bench>, Bench
         (stats.sessions, stats.memories),
     )?;
     let mut done = vec![run.finish_and_start(format!("calls_{count}"))];
-    upload_calls(&mut run, &seed)?;
-    other_calls(&mut run, &seed)?;
+    measure_upload_calls(&mut run, &seed)?;
+    measure_other_calls(&mut run, &seed)?;
     done.push(run.finish());
     Ok(done)
 }
 
-fn open(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
+fn measure_open(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     run.canister.set_stable_memory(&seed.gz);
     run.measure("post_upgrade", |canister| canister.upgrade(NO_ARGUMENTS))
 }
 
-fn upload_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
+fn measure_upload_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     let file = File { bytes: 1024, seed: 1 };
     let Seed { capsule, .. } = seed;
     let session = run.measure("begin", |canister| begin(canister, capsule, &file, "a"))?;
@@ -61,7 +61,7 @@ fn upload_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     run.measure("abort", |canister| canister.update::<()>("uploads_abort", (seed.session,)))
 }
 
-fn other_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
+fn measure_other_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     let Seed { capsule, memory, .. } = seed;
     let created =
         run.measure("memories_create", |canister| create_inline(canister, capsule, 1024, "inline"))?;
@@ -75,10 +75,10 @@ fn other_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchError> {
     run.measure("memories_delete", |canister| canister.update::<()>("memories_delete", (&created,)))?;
     run.measure("capsules_read", |canister| canister.query::<Capsule>("capsules_read", (capsule,)))?;
     run.measure("admin_stats", |canister| canister.controller_query::<AdminStats>("admin_stats", ()))?;
-    run.measure("metrics", metrics)
+    run.measure("metrics", get_metrics)
 }
 
-fn metrics(canister: &MeteredCanister) -> Result<(), BenchError> {
+fn get_metrics(canister: &MeteredCanister) -> Result<(), BenchError> {
     let request = HttpRequest {
         method: "GET".into(),
         url: "/metrics".into(),
@@ -120,7 +120,7 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new("file_1_kib", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
     run.set_payload(file.bytes);
-    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put", |canister| put(canister, session, &file, 0))?;
     run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
@@ -207,7 +207,7 @@ pub fn migration_with_chunks(
 fn migrate(name: String, wasm: &Wasm, seeds: &Seeds, population: Population) -> Result<Bench, BenchError> {
     let seed = seeds.get(population)?;
     let mut run = Recorder::new(name, wasm)?;
-    open(&mut run, &seed)?;
+    measure_open(&mut run, &seed)?;
     loop {
         let status = run.unmeasured(|canister| {
             canister.typed_client().migration_status().map_err(|e| canister.call_error(e))
@@ -238,7 +238,7 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
     let mut run = Recorder::new(format!("move_{chunks}"), wasm)?;
     let bytes = u64::from(chunks) * CHUNK_BYTES;
     run.set_payload(bytes);
-    open(&mut run, &seed)?;
+    measure_open(&mut run, &seed)?;
     for _ in 0..=chunks {
         let stats: AdminStats = run.unmeasured(|canister| canister.controller_query("admin_stats", ()))?;
         if stats.chunks == 0 {
@@ -267,7 +267,7 @@ pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Res
     let mut run = Recorder::new(format!("{MOVE_WITH_QUARANTINE}{quarantined}"), wasm)?;
     let bytes = u64::from(CHUNKS) * CHUNK_BYTES;
     run.set_payload(bytes);
-    open(&mut run, &seed)?;
+    measure_open(&mut run, &seed)?;
     for _ in 0..2 * CHUNKS {
         let (status, stats) = run.unmeasured(|canister| {
             let status = canister.typed_client().migration_status().map_err(|e| canister.call_error(e))?;
@@ -294,7 +294,7 @@ pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
     const SESSIONS: u64 = 20;
     let mut run = Recorder::new("expiry", wasm)?;
     let file = File { bytes: CHUNK_BYTES + 1, seed: 1 };
-    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
     for number in 0..SESSIONS {
         let session = run.unmeasured(|canister| begin(canister, &capsule, &file, &number.to_string()))?;
         run.unmeasured(|canister| put(canister, session, &file, 0))?;

@@ -20,15 +20,15 @@ use super::populated::create_inline;
 /// Number of chunks of the largest upload that the canister accepts.
 pub const MAX_CHUNKS: u32 = 16_384;
 
-pub fn capsule(canister: &MeteredCanister) -> Result<String, BenchError> {
+pub fn create_capsule(canister: &MeteredCanister) -> Result<String, BenchError> {
     let created: Capsule = canister.update("capsules_create", (None::<PersonRef>,))?;
     Ok(created.id)
 }
 
 /// Creates a capsule of the client on a canister whose tables exist: the direct build creates most tables with the
-/// first capsule and the first record in it, which [`first`] measures.
-pub fn capsule_in_use(canister: &MeteredCanister, build: Build) -> Result<String, BenchError> {
-    let capsule = capsule(canister)?;
+/// first capsule and the first record in it, which [`first_calls`] measures.
+pub fn create_capsule_in_use(canister: &MeteredCanister, build: Build) -> Result<String, BenchError> {
+    let capsule = create_capsule(canister)?;
     if build == Build::Direct {
         let memory = create_inline(canister, &capsule, 1, "first")?;
         canister.update::<()>("memories_delete", (&memory,))?;
@@ -70,11 +70,11 @@ pub fn finish(
 }
 
 /// Measures the first calls to a canister, which create its tables, and the second upload.
-pub fn first(wasm: &Wasm) -> Result<Bench, BenchError> {
+pub fn first_calls(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("first_upload", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
     run.set_payload(file.bytes);
-    let capsule = run.measure("capsules_create", capsule)?;
+    let capsule = run.measure("capsules_create", create_capsule)?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put", |canister| put(canister, session, &file, 0))?;
     run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
@@ -91,7 +91,7 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let file = File::of_chunks(chunks, 1);
     let sha256 = file.sha256();
     run.set_payload(file.bytes);
-    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
         let step = match index {
@@ -108,7 +108,7 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     run.measure("finish", |canister| finish(canister, session, &sha256, file.bytes))?;
     done.push(run.finish_and_start(format!("read_{chunks}")));
 
-    reads(&mut run, &finished.blob_id, chunks)?;
+    measure_reads(&mut run, &finished.blob_id, chunks)?;
     done.push(run.finish_and_start(format!("upgrade_{chunks}")));
 
     run.measure("post_upgrade", |canister| canister.upgrade(NO_ARGUMENTS))?;
@@ -117,12 +117,12 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     run.measure("memories_delete", |canister| {
         canister.update::<()>("memories_delete", (&finished.memory_id,))
     })?;
-    sweep(&mut run)?;
+    measure_sweep(&mut run)?;
     done.push(run.finish());
     Ok(done)
 }
 
-fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> {
+fn measure_reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> {
     let meta: BlobMeta = run.measure("blob_get_meta", |canister| canister.query("blob_get_meta", (blob,)))?;
     run.canister.check_equal("chunks of the blob", chunks, meta.chunk_count)?;
     let chunk = |index: u32| {
@@ -144,7 +144,7 @@ fn reads(run: &mut Recorder, blob: &str, chunks: u32) -> Result<(), BenchError> 
 }
 
 /// Measures the timers until no removal is pending.
-fn sweep(run: &mut Recorder) -> Result<(), BenchError> {
+fn measure_sweep(run: &mut Recorder) -> Result<(), BenchError> {
     // Each run of the timer removes some of the chunks.
     for _ in 0..MAX_CHUNKS {
         let stats: api::AdminStats =
@@ -166,7 +166,7 @@ pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("out_of_order_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
     run.set_payload(file.bytes);
-    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..chunks).rev() {
         run.measure("put", |canister| put(canister, session, &file, index))?;
@@ -181,7 +181,7 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     let mut run = Recorder::new(format!("{name}_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
     run.set_payload(file.bytes);
-    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin_blake3(canister, &capsule, &file))?;
     for n in 0..chunks {
         let index = if in_order { n } else { chunks - 1 - n };
@@ -196,7 +196,7 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
 pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);
-    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
     let session = run.unmeasured(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..10).step_by(2) {
         run.unmeasured(|canister| put(canister, session, &file, index))?;
@@ -224,13 +224,13 @@ pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
 pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("abort_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks.max(1), 1);
-    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
     let session = run.unmeasured(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
         run.unmeasured(|canister| put(canister, session, &file, index))?;
     }
     run.measure("abort", |canister| canister.update::<()>("uploads_abort", (session,)))?;
-    sweep(&mut run)?;
+    measure_sweep(&mut run)?;
     Ok(run.finish())
 }
 
@@ -239,7 +239,7 @@ pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
 pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("chunks_of_{MAX_CHUNKS}"), wasm)?;
     let file = File::of_chunks(MAX_CHUNKS, 1);
-    let capsule = run.unmeasured(|canister| capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put_last", |canister| put(canister, session, &file, MAX_CHUNKS - 1))?;
     run.measure("put_first", |canister| put(canister, session, &file, 0))?;

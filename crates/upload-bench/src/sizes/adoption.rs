@@ -37,7 +37,7 @@ const NOW: u64 = BEGINNING_SECONDS * 1_000_000_000;
 
 const CYCLES: u128 = 1_000_000_000_000_000;
 
-const WHAT: &str = "adoption";
+const BENCH: &str = "adoption";
 
 fn owner(number: u64) -> Principal {
     Principal::self_authenticating(number.to_be_bytes())
@@ -48,7 +48,7 @@ fn controller() -> Principal {
 }
 
 /// Returns the files of a capsule, each with the number of its session.
-fn files(number: u64) -> Vec<(u64, Vec<u8>)> {
+fn files_of(number: u64) -> Vec<(u64, Vec<u8>)> {
     let length = 1 + number % SMALL_BYTES;
     let small = number.to_be_bytes().into_iter().cycle().take(length as usize).collect();
     let mut files = vec![(number + 1, small)];
@@ -60,7 +60,7 @@ fn files(number: u64) -> Vec<(u64, Vec<u8>)> {
 }
 
 /// Returns the file of an upload in flight, in its two chunks.
-fn in_flight(number: u64) -> [Vec<u8>; 2] {
+fn chunks_in_flight(number: u64) -> [Vec<u8>; 2] {
     [Payload::of_chunks(1, number + 2).chunk(0), number.to_be_bytes().to_vec()]
 }
 
@@ -70,7 +70,7 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     let mut capsules = Vec::new();
     for number in 0..CAPSULES {
         let capsule = release.capsule(owner(number), NOW + number);
-        for (session, bytes) in files(number) {
+        for (session, bytes) in files_of(number) {
             release.upload(&capsule, session, &bytes, NOW + CAPSULES + session);
         }
         capsules.push(capsule);
@@ -87,16 +87,16 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     drop(release);
     let id = load_into_new_canister(&pic, &fresh)?;
     let old = Canister::new(&pic, id);
-    old.update::<()>(controller(), "set_last_session_number", (FIRST_IN_FLIGHT - 1,)).map_err(failed)?;
+    old.update::<()>(controller(), "set_last_session_number", (FIRST_IN_FLIGHT - 1,)).map_err(call_error)?;
     for (number, capsule) in (0..IN_FLIGHT).zip(&capsules) {
-        let chunks = in_flight(number);
+        let chunks = chunks_in_flight(number);
         let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
         let args = (capsule, public_release::metadata(bytes, NOW), 2_u32, format!("in flight {number}"));
-        let session: u64 = old.update(owner(number), "uploads_begin", args).map_err(failed)?;
-        expect("number of a session", FIRST_IN_FLIGHT + number, session)?;
+        let session: u64 = old.update(owner(number), "uploads_begin", args).map_err(call_error)?;
+        check_equal("number of a session", FIRST_IN_FLIGHT + number, session)?;
         if number % 2 == 1 {
             let args = (session, 1_u32, ByteBuf::from(chunks[1].as_slice()));
-            old.update::<()>(owner(number), "uploads_put_chunk", args).map_err(failed)?;
+            old.update::<()>(owner(number), "uploads_put_chunk", args).map_err(call_error)?;
         }
     }
     download(&pic, id, controller(), folder)?;
@@ -140,13 +140,13 @@ pub fn read_back(folder: &Path, done: &dyn Fn(&str)) -> Result<(), BenchError> {
         }
         let mut read = 0;
         for number in 0..CAPSULES {
-            for (session, bytes) in files(number) {
+            for (session, bytes) in files_of(number) {
                 read_file(&canister, number, &format!("blob_{}", blob_of(session)), &bytes)?;
                 read += bytes.len();
             }
         }
         for number in (step..IN_FLIGHT).step_by(Build::ALL.len()) {
-            complete(&canister, number)?;
+            complete_upload(&canister, number)?;
         }
         done(&format!("{build}: {read} bytes read back"));
     }
@@ -155,59 +155,63 @@ pub fn read_back(folder: &Path, done: &dyn Fn(&str)) -> Result<(), BenchError> {
 
 fn upgrade(canister: &Canister<'_>, build: Build, module: &Module) -> Result<(), BenchError> {
     if build == Build::Direct {
-        canister.migration_verify(controller()).map_err(failed)?;
-        expect_converted(canister)?;
-        canister.migration_finalize(controller(), false).map_err(failed)?;
+        canister.migration_verify(controller()).map_err(call_error)?;
+        check_converted(canister)?;
+        canister.migration_finalize(controller(), false).map_err(call_error)?;
     }
     canister.upgrade(controller(), build.name(), module).map_err(|reject| BenchError::Install {
-        bench: WHAT.into(),
+        bench: BENCH.into(),
         module: build.to_string(),
         message: reject.reject_message,
     })?;
-    expect_converted(canister)
+    check_converted(canister)
 }
 
-fn expect_converted(canister: &Canister<'_>) -> Result<(), BenchError> {
-    let status = canister.migration_status().map_err(failed)?;
-    let status = canister.settled::<ClientError>(status, || Ok(())).map_err(failed)?;
-    expect("migration", (MigrationPhase::Converted, 0), (status.phase, status.quarantined))
+fn check_converted(canister: &Canister<'_>) -> Result<(), BenchError> {
+    let status = canister.migration_status().map_err(call_error)?;
+    let status = canister.settled::<ClientError>(status, || Ok(())).map_err(call_error)?;
+    check_equal("migration", (MigrationPhase::Converted, 0), (status.phase, status.quarantined))
 }
 
 fn read_file(canister: &Canister<'_>, number: u64, blob: &str, bytes: &[u8]) -> Result<(), BenchError> {
-    let meta = canister.blob_get_meta(owner(number), blob).map_err(failed)?;
-    expect("size of a blob", bytes.len() as u64, meta.size)?;
+    let meta = canister.blob_get_meta(owner(number), blob).map_err(call_error)?;
+    check_equal("size of a blob", bytes.len() as u64, meta.size)?;
     for (index, expected) in (0..).zip(bytes.chunks(CHUNK_BYTES as usize)) {
-        let read = canister.blob_read_chunk(owner(number), blob, index).map_err(failed)?;
+        let read = canister.blob_read_chunk(owner(number), blob, index).map_err(call_error)?;
         let found = if read == expected { "the same bytes" } else { "different bytes" };
-        expect("a chunk read back", "the same bytes", found)?;
+        check_equal("a chunk read back", "the same bytes", found)?;
     }
     let refused = match canister.blob_read_chunk(owner(CAPSULES), blob, 0) {
         Err(error) if matches!(error.refusal(), Some(Error::NotFound { .. })) => "NotFound".to_owned(),
         Err(error) => error.to_string(),
         Ok(_) => "bytes".to_owned(),
     };
-    expect("answer to a stranger", "NotFound".to_owned(), refused)
+    check_equal("answer to a stranger", "NotFound".to_owned(), refused)
 }
 
 /// Sends the missing chunks of an upload in flight, finishes it, and reads it back.
-fn complete(canister: &Canister<'_>, number: u64) -> Result<(), BenchError> {
-    let (session, chunks) = (FIRST_IN_FLIGHT + number, in_flight(number));
-    let status = canister.uploads_status(owner(number), session).map_err(failed)?;
+fn complete_upload(canister: &Canister<'_>, number: u64) -> Result<(), BenchError> {
+    let (session, chunks) = (FIRST_IN_FLIGHT + number, chunks_in_flight(number));
+    let status = canister.uploads_status(owner(number), session).map_err(call_error)?;
     let last = if number % 2 == 1 { 0 } else { 1 };
-    expect("missing chunks", vec![ChunkRange { first: 0, last }], status.missing)?;
+    check_equal("missing chunks", vec![ChunkRange { first: 0, last }], status.missing)?;
     for (index, chunk) in (0..=last).zip(&chunks) {
-        canister.uploads_put_chunk(owner(number), session, index, chunk.clone(), None).map_err(failed)?;
+        canister.uploads_put_chunk(owner(number), session, index, chunk.clone(), None).map_err(call_error)?;
     }
     let bytes = chunks.concat();
     let digest = Sha256::digest(&bytes).into();
     let finished = canister.uploads_finish(owner(number), session, digest, bytes.len() as u64);
-    read_file(canister, number, &finished.map_err(failed)?.blob_id, &bytes)
+    read_file(canister, number, &finished.map_err(call_error)?.blob_id, &bytes)
 }
 
-fn failed(source: ClientError) -> BenchError {
-    BenchError::Call { bench: WHAT.into(), source }
+fn call_error(source: ClientError) -> BenchError {
+    BenchError::Call { bench: BENCH.into(), source }
 }
 
-fn expect<T: PartialEq + std::fmt::Debug>(what: &'static str, expected: T, got: T) -> Result<(), BenchError> {
-    BenchError::check_equal(WHAT, what, expected, got)
+fn check_equal<T: PartialEq + std::fmt::Debug>(
+    what: &'static str,
+    expected: T,
+    got: T,
+) -> Result<(), BenchError> {
+    BenchError::check_equal(BENCH, what, expected, got)
 }

@@ -15,7 +15,7 @@ use session_migrate::provenance::Provenance;
 use crate::error::BenchError;
 use crate::metered_canister::Wasm;
 
-use process::{Ran, program, run, run_to_json};
+use process::{ProgramRun, build_toolkit, run, run_to_json};
 
 pub use adoption::read_back;
 pub use report::{markdown, terminal};
@@ -106,7 +106,7 @@ pub struct AdoptionRun {
 /// If a snapshot cannot be created, a command fails, or a file cannot be read or removed.
 pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result<Figures, BenchError> {
     let began = Provenance::now().began;
-    let session_migrate = program()?;
+    let session_migrate = build_toolkit()?;
     let snapshot = options.folder.join("snapshot");
     if !snapshot.exists() {
         done("making a snapshot");
@@ -115,16 +115,16 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
     let stable = snapshot.join(session_migrate::snapshot::STABLE_MEMORY);
     let mut figures = Figures {
         began,
-        stable_bytes: length(&stable)?,
+        stable_bytes: file_len(&stable)?,
         stored_bytes: bytes_on_disk(&stable)?,
         sent_bytes: 0,
         adopted_bytes: 0,
         adopted: None,
         rounds: options.rounds,
-        load: process::load(),
+        load: process::load_average(),
         rows: Vec::new(),
     };
-    let copying = read_only(&session_migrate, &snapshot, &stable, &mut figures, done)?;
+    let copy_seconds = measure_read_only(&session_migrate, &snapshot, &stable, &mut figures, done)?;
     for (what, args) in [("plan", vec!["plan"]), ("rehearse --snapshot", vec!["rehearse", "--snapshot"])] {
         let report = options.folder.join("report.json");
         let mut command = Command::new(&session_migrate);
@@ -133,9 +133,9 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
         done(&format!("{what}: {ran}"));
         figures.rows.push(Row {
             what: format!("`{what}`, before the first message"),
-            seconds: before_messages(&report),
+            seconds: seconds_before_messages(&report),
             peak_bytes: None,
-            limit: Some(Limit { other: "`cp -r`".into(), seconds: copying, ratio: Some(1.0) }),
+            limit: Some(Limit { other: "`cp -r`".into(), seconds: copy_seconds, ratio: Some(1.0) }),
             peak_limit: None,
         });
         figures.rows.push(row(format!("`{what}`"), &ran, None, Some(3 << 29)));
@@ -144,9 +144,9 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
     if !sent.exists() {
         snapshot::make(wasms, SENT_BYTES, 0, &sent)?;
     }
-    figures.sent_bytes = length(&sent.join(session_migrate::snapshot::STABLE_MEMORY))?;
-    over_network(&session_migrate, &sent, &options.folder, &mut figures, done)?;
-    add_adoption(&session_migrate, &options.folder, &mut figures, done)?;
+    figures.sent_bytes = file_len(&sent.join(session_migrate::snapshot::STABLE_MEMORY))?;
+    measure_network(&session_migrate, &sent, &options.folder, &mut figures, done)?;
+    measure_and_add_adoption(&session_migrate, &options.folder, &mut figures, done)?;
     Ok(figures)
 }
 
@@ -156,10 +156,10 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
 /// If the canister cannot be created, a command fails, or a file cannot be read.
 pub fn measure_adoption(folder: &Path, figures: &mut Figures, done: &dyn Fn(&str)) -> Result<(), BenchError> {
     figures.rows.retain(|row| ![ADOPT, ADOPTED_PLAN, ADOPTED_READ].contains(&&*row.what));
-    add_adoption(&program()?, folder, figures, done)
+    measure_and_add_adoption(&build_toolkit()?, folder, figures, done)
 }
 
-fn add_adoption(
+fn measure_and_add_adoption(
     session_migrate: &Path,
     folder: &Path,
     figures: &mut Figures,
@@ -171,8 +171,8 @@ fn add_adoption(
         adoption::make(&old)?;
     }
     let stable = old.join(session_migrate::snapshot::STABLE_MEMORY);
-    figures.adopted_bytes = length(&stable)?;
-    figures.adopted = Some(AdoptionRun { began: Provenance::now().began, load: process::load() });
+    figures.adopted_bytes = file_len(&stable)?;
+    figures.adopted = Some(AdoptionRun { began: Provenance::now().began, load: process::load_average() });
     // The results are in a temporary folder, since `adopt` also writes a manifest next to its output.
     let results = tempfile::tempdir_in(folder).map_err(BenchError::file("create a folder in", folder))?;
     let out = results.path().join("adopted");
@@ -195,7 +195,7 @@ fn add_adoption(
 }
 
 /// Measures the commands that only read the snapshot, alternately. Returns the median time of copying the snapshot.
-fn read_only(
+fn measure_read_only(
     session_migrate: &Path,
     snapshot: &Path,
     stable: &Path,
@@ -203,7 +203,7 @@ fn read_only(
     done: &dyn Fn(&str),
 ) -> Result<f64, BenchError> {
     let copy = snapshot.with_file_name("copy");
-    let mut runs: [Vec<Ran>; 4] = Default::default();
+    let mut runs: [Vec<ProgramRun>; 4] = Default::default();
     for _ in 0..figures.rounds {
         let mut sum = Command::new("sha256sum");
         sum.arg(stable);
@@ -215,7 +215,7 @@ fn read_only(
         cp.arg("-r").arg(snapshot).arg(&copy);
         for (command, runs) in [sum, inspect, deep, cp].iter_mut().zip(&mut runs) {
             let ran = run(command)?;
-            done(&format!("{}: {ran}", process::text(command)));
+            done(&format!("{}: {ran}", process::command_line(command)));
             runs.push(ran);
         }
         std::fs::remove_dir_all(&copy).map_err(BenchError::file("remove", &copy))?;
@@ -229,7 +229,7 @@ fn read_only(
 }
 
 /// Measures the upload of a snapshot to a canister on a network in this process, and the download.
-fn over_network(
+fn measure_network(
     session_migrate: &Path,
     sent: &Path,
     folder: &Path,
@@ -252,20 +252,20 @@ fn over_network(
     std::fs::remove_dir_all(&received).map_err(BenchError::file("remove", &received))
 }
 
-fn row(what: String, ran: &Ran, limit: Option<Limit>, peak_limit: Option<u64>) -> Row {
+fn row(what: String, ran: &ProgramRun, limit: Option<Limit>, peak_limit: Option<u64>) -> Row {
     Row { what, seconds: ran.seconds, peak_bytes: ran.peak_bytes, limit, peak_limit }
 }
 
 /// Returns the median time and the highest peak of the runs.
-fn median(mut runs: Vec<Ran>) -> Ran {
+fn median(mut runs: Vec<ProgramRun>) -> ProgramRun {
     runs.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
     let peak_bytes = runs.iter().filter_map(|ran| ran.peak_bytes).max();
     let seconds = runs.get(runs.len() / 2).map_or(0.0, |ran| ran.seconds);
-    Ran { seconds, peak_bytes }
+    ProgramRun { seconds, peak_bytes }
 }
 
 /// Returns the total time of a report's phases up to the loading of the snapshot, except those that build wasms.
-fn before_messages(report: &serde_json::Value) -> f64 {
+fn seconds_before_messages(report: &serde_json::Value) -> f64 {
     let mut seconds = 0.0;
     for phase in report["phases"].as_array().into_iter().flatten() {
         let name = phase["name"].as_str().unwrap_or_default();
@@ -279,7 +279,7 @@ fn before_messages(report: &serde_json::Value) -> f64 {
     seconds
 }
 
-fn length(path: &Path) -> Result<u64, BenchError> {
+fn file_len(path: &Path) -> Result<u64, BenchError> {
     Ok(std::fs::metadata(path).map_err(BenchError::file("read", path))?.len())
 }
 
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_median_is_taken_with_the_highest_peak() {
-        let ran = |seconds, peak| Ran { seconds, peak_bytes: Some(peak) };
+        let ran = |seconds, peak| ProgramRun { seconds, peak_bytes: Some(peak) };
         let median = median(vec![ran(3.0, 10), ran(1.0, 30), ran(2.0, 20)]);
         assert_eq!((median.seconds, median.peak_bytes), (2.0, Some(30)));
     }
@@ -308,6 +308,6 @@ mod tests {
             phase("loading the snapshot", 2.0),
             phase("upgrading to the staged build", 1000.0),
         ]});
-        assert_eq!(before_messages(&report), 3.0);
+        assert_eq!(seconds_before_messages(&report), 3.0);
     }
 }

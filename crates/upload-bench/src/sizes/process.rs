@@ -8,17 +8,17 @@ use crate::error::BenchError;
 
 /// Interval at which the peak memory of a process is read. The system reports the maximum so far, so only an increase
 /// at the very end can be missed.
-const EVERY: Duration = Duration::from_millis(5);
+const PEAK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The run of a program that has succeeded.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Ran {
+pub(super) struct ProgramRun {
     pub seconds: f64,
     /// Its peak memory; `None` if the system does not report it.
     pub peak_bytes: Option<u64>,
 }
 
-impl std::fmt::Display for Ran {
+impl std::fmt::Display for ProgramRun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:.2} s", self.seconds)?;
         match self.peak_bytes {
@@ -29,7 +29,7 @@ impl std::fmt::Display for Ran {
 }
 
 /// Compiles the toolkit's program, and returns its path. The benchmark itself must be of the same profile, `dev`.
-pub(super) fn program() -> Result<PathBuf, BenchError> {
+pub(super) fn build_toolkit() -> Result<PathBuf, BenchError> {
     let own = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     run(cargo.args(["build", "--quiet", "--package", "session-migrate", "--package", "upload-bench"]))?;
@@ -37,28 +37,27 @@ pub(super) fn program() -> Result<PathBuf, BenchError> {
 }
 
 /// Returns a command as it would be typed.
-pub(super) fn text(command: &Command) -> String {
+pub(super) fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-pub(super) fn run(command: &mut Command) -> Result<Ran, BenchError> {
-    let failed = |detail: String| BenchError::Program { command: text(command), detail };
+/// Runs a program, and discards its output.
+pub(super) fn run(command: &mut Command) -> Result<ProgramRun, BenchError> {
+    let failed = |detail: String| BenchError::Program { command: command_line(command), detail };
     let errors = tempfile::NamedTempFile::new().map_err(|error| failed(error.to_string()))?;
     let stderr = errors.reopen().map_err(|error| failed(error.to_string()))?;
     let (began, mut peak_bytes) = (Instant::now(), None);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(stderr)
-        .spawn()
-        .map_err(|error| BenchError::Program { command: text(command), detail: error.to_string() })?;
-    let failed = |detail: String| BenchError::Program { command: text(command), detail };
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().map_err(|error| {
+            BenchError::Program { command: command_line(command), detail: error.to_string() }
+        })?;
+    let failed = |detail: String| BenchError::Program { command: command_line(command), detail };
     let status = loop {
         peak_bytes = peak_of(&child).max(peak_bytes);
         match child.try_wait().map_err(|error| failed(error.to_string()))? {
             Some(status) => break status,
-            None => std::thread::sleep(EVERY),
+            None => std::thread::sleep(PEAK_INTERVAL),
         }
     };
     let seconds = began.elapsed().as_secs_f64();
@@ -67,13 +66,14 @@ pub(super) fn run(command: &mut Command) -> Result<Ran, BenchError> {
         let last = error_text.lines().rev().find(|line| !line.is_empty()).unwrap_or_default();
         return Err(failed(format!("{status}: {last}")));
     }
-    Ok(Ran { seconds, peak_bytes })
+    Ok(ProgramRun { seconds, peak_bytes })
 }
 
+/// Runs a program that writes its report to a file; also returns the report.
 pub(super) fn run_to_json(
     command: &mut Command,
     report: &Path,
-) -> Result<(Ran, serde_json::Value), BenchError> {
+) -> Result<(ProgramRun, serde_json::Value), BenchError> {
     let ran = run(command)?;
     let text = std::fs::read(report).map_err(BenchError::file("read", report))?;
     let value = serde_json::from_slice(&text).map_err(BenchError::file("read", report))?;
@@ -81,7 +81,7 @@ pub(super) fn run_to_json(
 }
 
 /// Returns the load average of the last minute; `None` if the system does not report it.
-pub(super) fn load() -> Option<f64> {
+pub(super) fn load_average() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }
 

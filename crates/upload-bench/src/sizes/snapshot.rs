@@ -27,8 +27,8 @@ const CHUNKS: u32 = 20;
 /// One of this many files is in flight: half of its chunks have arrived.
 const ONE_IN_FLIGHT_OF: u32 = 10;
 
-/// A test key, Ed25519.
-const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+/// An Ed25519 key, as PEM.
+const TEST_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
                    MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
                    -----END PRIVATE KEY-----\n";
 
@@ -41,7 +41,7 @@ pub(super) fn make(
     folder: &Path,
 ) -> Result<(), BenchError> {
     let raw = folder.with_extension("raw");
-    sparse::write(&state(file_bytes)?, stable_bytes, &raw).map_err(BenchError::file("write", &raw))?;
+    sparse::write(&make_state(file_bytes)?, stable_bytes, &raw).map_err(BenchError::file("write", &raw))?;
     let legacy = wasms.iter().find(|wasm| wasm.build == Build::Legacy);
     let legacy = legacy.ok_or_else(|| BenchError::file("find", "legacy.wasm.gz")("not built"))?;
     let file = folder.with_extension("wasm.gz");
@@ -74,17 +74,17 @@ pub(super) fn download(
 }
 
 /// Returns the stable memory of the canister that [`make`] creates.
-fn state(file_bytes: u64) -> Result<RawMemory, BenchError> {
+fn make_state(file_bytes: u64) -> Result<RawMemory, BenchError> {
     let files = file_bytes.div_ceil(Payload::of_chunks(CHUNKS, 0).bytes) as u32;
     let fill = || {
-        let mut state = seed::Legacy::new()?;
-        (0..files).try_for_each(|number| upload(&mut state, number, number % ONE_IN_FLIGHT_OF == 1))?;
+        let mut state = seed::LegacyState::new()?;
+        (0..files).try_for_each(|number| add_upload(&mut state, number, number % ONE_IN_FLIGHT_OF == 1))?;
         Ok::<_, Error>(state.finish())
     };
     fill().map_err(|error| BenchError::Seed { sessions: files, memories: files, detail: error.to_string() })
 }
 
-fn upload(state: &mut seed::Legacy, number: u32, is_in_flight: bool) -> Result<(), Error> {
+fn add_upload(state: &mut seed::LegacyState, number: u32, is_in_flight: bool) -> Result<(), Error> {
     let file = Payload::of_chunks(CHUNKS, u64::from(number) + 1);
     let capsule = state.capsule.clone();
     let path = &mut ActivePath::default();
@@ -114,7 +114,7 @@ pub(super) struct Network {
 impl Network {
     pub fn start(folder: &Path) -> Result<Network, BenchError> {
         let pem = folder.join("identity.pem");
-        fs::write(&pem, KEY).map_err(BenchError::file("write", &pem))?;
+        fs::write(&pem, TEST_KEY).map_err(BenchError::file("write", &pem))?;
         let owner = read_identity(&pem).map_err(|error| error.to_string());
         let owner = owner.and_then(|identity| identity.sender()).map_err(BenchError::file("read", &pem))?;
         let url = server::pocket_ic()?.get_server_url();

@@ -41,7 +41,7 @@ fn post_upgrade() {
 }
 
 /// Runs a call on the accounts, after [`Accounts::touch`] for the caller's account.
-fn call<T>(f: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, String> {
+fn call_after_touch<T>(f: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, String> {
     MIGRATIONS.ensure_timers();
     ACCOUNTS.with_borrow_mut(|accounts| {
         let accounts = accounts.as_mut().ok_or("the canister is not open")?;
@@ -53,7 +53,7 @@ fn call<T>(f: impl FnOnce(&mut Accounts) -> Result<T, String>) -> Result<T, Stri
 /// Opens an account for the caller.
 #[update]
 fn open(name: String) -> Result<(), String> {
-    call(|accounts| {
+    call_after_touch(|accounts| {
         if accounts.get(msg_caller())?.is_some() {
             return Err("there is an account already".into());
         }
@@ -64,7 +64,7 @@ fn open(name: String) -> Result<(), String> {
 /// Adds to the caller's balance, and returns it.
 #[update]
 fn deposit(amount: u64) -> Result<u64, String> {
-    call(|accounts| {
+    call_after_touch(|accounts| {
         let who = msg_caller();
         let mut account = accounts.get(who)?.ok_or_else(|| format!("{who} has no account"))?;
         account.balance = account.balance.saturating_add(amount);
@@ -83,7 +83,7 @@ fn account(who: Principal) -> Option<Account> {
 #[query]
 fn find(name: String) -> Vec<Principal> {
     ACCOUNTS
-        .with_borrow(|accounts| accounts.as_ref().map(|accounts| accounts.named(&name)).unwrap_or_default())
+        .with_borrow(|accounts| accounts.as_ref().map(|accounts| accounts.find_by_name(&name)).unwrap_or_default())
 }
 
 // Puts the interface into a section of the wasm, for tools that read the wasm.

@@ -196,7 +196,7 @@ impl Accounts {
         self.names.contains(&name_key(name, who))
     }
 
-    pub fn named(&self, name: &str) -> Vec<Principal> {
+    pub fn find_by_name(&self, name: &str) -> Vec<Principal> {
         let prefix = [name.as_bytes(), &[0]].concat();
         let keys = self.names.keys(prefix.clone()..).take_while(|key| key.starts_with(&prefix));
         keys.filter_map(|key| Principal::try_from_slice(key.get(prefix.len()..)?).ok()).collect()

@@ -21,7 +21,7 @@ thread_local! {
     };
 }
 
-fn change(who: Principal, change: impl FnOnce(&mut Account)) -> Result<u64, String> {
+fn change_account(who: Principal, change: impl FnOnce(&mut Account)) -> Result<u64, String> {
     ACCOUNTS.with_borrow_mut(|accounts| {
         let mut account = accounts.get(&who).ok_or_else(|| format!("{who} has no account"))?;
         change(&mut account);
@@ -46,7 +46,7 @@ fn open(name: String) -> Result<(), String> {
 /// Adds to the caller's balance, and returns it.
 #[update]
 fn deposit(amount: u64) -> Result<u64, String> {
-    change(msg_caller(), |account| account.balance = account.balance.saturating_add(amount))
+    change_account(msg_caller(), |account| account.balance = account.balance.saturating_add(amount))
 }
 
 /// Returns an account.
