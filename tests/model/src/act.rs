@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::expect::{Begin, Seen, Sent, digest_sent, len_sent};
-use super::memories::Create;
+use super::expect::{BeginCall, SeenSessions, SentChunk, digest_sent, len_sent};
+use super::memories::CreateMemoryCall;
 use super::operation::{FinishKind, Guest, MemoryKind, Operation, PutKind, Stage, Who};
 use super::run::ModelRun;
 use super::state::{Capsule, Model, Session, chunk_count, chunk_len, fills, idem};
@@ -21,11 +21,11 @@ const MAX_FILL_IDX: u32 = 14;
 const FOREIGN_KEY: u8 = u8::MAX;
 
 impl ModelRun<'_> {
-    pub fn act(&mut self, operation: &Operation) -> Result<(), String> {
+    pub fn execute(&mut self, operation: &Operation) -> Result<(), String> {
         match *operation {
             Operation::Begin { who, capsule, key, bytes, content, wrong_count } => {
                 let capsule = self.model.places[usize::from(capsule)];
-                self.begin(Begin { who, capsule, key, bytes, content, wrong_count })
+                self.begin(BeginCall { who, capsule, key, bytes, content, wrong_count })
             }
             Operation::BeginAgain { session } => {
                 let (id, _) = self.model.session_at(session);
@@ -34,7 +34,7 @@ impl ModelRun<'_> {
                 else {
                     return Ok(());
                 };
-                self.begin(Begin { who, capsule, key, bytes, content, wrong_count: false })
+                self.begin(BeginCall { who, capsule, key, bytes, content, wrong_count: false })
             }
             Operation::Put { who, session, idx, kind } => {
                 let (id, who) = self.caller(who, session);
@@ -42,7 +42,7 @@ impl ModelRun<'_> {
             }
             Operation::PutMissing { session, last } => {
                 let (id, who) = self.caller(Who::Owner, session);
-                let missing = self.model.sessions.get(&id).map(Session::missing).unwrap_or_default();
+                let missing = self.model.sessions.get(&id).map(Session::missing_chunks).unwrap_or_default();
                 let idx = if last { missing.last() } else { missing.first() };
                 self.put(who, id, idx.copied().unwrap_or(0), PutKind::Right)
             }
@@ -66,12 +66,7 @@ impl ModelRun<'_> {
             Operation::Status { who, session } => {
                 let (id, who) = self.caller(who, session);
                 let got = self.target.status(who, id);
-                self.model.status_checked(
-                    self.target.now(),
-                    who,
-                    id,
-                    got.as_ref().map_err(|refusal| *refusal),
-                )
+                self.model.check_status(self.target.now(), who, id, got.as_ref().map_err(|refusal| *refusal))
             }
             Operation::Pass { seconds } => {
                 self.target.pass(seconds);
@@ -86,7 +81,7 @@ impl ModelRun<'_> {
                 let number = self.model.places[usize::from(capsule)];
                 let Capsule { id, owner, .. } = self.model.capsules[number].clone();
                 let got = self.target.share(who, owner, &id, guest);
-                if self.model.owner_only(who, number, &got)? {
+                if self.model.check_owner_only(who, number, &got)? {
                     self.model.capsules[number].guest = guest;
                 }
                 Ok(())
@@ -94,21 +89,21 @@ impl ModelRun<'_> {
             Operation::CreateMemory { who, capsule, key, kind, version } => {
                 let capsule = self.model.places[usize::from(capsule)];
                 let (content, bytes) = self.new_content(kind);
-                self.create_memory(Create { who, capsule, key, content, bytes, version })
+                self.create_memory(CreateMemoryCall { who, capsule, key, content, bytes, version })
             }
             Operation::UpdateMemory { who, memory, version, right_size } => {
                 let Some(id) = self.model.memory_at(memory) else { return Ok(()) };
                 let size = self.model.memories.get(&id).map_or(0, |memory| memory.bytes);
                 let bytes = if right_size { size } else { size.wrapping_add(1) };
-                self.check_room();
+                self.update_limits();
                 let got = self.target.update_memory(who, &id, bytes, version);
-                self.model.updated(who, &id, bytes, version, &got)?;
-                self.model.read(who, &id, &self.target.memory(who, &id))
+                self.model.check_update_memory(who, &id, bytes, version, &got)?;
+                self.model.check_read_memory(who, &id, &self.target.memory(who, &id))
             }
             Operation::DeleteMemory { who, memory } => {
                 let Some(id) = self.model.memory_at(memory) else { return Ok(()) };
                 let got = self.target.delete_memory(who, &id);
-                self.model.memory_deleted(who, &id, &got)
+                self.model.check_delete_memory(who, &id, &got)
             }
             Operation::DeleteBlob { who, memory } => {
                 let Some(id) = self.model.memory_at(memory) else { return Ok(()) };
@@ -116,12 +111,12 @@ impl ModelRun<'_> {
                     return Ok(());
                 };
                 let got = self.target.delete_blob(who, &locator);
-                self.model.blob_deleted(who, &locator, &got)
+                self.model.check_delete_blob(who, &locator, &got)
             }
             Operation::DeleteCapsule { who, capsule } => {
                 let number = self.model.places[usize::from(capsule)];
                 let got = self.target.delete_capsule(who, &self.model.capsules[number].id);
-                if self.model.owner_only(who, number, &got)? {
+                if self.model.check_owner_only(who, number, &got)? {
                     self.model.capsules[number].exists = false;
                 }
                 Ok(())
@@ -153,8 +148,8 @@ impl ModelRun<'_> {
             Operation::Control { control } => {
                 let phase = self.target.phase();
                 let Some(got) = self.target.control(control) else { return Ok(()) };
-                self.model.controlled(self.stage, phase, control, &got)?;
-                self.model.may_be_in(self.target.phase())
+                self.model.check_control(self.stage, phase, control, &got)?;
+                self.model.check_phase(self.target.phase())
             }
             Operation::GoBack => {
                 if self.stage == Stage::Staged && self.target.phase() == Phase::RolledBack {
@@ -166,7 +161,7 @@ impl ModelRun<'_> {
             Operation::EndForeign { who, capsule, bytes, content, kind } => {
                 let capsule = self.model.places[usize::from(capsule)];
                 self.end_foreign(
-                    Begin { who, capsule, key: FOREIGN_KEY, bytes, content, wrong_count: false },
+                    BeginCall { who, capsule, key: FOREIGN_KEY, bytes, content, wrong_count: false },
                     kind,
                 )
             }
@@ -188,7 +183,7 @@ impl ModelRun<'_> {
                 if let Some((model, stage)) = self.snapshot.clone() {
                     self.target.load_snapshot();
                     self.stage = stage;
-                    self.model.go_back_to(model);
+                    self.model.restore_snapshot(model);
                     // A timer in the snapshot may be due, and then runs between any two of the next messages.
                     self.target.pass(1);
                     self.sweep();
@@ -203,13 +198,13 @@ impl ModelRun<'_> {
     }
 
     /// Records the limits in force, and whether stable memory is so full that additions may be refused.
-    fn check_room(&mut self) {
+    fn update_limits(&mut self) {
         self.model.limits = self.target.limits();
         self.model.lacks_room = self.target.lacks_room();
     }
 
     fn put_all(&mut self, who: u8, id: u64) -> Result<(), String> {
-        let missing = self.model.sessions.get(&id).map(Session::missing).unwrap_or_default();
+        let missing = self.model.sessions.get(&id).map(Session::missing_chunks).unwrap_or_default();
         missing.into_iter().try_for_each(|idx| self.put(who, id, idx, PutKind::Right))
     }
 
@@ -226,17 +221,17 @@ impl ModelRun<'_> {
         }
     }
 
-    fn create_memory(&mut self, call: Create) -> Result<(), String> {
-        let Create { who, capsule, key, bytes, version, .. } = call;
+    fn create_memory(&mut self, call: CreateMemoryCall) -> Result<(), String> {
+        let CreateMemoryCall { who, capsule, key, bytes, version, .. } = call;
         let (capsule, idem) = (self.model.capsules[capsule].id.clone(), idem(key));
         let new = NewMemory { capsule: &capsule, idem: &idem, content: call.content.clone(), bytes, version };
-        self.check_room();
+        self.update_limits();
         let got = self.target.create_memory(who, &new);
-        self.model.created(call, &got)
+        self.model.check_create_memory(call, &got)
     }
 
-    fn end_foreign(&mut self, call: Begin, kind: FinishKind) -> Result<(), String> {
-        let Begin { who, capsule, bytes, content, .. } = call;
+    fn end_foreign(&mut self, call: BeginCall, kind: FinishKind) -> Result<(), String> {
+        let BeginCall { who, capsule, bytes, content, .. } = call;
         let now = self.target.now();
         let chunks: BTreeMap<u32, u8> = (0..).zip(fills(content, bytes)).collect();
         let file: Vec<_> =
@@ -249,6 +244,7 @@ impl ModelRun<'_> {
         if self.model.sessions.contains_key(&id) { self.abort(who, id) } else { Ok(()) }
     }
 
+    /// Returns the session that an operation refers to, and the person who makes the call.
     fn caller(&self, who: Who, session: u8) -> (u64, u8) {
         let (id, owner) = self.model.session_at(session);
         (id, if who == Who::Owner { owner } else { (owner + 1) % PEOPLE })
@@ -257,7 +253,7 @@ impl ModelRun<'_> {
     fn upgrade(&mut self, share: u8) {
         self.stage = match self.stage {
             Stage::Legacy => Stage::Staged,
-            Stage::Staged if Model::goes_back(self.target.phase()) => Stage::Staged,
+            Stage::Staged if Model::is_in_rollback(self.target.phase()) => Stage::Staged,
             Stage::Staged | Stage::Direct => Stage::Direct,
         };
         self.target.upgrade(self.stage, share);
@@ -265,7 +261,7 @@ impl ModelRun<'_> {
 
     /// Creates a capsule in this place. The number of the place is also the number of the owner.
     pub fn new_capsule(&mut self, place: u8) -> Result<(), String> {
-        self.check_room();
+        self.update_limits();
         let id = match self.target.create_capsule(place) {
             Ok(id) => id,
             Err(Refusal::Exhausted) if self.model.lacks_room => return Ok(()),
@@ -279,22 +275,22 @@ impl ModelRun<'_> {
         Ok(())
     }
 
-    fn begin(&mut self, call: Begin) -> Result<(), String> {
-        let Begin { who, capsule, key, bytes, wrong_count, .. } = call;
+    fn begin(&mut self, call: BeginCall) -> Result<(), String> {
+        let BeginCall { who, capsule, key, bytes, wrong_count, .. } = call;
         let now = self.target.now();
         let chunks = chunk_count(bytes) + u32::from(wrong_count);
         let capsule = self.model.capsules[capsule].id.clone();
         // A session that is not converted when the call arrives cannot be evicted by it.
         let all_converted = self.target.all_converted();
-        self.check_room();
+        self.update_limits();
         let got = self.target.begin(who, &capsule, bytes, chunks, &idem(key));
         let alive = (0..PEOPLE).flat_map(|who| self.target.sessions_of(who)).map(|view| view.id).collect();
-        self.model.begun(now, call, &got, &Seen { alive, all_converted })
+        self.model.check_begin(now, call, &got, &SeenSessions { alive, all_converted })
     }
 
     fn put(&mut self, who: u8, id: u64, idx: u32, kind: PutKind) -> Result<(), String> {
         let (bytes, content) = self.file_of(id);
-        let sent =
+        let sent_fill =
             if kind == PutKind::OtherBytes { OTHER_FILL } else { fill(content, idx.min(MAX_FILL_IDX)) };
         let now = self.target.now();
         let digest = match kind {
@@ -302,10 +298,10 @@ impl ModelRun<'_> {
             PutKind::WrongDigest => Some(false),
             _ => None,
         };
-        let put = Put { session: id, idx, bytes: chunk_bytes(sent, len_sent(kind, bytes, idx)), digest };
-        self.check_room();
+        let put = Put { session: id, idx, bytes: chunk_bytes(sent_fill, len_sent(kind, bytes, idx)), digest };
+        self.update_limits();
         let got = self.target.put(who, &put);
-        self.model.put(now, who, Sent { id, idx, kind, fill: sent }, &got)
+        self.model.check_put(now, who, SentChunk { id, idx, kind, fill: sent_fill }, &got)
     }
 
     fn finish(&mut self, who: u8, id: u64, kind: FinishKind) -> Result<(), String> {
@@ -313,9 +309,9 @@ impl ModelRun<'_> {
         let len = bytes + u64::from(kind == FinishKind::WrongLength);
         let digest = digest_sent(kind, content, bytes);
         let now = self.target.now();
-        self.check_room();
+        self.update_limits();
         let got = self.target.finish(who, id, &digest, len, kind == FinishKind::WithoutBudget);
-        self.model.finished(now, who, id, kind, content, &got)?;
+        self.model.check_finish(now, who, id, kind, content, &got)?;
         match got {
             Ok(finished) => self.read_back(&finished.locator),
             Err(_) => Ok(()),
@@ -325,7 +321,7 @@ impl ModelRun<'_> {
     pub fn abort(&mut self, who: u8, id: u64) -> Result<(), String> {
         let now = self.target.now();
         let got = self.target.abort(who, id);
-        self.model.aborted(now, who, id, &got)
+        self.model.check_abort(now, who, id, &got)
     }
 
     /// Returns length and content of the file of a session, which may have ended.

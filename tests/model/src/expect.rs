@@ -13,7 +13,7 @@ use super::{SECOND, TTL_SECONDS};
 /// `Ok(())`, or the difference between the expected and the actual answer as text.
 pub type Judgement = Result<(), String>;
 
-pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Judgement {
+pub fn check_same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Judgement {
     if expected == got {
         return Ok(());
     }
@@ -21,7 +21,7 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Begin {
+pub struct BeginCall {
     pub who: u8,
     pub capsule: usize,
     pub key: u8,
@@ -32,7 +32,7 @@ pub struct Begin {
 
 /// What the target shows about all sessions.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct SeenSessions {
     /// The sessions in flight of all people, after the begin was answered.
     pub alive: BTreeSet<u64>,
     /// Whether all sessions were converted before the begin.
@@ -41,7 +41,7 @@ pub struct Seen {
 
 /// A chunk that was sent.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent {
+pub struct SentChunk {
     pub id: u64,
     pub idx: u32,
     pub kind: PutKind,
@@ -50,26 +50,32 @@ pub struct Sent {
 }
 
 impl Model {
-    pub fn begun(&mut self, now: u64, call: Begin, got: &TargetResult<u64>, seen: &Seen) -> Judgement {
-        let Begin { who, capsule, key, bytes, wrong_count, .. } = call;
+    pub fn check_begin(
+        &mut self,
+        now: u64,
+        call: BeginCall,
+        got: &TargetResult<u64>,
+        seen: &SeenSessions,
+    ) -> Judgement {
+        let BeginCall { who, capsule, key, bytes, wrong_count, .. } = call;
         if !self.may_write(who, capsule) {
-            return same("begin", &Err(Refusal::Unauthorized), got);
+            return check_same("begin", &Err(Refusal::Unauthorized), got);
         }
         if wrong_count {
-            return same("begin", &Err(Refusal::Invalid), got);
+            return check_same("begin", &Err(Refusal::Invalid), got);
         }
         if let Some(id) = self.keys.get(&(capsule, who, key)).copied() {
-            let before = self.alive(who, id, now).map(|session| session.bytes);
-            let before = before.or(self.receipt(who, id, now).map(|receipt| receipt.bytes));
+            let before = self.live_session(who, id, now).map(|session| session.bytes);
+            let before = before.or(self.live_receipt(who, id, now).map(|receipt| receipt.bytes));
             match before {
-                Some(before) if before == bytes => return same("begin again", &Ok(id), got),
-                Some(_) => return same("begin again", &Err(Refusal::Conflict), got),
+                Some(before) if before == bytes => return check_same("begin again", &Ok(id), got),
+                Some(_) => return check_same("begin again", &Err(Refusal::Conflict), got),
                 // The key of an expired session is free again, and so are the bytes that the session reserved.
                 None => self.drop_session(id, now, false),
             }
         }
         let vanished = self.vanished(now, seen);
-        if self.evicts(now, call, got, seen, &vanished)? {
+        if self.check_refusal_or_evictions(now, call, got, seen, &vanished)? {
             return Ok(());
         }
         vanished.into_iter().for_each(|id| self.drop_session(id, now, false));
@@ -84,8 +90,8 @@ impl Model {
     }
 
     /// Adds a session in which these chunks have arrived.
-    pub fn add_session(&mut self, id: u64, call: Begin, now: u64, chunks: BTreeMap<u32, u8>) {
-        let Begin { who: owner, capsule, key, bytes, content, .. } = call;
+    pub fn add_session(&mut self, id: u64, call: BeginCall, now: u64, chunks: BTreeMap<u32, u8>) {
+        let BeginCall { who: owner, capsule, key, bytes, content, .. } = call;
         let session = Session {
             owner,
             capsule,
@@ -105,26 +111,26 @@ impl Model {
 
     /// Returns the refusal of a call about a session that is not one of the person's sessions in flight; `None` if it
     /// is one.
-    fn not_own(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
-        if self.alive(who, id, now).is_some() {
+    fn refusal_unless_own(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
+        if self.live_session(who, id, now).is_some() {
             return None;
         }
         // If the timers have not ended an expired session yet, the answer is the one that its receipt will give.
         let expired = self.sessions.get(&id).filter(|session| session.owner == who);
         let is_remembered = expired.is_some_and(|session| session.expires_at() + TTL_SECONDS * SECOND > now);
-        let is_known = is_remembered || self.receipt(who, id, now).is_some();
+        let is_known = is_remembered || self.live_receipt(who, id, now).is_some();
         Some(if is_known { Refusal::Conflict } else { Refusal::NotFound })
     }
 
     /// Returns the refusal of a call about a session to which the person may not write.
-    fn not_authorized(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
-        self.not_own(who, id, now)
+    fn refusal_unless_writable(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
+        self.refusal_unless_own(who, id, now)
             .or_else(|| (!self.may_write(who, self.sessions[&id].capsule)).then_some(Refusal::Unauthorized))
     }
 
-    pub fn put(&mut self, now: u64, who: u8, chunk: Sent, got: &TargetResult<()>) -> Judgement {
-        let Sent { id, idx, kind, fill: sent } = chunk;
-        let refusal = self.not_authorized(who, id, now).or_else(|| {
+    pub fn check_put(&mut self, now: u64, who: u8, chunk: SentChunk, got: &TargetResult<()>) -> Judgement {
+        let SentChunk { id, idx, kind, fill } = chunk;
+        let refusal = self.refusal_unless_writable(who, id, now).or_else(|| {
             let session = &self.sessions[&id];
             let out_of_range = idx >= chunk_count(session.bytes);
             match kind {
@@ -132,22 +138,22 @@ impl Model {
                 _ if out_of_range => Some(Refusal::Invalid),
                 PutKind::TooLong | PutKind::Empty => Some(Refusal::Invalid),
                 _ if session.is_open => None,
-                _ => session.chunks.get(&idx).filter(|stored| **stored != sent).map(|_| Refusal::Conflict),
+                _ => session.chunks.get(&idx).filter(|stored| **stored != fill).map(|_| Refusal::Conflict),
             }
         });
         if refusal.is_none() && *got == Err(Refusal::Exhausted) && self.lacks_room && self.overpromised {
             return Ok(());
         }
-        same("put", &refusal.map_or(Ok(()), Err), got)?;
+        check_same("put", &refusal.map_or(Ok(()), Err), got)?;
         if let (Ok(()), Some(session)) = (got, self.sessions.get_mut(&id))
-            && session.chunks.insert(idx, sent) != Some(sent)
+            && session.chunks.insert(idx, fill) != Some(fill)
         {
             self.touched.push(id);
         }
         Ok(())
     }
 
-    pub fn finished(
+    pub fn check_finish(
         &mut self,
         now: u64,
         who: u8,
@@ -156,18 +162,19 @@ impl Model {
         content: u8,
         got: &TargetResult<Finished>,
     ) -> Judgement {
-        let right = matches!(kind, FinishKind::Right | FinishKind::WithoutBudget);
-        if let Some(Receipt { finished: Some((before, stored)), bytes, .. }) = self.receipt(who, id, now) {
-            let expected = if right && *stored == fills(content, *bytes) {
+        let is_right = matches!(kind, FinishKind::Right | FinishKind::WithoutBudget);
+        if let Some(Receipt { finished: Some((before, stored)), bytes, .. }) = self.live_receipt(who, id, now)
+        {
+            let expected = if is_right && *stored == fills(content, *bytes) {
                 Ok(before.clone())
             } else {
                 Err(Refusal::Conflict)
             };
-            return same("finish again", &expected, got);
+            return check_same("finish again", &expected, got);
         }
-        let refusal = self.not_authorized(who, id, now).or_else(|| {
+        let refusal = self.refusal_unless_writable(who, id, now).or_else(|| {
             let session = &self.sessions[&id];
-            let missing = session.missing().len() as u32;
+            let missing = session.missing_chunks().len() as u32;
             let stored: Vec<u8> = session.chunks.values().copied().collect();
             match kind {
                 FinishKind::ShortDigest | FinishKind::WrongLength => Some(Refusal::Invalid),
@@ -185,7 +192,7 @@ impl Model {
             session.is_open = true;
         }
         match (refusal, got) {
-            (Some(refusal), _) => same("finish", &Err(refusal), got),
+            (Some(refusal), _) => check_same("finish", &Err(refusal), got),
             (None, Err(Refusal::Exhausted)) if self.lacks_room => Ok(()),
             (None, Ok(finished)) => self.commit(now, id, finished),
             (None, Err(got)) => Err(format!("finish: expected success, got {got:?}")),
@@ -196,17 +203,17 @@ impl Model {
         let session = self.sessions.remove(&id).ok_or("finish: no such session")?;
         let Session { owner, capsule, key, bytes, chunks, memory, .. } = session;
         let blob = Blob { capsule, bytes, fills: chunks.into_values().collect() };
-        same("size", &bytes, &got.size)?;
+        check_same("size", &bytes, &got.size)?;
         // A session of the first public release has no memory id before it is finished.
         if let Some(memory) = memory {
-            same("memory", &memory, &got.memory)?;
+            check_same("memory", &memory, &got.memory)?;
         }
         if self.memory_ids.contains(&got.memory) {
             return Err(format!("finish: memory {} was created before", got.memory));
         }
         let stored = self.blobs.iter().find(|(_, stored)| **stored == blob).map(|(locator, _)| locator);
         match stored {
-            Some(locator) => same("blob of the same content", locator, &got.locator)?,
+            Some(locator) => check_same("blob of the same content", locator, &got.locator)?,
             None if self.blobs.contains_key(&got.locator) => {
                 return Err(format!("finish: {} holds another content", got.locator));
             }
@@ -224,30 +231,30 @@ impl Model {
         Ok(())
     }
 
-    pub fn aborted(&mut self, now: u64, who: u8, id: u64, got: &TargetResult<()>) -> Judgement {
-        if matches!(self.receipt(who, id, now), Some(Receipt { is_aborted: true, .. })) {
-            return same("abort again", &Ok(()), got);
+    pub fn check_abort(&mut self, now: u64, who: u8, id: u64, got: &TargetResult<()>) -> Judgement {
+        if matches!(self.live_receipt(who, id, now), Some(Receipt { is_aborted: true, .. })) {
+            return check_same("abort again", &Ok(()), got);
         }
-        same("abort", &self.not_own(who, id, now).map_or(Ok(()), Err), got)?;
+        check_same("abort", &self.refusal_unless_own(who, id, now).map_or(Ok(()), Err), got)?;
         if got.is_ok() {
             self.drop_session(id, now, true);
         }
         Ok(())
     }
 
-    pub fn status_checked(&self, now: u64, who: u8, id: u64, got: TargetResult<&super::View>) -> Judgement {
-        match (self.not_own(who, id, now), got) {
-            (None, Ok(view)) => same("status", &self.view(id, &self.sessions[&id]), view),
-            (Some(refusal), Err(got)) => same("status", &refusal, &got),
+    pub fn check_status(&self, now: u64, who: u8, id: u64, got: TargetResult<&super::View>) -> Judgement {
+        match (self.refusal_unless_own(who, id, now), got) {
+            (None, Ok(view)) => check_same("status", &self.view(id, &self.sessions[&id]), view),
+            (Some(refusal), Err(got)) => check_same("status", &refusal, &got),
             (refusal, got) => Err(format!("status: expected {refusal:?}, got {got:?}")),
         }
     }
 
     /// Checks an answer of a call that only a capsule's owner may make. Returns `true` if it was accepted.
-    pub fn owner_only(&self, who: u8, capsule: usize, got: &TargetResult<()>) -> Result<bool, String> {
-        let may = self.capsules[capsule].exists && self.capsules[capsule].owner == who;
-        same("owners only", &if may { Ok(()) } else { Err(Refusal::Unauthorized) }, got)?;
-        Ok(may)
+    pub fn check_owner_only(&self, who: u8, capsule: usize, got: &TargetResult<()>) -> Result<bool, String> {
+        let is_allowed = self.capsules[capsule].exists && self.capsules[capsule].owner == who;
+        check_same("owners only", &if is_allowed { Ok(()) } else { Err(Refusal::Unauthorized) }, got)?;
+        Ok(is_allowed)
     }
 }
 

@@ -1,12 +1,12 @@
 //! The expected answers of calls about memories, and their effects.
 
-use super::expect::{Judgement, same};
+use super::expect::{Judgement, check_same};
 use super::state::{Memory, Model, Request};
 use super::target::{MemoryView, NewContent, Refusal, TargetResult};
 use super::{MAX_INLINE, MAX_MEMORIES};
 
 #[derive(Clone, Debug)]
-pub struct Create {
+pub struct CreateMemoryCall {
     pub who: u8,
     pub capsule: usize,
     pub key: u8,
@@ -20,22 +20,22 @@ impl Model {
         self.memories.values().filter(|memory| memory.capsule == capsule).count() as u64
     }
 
-    pub fn created(&mut self, call: Create, got: &TargetResult<String>) -> Judgement {
-        let Create { who, capsule, key, content, bytes, version } = call;
-        if let Some(refusal) = self.not_creatable(who, capsule, &content, bytes) {
-            return same("create memory", &Err(refusal), got);
+    pub fn check_create_memory(&mut self, call: CreateMemoryCall, got: &TargetResult<String>) -> Judgement {
+        let CreateMemoryCall { who, capsule, key, content, bytes, version } = call;
+        if let Some(refusal) = self.refusal_of_creation(who, capsule, &content, bytes) {
+            return check_same("create memory", &Err(refusal), got);
         }
         let key = (capsule, who, key);
         if let Some(before) = self.requests.get(&key) {
             let request = Request { memory: before.memory.clone(), content, bytes, version };
-            let again = if *before == request { Ok(request.memory) } else { Err(Refusal::Conflict) };
-            return same("create memory again", &again, got);
+            let expected = if *before == request { Ok(request.memory) } else { Err(Refusal::Conflict) };
+            return check_same("create memory again", &expected, got);
         }
         if self.lacks_room && *got == Err(Refusal::Exhausted) {
             return Ok(());
         }
-        if self.memories_in(capsule) >= MAX_MEMORIES || self.too_much_inline(capsule, &content, bytes) {
-            return same("create memory", &Err(Refusal::Exhausted), got);
+        if self.memories_in(capsule) >= MAX_MEMORIES || self.exceeds_inline_limit(capsule, &content, bytes) {
+            return check_same("create memory", &Err(Refusal::Exhausted), got);
         }
         let id = got.clone().map_err(|refusal| format!("create memory: got {refusal:?}"))?;
         if self.memory_ids.contains(&id) {
@@ -52,7 +52,13 @@ impl Model {
         Ok(())
     }
 
-    fn not_creatable(&self, who: u8, capsule: usize, content: &NewContent, bytes: u64) -> Option<Refusal> {
+    fn refusal_of_creation(
+        &self,
+        who: u8,
+        capsule: usize,
+        content: &NewContent,
+        bytes: u64,
+    ) -> Option<Refusal> {
         if !self.may_write(who, capsule) {
             return Some(Refusal::Unauthorized);
         }
@@ -67,14 +73,14 @@ impl Model {
         }
     }
 
-    fn too_much_inline(&self, capsule: usize, content: &NewContent, bytes: u64) -> bool {
+    fn exceeds_inline_limit(&self, capsule: usize, content: &NewContent, bytes: u64) -> bool {
         let inline = |memory: &&Memory| memory.capsule == capsule && memory.locator == "inline";
         let stored: u64 = self.memories.values().filter(inline).map(|memory| memory.bytes).sum();
         *content == NewContent::Inline && stored + bytes > MAX_INLINE
     }
 
     /// Returns the refusal of a call that changes a memory; `None` if the person may change it.
-    fn not_changeable(&self, who: u8, id: &str) -> Option<Refusal> {
+    fn refusal_of_change(&self, who: u8, id: &str) -> Option<Refusal> {
         match self.memories.get(id) {
             Some(memory) if self.may_write(who, memory.capsule) => None,
             Some(memory) if self.may_read(who, memory.capsule) => Some(Refusal::Unauthorized),
@@ -82,7 +88,7 @@ impl Model {
         }
     }
 
-    pub fn updated(
+    pub fn check_update_memory(
         &mut self,
         who: u8,
         id: &str,
@@ -92,19 +98,19 @@ impl Model {
     ) -> Judgement {
         let other_size =
             || self.memories.get(id).filter(|memory| memory.bytes != bytes).map(|_| Refusal::Invalid);
-        let refusal = self.not_changeable(who, id).or_else(other_size);
+        let refusal = self.refusal_of_change(who, id).or_else(other_size);
         if refusal.is_none() && self.lacks_room && *got == Err(Refusal::Exhausted) {
             return Ok(());
         }
-        same("update memory", &refusal.map_or(Ok(()), Err), got)?;
+        check_same("update memory", &refusal.map_or(Ok(()), Err), got)?;
         if let (Ok(()), Some(memory)) = (got, self.memories.get_mut(id)) {
             memory.version = Some(version);
         }
         Ok(())
     }
 
-    pub fn memory_deleted(&mut self, who: u8, id: &str, got: &TargetResult<()>) -> Judgement {
-        same("delete memory", &self.not_changeable(who, id).map_or(Ok(()), Err), got)?;
+    pub fn check_delete_memory(&mut self, who: u8, id: &str, got: &TargetResult<()>) -> Judgement {
+        check_same("delete memory", &self.refusal_of_change(who, id).map_or(Ok(()), Err), got)?;
         if got.is_ok() {
             self.drop_memory(id);
         }
@@ -112,23 +118,23 @@ impl Model {
     }
 
     /// Checks an answer of `blob_delete`: a blob is deleted together with the only memory that refers to it.
-    pub fn blob_deleted(&mut self, who: u8, locator: &str, got: &TargetResult<()>) -> Judgement {
+    pub fn check_delete_blob(&mut self, who: u8, locator: &str, got: &TargetResult<()>) -> Judgement {
         let refers = |(_, memory): &(&String, &Memory)| memory.locator == locator;
         let memories: Vec<String> = self.memories.iter().filter(refers).map(|(id, _)| id.clone()).collect();
         let refusal = match memories.first() {
             Some(first) if self.blobs.contains_key(locator) => {
-                self.not_changeable(who, first).or((memories.len() > 1).then_some(Refusal::Conflict))
+                self.refusal_of_change(who, first).or((memories.len() > 1).then_some(Refusal::Conflict))
             }
             _ => Some(Refusal::NotFound),
         };
-        same("delete blob", &refusal.map_or(Ok(()), Err), got)?;
+        check_same("delete blob", &refusal.map_or(Ok(()), Err), got)?;
         if got.is_ok() {
             memories.iter().for_each(|id| self.drop_memory(id));
         }
         Ok(())
     }
 
-    pub fn read(&self, who: u8, id: &str, got: &TargetResult<MemoryView>) -> Judgement {
+    pub fn check_read_memory(&self, who: u8, id: &str, got: &TargetResult<MemoryView>) -> Judgement {
         let memory = self.memories.get(id).filter(|memory| self.may_read(who, memory.capsule));
         let expected = memory.ok_or(Refusal::NotFound).map(|memory| MemoryView {
             capsule: self.capsules[memory.capsule].id.clone(),
@@ -136,6 +142,6 @@ impl Model {
             bytes: memory.bytes,
             version: memory.version,
         });
-        same("read memory", &expected, got)
+        check_same("read memory", &expected, got)
     }
 }

@@ -1,13 +1,13 @@
 //! The expected answers of a controller's calls to the migration.
 
-use super::expect::{Judgement, same};
+use super::expect::{Judgement, check_same};
 use super::operation::{Control, Stage};
 use super::state::Model;
 use super::target::{Phase, Refusal, TargetResult};
 
 impl Model {
     /// Checks the answer of a controller's call that was made in `phase`.
-    pub fn controlled(
+    pub fn check_control(
         &mut self,
         stage: Stage,
         phase: Phase,
@@ -23,7 +23,7 @@ impl Model {
                 Err(other) => Err(format!("{control:?} in {phase:?}: got {other:?}")),
             };
         }
-        let may = match (stage, control) {
+        let is_allowed = match (stage, control) {
             // On the legacy build, a pause defers the migration, and a resume ends the deferral.
             (Stage::Legacy, Control::Pause) => phase == Phase::Idle,
             (Stage::Legacy, Control::Resume) => phase == Phase::Paused,
@@ -41,20 +41,20 @@ impl Model {
                 matches!(phase, Phase::Idle | Phase::Converted) && *got != Err(Refusal::Conflict)
             }
         };
-        let expected = if may { Ok(()) } else { Err(Refusal::Conflict) };
-        same(&format!("{control:?} in {phase:?}"), &expected, got)?;
-        self.finalized |= may && control == Control::Finalize;
+        let expected = if is_allowed { Ok(()) } else { Err(Refusal::Conflict) };
+        check_same(&format!("{control:?} in {phase:?}"), &expected, got)?;
+        self.finalized |= is_allowed && control == Control::Finalize;
         Ok(())
     }
 
     /// Returns whether a rollback is in progress or complete. No test upgrades to the direct build then, since that
     /// build does not serve layout 1.
-    pub const fn goes_back(phase: Phase) -> bool {
+    pub const fn is_in_rollback(phase: Phase) -> bool {
         matches!(phase, Phase::RollingBack | Phase::PausedInRollback | Phase::RolledBack)
     }
 
     /// Checks that the migration may be in `phase`.
-    pub fn may_be_in(&self, phase: Phase) -> Judgement {
+    pub fn check_phase(&self, phase: Phase) -> Judgement {
         match phase {
             Phase::Stuck => Err("the migration is stuck".into()),
             Phase::Finalized | Phase::Second if self.finalized => Ok(()),

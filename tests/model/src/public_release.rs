@@ -61,7 +61,7 @@ pub struct PublicRelease {
     chunks: StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>,
     blobs: StableBTreeMap<u64, Bounded<512>, Memory>,
     /// The decoded records of `capsules`, since each upload rewrites one of them.
-    held: BTreeMap<String, Capsule>,
+    decoded: BTreeMap<String, Capsule>,
     bucket_pages: u16,
 }
 
@@ -96,7 +96,7 @@ impl PublicRelease {
             by_owner: StableBTreeMap::init(memory(2)),
             chunks: StableBTreeMap::init(memory(6)),
             blobs: StableBTreeMap::init(memory(7)),
-            held: BTreeMap::new(),
+            decoded: BTreeMap::new(),
             raw,
             bucket_pages,
         }
@@ -108,7 +108,7 @@ impl PublicRelease {
     pub fn upgraded_to_itself(&self) -> Self {
         let raw = VectorMemory::new(RefCell::new(self.after_pre_upgrade()));
         let mut after = Self::over(raw, self.bucket_pages);
-        for capsule in self.held.values() {
+        for capsule in self.decoded.values() {
             after.index(capsule);
             after.store(capsule.clone());
         }
@@ -196,7 +196,7 @@ impl PublicRelease {
     /// Adds this many galleries to a capsule, so that its record grows, and with it the Candid that `pre_upgrade`
     /// writes.
     pub fn pad_galleries(&mut self, capsule: &str, galleries: usize) {
-        if let Some(mut capsule) = self.held.get(capsule).cloned()
+        if let Some(mut capsule) = self.decoded.get(capsule).cloned()
             && let Some((_, gallery)) = capsule.galleries.first().cloned()
         {
             capsule.galleries.extend((0..galleries).map(|n| {
@@ -208,8 +208,8 @@ impl PublicRelease {
     }
 
     fn store(&mut self, capsule: Capsule) {
-        self.capsules.insert(capsule.id.clone(), tuple(&capsule));
-        self.held.insert(capsule.id.clone(), capsule);
+        self.capsules.insert(capsule.id.clone(), encode_versioned(&capsule));
+        self.decoded.insert(capsule.id.clone(), capsule);
     }
 
     /// Stores the chunks of a session. The session itself is on the heap only.
@@ -227,7 +227,7 @@ impl PublicRelease {
         let (pmid_hash, checksum) = (key_of(session), <[u8; 32]>::from(Sha256::digest(bytes)));
         let blob = blob_of(session);
         let meta = BlobMeta { size: bytes.len() as u64, checksum, created_at: now, pmid_hash };
-        self.blobs.insert(blob, Bounded(tuple(&meta)));
+        self.blobs.insert(blob, Bounded(encode_versioned(&meta)));
         let id = format!("mem_{now}");
         let memory = MemoryOfRelease {
             id: id.clone(),
@@ -262,7 +262,7 @@ impl PublicRelease {
             }],
             blob_external_assets: Vec::new(),
         };
-        if let Some(mut capsule) = self.held.get(capsule).cloned() {
+        if let Some(mut capsule) = self.decoded.get(capsule).cloned() {
             capsule.memories.retain(|(of, _)| *of != id);
             capsule.memories.push((id.clone(), memory));
             capsule.updated_at = now;
@@ -278,7 +278,8 @@ impl PublicRelease {
     /// Returns the stable memory after the release's `pre_upgrade`, which writes the capsules and the administrators as
     /// Candid over the first bytes, and so over the memory manager's header.
     pub fn after_pre_upgrade(&self) -> Vec<u8> {
-        let capsules: Vec<_> = self.held.iter().map(|(id, capsule)| (id.clone(), capsule.clone())).collect();
+        let capsules: Vec<_> =
+            self.decoded.iter().map(|(id, capsule)| (id.clone(), capsule.clone())).collect();
         let saved = candid::encode_args((capsules, Vec::<Principal>::new())).unwrap_or_default();
         let raw = VectorMemory::default();
         raw.borrow_mut().extend_from_slice(&self.raw.borrow());
@@ -302,7 +303,7 @@ pub fn blob_of(session: u64) -> u64 {
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
-fn tuple<T: CandidType>(record: &T) -> Vec<u8> {
+fn encode_versioned<T: CandidType>(record: &T) -> Vec<u8> {
     candid::encode_one((1_u16, record)).unwrap_or_default()
 }
 

@@ -32,7 +32,7 @@ impl ModelRun<'_> {
     fn step(&mut self, operation: &Operation) -> Result<(), String> {
         self.model.touched.clear();
         let before = self.target.now();
-        self.act(operation)?;
+        self.execute(operation)?;
         self.compare(before)
     }
 
@@ -42,7 +42,7 @@ impl ModelRun<'_> {
         for who in 0..PEOPLE {
             let seen = self.target.sessions_of(who);
             let ids: Vec<u64> = seen.iter().map(|view| view.id).collect();
-            let alive = |session: &Session| session.owner == who && !session.expired(now);
+            let alive = |session: &Session| session.owner == who && !session.is_expired(now);
             let expected: Vec<u64> =
                 self.model.sessions.iter().filter(|(_, session)| alive(session)).map(|(id, _)| *id).collect();
             if ids != expected {
@@ -67,7 +67,7 @@ impl ModelRun<'_> {
             }
         }
         let got = self.target.holdings();
-        if !self.acceptable(now, &got) {
+        if !self.is_acceptable(now, &got) {
             return Err(format!("stored: expected {:?}, got {got:?}", self.model.holdings()));
         }
         self.target.own_invariants(false)
@@ -75,20 +75,22 @@ impl ModelRun<'_> {
 
     /// Returns whether the target stores what the model requires, and nothing else. Items that wait for the timers may
     /// still be stored, or removed already.
-    fn acceptable(&self, now: u64, got: &Holdings) -> bool {
+    fn is_acceptable(&self, now: u64, got: &Holdings) -> bool {
         let at_most = self.model.holdings();
         let mut swept = self.model.clone();
         if self.model.waits_for_timers(now) {
             swept.sweep(now, true);
         }
         let at_least = swept.holdings();
-        let over = self.model.sessions.values().filter(|session| session.expired(now)).count() as u64;
-        let expected = self.model.receipts.values().filter(|receipt| receipt.expires_at > now).count() as u64;
-        let between = |of: fn(&Holdings) -> u64| (of(&at_least)..=of(&at_most)).contains(&of(got));
-        between(|held| held.sessions)
-            && (expected..=at_most.receipts + over).contains(&got.receipts)
-            && between(|held| held.bytes)
-            && self.model.is_kept(&swept, got.payload)
+        let expired_sessions =
+            self.model.sessions.values().filter(|session| session.is_expired(now)).count() as u64;
+        let live_receipts =
+            self.model.receipts.values().filter(|receipt| receipt.expires_at > now).count() as u64;
+        let is_between = |of: fn(&Holdings) -> u64| (of(&at_least)..=of(&at_most)).contains(&of(got));
+        is_between(|held| held.sessions)
+            && (live_receipts..=at_most.receipts + expired_sessions).contains(&got.receipts)
+            && is_between(|held| held.bytes)
+            && self.model.explains_payload(&swept, got.payload)
             && (got.blobs, got.memories, got.capsules) == (at_most.blobs, at_most.memories, at_most.capsules)
     }
 
@@ -118,7 +120,7 @@ impl ModelRun<'_> {
     /// Lets the migration reconcile, reads everything back, and then removes everything by deletions, aborts and
     /// expiry.
     fn conclude(&mut self) -> Result<(), String> {
-        self.model.may_be_in(self.target.phase())?;
+        self.model.check_phase(self.target.phase())?;
         self.target.pass(1);
         self.sweep();
         if self.stage != Stage::Legacy {
@@ -133,13 +135,13 @@ impl ModelRun<'_> {
         let memories: Vec<String> = self.model.memories.keys().cloned().collect();
         for id in &memories {
             for who in 0..PEOPLE {
-                self.model.read(who, id, &self.target.memory(who, id))?;
+                self.model.check_read_memory(who, id, &self.target.memory(who, id))?;
             }
         }
         for id in memories.into_iter().step_by(2) {
             let owner = self.model.capsules[self.model.memories[&id].capsule].owner;
             let got = self.target.delete_memory(owner, &id);
-            self.model.memory_deleted(owner, &id, &got)?;
+            self.model.check_delete_memory(owner, &id, &got)?;
         }
         let sessions: Vec<(u64, u8)> = self.model.sessions.iter().map(|(id, s)| (*id, s.owner)).collect();
         for (id, owner) in sessions.into_iter().step_by(2) {
@@ -148,7 +150,7 @@ impl ModelRun<'_> {
         for number in 0..self.model.capsules.len() {
             let Capsule { id, owner, .. } = self.model.capsules[number].clone();
             let got = self.target.delete_capsule(owner, &id);
-            if self.model.owner_only(owner, number, &got)? {
+            if self.model.check_owner_only(owner, number, &got)? {
                 self.model.capsules[number].exists = false;
             }
         }

@@ -41,6 +41,7 @@ pub struct Session {
     pub memory: Option<String>,
 }
 
+/// The receipt of a session that has ended.
 #[derive(Clone, Debug)]
 pub struct Receipt {
     pub owner: u8,
@@ -160,7 +161,7 @@ impl Session {
         (self.last_seen + TTL_SECONDS * SECOND).min(self.begun_at + AGE_SECONDS * SECOND)
     }
 
-    pub fn expired(&self, now: u64) -> bool {
+    pub fn is_expired(&self, now: u64) -> bool {
         self.expires_at() <= now
     }
 
@@ -169,11 +170,11 @@ impl Session {
         self.last_seen + TTL_SECONDS * SECOND <= now
     }
 
-    pub fn arrived(&self) -> u64 {
+    pub fn arrived_bytes(&self) -> u64 {
         self.chunks.keys().map(|idx| chunk_len(self.bytes, *idx)).sum()
     }
 
-    pub fn missing(&self) -> Vec<u32> {
+    pub fn missing_chunks(&self) -> Vec<u32> {
         (0..chunk_count(self.bytes)).filter(|idx| !self.chunks.contains_key(idx)).collect()
     }
 }
@@ -202,7 +203,7 @@ impl Model {
     }
 
     /// Restores the model of a snapshot, but keeps the ids that were issued since then: they must not be issued again.
-    pub fn go_back_to(&mut self, before: Self) {
+    pub fn restore_snapshot(&mut self, before: Self) {
         let Self { history, mut memory_ids, capsule_ids, .. } = std::mem::replace(self, before);
         // A session that is in flight again becomes the same memory again.
         memory_ids.retain(|id| self.sessions.values().all(|session| session.memory.as_ref() != Some(id)));
@@ -235,12 +236,12 @@ impl Model {
     }
 
     /// Returns the session, if it is a person's and has not expired.
-    pub fn alive(&self, who: u8, id: u64, now: u64) -> Option<&Session> {
-        self.sessions.get(&id).filter(|session| session.owner == who && !session.expired(now))
+    pub fn live_session(&self, who: u8, id: u64, now: u64) -> Option<&Session> {
+        self.sessions.get(&id).filter(|session| session.owner == who && !session.is_expired(now))
     }
 
     /// Returns the receipt, if it is a person's and has not expired.
-    pub fn receipt(&self, who: u8, id: u64, now: u64) -> Option<&Receipt> {
+    pub fn live_receipt(&self, who: u8, id: u64, now: u64) -> Option<&Receipt> {
         self.receipts.get(&id).filter(|receipt| receipt.owner == who && receipt.expires_at > now)
     }
 
@@ -264,17 +265,17 @@ impl Model {
     /// Does what the timers do. A session past its maximum age that is not converted yet waits until it is converted,
     /// or has been idle too long.
     pub fn sweep(&mut self, now: u64, all_converted: bool) {
-        let ends = |session: &Session| session.is_idle(now) || all_converted && session.expired(now);
-        let over: Vec<u64> =
+        let ends = |session: &Session| session.is_idle(now) || all_converted && session.is_expired(now);
+        let ended_sessions: Vec<u64> =
             self.sessions.iter().filter(|(_, session)| ends(session)).map(|(id, _)| *id).collect();
-        over.into_iter().for_each(|id| self.drop_session(id, now, false));
-        let over: Vec<u64> = self
+        ended_sessions.into_iter().for_each(|id| self.drop_session(id, now, false));
+        let expired_receipts: Vec<u64> = self
             .receipts
             .iter()
             .filter(|(_, receipt)| receipt.expires_at <= now)
             .map(|(id, _)| *id)
             .collect();
-        for id in over {
+        for id in expired_receipts {
             if let Some(receipt) = self.receipts.remove(&id) {
                 self.forget_key((receipt.capsule, receipt.owner, receipt.key), id);
             }
@@ -303,19 +304,19 @@ impl Model {
         }
     }
 
-    /// Returns the bytes that the sessions for which `of` holds have reserved.
-    pub fn reserved(&self, of: impl Fn(&Session) -> bool) -> u64 {
-        self.sessions.values().filter(|session| of(session)).map(|session| session.bytes).sum()
+    /// Returns the bytes that the sessions for which `counts` holds have reserved.
+    pub fn reserved_bytes(&self, counts: impl Fn(&Session) -> bool) -> u64 {
+        self.sessions.values().filter(|session| counts(session)).map(|session| session.bytes).sum()
     }
 
-    /// Returns the bytes of the blobs for which `of` holds.
-    pub fn stored(&self, of: impl Fn(&Blob) -> bool) -> u64 {
-        self.blobs.values().filter(|blob| of(blob)).map(|blob| blob.bytes).sum()
+    /// Returns the bytes of the blobs for which `counts` holds.
+    pub fn stored_bytes(&self, counts: impl Fn(&Blob) -> bool) -> u64 {
+        self.blobs.values().filter(|blob| counts(blob)).map(|blob| blob.bytes).sum()
     }
 
-    /// Returns how many bytes of extents all blobs, and the sessions for which `of` holds, would take in layout 3.
-    pub fn room(&self, of: impl Fn(&Session) -> bool) -> u64 {
-        let sessions = self.sessions.values().filter(|session| of(session)).map(|session| session.bytes);
+    /// Returns how many bytes of extents all blobs, and the sessions for which `counts` holds, would take in layout 3.
+    pub fn extent_bytes(&self, counts: impl Fn(&Session) -> bool) -> u64 {
+        let sessions = self.sessions.values().filter(|session| counts(session)).map(|session| session.bytes);
         let blobs = self.blobs.values().map(|blob| blob.bytes);
         sessions.chain(blobs).map(|bytes| bytes.next_multiple_of(EXTENT_UNIT)).sum()
     }
@@ -325,12 +326,12 @@ impl Model {
     ///
     /// A migration moves payload from the chunk map to extents, one session or blob after the other; the one that is
     /// being moved is in both. A session without any chunk takes room only in extents.
-    pub fn is_kept(&self, swept: &Self, got: Payload) -> bool {
+    pub fn explains_payload(&self, swept: &Self, got: Payload) -> bool {
         let (most, least) = (self.holdings().payload, swept.holdings().payload);
         match got {
             Payload { chunks, extent_bytes: 0 } => (least.chunks..=most.chunks).contains(&chunks),
             Payload { chunks: 0, extent_bytes } => {
-                let least = swept.room(|session| !session.chunks.is_empty());
+                let least = swept.extent_bytes(|session| !session.chunks.is_empty());
                 (least..=most.extent_bytes).contains(&extent_bytes)
             }
             both => both.chunks <= most.chunks && both.extent_bytes <= most.extent_bytes,
@@ -344,18 +345,18 @@ impl Model {
         Holdings {
             sessions: self.sessions.len() as u64,
             receipts: self.receipts.len() as u64,
-            payload: Payload { chunks: (live + committed) as u64, extent_bytes: self.room(|_| true) },
+            payload: Payload { chunks: (live + committed) as u64, extent_bytes: self.extent_bytes(|_| true) },
             blobs: self.blobs.len() as u64,
             memories: self.memories.len() as u64,
             capsules: self.capsules.iter().filter(|capsule| capsule.exists).count() as u64,
-            bytes: self.reserved(|_| true) + self.stored(|_| true),
+            bytes: self.reserved_bytes(|_| true) + self.stored_bytes(|_| true),
         }
     }
 
     /// Returns whether an expired session or receipt waits for the timers. In the target, the session may have ended
     /// already, since a touch or a conversion does not wait for the timers.
     pub fn waits_for_timers(&self, now: u64) -> bool {
-        self.sessions.values().any(|session| session.expired(now))
+        self.sessions.values().any(|session| session.is_expired(now))
             || self.receipts.values().any(|receipt| receipt.expires_at <= now)
     }
 
@@ -373,7 +374,7 @@ impl Model {
             capsule: self.capsules[session.capsule].id.clone(),
             idem: idem(session.key),
             bytes_expected: session.bytes,
-            bytes_received: session.arrived(),
+            bytes_received: session.arrived_bytes(),
             received,
             memory: session.memory.clone().unwrap_or_default(),
             last_seen: session.last_seen,
