@@ -13,7 +13,7 @@ use upload_canister::api::*;
 const HUGE: usize = 1_900_000;
 
 /// Creates a scene whose session in flight has received the first of its two chunks.
-fn scene(canister: &InstalledCanister) -> Scene {
+fn scene_in_flight(canister: &InstalledCanister) -> Scene {
     Scene::new(canister, two_chunks(2), 1)
 }
 
@@ -30,7 +30,7 @@ enum ErrorKind {
 use ErrorKind::{Conflict, Exhausted, Invalid, NotFound, Unauthorized};
 
 impl ErrorKind {
-    fn is(self, error: &Error) -> bool {
+    fn matches(self, error: &Error) -> bool {
         match error {
             Error::Unauthorized { .. } => self == Unauthorized,
             Error::NotFound { .. } => self == NotFound,
@@ -57,24 +57,24 @@ fn on_direct() {
 
 fn check_every_case(build: Build) {
     let canister = InstalledCanister::new(build);
-    let scene = scene(&canister);
+    let scene = scene_in_flight(&canister);
     let (_, functions) = did::functions(build);
     let mut wrong = Vec::new();
     let before = scene.state(&canister);
     let cases = [
-        begin(&scene),
-        put(&scene),
-        ends(&scene),
-        reads(&scene),
-        capsules(&scene),
-        memories(&scene),
-        admin(&scene),
+        begin_cases(&scene),
+        put_cases(&scene),
+        end_cases(&scene),
+        read_cases(&scene),
+        capsule_cases(&scene),
+        memory_cases(&scene),
+        admin_cases(&scene),
     ];
     for (method, what, caller, arg, kind) in cases.into_iter().flatten() {
         let (_, function) = functions.iter().find(|(name, _)| name == method).expect(method);
         let reply = canister.call(caller, (method, function), arg);
         match reply.map(|reply| error_of(&reply)) {
-            Ok(Some(error)) if kind.is(&error) => {}
+            Ok(Some(error)) if kind.matches(&error) => {}
             Ok(found) => wrong.push(format!("{method}, {what}: expected {kind:?}, found {}", short(&found))),
             Err(reject) => wrong.push(format!("{method}, {what}: rejected: {}", reject.reject_message)),
         }
@@ -105,7 +105,7 @@ fn invalid_metadata(change: impl FnOnce(&mut AssetMetadataBase)) -> AssetMetadat
     AssetMetadata::Document(document)
 }
 
-fn begin(scene: &Scene) -> Vec<Case> {
+fn begin_cases(scene: &Scene) -> Vec<Case> {
     let capsule = scene.capsule.as_str();
     let huge = "x".repeat(HUGE);
     let call =
@@ -143,7 +143,7 @@ fn begin(scene: &Scene) -> Vec<Case> {
     ]
 }
 
-fn put(scene: &Scene) -> Vec<Case> {
+fn put_cases(scene: &Scene) -> Vec<Case> {
     let (session, first, second) = (scene.session, &scene.content[..CHUNK], &scene.content[CHUNK..]);
     let call = |session: u64, idx: u32, bytes: &[u8], sha256: Option<&[u8]>| {
         args!(session, idx, Bytes::new(bytes), sha256.map(Bytes::new))
@@ -165,7 +165,7 @@ fn put(scene: &Scene) -> Vec<Case> {
     ]
 }
 
-fn ends(scene: &Scene) -> Vec<Case> {
+fn end_cases(scene: &Scene) -> Vec<Case> {
     let session = scene.session;
     let (right, bytes) = (sha256(&scene.content), scene.content.len() as u64);
     let finish = |session: u64, digest: &[u8], total: u64| args!(session, Bytes::new(digest), total);
@@ -192,7 +192,7 @@ fn ends(scene: &Scene) -> Vec<Case> {
     ]
 }
 
-fn reads(scene: &Scene) -> Vec<Case> {
+fn read_cases(scene: &Scene) -> Vec<Case> {
     let blob = scene.memory.blob.locator.as_str();
     let huge = "9".repeat(HUGE);
     let case = |method, what, arg, kind| (method, what, owner(), arg, kind);
@@ -228,7 +228,7 @@ fn reads(scene: &Scene) -> Vec<Case> {
     cases
 }
 
-fn capsules(scene: &Scene) -> Vec<Case> {
+fn capsule_cases(scene: &Scene) -> Vec<Case> {
     let capsule = scene.capsule.as_str();
     let huge = "x".repeat(HUGE);
     let access = |owners: Vec<Principal>, writers: usize| CapsuleAccess {
@@ -261,7 +261,7 @@ fn capsules(scene: &Scene) -> Vec<Case> {
     cases
 }
 
-fn memories(scene: &Scene) -> Vec<Case> {
+fn memory_cases(scene: &Scene) -> Vec<Case> {
     let huge = "x".repeat(HUGE);
     let case = |method, what, arg, kind| (method, what, owner(), arg, kind);
     let create = |inline: Option<&[u8]>, blob: Option<BlobRef>, url: Option<&str>, bytes: u64, idem: &str| {
@@ -316,7 +316,7 @@ fn memories(scene: &Scene) -> Vec<Case> {
     cases
 }
 
-fn admin(scene: &Scene) -> Vec<Case> {
+fn admin_cases(scene: &Scene) -> Vec<Case> {
     let effective = scene.settings;
     let case =
         |what, config: AdminConfig, kind| ("admin_config_set", what, controller(), args!(config), kind);

@@ -9,7 +9,7 @@ const HASH: HashAlgorithm = HashAlgorithm::Blake3;
 
 /// Uploads a file and reads it back. The canister begins on the first of `builds`, the chunks arrive in `order`, and
 /// after each chunk the canister is upgraded to the next build, if there is one left.
-fn across(builds: &[Build], order: &[u32]) {
+fn upload_across(builds: &[Build], order: &[u32]) {
     let mut canister = InstalledCanister::new(builds[0]);
     let capsule = canister.capsule();
     let file = file(order.len() * CHUNK - 7, 3);
@@ -33,12 +33,12 @@ fn across(builds: &[Build], order: &[u32]) {
 #[test]
 fn chunks_may_arrive_in_any_order_on_every_build() {
     for build in Build::ALL {
-        across(&[build], &[3, 1, 2, 0]);
+        upload_across(&[build], &[3, 1, 2, 0]);
     }
 }
 
 #[test]
 fn a_session_survives_every_upgrade() {
-    across(&[Build::Legacy, Build::Staged, Build::Direct], &[3, 1, 2, 0]);
-    across(&[Build::Direct, Build::Direct], &[1, 2, 0]);
+    upload_across(&[Build::Legacy, Build::Staged, Build::Direct], &[3, 1, 2, 0]);
+    upload_across(&[Build::Direct, Build::Direct], &[1, 2, 0]);
 }

@@ -9,10 +9,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 use upload_canister::api::*;
 
-use crate::support::conversion::{control, settle};
-use crate::support::scrape::request;
+use crate::support::conversion::{control, settle_migration};
+use crate::support::scrape::get_request;
 use crate::support::traps::is_embedded;
-use crate::support::upload::{CHUNK, chunks, file};
+use crate::support::upload::{CHUNK, chunk_count, file};
 use crate::support::{InstalledCanister, owner, reader, stranger};
 
 /// A file in the owner's capsule that the reader may read.
@@ -28,7 +28,7 @@ impl StoredFile {
         canister.share(&capsule, &[], &[reader()]);
         let file = file(len, 7);
         let base = AssetMetadataBase::new("cat.png", "image/png", AssetType::Original, len as u64, 0);
-        let args = (&capsule, AssetMetadata::image(base), chunks(len), "cat");
+        let args = (&capsule, AssetMetadata::image(base), chunk_count(len), "cat");
         let session: u64 = canister.update(owner(), "uploads_begin", args).unwrap();
         canister.put_all(owner(), session, &file);
         let locator = canister.finish(owner(), session, &file).unwrap().blob_id;
@@ -38,7 +38,7 @@ impl StoredFile {
 
 fn get(canister: &InstalledCanister, path: &str, headers: &[(&str, &str)]) -> HttpResponse {
     let headers = headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    canister.page(HttpRequest { headers, ..request(path) })
+    canister.page(HttpRequest { headers, ..get_request(path) })
 }
 
 fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
@@ -67,10 +67,10 @@ fn next_part(
 }
 
 /// Returns the complete body, as a gateway assembles it.
-fn body(canister: &InstalledCanister, response: &HttpResponse) -> Vec<u8> {
+fn whole_body(canister: &InstalledCanister, response: &HttpResponse) -> Vec<u8> {
     let (mut body, mut token) = (response.body.to_vec(), next_token(response));
-    while let Some(asked) = token {
-        let part = next_part(canister, asked).unwrap();
+    while let Some(next) = token {
+        let part = next_part(canister, next).unwrap();
         body.extend_from_slice(&part.body);
         token = part.token;
     }
@@ -78,15 +78,16 @@ fn body(canister: &InstalledCanister, response: &HttpResponse) -> Vec<u8> {
 }
 
 /// Returns an access token for the reader. Waits until the canister has created a key for tokens.
-fn token(canister: &InstalledCanister, locator: &str) -> AccessToken {
-    let asked = || canister.query::<AccessToken>(reader(), "blob_access_token", (locator, None::<u32>));
+fn access_token(canister: &InstalledCanister, locator: &str) -> AccessToken {
+    let request_token =
+        || canister.query::<AccessToken>(reader(), "blob_access_token", (locator, None::<u32>));
     for _ in 0..5 {
-        match asked() {
+        match request_token() {
             Err(Error::Conflict { .. }) => pass_minute(canister),
             issued => return issued.unwrap(),
         }
     }
-    panic!("no access token is issued: {:?}", asked());
+    panic!("no access token is issued: {:?}", request_token());
 }
 
 fn pass_minute(canister: &InstalledCanister) {
@@ -107,12 +108,12 @@ fn a_public_file_is_streamed_whole_and_in_parts_on_every_build() {
         let whole = get(&canister, &path, &[]);
         assert_eq!((whole.status_code, header(&whole, "content-type")), (200, Some("image/png")));
         assert_eq!(whole.body.len(), CHUNK);
-        assert!(body(&canister, &whole) == file, "{build}");
+        assert!(whole_body(&canister, &whole) == file, "{build}");
         for (first, last) in [(0, 0), (CHUNK - 1, CHUNK), (5, 3 * CHUNK), (3 * CHUNK, file.len() - 1)] {
             let part = get(&canister, &path, &[("Range", &format!("bytes={first}-{last}"))]);
             let expected = format!("bytes {first}-{last}/{}", file.len());
             assert_eq!((part.status_code, header(&part, "content-range")), (206, Some(expected.as_str())));
-            assert!(body(&canister, &part) == file[first..=last], "{first} to {last} in {build}");
+            assert!(whole_body(&canister, &part) == file[first..=last], "{first} to {last} in {build}");
         }
         let etag = header(&whole, "etag").unwrap().to_owned();
         assert_eq!(get(&canister, &path, &[("if-none-match", &etag)]).status_code, 304);
@@ -132,7 +133,7 @@ fn a_private_file_is_read_while_the_canister_is_upgraded() {
     let mut canister = InstalledCanister::new(Build::Legacy);
     let StoredFile { locator, file, .. } = StoredFile::new(&canister, 3 * CHUNK + 5);
     let begun: DownloadStatus = canister.update(reader(), "downloads_begin", (&locator,)).unwrap();
-    let AccessToken { path, .. } = token(&canister, &locator);
+    let AccessToken { path, .. } = access_token(&canister, &locator);
     let chunk = |canister: &InstalledCanister, idx: u32| {
         let read: ByteBuf = canister.update(reader(), "downloads_read_chunk", (begun.session, idx)).unwrap();
         assert!(read == file.chunks(CHUNK).nth(idx as usize).unwrap(), "chunk {idx} on {}", canister.build);
@@ -140,24 +141,24 @@ fn a_private_file_is_read_while_the_canister_is_upgraded() {
     chunk(&canister, 2);
     let response = get(&canister, &path, &[]);
     assert_eq!(header(&response, "cache-control"), Some("private, no-store"));
-    let (mut read, mut asked) = (response.body.to_vec(), next_token(&response));
+    let (mut read, mut token) = (response.body.to_vec(), next_token(&response));
     for (build, idx) in [(Build::Staged, 0), (Build::Direct, 1), (Build::Direct, 3)] {
         if build == Build::Direct && canister.build == Build::Staged {
-            settle(&canister);
+            settle_migration(&canister);
             control(&canister, "migration_finalize");
         }
         canister.upgrade(build);
-        let part = next_part(&canister, asked.take().unwrap()).unwrap();
+        let part = next_part(&canister, token.take().unwrap()).unwrap();
         read.extend_from_slice(&part.body);
-        asked = part.token;
+        token = part.token;
         chunk(&canister, idx);
         // On the direct build, payload moves into extents between the parts.
         pass_minute(&canister);
         let part = get(&canister, &path, &[("range", &format!("bytes={}-", CHUNK - 1))]);
         assert_eq!(part.status_code, 206, "{build}");
-        assert!(body(&canister, &part) == file[CHUNK - 1..], "{build}");
+        assert!(whole_body(&canister, &part) == file[CHUNK - 1..], "{build}");
     }
-    assert!(asked.is_none() && read == file);
+    assert!(token.is_none() && read == file);
     let done: DownloadStatus = canister.query(reader(), "downloads_status", (begun.session,)).unwrap();
     assert_eq!((done.bytes_sent, done.missing), (file.len() as u64, vec![]));
     canister.update::<()>(reader(), "downloads_end", (begun.session,)).unwrap();
@@ -168,7 +169,7 @@ fn a_streamed_body_is_rejected_once_its_reader_is_removed() {
     for build in [Build::Legacy, Build::Direct] {
         let canister = InstalledCanister::new(build);
         let StoredFile { capsule, locator, .. } = StoredFile::new(&canister, 2 * CHUNK);
-        let AccessToken { path, expires_at, .. } = token(&canister, &locator);
+        let AccessToken { path, expires_at, .. } = access_token(&canister, &locator);
         let begun = next_token(&get(&canister, &path, &[])).unwrap();
         assert!(next_part(&canister, begun.clone()).is_ok());
         let forged = StreamingToken { access: None, ..begun.clone() };
@@ -230,7 +231,7 @@ fn a_gateway_serves_a_private_file_whole_and_in_parts() {
     for build in [Build::Legacy, Build::Direct] {
         let canister = InstalledCanister::new(build);
         let StoredFile { locator, file, .. } = StoredFile::new(&canister, 2 * CHUNK + 5);
-        let AccessToken { path, .. } = token(&canister, &locator);
+        let AccessToken { path, .. } = access_token(&canister, &locator);
         let server = u64::from(canister.pic.get_server_url().port().unwrap());
         let wanted = format!("{{\"forward_to\": {{\"PocketIcInstance\": {}}}}}", canister.pic.instance_id());
         let headers = "host: localhost\r\ncontent-type: application/json\r\n";

@@ -11,7 +11,7 @@ use upload_canister::api::{CallCounts, ErrorCounts, PathCounts, SessionPath, Upl
 
 /// The counts of one path that clients can observe.
 #[derive(Debug, Default, PartialEq)]
-struct Seen {
+struct ObservedCounts {
     begun: u64,
     finished: u64,
     aborted: u64,
@@ -19,7 +19,7 @@ struct Seen {
     wrong_hashes: u64,
 }
 
-impl Seen {
+impl ObservedCounts {
     fn of(counts: &PathCounts) -> Self {
         Self {
             begun: counts.sessions_begun,
@@ -33,8 +33,13 @@ impl Seen {
 
 /// Uploads files until at least `least` sessions have begun on each path, and returns what the client observed. On each
 /// path, every third upload is first finished with a wrong hash, which is refused, and every fourth upload is aborted.
-fn upload_until(canister: &InstalledCanister, capsule: &str, least: u64) -> BTreeMap<&'static str, Seen> {
-    let mut seen = BTreeMap::from([("compat", Seen::default()), ("direct", Seen::default())]);
+fn upload_until(
+    canister: &InstalledCanister,
+    capsule: &str,
+    least: u64,
+) -> BTreeMap<&'static str, ObservedCounts> {
+    let mut seen =
+        BTreeMap::from([("compat", ObservedCounts::default()), ("direct", ObservedCounts::default())]);
     for n in 0_u64.. {
         if seen.values().all(|seen| seen.begun >= least) {
             break;
@@ -115,8 +120,8 @@ fn a_share_of_5_percent_can_be_judged_by_its_counts() {
     assert_eq!(canister.stats().counts, before, "the counts survive the upgrade");
     let seen = upload_until(&canister, &capsule, 4);
     let counts = canister.stats().counts;
-    assert_eq!(Seen::of(&counts.direct), seen["direct"]);
-    let mut compat = Seen::of(&counts.compat);
+    assert_eq!(ObservedCounts::of(&counts.direct), seen["direct"]);
+    let mut compat = ObservedCounts::of(&counts.compat);
     compat.begun -= 1;
     compat.finished -= 1;
     compat.bytes -= 100;
@@ -152,7 +157,7 @@ fn expiry_is_counted_on_the_path_of_the_session() {
         let session = canister.begin(owner(), &capsule, &content, "left alone").unwrap();
         canister.put(owner(), session, 1, &content).unwrap();
         canister.pass(Duration::from_secs(49 * 3_600));
-        canister.settle(|stats| stats.sessions == 0);
+        canister.run_timers_until(|stats| stats.sessions == 0);
         canister.put(owner(), session, 0, &content).unwrap_err();
         let counts = canister.stats().counts;
         let path = if build == Build::Legacy { counts.compat } else { counts.direct };

@@ -2,7 +2,7 @@
 //! heap during a large upload, and a file too large to be hashed in one message. The first three were planned for the
 //! first public release and never written.
 
-use crate::support::upload::{CHUNK, chunks, file, metadata, sha256};
+use crate::support::upload::{CHUNK, chunk_count, file, metadata, sha256};
 use crate::support::{InstalledCanister, controller, owner};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -29,33 +29,38 @@ fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
     (prop::collection::vec(any::<bool>(), 6), any::<bool>(), 1..1_000_000u64)
 }
 
-fn interleaved(build: Build, order: &[bool], first_in_order: bool, seed: u64) -> Result<(), TestCaseError> {
+fn check_interleaved(
+    build: Build,
+    order: &[bool],
+    first_in_order: bool,
+    seed: u64,
+) -> Result<(), TestCaseError> {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
     let files = [file(2 * CHUNK + 9, seed), file(3 * CHUNK, seed + 1)];
     let sessions: Vec<u64> =
         (0..2).map(|n| canister.begin(owner(), &capsule, &files[n], &format!("file-{n}")).unwrap()).collect();
-    let mut unsent: Vec<Vec<u32>> = files.iter().map(|file| (0..chunks(file.len())).collect()).collect();
+    let mut unsent: Vec<Vec<u32>> = files.iter().map(|file| (0..chunk_count(file.len())).collect()).collect();
     // `Vec::pop` takes the next chunk from the end.
     if first_in_order {
         unsent[0].reverse();
     }
     // The chunks that `order` leaves unsent are sent at the end.
-    for which in order.iter().map(|second| usize::from(*second)).chain([0, 0, 0, 1, 1, 1]) {
-        let other = canister.status(owner(), sessions[1 - which]).unwrap();
-        if let Some(idx) = unsent[which].pop() {
-            canister.put(owner(), sessions[which], idx, &files[which]).unwrap();
+    for index in order.iter().map(|is_second| usize::from(*is_second)).chain([0, 0, 0, 1, 1, 1]) {
+        let other = canister.status(owner(), sessions[1 - index]).unwrap();
+        if let Some(idx) = unsent[index].pop() {
+            canister.put(owner(), sessions[index], idx, &files[index]).unwrap();
         }
-        let after = canister.status(owner(), sessions[1 - which]).unwrap();
+        let after = canister.status(owner(), sessions[1 - index]).unwrap();
         prop_assert_eq!(other, after, "a chunk of one session does not change the other one");
     }
     // The digest of one file does not match the bytes of the other session.
-    for which in 0..2 {
+    for index in 0..2 {
         let swapped = canister.finish_as(
             owner(),
-            sessions[which],
-            &sha256(&files[1 - which]),
-            files[which].len() as u64,
+            sessions[index],
+            &sha256(&files[1 - index]),
+            files[index].len() as u64,
         );
         prop_assert!(swapped.is_err());
     }
@@ -79,12 +84,12 @@ proptest! {
 
     #[test]
     fn two_sessions_interleaved_at_random_on_legacy((order, first_in_order, seed) in interleavings()) {
-        interleaved(Build::Legacy, &order, first_in_order, seed)?;
+        check_interleaved(Build::Legacy, &order, first_in_order, seed)?;
     }
 
     #[test]
     fn two_sessions_interleaved_at_random_on_direct((order, first_in_order, seed) in interleavings()) {
-        interleaved(Build::Direct, &order, first_in_order, seed)?;
+        check_interleaved(Build::Direct, &order, first_in_order, seed)?;
     }
 }
 
@@ -142,7 +147,7 @@ fn a_long_finish_continues_on_its_own() {
 /// Uploads a file of `count` generated chunks. Returns, after every tenth chunk and after the finish, the number of
 /// bytes sent and the size of the heap in bytes.
 fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64)> {
-    let heap = |sent: u32| {
+    let measure = |sent: u32| {
         let status = canister.pic.canister_status(canister.id, Some(controller())).unwrap();
         let heap = u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap();
         (u64::from(sent) * CHUNK as u64, heap)
@@ -159,18 +164,18 @@ fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64
         sha256.update(&chunk);
         canister.put_bytes(owner(), session, idx, &chunk).unwrap();
         if idx % 10 == 9 {
-            measured.push(heap(idx + 1));
+            measured.push(measure(idx + 1));
         }
     }
     let digest: [u8; 32] = sha256.finalize().into();
     canister.finish_as(owner(), session, &digest, bytes).unwrap();
-    measured.push(heap(count));
+    measured.push(measure(count));
     measured
 }
 
 /// Uploads `count` chunks, and compares the heap at the end with the heap after `settled_after` bytes and with
 /// `max_heap`.
-fn heap_does_not_grow(build: Build, count: u32, settled_after: u64, max_heap: u64) {
+fn check_heap_does_not_grow(build: Build, count: u32, settled_after: u64, max_heap: u64) {
     let measured = heap_during_upload(&InstalledCanister::new(build), count);
     let after = |bytes: u64| *measured.iter().find(|(sent, _)| *sent >= bytes).unwrap();
     let (first, settled, last) = (after(18_000_000), after(settled_after), *measured.last().unwrap());
@@ -183,10 +188,10 @@ fn heap_does_not_grow(build: Build, count: u32, settled_after: u64, max_heap: u6
 
 #[test]
 fn the_heap_does_not_grow_with_the_file_200_mb_on_legacy() {
-    heap_does_not_grow(Build::Legacy, 112, 150_000_000, HEAP_BYTES_IN_CHUNKS);
+    check_heap_does_not_grow(Build::Legacy, 112, 150_000_000, HEAP_BYTES_IN_CHUNKS);
 }
 
 #[test]
 fn the_heap_does_not_grow_with_the_file_500_mb_on_direct() {
-    heap_does_not_grow(Build::Direct, 278, 18_000_000, HEAP_BYTES_IN_EXTENTS);
+    check_heap_does_not_grow(Build::Direct, 278, 18_000_000, HEAP_BYTES_IN_EXTENTS);
 }

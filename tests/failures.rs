@@ -9,13 +9,13 @@ use pocket_ic::{CanisterSettings, ErrorCode, RejectResponse};
 use session_migrate::build::Build;
 
 /// Bytes of a wasm page.
-const PAGE: u64 = 65_536;
+const PAGE_BYTES: u64 = 65_536;
 
 fn change_settings(canister: &InstalledCanister, settings: CanisterSettings) {
     canister.pic.update_canister_settings(canister.id, Some(controller()), settings).unwrap();
 }
 
-fn put(canister: &InstalledCanister, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse> {
+fn try_put(canister: &InstalledCanister, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse> {
     let chunk = scene.content.chunks(CHUNK).nth(idx as usize).unwrap();
     let arg = args!(scene.session, idx, serde_bytes::Bytes::new(chunk), None::<serde_bytes::ByteBuf>);
     canister.update_bytes(owner(), "uploads_put_chunk", arg)
@@ -28,11 +28,11 @@ fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
         let canister = InstalledCanister::new(build);
         let scene = Scene::new(&canister, two_chunks(2), 1);
         let before = scene.state(&canister);
-        let freezing = |seconds: u64| CanisterSettings {
+        let with_freezing_threshold = |seconds: u64| CanisterSettings {
             freezing_threshold: Some(seconds.into()),
             ..CanisterSettings::default()
         };
-        change_settings(&canister, freezing(u64::MAX));
+        change_settings(&canister, with_freezing_threshold(u64::MAX));
         let (_, functions) = did::functions(build);
         for ((name, function), (_, arguments)) in functions.iter().zip(CALLS) {
             if !function.is_query() {
@@ -40,7 +40,7 @@ fn a_frozen_canister_changes_nothing_and_serves_once_thawed() {
                 assert_eq!(reject.error_code, ErrorCode::CanisterOutOfCycles, "{name}: {reject}");
             }
         }
-        change_settings(&canister, freezing(0));
+        change_settings(&canister, with_freezing_threshold(0));
         assert_eq!(scene.state(&canister), before, "{build}");
         scene.assert_alive(&canister);
     }
@@ -54,7 +54,7 @@ fn a_stopped_canister_changes_nothing_and_serves_once_started() {
         let scene = Scene::new(&canister, two_chunks(2), 1);
         let before = scene.state(&canister);
         canister.pic.stop_canister(canister.id, Some(controller())).unwrap();
-        let reject = put(&canister, &scene, 1).unwrap_err();
+        let reject = try_put(&canister, &scene, 1).unwrap_err();
         assert_eq!(reject.error_code, ErrorCode::CanisterStopped, "{reject}");
         canister.pic.start_canister(canister.id, Some(controller())).unwrap();
         assert_eq!(scene.state(&canister), before, "{build}");
@@ -69,28 +69,28 @@ fn a_call_that_runs_out_of_memory_changes_nothing() {
         let canister = InstalledCanister::new(build);
         let scene = Scene::new(&canister, file(3 * CHUNK, 2), 0);
         let before = scene.state(&canister);
-        let used = canister.pic.canister_status(canister.id, Some(controller())).unwrap();
-        let used = u64::try_from(used.memory_metrics.wasm_memory_size.0).unwrap();
-        let heap = |bytes: u64| CanisterSettings {
+        let status = canister.pic.canister_status(canister.id, Some(controller())).unwrap();
+        let used = u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap();
+        let with_heap_limit = |bytes: u64| CanisterSettings {
             wasm_memory_limit: Some(bytes.into()),
             ..CanisterSettings::default()
         };
         let mut refused = 0;
         // The limit is raised step by step, from no room at all to enough, so that the call fails at different points.
         for pages in (0..).step_by(4) {
-            change_settings(&canister, heap(used + pages * PAGE));
-            match put(&canister, &scene, 0) {
+            change_settings(&canister, with_heap_limit(used + pages * PAGE_BYTES));
+            match try_put(&canister, &scene, 0) {
                 Ok(_) => break,
                 Err(reject) => {
                     assert_eq!(reject.error_code, ErrorCode::CanisterWasmMemoryLimitExceeded, "{reject}");
-                    change_settings(&canister, heap(0));
+                    change_settings(&canister, with_heap_limit(0));
                     assert_eq!(scene.state(&canister), before, "{build}, {pages} pages");
                     refused += 1;
                 }
             }
         }
         assert!(refused > 0, "{build}: there was room from the beginning");
-        change_settings(&canister, heap(0));
+        change_settings(&canister, with_heap_limit(0));
         scene.assert_alive(&canister);
     }
 }

@@ -2,16 +2,16 @@
 //! the answer to any other request.
 
 use crate::support::conversion::sessions::Sessions;
-use crate::support::conversion::{after, settle};
+use crate::support::conversion::{after_messages, settle_migration};
 use crate::support::scene::Scene;
-use crate::support::scrape::request;
+use crate::support::scrape::get_request;
 use crate::support::upload::two_chunks;
 use crate::support::{InstalledCanister, controller};
 use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
 use upload_canister::api::{HttpRequest, HttpResponse};
 
-fn text(response: HttpResponse) -> String {
+fn body_text(response: HttpResponse) -> String {
     String::from_utf8(response.body.into_vec()).unwrap()
 }
 
@@ -46,8 +46,8 @@ fn the_metrics_are_what_the_canister_holds() {
         assert_eq!(samples["heap_memory_bytes"], heap as f64, "{build}");
         assert_eq!(samples["cycle_balance"], canister.pic.cycle_balance(canister.id) as f64, "{build}");
         assert_eq!(samples["upload_background_errors_total"], 0.0, "{build}");
-        let health = canister.page(request("/health"));
-        assert_eq!((health.status_code, text(health).as_str()), (200, "ok\n"));
+        let health = canister.page(get_request("/health"));
+        assert_eq!((health.status_code, body_text(health).as_str()), (200, "ok\n"));
     }
 }
 
@@ -56,7 +56,7 @@ fn the_metrics_are_what_the_canister_holds() {
 fn gateways_must_not_cache_pages() {
     let canister = InstalledCanister::new(Build::Direct);
     for url in ["/metrics", "/health", "/nothing"] {
-        let page = canister.page(request(url));
+        let page = canister.page(get_request(url));
         let cache_control = page.headers.iter().find(|(name, _)| name == "cache-control");
         assert_eq!(cache_control.map(|(_, value)| value.as_str()), Some("no-store"), "{url}");
     }
@@ -64,14 +64,14 @@ fn gateways_must_not_cache_pages() {
 
 #[test]
 fn a_running_migration_reports_its_last_step() {
-    let canister = after(Sessions::Counted, 0);
-    let now = canister.migration();
+    let canister = after_messages(Sessions::Counted, 0);
+    let now = canister.migration_status();
     let samples = canister.scrape();
     assert!(samples["migration_step_age_seconds"] < 60.0, "{now:?}");
     assert_eq!(samples["migration_attempts"], f64::from(now.attempts));
     assert_eq!(samples["migration_journal_entries"], now.journal_entries as f64);
     assert!(samples["timer_job_age_seconds{job=\"sweep\"}"] < 60.0);
-    settle(&canister);
+    settle_migration(&canister);
     assert!(
         !canister.scrape().contains_key("migration_step_age_seconds"),
         "a converted migration has no step age"

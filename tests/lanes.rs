@@ -54,7 +54,7 @@ fn lane_1_a_large_original(course: Course) {
             9 => canister.upgrade(),
             _ => {}
         }
-        original.step(&canister.handle(), step).unwrap();
+        original.step(&canister.typed_client(), step).unwrap();
     }
     canister.assert_stored(&[&original]);
 }
@@ -67,9 +67,9 @@ fn lane_2_derivatives_of_a_picture(course: Course) {
     for upload in &mut uploads {
         let (last, first) =
             upload.remaining().split_last().map(|(last, first)| (*last, first.to_vec())).unwrap();
-        first.into_iter().for_each(|step| upload.step(&canister.handle(), step).unwrap());
+        first.into_iter().for_each(|step| upload.step(&canister.typed_client(), step).unwrap());
         canister.upgrade();
-        upload.step(&canister.handle(), last).unwrap();
+        upload.step(&canister.typed_client(), last).unwrap();
     }
     canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
     for (upload, derivative) in uploads.iter().zip(&derivatives) {
@@ -102,17 +102,17 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
     let mut canister = LaneCanister::new(course);
     let mut uploads = canister.full_set();
     for upload in &mut uploads {
-        upload.step(&canister.handle(), UploadStep::Begin).unwrap();
+        upload.step(&canister.typed_client(), UploadStep::Begin).unwrap();
     }
     canister.upgrade();
     let (original, derivatives) = uploads.split_first_mut().unwrap();
     for upload in derivatives {
-        upload.run(&canister.handle()).unwrap();
+        upload.run(&canister.typed_client()).unwrap();
     }
     canister.upgrade();
-    original.run(&canister.handle()).unwrap();
+    original.run(&canister.typed_client()).unwrap();
 
-    let memories = canister.handle().memories_all(owner(), &canister.capsule).unwrap();
+    let memories = canister.typed_client().memories_all(owner(), &canister.capsule).unwrap();
     assert_eq!(memories.len(), 4, "one memory for each upload");
     for upload in &uploads {
         let result = upload.result().unwrap();
@@ -123,7 +123,7 @@ fn lane_4_the_complete_set_with_its_memories(course: Course) {
         assert_eq!(memory.blob.hash.as_ref().unwrap().as_slice(), upload.asset.sha256);
         assert_eq!(memory.created_by, owner());
     }
-    assert_eq!(canister.handle().capsules_read(owner(), &canister.capsule).unwrap().memory_count, 4);
+    assert_eq!(canister.typed_client().capsules_read(owner(), &canister.capsule).unwrap().memory_count, 4);
     canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
 }
 
@@ -132,7 +132,7 @@ fn lane_5_every_byte_of_every_asset(course: Course) {
     let mut canister = LaneCanister::new(course);
     let mut uploads = canister.full_set();
     for upload in &mut uploads {
-        upload.run(&canister.handle()).unwrap();
+        upload.run(&canister.typed_client()).unwrap();
     }
     for _ in 0..3 {
         canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
@@ -141,9 +141,9 @@ fn lane_5_every_byte_of_every_asset(course: Course) {
     let stranger = crate::support::stranger();
     for upload in &uploads {
         let blob = &upload.result().unwrap().blob_id;
-        canister.handle().blob_get_meta(stranger, blob).unwrap_err();
-        canister.handle().blob_read_chunk(stranger, blob, 0).unwrap_err();
-        let chunks = canister.handle().blob_get_meta(owner(), blob).unwrap().chunk_count;
-        canister.handle().blob_read_chunk(owner(), blob, chunks).unwrap_err();
+        canister.typed_client().blob_get_meta(stranger, blob).unwrap_err();
+        canister.typed_client().blob_read_chunk(stranger, blob, 0).unwrap_err();
+        let chunks = canister.typed_client().blob_get_meta(owner(), blob).unwrap().chunk_count;
+        canister.typed_client().blob_read_chunk(owner(), blob, chunks).unwrap_err();
     }
 }

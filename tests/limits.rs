@@ -100,7 +100,7 @@ mod check_that {
         canister.share(&capsule, &[writer()], &[]);
         let memory = canister.upload(owner(), &capsule, b"", "stored").memory_id;
         let before = canister.holdings();
-        for (field, max, asset) in too_long() {
+        for (field, max, asset) in metadata_beyond_limits() {
             let expected = match field {
                 "asset_metadata.tags (number)" => {
                     Error::invalid("asset_metadata.tags", "at most 100 tags", 101)
@@ -238,7 +238,7 @@ mod check_that {
 }
 
 /// Returns the name of each limited field, its limit, and metadata that exceed just this limit, by one byte or one tag.
-fn too_long() -> Vec<(&'static str, usize, AssetMetadata)> {
+fn metadata_beyond_limits() -> Vec<(&'static str, usize, AssetMetadata)> {
     type Change<T> = fn(&mut T, String);
     let base: [(&str, usize, Change<AssetMetadataBase>); 9] = [
         ("asset_metadata.name", 1_024, |base, text| base.name = text),

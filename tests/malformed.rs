@@ -18,7 +18,7 @@ const LONG: usize = 1_900_000;
 const PREFIXES: usize = 24;
 
 /// The largest length that a list can declare, as LEB128.
-const LENGTH: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
+const MAX_LENGTH: &[u8] = b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
 
 /// A function of the interface, with valid arguments.
 struct Endpoint<'a> {
@@ -40,7 +40,7 @@ impl Endpoint<'_> {
         // With an empty table of types, all arguments are of primitive types.
         let rest = self.valid.strip_prefix(&[b'D', b'I', b'D', b'L', 0, count])?;
         let (types, values) = rest.split_at(count.into());
-        Some([b"DIDL\x01\x6d\x7f".as_slice(), &[count + 1], types, &[0], values, LENGTH].concat())
+        Some([b"DIDL\x01\x6d\x7f".as_slice(), &[count + 1], types, &[0], values, MAX_LENGTH].concat())
     }
 
     /// Returns the malformed arguments, each with a description.
@@ -51,13 +51,13 @@ impl Endpoint<'_> {
             ("the magic alone", b"DIDL".to_vec()),
             ("an unknown type", b"DIDL\x01\x40\x01\x00".to_vec()),
             ("a type that does not exist", b"DIDL\x00\x01\x05".to_vec()),
-            ("a table of types without end", [b"DIDL", LENGTH].concat()),
-            ("more arguments than bytes", [b"DIDL\x00", LENGTH].concat()),
+            ("a table of types without end", [b"DIDL", MAX_LENGTH].concat()),
+            ("more arguments than bytes", [b"DIDL\x00", MAX_LENGTH].concat()),
             ("many arguments", many_arguments()),
             ("many types", many_types()),
             ("deep types", deep_types()),
-            ("a list of nulls", [b"DIDL\x01\x6d\x7f\x01\x00", LENGTH].concat()),
-            ("a list of empty records", [b"DIDL\x02\x6d\x01\x6c\x00\x01\x00", LENGTH].concat()),
+            ("a list of nulls", [b"DIDL\x01\x6d\x7f\x01\x00", MAX_LENGTH].concat()),
+            ("a list of empty records", [b"DIDL\x02\x6d\x01\x6c\x00\x01\x00", MAX_LENGTH].concat()),
             ("a record that contains itself", b"DIDL\x01\x6c\x01\x00\x00\x01\x00".to_vec()),
             ("valid arguments, then more bytes", [self.valid.as_slice(), &file(LONG / 20, 4)].concat()),
         ]
@@ -131,13 +131,13 @@ fn check_every_function(build: Build) {
     for ((name, function), (_, arguments)) in functions.iter().zip(CALLS) {
         let endpoint = Endpoint { name, function, valid: arguments(&scene) };
         if function.args.is_empty() {
-            ignores_its_arguments(&canister, &endpoint);
+            check_ignores_arguments(&canister, &endpoint);
             continue;
         }
         for (what, arg) in endpoint.malformed() {
             let answer = canister.call(controller(), (name, function), arg);
             let is_refused = match &answer {
-                Ok(reply) => refuses(name, reply),
+                Ok(reply) => is_refusal(name, reply),
                 Err(reject) => {
                     *name == "http_request_streaming_callback" && names_reason(name, &reject.reject_message)
                 }
@@ -149,7 +149,7 @@ fn check_every_function(build: Build) {
         if endpoint.all_optional() {
             // The caller has no rights, since only the decoding matters.
             let answer = canister.call(Principal::anonymous(), (name, function), Vec::new());
-            if !answer.as_ref().is_ok_and(|reply| !refuses(name, reply)) {
+            if !answer.as_ref().is_ok_and(|reply| !is_refusal(name, reply)) {
                 wrong.push(format!("{name}, no bytes at all: {}", short(&answer)));
             }
         }
@@ -161,7 +161,7 @@ fn check_every_function(build: Build) {
 
 /// Returns whether `reply` is the answer to arguments that do not decode: it must contain an error that names the
 /// function and the reason.
-fn refuses(name: &str, reply: &[u8]) -> bool {
+fn is_refusal(name: &str, reply: &[u8]) -> bool {
     if name == "http_request" {
         let reply: HttpResponse = candid::decode_one(reply).unwrap();
         let body = String::from_utf8_lossy(&reply.body);
@@ -182,7 +182,7 @@ fn names_reason(name: &str, text: &str) -> bool {
 
 /// Checks that a function without arguments ignores the bytes that are sent as arguments. The caller is not a
 /// controller, whose calls could have effects.
-fn ignores_its_arguments(canister: &InstalledCanister, endpoint: &Endpoint<'_>) {
+fn check_ignores_arguments(canister: &InstalledCanister, endpoint: &Endpoint<'_>) {
     let Endpoint { name, function, .. } = *endpoint;
     let expected = canister.call(owner(), (name, function), Vec::new()).unwrap();
     let answer = canister.call(owner(), (name, function), file(LONG, 5)).unwrap();

@@ -8,10 +8,11 @@ use crate::support::conversion::extents::held::Held;
 use crate::support::conversion::extents::image::{UploadedFile, image};
 use crate::support::conversion::extents::{InChunkMap, SECOND, storage, unit_in_progress};
 use crate::support::conversion::{
-    Interruption, Start, after, interrupted_everywhere, messages, pause_and_resume, settle, uninterrupted,
+    Interruption, Start, after_messages, assert_same_when_interrupted, count_messages, dump_uninterrupted,
+    pause_and_resume, settle_migration,
 };
 use crate::support::traps::{
-    executed, is_embedded, trapped_everywhere, upgrade_trapped_everywhere, with_message_limit,
+    assert_same_when_trapped, assert_same_when_upgrade_traps, executed, is_embedded, with_message_limit,
 };
 use crate::support::upload::{CHUNK, digest};
 use crate::support::{InstalledCanister, controller, owner};
@@ -25,16 +26,16 @@ use upload_canister::storage::Storage;
 #[test]
 fn the_migration_preserves_everything_that_is_stored() {
     let before = Held::of(&storage(&InChunkMap.canister()));
-    let after = uninterrupted(InChunkMap);
+    let after = dump_uninterrupted(InChunkMap);
     let (blobs, sessions) = (image().sound_blobs().count(), image().sessions().count());
-    assert_eq!((before.moved(), after.held.moved()), ([0, 0], [blobs, sessions]));
+    assert_eq!((before.moved_counts(), after.held.moved_counts()), ([0, 0], [blobs, sessions]));
     // The map keeps the two chunks of the damaged blob `torn`, and the chunk of the session that the first migration
     // has quarantined.
     assert_eq!(after.held.chunk_map, [3, 0]);
     let moved = image().sound_blobs().chain(image().sessions());
     let taken: usize = moved.map(|(_, uploaded)| uploaded.content.len().next_multiple_of(64)).sum();
     assert_eq!(after.held.region, taken as u64);
-    assert_eq!(after.held.anywhere(), before.anywhere());
+    assert_eq!(after.held.without_places(), before.without_places());
 
     let [blobs, sessions] = [blobs, sessions].map(|count| count as u64);
     assert_eq!(
@@ -49,12 +50,12 @@ fn the_migration_preserves_everything_that_is_stored() {
 
 #[test]
 fn a_message_that_traps_changes_nothing() {
-    trapped_everywhere(InChunkMap);
+    assert_same_when_trapped(InChunkMap);
 }
 
 #[test]
 fn an_upgrade_that_traps_leaves_the_old_build_running() {
-    upgrade_trapped_everywhere(InChunkMap);
+    assert_same_when_upgrade_traps(InChunkMap);
 }
 
 const INTERRUPTIONS: &[(&str, Interruption)] = &[
@@ -64,7 +65,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
 
 #[test]
 fn any_interruption_leads_to_the_same_final_state() {
-    interrupted_everywhere(InChunkMap, INTERRUPTIONS);
+    assert_same_when_interrupted(InChunkMap, INTERRUPTIONS);
 }
 
 /// Timers do not run on a stopped canister, so only the upgrades move payload, a few chunks each.
@@ -85,7 +86,7 @@ fn repeated_upgrades_lead_to_the_same_final_state() {
     assert!(in_the_blob >= 5, "{in_the_blob} upgrades ended in the middle of the long blob");
     canister.pic.start_canister(canister.id, Some(controller())).unwrap();
     canister.build = Build::Direct;
-    assert_eq!(InChunkMap::dump(&canister), uninterrupted(InChunkMap));
+    assert_eq!(InChunkMap::dump(&canister), dump_uninterrupted(InChunkMap));
 }
 
 /// A message of the timers moves more bytes than any blob here has, so none ends in the middle of a blob. The message
@@ -93,8 +94,9 @@ fn repeated_upgrades_lead_to_the_same_final_state() {
 /// (see the test above).
 #[test]
 fn a_message_ends_in_the_middle_of_a_session() {
-    let units: BTreeSet<u64> =
-        (0..messages(InChunkMap)).filter_map(|k| unit_in_progress(&storage(&after(InChunkMap, k)))).collect();
+    let units: BTreeSet<u64> = (0..count_messages(InChunkMap))
+        .filter_map(|k| unit_in_progress(&storage(&after_messages(InChunkMap, k))))
+        .collect();
     let session = image().file("long session").session;
     assert!(units.contains(&session), "no message ends in session {session}, only in {units:?}");
 }
@@ -161,23 +163,23 @@ fn finish(canister: &InstalledCanister, uploaded: &UploadedFile) -> UploadFinish
 
 /// Waits until the migration and the timers have nothing left to do. Returns everything that is stored, without times.
 fn held_at_rest(canister: &InstalledCanister) -> Held {
-    let state = settle(canister);
+    let state = settle_migration(canister);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
     let accounted = state.converted + state.already + state.quarantined + state.expired;
     assert_eq!((state.source, state.digest_before), (accounted, state.digest_after));
-    canister.settle(|_| true);
-    Held::of(&storage(canister)).at_any_time()
+    canister.run_timers_until(|_| true);
+    Held::of(&storage(canister)).without_times()
 }
 
 #[test]
 fn client_calls_between_messages_answer_as_after_migration_2() {
-    let messages = messages(InChunkMap);
+    let messages = count_messages(InChunkMap);
     for (what, act) in CLIENTS {
-        let mut canister = after(InChunkMap, messages);
+        let mut canister = after_messages(InChunkMap, messages);
         act(&mut canister);
         let expected = held_at_rest(&canister);
         for k in 0..messages {
-            let mut canister = after(InChunkMap, k);
+            let mut canister = after_messages(InChunkMap, k);
             act(&mut canister);
             assert_eq!(held_at_rest(&canister), expected, "{what} after {k} messages");
         }
@@ -194,7 +196,7 @@ fn sweep(canister: &InstalledCanister, seconds: u64) -> u64 {
 
 /// Returns a canister that is about to compact its chunk map, and the number of chunks in the map.
 fn before_compaction() -> (InstalledCanister, u64) {
-    let canister = after(InChunkMap, messages(InChunkMap));
+    let canister = after_messages(InChunkMap, count_messages(InChunkMap));
     let chunks = canister.stats().chunks;
     assert_eq!(sweep(&canister, 61), chunks, "the map is only marked for compaction");
     (canister, chunks)
@@ -212,7 +214,7 @@ fn chunks_in_quarantine_are_stored_again_in_an_emptied_map() {
     assert_eq!(seen, BTreeSet::from([QUARANTINED]), "all other chunks are removed at once");
     expected.chunk_map = [QUARANTINED, 0];
     assert_eq!(Held::of(&storage(&canister)), expected);
-    assert_eq!(InChunkMap::dump(&canister), uninterrupted(InChunkMap));
+    assert_eq!(InChunkMap::dump(&canister), dump_uninterrupted(InChunkMap));
 
     // The missing bytes of a quarantined blob are stored again, and the blob is retried.
     let torn = image().file("torn");
@@ -229,8 +231,8 @@ fn chunks_in_quarantine_are_stored_again_in_an_emptied_map() {
     let retried: upload_canister::api::Result<MigrationStatus> =
         canister.update(controller(), "migration_retry", (Some(torn.blob.unwrap().0),));
     assert_eq!(retried.unwrap().quarantined, 1);
-    assert_eq!(settle(&canister).phase, MigrationPhase::Converted);
-    canister.settle(|stats| stats.chunks == 1);
+    assert_eq!(settle_migration(&canister).phase, MigrationPhase::Converted);
+    canister.run_timers_until(|stats| stats.chunks == 1);
     assert!(canister.read_back(owner(), &torn.locator()) == torn.content);
 }
 
@@ -240,7 +242,7 @@ fn a_compaction_that_traps_changes_nothing() {
         return;
     }
     const PARTS: u64 = 6;
-    let expected = uninterrupted(InChunkMap);
+    let expected = dump_uninterrupted(InChunkMap);
     let (canister, chunks) = before_compaction();
     let all = executed(&canister, |canister| {
         sweep(canister, 0);

@@ -19,7 +19,7 @@ const LAYOUTS: [(u16, Build); 3] = [(1, Build::Legacy), (2, Build::Staged), (3, 
 /// The key of the upload that is verified by BLAKE3.
 const BY_BLAKE3: &str = "half, by BLAKE3";
 
-fn path(layout: u16) -> PathBuf {
+fn golden_path(layout: u16) -> PathBuf {
     tree::root().join(format!("tests/golden/layout-{layout}.bin.gz"))
 }
 
@@ -72,7 +72,7 @@ fn finish_upload(
 fn every_build_reads_every_layout_that_it_accepts() {
     for (layout, _) in LAYOUTS {
         let mut bytes = Vec::new();
-        let file = std::fs::File::open(path(layout)).unwrap();
+        let file = std::fs::File::open(golden_path(layout)).unwrap();
         GzDecoder::new(file).read_to_end(&mut bytes).unwrap();
         for build in [Build::Legacy, Build::Staged, Build::Direct] {
             let mut canister = InstalledCanister::new(build);
@@ -118,10 +118,10 @@ fn newest_of(build: Build) -> u16 {
 #[test]
 #[ignore = "creates the missing fixtures; each is created once, by the release that introduces the layout"]
 fn make_the_fixtures() {
-    for (layout, build) in LAYOUTS.into_iter().filter(|(layout, _)| !path(*layout).exists()) {
+    for (layout, build) in LAYOUTS.into_iter().filter(|(layout, _)| !golden_path(*layout).exists()) {
         let canister = InstalledCanister::new(build);
         fill(&canister, layout);
-        let file = std::fs::File::create_new(path(layout)).unwrap();
+        let file = std::fs::File::create_new(golden_path(layout)).unwrap();
         let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::best());
         std::io::Write::write_all(&mut packed, &canister.pic.get_stable_memory(canister.id)).unwrap();
         packed.finish().unwrap();

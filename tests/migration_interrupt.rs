@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crate::support::conversion::sessions::{SESSIONS, Sessions};
 use crate::support::conversion::{
-    Interruption, Start, after, control, interrupted_everywhere, pause_and_resume, settle, status,
-    uninterrupted,
+    Interruption, Start, after_messages, assert_same_when_interrupted, control, dump_uninterrupted,
+    pause_and_resume, settle_migration, status,
 };
 use crate::support::legacy_state::{image, memory_of};
 use crate::support::{InstalledCanister, controller};
@@ -39,7 +39,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
     ("a pause", pause_and_resume),
     ("a rollback", |canister| {
         control(canister, "migration_rollback");
-        assert_eq!(settle(canister).phase, MigrationPhase::RolledBack);
+        assert_eq!(settle_migration(canister).phase, MigrationPhase::RolledBack);
         control(canister, "migration_resume");
     }),
     ("a lack of cycles", |canister| {
@@ -60,30 +60,30 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
     }),
 ];
 
-fn ends_in_the_same_state(start: Sessions) {
-    let expected = interrupted_everywhere(start, INTERRUPTIONS);
+fn check_interruptions(start: Sessions) {
+    let expected = assert_same_when_interrupted(start, INTERRUPTIONS);
     assert_eq!((expected.counts, expected.quarantine.len()), ([SESSIONS, SESSIONS - 1, 1, 0], 1));
 }
 
 #[test]
 fn interrupted_counting_ends_in_the_same_state() {
-    ends_in_the_same_state(Sessions::Untouched);
+    check_interruptions(Sessions::Untouched);
 }
 
 #[test]
 fn interrupted_conversion_ends_in_the_same_state() {
-    ends_in_the_same_state(Sessions::Counted);
+    check_interruptions(Sessions::Counted);
 }
 
 /// The direct build cannot serve layout 1: an upgrade to it after or during a rollback makes the migration
 /// run forward again.
 #[test]
 fn the_next_build_goes_forward_from_a_rollback() {
-    let expected = uninterrupted(Sessions::Untouched);
-    let canister = after(Sessions::Counted, 1);
+    let expected = dump_uninterrupted(Sessions::Untouched);
+    let canister = after_messages(Sessions::Counted, 1);
     control(&canister, "migration_rollback");
     canister.try_upgrade(Build::Direct).unwrap();
-    assert_eq!(settle(&canister).phase, MigrationPhase::Converted);
+    assert_eq!(settle_migration(&canister).phase, MigrationPhase::Converted);
     let found = Sessions::dump(&canister);
     assert_eq!(
         (found.sessions, found.metas, found.quarantine),

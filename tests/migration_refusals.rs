@@ -12,13 +12,13 @@ use session_migrate::build::Build;
 use session_migrate::costs;
 use upload_canister::migrate::open_storage;
 use upload_canister::stable::layout::Layout;
-use upload_canister::stable::memory_ids::{ALL, Structure, numbers as n};
+use upload_canister::stable::memory_ids::{ALL, Structure, numbers};
 use upload_canister::stable::{Memories, RawMemory, Register, memory_ids};
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease};
 
 type Damage = fn(&RawMemory);
 
-fn replace(raw: &RawMemory, bytes: Vec<u8>) {
+fn replace_all(raw: &RawMemory, bytes: Vec<u8>) {
     raw.replace(bytes);
 }
 
@@ -53,19 +53,23 @@ fn plant_last(raw: &RawMemory, id: u8) {
     let principal = Principal::from_slice(&[0xff; 29]);
     let memory = MemoryId::new(id);
     match id {
-        n::CAPSULES | n::MEMORIES | n::CONDEMNED_CAPSULES => plant(raw, memory, text()),
-        n::SESSION_BY_ACTIVITY | n::RECEIPT_BY_EXPIRY | n::FREE_EXTENTS_BY_LEN => {
+        numbers::CAPSULES | numbers::MEMORIES | numbers::CONDEMNED_CAPSULES => plant(raw, memory, text()),
+        numbers::SESSION_BY_ACTIVITY | numbers::RECEIPT_BY_EXPIRY | numbers::FREE_EXTENTS_BY_LEN => {
             plant(raw, memory, (u64::MAX, u64::MAX));
         }
-        n::SESSION_BY_OWNER => plant(raw, memory, (principal, u64::MAX)),
-        n::SESSION_BY_IDEM | n::RELEASED_CHUNKS | n::MEMORY_BY_IDEM => plant(raw, memory, [0xff_u8; 32]),
-        n::MEMORY_BY_CAPSULE | n::USAGE | n::BLOB_BY_CONTENT => plant(raw, memory, TwoTexts(text(), text())),
-        n::BLOB_REFS => plant(raw, memory, NumberAndText(u64::MAX, text())),
-        n::CAPSULE_BY_MEMBER => {
+        numbers::SESSION_BY_OWNER => plant(raw, memory, (principal, u64::MAX)),
+        numbers::SESSION_BY_IDEM | numbers::RELEASED_CHUNKS | numbers::MEMORY_BY_IDEM => {
+            plant(raw, memory, [0xff_u8; 32])
+        }
+        numbers::MEMORY_BY_CAPSULE | numbers::USAGE | numbers::BLOB_BY_CONTENT => {
+            plant(raw, memory, TwoTexts(text(), text()))
+        }
+        numbers::BLOB_REFS => plant(raw, memory, NumberAndText(u64::MAX, text())),
+        numbers::CAPSULE_BY_MEMBER => {
             plant(raw, memory, (principal, Blob::<32>::try_from(&[0xff; 32][..]).unwrap()))
         }
-        n::MIGRATION_STATES => plant(raw, memory, u16::MAX),
-        n::CAPSULES_BY_CREATOR => plant(raw, memory, principal),
+        numbers::MIGRATION_STATES => plant(raw, memory, u16::MAX),
+        numbers::CAPSULES_BY_CREATOR => plant(raw, memory, principal),
         _ => plant(raw, memory, u64::MAX),
     }
 }
@@ -126,12 +130,12 @@ const CASES: &[(&str, Damage, &[&str])] = &[
     ),
     (
         "the public release, if its pre_upgrade is skipped",
-        |raw| replace(raw, public_release().stable_memory()),
+        |raw| replace_all(raw, public_release().stable_memory()),
         &["first public release", "memory ids 0, 1, 2, 6, 7, 8", "skip_pre_upgrade", "docs/adopting.md"],
     ),
     (
         "the public release after its pre_upgrade",
-        |raw| replace(raw, public_release().after_pre_upgrade()),
+        |raw| replace_all(raw, public_release().after_pre_upgrade()),
         &["begins with [44, 49, 44, 4c]", "stable_save", "docs/adopting.md"],
     ),
     (
@@ -205,7 +209,12 @@ const CASES: &[(&str, Damage, &[&str])] = &[
 ];
 
 /// Checks that every build refuses the memory with these texts, and leaves it unchanged.
-fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u8], expected: &[&str]) {
+fn assert_refused_by_every_build(
+    canister: &InstalledCanister,
+    what: &str,
+    damaged: &[u8],
+    expected: &[&str],
+) {
     canister.pic.set_stable_memory(canister.id, damaged.to_vec(), BlobCompression::NoCompression);
     for build in [Build::Legacy, Build::Staged, Build::Direct] {
         let Err(refused) = canister.try_upgrade(build) else { panic!("{what}: {build} accepts the memory") };
@@ -217,16 +226,16 @@ fn refused_by_every_build(canister: &InstalledCanister, what: &str, damaged: &[u
             canister.pic.get_stable_memory(canister.id) == damaged,
             "{what}, {build}: stable memory is unchanged"
         );
-        let info: upload_canister::api::BuildInfo = canister.plain("build_info", ());
+        let info: upload_canister::api::BuildInfo = canister.query_plain("build_info", ());
         assert_eq!(info.build, "legacy", "the old code continues");
     }
 }
 
 /// Returns a canister of the legacy build, and a stable memory without damage.
-fn sound() -> (InstalledCanister, Vec<u8>) {
+fn install_sound() -> (InstalledCanister, Vec<u8>) {
     let canister = InstalledCanister::new(Build::Legacy);
-    let (healthy, _) = small_image(3, canister.pic.get_time().as_nanos_since_unix_epoch());
-    (canister, healthy)
+    let (sound, _) = small_image(3, canister.pic.get_time().as_nanos_since_unix_epoch());
+    (canister, sound)
 }
 
 /// Returns the tables that a stable memory contains: id, name and structure.
@@ -237,56 +246,56 @@ fn tables(bytes: &[u8]) -> impl Iterator<Item = (u8, &'static str, Structure)> {
 
 #[test]
 fn each_refusal_says_what_is_wrong_where_and_what_to_do() {
-    let (canister, healthy) = sound();
+    let (canister, sound) = install_sound();
     for (what, damage, expected) in CASES {
-        let raw = memory_of(&healthy);
+        let raw = memory_of(&sound);
         damage(&raw);
         let damaged = raw.borrow().clone();
-        refused_by_every_build(&canister, what, &damaged, expected);
+        assert_refused_by_every_build(&canister, what, &damaged, expected);
     }
 }
 
 #[test]
 fn memory_that_ends_before_any_table_is_refused() {
-    let (canister, healthy) = sound();
-    for (id, name, _) in tables(&healthy) {
-        let cut = cut_before(&healthy, id);
-        refused_by_every_build(&canister, name, &cut, &["at offset 4", "the number of buckets"]);
+    let (canister, sound) = install_sound();
+    for (id, name, _) in tables(&sound) {
+        let cut = cut_before(&sound, id);
+        assert_refused_by_every_build(&canister, name, &cut, &["at offset 4", "the number of buckets"]);
     }
 }
 
 #[test]
 fn memory_with_any_table_half_written_is_refused() {
-    let (canister, healthy) = sound();
-    for (id, name, _) in tables(&healthy) {
+    let (canister, sound) = install_sound();
+    for (id, name, _) in tables(&sound) {
         let at = format!("memory id {id} ({name})");
         // Zeros replace either the first three bytes of the table's header, or the bytes that follow them.
         for (from, until) in [(0, 3), (3, 64)] {
-            let raw = memory_of(&healthy);
+            let raw = memory_of(&sound);
             Memories::init(raw.clone()).get(MemoryId::new(id)).write(from as u64, &vec![0; until - from]);
             let damaged = raw.borrow().clone();
-            refused_by_every_build(&canister, &format!("{name} from {from}"), &damaged, &[&at]);
+            assert_refused_by_every_build(&canister, &format!("{name} from {from}"), &damaged, &[&at]);
         }
     }
 }
 
 /// Tables in which a single record of another format is accepted: chunks have no format, records of the migrations are
 /// quarantined, blobs may be Candid from an earlier release, and an access key that does not decode is replaced.
-const ANY_RECORD: [u8; 6] = [
-    n::CHUNKS,
-    n::LEGACY_SESSIONS,
-    n::BLOB_META,
-    n::MIGRATION_QUARANTINE,
-    n::MIGRATION_QUARANTINES,
-    n::ACCESS_KEYS,
+const UNCHECKED_RECORDS: [u8; 6] = [
+    numbers::CHUNKS,
+    numbers::LEGACY_SESSIONS,
+    numbers::BLOB_META,
+    numbers::MIGRATION_QUARANTINE,
+    numbers::MIGRATION_QUARANTINES,
+    numbers::ACCESS_KEYS,
 ];
 
 #[test]
 fn record_of_another_format_in_any_table_is_refused() {
-    let (canister, healthy) = sound();
+    let (canister, sound) = install_sound();
     let mut tried = 0;
-    for (id, name, structure) in tables(&healthy).filter(|(id, ..)| !ANY_RECORD.contains(id)) {
-        let raw = memory_of(&healthy);
+    for (id, name, structure) in tables(&sound).filter(|(id, ..)| !UNCHECKED_RECORDS.contains(id)) {
+        let raw = memory_of(&sound);
         match structure {
             Structure::Map => plant_last(&raw, id),
             Structure::Cell => {
@@ -297,7 +306,7 @@ fn record_of_another_format_in_any_table_is_refused() {
         }
         let damaged = raw.borrow().clone();
         let expected = [&*format!("memory id {id} ({name})"), "record"];
-        refused_by_every_build(&canister, name, &damaged, &expected);
+        assert_refused_by_every_build(&canister, name, &damaged, &expected);
         tried += 1;
     }
     assert!(tried >= 30, "only {tried} tables were tried");
@@ -318,14 +327,15 @@ fn cost_of_refusal(canister: &InstalledCanister, build: Build, damaged: Vec<u8>)
 /// almost a million instructions.
 #[test]
 fn the_preflight_costs_at_most_2_million_instructions() {
-    let (canister, healthy) = sound();
-    let is_checked_map =
-        |(id, _, structure): &(u8, &str, Structure)| *structure == Structure::Map && !ANY_RECORD.contains(id);
-    let (last, name, _) = tables(&healthy).filter(is_checked_map).last().unwrap();
-    let (first, ..) = tables(&healthy).next().unwrap();
+    let (canister, sound) = install_sound();
+    let is_checked_map = |(id, _, structure): &(u8, &str, Structure)| {
+        *structure == Structure::Map && !UNCHECKED_RECORDS.contains(id)
+    };
+    let (last, name, _) = tables(&sound).filter(is_checked_map).last().unwrap();
+    let (first, ..) = tables(&sound).next().unwrap();
     for build in [Build::Legacy, Build::Staged, Build::Direct] {
         let damaged = |damage: &dyn Fn(&RawMemory)| {
-            let raw = memory_of(&healthy);
+            let raw = memory_of(&sound);
             damage(&raw);
             raw.take()
         };

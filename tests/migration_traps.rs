@@ -2,19 +2,19 @@
 //! migration ends in the same state as without traps.
 
 use crate::support::conversion::sessions::Sessions;
-use crate::support::traps::{trapped_everywhere, upgrade_trapped_everywhere};
+use crate::support::traps::{assert_same_when_trapped, assert_same_when_upgrade_traps};
 
 #[test]
 fn a_message_that_traps_while_counting_changes_nothing() {
-    trapped_everywhere(Sessions::Untouched);
+    assert_same_when_trapped(Sessions::Untouched);
 }
 
 #[test]
 fn a_message_that_traps_while_converting_changes_nothing() {
-    trapped_everywhere(Sessions::Counted);
+    assert_same_when_trapped(Sessions::Counted);
 }
 
 #[test]
 fn an_upgrade_that_traps_leaves_the_old_build_running() {
-    upgrade_trapped_everywhere(Sessions::Untouched);
+    assert_same_when_upgrade_traps(Sessions::Untouched);
 }

@@ -26,22 +26,23 @@ use upload_model::{
 };
 
 /// Prefix of the asset names in the model's metadata, before the number of the version.
-const VERSION: &str = "version ";
+const VERSION_PREFIX: &str = "version ";
 
-fn named(bytes: u64, version: u8) -> AssetMetadata {
-    let name = format!("{VERSION}{version}");
+fn metadata_of_version(bytes: u64, version: u8) -> AssetMetadata {
+    let name = format!("{VERSION_PREFIX}{version}");
     AssetMetadata::document(AssetMetadataBase::new(name, "text/plain", AssetType::Original, bytes, 1))
 }
 
 /// Instruction limit under which no message of the timers completes.
-const TOO_FEW: u64 = 2_000;
+const TOO_FEW_INSTRUCTIONS: u64 = 2_000;
 
 const TIMER_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Time after which an update restarts a timer that did not run.
 const OVERDUE: Duration = Duration::from_secs(301);
 
-struct Wasm {
+/// The real wasm, as the target of the model.
+struct ModelCanister {
     canister: InstalledCanister,
     /// Whether the test also makes the timers' message trap, so that the timers are lost. Only the embedded server can
     /// make a message trap, and only on the direct build is the sweep the only job of the timers.
@@ -90,7 +91,7 @@ fn view(status: UploadStatus) -> View {
     }
 }
 
-impl Wasm {
+impl ModelCanister {
     fn new(stage: Stage) -> Self {
         let mut wasm = Self {
             canister: InstalledCanister::new(build(stage)),
@@ -117,7 +118,7 @@ impl Wasm {
     /// Makes the timers' message trap, so that the IC no longer has a timer. Then makes an update that restarts the
     /// timers and changes nothing else.
     fn lose_timers(&self) {
-        let trapped = with_message_limit(&self.canister, TOO_FEW, |canister| {
+        let trapped = with_message_limit(&self.canister, TOO_FEW_INSTRUCTIONS, |canister| {
             canister.pic.advance_time(TIMER_INTERVAL);
             canister.pic.tick();
         });
@@ -141,7 +142,7 @@ impl Wasm {
     }
 }
 
-impl Target for Wasm {
+impl Target for ModelCanister {
     fn now(&self) -> u64 {
         self.canister.pic.get_time().as_nanos_since_unix_epoch()
     }
@@ -166,11 +167,11 @@ impl Target for Wasm {
 
     fn share(&mut self, who: u8, owner: u8, capsule: &str, guest: Guest) -> TargetResult<()> {
         let other = person((owner + 1) % upload_model::PEOPLE);
-        let of = |right: Guest| if guest == right { vec![other] } else { vec![] };
+        let guest_with = |right: Guest| if guest == right { vec![other] } else { vec![] };
         let access = CapsuleAccess {
             owners: vec![person(owner)],
-            writers: of(Guest::Write),
-            readers: of(Guest::Read),
+            writers: guest_with(Guest::Write),
+            readers: guest_with(Guest::Read),
         };
         let shared = self.canister.update::<Capsule>(person(who), "capsules_set_access", (capsule, access));
         shared.map(drop).map_err(refusal)
@@ -225,13 +226,13 @@ impl Target for Wasm {
             NewContent::Nothing => {}
         }
         let (text, digest) = (None::<String>, None::<ByteBuf>);
-        let asset = named(bytes, version);
+        let asset = metadata_of_version(bytes, version);
         let args = (capsule, inline, blob, backend, &text, &text, Some(bytes), digest, asset, idem);
         self.canister.update(person(who), "memories_create", args).map_err(refusal)
     }
 
     fn update_memory(&mut self, who: u8, memory: &str, bytes: u64, version: u8) -> TargetResult<()> {
-        let args = (memory, named(bytes, version));
+        let args = (memory, metadata_of_version(bytes, version));
         self.canister.update::<Memory>(person(who), "memories_update", args).map(drop).map_err(refusal)
     }
 
@@ -239,7 +240,7 @@ impl Target for Wasm {
         let memory = self.canister.memory(person(who), memory).map_err(refusal)?;
         let base = memory.asset_metadata.base();
         assert_eq!(base.bytes, memory.blob.len);
-        let version = base.name.strip_prefix(VERSION).map(|version| version.parse().unwrap());
+        let version = base.name.strip_prefix(VERSION_PREFIX).map(|version| version.parse().unwrap());
         Ok(MemoryView {
             capsule: memory.capsule_id,
             locator: memory.blob.locator,
@@ -314,7 +315,7 @@ impl Target for Wasm {
     }
 
     fn phase(&mut self) -> Phase {
-        let status = self.canister.migration();
+        let status = self.canister.migration_status();
         if status.migration > 1 {
             return Phase::Second;
         }
@@ -349,7 +350,7 @@ impl Target for Wasm {
     fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
         let stats = self.canister.stats();
         // Chunks that migration 2 has moved wait for the timers to remove them.
-        if stats.releases_pending > 0 && (settled || self.canister.migration().migration < 2) {
+        if stats.releases_pending > 0 && (settled || self.canister.migration_status().migration < 2) {
             return Err(format!("{} prefixes are still to be released", stats.releases_pending));
         }
         if settled && stats.legacy_sessions > 0 {
@@ -364,8 +365,8 @@ impl Target for Wasm {
         }
         // The call is refused if the migration is neither paused nor rolled back.
         let _ = self.canister.update::<MigrationStatus>(controller(), "migration_resume", ());
-        self.canister.settle(|stats| stats.legacy_sessions == 0);
-        let status = self.canister.migration();
+        self.canister.run_timers_until(|stats| stats.legacy_sessions == 0);
+        let status = self.canister.migration_status();
         let accounted = status.converted + status.already + status.quarantined + status.expired;
         let reconciles = status.source == accounted
             && status.digest_before == status.digest_after
@@ -386,8 +387,8 @@ fn config() -> ProptestConfig {
 }
 
 /// Runs random operations, each time on a canister that was just installed.
-fn check(stage: Stage) {
-    let wasm = RefCell::new(Wasm::new(stage));
+fn check_random_operations(stage: Stage) {
+    let wasm = RefCell::new(ModelCanister::new(stage));
     let checked = TestRunner::new(config()).run(&operations(10..60), |operations: Vec<Operation>| {
         let mut wasm = wasm.borrow_mut();
         wasm.renew(stage);
@@ -400,10 +401,10 @@ fn check(stage: Stage) {
 
 #[test]
 fn the_wasm_keeps_the_contract_through_the_upgrade() {
-    check(Stage::Legacy);
+    check_random_operations(Stage::Legacy);
 }
 
 #[test]
 fn the_direct_wasm_keeps_the_contract() {
-    check(Stage::Direct);
+    check_random_operations(Stage::Direct);
 }

@@ -11,7 +11,7 @@ use crate::support::{did, tree};
 
 /// Returns the type that a result has in the case `name`, which is `Ok` or `Err`. Returns `None` if `ty` is not a
 /// result.
-fn case(env: &TypeEnv, ty: &Type, name: &str) -> Option<Type> {
+fn result_case(env: &TypeEnv, ty: &Type, name: &str) -> Option<Type> {
     let ty = env.trace_type(ty).unwrap();
     let TypeInner::Variant(cases) = ty.as_ref() else { return None };
     let has_name = |label: &Label| *label == Label::Named(name.into());
@@ -24,21 +24,21 @@ fn fits(env: &TypeEnv, given: &Type, expected: &Type) -> bool {
 
 /// Returns three cells of a function's row in the table: whether the function accepts the arguments of old clients, and
 /// whether old clients can decode its `Ok` and its `Err`.
-fn verdict(env: &TypeEnv, old: &Function, new: &Function) -> [&'static str; 3] {
-    let args = old.args.iter().zip(&new.args).all(|(old, new)| fits(env, old, new));
+fn row_cells(env: &TypeEnv, old: &Function, new: &Function) -> [&'static str; 3] {
+    let are_args_accepted = old.args.iter().zip(&new.args).all(|(old, new)| fits(env, old, new));
     let [old_reply, new_reply] = [old, new].map(|function| &function.rets[0]);
-    let decodes = |name: &str| match (case(env, old_reply, name), case(env, new_reply, name)) {
+    let decodes = |name: &str| match (result_case(env, old_reply, name), result_case(env, new_reply, name)) {
         (Some(old), Some(new)) => fits(env, &new, &old),
         _ => fits(env, new_reply, old_reply),
     };
     let [ok, err] = ["Ok", "Err"].map(decodes);
-    let words = |yes: bool, good, bad| if yes { good } else { bad };
+    let cell = |yes: bool, good, bad| if yes { good } else { bad };
     [
-        words(args, "accepted", "**refused**"),
-        words(ok, "decodes", "**does not decode**"),
-        match case(env, new_reply, "Err") {
+        cell(are_args_accepted, "accepted", "**refused**"),
+        cell(ok, "decodes", "**does not decode**"),
+        match result_case(env, new_reply, "Err") {
             None => "none",
-            Some(_) => words(err, "decodes", "**does not decode**"),
+            Some(_) => cell(err, "decodes", "**does not decode**"),
         },
     ]
 }
@@ -62,7 +62,7 @@ fn the_table_for_old_clients_matches_every_build() {
                 match new.iter().find(|(found, _)| found == name) {
                     None => format!("| `{name}` | there is no such function | | |"),
                     Some((_, new)) => {
-                        let [args, ok, err] = verdict(&env, old, env.as_func(new).unwrap());
+                        let [args, ok, err] = row_cells(&env, old, env.as_func(new).unwrap());
                         format!("| `{name}` | {args} | {ok} | {err} |")
                     }
                 }

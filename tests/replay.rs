@@ -37,25 +37,25 @@ struct Play {
     interrupt: Vec<String>,
 }
 
-fn folder() -> PathBuf {
+fn traces_folder() -> PathBuf {
     tree::root().join("tests/replay")
 }
 
 /// Returns the folders of the traces, sorted by name.
-fn cases() -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path());
+fn trace_folders() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(traces_folder()).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
     folders.sort();
     folders
 }
 
 /// Plays a trace and returns what is wrong, one line each, and the final state of the canister.
-fn play(trace: &Trace, play: &Play) -> (Vec<String>, State) {
-    let interruptions: Vec<Interruption> = play.interrupt.iter().map(|text| text.parse().unwrap()).collect();
+fn play(trace: &Trace, case: &Play) -> (Vec<String>, State) {
+    let interruptions: Vec<Interruption> = case.interrupt.iter().map(|text| text.parse().unwrap()).collect();
     let mut builds = Builds::default();
-    let module = builds.get(&play.build).unwrap();
-    let mut subject = ReplayCanister::install(&play.build, &module, &trace.header).unwrap();
-    let mut playing = replay::play(trace, &mut subject, &mut builds, &interruptions).unwrap();
+    let module = builds.get(&case.build).unwrap();
+    let mut canister = ReplayCanister::install(&case.build, &module, &trace.header).unwrap();
+    let mut playing = replay::play(trace, &mut canister, &mut builds, &interruptions).unwrap();
     let mut tally = Tally::new(rules_of_the_tree().unwrap());
     let judgement = compare::with_record(trace, &playing.events, &mut tally);
     assert!(judgement.equal > 0, "no answer is the recorded one");
@@ -63,11 +63,11 @@ fn play(trace: &Trace, play: &Play) -> (Vec<String>, State) {
         .wrong
         .iter()
         .map(|wrong| format!("line {}: {}: {:?}", wrong.line, wrong.of, wrong.difference));
-    (wrong.collect(), replay::final_state(trace, &subject, &mut playing.codec).unwrap())
+    (wrong.collect(), replay::final_state(trace, &canister, &mut playing.codec).unwrap())
 }
 
 /// Returns a state as text, without the statistics of the canister: the size of its memory depends on its history.
-fn text(state: &State) -> String {
+fn state_text(state: &State) -> String {
     let entries = state.iter().filter(|((part, _), _)| *part != "stats");
     entries.map(|((part, name), text)| format!("{part}\t{name}\t{text}\n")).collect()
 }
@@ -99,19 +99,19 @@ fn differences(recorded: &str, now: &str) -> Vec<String> {
 
 #[test]
 fn every_trace_replays_its_answers_and_state_on_its_builds() {
-    let cases = cases();
-    assert!(!cases.is_empty(), "there are no traces");
-    for case in cases {
-        let name = case.file_name().unwrap().to_string_lossy().into_owned();
-        let expect: Expect = toml::from_str(&std::fs::read_to_string(case.join("expect.toml")).unwrap())
+    let folders = trace_folders();
+    assert!(!folders.is_empty(), "there are no traces");
+    for folder in folders {
+        let name = folder.file_name().unwrap().to_string_lossy().into_owned();
+        let expect: Expect = toml::from_str(&std::fs::read_to_string(folder.join("expect.toml")).unwrap())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        let trace = Trace::read(&case.join("calls.trace")).unwrap_or_else(|error| panic!("{error}"));
-        let recorded = std::fs::read_to_string(case.join("state.txt")).unwrap();
+        let trace = Trace::read(&folder.join("calls.trace")).unwrap_or_else(|error| panic!("{error}"));
+        let recorded = std::fs::read_to_string(folder.join("state.txt")).unwrap();
         assert!(!expect.about.is_empty() && !expect.play.is_empty(), "{name}: expect.toml lacks a value");
-        for way in &expect.play {
-            let (mut wrong, state) = play(&trace, way);
-            wrong.extend(differences(&recorded, &text(&state)));
-            assert!(wrong.is_empty(), "{name} on {} {:?}:\n{}", way.build, way.interrupt, wrong.join("\n"));
+        for case in &expect.play {
+            let (mut wrong, state) = play(&trace, case);
+            wrong.extend(differences(&recorded, &state_text(&state)));
+            assert!(wrong.is_empty(), "{name} on {} {:?}:\n{}", case.build, case.interrupt, wrong.join("\n"));
         }
     }
 }
@@ -131,13 +131,13 @@ fn a_difference_in_the_state_is_found() {
 #[test]
 fn a_new_trace_is_recorded_on_request() {
     let Ok(name) = std::env::var("RECORD_TRACE") else { return };
-    let case = folder().join(&name);
-    let path = case.join("calls.trace");
+    let folder = traces_folder().join(&name);
+    let path = folder.join("calls.trace");
     assert!(!path.exists(), "{} exists, and is not recorded again", path.display());
-    std::fs::create_dir_all(&case).unwrap();
+    std::fs::create_dir_all(&folder).unwrap();
     let build = record::by_name(&name, &path);
     let trace = Trace::read(&path).unwrap();
     let (wrong, state) = play(&trace, &Play { build: build.to_owned(), interrupt: Vec::new() });
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    std::fs::write(case.join("state.txt"), text(&state)).unwrap();
+    std::fs::write(folder.join("state.txt"), state_text(&state)).unwrap();
 }

@@ -63,13 +63,13 @@ fn every_command_does_what_the_runbook_says() {
     canister.put(owner(), session, 0, &file).unwrap();
 
     // The canary's commands run on a second canister, on which both paths are in use.
-    let judged = InstalledCanister::new(Build::Staged);
-    judged.configure(|config| config.compat_share_percent = 50);
+    let canary_canister = InstalledCanister::new(Build::Staged);
+    canary_canister.configure(|config| config.compat_share_percent = 50);
 
     let mut executed = Vec::new();
     for (name, arguments) in commands() {
         if name.starts_with("admin_canary") {
-            let reply = call(&judged, &name, &arguments);
+            let reply = call(&canary_canister, &name, &arguments);
             assert_eq!(refusal(&reply), None, "{name}");
             executed.push(name);
             continue;

@@ -3,7 +3,7 @@
 
 use crate::support::calls::CALLS;
 use crate::support::scene::Scene;
-use crate::support::scrape::request;
+use crate::support::scrape::get_request;
 use crate::support::upload::file;
 use crate::support::{InstalledCanister, controller, did, owner, reader, stranger, writer};
 use candid::{IDLArgs, IDLValue, Principal};
@@ -104,28 +104,28 @@ const TABLE: &[(&str, [Access; 6])] = &[
 ];
 
 /// Creates a scene whose session in flight has all its chunks.
-fn scene(canister: &InstalledCanister) -> Scene {
+fn scene_with_all_chunks(canister: &InstalledCanister) -> Scene {
     Scene::new(canister, file(7, 1), 1)
 }
 
 /// Classifies a reply of any type: by the name of its error, or as a success.
-fn read(reply: &[u8]) -> std::result::Result<Access, String> {
+fn classify_reply(reply: &[u8]) -> std::result::Result<Access, String> {
     let values = IDLArgs::from_bytes(reply).map_err(|error| error.to_string())?.args;
-    access_in(&values)
+    classify_values(&values)
 }
 
 /// Classifies decoded values. A reply with a list of answers, one for each file, has a single answer here; that answer
 /// is classified.
-fn access_in(values: &[IDLValue]) -> std::result::Result<Access, String> {
+fn classify_values(values: &[IDLValue]) -> std::result::Result<Access, String> {
     let [IDLValue::Variant(outer)] = values else { return Ok(Yes) };
-    let is = |label: &candid::types::Label, name: &str| label.get_id() == candid::idl_hash(name);
-    if !is(&outer.0.id, "Err") {
-        return if let IDLValue::Vec(answers) = &outer.0.val { access_in(answers) } else { Ok(Yes) };
+    let is_named = |label: &candid::types::Label, name: &str| label.get_id() == candid::idl_hash(name);
+    if !is_named(&outer.0.id, "Err") {
+        return if let IDLValue::Vec(answers) = &outer.0.val { classify_values(answers) } else { Ok(Yes) };
     }
     match &outer.0.val {
-        IDLValue::Variant(error) if is(&error.0.id, "Unauthorized") => Ok(No),
-        IDLValue::Variant(error) if is(&error.0.id, "NotFound") => Ok(Unknown),
-        IDLValue::Variant(error) if is(&error.0.id, "Conflict") => Ok(Yes),
+        IDLValue::Variant(error) if is_named(&error.0.id, "Unauthorized") => Ok(No),
+        IDLValue::Variant(error) if is_named(&error.0.id, "NotFound") => Ok(Unknown),
+        IDLValue::Variant(error) if is_named(&error.0.id, "Conflict") => Ok(Yes),
         other => Err(format!("{other:?}")),
     }
 }
@@ -158,12 +158,12 @@ fn check_every_function(build: Build) {
     let mut wrong = Vec::new();
     for (((name, function), (_, expected)), (_, arguments)) in functions.iter().zip(TABLE).zip(CALLS) {
         for ((who, caller), expected) in callers().into_iter().zip(expected) {
-            let scene = scene(&canister);
+            let scene = scene_with_all_chunks(&canister);
             let arg = arguments(&scene);
             let before = (*expected != Yes).then(|| scene.state(&canister));
             let reply = canister.call(caller, (name, function), arg);
             let found = match reply {
-                Ok(reply) => read(&reply),
+                Ok(reply) => classify_reply(&reply),
                 Err(reject) if reject.reject_message.ends_with("not found") => Ok(Unknown),
                 Err(reject) => Err(reject.to_string()),
             };
@@ -186,7 +186,7 @@ fn check_every_function(build: Build) {
 #[test]
 fn lists_and_pages_reveal_nothing_about_others() {
     let canister = InstalledCanister::new(Build::Direct);
-    let scene = scene(&canister);
+    let scene = scene_with_all_chunks(&canister);
     for (who, caller) in callers() {
         let sessions: Vec<UploadStatus> =
             canister.query(caller, "uploads_list", (None::<u64>, None::<u32>)).unwrap();
@@ -196,7 +196,7 @@ fn lists_and_pages_reveal_nothing_about_others() {
         assert_eq!(capsules.len(), usize::from(["owner", "writer", "reader"].contains(&who)), "{who}");
     }
     for url in ["/metrics", "/health", "/", "/metrics?capsule=1", "/../metrics"] {
-        let page: HttpResponse = canister.plain("http_request", (request(url),));
+        let page: HttpResponse = canister.query_plain("http_request", (get_request(url),));
         let text = String::from_utf8(page.body.into_vec()).unwrap();
         for secret in [&owner().to_text(), &scene.capsule, &scene.memory.id, &scene.memory.blob.locator] {
             assert!(!text.contains(secret.as_str()), "{url} names {secret}");

@@ -8,7 +8,7 @@ use session_migrate::build::Build;
 use upload_canister::api::Error;
 
 /// Creates sessions, capsules and memories, and returns their ids.
-fn ids(canister: &InstalledCanister, who: candid::Principal, round: u32) -> BTreeSet<String> {
+fn issue_ids(canister: &InstalledCanister, who: candid::Principal, round: u32) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for n in 0..3 {
         let capsule = canister.capsule_of(who);
@@ -27,11 +27,11 @@ fn ids(canister: &InstalledCanister, who: candid::Principal, round: u32) -> BTre
 fn no_id_is_issued_again_after_a_snapshot_is_loaded() {
     for build in Build::ALL {
         let canister = InstalledCanister::new(build);
-        let mut issued = ids(&canister, owner(), 0);
+        let mut issued = issue_ids(&canister, owner(), 0);
         let snapshot = canister.take_snapshot();
         for round in 1..4 {
             // Each round begins in the same state; only the canister version is different.
-            for id in ids(&canister, owner(), round) {
+            for id in issue_ids(&canister, owner(), round) {
                 assert!(issued.insert(id.clone()), "{build}, round {round}: {id} was issued before");
             }
             canister.load_snapshot(&snapshot);
@@ -62,16 +62,16 @@ fn the_id_of_a_lost_session_is_never_someone_elses() {
 #[test]
 fn a_clone_issues_no_id_twice_either() {
     let canister = InstalledCanister::new(Build::Direct);
-    let mut issued = ids(&canister, owner(), 0);
+    let mut issued = issue_ids(&canister, owner(), 0);
     for n in 0..20 {
         canister.capsule_of(owner());
-        issued.extend(ids(&canister, owner(), 100 + n));
+        issued.extend(issue_ids(&canister, owner(), 100 + n));
     }
     let snapshot = canister.take_snapshot();
     let canister = canister.cloned(&snapshot);
     let on_clone = canister.take_snapshot();
     for round in 1..4 {
-        for id in ids(&canister, owner(), round) {
+        for id in issue_ids(&canister, owner(), round) {
             assert!(issued.insert(id.clone()), "round {round}: {id} was issued before");
         }
         canister.load_snapshot(&on_clone);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::support::traps::is_embedded;
-use crate::support::upload::{CHUNK, chunks, metadata};
+use crate::support::upload::{CHUNK, chunk_count, metadata};
 use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use session_migrate::costs;
@@ -27,7 +27,7 @@ fn sessions_with_many_chunks_expire_in_separate_messages() {
     let capsule = canister.capsule();
     let bytes = u64::from(CHUNKS) * CHUNK as u64;
     for n in 0..3_u8 {
-        let args = (&capsule, metadata(bytes), chunks(bytes as usize), n.to_string());
+        let args = (&capsule, metadata(bytes), chunk_count(bytes as usize), n.to_string());
         let session: u64 = canister.update(owner(), "uploads_begin", args).unwrap();
         for idx in 0..CHUNKS {
             canister.put_bytes(owner(), session, idx, &vec![n; CHUNK]).unwrap();
@@ -36,6 +36,6 @@ fn sessions_with_many_chunks_expire_in_separate_messages() {
     assert_eq!(canister.stats().chunks, u64::from(3 * CHUNKS));
     costs::limit_message(&canister.pic, canister.id, Some(ALLOWED_INSTRUCTIONS)).unwrap();
     canister.pass(Duration::from_secs(25 * 3_600));
-    canister.settle(|stats| stats.sessions == 0 && stats.chunks == 0);
+    canister.run_timers_until(|stats| stats.sessions == 0 && stats.chunks == 0);
     assert_eq!(canister.stats().bytes_in_use, 0);
 }

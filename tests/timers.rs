@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::conversion::sessions::Sessions;
-use crate::support::conversion::{after, settle, uninterrupted};
-use crate::support::traps::{begin_costs, executed, is_embedded, with_message_limit};
+use crate::support::conversion::{after_messages, dump_uninterrupted, settle_migration};
+use crate::support::traps::{begin_cost, executed, is_embedded, with_message_limit};
 use crate::support::upload::file;
 use crate::support::{InstalledCanister, controller, owner, stranger};
 use pocket_ic::CanisterSettings;
@@ -13,18 +13,18 @@ use session_migrate::costs::MessageCost;
 use upload_canister::api::{Error, RecentError, Result, UploadFinishResult};
 
 /// Instruction limit under which no message of the timers completes.
-const TOO_FEW: u64 = 2_000;
+const TOO_FEW_INSTRUCTIONS: u64 = 2_000;
 
 /// More than enough time for a session to expire.
 const TWO_DAYS: Duration = Duration::from_secs(50 * 3_600);
 
 /// Makes an update that changes nothing.
-fn anybody_calls(canister: &InstalledCanister) {
+fn call_as_stranger(canister: &InstalledCanister) {
     let refused: Result<()> = canister.update(stranger(), "uploads_abort", (0_u64,));
     assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
 }
 
-fn errors(canister: &InstalledCanister) -> Vec<RecentError> {
+fn recent_errors(canister: &InstalledCanister) -> Vec<RecentError> {
     canister.query(controller(), "admin_errors", ()).unwrap()
 }
 
@@ -34,7 +34,7 @@ fn pass_minute(canister: &InstalledCanister) {
     canister.pic.tick();
 }
 
-fn pass(canister: &InstalledCanister, time: Duration) {
+fn pass_time(canister: &InstalledCanister, time: Duration) {
     canister.pic.advance_time(time);
     for _ in 0..5 {
         canister.pic.tick();
@@ -54,29 +54,29 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         let mut canister = InstalledCanister::new(build);
         let capsule = canister.capsule();
         canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
-        let trapped = with_message_limit(&canister, TOO_FEW, pass_minute);
+        let trapped = with_message_limit(&canister, TOO_FEW_INSTRUCTIONS, pass_minute);
         assert_eq!(trapped.len(), 1, "{trapped:?}");
         assert_eq!(trapped[0].entry, "global_timer");
 
-        pass(&canister, TWO_DAYS);
+        pass_time(&canister, TWO_DAYS);
         assert_eq!(canister.stats().sessions, 1, "{build}: no timer runs, and a query does not change that");
-        anybody_calls(&canister);
-        canister.settle(|stats| stats.sessions == 0);
-        with_message_limit(&canister, TOO_FEW, pass_minute);
-        pass(&canister, Duration::from_secs(3_600));
-        anybody_calls(&canister);
+        call_as_stranger(&canister);
+        canister.run_timers_until(|stats| stats.sessions == 0);
+        with_message_limit(&canister, TOO_FEW_INSTRUCTIONS, pass_minute);
+        pass_time(&canister, Duration::from_secs(3_600));
+        call_as_stranger(&canister);
 
         // Both traps are reported in one entry, and the log lines of finished uploads do not displace it.
         for n in 0..60 {
             put_whole(&canister, &capsule, n);
         }
-        let reported = errors(&canister);
+        let reported = recent_errors(&canister);
         let is_of_the_sweep =
             |error: &&RecentError| error.source == "timers" && error.message.contains("sweep");
         let times: Vec<u64> = reported.iter().filter(is_of_the_sweep).map(|error| error.count).collect();
         assert_eq!(times, [2], "{reported:?}");
         canister.upgrade(build);
-        assert_eq!(errors(&canister), reported, "{build}: an upgrade keeps the errors");
+        assert_eq!(recent_errors(&canister), reported, "{build}: an upgrade keeps the errors");
     }
 }
 
@@ -92,14 +92,14 @@ fn timers_continue_by_themselves_after_a_freeze() {
     };
     freeze(u64::MAX);
     if is_embedded() {
-        let all = executed(&canister, |canister| pass(canister, TWO_DAYS));
+        let all = executed(&canister, |canister| pass_time(canister, TWO_DAYS));
         assert!(all.is_empty(), "a frozen canister runs nothing: {all:?}");
     } else {
-        pass(&canister, TWO_DAYS);
+        pass_time(&canister, TWO_DAYS);
     }
     freeze(0);
     // No update call is made.
-    canister.settle(|stats| stats.sessions == 0);
+    canister.run_timers_until(|stats| stats.sessions == 0);
 }
 
 #[test]
@@ -111,10 +111,10 @@ fn a_clone_sweeps_after_its_first_update() {
         pass_minute(&canister);
         let snapshot = canister.take_snapshot();
         let canister = canister.cloned(&snapshot);
-        pass(&canister, TWO_DAYS);
+        pass_time(&canister, TWO_DAYS);
         assert_eq!(canister.stats().sessions, 1, "{build}: nothing runs by itself");
-        anybody_calls(&canister);
-        canister.settle(|stats| stats.sessions == 0);
+        call_as_stranger(&canister);
+        canister.run_timers_until(|stats| stats.sessions == 0);
         pass_minute(&canister);
         let age = canister.scrape()["timer_job_age_seconds{job=\"sweep\"}"];
         assert!(age < 60.0, "{age}");
@@ -123,14 +123,14 @@ fn a_clone_sweeps_after_its_first_update() {
 
 #[test]
 fn a_clone_continues_the_migration_of_its_original() {
-    let expected = uninterrupted(Sessions::Counted);
+    let expected = dump_uninterrupted(Sessions::Counted);
     for k in 0..2 {
-        let canister = after(Sessions::Counted, k);
+        let canister = after_messages(Sessions::Counted, k);
         let snapshot = canister.take_snapshot();
         let canister = canister.cloned(&snapshot);
         canister.pic.advance_time(Duration::from_secs(301));
-        anybody_calls(&canister);
-        let state = settle(&canister);
+        call_as_stranger(&canister);
+        let state = settle_migration(&canister);
         assert_eq!(
             <Sessions as crate::support::conversion::Start>::dump(&canister),
             expected,
@@ -163,7 +163,7 @@ fn the_sweep_is_one_chain_of_messages() {
             "round {round}: expected sweep, watch, the key of tokens and one that follows, got {jobs}"
         );
     }
-    canister.settle(|stats| stats.memories == 0);
+    canister.run_timers_until(|stats| stats.memories == 0);
 }
 
 /// Cached Candid headers make all later calls cheaper. If the message that caches the headers traps, a later message
@@ -174,20 +174,23 @@ fn candid_headers_are_cached_after_a_lost_first_minute() {
         return;
     }
     for build in [Build::Legacy, Build::Direct] {
-        let cost = |first_minute: fn(&InstalledCanister)| {
+        let begin_cost_after = |first_minute: fn(&InstalledCanister)| {
             let canister = InstalledCanister::new(build);
             let capsule = canister.capsule();
             first_minute(&canister);
             pass_minute(&canister);
             pass_minute(&canister);
-            begin_costs(&canister, &capsule)
+            begin_cost(&canister, &capsule)
         };
-        let usual = cost(pass_minute);
-        let lost = cost(|canister| {
+        let usual_cost = begin_cost_after(pass_minute);
+        let cost_after_trap = begin_cost_after(|canister| {
             // The limit is enough for the timers' other jobs, but not for the headers.
             let trapped = with_message_limit(canister, 3_000_000, pass_minute);
             assert!(!trapped.is_empty(), "the message that caches the headers traps");
         });
-        assert!(lost < usual + usual / 10, "{build}: {lost} instead of {usual}");
+        assert!(
+            cost_after_trap < usual_cost + usual_cost / 10,
+            "{build}: {cost_after_trap} instead of {usual_cost}"
+        );
     }
 }

@@ -39,7 +39,7 @@ fn the_legacy_build_refuses_layout_2_and_names_the_rollback() {
     canister.upgrade(Build::Staged);
     let message = canister.try_upgrade(Build::Legacy).unwrap_err().reject_message;
     assert!(message.contains("layout 2") && message.contains("staged build"), "{message}");
-    let info: upload_canister::api::BuildInfo = canister.plain("build_info", ());
+    let info: upload_canister::api::BuildInfo = canister.query_plain("build_info", ());
     assert_eq!(info.build, "staged", "the old code continues");
     upload.complete(&canister);
 }

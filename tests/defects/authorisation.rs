@@ -8,11 +8,11 @@ use upload_canister::api::{AdminConfig, BlobRef, Capsule, CapsuleAccess, Error, 
 use crate::support::upload::{NewMemory, file, metadata, sha256, two_chunks};
 use crate::support::{InstalledCanister, controller, did, owner, reader, stranger, writer};
 
-fn unauthorized<T: std::fmt::Debug>(answer: Result<T>) -> bool {
+fn is_unauthorized<T: std::fmt::Debug>(answer: Result<T>) -> bool {
     matches!(answer, Err(Error::Unauthorized { .. }))
 }
 
-fn not_found<T: std::fmt::Debug>(answer: Result<T>) -> bool {
+fn is_not_found<T: std::fmt::Debug>(answer: Result<T>) -> bool {
     matches!(answer, Err(Error::NotFound { .. }))
 }
 
@@ -43,12 +43,12 @@ pub fn d13_anybody_could_read_any_blob(build: Build) {
         assert_eq!(canister.read_range(caller, &blob, 10, 5).unwrap(), content[10..15]);
     }
     for caller in [Principal::anonymous(), stranger(), controller()] {
-        assert!(not_found(canister.blob_meta(caller, &blob)));
-        assert!(not_found(canister.read_chunk(caller, &blob, 0)));
-        assert!(not_found(canister.read_range(caller, &blob, 0, 1)));
+        assert!(is_not_found(canister.blob_meta(caller, &blob)));
+        assert!(is_not_found(canister.read_chunk(caller, &blob, 0)));
+        assert!(is_not_found(canister.read_range(caller, &blob, 0, 1)));
     }
     canister.share(&capsule, &[], &[]);
-    assert!(not_found(canister.read_chunk(reader(), &blob, 0)), "access may be revoked");
+    assert!(is_not_found(canister.read_chunk(reader(), &blob, 0)), "access may be revoked");
 }
 
 /// Anybody could list all sessions and clear them. These functions have been removed; callers can list only their own
@@ -89,7 +89,7 @@ pub fn d15_a_strangers_chunk_spoiled_the_owners_hash(build: Build) {
     let session = canister.begin(owner(), &capsule, &content, "mine").unwrap();
     let spoil = |idx: u32| {
         for caller in [Principal::anonymous(), stranger(), reader(), writer(), controller()] {
-            assert!(not_found(canister.put(caller, session, idx, &two_chunks(2))), "{caller}");
+            assert!(is_not_found(canister.put(caller, session, idx, &two_chunks(2))), "{caller}");
         }
     };
     spoil(0);
@@ -111,9 +111,9 @@ pub fn d16_a_strangers_finish_destroyed_the_session(build: Build) {
     canister.put_all(owner(), session, &content);
     let before = (canister.holdings(), canister.status(owner(), session).unwrap());
     for caller in [Principal::anonymous(), stranger(), reader(), writer(), controller()] {
-        assert!(not_found(canister.finish_as(caller, session, &[0; 32], 70)));
-        assert!(not_found(canister.finish(caller, session, &content)));
-        assert!(not_found(canister.abort(caller, session)));
+        assert!(is_not_found(canister.finish_as(caller, session, &[0; 32], 70)));
+        assert!(is_not_found(canister.finish(caller, session, &content)));
+        assert!(is_not_found(canister.abort(caller, session)));
     }
     assert_eq!((canister.holdings(), canister.status(owner(), session).unwrap()), before);
     canister.finish(owner(), session, &content).unwrap();
@@ -166,29 +166,29 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     let before = canister.holdings();
     for blob in [&victims, &gone, &prefixed] {
         let memory = NewMemory::blob(&theirs, blob, "over somebody else's blob");
-        assert!(not_found(canister.create_memory(stranger(), memory)));
+        assert!(is_not_found(canister.create_memory(stranger(), memory)));
     }
-    assert!(not_found(canister.update::<()>(stranger(), "blob_delete", (&victims.locator,))));
+    assert!(is_not_found(canister.update::<()>(stranger(), "blob_delete", (&victims.locator,))));
     let shared = canister.update::<()>(owner(), "blob_delete", (&victims.locator,));
     assert!(matches!(shared, Err(Error::Conflict { .. })), "{shared:?}");
     assert_eq!(canister.holdings(), before);
 
     let delete =
         |caller: Principal, memory: &str| canister.update::<()>(caller, "memories_delete", (memory,));
-    assert!(not_found(delete(stranger(), &first.memory_id)));
-    assert!(not_found(delete(Principal::anonymous(), &first.memory_id)));
-    assert!(unauthorized(delete(reader(), &first.memory_id)));
+    assert!(is_not_found(delete(stranger(), &first.memory_id)));
+    assert!(is_not_found(delete(Principal::anonymous(), &first.memory_id)));
+    assert!(is_unauthorized(delete(reader(), &first.memory_id)));
     delete(stranger(), &attacker.memory_id).unwrap();
-    canister.settle(|stats| stats.blobs == 1);
+    canister.run_timers_until(|stats| stats.blobs == 1);
     assert_eq!(canister.read_back(owner(), &first.blob_id), content);
 
     delete(owner(), &first.memory_id).unwrap();
-    canister.settle(|stats| stats.memories == 1);
+    canister.run_timers_until(|stats| stats.memories == 1);
     assert_eq!(canister.read_back(owner(), &second.blob_id), content, "the other memory still has the blob");
     delete(owner(), &second.memory_id).unwrap();
-    canister.settle(|stats| (stats.chunks, stats.payload_bytes) == (0, 0));
+    canister.run_timers_until(|stats| (stats.chunks, stats.payload_bytes) == (0, 0));
     assert_eq!((canister.stats().blobs, canister.stats().bytes_in_use), (0, 0));
-    assert!(not_found(canister.blob_meta(owner(), &second.blob_id)));
+    assert!(is_not_found(canister.blob_meta(owner(), &second.blob_id)));
 }
 
 /// Write access was checked at begin only, so a session continued after its owner had lost the access. Now write
@@ -203,12 +203,12 @@ pub fn d20_access_was_checked_at_begin_only(build: Build) {
     canister.put(writer(), session, 0, &content).unwrap();
     let before = canister.holdings();
     canister.share(&capsule, &[], &[writer()]);
-    assert!(unauthorized(canister.put(writer(), session, 1, &content)));
-    assert!(unauthorized(canister.begin(writer(), &capsule, &content, "mine")));
+    assert!(is_unauthorized(canister.put(writer(), session, 1, &content)));
+    assert!(is_unauthorized(canister.begin(writer(), &capsule, &content, "mine")));
     canister.share(&capsule, &[writer()], &[]);
     canister.put(writer(), session, 1, &content).unwrap();
     canister.share(&capsule, &[], &[]);
-    assert!(unauthorized(canister.finish(writer(), session, &content)));
+    assert!(is_unauthorized(canister.finish(writer(), session, &content)));
     assert_eq!(canister.stats().memories, before.memories);
     canister.abort(writer(), dropped).unwrap();
     canister.share(&capsule, &[writer()], &[]);
@@ -221,31 +221,31 @@ pub fn d20_access_was_checked_at_begin_only(build: Build) {
 pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build) {
     let canister = InstalledCanister::new(build);
     let config = || canister.query::<AdminConfig>(stranger(), "admin_config_get", ());
-    assert!(unauthorized(config()), "the first caller of all has no rights");
+    assert!(is_unauthorized(config()), "the first caller of all has no rights");
     let effective = canister.config();
-    assert!(unauthorized(canister.update::<()>(stranger(), "admin_config_set", (effective,))));
-    assert!(unauthorized(canister.update::<()>(owner(), "admin_config_set", (effective,))));
+    assert!(is_unauthorized(canister.update::<()>(stranger(), "admin_config_set", (effective,))));
+    assert!(is_unauthorized(canister.update::<()>(owner(), "admin_config_set", (effective,))));
 
     let nobody = Principal::anonymous();
     let created = canister.update::<Capsule>(nobody, "capsules_create", (None::<PersonRef>,));
-    assert!(unauthorized(created));
+    assert!(is_unauthorized(created));
     let capsule = canister.capsule();
     let access = CapsuleAccess { owners: vec![owner()], writers: vec![nobody], readers: vec![nobody] };
     canister.update::<Capsule>(owner(), "capsules_set_access", (&capsule, access)).unwrap();
     let content = file(8, 1);
     let result = canister.upload(owner(), &capsule, &content, "mine");
-    assert!(unauthorized(canister.begin(nobody, &capsule, &content, "anonymous")));
-    assert!(unauthorized(canister.memories(nobody, &capsule, None, None)));
-    assert!(not_found(canister.read_chunk(nobody, &result.blob_id, 0)));
-    assert!(not_found(canister.memory(nobody, &result.memory_id)));
+    assert!(is_unauthorized(canister.begin(nobody, &capsule, &content, "anonymous")));
+    assert!(is_unauthorized(canister.memories(nobody, &capsule, None, None)));
+    assert!(is_not_found(canister.read_chunk(nobody, &result.blob_id, 0)));
+    assert!(is_not_found(canister.memory(nobody, &result.memory_id)));
 
     let subject = stranger();
     let about: Capsule =
         canister.update(owner(), "capsules_create", (Some(PersonRef::Principal(subject)),)).unwrap();
     let memory = canister.upload(owner(), &about.id, &content, "about").memory_id;
-    assert!(unauthorized(canister.begin(subject, &about.id, &content, "upload")));
-    assert!(unauthorized(canister.memories(subject, &about.id, None, None)));
-    assert!(not_found(canister.update::<Memory>(subject, "memories_update", (&memory, metadata(8)))));
+    assert!(is_unauthorized(canister.begin(subject, &about.id, &content, "upload")));
+    assert!(is_unauthorized(canister.memories(subject, &about.id, None, None)));
+    assert!(is_not_found(canister.update::<Memory>(subject, "memories_update", (&memory, metadata(8)))));
     canister.share(&about.id, &[subject], &[]);
     canister.begin(subject, &about.id, &content, "upload").unwrap();
     canister.update::<Memory>(subject, "memories_update", (&memory, metadata(8))).unwrap();

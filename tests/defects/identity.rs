@@ -148,7 +148,7 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     assert_eq!(canister.read_back(owner(), &result.blob_id), content);
 
     canister.abort(owner(), aborted).unwrap();
-    canister.settle(|stats| stats.sessions == 0);
+    canister.run_timers_until(|stats| stats.sessions == 0);
     let stats = canister.stats();
     assert_eq!(stats.blobs, 1);
     let held = (stats.chunks, stats.payload_bytes);
@@ -174,11 +174,11 @@ pub fn d06_reads_continued_until_a_page_was_missing(build: Build) {
         let beyond = Error::invalid("idx", "less than 1", idx);
         assert_eq!(canister.read_chunk(owner(), &short_one.blob_id, idx), Err(beyond));
     }
-    a_hole_is_an_error();
+    check_hole_is_an_error();
 }
 
 /// Checks the error of a missing chunk directly on the store, since no call can create a blob with a hole.
-fn a_hole_is_an_error() {
+fn check_hole_is_an_error() {
     use upload_canister::blob::{BlobError, BlobRecord, BlobStore, ChunkPrefix, ContentDigest, Place};
     use upload_canister::session::{SessionId, Time};
     use upload_canister::stable::{Memories, RawMemory, StableRoom};

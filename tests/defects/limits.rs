@@ -5,7 +5,7 @@ use std::time::Duration;
 use session_migrate::build::Build;
 use upload_canister::api::{AdminStats, AssetMetadata, Error};
 
-use crate::support::upload::{CHUNK, NewMemory, chunks, file, metadata, sha256, two_chunks};
+use crate::support::upload::{CHUNK, NewMemory, chunk_count, file, metadata, sha256, two_chunks};
 use crate::support::{InstalledCanister, controller, owner, stranger};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -29,7 +29,7 @@ pub fn d08_nothing_ever_expired(build: Build) {
     let full = exhausted("sessions per caller", 3, 4);
     assert_eq!(canister.begin(owner(), &capsule, &content, "one more"), Err(full));
     canister.pass(25 * HOUR);
-    canister.settle(|stats| stats.sessions == 0);
+    canister.run_timers_until(|stats| stats.sessions == 0);
     let stats = canister.stats();
     assert_eq!((stats.chunks, stats.payload_bytes, stats.bytes_in_use), (0, 0, 0));
     canister.begin(owner(), &capsule, &content, "one more").unwrap();
@@ -95,7 +95,7 @@ pub fn d10_ended_sessions_released_nothing(build: Build) {
             "a session reserves the declared size"
         );
         canister.abort(owner(), session).unwrap();
-        canister.settle(|stats| stats.sessions == 0);
+        canister.run_timers_until(|stats| stats.sessions == 0);
         assert_eq!(canister.holdings(), AdminStats { receipts: 2 + round, ..with_blob });
         sizes.push(canister.stats().stable_memory_bytes);
     }
@@ -104,7 +104,7 @@ pub fn d10_ended_sessions_released_nothing(build: Build) {
     let idle = canister.begin(owner(), &capsule, &content, "idle").unwrap();
     canister.put(owner(), idle, 1, &content).unwrap();
     canister.pass(49 * HOUR);
-    canister.settle(|stats| stats.sessions == 0 && stats.receipts == 0);
+    canister.run_timers_until(|stats| stats.sessions == 0 && stats.receipts == 0);
     assert_eq!(canister.holdings(), AdminStats { receipts: 0, ..with_blob });
     assert_eq!(canister.read_back(owner(), &blob.blob_id), content);
 }
@@ -132,13 +132,13 @@ pub fn d11_finished_sessions_counted_as_active(build: Build) {
 pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.capsule();
-    declared_sizes_bind(&canister, &capsule);
-    texts_are_limited(&canister, &capsule);
-    inline_bytes_are_limited(&canister, &capsule);
-    quotas_have_numbers(&canister, &capsule);
+    check_declared_sizes(&canister, &capsule);
+    check_limits_of_texts(&canister, &capsule);
+    check_limits_of_inline_bytes(&canister, &capsule);
+    check_numbers_of_quotas(&canister, &capsule);
 }
 
-fn declared_sizes_bind(canister: &InstalledCanister, capsule: &str) {
+fn check_declared_sizes(canister: &InstalledCanister, capsule: &str) {
     let session = canister.begin(owner(), capsule, &file(2, 1), "two bytes").unwrap();
     let too_long = canister.put_bytes(owner(), session, 0, &file(CHUNK, 1));
     assert_eq!(too_long, Err(Error::invalid("chunk", "2 bytes for chunk 0", "1800000 bytes")));
@@ -157,7 +157,7 @@ fn declared_sizes_bind(canister: &InstalledCanister, capsule: &str) {
     assert_eq!(huge, Err(exhausted("bytes per upload", largest, largest + 1)));
 }
 
-fn texts_are_limited(canister: &InstalledCanister, capsule: &str) {
+fn check_limits_of_texts(canister: &InstalledCanister, capsule: &str) {
     let before = canister.holdings();
     for length in [257, 1_900_000] {
         let long = canister.begin(owner(), capsule, b"", &"k".repeat(length));
@@ -182,7 +182,7 @@ fn texts_are_limited(canister: &InstalledCanister, capsule: &str) {
     canister.begin(owner(), capsule, b"", &"k".repeat(256)).unwrap();
 }
 
-fn inline_bytes_are_limited(canister: &InstalledCanister, capsule: &str) {
+fn check_limits_of_inline_bytes(canister: &InstalledCanister, capsule: &str) {
     let largest = 32 * 1_024;
     let create =
         |bytes: &[u8], idem: &str| canister.create_memory(owner(), NewMemory::inline(capsule, bytes, idem));
@@ -199,7 +199,7 @@ fn inline_bytes_are_limited(canister: &InstalledCanister, capsule: &str) {
     create(b"x", "after").unwrap();
 }
 
-fn quotas_have_numbers(canister: &InstalledCanister, capsule: &str) {
+fn check_numbers_of_quotas(canister: &InstalledCanister, capsule: &str) {
     let in_use = canister.stats().bytes_in_use;
     let content = file(100, 5);
     let begin = |idem: &str| canister.begin(owner(), capsule, &content, idem);
@@ -219,6 +219,6 @@ fn quotas_have_numbers(canister: &InstalledCanister, capsule: &str) {
     assert_eq!(begin("second"), Err(exhausted("bytes in the canister", in_use + 150, in_use + 200)));
     canister.abort(owner(), session).unwrap();
     begin("second").unwrap();
-    assert_eq!(chunks(content.len()), 1);
+    assert_eq!(chunk_count(content.len()), 1);
     assert!(matches!(canister.status(controller(), session), Err(Error::NotFound { .. })));
 }

@@ -4,15 +4,15 @@ use serde_bytes::{ByteBuf, Bytes};
 use session_migrate::build::Build;
 use upload_canister::api::{Capsule, ChunkRange, Error, PersonRef, Result, UploadFinishResult};
 
-use crate::support::upload::{CHUNK, chunks, file, metadata, sha256, two_chunks};
+use crate::support::upload::{CHUNK, chunk_count, file, metadata, sha256, two_chunks};
 use crate::support::{InstalledCanister, owner, stranger, writer};
 
-fn invalid<T: std::fmt::Debug>(answer: Result<T>, of: &str) -> bool {
-    matches!(answer, Err(Error::InvalidArgument { field, .. }) if field == of)
+fn is_invalid<T: std::fmt::Debug>(answer: Result<T>, argument: &str) -> bool {
+    matches!(answer, Err(Error::InvalidArgument { field, .. }) if field == argument)
 }
 
-fn conflict<T: std::fmt::Debug>(answer: Result<T>, of: &str) -> bool {
-    matches!(answer, Err(Error::Conflict { kind, .. }) if kind == of)
+fn is_conflict<T: std::fmt::Debug>(answer: Result<T>, with: &str) -> bool {
+    matches!(answer, Err(Error::Conflict { kind, .. }) if kind == with)
 }
 
 /// If the capsule was deleted before finish, the blob was committed, the session was stuck and the memory was
@@ -36,7 +36,7 @@ pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
     assert_eq!((stats.blobs, stats.memories, stats.sessions), (0, 0, 2));
     canister.abort(writer(), aborted).unwrap();
     canister.pass(std::time::Duration::from_secs(25 * 3_600));
-    canister.settle(|stats| stats.sessions == 0);
+    canister.run_timers_until(|stats| stats.sessions == 0);
     let stats = canister.stats();
     assert_eq!((stats.blobs, stats.memories, stats.chunks, stats.bytes_in_use), (0, 0, 0, 0));
 }
@@ -52,9 +52,9 @@ pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
     canister.put(owner(), session, 0, &content).unwrap();
     let before = (canister.holdings(), canister.status(owner(), session).unwrap());
     let put = |idx: u32, bytes: &[u8]| canister.put_bytes(owner(), session, idx, bytes);
-    assert!(conflict(put(0, &file(CHUNK, 2)), "chunk"));
-    assert!(invalid(put(1, &content[..CHUNK]), "chunk"));
-    assert!(invalid(put(2, b"beyond"), "idx"));
+    assert!(is_conflict(put(0, &file(CHUNK, 2)), "chunk"));
+    assert!(is_invalid(put(1, &content[..CHUNK]), "chunk"));
+    assert!(is_invalid(put(2, b"beyond"), "idx"));
     let wrong_digest: Result<()> = canister.update(
         owner(),
         "uploads_put_chunk",
@@ -108,9 +108,9 @@ pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
         }
         canister.update(owner(), "uploads_begin", (&capsule, asset, 2u32, "key"))
     };
-    assert!(conflict(begin(other, "file.bin"), "idem"), "another size");
-    assert!(conflict(begin(other - 1, "other.bin"), "idem"), "another name");
-    assert!(invalid(canister.begin(owner(), &capsule, &content, ""), "idem"));
+    assert!(is_conflict(begin(other, "file.bin"), "idem"), "another size");
+    assert!(is_conflict(begin(other - 1, "other.bin"), "idem"), "another name");
+    assert!(is_invalid(canister.begin(owner(), &capsule, &content, ""), "idem"));
     assert_eq!((canister.holdings(), canister.status(owner(), session).unwrap()), before);
     let theirs = canister.begin(writer(), &capsule, &content, "key").unwrap();
     assert_ne!(theirs, session, "somebody else's key is another key");
@@ -144,9 +144,9 @@ pub fn d26_finish_could_be_called_once_only(build: Build) {
     );
     assert_eq!(canister.finish(owner(), session, &content).as_ref(), Ok(&result));
     let contradiction = canister.finish_as(owner(), session, &[1; 32], content.len() as u64);
-    assert!(conflict(contradiction, "session"));
-    assert!(conflict(canister.put(owner(), session, 0, &content), "session"));
-    assert!(conflict(canister.abort(owner(), session), "session"));
+    assert!(is_conflict(contradiction, "session"));
+    assert!(is_conflict(canister.put(owner(), session, 0, &content), "session"));
+    assert!(is_conflict(canister.abort(owner(), session), "session"));
     assert_eq!(canister.holdings(), after);
     assert_eq!((after.memories, after.blobs, after.sessions), (1, 1, 0));
 }
@@ -188,14 +188,14 @@ pub fn d28_chunks_had_no_length(build: Build) {
     }
     assert_eq!(canister.status(owner(), session).unwrap().bytes_received, 0);
 
-    assert_eq!(chunks(0), 0);
+    assert_eq!(chunk_count(0), 0);
     let empty = canister.upload(owner(), &capsule, b"", "empty");
     assert_eq!(empty.size, 0);
     assert_eq!(empty.checksum_sha256.unwrap().as_slice(), sha256(b""));
     let meta = canister.blob_meta(owner(), &empty.blob_id).unwrap();
     assert_eq!((meta.size, meta.chunk_count), (0, 0));
     assert_eq!(canister.read_range(owner(), &empty.blob_id, 0, 0).unwrap(), b"");
-    assert!(invalid(canister.read_chunk(owner(), &empty.blob_id, 0), "idx"));
+    assert!(is_invalid(canister.read_chunk(owner(), &empty.blob_id, 0), "idx"));
 }
 
 /// Ids of memories and capsules were derived from the time, so that two of the same round had the same id and the

@@ -79,10 +79,10 @@ pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
     assert_eq!(listed, uploaded);
     let read: Capsule = canister.query(owner(), "capsules_read", (&capsule,)).unwrap();
     assert_eq!(read.memory_count, 23);
-    the_record_of_a_capsule_does_not_grow();
+    check_record_does_not_grow();
 }
 
-fn the_record_of_a_capsule_does_not_grow() {
+fn check_record_does_not_grow() {
     use upload_canister::api::PersonRef;
     use upload_canister::capsule::CapsuleRecord;
     use upload_canister::stable::Record;
@@ -102,7 +102,7 @@ pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build
     let results: Vec<_> =
         (0..3).map(|n| canister.upload(owner(), &capsule, secret.as_bytes(), &format!("{n}"))).collect();
     assert!(results.iter().all(|result| result.blob_id == results[0].blob_id));
-    canister.settle(|_| true);
+    canister.run_timers_until(|_| true);
     let stats = canister.stats();
     assert_eq!((stats.memories, stats.blobs), (3, 1));
     assert_eq!((stats.chunks, stats.payload_bytes), canister.payload_of(&[secret.len()]));

@@ -30,7 +30,7 @@ pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
     assert_eq!(canister.read_back(owner(), &updated.blob.locator), content);
 
     canister.update::<()>(owner(), "memories_delete", (id,)).unwrap();
-    canister.settle(|stats| stats.memories == 0);
+    canister.run_timers_until(|stats| stats.memories == 0);
     let stats = canister.stats();
     assert_eq!((stats.blobs, stats.chunks, stats.payload_bytes, stats.bytes_in_use), (0, 0, 0, 0));
     assert_eq!(canister.memory(owner(), id), Err(Error::not_found("memory", id)));

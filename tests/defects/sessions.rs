@@ -14,17 +14,18 @@ use crate::support::{InstalledCanister, owner, stranger, writer};
 
 const NOW: Time = Time::from_nanos(1_000_000_000_000);
 
+/// Chunks by their offset.
 #[derive(Default)]
-struct Chunks(BTreeMap<u64, Vec<u8>>);
+struct HeapSink(BTreeMap<u64, Vec<u8>>);
 
-impl ByteSink for Chunks {
+impl ByteSink for HeapSink {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::result::Result<(), SinkError> {
         self.0.insert(offset, bytes.to_vec());
         Ok(())
     }
 
     fn holds_at(&self, offset: u64, bytes: &[u8]) -> std::result::Result<bool, SinkError> {
-        Ok(self.0.get(&offset).is_some_and(|held| held == bytes))
+        Ok(self.0.get(&offset).is_some_and(|stored| stored == bytes))
     }
 }
 
@@ -73,7 +74,7 @@ pub fn d39_the_session_service_counted_instead_of_checking(build: Build) {
 
 fn check_service_alone() {
     let mut service = SessionService::new(HeapStore::default());
-    let mut sink = Chunks::default();
+    let mut sink = HeapSink::default();
     let id = service.begin(spec(4, 8), &NOW).unwrap();
     let mut put = |service: &mut SessionService<HeapStore>, caller: &[u8], idx: u32, bytes: &[u8]| {
         service.put_chunk(id, caller, idx, &mut { bytes }, &mut sink, &NOW)

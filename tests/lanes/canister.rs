@@ -33,7 +33,7 @@ impl Course {
 
 pub struct LaneCanister {
     installed: InstalledCanister,
-    ahead: &'static [Build],
+    next_builds: &'static [Build],
     pub capsule: String,
     pub folder: TempDir,
     uploads: u32,
@@ -42,23 +42,23 @@ pub struct LaneCanister {
 impl LaneCanister {
     /// Installs the first build of the course.
     pub fn new(course: Course) -> Self {
-        let (first, ahead) = course.builds().split_first().unwrap();
+        let (first, next_builds) = course.builds().split_first().unwrap();
         let installed = InstalledCanister::new(*first);
         let capsule = installed.capsule();
-        Self { installed, ahead, capsule, folder: TempDir::new().unwrap(), uploads: 0 }
+        Self { installed, next_builds, capsule, folder: TempDir::new().unwrap(), uploads: 0 }
     }
 
-    pub fn handle(&self) -> Canister<'_> {
-        self.installed.handle()
+    pub fn typed_client(&self) -> Canister<'_> {
+        self.installed.typed_client()
     }
 
     /// Upgrades to the next build of the course, and checks the migration's digests and the layout. Does nothing at the
     /// end of the course.
     pub fn upgrade(&mut self) {
-        let Some((next, ahead)) = self.ahead.split_first() else { return };
-        self.ahead = ahead;
+        let Some((next, next_builds)) = self.next_builds.split_first() else { return };
+        self.next_builds = next_builds;
         self.installed.upgrade(*next);
-        let status = self.installed.migration();
+        let status = self.installed.migration_status();
         assert_eq!(status.digest_before, status.digest_after, "{status:?}");
         assert_eq!(status.layout, 2);
     }
@@ -66,7 +66,7 @@ impl LaneCanister {
     /// Creates an upload of a file, without beginning it.
     pub fn uploader(&mut self, asset: &Asset) -> Uploader {
         self.uploads += 1;
-        let chunk_size = self.handle().upload_config().unwrap().chunk_size;
+        let chunk_size = self.typed_client().upload_config().unwrap().chunk_size;
         let idem = format!("upload-{}", self.uploads);
         Uploader::new(owner(), &self.capsule, asset.clone(), idem, chunk_size)
     }
@@ -80,7 +80,7 @@ impl LaneCanister {
 
     /// Sends the next call of every upload before waiting for any reply. Returns the number of calls.
     pub fn one_call_of_each(&self, uploads: &mut [Uploader]) -> usize {
-        let canister = self.handle();
+        let canister = self.typed_client();
         let next = |upload: &Uploader| upload.remaining().first().copied();
         let steps: Vec<_> = uploads.iter().map(next).collect();
         let calls = uploads.iter().zip(&steps).filter_map(|(upload, step)| Some((upload, (*step)?)));

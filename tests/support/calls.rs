@@ -4,7 +4,7 @@ use serde_bytes::{ByteBuf, Bytes};
 use upload_canister::api::*;
 
 use super::scene::{Scene, args};
-use super::scrape::request;
+use super::scrape::get_request;
 use super::upload::{metadata, sha256};
 use super::{owner, reader, writer};
 
@@ -37,7 +37,7 @@ pub const CALLS: &[(&str, Arguments)] = &[
     ("downloads_end",        |s| args!(s.download)),
     ("downloads_read_chunk", |s| args!(s.download, 0u32)),
     ("downloads_status",     |s| args!(s.download)),
-    ("http_request",         |_| args!(request("/health"))),
+    ("http_request",         |_| args!(get_request("/health"))),
     ("http_request_streaming_callback", streaming_token),
     ("memories_create",      new_memory),
     ("memories_delete",      |s| args!(&s.memory.id)),

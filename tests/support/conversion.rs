@@ -51,7 +51,7 @@ pub fn status(canister: &InstalledCanister) -> MigrationStatus {
 
 /// Runs the timers until the migration is converted, rolled back or stuck; returns its status. The test fails if this
 /// takes more than 40 minutes.
-pub fn settle(canister: &InstalledCanister) -> MigrationStatus {
+pub fn settle_migration(canister: &InstalledCanister) -> MigrationStatus {
     for _ in 0..40 {
         let now = status(canister);
         if matches!(now.phase, MigrationPhase::Converted | MigrationPhase::RolledBack | MigrationPhase::Stuck)
@@ -82,7 +82,7 @@ pub fn pause_and_resume(canister: &mut InstalledCanister) {
 }
 
 /// Upgrades to the build of the migration and runs the engine for `k` more messages.
-pub fn after<S: Start>(start: S, k: u32) -> InstalledCanister {
+pub fn after_messages<S: Start>(start: S, k: u32) -> InstalledCanister {
     let mut canister = start.canister();
     canister.try_upgrade(S::BUILD).unwrap();
     canister.build = S::BUILD;
@@ -93,8 +93,8 @@ pub fn after<S: Start>(start: S, k: u32) -> InstalledCanister {
 }
 
 /// Returns how many messages an uninterrupted migration takes after the upgrade's own message.
-pub fn messages(start: impl Start) -> u32 {
-    let canister = after(start, 0);
+pub fn count_messages(start: impl Start) -> u32 {
+    let canister = after_messages(start, 0);
     let mut messages = 0;
     while status(&canister).phase != MigrationPhase::Converted {
         canister.pic.tick();
@@ -105,24 +105,24 @@ pub fn messages(start: impl Start) -> u32 {
 }
 
 /// Returns the dump after an uninterrupted migration.
-pub fn uninterrupted<S: Start>(start: S) -> S::Dump {
-    let canister = after(start, 0);
-    let state = settle(&canister);
+pub fn dump_uninterrupted<S: Start>(start: S) -> S::Dump {
+    let canister = after_messages(start, 0);
+    let state = settle_migration(&canister);
     assert_eq!(state.phase, MigrationPhase::Converted, "{}", state.note);
     S::dump(&canister)
 }
 
 /// Interrupts the migration in each of these ways, after the upgrade and after each further message, and checks that it
 /// always ends as if nothing had happened. Returns the dump.
-pub fn interrupted_everywhere<S: Start>(start: S, interruptions: &[(&str, Interruption)]) -> S::Dump {
-    let messages = messages(start);
+pub fn assert_same_when_interrupted<S: Start>(start: S, interruptions: &[(&str, Interruption)]) -> S::Dump {
+    let messages = count_messages(start);
     assert!(messages >= 2, "{messages} messages after the upgrade are too few to interrupt");
-    let expected = uninterrupted(start);
+    let expected = dump_uninterrupted(start);
     for (what, interrupt) in interruptions {
         for k in 0..=messages {
-            let mut canister = after(start, k);
+            let mut canister = after_messages(start, k);
             interrupt(&mut canister);
-            let state = settle(&canister);
+            let state = settle_migration(&canister);
             assert_eq!(state.phase, MigrationPhase::Converted, "{what} after {k} messages: {}", state.note);
             assert_eq!(S::dump(&canister), expected, "{what} after {k} messages");
         }

@@ -93,7 +93,7 @@ impl InstalledCanister {
     }
 
     /// Returns the canister as the toolkit's clients see it.
-    pub fn handle(&self) -> Canister<'_> {
+    pub fn typed_client(&self) -> Canister<'_> {
         Canister::new(&self.pic, self.id)
     }
 
@@ -132,7 +132,7 @@ impl InstalledCanister {
         let info: BuildInfo = decode("build_info", &self.raw_query(owner(), "build_info", ()).unwrap());
         assert_eq!(info.build, to.name());
         if to != Build::Legacy {
-            let status = self.migration();
+            let status = self.migration_status();
             let accounted = status.converted + status.already + status.quarantined + status.expired;
             assert_eq!(status.source, accounted, "{status:?}");
             assert_eq!(status.quarantined, 0, "{status:?}");
@@ -195,7 +195,11 @@ impl InstalledCanister {
     }
 
     /// Makes a query call to a function that answers without `variant { Ok; Err }`.
-    pub fn plain<T: CandidType + DeserializeOwned>(&self, method: &str, args: impl ArgumentEncoder) -> T {
+    pub fn query_plain<T: CandidType + DeserializeOwned>(
+        &self,
+        method: &str,
+        args: impl ArgumentEncoder,
+    ) -> T {
         decode(method, &self.raw_query(Principal::anonymous(), method, args).unwrap())
     }
 
@@ -213,8 +217,8 @@ impl InstalledCanister {
     /// chunk map, and of bytes in the payload region, where extents are allocated in units of 64 bytes. At least one
     /// of the two is 0.
     pub fn payload_of(&self, lens: &[usize]) -> (u64, u64) {
-        if self.migration().layout < 3 {
-            (lens.iter().map(|len| u64::from(upload::chunks(*len))).sum(), 0)
+        if self.migration_status().layout < 3 {
+            (lens.iter().map(|len| u64::from(upload::chunk_count(*len))).sum(), 0)
         } else {
             (0, lens.iter().map(|len| len.next_multiple_of(64) as u64).sum())
         }
@@ -234,7 +238,7 @@ impl InstalledCanister {
         self.update(controller(), "admin_config_set", (config,))
     }
 
-    pub fn migration(&self) -> MigrationStatus {
+    pub fn migration_status(&self) -> MigrationStatus {
         self.query(controller(), "migration_status", ()).unwrap()
     }
 
@@ -260,11 +264,11 @@ impl InstalledCanister {
     pub fn pass(&self, time: Duration) {
         self.pic.advance_time(time);
         // The canister's timer runs at least once a minute.
-        self.settle(|_| true);
+        self.run_timers_until(|_| true);
     }
 
     /// Runs the timers until no release is pending and `done` holds.
-    pub fn settle(&self, done: impl Fn(&AdminStats) -> bool) {
+    pub fn run_timers_until(&self, done: impl Fn(&AdminStats) -> bool) {
         for _ in 0..60 {
             self.pic.advance_time(Duration::from_secs(61));
             self.pic.tick();

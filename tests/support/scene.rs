@@ -7,7 +7,7 @@ use upload_canister::api::{
     AdminConfig, AdminStats, Capsule, DownloadStatus, Memory, MigrationStatus, UploadCounts, UploadStatus,
 };
 
-use super::upload::{chunks, file};
+use super::upload::{chunk_count, file};
 use super::{InstalledCanister, owner, reader, writer};
 
 macro_rules! args {
@@ -52,7 +52,7 @@ impl Scene {
         canister.put_all(owner(), finished, &stored);
         let memory = canister.finish(owner(), finished, &stored).unwrap().memory_id;
         let session = canister.begin(owner(), &capsule, &content, "in flight").unwrap();
-        assert!(sent <= chunks(content.len()));
+        assert!(sent <= chunk_count(content.len()));
         for idx in 0..sent {
             canister.put(owner(), session, idx, &content).unwrap();
         }
@@ -69,7 +69,7 @@ impl Scene {
             capsule: canister.query(owner(), "capsules_read", (&self.capsule,)).unwrap(),
             memory: canister.memory(owner(), &self.memory.id).unwrap(),
             session: canister.status(owner(), self.session).unwrap(),
-            migration: canister.migration(),
+            migration: canister.migration_status(),
         }
     }
 

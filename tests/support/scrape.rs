@@ -9,13 +9,13 @@ use upload_canister::api::{HttpRequest, HttpResponse};
 use super::InstalledCanister;
 
 /// Returns a GET request in the form in which the gateway passes it to the canister.
-pub fn request(url: &str) -> HttpRequest {
+pub fn get_request(url: &str) -> HttpRequest {
     HttpRequest { method: "GET".into(), url: url.into(), headers: Vec::new(), body: ByteBuf::new() }
 }
 
 /// Parses a page in the Prometheus text format, and returns its samples by name and labels. The test fails unless every
 /// sample has a type and a help text, occurs once, and is a number.
-pub fn samples(page: &str) -> BTreeMap<String, f64> {
+pub fn parse_samples(page: &str) -> BTreeMap<String, f64> {
     assert!(page.ends_with('\n'));
     let scrape = Scrape::parse(page.lines().map(|line| Ok(line.to_owned()))).unwrap();
     let mut samples = BTreeMap::new();
@@ -40,14 +40,14 @@ pub fn samples(page: &str) -> BTreeMap<String, f64> {
 impl InstalledCanister {
     /// Returns the canister's answer to a request that the gateway has passed to it.
     pub fn page(&self, request: HttpRequest) -> HttpResponse {
-        self.plain("http_request", (request,))
+        self.query_plain("http_request", (request,))
     }
 
     pub fn scrape(&self) -> BTreeMap<String, f64> {
-        let response = self.page(request("/metrics"));
+        let response = self.page(get_request("/metrics"));
         assert_eq!(response.status_code, 200);
         let content_type = response.headers.iter().find(|(name, _)| name == "content-type").unwrap();
         assert!(content_type.1.starts_with("text/plain; version=0.0.4"), "{content_type:?}");
-        samples(&String::from_utf8(response.body.into_vec()).unwrap())
+        parse_samples(&String::from_utf8(response.body.into_vec()).unwrap())
     }
 }

@@ -6,7 +6,9 @@ use session_migrate::costs::{self, MessageCost};
 use session_migrate::server::{self, ServerKind};
 use upload_canister::api::{BuildInfo, MigrationPhase};
 
-use super::conversion::{Start, after, messages, settle, status, uninterrupted};
+use super::conversion::{
+    Start, after_messages, count_messages, dump_uninterrupted, settle_migration, status,
+};
 use super::{InstalledCanister, owner};
 
 /// Number of equal parts into which a message is divided. Tests make a message trap after each part but the last.
@@ -47,7 +49,7 @@ pub fn with_message_limit(
 }
 
 /// Begins an upload, and returns how many instructions it took.
-pub fn begin_costs(canister: &InstalledCanister, capsule: &str) -> u64 {
+pub fn begin_cost(canister: &InstalledCanister, capsule: &str) -> u64 {
     let begin = |canister: &InstalledCanister| {
         canister.begin(owner(), capsule, &[1; 10], "measured").unwrap();
     };
@@ -56,14 +58,14 @@ pub fn begin_costs(canister: &InstalledCanister, capsule: &str) -> u64 {
 
 /// If the server is embedded, makes every message of the migration, and of its timer, trap at several points, one trap
 /// at a time. Checks that the trap changes nothing, and that the migration ends as if nothing had happened.
-pub fn trapped_everywhere<S: Start>(start: S) {
+pub fn assert_same_when_trapped<S: Start>(start: S) {
     if !is_embedded() {
         return;
     }
-    let expected = uninterrupted(start);
-    for k in 0..messages(start) {
+    let expected = dump_uninterrupted(start);
+    for k in 0..count_messages(start) {
         // The timers' library runs a timer in a call of the canister to itself.
-        let all = executed(&after(start, k), |canister| canister.pic.tick());
+        let all = executed(&after_messages(start, k), |canister| canister.pic.tick());
         let largest = |entry: &str| {
             let of_entry = all.iter().filter(|message| message.entry == entry);
             of_entry
@@ -71,24 +73,25 @@ pub fn trapped_everywhere<S: Start>(start: S) {
                 .max()
                 .unwrap_or_else(|| panic!("no {entry}: {all:?}"))
         };
-        let (cost, timer) = (largest("update"), largest("global_timer"));
+        let (cost, timer_cost) = (largest("update"), largest("global_timer"));
         for part in 1..PARTS {
             let instructions = cost * part / PARTS;
-            assert!(instructions > timer, "the timer itself must complete: {timer} of {cost}");
-            let canister = after(start, k);
+            assert!(instructions > timer_cost, "the timer itself must complete: {timer_cost} of {cost}");
+            let canister = after_messages(start, k);
             let before = status(&canister);
             let trapped = with_message_limit(&canister, instructions, |canister| canister.pic.tick());
             assert_eq!(trapped.len(), 1, "message {k}, part {part}: {trapped:?}");
             assert_eq!(status(&canister), before, "message {k}, part {part}");
-            let after = settle(&canister);
+            let after = settle_migration(&canister);
             assert_eq!(after.phase, MigrationPhase::Converted, "message {k}, part {part}: {}", after.note);
             assert_eq!(S::dump(&canister), expected, "message {k}, part {part}");
         }
         // If the message of the timer itself traps, the IC has no timer until an update checks the timers.
         for part in 1..PARTS {
-            let canister = after(start, k);
+            let canister = after_messages(start, k);
             let before = status(&canister);
-            let trapped = with_message_limit(&canister, timer * part / PARTS, |canister| canister.pic.tick());
+            let trapped =
+                with_message_limit(&canister, timer_cost * part / PARTS, |canister| canister.pic.tick());
             assert_eq!(trapped.first().map(|message| &*message.entry), Some("global_timer"), "{trapped:?}");
             assert_eq!(status(&canister), before, "message {k}, part {part} of the timer");
             canister.pic.advance_time(Duration::from_secs(301));
@@ -101,7 +104,7 @@ pub fn trapped_everywhere<S: Start>(start: S) {
             let refused: upload_canister::api::Result<()> =
                 canister.update(owner(), "uploads_abort", (0_u64,));
             refused.unwrap_err();
-            let after = settle(&canister);
+            let after = settle_migration(&canister);
             assert_eq!(after.phase, MigrationPhase::Converted, "part {part} of the timer: {}", after.note);
             assert_eq!(S::dump(&canister), expected, "message {k}, part {part} of the timer");
         }
@@ -110,11 +113,11 @@ pub fn trapped_everywhere<S: Start>(start: S) {
 
 /// If the server is embedded, makes the upgrade that starts the migration trap at several points of `post_upgrade`.
 /// Checks that the old build continues, and that after another upgrade the migration ends as if nothing had happened.
-pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
+pub fn assert_same_when_upgrade_traps<S: Start>(start: S) {
     if !is_embedded() {
         return;
     }
-    let expected = uninterrupted(start);
+    let expected = dump_uninterrupted(start);
     let upgrade = |canister: &InstalledCanister| drop(canister.try_upgrade(S::BUILD));
     let all = executed(&start.canister(), upgrade);
     let cost = all
@@ -136,7 +139,7 @@ pub fn upgrade_trapped_everywhere<S: Start>(start: S) {
         );
         canister.try_upgrade(S::BUILD).unwrap();
         canister.build = S::BUILD;
-        assert_eq!(settle(&canister).phase, MigrationPhase::Converted);
+        assert_eq!(settle_migration(&canister).phase, MigrationPhase::Converted);
         assert_eq!(S::dump(&canister), expected, "part {part}");
     }
 }

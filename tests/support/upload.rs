@@ -49,7 +49,7 @@ pub fn metadata(bytes: u64) -> AssetMetadata {
     AssetMetadata::document(base)
 }
 
-pub fn chunks(bytes: usize) -> u32 {
+pub fn chunk_count(bytes: usize) -> u32 {
     Chunking::new(bytes as u64, CHUNK as u64).count()
 }
 
@@ -77,7 +77,7 @@ impl<'a> NewMemory<'a> {
 
 impl InstalledCanister {
     pub fn begin(&self, caller: Principal, capsule: &str, file: &[u8], idem: &str) -> Result<u64> {
-        let args = (capsule, metadata(file.len() as u64), chunks(file.len()), idem);
+        let args = (capsule, metadata(file.len() as u64), chunk_count(file.len()), idem);
         self.update(caller, "uploads_begin", args)
     }
 
@@ -89,7 +89,7 @@ impl InstalledCanister {
         idem: &str,
         hash: HashAlgorithm,
     ) -> Result<u64> {
-        let args = (capsule, metadata(file.len() as u64), chunks(file.len()), idem, Some(hash));
+        let args = (capsule, metadata(file.len() as u64), chunk_count(file.len()), idem, Some(hash));
         self.update(caller, "uploads_begin", args)
     }
 
@@ -103,7 +103,7 @@ impl InstalledCanister {
     }
 
     pub fn put_all(&self, caller: Principal, session: u64, file: &[u8]) {
-        for idx in 0..chunks(file.len()) {
+        for idx in 0..chunk_count(file.len()) {
             self.put(caller, session, idx, file).unwrap();
         }
     }

@@ -47,7 +47,7 @@ impl Start for InChunkMap {
 
     fn dump(canister: &InstalledCanister) -> Dump {
         // Chunks that have moved to extents are removed from the chunk map by the sweep, some of them in each message.
-        canister.settle(|stats| stats.releases_pending == 0);
+        canister.run_timers_until(|stats| stats.releases_pending == 0);
         Dump::of(&storage(canister))
     }
 }

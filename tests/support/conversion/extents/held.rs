@@ -86,20 +86,20 @@ impl Held {
     }
 
     /// Returns this state without everything that depends on where the payload is stored.
-    pub fn anywhere(mut self) -> Self {
+    pub fn without_places(mut self) -> Self {
         self.blobs.values_mut().for_each(|blob| blob.is_moved = false);
         self.sessions.values_mut().for_each(|session| session.is_moved = false);
         Self { layout: None, chunk_map: [0, 0], region: 0, ..self }
     }
 
     /// Returns the numbers of blobs, and of sessions in flight, in the payload region.
-    pub fn moved(&self) -> [usize; 2] {
+    pub fn moved_counts(&self) -> [usize; 2] {
         let blobs = self.blobs.values().filter(|blob| blob.is_moved).count();
         [blobs, self.sessions.values().filter(|session| session.is_moved).count()]
     }
 
     /// Returns this state without the blobs' times of creation and the sessions' times of last activity.
-    pub fn at_any_time(mut self) -> Self {
+    pub fn without_times(mut self) -> Self {
         for blob in self.blobs.values_mut() {
             blob.created_at = Time::default();
         }

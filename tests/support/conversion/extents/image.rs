@@ -20,7 +20,7 @@ use upload_canister::storage::Storage;
 use upload_canister::upload::RawRecord;
 
 use super::SECOND;
-use crate::support::conversion::settle;
+use crate::support::conversion::settle_migration;
 use crate::support::upload::{CHUNK, digest, file};
 use crate::support::{InstalledCanister, controller, owner};
 
@@ -114,10 +114,10 @@ const IN_LAYOUT_2: &[Upload] = &[
 /// Returns the canister before the migration, created at most once in a test run.
 pub fn image() -> &'static Image {
     static IMAGE: OnceLock<Image> = OnceLock::new();
-    IMAGE.get_or_init(make)
+    IMAGE.get_or_init(make_image)
 }
 
-fn make() -> Image {
+fn make_image() -> Image {
     let mut canister = InstalledCanister::empty(Build::Legacy);
     // The buckets have 64 KiB instead of 8 MiB, so that less is copied for each of hundreds of canisters.
     let raw = RawMemory::default();
@@ -128,20 +128,20 @@ fn make() -> Image {
 
     let capsule = canister.capsule();
     let mut files: BTreeMap<_, _> =
-        IN_LAYOUT_1.iter().map(|upload| (upload.0, send(&canister, &capsule, upload))).collect();
-    change(&canister, |storage| {
+        IN_LAYOUT_1.iter().map(|upload| (upload.0, send_upload(&canister, &capsule, upload))).collect();
+    change_storage(&canister, |storage| {
         storage.sessions.legacy.insert(files[UNDECODABLE].session, &RawRecord(b"rubbish".to_vec()));
     });
     canister.try_upgrade(Build::Staged).unwrap();
     canister.build = Build::Staged;
-    let state = settle(&canister);
+    let state = settle_migration(&canister);
     assert_eq!((state.phase, state.quarantined), (MigrationPhase::Converted, 1), "{}", state.note);
-    files.extend(IN_LAYOUT_2.iter().map(|upload| (upload.0, send(&canister, &capsule, upload))));
+    files.extend(IN_LAYOUT_2.iter().map(|upload| (upload.0, send_upload(&canister, &capsule, upload))));
     let finalized: Result<MigrationStatus> =
         canister.update(controller(), "migration_finalize", (Some(true),));
     finalized.unwrap();
 
-    let raw = change(&canister, |storage| {
+    let raw = change_storage(&canister, |storage| {
         let prefix = |storage: &Storage, name| {
             let blob = storage.blobs.blob(files[name].blob.unwrap()).unwrap();
             let Place::Chunks(prefix) = blob.place else { panic!("{name} is in {:?}", blob.place) };
@@ -160,7 +160,7 @@ fn make() -> Image {
 }
 
 /// Begins an upload, sends its chunks, and finishes it if it is marked as finished.
-fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> UploadedFile {
+fn send_upload(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> UploadedFile {
     let (name, len, hash, chunks, finished) = *upload;
     let content = file(len, len as u64);
     let session = canister.begin_hashed(owner(), capsule, &content, name, hash).unwrap();
@@ -175,7 +175,7 @@ fn send(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> Uploade
     UploadedFile { content, hash, session, blob }
 }
 
-fn change(canister: &InstalledCanister, change: impl FnOnce(&mut Storage)) -> RawMemory {
+fn change_storage(canister: &InstalledCanister, change: impl FnOnce(&mut Storage)) -> RawMemory {
     let raw = canister.stable_memory();
     change(&mut open_storage(raw.clone()).unwrap());
     canister.set_stable_memory(&raw);
