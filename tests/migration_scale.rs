@@ -32,27 +32,37 @@ const CALLS_OF_A_ROUND: usize = 8;
 /// Maximum instructions of the migration for each session, index entries included.
 const SESSION_LIMIT: u64 = 400_000;
 
+/// The figures of one migration with clients.
 #[derive(Debug)]
 struct Figures {
     sessions: u64,
     post_upgrade: u64,
     messages: u64,
-    largest: u64,
+    /// Instructions of the most expensive message of the migration after `post_upgrade`.
+    most_in_message: u64,
+    /// Instructions of the migration, in all messages.
     total: u64,
     calls: u64,
-    slowest: (String, u64),
+    slowest_call: ClientCall,
     heap_before: u64,
     heap_after: u64,
 }
 
+#[derive(Debug)]
+struct ClientCall {
+    method: String,
+    instructions: u64,
+}
+
 impl Figures {
-    fn each(&self) -> u64 {
+    fn instructions_each(&self) -> u64 {
         self.total / self.sessions
     }
 }
 
+/// What a client calls about a session.
 #[derive(Clone, Copy, Debug)]
-enum Act {
+enum CallKind {
     Put,
     Finish,
     Abort,
@@ -68,13 +78,14 @@ struct Traffic {
     random: u64,
     sessions: u64,
     capsules: Vec<String>,
-    used: std::collections::BTreeSet<u64>,
+    /// Sessions about which a call was made.
+    called: std::collections::BTreeSet<u64>,
     calls: u64,
     finished: Vec<(u64, String)>,
 }
 
 impl Traffic {
-    fn next(&mut self, below: u64) -> u64 {
+    fn next_random(&mut self, below: u64) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -82,25 +93,27 @@ impl Traffic {
     }
 
     /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round.
-    fn round(&mut self, canister: &InstalledCanister) {
+    fn make_round(&mut self, canister: &InstalledCanister) {
         let mut sent = Vec::new();
         while sent.len() < CALLS_OF_A_ROUND {
-            let session = 1 + self.next(self.sessions);
-            if !self.used.insert(session) {
+            let session = 1 + self.next_random(self.sessions);
+            if !self.called.insert(session) {
                 break;
             }
             let caller = client(session % CLIENTS.min(self.sessions));
-            let (method, arguments, act) = self.act(session);
+            let (method, arguments, kind) = self.next_call(session);
             let id = canister.pic.submit_call(canister.id, caller, method, arguments).unwrap();
-            sent.push((id, session, act));
+            sent.push((id, session, kind));
         }
-        for (id, session, act) in sent {
+        for (id, session, kind) in sent {
             let reply = canister.pic.await_call(id).unwrap();
-            match act {
-                Act::Put | Act::Abort => candid::decode_one::<Result<()>>(&reply).unwrap().unwrap(),
-                Act::Again => assert_eq!(candid::decode_one::<Result<u64>>(&reply).unwrap(), Ok(session)),
-                Act::Begin => drop(candid::decode_one::<Result<u64>>(&reply).unwrap().unwrap()),
-                Act::Finish => {
+            match kind {
+                CallKind::Put | CallKind::Abort => candid::decode_one::<Result<()>>(&reply).unwrap().unwrap(),
+                CallKind::Again => {
+                    assert_eq!(candid::decode_one::<Result<u64>>(&reply).unwrap(), Ok(session))
+                }
+                CallKind::Begin => drop(candid::decode_one::<Result<u64>>(&reply).unwrap().unwrap()),
+                CallKind::Finish => {
                     let finished = candid::decode_one::<Result<UploadFinishResult>>(&reply).unwrap().unwrap();
                     self.finished.push((session, finished.blob_id));
                 }
@@ -109,22 +122,22 @@ impl Traffic {
         }
     }
 
-    fn act(&mut self, session: u64) -> (&'static str, Vec<u8>, Act) {
+    fn next_call(&mut self, session: u64) -> (&'static str, Vec<u8>, CallKind) {
         let capsule = &self.capsules[(session % CLIENTS.min(self.sessions)) as usize].clone();
         let bytes = file(session);
         let begin = |idem: String| candid::encode_args((capsule, metadata(), 1u32, idem)).unwrap();
-        match self.next(5) {
+        match self.next_random(5) {
             0 if is_stored(session) => {
                 let digest = sha256(&bytes);
                 let arguments = (session, Bytes::new(&digest), BYTES as u64);
-                ("uploads_finish", candid::encode_args(arguments).unwrap(), Act::Finish)
+                ("uploads_finish", candid::encode_args(arguments).unwrap(), CallKind::Finish)
             }
-            1 => ("uploads_abort", candid::encode_args((session,)).unwrap(), Act::Abort),
-            2 => ("uploads_begin", begin(idem(session)), Act::Again),
-            3 => ("uploads_begin", begin(format!("new-{session}")), Act::Begin),
+            1 => ("uploads_abort", candid::encode_args((session,)).unwrap(), CallKind::Abort),
+            2 => ("uploads_begin", begin(idem(session)), CallKind::Again),
+            3 => ("uploads_begin", begin(format!("new-{session}")), CallKind::Begin),
             _ => {
                 let arguments = (session, 0u32, Bytes::new(&bytes), None::<ByteBuf>);
-                ("uploads_put_chunk", candid::encode_args(arguments).unwrap(), Act::Put)
+                ("uploads_put_chunk", candid::encode_args(arguments).unwrap(), CallKind::Put)
             }
         }
     }
@@ -148,7 +161,8 @@ fn heap(canister: &InstalledCanister) -> u64 {
     u64::try_from(status.memory_metrics.wasm_memory_size.0).unwrap()
 }
 
-fn run(sessions: u64) -> Figures {
+/// Migrates this many sessions, while clients call.
+fn migrate(sessions: u64) -> Figures {
     let mut canister = InstalledCanister::new(Build::Legacy);
     let (bytes, capsules) = image(sessions, canister.pic.get_time().as_nanos_since_unix_epoch());
     canister.pic.set_stable_memory(canister.id, bytes, BlobCompression::NoCompression);
@@ -156,21 +170,27 @@ fn run(sessions: u64) -> Figures {
     let messages_from = |canister: &InstalledCanister, from| {
         costs::messages(&canister.pic, canister.id, from).expect("the server does not report costs")
     };
-    let last = |all: &[MessageCost]| all.last().expect("no message was executed").index;
-    let seen = last(&messages_from(&canister, 0)) + 1;
+    let last_index = |all: &[MessageCost]| all.last().expect("no message was executed").index;
+    let first_unseen = last_index(&messages_from(&canister, 0)) + 1;
     canister.try_upgrade(Build::Staged).unwrap();
     let heap_before = heap(&canister);
-    let mut all = messages_from(&canister, seen);
+    let mut all = messages_from(&canister, first_unseen);
     let is_upgrade = |cost: &&MessageCost| ["start", "post_upgrade"].contains(&&*cost.entry);
     let post_upgrade = all.iter().filter(is_upgrade).map(|cost| cost.instructions).sum();
 
-    let mut traffic =
-        Traffic { random: 42, sessions, capsules, used: Default::default(), calls: 0, finished: Vec::new() };
+    let mut traffic = Traffic {
+        random: 42,
+        sessions,
+        capsules,
+        called: Default::default(),
+        calls: 0,
+        finished: Vec::new(),
+    };
     let state = loop {
-        traffic.round(&canister);
+        traffic.make_round(&canister);
         let state = status(&canister);
         assert_ne!(state.phase, MigrationPhase::Stuck, "{}", state.note);
-        let new = messages_from(&canister, last(&all) + 1);
+        let new = messages_from(&canister, last_index(&all) + 1);
         all.extend(new);
         if state.phase == MigrationPhase::Converted {
             break state;
@@ -192,30 +212,37 @@ fn run(sessions: u64) -> Figures {
         sessions,
         post_upgrade,
         messages: state.messages,
-        largest: all.iter().filter(is_of_timer).map(|cost| cost.instructions).max().unwrap_or(0),
+        most_in_message: all.iter().filter(is_of_timer).map(|cost| cost.instructions).max().unwrap_or(0),
         total: state.instructions,
         calls: traffic.calls,
-        slowest: (slowest.method.clone(), slowest.instructions),
+        slowest_call: ClientCall { method: slowest.method.clone(), instructions: slowest.instructions },
         heap_before,
         heap_after: heap(&canister),
     }
 }
 
-fn check(figures: &Figures) {
+fn check_limits(figures: &Figures) {
     assert!(figures.post_upgrade < UPGRADE_LIMIT, "{figures:?}");
-    assert!(figures.largest < MESSAGE_LIMIT, "{figures:?}");
-    assert!(figures.slowest.1 < MESSAGE_LIMIT, "{figures:?}");
-    assert!(figures.each() <= SESSION_LIMIT, "{figures:?}");
+    assert!(figures.most_in_message < MESSAGE_LIMIT, "{figures:?}");
+    assert!(figures.slowest_call.instructions < MESSAGE_LIMIT, "{figures:?}");
+    assert!(figures.instructions_each() <= SESSION_LIMIT, "{figures:?}");
 }
 
-fn line(figures: &Figures) -> String {
-    let Figures { sessions, post_upgrade, messages, largest, total, calls, slowest, heap_before, heap_after } =
-        figures;
+fn report_row(figures: &Figures) -> String {
+    let Figures {
+        sessions,
+        post_upgrade,
+        messages,
+        most_in_message,
+        total,
+        calls,
+        slowest_call: ClientCall { method, instructions },
+        heap_before,
+        heap_after,
+    } = figures;
     format!(
-        "| {sessions} | {post_upgrade} | {messages} | {largest} | {total} | {} | {calls} | {} in `{}` | {heap_before} | {heap_after} |",
-        figures.each(),
-        slowest.1,
-        slowest.0
+        "| {sessions} | {post_upgrade} | {messages} | {most_in_message} | {total} | {} | {calls} | {instructions} in `{method}` | {heap_before} | {heap_after} |",
+        figures.instructions_each()
     )
 }
 
@@ -224,7 +251,7 @@ fn report_path() -> PathBuf {
 }
 
 /// Returns the rows of the table, by number of sessions.
-fn lines_of(report: &str) -> Vec<(u64, String)> {
+fn rows_of(report: &str) -> Vec<(u64, String)> {
     // Rows of the tables in the introduction are skipped: they have two columns, or numbers with commas.
     let rows = report.lines().filter(|line| line.split('|').count() > 4).filter_map(|line| {
         let sessions = line.strip_prefix("| ")?.split(' ').next()?.parse().ok()?;
@@ -238,19 +265,20 @@ fn numbers(line: &str) -> Vec<u64> {
 }
 
 /// Writes the rows of this run to the report, or compares them with it.
-fn report(runs: &[Figures]) {
+fn report_or_compare(runs: &[Figures]) {
     let old = std::fs::read_to_string(report_path()).unwrap_or_default();
     if std::env::var_os("UPDATE_REPORT").is_none() {
         assert!(old.starts_with(HEAD), "the introduction of the report differs");
-        let written = lines_of(&old);
+        let written = rows_of(&old);
         for figures in runs {
             let Some((_, reported_line)) = written.iter().find(|(sessions, _)| *sessions == figures.sessions)
             else {
                 panic!("{} sessions are not in the report", figures.sessions)
             };
-            for (reported, measured) in numbers(reported_line).into_iter().zip(numbers(&line(figures))) {
+            for (reported, measured) in numbers(reported_line).into_iter().zip(numbers(&report_row(figures)))
+            {
                 let tenth = reported.max(10) / 10;
-                let both = format!("report: {reported_line}\n   run: {}", line(figures));
+                let both = format!("report: {reported_line}\n   run: {}", report_row(figures));
                 assert!(
                     measured <= reported + tenth,
                     "more expensive than in the report by more than a tenth\n{both}"
@@ -264,10 +292,10 @@ fn report(runs: &[Figures]) {
         }
         return;
     }
-    let mut lines = lines_of(&old);
+    let mut lines = rows_of(&old);
     for figures in runs {
         lines.retain(|(sessions, _)| *sessions != figures.sessions);
-        lines.push((figures.sessions, line(figures)));
+        lines.push((figures.sessions, report_row(figures)));
     }
     lines.sort();
     let mut text = String::from(HEAD);
@@ -322,12 +350,12 @@ fn an_upgrade_costs_the_same_for_any_number_of_sessions() {
         eprintln!("only the embedded server reports what a message costs: nothing is measured");
         return;
     }
-    let (few, many) = (run(1_000), run(many));
-    println!("{}\n{}", line(&few), line(&many));
-    check(&few);
-    check(&many);
+    let (few, many) = (migrate(1_000), migrate(many));
+    println!("{}\n{}", report_row(&few), report_row(&many));
+    check_limits(&few);
+    check_limits(&many);
     let tenth = few.post_upgrade / 10;
     assert!(many.post_upgrade.abs_diff(few.post_upgrade) <= tenth, "{few:?}\n{many:?}");
     assert!(many.heap_after <= few.heap_after * 2, "the heap grows with the number of sessions: {many:?}");
-    report(&[few, many]);
+    report_or_compare(&[few, many]);
 }

@@ -22,7 +22,7 @@ use std::process::Command;
 
 use session_migrate::build::Build;
 
-fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+fn read_sources(folder: &str) -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -47,7 +47,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 
 /// Returns the Markdown documents in the root of the tree, in `docs`, `findings` and `clients/web`, and of each crate
 /// and migration.
-fn documents() -> Vec<(PathBuf, String)> {
+fn read_documents() -> Vec<(PathBuf, String)> {
     let folders = ["", "docs", "findings", "clients/web"].map(|folder| tree::root().join(folder)).into_iter();
     let parts = ["crates", "migrations"].into_iter().flat_map(|folder| {
         let entries = fs::read_dir(tree::root().join(folder)).unwrap();
@@ -60,12 +60,12 @@ fn documents() -> Vec<(PathBuf, String)> {
 }
 
 /// Returns a path relative to the root of the tree.
-fn relative(path: &Path) -> String {
+fn relative_path(path: &Path) -> String {
     path.strip_prefix(tree::root()).unwrap().to_string_lossy().into_owned()
 }
 
 /// Returns the lines of code, without comments, that contain one of `words`.
-fn uses(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
+fn lines_with(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in sources {
         for (number, line) in text.lines().enumerate() {
@@ -88,8 +88,8 @@ fn without_tests(sources: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
 
 #[test]
 fn the_session_layer_depends_on_the_standard_library_only() {
-    let session = without_tests(sources("src/session"));
-    let foreign = uses(
+    let session = without_tests(read_sources("src/session"));
+    let foreign = lines_with(
         &session,
         &["ic_cdk", "candid::", "minicbor", "serde", "sha2", "thiserror", "ic_stable", "crate::"],
     );
@@ -98,37 +98,37 @@ fn the_session_layer_depends_on_the_standard_library_only() {
 
 #[test]
 fn only_the_entry_points_depend_on_the_ic() {
-    let all = without_tests(sources("src"));
+    let all = without_tests(read_sources("src"));
     let outside: Vec<_> =
         all.into_iter().filter(|(path, _)| !path.to_string_lossy().contains("src/canister")).collect();
-    assert_eq!(uses(&outside, &["ic_cdk", "ic0"]), Vec::<String>::new());
+    assert_eq!(lines_with(&outside, &["ic_cdk", "ic0"]), Vec::<String>::new());
 }
 
 #[test]
 fn the_engine_depends_on_no_canister() {
-    let all = without_tests(sources("crates/ic-stable-migrate/src"));
+    let all = without_tests(read_sources("crates/ic-stable-migrate/src"));
     let words = ["upload_canister", "Session", "BlobId", "BlobRecord", "BlobStore"];
-    assert_eq!(uses(&all, &words), Vec::<String>::new());
+    assert_eq!(lines_with(&all, &words), Vec::<String>::new());
     let core: Vec<_> =
         all.into_iter().filter(|(path, _)| !path.to_string_lossy().contains("src/cdk")).collect();
-    assert_eq!(uses(&core, &["ic_cdk", "ic0"]), Vec::<String>::new());
+    assert_eq!(lines_with(&core, &["ic_cdk", "ic0"]), Vec::<String>::new());
 }
 
 #[test]
 fn a_migration_imports_no_type_of_the_layer_it_migrates_from() {
-    let migrations = without_tests(sources("migrations"));
+    let migrations = without_tests(read_sources("migrations"));
     assert_eq!(
-        uses(&migrations, &["path::compat", "UploadSessionMeta", "SessionCompat"]),
+        lines_with(&migrations, &["path::compat", "UploadSessionMeta", "SessionCompat"]),
         Vec::<String>::new()
     );
 }
 
 #[test]
 fn features_are_chosen_in_one_place_of_the_upload_layer() {
-    let upload = without_tests(sources("src/upload"));
+    let upload = without_tests(read_sources("src/upload"));
     let elsewhere: Vec<_> =
         upload.into_iter().filter(|(path, _)| !path.ends_with("src/upload/path.rs")).collect();
-    let mut chosen = uses(&elsewhere, &["feature ="]);
+    let mut chosen = lines_with(&elsewhere, &["feature ="]);
     // Tests that need both paths may name the features with which both are compiled.
     chosen.retain(|line| !line.contains("#[cfg(all(test, "));
     assert_eq!(chosen, Vec::<String>::new());
@@ -137,9 +137,9 @@ fn features_are_chosen_in_one_place_of_the_upload_layer() {
 /// The settings, the metrics, the migration and the storage take facts about the build from `build_profile` only.
 #[test]
 fn build_facts_come_from_the_build_profile() {
-    let all = without_tests(sources("src"));
+    let all = without_tests(read_sources("src"));
     assert_eq!(
-        uses(&all, &["FEATURES.contains"]),
+        lines_with(&all, &["FEATURES.contains"]),
         Vec::<String>::new(),
         "facts about the build are constants of `build_profile`"
     );
@@ -147,29 +147,32 @@ fn build_facts_come_from_the_build_profile() {
         .into_iter()
         .filter(|(path, _)| !["build_profile.rs", "upload/path.rs"].iter().any(|file| path.ends_with(file)))
         .collect();
-    assert_eq!(uses(&elsewhere, &["const BUILD", "const FEATURES", "const LAYOUTS"]), Vec::<String>::new());
-    let below = |(path, _): &(PathBuf, String)| {
+    assert_eq!(
+        lines_with(&elsewhere, &["const BUILD", "const FEATURES", "const LAYOUTS"]),
+        Vec::<String>::new()
+    );
+    let is_below = |(path, _): &(PathBuf, String)| {
         let path = path.to_string_lossy();
         ["config.rs", "metrics.rs", "migrate/", "src/storage.rs"].iter().any(|part| path.contains(part))
     };
-    let below: Vec<_> = elsewhere.into_iter().filter(below).collect();
+    let below: Vec<_> = elsewhere.into_iter().filter(is_below).collect();
     assert!(below.len() > 5, "{below:?}");
-    assert_eq!(uses(&below, &["upload::path"]), Vec::<String>::new());
+    assert_eq!(lines_with(&below, &["upload::path"]), Vec::<String>::new());
 }
 
 #[test]
 fn memories_are_opened_by_their_names_in_the_table_of_ids() {
-    let all = without_tests(sources("src"));
+    let all = without_tests(read_sources("src"));
     let elsewhere: Vec<_> =
         all.into_iter().filter(|(path, _)| !path.to_string_lossy().contains("src/stable")).collect();
-    assert_eq!(uses(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
+    assert_eq!(lines_with(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
 }
 
 /// A function that `cache_headers!` does not list works nevertheless, but each of its calls costs more.
 #[test]
 fn cache_headers_lists_every_entry_point() {
     let mut seen = 0;
-    for (path, text) in without_tests(sources("src")) {
+    for (path, text) in without_tests(read_sources("src")) {
         let text = text.as_str();
         let declared = text.split("#[apply(").skip(1).filter_map(|rest| {
             let (_, function) = rest.split_once("\nfn ")?;
@@ -192,7 +195,7 @@ fn cache_headers_lists_every_entry_point() {
 #[test]
 fn every_test_that_a_table_names_exists() {
     let folders = ["src", "tests", "crates/session-migrate/tests"];
-    let all: Vec<_> = folders.iter().flat_map(|folder| sources(folder)).collect();
+    let all: Vec<_> = folders.iter().flat_map(|folder| read_sources(folder)).collect();
     let exists = |test: &str| {
         let (file, function) = test.rsplit_once("::").unwrap();
         let (file, head) = (file.replace("::", "/"), format!("fn {function}("));
@@ -248,7 +251,7 @@ fn no_new_name_of_the_interface_is_a_candid_keyword() {
 fn the_environment_is_on_one_page() {
     let page = fs::read_to_string(tree::root().join("docs/environment.md")).unwrap();
     let mut missing = BTreeSet::new();
-    for (path, text) in ["src", "crates", "tests"].into_iter().flat_map(sources) {
+    for (path, text) in ["src", "crates", "tests"].into_iter().flat_map(read_sources) {
         let reads = text.split("env::var").skip(1);
         let names =
             reads.filter_map(|read| read.trim_start_matches("_os").strip_prefix("(\"")?.split('"').next());
@@ -325,11 +328,11 @@ fn every_selection_of_packages_has_the_same_wasmtime() {
 /// single ideas were cut into two files.
 #[test]
 fn every_file_begins_with_what_it_is_about() {
-    let all = ["src", "migrations", "tests", "crates"].into_iter().flat_map(sources);
+    let all = ["src", "migrations", "tests", "crates"].into_iter().flat_map(read_sources);
     let silent = all.filter(|(path, text)| {
         // Code that documentation includes begins with another kind of comment.
         !text.starts_with("//! ") && !text.starts_with("#![doc = ") && !path.ends_with("doc/bank.rs")
     });
-    let silent: Vec<_> = silent.map(|(path, _)| relative(&path)).collect();
+    let silent: Vec<_> = silent.map(|(path, _)| relative_path(&path)).collect();
     assert_eq!(silent, Vec::<String>::new());
 }

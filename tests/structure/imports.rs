@@ -13,25 +13,26 @@ use syn::{Attribute, File, ImplItem, Item, ItemMod, Meta, UseTree, Visibility};
 use super::tree;
 
 /// A module's path in its crate.
-type Name = Vec<String>;
+type ModulePath = Vec<String>;
 
 #[derive(Default)]
 struct Module {
     /// The module whose file contains this one: the module itself, or an outer one if this module is inline.
-    file: Name,
+    file: ModulePath,
     /// Names in scope: those that the module imports or re-exports, and its child modules.
-    scope: BTreeMap<String, Name>,
+    scope: BTreeMap<String, ModulePath>,
     /// Modules from which this module imports or re-exports every name, by `use …::*`.
-    globs: Vec<Name>,
+    globs: Vec<ModulePath>,
     defines: BTreeSet<String>,
     /// Paths that the code of this module names.
-    paths: Vec<Name>,
+    paths: Vec<ModulePath>,
 }
 
+/// The modules of a crate.
 #[derive(Default)]
-struct Modules(BTreeMap<Name, Module>);
+struct Modules(BTreeMap<ModulePath, Module>);
 
-fn child(parent: &[String], name: &str) -> Name {
+fn child_path(parent: &[String], name: &str) -> ModulePath {
     [parent, &[name.to_owned()]].concat()
 }
 
@@ -47,7 +48,7 @@ fn is_for_tests(attributes: &[Attribute]) -> bool {
 }
 
 /// Returns the items of each branch of a `cfg_if!`.
-fn branches(tokens: TokenStream) -> Vec<Item> {
+fn items_of_branches(tokens: TokenStream) -> Vec<Item> {
     let groups = tokens.into_iter().filter_map(|token| match token {
         TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Some(group.stream()),
         _ => None,
@@ -56,7 +57,7 @@ fn branches(tokens: TokenStream) -> Vec<Item> {
 }
 
 /// Adds every path in `tokens` to `found`, including paths in the groups of a `use` and in the arguments of macros.
-fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Name>) {
+fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<ModulePath>) {
     let mut path = prefix.to_vec();
     let mut colons = if prefix.is_empty() { 0 } else { 2 };
     for token in tokens {
@@ -71,7 +72,7 @@ fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<Name>) {
             TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
             TokenTree::Group(group) if colons == 2 => {
                 find_paths(group.stream(), &path, found);
-                (path, colons) = (Name::new(), 0);
+                (path, colons) = (ModulePath::new(), 0);
             }
             TokenTree::Group(group) => {
                 found.push(std::mem::take(&mut path));
@@ -95,19 +96,19 @@ impl Modules {
     fn of_crate(folder: &str) -> Self {
         let mut modules = Self::default();
         let root = tree::root().join(folder).join("src");
-        modules.read_file(Name::new(), &root.join("lib.rs"), &root);
+        modules.read_file(ModulePath::new(), &root.join("lib.rs"), &root);
         modules
     }
 
     /// Reads the file of a module; the files of its child modules are in `folder`.
-    fn read_file(&mut self, name: Name, path: &Path, folder: &Path) {
+    fn read_file(&mut self, name: ModulePath, path: &Path, folder: &Path) {
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         self.0.insert(name.clone(), Module { file: name.clone(), ..Module::default() });
         self.read(&name, file.items, path.parent().unwrap(), folder);
     }
 
-    fn read(&mut self, name: &Name, items: Vec<Item>, file_folder: &Path, folder: &Path) {
+    fn read(&mut self, name: &ModulePath, items: Vec<Item>, file_folder: &Path, folder: &Path) {
         for item in items {
             match item {
                 Item::Mod(module) => self.read_module(name, module, file_folder, folder),
@@ -115,19 +116,19 @@ impl Modules {
                     self.read_use(name, &import.tree, !matches!(import.vis, Visibility::Inherited), &[]);
                 }
                 Item::Macro(call) if call.mac.path.segments.last().unwrap().ident == "cfg_if" => {
-                    self.read(name, branches(call.mac.tokens), file_folder, folder);
+                    self.read(name, items_of_branches(call.mac.tokens), file_folder, folder);
                 }
                 item => self.read_code(name, item),
             }
         }
     }
 
-    fn read_module(&mut self, parent: &Name, module: ItemMod, file_folder: &Path, folder: &Path) {
+    fn read_module(&mut self, parent: &ModulePath, module: ItemMod, file_folder: &Path, folder: &Path) {
         if is_for_tests(&module.attrs) {
             return;
         }
         let ident = module.ident.to_string();
-        let name = child(parent, &ident);
+        let name = child_path(parent, &ident);
         self.0.get_mut(parent).unwrap().scope.insert(ident.clone(), name.clone());
         if let Some((_, items)) = module.content {
             let file = self.0[parent].file.clone();
@@ -135,10 +136,10 @@ impl Modules {
             return self.read(&name, items, file_folder, &folder.join(&ident));
         }
         let below = folder.join(&ident);
-        let usual = below.with_extension("rs");
+        let usual_path = below.with_extension("rs");
         let (path, folder) = match given_path(&module.attrs) {
             // A build without some feature may have another file; with all features, it is the usual one.
-            _ if usual.exists() => (usual, below),
+            _ if usual_path.exists() => (usual_path, below),
             Some(given) => {
                 (file_folder.join(&given), file_folder.join(&given).parent().unwrap().to_path_buf())
             }
@@ -147,8 +148,8 @@ impl Modules {
         self.read_file(name, &path, &folder);
     }
 
-    fn read_use(&mut self, name: &Name, tree: &UseTree, is_reexport: bool, prefix: &[String]) {
-        let add = |part: &syn::Ident| child(prefix, &part.to_string());
+    fn read_use(&mut self, name: &ModulePath, tree: &UseTree, is_reexport: bool, prefix: &[String]) {
+        let add = |part: &syn::Ident| child_path(prefix, &part.to_string());
         match tree {
             UseTree::Path(path) => self.read_use(name, &path.tree, is_reexport, &add(&path.ident)),
             UseTree::Group(group) => {
@@ -175,52 +176,52 @@ impl Modules {
         }
     }
 
-    fn read_code(&mut self, name: &Name, mut item: Item) {
+    fn read_code(&mut self, name: &ModulePath, mut item: Item) {
         if let Item::Impl(item) = &mut item {
             item.items
                 .retain(|item| !matches!(item, ImplItem::Fn(function) if is_for_tests(&function.attrs)));
         }
-        if is_for_tests(attributes(&item)) {
+        if is_for_tests(attributes_of(&item)) {
             return;
         }
         let module = self.0.get_mut(name).unwrap();
-        module.defines.extend(defined(&item));
+        module.defines.extend(defined_names(&item));
         find_paths(item.to_token_stream(), &[], &mut module.paths);
     }
 
     /// Returns the module that defines the item that a path in `module` refers to. Returns `None` if the item is in
     /// another crate, or is itself a module: only the names that are used from a module count. `depth` bounds
     /// re-exports of re-exports.
-    fn defining(&self, module: &Name, path: &[String], depth: usize) -> Option<Name> {
+    fn defining_module(&self, module: &ModulePath, path: &[String], depth: usize) -> Option<ModulePath> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
         match first.as_str() {
-            "crate" => self.defining_below(Name::new(), rest, depth),
+            "crate" => self.defining_below(ModulePath::new(), rest, depth),
             "self" => self.defining_below(module.clone(), rest, depth),
             "super" => self.defining_below(module.split_last()?.1.to_vec(), rest, depth),
             name => match self.0[module].scope.get(name) {
-                Some(meaning) if *meaning == child(module, name) => {
+                Some(meaning) if *meaning == child_path(module, name) => {
                     self.defining_below(meaning.clone(), rest, depth)
                 }
                 // The path names a crate.
                 Some(meaning) if meaning.first() == Some(first) => None,
-                Some(meaning) => self.defining(module, &[meaning, rest].concat(), depth),
+                Some(meaning) => self.defining_module(module, &[meaning, rest].concat(), depth),
                 None => self.defining_through_glob(module, name, depth),
             },
         }
     }
 
     /// Returns the module that defines the item that a path relative to the module `at` refers to.
-    fn defining_below(&self, at: Name, path: &[String], depth: usize) -> Option<Name> {
+    fn defining_below(&self, at: ModulePath, path: &[String], depth: usize) -> Option<ModulePath> {
         let (first, rest) = path.split_first()?;
         if first == "super" {
             return self.defining_below(at.split_last()?.1.to_vec(), rest, depth);
         }
         match self.0[&at].scope.get(first) {
-            Some(meaning) if *meaning == child(&at, first) => {
+            Some(meaning) if *meaning == child_path(&at, first) => {
                 self.defining_below(meaning.clone(), rest, depth)
             }
-            Some(_) => self.defining(&at, path, depth),
+            Some(_) => self.defining_module(&at, path, depth),
             None if self.0[&at].defines.contains(first) => Some(at),
             // Otherwise a macro defines the item.
             None => self.defining_through_glob(&at, first, depth).or(Some(at)),
@@ -228,13 +229,13 @@ impl Modules {
     }
 
     /// Returns the module that defines a name that a module has from `use …::*`.
-    fn defining_through_glob(&self, module: &Name, name: &str, depth: usize) -> Option<Name> {
+    fn defining_through_glob(&self, module: &ModulePath, name: &str, depth: usize) -> Option<ModulePath> {
         self.0[module].globs.iter().find_map(|glob| {
             // The module of the glob is found by resolving an empty name in it, as if a macro defined that name.
-            let at = self.defining(module, &child(glob, ""), depth)?;
+            let at = self.defining_module(module, &child_path(glob, ""), depth)?;
             let found = &self.0[&at];
             if found.scope.contains_key(name) {
-                self.defining(&at, &[name.to_owned()], depth)
+                self.defining_module(&at, &[name.to_owned()], depth)
             } else if found.defines.contains(name) {
                 Some(at)
             } else {
@@ -244,10 +245,10 @@ impl Modules {
     }
 
     /// Returns the files that each file imports, by the names of their modules.
-    fn imports(&self) -> BTreeMap<&Name, BTreeSet<&Name>> {
+    fn imports(&self) -> BTreeMap<&ModulePath, BTreeSet<&ModulePath>> {
         let mut imports = BTreeMap::<_, BTreeSet<_>>::new();
         for (name, module) in &self.0 {
-            let found = module.paths.iter().filter_map(|path| self.defining(name, path, 8));
+            let found = module.paths.iter().filter_map(|path| self.defining_module(name, path, 8));
             let files = found.map(|found| &self.0[&found].file).filter(|file| **file != module.file);
             imports.entry(&module.file).or_default().extend(files);
         }
@@ -263,7 +264,7 @@ fn given_path(attributes: &[Attribute]) -> Option<PathBuf> {
     })
 }
 
-fn attributes(item: &Item) -> &[Attribute] {
+fn attributes_of(item: &Item) -> &[Attribute] {
     match item {
         Item::Const(item) => &item.attrs,
         Item::Enum(item) => &item.attrs,
@@ -278,7 +279,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-fn defined(item: &Item) -> Vec<String> {
+fn defined_names(item: &Item) -> Vec<String> {
     match item {
         Item::Const(item) => vec![item.ident.to_string()],
         Item::Enum(item) => vec![item.ident.to_string()],
@@ -295,14 +296,14 @@ fn defined(item: &Item) -> Vec<String> {
 /// Returns the files that import themselves through others, and those on a path between two such files, with their
 /// imports.
 fn in_cycles<'m>(
-    mut imports: BTreeMap<&'m Name, BTreeSet<&'m Name>>,
-) -> BTreeMap<&'m Name, BTreeSet<&'m Name>> {
+    mut imports: BTreeMap<&'m ModulePath, BTreeSet<&'m ModulePath>>,
+) -> BTreeMap<&'m ModulePath, BTreeSet<&'m ModulePath>> {
     loop {
         let before = imports.len();
         // A file that imports none of the remaining files, or that none of them imports, is in no cycle.
-        let left: BTreeSet<&Name> = imports.keys().copied().collect();
+        let left: BTreeSet<&ModulePath> = imports.keys().copied().collect();
         imports.values_mut().for_each(|found| found.retain(|name| left.contains(name)));
-        let imported: BTreeSet<&Name> = imports.values().flatten().copied().collect();
+        let imported: BTreeSet<&ModulePath> = imports.values().flatten().copied().collect();
         imports.retain(|name, found| !found.is_empty() && imported.contains(name));
         if imports.len() == before {
             return imports;
@@ -315,7 +316,7 @@ fn cycles_of(folder: &str) -> Vec<String> {
     let imports = modules.imports();
     let edges: usize = imports.values().map(BTreeSet::len).sum();
     assert!(edges > imports.len(), "{folder}: only {edges} imports were found in {} files", imports.len());
-    let shown = |(name, found): (&Name, BTreeSet<&Name>)| {
+    let shown = |(name, found): (&ModulePath, BTreeSet<&ModulePath>)| {
         let found: Vec<String> = found.iter().map(|name| name.join("::")).collect();
         format!("{} imports {}", name.join("::"), found.join(", "))
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{documents, relative, sources};
+use super::{read_documents, read_sources, relative_path};
 
 /// Maximum length of a test's name, which states subject, condition and expectation.
 const LONGEST: usize = 60;
@@ -11,7 +11,7 @@ const LONGEST: usize = 60;
 fn test_names_have_at_most_60_characters() {
     let mut seen = 0;
     let mut long = Vec::new();
-    for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources) {
+    for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(read_sources) {
         let mut is_test = false;
         for line in text.lines().map(str::trim) {
             if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
@@ -21,7 +21,7 @@ fn test_names_have_at_most_60_characters() {
                 is_test = false;
                 seen += 1;
                 if name.len() > LONGEST {
-                    long.push(format!("{}: {name}, {} characters", relative(&path), name.len()));
+                    long.push(format!("{}: {name}, {} characters", relative_path(&path), name.len()));
                 }
             }
         }
@@ -31,7 +31,7 @@ fn test_names_have_at_most_60_characters() {
 }
 
 /// Returns the names that a source file appears to declare; finds some others, too.
-fn declared(text: &str) -> impl Iterator<Item = &str> {
+fn declared_names(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let words: Vec<&str> = text.split(|c: char| !is_part(c)).filter(|word| !word.is_empty()).collect();
     let items: Vec<&str> = words
@@ -57,12 +57,12 @@ fn declared(text: &str) -> impl Iterator<Item = &str> {
 /// Every Rust file named in a document exists, and every part of a Rust path is declared or used somewhere.
 #[test]
 fn documents_name_what_exists() {
-    let code: Vec<_> = ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources).collect();
-    let declared: BTreeSet<&str> = code.iter().flat_map(|(_, text)| declared(text)).collect();
+    let code: Vec<_> = ["src", "migrations", "crates", "tests"].into_iter().flat_map(read_sources).collect();
+    let declared: BTreeSet<&str> = code.iter().flat_map(|(_, text)| declared_names(text)).collect();
     let modules: BTreeSet<String> = code
         .iter()
         .flat_map(|(path, _)| {
-            relative(&path.with_extension("")).split('/').map(str::to_owned).collect::<Vec<_>>()
+            relative_path(&path.with_extension("")).split('/').map(str::to_owned).collect::<Vec<_>>()
         })
         .collect();
     let is_file = |name: &str| code.iter().any(|(path, _)| path.ends_with(name));
@@ -76,7 +76,7 @@ fn documents_name_what_exists() {
         |name: &str| name.contains("::") && name.chars().all(|c| c.is_alphanumeric() || "_:".contains(c));
     let mut seen = 0;
     let mut missing = Vec::new();
-    for (path, text) in documents() {
+    for (path, text) in read_documents() {
         // Fenced blocks are examples, and may name other code.
         let prose = text.split("```").step_by(2);
         for name in prose.flat_map(|prose| prose.split('`').skip(1).step_by(2)) {
@@ -91,7 +91,7 @@ fn documents_name_what_exists() {
             };
             seen += 1;
             if is_missing {
-                missing.push(format!("{}: `{name}`", relative(&path)));
+                missing.push(format!("{}: `{name}`", relative_path(&path)));
             }
         }
     }

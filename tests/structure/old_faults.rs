@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use super::{sources, tree};
+use super::{read_sources, tree};
 
 /// Returns the lines that each hunk of a patch expects in the source, with the path of the file.
-fn expected(patch: &str) -> Vec<(&str, String)> {
+fn expected_hunks(patch: &str) -> Vec<(&str, String)> {
     let (mut path, mut hunks) = ("", Vec::<(&str, String)>::new());
     for line in patch.lines() {
         if let Some(file) = line.strip_prefix("--- a/") {
@@ -25,7 +25,7 @@ fn expected(patch: &str) -> Vec<(&str, String)> {
 #[test]
 fn every_old_fault_can_be_planted_again() {
     let root = tree::root();
-    let tests = [sources("src"), sources("tests")].concat();
+    let tests = [read_sources("src"), read_sources("tests")].concat();
     let mut hunks = 0;
     for entry in fs::read_dir(root.join("tests/old_faults")).unwrap() {
         let path = entry.unwrap().path();
@@ -34,7 +34,7 @@ fn every_old_fault_can_be_planted_again() {
         let (_, name) = test.rsplit_once("::").unwrap();
         let head = format!("fn {name}(");
         assert!(tests.iter().any(|(_, text)| text.contains(&head)), "{}: no test {test}", path.display());
-        for (file, hunk) in expected(&patch) {
+        for (file, hunk) in expected_hunks(&patch) {
             let source = fs::read_to_string(root.join(file)).unwrap();
             assert_eq!(
                 source.matches(&hunk).count(),

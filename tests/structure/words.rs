@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{documents, relative, sources, tree};
+use super::{read_documents, read_sources, relative_path, tree};
 
 /// A word or phrase that must not come back.
 struct Banned {
@@ -45,28 +45,29 @@ impl Banned {
     }
 }
 
-fn banned() -> Vec<Banned> {
+/// Returns the list of `docs/words.txt`.
+fn read_banned() -> Vec<Banned> {
     let list = fs::read_to_string(tree::root().join("docs/words.txt")).unwrap();
     let lines = list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let parse = |line: &str| {
+    let parse_line = |line: &str| {
         let mut columns = line.split('|').map(str::trim);
         let mut next = || columns.next().unwrap_or_default();
         let (phrase, instead, except) = (next(), next(), next());
         assert!(!phrase.is_empty() && !instead.is_empty(), "a phrase or its replacement is missing: {line}");
         Banned::new(phrase, instead, except)
     };
-    lines.map(parse).collect()
+    lines.map(parse_line).collect()
 }
 
 /// Returns the files below a folder with one of these extensions, without generated and installed ones.
-fn files(folder: &Path, extensions: &[&str]) -> Vec<(PathBuf, String)> {
+fn read_files(folder: &Path, extensions: &[&str]) -> Vec<(PathBuf, String)> {
     const GENERATED: [&str; 3] = ["node_modules", "dist", "declarations"];
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let is_generated = GENERATED.iter().any(|name| path.ends_with(name));
         if path.is_dir() && !path.is_symlink() && !is_generated {
-            found.extend(files(&path, extensions));
+            found.extend(read_files(&path, extensions));
         } else if path.extension().is_some_and(|extension| extensions.iter().any(|known| extension == *known))
         {
             let text = fs::read_to_string(&path).unwrap();
@@ -78,12 +79,12 @@ fn files(folder: &Path, extensions: &[&str]) -> Vec<(PathBuf, String)> {
 
 /// Returns the documents, and the files of Rust, Candid, TypeScript and scripts, whose comments are for people.
 fn files_with_texts() -> Vec<(PathBuf, String)> {
-    let code = ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources);
-    let others = ["candid", "clients", "crates/pocket-ic-embedded/clients"];
-    let others = others
+    let code = ["src", "migrations", "crates", "tests"].into_iter().flat_map(read_sources);
+    let folders = ["candid", "clients", "crates/pocket-ic-embedded/clients"];
+    let others = folders
         .into_iter()
-        .flat_map(|folder| files(&tree::root().join(folder), &["did", "ts", "mjs", "sh", "py"]));
-    code.chain(others).chain(documents()).collect()
+        .flat_map(|folder| read_files(&tree::root().join(folder), &["did", "ts", "mjs", "sh", "py"]));
+    code.chain(others).chain(read_documents()).collect()
 }
 
 /// Returns the paragraphs of a text, each with the number of its first line: a phrase may span two lines. Text in
@@ -136,11 +137,11 @@ fn has_words(text: &str, phrase: &str) -> bool {
 
 #[test]
 fn words_of_the_list_do_not_come_back() {
-    let banned: Vec<Banned> = banned().into_iter().filter(|word| word.words.is_some()).collect();
+    let banned: Vec<Banned> = read_banned().into_iter().filter(|word| word.words.is_some()).collect();
     assert!(banned.len() > 20, "only {} words were read", banned.len());
     let mut found = Vec::new();
     for (path, text) in files_with_texts() {
-        let name = relative(&path);
+        let name = relative_path(&path);
         for (line, paragraph) in paragraphs(&path, &text) {
             // The last column of the glossary lists the words that must not be used.
             let shown = match name.as_str() {
@@ -161,10 +162,10 @@ fn words_of_the_list_do_not_come_back() {
 /// Texts of errors, logs and reports are in string literals.
 #[test]
 fn string_literals_have_no_listed_words() {
-    let banned = banned();
+    let banned = read_banned();
     let mut found = Vec::new();
-    for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources) {
-        let name = relative(&path);
+    for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(read_sources) {
+        let name = relative_path(&path);
         // The literals of this file are examples of listed words.
         if path.ends_with("tests/structure/words.rs") {
             continue;
@@ -225,10 +226,10 @@ fn in_identifiers<'w>(line: &str, banned: &[&'w Banned]) -> Vec<&'w Banned> {
 
 #[test]
 fn identifiers_have_no_listed_words() {
-    let banned = banned();
+    let banned = read_banned();
     let mut found = Vec::new();
-    for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(sources) {
-        let name = relative(&path);
+    for (path, text) in ["src", "migrations", "crates", "tests"].into_iter().flat_map(read_sources) {
+        let name = relative_path(&path);
         let banned: Vec<&Banned> = banned.iter().filter(|word| !word.except.contains(&name)).collect();
         for (number, line) in text.lines().enumerate() {
             // The names of stable memories are part of the schema.
