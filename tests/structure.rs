@@ -276,7 +276,7 @@ fn the_glossary_names_what_exists() {
     let crates = ["ic-stable-migrate", "session-migrate", "pocket-ic-embedded"]
         .map(|name| format!("crates/{name}/src"));
     let folders = ["src", "migrations", "tests"].map(str::to_owned).into_iter().chain(crates);
-    let all: Vec<_> = folders.flat_map(|folder| sources(&folder)).collect();
+    let all: Vec<_> = folders.flat_map(|folder| read_sources(&folder)).collect();
     let exists = |name: &str| {
         let item = name.rsplit("::").next().unwrap();
         let declared = ["struct", "enum", "trait", "fn"].map(|kind| format!("{kind} {item}"));
