@@ -30,7 +30,7 @@ fn test_names_have_at_most_60_characters() {
     assert_eq!(long, Vec::<String>::new());
 }
 
-/// Returns the names that a source file appears to declare; finds some others, too.
+/// Returns the names that a source file appears to declare, and some other words.
 fn declared_names(text: &str) -> impl Iterator<Item = &str> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let words: Vec<&str> = text.split(|c: char| !is_part(c)).filter(|word| !word.is_empty()).collect();

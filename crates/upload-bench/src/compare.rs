@@ -83,8 +83,8 @@ impl Comparison {
         !self.losses.is_empty() || !self.missing.is_empty() || !self.unrecorded.is_empty()
     }
 
-    /// Compares the figures measured on one build with the checked-in ones. Scenarios for which `is_due` returns `false`
-    /// were not supposed to run.
+    /// Compares the figures measured on one build with the checked-in ones. Scenarios for which `is_due` returns
+    /// `false` were not supposed to run.
     pub fn add(&mut self, recorded: Option<&Results>, measured: &Results, is_due: impl Fn(&str) -> bool) {
         let build = measured.build;
         let recorded = recorded.map_or(&[][..], |recorded| recorded.benches.as_slice());

@@ -45,8 +45,8 @@ impl<A: Key, B: Key, C: Key> Key for (A, B, C) {
     }
 }
 
-/// Returns the key, or an error unless it is stored as just these bytes. Other bytes that decode as the key are damaged,
-/// or were written by another release of the library.
+/// Returns the key, or an error unless it is stored as just these bytes. Any other bytes that decode as the key are
+/// damaged, or were written by another release of the library.
 fn check_same_bytes<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
     if key.to_bytes().as_ref() == bytes {
         Ok(key)
