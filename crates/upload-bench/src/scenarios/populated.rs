@@ -167,7 +167,7 @@ fn put_whole(canister: &MeteredCanister, capsule: &str, seed: u64) -> Result<(),
 
 /// Uploads a file of 1 KiB for each of these seeds, all in one call.
 fn put_many(canister: &MeteredCanister, capsule: &str, seeds: Range<u64>) -> Result<(), BenchError> {
-    let files: Vec<File> = seeds.clone().map(|seed| File::new(1024, seed)).collect();
+    let files: Vec<File> = seeds.clone().map(|seed| File { bytes: 1024, seed }).collect();
     let bytes: Vec<Vec<u8>> = files.iter().map(|file| file.chunk(0)).collect();
     let small: Vec<SmallFile<'_>> =
         files.iter().zip(&bytes).map(|(file, bytes)| small_file(capsule, file, bytes)).collect();
