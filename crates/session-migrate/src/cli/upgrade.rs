@@ -113,7 +113,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
         let module = read_module(args, args.to.unwrap_or(Build::Staged))?;
         // A dry run needs neither the root key nor the caller, since the printed calls do not contain them.
         let plan = new_plan(args, &module, Vec::new(), Principal::anonymous());
-        print_planned(&upgrade::planned(&plan), args.json);
+        print_planned(&upgrade::planned_calls(&plan), args.json);
         return Ok(0);
     }
     if (args.resume || args.abort) && !path.exists() {
@@ -123,7 +123,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let mut journal = Journal::open(&path, listener).map_err(with_exit_code)?;
     let to = match args.to {
         Some(to) => to,
-        None => journal.unfinished().map_err(with_exit_code)?.to,
+        None => journal.unfinished_plan().map_err(with_exit_code)?.to,
     };
     let module = if args.abort { None } else { Some(read_module(args, to)?) };
     let progress = Progress::stderr();

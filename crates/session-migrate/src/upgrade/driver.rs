@@ -13,7 +13,9 @@ use serde::Serialize;
 use upload_canister::api::{BuildInfo, MigrationStatus};
 
 use super::goal::Goal;
-use super::{EffectOutcome, Ending, Event, Facts, Journal, Plan, Report, Step, Unconfirmed, UpgradeError};
+use super::{
+    Checked, EffectOutcome, Ending, Event, Facts, Journal, Plan, Report, Step, Unconfirmed, UpgradeError,
+};
 use crate::Verdict;
 use crate::build::{Build, Module};
 use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};
@@ -22,13 +24,13 @@ use crate::rehearse;
 use crate::transfer::{self, Which};
 
 /// Number of slices in flight when the snapshot is downloaded for the rehearsal.
-const PARALLEL: usize = 8;
+const SLICES_IN_FLIGHT: usize = 8;
 
 /// Maximum size of a gzipped module, bytes: with its other arguments, it must fit into a message.
 const MAX_MODULE: usize = 1_900_000;
 
 /// Number of consecutive queries that the installed build must answer.
-const ANSWERS: u32 = 3;
+const ANSWERS_IN_A_ROW: u32 = 3;
 
 /// Pause after a query that another build has answered.
 const OTHER_BUILD_PAUSE: Duration = Duration::from_secs(1);
@@ -71,7 +73,7 @@ fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
     })
 }
 
-pub(super) fn install(canister: Principal, wasm_module: Vec<u8>) -> Result<Target, ClientError> {
+pub(super) fn install_target(canister: Principal, wasm_module: Vec<u8>) -> Result<Target, ClientError> {
     let args = InstallCodeArgs {
         mode: CanisterInstallMode::Upgrade(None),
         canister_id: canister,
@@ -102,7 +104,7 @@ impl<'a, 'j> Driver<'a, 'j> {
 }
 
 impl Driver<'_, '_> {
-    pub(super) fn since(&self, moment: Duration) -> Duration {
+    pub(super) fn elapsed_since(&self, moment: Duration) -> Duration {
         self.retry.clock.now().saturating_sub(moment)
     }
 
@@ -142,7 +144,7 @@ impl Driver<'_, '_> {
     }
 
     /// Runs the preflight. The inner error is the ending of an upgrade that does not begin: nothing to do, or refused.
-    async fn run_preflight(&self) -> Result<Result<Facts, Ending>, UpgradeError> {
+    async fn run_preflight(&self) -> Checked<Facts, Ending> {
         self.retry.progress.phase("preflight");
         let Some(module) = self.module else {
             let reasons = vec!["there is no module to install".into()];
@@ -151,10 +153,10 @@ impl Driver<'_, '_> {
         if let Some(reason) = why_unsuitable(module, self.plan.to) {
             return Ok(Err(Ending::Refused { reasons: vec![reason] }));
         }
-        if self.hash().await? == self.plan.module_hash {
+        if self.certified_hash().await? == self.plan.module_hash {
             return Ok(Err(Ending::NothingToDo));
         }
-        let found = self.preflight(module).await?;
+        let found = self.check_canister(module).await?;
         Ok(found.map_err(|reasons| Ending::Refused { reasons }))
     }
 
@@ -166,7 +168,7 @@ impl Driver<'_, '_> {
                 Err(ending) => return Ok(ending),
             },
         };
-        if let (Some(why), Some(snapshot)) = (self.failed()?, self.snapshot()?) {
+        if let (Some(why), Some(snapshot)) = (self.failure()?, self.snapshot()?) {
             let on_failure = self.plan.on_failure.or_rollback();
             return self.recover(&facts, &snapshot, why, on_failure).await;
         }
@@ -228,10 +230,10 @@ impl Driver<'_, '_> {
     }
 
     /// Records a fact that later steps depend on.
-    pub(super) fn record_fact<T: Serialize>(&mut self, fact: &str, known: T) -> Result<T, UpgradeError> {
-        let value = serde_json::to_value(&known).map_err(|error| self.not_encodable(&error))?;
-        self.journal.append(Event::Known { fact: fact.to_owned(), value })?;
-        Ok(known)
+    pub(super) fn record_fact<T: Serialize>(&mut self, name: &str, fact: T) -> Result<T, UpgradeError> {
+        let value = serde_json::to_value(&fact).map_err(|error| self.not_encodable(&error))?;
+        self.journal.append(Event::Known { fact: name.to_owned(), value })?;
+        Ok(fact)
     }
 
     fn not_encodable(&self, error: &serde_json::Error) -> UpgradeError {
@@ -249,9 +251,8 @@ impl Driver<'_, '_> {
         self.journal.known("snapshot")
     }
 
-    /// Records how much clients have written, and takes the snapshot; the canister keeps running. The inner error says
-    /// why there is no snapshot.
-    async fn take_snapshot(&mut self) -> Result<Result<Vec<u8>, String>, UpgradeError> {
+    /// Records how much clients have written, and takes the snapshot; the canister keeps running.
+    async fn take_snapshot(&mut self) -> Checked<Vec<u8>> {
         if let Some(snapshot) = self.snapshot()? {
             return Ok(Ok(snapshot));
         }
@@ -273,20 +274,20 @@ impl Driver<'_, '_> {
                 let reply = hex::decode(reply).unwrap_or_default();
                 decode_reply::<(Snapshot,)>(method, &reply)?.0.id
             }
-            EffectOutcome::Observed => self.snapshot_since().await?.unwrap_or_default(),
+            EffectOutcome::Observed => self.new_snapshot().await?.unwrap_or_default(),
         };
         Ok(Ok(self.record_fact("snapshot", id)?))
     }
 
-    /// Rehearses the upgrade on the snapshot. The inner error says why the upgrade must not continue.
-    async fn rehearse(&mut self, snapshot: &[u8]) -> Result<Result<(), String>, UpgradeError> {
+    /// Rehearses the upgrade on the snapshot.
+    async fn rehearse(&mut self, snapshot: &[u8]) -> Checked<()> {
         if self.journal.is_known("rehearsed") {
             return Ok(Ok(()));
         }
         let failed = |error: std::io::Error| UpgradeError::Rehearsal(error.to_string());
         let temporary = tempfile::tempdir().map_err(failed)?;
         let folder = temporary.path().join("snapshot");
-        let options = transfer::Options { parallel: PARALLEL, retry_for: self.retry.retry_for };
+        let options = transfer::Options { parallel: SLICES_IN_FLIGHT, retry_for: self.retry.retry_for };
         let which = Which::Id(hex::encode(snapshot));
         transfer::download(self.network, self.plan.canister, &which, &folder, options, self.retry.progress)
             .await?;
@@ -321,8 +322,7 @@ impl Driver<'_, '_> {
     }
 
     /// Installs the module, unless the canister has changed since the preflight. If planned, stops the canister first.
-    /// The inner error says why the module is not installed.
-    async fn install(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
+    async fn install(&mut self, facts: &Facts) -> Checked<()> {
         let module = self.module.map(|module| module.gz.clone()).unwrap_or_default();
         if self.journal.intent(Step::Install).is_none() {
             self.retry.progress.phase("comparing the canister with the preflight");
@@ -337,15 +337,15 @@ impl Driver<'_, '_> {
                 return Ok(Err(rejection.text));
             }
         }
-        match self.effect(Step::Install, install(self.plan.canister, module)?).await? {
+        match self.effect(Step::Install, install_target(self.plan.canister, module)?).await? {
             EffectOutcome::Rejected(rejection) => Ok(Err(rejection.text)),
             EffectOutcome::Replied { .. } | EffectOutcome::Observed => Ok(Ok(())),
         }
     }
 
     /// Starts the canister if it may have been stopped. That includes a rejected stop, after which the canister may
-    /// still be stopping. The inner error says why the canister stays stopped.
-    async fn start_again(&mut self) -> Result<Result<(), String>, UpgradeError> {
+    /// still be stopping.
+    async fn start_again(&mut self) -> Checked<()> {
         self.find_outcome(Step::Stop).await?;
         if self.journal.intent(Step::Stop).is_none() {
             return Ok(Ok(()));
@@ -362,62 +362,60 @@ impl Driver<'_, '_> {
 
     /// Checks that the network certifies this module hash, and that the canister reports this build, first in a
     /// certified answer and then in its answers to queries.
-    pub(super) async fn confirm(
-        &self,
-        hash: &str,
-        build: Build,
-    ) -> Result<Result<(), Unconfirmed>, UpgradeError> {
+    pub(super) async fn confirm(&self, hash: &str, build: Build) -> Checked<(), Unconfirmed> {
         self.retry.progress.phase("confirming the module hash and the build");
-        let got = self.hash().await?;
+        let got = self.certified_hash().await?;
         if got != hash {
-            return Ok(Err(Unconfirmed::OtherModule { expected: hash.to_owned(), got }));
+            return Ok(Err(Unconfirmed::ModuleReplaced { expected: hash.to_owned(), got }));
         }
-        let answers = |info: BuildInfo| match info.build == build.name() {
+        let check_build = |info: BuildInfo| match info.build == build.name() {
             true => Ok(()),
             false => Err(Unconfirmed::OtherBuild { expected: build, got: info.build }),
         };
         // All nodes of the subnet agree on this answer.
-        let agreed = self.retry.again(|| self.canister.replicated_query_plain("build_info")).await;
-        match agreed.map(answers) {
+        let certified = self.retry.again(|| self.canister.replicated_query_plain("build_info")).await;
+        match certified.map(check_build) {
             Ok(Ok(())) => {}
-            Ok(Err(other)) => return Ok(Err(other)),
-            Err(error) => return silent(error),
+            Ok(Err(unconfirmed)) => return Ok(Err(unconfirmed)),
+            Err(error) => return rejection_as_unconfirmed(error),
         }
         // A query is answered by a single node, which may still run the previous module.
         let (began, mut in_a_row) = (self.retry.clock.now(), 0);
-        while in_a_row < ANSWERS {
-            let asked = self.retry.again(|| self.canister.query_plain("build_info")).await;
-            match asked.map(answers) {
+        while in_a_row < ANSWERS_IN_A_ROW {
+            let answer = self.retry.again(|| self.canister.query_plain("build_info")).await;
+            match answer.map(check_build) {
                 Ok(Ok(())) => in_a_row += 1,
-                Ok(Err(other)) if self.since(began) >= self.retry.retry_for => return Ok(Err(other)),
+                Ok(Err(unconfirmed)) if self.elapsed_since(began) >= self.retry.retry_for => {
+                    return Ok(Err(unconfirmed));
+                }
                 Ok(Err(_)) => {
                     in_a_row = 0;
                     self.retry.clock.pause(OTHER_BUILD_PAUSE).await;
                 }
-                Err(error) => return silent(error),
+                Err(error) => return rejection_as_unconfirmed(error),
             }
         }
         Ok(Ok(()))
     }
 
     /// Confirms the installation, before and after it waits for the migration. Returns the number of records in
-    /// quarantine; the inner error says why the upgrade has failed.
-    async fn check_upgrade(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
+    /// quarantine.
+    async fn check_upgrade(&mut self, facts: &Facts) -> Checked<u64> {
         let (hash, build) = (self.plan.module_hash.clone(), self.plan.to);
-        if let Err(other) = self.confirm(&hash, build).await? {
-            return Ok(Err(other.to_string()));
+        if let Err(unconfirmed) = self.confirm(&hash, build).await? {
+            return Ok(Err(unconfirmed.to_string()));
         }
         let checked = self.wait_until_verified(facts).await?;
-        let got = self.hash().await?;
+        let got = self.certified_hash().await?;
         if got != hash {
-            return Ok(Err(Unconfirmed::OtherModule { expected: hash, got }.to_string()));
+            return Ok(Err(Unconfirmed::ModuleReplaced { expected: hash, got }.to_string()));
         }
         Ok(checked)
     }
 
     /// Waits until everything is converted and verified or, if the build is the same as before, until the migration is
-    /// at rest. Returns the number of records in quarantine; the inner error says why the upgrade has failed.
-    async fn wait_until_verified(&mut self, facts: &Facts) -> Result<Result<u64, String>, UpgradeError> {
+    /// at rest. Returns the number of records in quarantine.
+    async fn wait_until_verified(&mut self, facts: &Facts) -> Checked<u64> {
         let goal = match (facts.build, self.plan.to, facts.phase.as_str()) {
             (from, to, _) if from == to => Goal::Unchanged,
             (_, Build::Direct, "Finalized") => Goal::Converted(facts.migration + 1),
@@ -438,12 +436,8 @@ impl Driver<'_, '_> {
         Ok(verified.map(|status| status.quarantined))
     }
 
-    /// Calls one of the canister's `migration_…` methods as an effect. The inner error says why the call was refused.
-    pub(super) async fn migration_effect(
-        &mut self,
-        step: Step,
-        method: &'static str,
-    ) -> Result<Result<(), String>, UpgradeError> {
+    /// Calls one of the canister's `migration_…` methods as an effect.
+    pub(super) async fn migration_effect(&mut self, step: Step, method: &'static str) -> Checked<()> {
         let target = Target::canister(method, self.plan.canister, ())?;
         match self.effect(step, target).await? {
             EffectOutcome::Rejected(rejection) => Ok(Err(rejection.text)),
@@ -466,11 +460,11 @@ impl Driver<'_, '_> {
     }
 }
 
-/// A rejection shows that the canister does not answer, and becomes [`Unconfirmed::Silent`]. Other errors say nothing
+/// A rejection shows that the canister does not answer, and becomes [`Unconfirmed::NoAnswer`]. Other errors say nothing
 /// about the canister, and are returned.
-fn silent(error: ClientError) -> Result<Result<(), Unconfirmed>, UpgradeError> {
+fn rejection_as_unconfirmed(error: ClientError) -> Checked<(), Unconfirmed> {
     match error {
-        ClientError::Rejected { .. } if !error.is_out_of_cycles() => Ok(Err(Unconfirmed::Silent(error))),
+        ClientError::Rejected { .. } if !error.is_out_of_cycles() => Ok(Err(Unconfirmed::NoAnswer(error))),
         error => Err(error.into()),
     }
 }

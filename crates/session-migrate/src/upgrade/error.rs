@@ -86,7 +86,7 @@ pub enum UpgradeError {
     },
     /// Somebody has paused the migration.
     #[error(
-        "the migration is paused after {converted} of {source_units} records, and clients are served: `migration_resume ()`, \
+        "the migration is paused after {converted} of {source_units} records (clients are served): call `migration_resume ()`, \
          then --resume; or --abort"
     )]
     Paused {
@@ -118,7 +118,7 @@ impl From<ClientError> for UpgradeError {
 pub enum Unconfirmed {
     /// The network certifies another module.
     #[error("the module hash is {got}, expected {expected}: somebody else has installed a module")]
-    OtherModule {
+    ModuleReplaced {
         /// SHA-256 of the module that was installed, hex.
         expected: String,
         /// The certified SHA-256, hex.
@@ -136,7 +136,7 @@ pub enum Unconfirmed {
     },
     /// The canister rejects calls.
     #[error("the canister does not answer: {0}")]
-    Silent(ClientError),
+    NoAnswer(ClientError),
 }
 
 impl UpgradeError {

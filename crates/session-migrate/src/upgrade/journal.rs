@@ -187,24 +187,24 @@ impl<'a> Journal<'a> {
     /// # Errors
     /// [`UpgradeError`] if the file is not a journal, is damaged, or is locked by another process.
     pub fn open(path: &Path, listener: &'a mut dyn Listener) -> Result<Journal<'a>, UpgradeError> {
-        let failed = |action, source| UpgradeError::Journal { action, path: path.to_path_buf(), source };
+        let io_error = |action, source| UpgradeError::Journal { action, path: path.to_path_buf(), source };
         let mut file = OpenOptions::new()
             .create(true)
             .read(true)
             .append(true)
             .open(path)
-            .map_err(|error| failed("open", error))?;
+            .map_err(|error| io_error("open", error))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(UpgradeError::Locked { path: path.to_path_buf() }),
-            Err(TryLockError::Error(error)) => return Err(failed("lock", error)),
+            Err(TryLockError::Error(error)) => return Err(io_error("lock", error)),
         }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|error| failed("read", error))?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        file.read_to_end(&mut bytes).map_err(|error| io_error("read", error))?;
+        let complete_len = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let damaged = |line, why| UpgradeError::Damaged { path: path.to_path_buf(), line, why };
         let mut lines: Vec<(usize, Line)> = Vec::new();
-        for (index, text) in bytes[..whole].split(|byte| *byte == b'\n').enumerate() {
+        for (index, text) in bytes[..complete_len].split(|byte| *byte == b'\n').enumerate() {
             if text.is_empty() {
                 continue;
             }
@@ -217,12 +217,12 @@ impl<'a> Journal<'a> {
         }
         let written = bytes[..whole].iter().filter(|byte| **byte == b'\n').count();
         // If the last line has no end, the process ended while it was writing. Nothing was sent after that.
-        let torn = &bytes[whole..];
+        let torn = &bytes[complete_len..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
                 return Err(damaged(written + 1, "it does not start like a line of a journal".into()));
             }
-            file.set_len(whole as u64).map_err(|error| failed("truncate", error))?;
+            file.set_len(complete_len as u64).map_err(|error| io_error("truncate", error))?;
         }
         Ok(Journal { path: path.to_path_buf(), file, lines, written, listener })
     }
@@ -236,7 +236,7 @@ impl<'a> Journal<'a> {
     ///
     /// # Errors
     /// [`UpgradeError::NothingToResume`].
-    pub fn unfinished(&self) -> Result<Plan, UpgradeError> {
+    pub fn unfinished_plan(&self) -> Result<Plan, UpgradeError> {
         let ended = self.lines.iter().any(|(_, line)| matches!(line.event, Event::Ended { .. }));
         match self.lines.first().map(|(_, line)| &line.event) {
             Some(Event::Begun { plan }) if !ended => Ok(plan.as_ref().clone()),
@@ -244,33 +244,34 @@ impl<'a> Journal<'a> {
         }
     }
 
-    pub(super) fn check_ended(&self) -> Result<(), UpgradeError> {
-        match self.unfinished() {
+    pub(super) fn check_none_unfinished(&self) -> Result<(), UpgradeError> {
+        match self.unfinished_plan() {
             Ok(Plan { canister, .. }) => Err(UpgradeError::Unfinished { path: self.path.clone(), canister }),
             Err(_) => Ok(()),
         }
     }
 
     pub(super) fn begin(&mut self, plan: Plan) -> Result<(), UpgradeError> {
-        self.check_ended()?;
+        self.check_none_unfinished()?;
         self.lines.clear();
         self.append(Event::Begun { plan: Box::new(plan) })
     }
 
     /// Writes a line. It is on disk when this function returns.
     pub(super) fn append(&mut self, event: Event) -> Result<(), UpgradeError> {
-        let failed = |source| UpgradeError::Journal { action: "write", path: self.path.clone(), source };
-        self.listener.before(&event).map_err(failed)?;
+        let write_error = |source| UpgradeError::Journal { action: "write", path: self.path.clone(), source };
+        self.listener.before(&event).map_err(write_error)?;
         let line = Line { at: utc(SystemTime::now()), event };
-        let mut text = serde_json::to_vec(&line).map_err(|error| failed(error.into()))?;
+        let mut text = serde_json::to_vec(&line).map_err(|error| write_error(error.into()))?;
         text.push(b'\n');
-        self.file.write_all(&text).and_then(|()| self.file.sync_data()).map_err(failed)?;
-        self.listener.after(&line).map_err(failed)?;
+        self.file.write_all(&text).and_then(|()| self.file.sync_data()).map_err(write_error)?;
+        self.listener.after(&line).map_err(write_error)?;
         self.written += 1;
         self.lines.push((self.written, line));
         Ok(())
     }
 
+    /// Returns the last recorded outcome of an effect.
     pub(super) fn receipt(&self, wanted: Step) -> Option<&EffectOutcome> {
         self.lines.iter().rev().find_map(|(_, line)| match &line.event {
             Event::Receipt { step, outcome } if *step == wanted => Some(outcome),
@@ -373,13 +374,13 @@ mod tests {
         std::fs::write(&path, torn).unwrap();
         let mut silent = Silent;
         let mut journal = Journal::open(&path, &mut silent).unwrap();
-        assert_eq!(journal.unfinished().unwrap(), plan());
+        assert_eq!(journal.unfinished_plan().unwrap(), plan());
         assert_eq!(std::fs::read(&path).unwrap(), whole);
         assert!(matches!(journal.begin(plan()), Err(UpgradeError::Unfinished { .. })));
         journal.append(ended()).unwrap();
-        assert!(matches!(journal.unfinished(), Err(UpgradeError::NothingToResume { .. })));
+        assert!(matches!(journal.unfinished_plan(), Err(UpgradeError::NothingToResume { .. })));
         journal.begin(plan()).unwrap();
-        assert!(journal.unfinished().is_ok(), "the next upgrade is added to the same file");
+        assert!(journal.unfinished_plan().is_ok(), "the next upgrade is added to the same file");
     }
 
     #[test]

@@ -25,10 +25,17 @@ pub use error::{Unconfirmed, UpgradeError};
 pub use facts::Facts;
 pub use journal::{EffectOutcome, Event, Journal, Line, Listener, Silent, Step};
 pub use plan::{OnFailure, Plan};
-pub use planned::{PlannedCall, planned};
-pub use report::{Ending, Lost, Report};
+pub use planned::{PlannedCall, planned_calls};
+pub use report::{Ending, Report, WriteCounts};
 
 use driver::Driver;
+
+/// Why the upgrade, or a step of it, cannot continue, in a sentence for the operator.
+type Refusal = String;
+
+/// The result of a step. The outer error ends the process, and the upgrade can be resumed. The inner error is about the
+/// canister or the upgrade: the driver continues, with a recovery or with the end of the upgrade.
+type Checked<T, E = Refusal> = Result<Result<T, E>, UpgradeError>;
 
 /// Starts an upgrade and drives it to its end. Writes nothing to the journal if the preflight refuses the upgrade, or
 /// the module is already running.
@@ -41,7 +48,7 @@ pub async fn begin(
     module: &Module,
     journal: &mut Journal<'_>,
 ) -> Result<Report, UpgradeError> {
-    journal.check_ended()?;
+    journal.check_none_unfinished()?;
     Driver::new(tools, plan, Some(module), journal).begin().await
 }
 
@@ -55,7 +62,7 @@ pub async fn resume(
     module: &Module,
     journal: &mut Journal<'_>,
 ) -> Result<Report, UpgradeError> {
-    let plan = journal.unfinished()?;
+    let plan = journal.unfinished_plan()?;
     if plan.module_hash != module.sha256 {
         return Err(UpgradeError::OtherModule { expected: plan.module_hash, got: module.sha256.clone() });
     }
@@ -70,7 +77,7 @@ pub async fn resume(
 /// [`UpgradeError`]; also if the journal has no unfinished upgrade, or the upgrade was started with another network or
 /// caller.
 pub async fn abort(tools: &Tools<'_>, journal: &mut Journal<'_>) -> Result<Report, UpgradeError> {
-    let plan = journal.unfinished()?;
+    let plan = journal.unfinished_plan()?;
     plan.check_network(tools.network)?;
     Driver::new(tools, plan, None, journal).abort().await
 }

@@ -22,89 +22,99 @@ pub struct PlannedCall {
 }
 
 /// Returns every call of an upgrade, in order.
-pub fn planned(plan: &Plan) -> Vec<PlannedCall> {
-    let mut calls = List(Vec::new());
+pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
+    let mut calls = CallList(Vec::new());
     let id = plan.canister;
-    let management =
+    let management_call =
         |method: &str, args: &str| format!("aaaaa-aa {method} (record {{ canister_id = {id}{args} }})");
-    let own = |method: &str| format!("{id} {method}");
-    let hash = format!("/canister/{id}/module_hash, last_install_timestamp");
-    calls.add("read", &hash, "preflight: the module that runs");
+    let own_call = |method: &str| format!("{id} {method}");
+    let module_hash_path = format!("/canister/{id}/module_hash, last_install_timestamp");
+    calls.add("read", &module_hash_path, "preflight: the module that runs");
     calls.add(
         "update",
-        &management("canister_status", ""),
+        &management_call("canister_status", ""),
         "preflight: controllers, running, cycles, version",
     );
     for name in ["build", "candid:service", "stable:schema"] {
         let purpose = "preflight: the build, its interface, what it keeps in stable memory";
         calls.add("read", &format!("/canister/{id}/metadata/{name}"), purpose);
     }
-    calls.add("update", &own("migration_status ()"), "preflight: the phase of the migration");
-    calls.add("update", &own("admin_config_get ()"), "preflight: the compat share");
-    calls.add("update", &management("list_canister_snapshots", ""), "preflight: room for a snapshot");
-    calls.add("update", &own("admin_stats ()"), "what was written before the snapshot");
+    calls.add("update", &own_call("migration_status ()"), "preflight: the phase of the migration");
+    calls.add("update", &own_call("admin_config_get ()"), "preflight: the compat share");
+    calls.add("update", &management_call("list_canister_snapshots", ""), "preflight: room for a snapshot");
+    calls.add("update", &own_call("admin_stats ()"), "what was written before the snapshot");
     let replace =
         plan.replace_snapshot.as_ref().map_or(String::new(), |id| format!("; replace_snapshot = {id}"));
     calls.add(
         "update",
-        &management("take_canister_snapshot", &replace),
+        &management_call("take_canister_snapshot", &replace),
         "the snapshot; the canister keeps running",
     );
     if plan.rehearse {
         for method in ["read_canister_snapshot_metadata", "read_canister_snapshot_data"] {
-            calls.add("update", &management(method, "; …"), "download for the rehearsal, in slices");
+            calls.add("update", &management_call(method, "; …"), "download for the rehearsal, in slices");
         }
     }
-    calls.add("read", &hash, "nobody has installed anything since the preflight");
-    calls.add("update", &management("canister_status", ""), "the caller is still a controller");
+    calls.add("read", &module_hash_path, "nobody has installed anything since the preflight");
+    calls.add("update", &management_call("canister_status", ""), "the caller is still a controller");
     if plan.stop {
-        calls.add("update", &management("stop_canister", ""), "--stop");
+        calls.add("update", &management_call("stop_canister", ""), "--stop");
     }
     let install = format!("; mode = upgrade; wasm_module = {}", plan.module_hash);
-    calls.add("update", &management("install_code", &install), &format!("the {} build", plan.to));
+    calls.add("update", &management_call("install_code", &install), &format!("the {} build", plan.to));
     if plan.stop {
-        calls.add("update", &management("start_canister", ""), "--stop; also if the install is refused");
+        calls.add("update", &management_call("start_canister", ""), "--stop; also if the install is refused");
     }
-    calls.add("read", &hash, "the new module is certified");
-    calls.add("update", &own("build_info ()"), "the new build answers");
-    calls.add("query", &own("build_info ()"), "three answers in a row");
+    calls.add("read", &module_hash_path, "the new module is certified");
+    calls.add("update", &own_call("build_info ()"), "the new build answers");
+    calls.add("query", &own_call("build_info ()"), "three answers in a row");
     let purpose = "every second until Converted; if the build stays the same, until at rest";
-    calls.add("update", &own("migration_status ()"), purpose);
-    calls.add_if("update", &own("migration_verify ()"), "everything is checked again", OTHER_BUILD);
-    calls.add_if("update", &own("migration_status ()"), "every second until Converted", OTHER_BUILD);
-    calls.add("read", &hash, "the new module is still certified");
+    calls.add("update", &own_call("migration_status ()"), purpose);
+    calls.add_if("update", &own_call("migration_verify ()"), "everything is checked again", OTHER_BUILD);
+    calls.add_if("update", &own_call("migration_status ()"), "every second until Converted", OTHER_BUILD);
+    calls.add("read", &module_hash_path, "the new module is still certified");
     if plan.on_failure != OnFailure::Hold {
         let when = "the upgrade has failed after the install";
         if plan.to == Build::Staged {
             let when = "the upgrade has failed after the install, and the previous build is legacy";
-            calls.add_if("update", &own("migration_rollback ()"), "later writes are kept", when);
-            calls.add_if("update", &own("migration_status ()"), "every second until RolledBack", when);
+            calls.add_if("update", &own_call("migration_rollback ()"), "later writes are kept", when);
+            calls.add_if("update", &own_call("migration_status ()"), "every second until RolledBack", when);
         }
         calls.add_if(
             "update",
-            &management("read_canister_snapshot_data", "; …"),
+            &management_call("read_canister_snapshot_data", "; …"),
             "the previous module",
             when,
         );
-        let before = "; mode = upgrade; wasm_module = the one from before";
-        calls.add_if("update", &management("install_code", before), "the previous module", when);
-        calls.add_if("read", &hash, "the previous module is certified", when);
+        let previous_module = "; mode = upgrade; wasm_module = the one from before";
+        calls.add_if(
+            "update",
+            &management_call("install_code", previous_module),
+            "the previous module",
+            when,
+        );
+        calls.add_if("read", &module_hash_path, "the previous module is certified", when);
     }
     if plan.on_failure == OnFailure::Restore {
         let when = "the rollback has failed, too";
-        calls.add_if("update", &own("admin_stats ()"), "how much the restore loses", when);
-        calls.add_if("update", &management("load_canister_snapshot", "; snapshot_id"), "the restore", when);
-        calls.add_if("read", &hash, "the previous module is certified", when);
+        calls.add_if("update", &own_call("admin_stats ()"), "how much the restore loses", when);
+        calls.add_if(
+            "update",
+            &management_call("load_canister_snapshot", "; snapshot_id"),
+            "the restore",
+            when,
+        );
+        calls.add_if("read", &module_hash_path, "the previous module is certified", when);
     }
     if plan.drop_snapshot {
-        calls.add("update", &management("delete_canister_snapshot", "; snapshot_id"), "--drop-snapshot");
+        calls.add("update", &management_call("delete_canister_snapshot", "; snapshot_id"), "--drop-snapshot");
     }
     calls.0
 }
 
-struct List(Vec<PlannedCall>);
+struct CallList(Vec<PlannedCall>);
 
-impl List {
+impl CallList {
     fn add(&mut self, kind: &'static str, call: &str, purpose: &str) {
         self.add_if(kind, call, purpose, "");
     }

@@ -6,7 +6,7 @@ use stable_schema::interface::{self, InterfaceComparison};
 use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus};
 
 use super::driver::Driver;
-use super::{Facts, UpgradeError};
+use super::{Checked, Facts, Refusal, UpgradeError};
 use crate::build::{self, Build, Module};
 use crate::check::{self, Side};
 use crate::client::ClientError;
@@ -15,14 +15,11 @@ use crate::client::ClientError;
 const MAX_SNAPSHOTS: usize = 10;
 
 /// Cycles for the upgrade, in addition to those that keep the canister from freezing.
-const MARGIN: u128 = 100_000_000_000;
+const UPGRADE_CYCLES: u128 = 100_000_000_000;
 
 impl Driver<'_, '_> {
-    /// The inner error lists the reasons against the upgrade.
-    pub(super) async fn preflight(
-        &self,
-        module: &Module,
-    ) -> Result<Result<Facts, Vec<String>>, UpgradeError> {
+    /// Checks the canister and the module. The inner error lists the reasons against the upgrade.
+    pub(super) async fn check_canister(&self, module: &Module) -> Checked<Facts, Vec<Refusal>> {
         let retry = self.retry;
         let caller = self.plan.caller;
         let status = match retry.again(|| self.management.status()).await {
@@ -109,31 +106,33 @@ impl Driver<'_, '_> {
     }
 
     /// Compares the interface and the schema of the module with those of the running module.
-    async fn compare_modules(&self, module: &Module) -> Result<Compared, UpgradeError> {
+    async fn compare_modules(&self, module: &Module) -> Result<ModuleComparison, UpgradeError> {
         let old_did = self.metadata("candid:service").await?;
         let old_schema = self.metadata(stable_schema::METADATA).await?;
         let wasm = build::unpack(&module.gz).unwrap_or_default();
         let (new_did, new_schema) = (build::interface_of(&wasm), build::schema_of(&wasm));
         let (Some(old_did), Some(new_did)) = (old_did, new_did) else {
-            return Ok(Compared::against(
+            return Ok(ModuleComparison::refused(
                 "the interface of the module that runs, or of the new one, is unknown",
             ));
         };
         let Some(old_schema) = old_schema else {
             // A module of an earlier release has no schema, so only the interfaces can be compared.
             return Ok(match interface::compare(&old_did, &new_did) {
-                Ok(found) => Compared { reasons: broken(&found), stable_memory: None },
-                Err(error) => Compared::against(error),
+                Ok(comparison) => {
+                    ModuleComparison { reasons: breaking_changes(&comparison), stable_memory: None }
+                }
+                Err(error) => ModuleComparison::refused(error),
             });
         };
         let old = Side::of("the module that runs".into(), Some(old_schema.as_bytes()), Some(old_did));
         let new = Side::of("the new module".into(), new_schema.as_deref().map(str::as_bytes), Some(new_did));
         Ok(match old.and_then(|old| check::compare(&old, &new?)) {
-            Ok(report) => Compared {
-                reasons: forbidden(&report),
+            Ok(report) => ModuleComparison {
+                reasons: forbidden_changes(&report),
                 stable_memory: Some(report.schemas.upgrade_verdict().to_string()),
             },
-            Err(error) => Compared::against(error),
+            Err(error) => ModuleComparison::refused(error),
         })
     }
 
@@ -186,38 +185,39 @@ impl Driver<'_, '_> {
     }
 }
 
-struct Compared {
+struct ModuleComparison {
     /// Reasons against the upgrade.
     reasons: Vec<String>,
     /// The verdict on stable memory, if the running module has a schema.
     stable_memory: Option<String>,
 }
 
-impl Compared {
-    fn against(reason: impl ToString) -> Compared {
-        Compared { reasons: vec![reason.to_string()], stable_memory: None }
+impl ModuleComparison {
+    fn refused(reason: impl ToString) -> ModuleComparison {
+        ModuleComparison { reasons: vec![reason.to_string()], stable_memory: None }
     }
 }
 
-fn broken(found: &InterfaceComparison) -> Vec<String> {
+fn breaking_changes(comparison: &InterfaceComparison) -> Vec<String> {
     let line = |why| format!("clients of the canister could not use the module's interface: {why}");
-    found.breaking.iter().map(line).collect()
+    comparison.breaking.iter().map(line).collect()
 }
 
 /// Returns what `check` forbids. Its conditional verdicts depend on the phase of the migration, which [`wrong_phase`]
 /// checks.
-fn forbidden(report: &check::Report) -> Vec<String> {
-    let mut reasons = report.interfaces.as_ref().map(broken).unwrap_or_default();
+fn forbidden_changes(report: &check::Report) -> Vec<String> {
+    let mut reasons = report.interfaces.as_ref().map(breaking_changes).unwrap_or_default();
     for line in &report.schemas.upgrade {
-        let worst = line.reasons.iter().filter(|reason| reason.verdict == Forbidden);
+        let forbidden = line.reasons.iter().filter(|reason| reason.verdict == Forbidden);
         let place = line.id.map_or(line.name.clone(), |id| format!("memory {id}, {}", line.name));
         reasons.extend(
-            worst.map(|reason| format!("the module would not read what is stored: {place}: {reason}")),
+            forbidden.map(|reason| format!("the module would not read what is stored: {place}: {reason}")),
         );
     }
     reasons
 }
 
+/// Returns why an upgrade from the build `from` cannot begin in the phase of this status.
 fn wrong_phase(from: Build, status: &MigrationStatus) -> Option<String> {
     use MigrationPhase::{Converted, Finalized, Idle, Paused, RolledBack};
     let phase = status.phase;
@@ -239,15 +239,15 @@ fn wrong_phase(from: Build, status: &MigrationStatus) -> Option<String> {
 /// Returns why the balance does not suffice for a snapshot. A snapshot is at most as large as the canister, and costs
 /// as much as memory of the same size. So it at most doubles the cycles that keep the canister from freezing.
 fn too_few_cycles(status: &CanisterStatusResult) -> Option<String> {
-    let number = |nat: &candid::Nat| u128::try_from(&nat.0).unwrap_or(u128::MAX);
-    let per_day = number(&status.idle_cycles_burned_per_day);
-    let freezing = per_day.saturating_mul(number(&status.settings.freezing_threshold)) / 86_400;
-    let needed = freezing.saturating_mul(2).saturating_add(MARGIN);
-    let cycles = number(&status.cycles);
+    let to_u128 = |nat: &candid::Nat| u128::try_from(&nat.0).unwrap_or(u128::MAX);
+    let burned_per_day = to_u128(&status.idle_cycles_burned_per_day);
+    let freezing = burned_per_day.saturating_mul(to_u128(&status.settings.freezing_threshold)) / 86_400;
+    let needed = freezing.saturating_mul(2).saturating_add(UPGRADE_CYCLES);
+    let cycles = to_u128(&status.cycles);
     (cycles < needed).then(|| {
         format!(
             "the balance is {cycles} cycles, and {needed} are needed: {freezing} keep the canister from freezing, as much \
-             again with a snapshot, and {MARGIN} for the upgrade; top it up"
+             again with a snapshot, and {UPGRADE_CYCLES} for the upgrade; top it up"
         )
     })
 }

@@ -4,9 +4,9 @@ use ic_management_canister_types::{LoadCanisterSnapshotArgs, SnapshotDataKind};
 use sha2::{Digest, Sha256};
 use upload_canister::api::{AdminStats, MigrationPhase, PathCounts};
 
-use super::driver::{Driver, install};
+use super::driver::{Driver, install_target};
 use super::goal::Goal;
-use super::{EffectOutcome, Ending, Facts, Lost, OnFailure, Step, UpgradeError};
+use super::{Checked, EffectOutcome, Ending, Facts, OnFailure, Step, UpgradeError, WriteCounts};
 use crate::build::Build;
 use crate::client::ClientError;
 use crate::network::Target;
@@ -34,7 +34,7 @@ impl Driver<'_, '_> {
         }
         self.retry.progress.line(&format!("failed: {why}"));
         if !self.journal.is_known(FAILED) {
-            let hash = self.hash().await?;
+            let hash = self.certified_hash().await?;
             if hash != self.plan.module_hash {
                 let no_recovery =
                     format!("somebody else has installed the module {hash}, which stays as it is");
@@ -56,7 +56,7 @@ impl Driver<'_, '_> {
         let lost: Option<Lost> = match self.journal.known(LOST)? {
             Some(known) => known,
             None => {
-                let lost = self.lost().await;
+                let lost = self.loss().await;
                 self.record_fact(LOST, lost)?
             }
         };
@@ -76,7 +76,9 @@ impl Driver<'_, '_> {
         }
         match self.confirm(&facts.module_hash, facts.build).await? {
             Ok(()) => Ok(Ending::Restored { why, no_rollback, lost }),
-            Err(other) => Ok(Ending::Held { why, no_recovery: format!("{no_rollback}; and {other}") }),
+            Err(unconfirmed) => {
+                Ok(Ending::Held { why, no_recovery: format!("{no_rollback}; and {unconfirmed}") })
+            }
         }
     }
 
@@ -85,13 +87,8 @@ impl Driver<'_, '_> {
         self.journal.known(FAILED)
     }
 
-    /// Rolls the migration back if necessary, and installs the previous module. The inner error says why this has
-    /// failed.
-    async fn roll_back(
-        &mut self,
-        facts: &Facts,
-        snapshot: &[u8],
-    ) -> Result<Result<(), String>, UpgradeError> {
+    /// Rolls the migration back if necessary, and installs the previous module.
+    async fn roll_back(&mut self, facts: &Facts, snapshot: &[u8]) -> Checked<()> {
         let installed = match self.journal.receipt(Step::InstallBefore) {
             Some(outcome) => outcome.clone(),
             None => {
@@ -102,7 +99,7 @@ impl Driver<'_, '_> {
                 if let Err(why) = self.roll_back_migration(facts).await? {
                     return Ok(Err(why));
                 }
-                self.effect(Step::InstallBefore, install(self.plan.canister, module)?).await?
+                self.effect(Step::InstallBefore, install_target(self.plan.canister, module)?).await?
             }
         };
         match installed {
@@ -111,13 +108,13 @@ impl Driver<'_, '_> {
             }
             EffectOutcome::Replied { .. } | EffectOutcome::Observed => {
                 let confirmed = self.confirm(&facts.module_hash, facts.build).await?;
-                Ok(confirmed.map_err(|other| other.to_string()))
+                Ok(confirmed.map_err(|unconfirmed| unconfirmed.to_string()))
             }
         }
     }
 
     /// Rolls the migration back if the previous build is the legacy build, which cannot read converted records.
-    async fn roll_back_migration(&mut self, facts: &Facts) -> Result<Result<(), String>, UpgradeError> {
+    async fn roll_back_migration(&mut self, facts: &Facts) -> Checked<()> {
         // The previous module is sent only once everything is rolled back.
         if facts.build != Build::Legacy || self.journal.intent(Step::InstallBefore).is_some() {
             return Ok(Ok(()));
@@ -144,13 +141,8 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Reads the previous module from the snapshot, since this machine need not have it. The inner error says why this
-    /// is not possible.
-    async fn module_before(
-        &self,
-        facts: &Facts,
-        snapshot: &[u8],
-    ) -> Result<Result<Vec<u8>, String>, UpgradeError> {
+    /// Reads the previous module from the snapshot, since this machine need not have it.
+    async fn module_before(&self, facts: &Facts, snapshot: &[u8]) -> Checked<Vec<u8>> {
         self.retry.progress.phase("reading the previous module");
         let unreadable = |why: String| {
             format!("the previous module cannot be read from snapshot {}: {why}", hex::encode(snapshot))
@@ -193,11 +185,11 @@ impl Driver<'_, '_> {
     }
 
     /// Returns what clients have written so far.
-    pub(super) async fn written(&self) -> Result<Lost, ClientError> {
+    pub(super) async fn written(&self) -> Result<WriteCounts, ClientError> {
         let stats: AdminStats = self.retry.again(|| self.canister.update("admin_stats", ())).await?;
         let counts = [stats.counts.compat, stats.counts.direct, stats.counts.no_path];
         let sum = |of: fn(&PathCounts) -> u64| counts.iter().map(of).fold(0, u64::saturating_add);
-        Ok(Lost {
+        Ok(WriteCounts {
             calls: sum(|path| {
                 let calls = [&path.begin, &path.put_chunk, &path.finish, &path.abort, &path.put_whole];
                 calls.iter().map(|call| call.messages).fold(0, u64::saturating_add)

@@ -39,7 +39,7 @@ pub enum Ending {
         /// Why the rollback failed.
         no_rollback: String,
         /// What is lost; absent if the canister did not report it.
-        lost: Option<Lost>,
+        lost: Option<WriteCounts>,
     },
     /// The upgrade failed after the installation, and there was no recovery or it failed, too.
     Held {
@@ -52,7 +52,7 @@ pub enum Ending {
 
 /// Counts of what clients have written: between the snapshot and its restoration, or in total.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lost {
+pub struct WriteCounts {
     /// Calls that write: begin, put, finish, abort, and whole files.
     pub calls: u64,
     /// Sessions begun.
@@ -63,9 +63,9 @@ pub struct Lost {
     pub bytes_stored: u64,
 }
 
-impl Lost {
-    pub(super) fn since(self, before: Lost) -> Lost {
-        Lost {
+impl WriteCounts {
+    pub(super) fn since(self, before: WriteCounts) -> WriteCounts {
+        WriteCounts {
             calls: self.calls.saturating_sub(before.calls),
             sessions_begun: self.sessions_begun.saturating_sub(before.sessions_begun),
             sessions_finished: self.sessions_finished.saturating_sub(before.sessions_finished),
@@ -74,9 +74,9 @@ impl Lost {
     }
 }
 
-impl std::fmt::Display for Lost {
+impl std::fmt::Display for WriteCounts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Lost { calls, sessions_begun, sessions_finished, bytes_stored } = self;
+        let WriteCounts { calls, sessions_begun, sessions_finished, bytes_stored } = self;
         write!(
             f,
             "{calls} calls, among them {sessions_begun} sessions begun, {sessions_finished} finished, and {bytes_stored} bytes stored"

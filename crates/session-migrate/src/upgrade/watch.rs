@@ -6,14 +6,14 @@ use upload_canister::api::{MigrationPhase, MigrationStatus};
 
 use super::driver::Driver;
 use super::goal::Goal;
-use super::{Event, UpgradeError};
+use super::{Checked, Event, Refusal, UpgradeError};
 use crate::client::ClientError;
 
 /// Pause between two checks of the status.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Time between two progress lines while the phase does not change.
-const LINE_EVERY: Duration = Duration::from_secs(5);
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long a canister may refuse to report its status.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,25 +24,21 @@ impl Driver<'_, '_> {
         self.retry.again(|| self.canister.update("migration_status", ())).await
     }
 
-    /// Waits until the migration has reached its goal, and returns its status. The inner error says why the upgrade has
-    /// failed.
+    /// Waits until the migration has reached its goal, and returns its status.
     ///
     /// # Errors
     /// Also [`UpgradeError::Paused`].
-    pub(super) async fn watch(
-        &mut self,
-        goal: Goal,
-    ) -> Result<Result<MigrationStatus, String>, UpgradeError> {
+    pub(super) async fn watch(&mut self, goal: Goal) -> Checked<MigrationStatus> {
         let limit = Duration::from_secs(self.plan.time_limit);
         let (began, mut refused_since, mut reported_at) = (self.retry.clock.now(), None, None);
-        let mut last = None;
+        let mut last_phase = None;
         loop {
             let status = match self.migration_status().await {
                 Ok(status) => status,
                 Err(error) if error.is_out_of_cycles() => return Err(error.into()),
                 Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
                     let since = *refused_since.get_or_insert_with(|| self.retry.clock.now());
-                    if self.since(since) >= PATIENCE.min(limit) {
+                    if self.elapsed_since(since) >= PATIENCE.min(limit) {
                         return Ok(Err(format!("the canister does not answer: {error}")));
                     }
                     self.retry.clock.pause(PAUSE).await;
@@ -52,23 +48,23 @@ impl Driver<'_, '_> {
             };
             refused_since = None;
             let seen = seen_event(&status);
-            if last != Some((status.migration, status.phase)) {
-                last = Some((status.migration, status.phase));
+            if last_phase != Some((status.migration, status.phase)) {
+                last_phase = Some((status.migration, status.phase));
                 self.journal.append(seen.clone())?;
-                self.show(&seen);
+                self.show_progress(&seen);
                 reported_at = Some(self.retry.clock.now());
-            } else if reported_at.is_none_or(|reported_at| self.since(reported_at) >= LINE_EVERY) {
-                self.show(&seen);
+            } else if reported_at.is_none_or(|reported_at| self.elapsed_since(reported_at) >= LINE_INTERVAL) {
+                self.show_progress(&seen);
                 reported_at = Some(self.retry.clock.now());
             }
-            if let Some(result) = self.judge(goal, status, self.since(began) >= limit)? {
+            if let Some(result) = self.check_goal(goal, status, self.elapsed_since(began) >= limit)? {
                 return Ok(result);
             }
             self.retry.clock.pause(PAUSE).await;
         }
     }
 
-    fn show(&self, seen: &Event) {
+    fn show_progress(&self, seen: &Event) {
         if let Event::Seen { migration, phase, done, source, quarantined } = seen {
             self.retry.progress.line(&format!(
                 "migration {migration}: {phase}, {done} of {source} records, {quarantined} in quarantine"
@@ -76,13 +72,13 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns `None` if the goal is not reached yet. The innermost error says why the upgrade has failed.
-    fn judge(
+    /// Returns `None` if the goal is not reached yet, but still can be.
+    fn check_goal(
         &self,
         goal: Goal,
         status: MigrationStatus,
         is_late: bool,
-    ) -> Result<Option<Result<MigrationStatus, String>>, UpgradeError> {
+    ) -> Result<Option<Result<MigrationStatus, Refusal>>, UpgradeError> {
         use MigrationPhase::{Converted, Finalized, Idle, Paused, RolledBack, RollingBack, Stuck};
         let phase = status.phase;
         let failed = |why: String| Ok(Some(Err(why)));
@@ -115,7 +111,7 @@ impl Driver<'_, '_> {
             _ if is_late => failed(format!(
                 "the migration is still {phase:?} after {} s, with {} of {} records",
                 self.plan.time_limit,
-                done(&status),
+                settled_records(&status),
                 status.source
             )),
             _ => Ok(None),
@@ -124,8 +120,8 @@ impl Driver<'_, '_> {
 }
 
 /// Checks that the counts of a converted migration add up, that its digests agree, and that it has no note.
-fn reconcile(status: MigrationStatus) -> Result<MigrationStatus, String> {
-    let sum = done(&status);
+fn reconcile(status: MigrationStatus) -> Result<MigrationStatus, Refusal> {
+    let sum = settled_records(&status);
     if sum != status.source || status.digest_before != status.digest_after {
         return Err(format!("{sum} of {} records are accounted for, or their digests differ", status.source));
     }
@@ -135,7 +131,7 @@ fn reconcile(status: MigrationStatus) -> Result<MigrationStatus, String> {
     Ok(status)
 }
 
-fn done(status: &MigrationStatus) -> u64 {
+fn settled_records(status: &MigrationStatus) -> u64 {
     [status.converted, status.already, status.quarantined, status.expired].iter().sum()
 }
 
@@ -143,7 +139,7 @@ fn seen_event(status: &MigrationStatus) -> Event {
     Event::Seen {
         migration: status.migration,
         phase: format!("{:?}", status.phase),
-        done: done(status),
+        done: settled_records(status),
         source: status.source,
         quarantined: status.quarantined,
     }

@@ -89,7 +89,7 @@ impl Network {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let network = network::Network::connect(url, &key, identity).await.unwrap();
             let tools = Tools { network: &network, retry: Retry { retry_for, progress: &progress, clock } };
-            match journal.unfinished() {
+            match journal.unfinished_plan() {
                 Ok(_) => upgrade::resume(&tools, module, &mut journal).await,
                 Err(_) => upgrade::begin(&tools, plan.clone(), module, &mut journal).await,
             }

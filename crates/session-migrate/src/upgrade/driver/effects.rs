@@ -31,7 +31,7 @@ impl Driver<'_, '_> {
                 }
             };
             let settled = self.network.settle(&call, self.retry).await?;
-            if let Some(outcome) = self.record(step, settled).await? {
+            if let Some(outcome) = self.record_outcome(step, settled).await? {
                 return Ok(outcome);
             }
         }
@@ -44,7 +44,7 @@ impl Driver<'_, '_> {
         }
         let Some(ticket) = self.journal.intent(step) else { return Ok(()) };
         let settled = self.network.find_outcome(step.name(), ticket, self.plan.canister, self.retry).await?;
-        self.record(step, settled).await.map(drop)
+        self.record_outcome(step, settled).await.map(drop)
     }
 
     /// Records the outcome of an effect and returns it; `None` if the request has expired, and the state of the
@@ -52,7 +52,7 @@ impl Driver<'_, '_> {
     ///
     /// # Errors
     /// Also if the canister is out of cycles, and [`Step::must_be_done`].
-    async fn record(
+    async fn record_outcome(
         &mut self,
         step: Step,
         settled: RequestOutcome,
@@ -66,7 +66,7 @@ impl Driver<'_, '_> {
                 return Err(UpgradeError::OutOfCycles(rejection.text));
             }
             RequestOutcome::Rejected(rejection) => EffectOutcome::Rejected(rejection),
-            RequestOutcome::Lost if self.observed(step).await? => EffectOutcome::Observed,
+            RequestOutcome::Lost if self.is_observed(step).await? => EffectOutcome::Observed,
             RequestOutcome::Lost => {
                 self.journal.append(Event::Lost { step })?;
                 return Ok(None);
@@ -77,15 +77,15 @@ impl Driver<'_, '_> {
     }
 
     /// Returns whether the state of the canister shows that an effect was executed.
-    async fn observed(&self, step: Step) -> Result<bool, UpgradeError> {
+    async fn is_observed(&self, step: Step) -> Result<bool, UpgradeError> {
         Ok(match step {
-            Step::Snapshot => self.snapshot_since().await?.is_some(),
+            Step::Snapshot => self.new_snapshot().await?.is_some(),
             Step::Stop => self.status().await? == CanisterStatusType::Stopped,
             Step::Start => self.status().await? == CanisterStatusType::Running,
-            Step::Install => self.hash().await? == self.plan.module_hash,
+            Step::Install => self.certified_hash().await? == self.plan.module_hash,
             Step::InstallBefore | Step::Restore => {
                 let before = self.facts()?.map(|facts| facts.module_hash).unwrap_or_default();
-                self.hash().await? == before
+                self.certified_hash().await? == before
             }
             // Executing these calls twice is harmless.
             Step::Verify | Step::Rollback => false,
@@ -105,26 +105,26 @@ impl Driver<'_, '_> {
     /// effect; some nodes may have such a state.
     pub(in super::super) async fn certified(&self) -> Result<Certified, ClientError> {
         let last = self.journal.last_certificate().and_then(|certificate| hex::decode(certificate).ok());
-        let since = last.and_then(|certificate| answered_at(&certificate)).unwrap_or_default();
-        let recent = || async {
+        let last_answer_at = last.and_then(|certificate| answered_at(&certificate)).unwrap_or_default();
+        let read_recent = || async {
             let certified = self.management.certified().await?;
-            if certified.at >= since {
+            if certified.at >= last_answer_at {
                 return Ok(certified);
             }
             let detail = "the answer is older than the last effect".to_owned();
             Err(ClientError::Unanswered { method: "read_state", detail })
         };
-        self.retry.again(recent).await
+        self.retry.again(read_recent).await
     }
 
     /// Returns the certified module hash, hex; empty without a module.
-    pub(in super::super) async fn hash(&self) -> Result<String, ClientError> {
+    pub(in super::super) async fn certified_hash(&self) -> Result<String, ClientError> {
         let certified = self.certified().await?;
         Ok(certified.module_hash.map(hex::encode).unwrap_or_default())
     }
 
     /// Returns the id of a snapshot that did not exist at the preflight, if there is one.
-    pub(super) async fn snapshot_since(&self) -> Result<Option<Vec<u8>>, UpgradeError> {
+    pub(super) async fn new_snapshot(&self) -> Result<Option<Vec<u8>>, UpgradeError> {
         let before = self.facts()?.map(|facts| facts.snapshots).unwrap_or_default();
         let snapshots = self.retry.again(|| self.management.snapshots()).await?;
         let mut new = snapshots.into_iter().filter(|snapshot| !before.contains(&hex::encode(&snapshot.id)));
