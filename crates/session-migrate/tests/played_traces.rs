@@ -103,7 +103,7 @@ fn a_call_not_played_on_either_build_counts_as_a_difference() {
     // The same trace without its beginning: no reply contains the capsule's id.
     let path = folder.path().join("beheaded.trace");
     let mut writer = Writer::create(&path, &trace.header).unwrap();
-    trace.events.iter().skip(2).for_each(|event| writer.event(event).unwrap());
+    trace.events.iter().skip(2).for_each(|event| writer.add_event(event).unwrap());
     writer.finish().unwrap();
     let report = ab_of(&path);
     assert_eq!(report.verdict, Verdict::Fail);

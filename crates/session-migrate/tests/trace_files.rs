@@ -22,7 +22,7 @@ fn record(folder: &Path) -> PathBuf {
         let caller = Principal::anonymous();
         let call =
             SentCall { at, kind: CallKind::Update, caller, method: method.into(), arg, together: false };
-        recorder.exchange(&call, &Ok(answer.clone())).unwrap();
+        recorder.add_call(&call, &Ok(answer.clone())).unwrap();
     }
     recorder.add_event(3000, EventKind::Pass { rounds: 2 }).unwrap();
     recorder.finish().unwrap()
@@ -92,7 +92,7 @@ fn a_trace_that_was_not_completed_leaves_nothing() {
     let header = Header::new(0, "legacy", "a test", vec![]);
     let mut writer =
         session_migrate::trace::Writer::create(&folder.path().join("one.trace"), &header).unwrap();
-    writer.payload(&payload()).unwrap();
+    writer.add_payload(&payload()).unwrap();
     drop(writer);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
@@ -103,7 +103,7 @@ fn a_trace_that_cannot_get_its_name_leaves_no_payload() {
     let path = folder.path().join("one.trace");
     let header = Header::new(0, "legacy", "a test", vec![]);
     let mut writer = session_migrate::trace::Writer::create(&path, &header).unwrap();
-    writer.payload(&payload()).unwrap();
+    writer.add_payload(&payload()).unwrap();
     // A file cannot replace a folder.
     std::fs::create_dir(&path).unwrap();
     assert!(writer.finish().is_err());

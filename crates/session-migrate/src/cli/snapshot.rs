@@ -6,7 +6,7 @@ use candid::Principal;
 use clap::{Args, Subcommand};
 use session_migrate::progress::Progress;
 use session_migrate::snapshot::{FileEntry, Manifest, SnapshotError, check_folder};
-use session_migrate::transfer::{self, Options, TransferError, Which};
+use session_migrate::transfer::{self, Options, SnapshotChoice, TransferError};
 
 use super::network_args::NetworkArgs;
 use super::table::table;
@@ -108,9 +108,9 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
     args.network.check()?;
     let options = Options { parallel: args.transfer.parallel.into(), retry_for: args.network.retry_for() };
     let which = match &args.snapshot {
-        Some(id) => Which::Id(id.clone()),
-        None if args.take => Which::New,
-        None => Which::Latest,
+        Some(id) => SnapshotChoice::Id(id.clone()),
+        None if args.take => SnapshotChoice::New,
+        None => SnapshotChoice::Latest,
     };
     let downloaded = run_transfer(async |progress| {
         let network = args.network.connect().await?;

@@ -11,7 +11,7 @@ use upload_canister::api;
 
 use super::ClientError;
 use crate::build::Module;
-use crate::trace::{CallKind, EventKind, Tape, Ticket, TracedAnswer};
+use crate::trace::{CallKind, EventKind, Tape, TapeTicket, TracedAnswer};
 
 /// An empty list of arguments in Candid: neither `init` nor an upgrade takes any.
 pub(crate) const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
@@ -28,7 +28,7 @@ pub struct Canister<'p> {
 #[derive(Clone, Debug)]
 pub struct CallInFlight {
     message: RawMessageId,
-    ticket: Option<Ticket>,
+    ticket: Option<TapeTicket>,
 }
 
 /// An update call, ready to be sent.
@@ -132,11 +132,11 @@ impl<'p> Canister<'p> {
         }
     }
 
-    fn record_call(&self, kind: CallKind, caller: Principal, method: &str, arg: &[u8]) -> Option<Ticket> {
+    fn record_call(&self, kind: CallKind, caller: Principal, method: &str, arg: &[u8]) -> Option<TapeTicket> {
         self.tape.map(|tape| tape.sent(self.now(), kind, caller, method, arg))
     }
 
-    fn record_answer(&self, ticket: Option<Ticket>, answer: &Result<Vec<u8>, RejectResponse>) {
+    fn record_answer(&self, ticket: Option<TapeTicket>, answer: &Result<Vec<u8>, RejectResponse>) {
         if let (Some(tape), Some(ticket)) = (self.tape, ticket) {
             tape.answered(ticket, answer);
         }

@@ -32,7 +32,7 @@ impl Transcript {
     }
 
     pub fn sent(&mut self, message: RawMessageId, call: SentCall) {
-        self.queue.sent(message, call);
+        self.queue.push_unanswered(message, call);
     }
 
     /// Adds an event, or a call that is answered already.
@@ -51,11 +51,11 @@ impl Transcript {
 
     /// Returns the calls that are not answered, each with its caller, in the order in which they were sent.
     pub fn outstanding(&self) -> Vec<(RawMessageId, Principal)> {
-        self.queue.outstanding().map(|(message, caller)| (message.clone(), caller)).collect()
+        self.queue.unanswered().map(|(message, caller)| (message.clone(), caller)).collect()
     }
 
     pub fn is_waiting(&self) -> bool {
-        self.queue.is_waiting()
+        self.queue.has_unanswered()
     }
 
     /// Notes what the trace does not contain.
@@ -65,7 +65,7 @@ impl Transcript {
 
     /// Writes the entries that no longer wait for an earlier call.
     pub fn write_down(&mut self) {
-        while let Some(entry) = self.queue.next() {
+        while let Some(entry) = self.queue.pop_complete() {
             if let Some(writer) = &self.writer {
                 writer.take(entry);
             }
@@ -74,7 +74,7 @@ impl Transcript {
 
     /// Completes the trace, without the calls that are not answered.
     pub fn complete(&mut self) {
-        match self.queue.abandon() {
+        match self.queue.drop_unanswered() {
             0 => {}
             1 => self.note("1 call was never answered and is not in the trace"),
             calls => self.note(format!("{calls} calls were never answered and are not in the trace")),

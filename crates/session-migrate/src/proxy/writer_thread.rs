@@ -54,7 +54,7 @@ fn write(
             return Ok(calls);
         };
         calls += u64::from(matches!(entry, Entry::Call(..)));
-        recorder.entry(entry)?;
+        recorder.add_entry(entry)?;
     }
     // The `WriterThread` was dropped before `finish`. Dropping the recorder discards the trace.
     Ok(calls)

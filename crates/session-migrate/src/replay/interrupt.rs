@@ -69,20 +69,21 @@ impl FromStr for Interruption {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let expected =
             "expected upgrade:BUILD, trap, restart, low-cycles or rollback, then @LINE or @everyCOUNT";
-        let bad = || format!("{expected}; got `{text}`");
-        let (kind, when) = text.split_once('@').ok_or_else(bad)?;
+        let parse_error = || format!("{expected}; got `{text}`");
+        let (kind, when) = text.split_once('@').ok_or_else(parse_error)?;
         let kind = match kind.split_once(':') {
             Some(("upgrade", build)) if !build.is_empty() => InterruptionKind::Upgrade(build.to_owned()),
             None if kind == "trap" => InterruptionKind::Trap,
             None if kind == "restart" => InterruptionKind::Restart,
             None if kind == "low-cycles" => InterruptionKind::LowCycles,
             None if kind == "rollback" => InterruptionKind::Rollback,
-            _ => return Err(bad()),
+            _ => return Err(parse_error()),
         };
-        let number = |digits: &str| digits.parse().ok().filter(|number| *number > 0).ok_or_else(bad);
+        let positive =
+            |digits: &str| digits.parse().ok().filter(|number| *number > 0).ok_or_else(parse_error);
         let when = match when.strip_prefix("every") {
-            Some(count) => When::Every(number(count)?),
-            None => When::Line(number(when)?),
+            Some(count) => When::Every(positive(count)?),
+            None => When::Line(positive(when)?),
         };
         Ok(Interruption { kind, when })
     }
@@ -91,7 +92,7 @@ impl FromStr for Interruption {
 impl Interruption {
     /// Interrupts before the first of these events, if the interruption is due before any of them, so that calls in
     /// flight together are not separated.
-    pub(super) fn before(
+    pub(super) fn interrupt_if_due(
         &self,
         events: Range<usize>,
         trace: &Trace,
@@ -99,11 +100,11 @@ impl Interruption {
         builds: &mut Builds,
     ) -> Result<(), ReplayError> {
         let line = trace.line_of(events.start);
-        let due = |event: usize| match self.when {
+        let is_due = |event: usize| match self.when {
             When::Line(at) => at == trace.line_of(event),
             When::Every(count) => event.is_multiple_of(count),
         };
-        if events.into_iter().any(due) { self.perform(line, subject, builds) } else { Ok(()) }
+        if events.into_iter().any(is_due) { self.perform(line, subject, builds) } else { Ok(()) }
     }
 
     /// Returns the build to upgrade to, if the interruption is an upgrade.
@@ -126,29 +127,31 @@ impl Interruption {
     }
 
     fn perform(&self, line: usize, subject: &ReplayCanister, builds: &mut Builds) -> Result<(), ReplayError> {
-        let failed =
+        let interruption_error =
             |detail: String| ReplayError::Interruption { line, interruption: self.to_string(), detail };
         match &self.kind {
             InterruptionKind::Upgrade(build) => {
                 let module = builds.get(build)?;
-                subject.upgrade(&module).map_err(|reject| failed(reject.reject_message))
+                subject.upgrade(&module).map_err(|reject| interruption_error(reject.reject_message))
             }
             InterruptionKind::Trap => {
-                match subject.upgrade(&trapping_module().map_err(|error| failed(error.to_string()))?) {
-                    Ok(()) => Err(failed("the upgrade that must trap was accepted".into())),
+                match subject
+                    .upgrade(&trapping_module().map_err(|error| interruption_error(error.to_string()))?)
+                {
+                    Ok(()) => Err(interruption_error("the upgrade that must trap was accepted".into())),
                     Err(reject) if reject.error_code == ErrorCode::CanisterTrapped => Ok(()),
-                    Err(reject) => Err(failed(reject.reject_message)),
+                    Err(reject) => Err(interruption_error(reject.reject_message)),
                 }
             }
             InterruptionKind::Restart => {
                 subject.stop()?;
                 subject.start()
             }
-            InterruptionKind::LowCycles => low_cycles(subject).map_err(failed),
+            InterruptionKind::LowCycles => freeze_and_thaw(subject).map_err(interruption_error),
             InterruptionKind::Rollback => {
-                roll_back(subject).map_err(|error| failed(error.to_string()))?;
+                roll_back(subject).map_err(|error| interruption_error(error.to_string()))?;
                 let legacy = builds.get("legacy")?;
-                subject.upgrade(&legacy).map_err(|reject| failed(reject.reject_message))
+                subject.upgrade(&legacy).map_err(|reject| interruption_error(reject.reject_message))
             }
         }
     }
@@ -173,8 +176,8 @@ fn trapping_module() -> std::io::Result<Module> {
 }
 
 /// Freezes the canister, checks that a call is refused, and thaws it.
-fn low_cycles(subject: &ReplayCanister) -> Result<(), String> {
-    let freeze = |seconds: u64| {
+fn freeze_and_thaw(subject: &ReplayCanister) -> Result<(), String> {
+    let set_freezing_threshold = |seconds: u64| {
         let settings =
             CanisterSettings { freezing_threshold: Some(seconds.into()), ..CanisterSettings::default() };
         let pic = subject.pic();
@@ -185,12 +188,13 @@ fn low_cycles(subject: &ReplayCanister) -> Result<(), String> {
         .pic()
         .canister_status(subject.id(), Some(subject.controller()))
         .map_err(|reject| reject.reject_message)?;
-    let before = u64::try_from(status.settings.freezing_threshold.0).map_err(|error| error.to_string())?;
-    freeze(u64::MAX)?;
+    let previous_threshold =
+        u64::try_from(status.settings.freezing_threshold.0).map_err(|error| error.to_string())?;
+    set_freezing_threshold(u64::MAX)?;
     // The session does not exist, so the call changes nothing even if the canister is not frozen.
     let arg = candid::encode_one(u64::MAX).map_err(|error| error.to_string())?;
     let probe = subject.update(Principal::anonymous(), "uploads_abort", arg);
-    freeze(before)?;
+    set_freezing_threshold(previous_threshold)?;
     match probe {
         Err(reject) if reject.error_code == ErrorCode::CanisterOutOfCycles => Ok(()),
         Err(reject) => Err(reject.reject_message),

@@ -9,6 +9,6 @@ mod subject;
 
 pub use error::ReplayError;
 pub use interrupt::{Interruption, When};
-pub use player::{Played, Player, Playing, play};
+pub use player::{Playback, Played, Player, play};
 pub use state::{State, final_state};
 pub use subject::{Builds, ReplayCanister};

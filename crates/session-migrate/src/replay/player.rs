@@ -1,7 +1,7 @@
 //! Replays the events of a trace one after the other, and calls that were in flight together at once.
 
 use super::interrupt::Interruption;
-use super::subject::SentCall;
+use super::subject::PendingAnswer;
 use super::{Builds, ReplayCanister, ReplayError};
 use crate::trace::{Codec, CodecError, Event, EventKind, Trace, TracedAnswer, TracedCall};
 
@@ -24,7 +24,7 @@ pub enum Played {
 }
 
 /// What was played of a trace.
-pub struct Playing {
+pub struct Playback {
     /// Outcome of each played event, in order.
     pub events: Vec<Played>,
     /// The codec, which knows the ids that the canister has issued.
@@ -40,7 +40,7 @@ pub fn play(
     subject: &mut ReplayCanister,
     builds: &mut Builds,
     interruptions: &[Interruption],
-) -> Result<Playing, ReplayError> {
+) -> Result<Playback, ReplayError> {
     let mut player = Player::new(trace, subject, builds, interruptions)?;
     player.play_to(trace.events.len())?;
     Ok(player.finish())
@@ -52,7 +52,7 @@ pub struct Player<'a> {
     subject: &'a mut ReplayCanister,
     builds: &'a mut Builds,
     interruptions: &'a [Interruption],
-    playing: Playing,
+    playback: Playback,
     /// Number of calls since the costs were last read.
     unread: usize,
 }
@@ -69,11 +69,11 @@ impl<'a> Player<'a> {
         interruptions: &'a [Interruption],
     ) -> Result<Self, ReplayError> {
         interruptions.iter().try_for_each(|interruption| interruption.check(trace))?;
-        let playing = Playing {
+        let playback = Playback {
             events: Vec::with_capacity(trace.events.len()),
             codec: Codec::new(trace.header.start)?,
         };
-        Ok(Player { trace, subject, builds, interruptions, playing, unread: 0 })
+        Ok(Player { trace, subject, builds, interruptions, playback, unread: 0 })
     }
 
     /// Returns the canister.
@@ -84,12 +84,12 @@ impl<'a> Player<'a> {
     /// Replays until event number `end` is next, or the trace ends. Calls in flight together are not separated, so the
     /// replay may end later.
     pub fn play_to(&mut self, end: usize) -> Result<(), ReplayError> {
-        while self.playing.events.len() < end {
-            let first = self.playing.events.len();
+        while self.playback.events.len() < end {
+            let first = self.playback.events.len();
             let Some(event) = self.trace.events.get(first) else { break };
-            let together = first..first + group(&self.trace.events, first).len().max(1);
+            let together = first..first + calls_in_flight_together(&self.trace.events, first).len().max(1);
             for interruption in self.interruptions {
-                interruption.before(together.clone(), self.trace, self.subject, self.builds)?;
+                interruption.interrupt_if_due(together.clone(), self.trace, self.subject, self.builds)?;
             }
             self.subject.set_time(self.trace.header.start.saturating_add(event.at));
             self.play_event(first, &event.what)?;
@@ -102,16 +102,16 @@ impl<'a> Player<'a> {
     }
 
     /// Returns the outcomes of the events, and the codec.
-    pub fn finish(self) -> Playing {
-        self.playing
+    pub fn finish(self) -> Playback {
+        self.playback
     }
 
     fn play_event(&mut self, first: usize, what: &EventKind) -> Result<(), ReplayError> {
         let played = match what {
             EventKind::Call(_) => {
-                let group = group(&self.trace.events, first);
-                self.unread += group.len();
-                return self.playing.play_calls(self.trace, self.subject, first, &group);
+                let calls = calls_in_flight_together(&self.trace.events, first);
+                self.unread += calls.len();
+                return self.playback.play_calls(self.trace, self.subject, first, &calls);
             }
             EventKind::Pass { rounds } => {
                 self.subject.rounds(*rounds);
@@ -133,17 +133,17 @@ impl<'a> Player<'a> {
                 Played::Done
             }
             EventKind::ClockRuns => {
-                self.playing.codec.clock_runs();
+                self.playback.codec.clock_runs();
                 Played::Done
             }
         };
-        self.playing.events.push(played);
+        self.playback.events.push(played);
         Ok(())
     }
 }
 
 /// Returns the call at `first`, and the following calls that were sent while an earlier call was not answered.
-fn group(events: &[Event], first: usize) -> Vec<&TracedCall> {
+fn calls_in_flight_together(events: &[Event], first: usize) -> Vec<&TracedCall> {
     let calls = events.iter().skip(first).map_while(|event| match &event.what {
         EventKind::Call(call) => Some(call),
         _ => None,
@@ -151,30 +151,30 @@ fn group(events: &[Event], first: usize) -> Vec<&TracedCall> {
     calls.enumerate().take_while(|(index, call)| *index == 0 || call.together).map(|(_, call)| call).collect()
 }
 
-impl Playing {
+impl Playback {
     fn play_calls(
         &mut self,
         trace: &Trace,
         subject: &ReplayCanister,
         first: usize,
-        group: &[&TracedCall],
+        calls: &[&TracedCall],
     ) -> Result<(), ReplayError> {
-        let mut sent: Vec<(&TracedCall, Result<SentCall, String>)> = Vec::with_capacity(group.len());
-        for (number, call) in group.iter().enumerate() {
+        let mut pending: Vec<(&TracedCall, Result<PendingAnswer, String>)> = Vec::with_capacity(calls.len());
+        for (number, call) in calls.iter().enumerate() {
             let line = trace.line_of(first + number);
             let mut arg = self.encode(trace, line, call)?;
             if arg.is_err() {
                 // The id may be in the answer to a call in flight; the recorded caller had received this answer.
-                self.wait(subject, &mut sent);
+                self.collect_answers(subject, &mut pending);
                 arg = self.encode(trace, line, call)?;
             }
-            sent.push((call, arg.map(|arg| subject.send(call.kind, call.caller, &call.method, arg))));
+            pending.push((call, arg.map(|arg| subject.send(call.kind, call.caller, &call.method, arg))));
         }
-        self.wait(subject, &mut sent);
+        self.collect_answers(subject, &mut pending);
         Ok(())
     }
 
-    /// The inner error is the name of an id that no reply has contained yet.
+    /// Encodes the arguments of a call. The inner error is the name of an id that no reply has contained yet.
     fn encode(
         &self,
         trace: &Trace,
@@ -190,11 +190,16 @@ impl Playing {
         }
     }
 
-    fn wait(&mut self, subject: &ReplayCanister, sent: &mut Vec<(&TracedCall, Result<SentCall, String>)>) {
-        for (call, sent) in sent.drain(..) {
+    /// Waits for the answers to these calls, and adds the outcome of each.
+    fn collect_answers(
+        &mut self,
+        subject: &ReplayCanister,
+        pending: &mut Vec<(&TracedCall, Result<PendingAnswer, String>)>,
+    ) {
+        for (call, sent) in pending.drain(..) {
             self.events.push(match sent {
-                Ok(call_sent) => {
-                    let answer = subject.wait(call_sent);
+                Ok(pending_answer) => {
+                    let answer = subject.wait(pending_answer);
                     Played::Answered(self.codec.answer(&call.method, answer.as_deref()))
                 }
                 Err(name) => Played::NotSent { name },

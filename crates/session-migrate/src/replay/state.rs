@@ -33,15 +33,15 @@ pub type State = BTreeMap<(&'static str, String), String>;
 
 /// Reads the state of a canister on which a trace was replayed.
 pub fn final_state(trace: &Trace, subject: &ReplayCanister, codec: &mut Codec) -> Result<State, String> {
-    let mut reading = Reading { subject, codec, state: State::new() };
-    let mut live = Vec::new();
+    let mut reader = StateReader { subject, codec, state: State::new() };
+    let mut live_sessions = Vec::new();
     for caller in callers(trace) {
-        live.extend(reading.sessions(caller)?);
-        reading.capsules(caller)?;
+        live_sessions.extend(reader.read_sessions(caller)?);
+        reader.read_capsules(caller)?;
     }
-    reading.administration()?;
-    reading.stable(&live)?;
-    Ok(reading.state)
+    reader.read_administration()?;
+    reader.read_stable(&live_sessions)?;
+    Ok(reader.state)
 }
 
 /// Returns all callers of the trace except the anonymous principal, who owns nothing.
@@ -53,13 +53,13 @@ fn callers(trace: &Trace) -> BTreeSet<Principal> {
     calls.filter(|caller| *caller != Principal::anonymous()).collect()
 }
 
-struct Reading<'s> {
+struct StateReader<'s> {
     subject: &'s ReplayCanister,
     codec: &'s mut Codec,
     state: State,
 }
 
-impl Reading<'_> {
+impl StateReader<'_> {
     fn query<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
@@ -75,7 +75,7 @@ impl Reading<'_> {
 
     /// Reads all pages of a list in the order of `key`. A page that does not advance is an error: reading would never
     /// end.
-    fn all<T: CandidType + DeserializeOwned, K: Ord + Debug>(
+    fn read_pages<T: CandidType + DeserializeOwned, K: Ord + Debug>(
         &self,
         key: impl Fn(&T) -> K,
         mut page: impl FnMut(&Self, Option<&T>) -> Result<Vec<T>, String>,
@@ -93,17 +93,17 @@ impl Reading<'_> {
 
     /// Adds an entry under the name of `id` in the trace.
     fn add(&mut self, part: &'static str, id: &str, value: &impl CandidType) -> Result<(), String> {
-        let name = self.codec.name(id);
+        let name = self.codec.name_ids(id);
         let text = self.codec.show(value)?;
         self.state.insert((part, name), text);
         Ok(())
     }
 
-    fn sessions(&mut self, caller: Principal) -> Result<Vec<(Principal, UploadStatus)>, String> {
-        let sessions: Vec<UploadStatus> = self.all(
+    fn read_sessions(&mut self, caller: Principal) -> Result<Vec<(Principal, UploadStatus)>, String> {
+        let sessions: Vec<UploadStatus> = self.read_pages(
             |status: &UploadStatus| status.session,
-            |reading, last| {
-                reading.query(caller, "uploads_list", (last.map(|status| status.session), None::<u32>))
+            |reader, last| {
+                reader.query(caller, "uploads_list", (last.map(|status| status.session), None::<u32>))
             },
         )?;
         for status in &sessions {
@@ -113,33 +113,33 @@ impl Reading<'_> {
         Ok(sessions.into_iter().map(|status| (caller, status)).collect())
     }
 
-    fn capsules(&mut self, caller: Principal) -> Result<(), String> {
-        let capsules = self.all(
+    fn read_capsules(&mut self, caller: Principal) -> Result<(), String> {
+        let capsules = self.read_pages(
             |capsule: &Capsule| capsule.id.clone(),
-            |reading, last| {
-                reading.query(caller, "capsules_list", (last.map(|capsule| &capsule.id), None::<u32>))
+            |reader, last| {
+                reader.query(caller, "capsules_list", (last.map(|capsule| &capsule.id), None::<u32>))
             },
         )?;
         for capsule in &capsules {
             self.add("capsule", &capsule.id, capsule)?;
-            let memories = self.all(
+            let memories = self.read_pages(
                 |memory: &Memory| memory.id.clone(),
-                |reading, last| {
+                |reader, last| {
                     let after = last.map(|memory| &memory.id);
-                    reading.query(caller, "memories_list", (&capsule.id, after, None::<u32>))
+                    reader.query(caller, "memories_list", (&capsule.id, after, None::<u32>))
                 },
             )?;
             for memory in &memories {
                 self.add("memory", &memory.id, memory)?;
                 if memory.blob.locator.starts_with("blob_") {
-                    self.blob(caller, &memory.blob.locator)?;
+                    self.read_blob(caller, &memory.blob.locator)?;
                 }
             }
         }
         Ok(())
     }
 
-    fn blob(&mut self, caller: Principal, locator: &str) -> Result<(), String> {
+    fn read_blob(&mut self, caller: Principal, locator: &str) -> Result<(), String> {
         let meta: BlobMeta = self.query(caller, "blob_get_meta", (locator,))?;
         let mut hasher = Sha256::new();
         let mut bytes = 0;
@@ -152,7 +152,7 @@ impl Reading<'_> {
         self.add("blob", locator, &content)
     }
 
-    fn administration(&mut self) -> Result<(), String> {
+    fn read_administration(&mut self) -> Result<(), String> {
         let controller = self.subject.controller();
         let stats: AdminStats = self.query(controller, "admin_stats", ())?;
         self.add("counts", "all paths", &CountsShown::of(&stats.counts))?;
@@ -162,28 +162,28 @@ impl Reading<'_> {
         self.add("settings", "admin_config", &settings)
     }
 
-    fn stable(&mut self, live: &[(Principal, UploadStatus)]) -> Result<(), String> {
+    fn read_stable(&mut self, live_sessions: &[(Principal, UploadStatus)]) -> Result<(), String> {
         let memory = self.subject.pic().get_stable_memory(self.subject.id());
         let layouts = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
         let storage = Storage::open_accepting(Rc::new(RefCell::new(memory)), &layouts)
             .map_err(|error| error.to_string())?;
-        let damaged = |error: upload_canister::stable::StableError| error.to_string();
-        let leads_to = |key: IdemKey| -> Result<Option<SessionOfKey>, String> {
-            Ok(storage.index.find(key).map_err(damaged)?.map(|id| SessionOfKey { session: id.0 }))
+        let to_text = |error: upload_canister::stable::StableError| error.to_string();
+        let session_of_key = |key: IdemKey| -> Result<Option<SessionOfKey>, String> {
+            Ok(storage.index.find(key).map_err(to_text)?.map(|id| SessionOfKey { session: id.0 }))
         };
-        for (owner, status) in live {
+        for (owner, status) in live_sessions {
             let id = SessionId(status.session);
             let last_seen = upload_canister::session::Time::from_nanos(status.last_seen);
             let shown = IndexShown {
                 by_owner: storage.index.contains(id, *owner),
                 by_activity: storage.index.is_active_at(id, last_seen),
-                key_leads_to: leads_to(IdemKey::of(&status.capsule_id, owner, &status.idem))?,
+                key_leads_to: session_of_key(IdemKey::of(&status.capsule_id, owner, &status.idem))?,
             };
             let name = self.codec.session_name(status.session);
             self.add("index", &name, &shown)?;
         }
         for session in storage.receipts.sessions() {
-            let Some(receipt) = storage.receipts.get(SessionId(session)).map_err(damaged)? else { continue };
+            let Some(receipt) = storage.receipts.get(SessionId(session)).map_err(to_text)? else { continue };
             let (outcome, finished) = match &receipt.outcome {
                 Outcome::Finished(finished) => ("finished", Some(finished)),
                 Outcome::Aborted => ("aborted", None),
@@ -199,7 +199,7 @@ impl Reading<'_> {
                 digest: finished.map(|finished| ByteBuf::from(finished.checksum)),
                 uploaded_at: finished.map(|finished| finished.finished_at),
                 expires_at: receipt.expires_at,
-                key_leads_to: leads_to(IdemKey(receipt.idem_key))?,
+                key_leads_to: session_of_key(IdemKey(receipt.idem_key))?,
             };
             let name = self.codec.session_name(session);
             self.add("receipt", &name, &shown)?;
@@ -208,7 +208,7 @@ impl Reading<'_> {
             live_sessions: storage.index.len(),
             receipts: storage.receipts.len(),
             accounts: storage.usage.accounts(),
-            bytes_in_use: storage.usage.total().map_err(damaged)?,
+            bytes_in_use: storage.usage.total().map_err(to_text)?,
         };
         self.add("sums", "all", &sums)
     }

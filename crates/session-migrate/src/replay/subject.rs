@@ -48,7 +48,7 @@ pub struct ReplayCanister {
     /// How many of the messages in `costs` belong to the installation.
     installation: usize,
     /// Whether the server reports costs.
-    metered: bool,
+    reports_costs: bool,
 }
 
 impl ReplayCanister {
@@ -65,10 +65,10 @@ impl ReplayCanister {
         }
         let controller = header.controllers.first().copied().unwrap_or(Principal::anonymous());
         let id = pic.create_canister_with_settings(Some(controller), None);
-        let metered = server::chosen()?.kind == server::ServerKind::Embedded;
+        let reports_costs = server::chosen()?.kind == server::ServerKind::Embedded;
         let controllers = vec![controller];
         let mut subject =
-            ReplayCanister { pic, id, controllers, costs: Vec::new(), installation: 0, metered };
+            ReplayCanister { pic, id, controllers, costs: Vec::new(), installation: 0, reports_costs };
         // Reinstalling into an empty canister is the same as installing. If it fails, `reinstall_canister` returns an
         // error, whereas `install_canister` panics.
         subject
@@ -149,20 +149,26 @@ impl ReplayCanister {
             .map_err(ReplayError::control("start the canister"))
     }
 
-    pub(super) fn send(&self, kind: CallKind, caller: Principal, method: &str, arg: Vec<u8>) -> SentCall {
+    pub(super) fn send(
+        &self,
+        kind: CallKind,
+        caller: Principal,
+        method: &str,
+        arg: Vec<u8>,
+    ) -> PendingAnswer {
         match kind {
-            CallKind::Query => SentCall::Answered(self.pic.query_call(self.id, caller, method, arg)),
+            CallKind::Query => PendingAnswer::Answered(self.pic.query_call(self.id, caller, method, arg)),
             CallKind::Update => match self.pic.submit_call(self.id, caller, method, arg) {
-                Ok(message) => SentCall::Submitted(message),
-                Err(reject) => SentCall::Answered(Err(reject)),
+                Ok(message) => PendingAnswer::Submitted(message),
+                Err(reject) => PendingAnswer::Answered(Err(reject)),
             },
         }
     }
 
-    pub(super) fn wait(&self, call: SentCall) -> Result<Vec<u8>, RejectResponse> {
+    pub(super) fn wait(&self, call: PendingAnswer) -> Result<Vec<u8>, RejectResponse> {
         match call {
-            SentCall::Answered(answer) => answer,
-            SentCall::Submitted(message) => self.pic.await_call(message),
+            PendingAnswer::Answered(answer) => answer,
+            PendingAnswer::Submitted(message) => self.pic.await_call(message),
         }
     }
 
@@ -178,7 +184,7 @@ impl ReplayCanister {
 
     /// Reads the costs of the messages since the last reading. The server keeps the costs of the last 10,000 messages.
     pub fn read_meter(&mut self) -> Result<(), ReplayError> {
-        if self.metered {
+        if self.reports_costs {
             let from = self.costs.last().map_or(0, |cost| cost.index + 1);
             self.costs.extend(costs::messages(&self.pic, self.id, from)?);
         }
@@ -188,12 +194,12 @@ impl ReplayCanister {
     /// Returns the costs of the messages since the installation, as far as [`ReplayCanister::read_meter`] has read
     /// them; `None` if the server does not report costs.
     pub fn costs(&self) -> Option<&[MessageCost]> {
-        self.metered.then(|| self.costs.get(self.installation..).unwrap_or_default())
+        self.reports_costs.then(|| self.costs.get(self.installation..).unwrap_or_default())
     }
 }
 
 /// A submitted update, or the answer to a query or a refused update.
-pub(super) enum SentCall {
+pub(super) enum PendingAnswer {
     Submitted(RawMessageId),
     Answered(Result<Vec<u8>, RejectResponse>),
 }

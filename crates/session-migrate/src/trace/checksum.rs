@@ -26,7 +26,7 @@ impl ChecksumChain {
     /// Adds the checksum to the end of a line that is one JSON object with at least one field.
     pub fn close(&mut self, object: &str) -> String {
         let body = object.strip_suffix('}').unwrap_or(object);
-        self.follow(body);
+        self.advance(body);
         format!("{body}{FIELD}{}{CLOSE}", self.0)
     }
 
@@ -34,7 +34,7 @@ impl ChecksumChain {
     pub fn open(&mut self, line: &str) -> Result<String, Mismatch> {
         let (body, got) =
             line.strip_suffix(CLOSE).and_then(|rest| rest.rsplit_once(FIELD)).unwrap_or((line, "missing"));
-        self.follow(body);
+        self.advance(body);
         if got == self.0 {
             Ok(format!("{body}}}"))
         } else {
@@ -42,7 +42,7 @@ impl ChecksumChain {
         }
     }
 
-    fn follow(&mut self, body: &str) {
+    fn advance(&mut self, body: &str) {
         let digest = Sha256::new().chain_update(&self.0).chain_update(body).finalize();
         // 12 digits are enough to detect damage and edits; the checksum is not a signature.
         let hex = hex::encode(digest);

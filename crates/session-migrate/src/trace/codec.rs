@@ -71,18 +71,18 @@ impl Codec {
     /// Returns `None` if encoding the text would not result in the same values.
     fn candid_arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> Option<(Arguments, Vec<Vec<u8>>)> {
         let sent = self.interface.decode(arg)?;
-        let mut keep = Vec::new();
+        let mut payloads = Vec::new();
         let mut shown = Vec::with_capacity(sent.args.len());
         for (position, argument) in sent.args.iter().enumerate() {
             let place = (method, position);
-            shown.push(value::shown_argument(place, argument.clone(), &self.ids, seeds, &mut keep));
+            shown.push(value::shown_argument(place, argument.clone(), &self.ids, seeds, &mut payloads));
         }
         let text = one_line(&IDLArgs { args: shown });
-        let mut payload = |reference: &_| payload_at_hand(reference, arg.len(), &keep);
-        let again = self.parse(method, &text, &mut payload).ok()?;
-        let again = self.interface.encode(method, again).ok()?;
+        let mut payload = |reference: &_| available_payload(reference, arg.len(), &payloads);
+        let reparsed = self.parse(method, &text, &mut payload).ok()?;
+        let encoded_again = self.interface.encode(method, reparsed).ok()?;
         // Only the values are compared: their type tables may differ.
-        (self.interface.decode(&again)? == sent).then_some((Arguments::Candid(text), keep))
+        (self.interface.decode(&encoded_again)? == sent).then_some((Arguments::Candid(text), payloads))
     }
 
     fn parse(
@@ -109,15 +109,15 @@ impl Codec {
         arguments: &Arguments,
         payload: &mut dyn FnMut(&PayloadRef) -> Result<Vec<u8>, CodecError>,
     ) -> Result<Vec<u8>, CodecError> {
-        let bad = |detail: String| CodecError::Arguments { method: method.into(), detail };
+        let arguments_error = |detail: String| CodecError::Arguments { method: method.into(), detail };
         match arguments {
             Arguments::Candid(text) => {
                 let args = self.parse(method, text, payload)?;
-                self.interface.encode(method, args).map_err(bad)
+                self.interface.encode(method, args).map_err(arguments_error)
             }
             Arguments::Raw(text) => match PayloadRef::parse(text) {
                 Some(reference) => payload(&reference),
-                None => hex::decode(text).map_err(|error| bad(error.to_string())),
+                None => hex::decode(text).map_err(|error| arguments_error(error.to_string())),
             },
         }
     }
@@ -128,7 +128,7 @@ impl Codec {
     }
 
     /// Replaces the ids in a text by names; new ids get names.
-    pub fn name(&mut self, text: &str) -> String {
+    pub fn name_ids(&mut self, text: &str) -> String {
         self.ids.learn_text(text)
     }
 
@@ -163,7 +163,11 @@ impl Codec {
 
 /// Returns the bytes of a reference in arguments of `size` bytes. If a text looks like a reference to more bytes, it is
 /// a client's text, and an error is returned.
-fn payload_at_hand(reference: &PayloadRef, size: usize, payloads: &[Vec<u8>]) -> Result<Vec<u8>, CodecError> {
+fn available_payload(
+    reference: &PayloadRef,
+    size: usize,
+    payloads: &[Vec<u8>],
+) -> Result<Vec<u8>, CodecError> {
     let found = match reference {
         PayloadRef::Seed { seed, offset, length } => {
             let length = usize::try_from(*length).ok().filter(|length| *length <= size);
@@ -199,7 +203,7 @@ mod tests {
     }
 
     fn no_payload(reference: &PayloadRef) -> Result<Vec<u8>, CodecError> {
-        payload_at_hand(reference, 2 << 20, &[])
+        available_payload(reference, 2 << 20, &[])
     }
 
     #[test]
@@ -210,9 +214,9 @@ mod tests {
         let arg =
             Encode!(&"capsule_1", &metadata, &1u32, &"key", &None::<upload_canister::api::HashAlgorithm>)
                 .unwrap();
-        let (arguments, keep) = codec.arguments("uploads_begin", &arg, &Seeds::default());
+        let (arguments, payloads) = codec.arguments("uploads_begin", &arg, &Seeds::default());
         assert!(matches!(arguments, Arguments::Candid(_)), "{arguments:?}");
-        assert!(keep.is_empty() && text(&arguments).contains("asset_type = variant { Preview }"));
+        assert!(payloads.is_empty() && text(&arguments).contains("asset_type = variant { Preview }"));
         assert_eq!(codec.encode("uploads_begin", &arguments, &mut no_payload).unwrap(), arg);
     }
 
@@ -233,12 +237,15 @@ mod tests {
         let mut seeds = Seeds::default();
         let generated = seeds.generate(5, 1000, 1_800_000);
         let arg = Encode!(&7u64, &0u32, &ByteBuf::from(generated.clone()), &None::<ByteBuf>).unwrap();
-        let (arguments, keep) = codec.arguments("uploads_put_chunk", &arg, &seeds);
-        assert!(keep.is_empty() && text(&arguments).contains("\"@seed:5:1000:1800000\""), "{arguments:?}");
+        let (arguments, payloads) = codec.arguments("uploads_put_chunk", &arg, &seeds);
+        assert!(
+            payloads.is_empty() && text(&arguments).contains("\"@seed:5:1000:1800000\""),
+            "{arguments:?}"
+        );
         assert_eq!(codec.encode("uploads_put_chunk", &arguments, &mut no_payload).unwrap(), arg);
 
-        let (arguments, keep) = codec.arguments("uploads_put_chunk", &arg, &Seeds::default());
-        assert!(keep == [generated.clone()] && text(&arguments).contains("\"@sha256:"), "{arguments:?}");
+        let (arguments, payloads) = codec.arguments("uploads_put_chunk", &arg, &Seeds::default());
+        assert!(payloads == [generated.clone()] && text(&arguments).contains("\"@sha256:"), "{arguments:?}");
         let again = codec.encode("uploads_put_chunk", &arguments, &mut |_| Ok(generated.clone()));
         assert_eq!(again.unwrap(), arg);
     }
@@ -275,9 +282,9 @@ mod tests {
         let large = Encode!(&"@seed:1:0:1000000000000").unwrap();
         let endless = b"DIDL\x01\x6d\x7f\x01\x00\xff\xff\xff\xff\x0f".to_vec();
         for arg in [b"DIDL".to_vec(), b"nonsense".to_vec(), tricky, large, endless, vec![0; 1000]] {
-            let (arguments, keep) = codec.arguments("capsules_read", &arg, &Seeds::default());
+            let (arguments, payloads) = codec.arguments("capsules_read", &arg, &Seeds::default());
             assert!(matches!(arguments, Arguments::Raw(_)), "{arguments:?}");
-            let payload = &mut |_: &PayloadRef| Ok(keep[0].clone());
+            let payload = &mut |_: &PayloadRef| Ok(payloads[0].clone());
             assert_eq!(codec.encode("capsules_read", &arguments, payload).unwrap(), arg);
         }
     }

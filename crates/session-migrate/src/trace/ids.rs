@@ -27,17 +27,17 @@ impl IdKind {
     /// Recognizes an id by its format: `capsule_1`; `blob_1`; `mem_1_` and 32 hexadecimal digits; or `mem_`, a letter
     /// for the length of the number, the number in base 32, `_`, and 26 digits in base 32.
     fn of_text(text: &str) -> Option<IdKind> {
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if text.strip_prefix("capsule_").is_some_and(digits) {
+        let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if text.strip_prefix("capsule_").is_some_and(are_digits) {
             return Some(IdKind::Capsule);
         }
-        if text.strip_prefix("blob_").is_some_and(digits) {
+        if text.strip_prefix("blob_").is_some_and(are_digits) {
             return Some(IdKind::Blob);
         }
         let (number, digest) = text.strip_prefix("mem_")?.split_once('_')?;
         let is_base_32 = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'v'));
         let is_memory = match digest.len() {
-            32 => digits(number) && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
+            32 => are_digits(number) && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
             26 => {
                 let (length, number) = number.split_at_checked(1)?;
                 let digit_count = length.bytes().next()?.checked_sub(b'a')?;
@@ -67,15 +67,17 @@ impl fmt::Display for Name {
 pub struct Ids {
     names: HashMap<(IdKind, String), Name>,
     ids: HashMap<Name, String>,
-    given: HashMap<IdKind, u32>,
+    /// Number of names by kind.
+    name_counts: HashMap<IdKind, u32>,
 }
 
 impl Ids {
+    /// Returns the name of an id; a new id gets a new name.
     fn learn(&mut self, kind: IdKind, id: &str) -> Name {
         if let Some(name) = self.names.get(&(kind, id.to_owned())) {
             return *name;
         }
-        let number = self.given.entry(kind).or_default();
+        let number = self.name_counts.entry(kind).or_default();
         *number += 1;
         let name = Name { kind, number: *number };
         self.names.insert((kind, id.to_owned()), name);
@@ -83,7 +85,7 @@ impl Ids {
         name
     }
 
-    fn known(&self, kind: IdKind, id: &str) -> Option<Name> {
+    fn name_of(&self, kind: IdKind, id: &str) -> Option<Name> {
         self.names.get(&(kind, id.to_owned())).copied()
     }
 
@@ -92,8 +94,8 @@ impl Ids {
         self.learn(IdKind::Session, &session.to_string()).to_string()
     }
 
-    pub(super) fn session(&self, session: &str) -> Option<String> {
-        self.known(IdKind::Session, session).map(|name| name.to_string())
+    pub(super) fn session_name(&self, session: &str) -> Option<String> {
+        self.name_of(IdKind::Session, session).map(|name| name.to_string())
     }
 
     /// Replaces the ids in a text of a reply by names; new ids get new names.
@@ -103,17 +105,17 @@ impl Ids {
                 self.learn(kind, word);
             }
         }
-        self.text(text)
+        self.name_text(text)
     }
 
     /// Replaces known ids in a text by names.
-    pub(super) fn text(&self, text: &str) -> String {
+    pub(super) fn name_text(&self, text: &str) -> String {
         let mut named = String::with_capacity(text.len());
         let mut rest = text;
         for word in words(text) {
             let Some((before, after)) = rest.split_once(word) else { continue };
             named.push_str(before);
-            match IdKind::of_text(word).and_then(|kind| self.known(kind, word)) {
+            match IdKind::of_text(word).and_then(|kind| self.name_of(kind, word)) {
                 Some(name) => named.push_str(&name.to_string()),
                 None => named.push_str(word),
             }
@@ -171,9 +173,9 @@ mod tests {
         assert_eq!(ids.learn_session(40), "@session:1");
         assert_eq!(ids.learn_text("icp://blob/blob_9"), "icp://blob/@blob:1");
         assert_eq!(ids.learn_text(MEMORY), "@memory:1");
-        assert_eq!(ids.text("capsule_1"), "capsule_1", "no reply has shown capsule_1");
-        assert_eq!(ids.session("41").as_deref(), Some("@session:2"));
-        assert_eq!(ids.session("42"), None);
+        assert_eq!(ids.name_text("capsule_1"), "capsule_1", "no reply has shown capsule_1");
+        assert_eq!(ids.session_name("41").as_deref(), Some("@session:2"));
+        assert_eq!(ids.session_name("42"), None);
     }
 
     #[test]
@@ -200,6 +202,6 @@ mod tests {
     fn only_whole_ids_are_named() {
         let mut ids = Ids::default();
         ids.learn_text("blob_1");
-        assert_eq!(ids.text("blob_12 my_blob_1 blob_1x blob_1"), "blob_12 my_blob_1 blob_1x @blob:1");
+        assert_eq!(ids.name_text("blob_12 my_blob_1 blob_1x blob_1"), "blob_12 my_blob_1 blob_1x @blob:1");
     }
 }

@@ -15,7 +15,7 @@ use super::TraceError;
 const UNITS_PER_BYTE: usize = 1_000;
 
 /// Decoding quota of every message in addition to [`UNITS_PER_BYTE`].
-const UNITS: usize = 1_000_000;
+const BASE_UNITS: usize = 1_000_000;
 
 /// The newest checked-in interface; the interfaces of the other builds and of earlier releases are its supertypes.
 const NEWEST: &str = include_str!("../../../../candid/direct.did");
@@ -104,46 +104,47 @@ impl Interface {
         IDLArgs::from_bytes_with_types(reply, &self.env, &function.rets).ok()
     }
 
-    pub(crate) fn has(&self, method: &str) -> bool {
+    pub(crate) fn has_method(&self, method: &str) -> bool {
         self.env.get_method(&self.service, method).is_ok()
     }
 
     /// Decodes a message by its own types, so that messages of other releases decode, too.
     pub(super) fn decode(&self, message: &[u8]) -> Option<IDLArgs> {
         let mut config = DecoderConfig::new();
-        config.set_decoding_quota(message.len().saturating_mul(UNITS_PER_BYTE).saturating_add(UNITS));
+        config.set_decoding_quota(message.len().saturating_mul(UNITS_PER_BYTE).saturating_add(BASE_UNITS));
         let args = IDLArgs::from_bytes_with_config(message, &config).ok()?;
-        Some(IDLArgs { args: args.args.into_iter().map(|value| self.named(value)).collect() })
+        Some(IDLArgs { args: args.args.into_iter().map(|value| self.with_labels(value)).collect() })
     }
 
-    fn named(&self, value: IDLValue) -> IDLValue {
+    /// Replaces the hashes of labels by the labels, where they are known.
+    fn with_labels(&self, value: IDLValue) -> IDLValue {
         match value {
-            IDLValue::Opt(inner) => IDLValue::Opt(Box::new(self.named(*inner))),
+            IDLValue::Opt(inner) => IDLValue::Opt(Box::new(self.with_labels(*inner))),
             IDLValue::Vec(values) => {
-                IDLValue::Vec(values.into_iter().map(|value| self.named(value)).collect())
+                IDLValue::Vec(values.into_iter().map(|value| self.with_labels(value)).collect())
             }
             IDLValue::Record(fields) => {
                 let mut fields: Vec<IDLField> =
-                    fields.into_iter().map(|field| self.named_field(field)).collect();
+                    fields.into_iter().map(|field| self.field_with_label(field)).collect();
                 // In a message, fields are sorted by hash. Sorted by name, they are easier to read.
                 fields.sort_by_key(|field| field.id.to_string());
                 IDLValue::Record(fields)
             }
             IDLValue::Variant(VariantValue(field, index)) => {
-                IDLValue::Variant(VariantValue(Box::new(self.named_field(*field)), index))
+                IDLValue::Variant(VariantValue(Box::new(self.field_with_label(*field)), index))
             }
             other => other,
         }
     }
 
-    fn named_field(&self, field: IDLField) -> IDLField {
+    fn field_with_label(&self, field: IDLField) -> IDLField {
         let id = match &field.id {
             Label::Id(hash) => {
                 self.labels.get(hash).map_or(Label::Id(*hash), |name| Label::Named(name.clone()))
             }
             id => id.clone(),
         };
-        IDLField { id, val: self.named(field.val) }
+        IDLField { id, val: self.with_labels(field.val) }
     }
 }
 

@@ -31,5 +31,5 @@ pub use payload::{PayloadRef, Seeds, seeded};
 pub use queue::{CallResult, SentCall};
 pub use reader::Trace;
 pub use recorder::Recorder;
-pub use tape::{Tape, Ticket};
+pub use tape::{Tape, TapeTicket};
 pub use writer::Writer;

@@ -91,7 +91,7 @@ impl PayloadRef {
 }
 
 /// Returns the folder of the payload files of the trace at `path`.
-pub(super) fn folder(path: &Path) -> PathBuf {
+pub(super) fn payload_folder(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".payload");
     path.with_file_name(name)

@@ -56,7 +56,8 @@ impl<K> Default for Queue<K> {
 }
 
 impl<K> Queue<K> {
-    pub fn sent(&mut self, id: K, call: SentCall) {
+    /// Adds a call that is not answered yet.
+    pub fn push_unanswered(&mut self, id: K, call: SentCall) {
         self.0.push_back(Item::Unanswered(id, call));
     }
 
@@ -66,15 +67,15 @@ impl<K> Queue<K> {
     }
 
     /// Iterates over the unanswered calls, each with its caller.
-    pub fn outstanding(&self) -> impl Iterator<Item = (&K, Principal)> {
+    pub fn unanswered(&self) -> impl Iterator<Item = (&K, Principal)> {
         self.0.iter().filter_map(|item| match item {
             Item::Unanswered(id, call) => Some((id, call.caller)),
             Item::Complete(_) => None,
         })
     }
 
-    pub fn is_waiting(&self) -> bool {
-        self.outstanding().next().is_some()
+    pub fn has_unanswered(&self) -> bool {
+        self.unanswered().next().is_some()
     }
 
     /// Adds the answer to the unanswered call that `is_wanted` accepts; changes nothing if there is none.
@@ -93,7 +94,7 @@ impl<K> Queue<K> {
     }
 
     /// Removes the first entry; `None` if the queue is empty or begins with an unanswered call.
-    pub fn next(&mut self) -> Option<Entry> {
+    pub fn pop_complete(&mut self) -> Option<Entry> {
         match self.0.pop_front_if(|item| matches!(item, Item::Complete(_)))? {
             Item::Complete(entry) => Some(entry),
             Item::Unanswered(..) => None,
@@ -101,7 +102,7 @@ impl<K> Queue<K> {
     }
 
     /// Drops the unanswered calls; returns their number.
-    pub fn abandon(&mut self) -> usize {
+    pub fn drop_unanswered(&mut self) -> usize {
         let before = self.0.len();
         self.0.retain(|item| matches!(item, Item::Complete(_)));
         before - self.0.len()
@@ -124,7 +125,7 @@ mod tests {
     }
 
     fn times(queue: &mut Queue<u8>) -> Vec<u64> {
-        std::iter::from_fn(|| queue.next())
+        std::iter::from_fn(|| queue.pop_complete())
             .map(|entry| match entry {
                 Entry::Call(call, _) => call.at,
                 Entry::Event { at, .. } => at,
@@ -135,24 +136,24 @@ mod tests {
     #[test]
     fn entries_leave_the_queue_in_order_of_arrival() {
         let mut queue = Queue::default();
-        queue.sent(1, call(1));
+        queue.push_unanswered(1, call(1));
         queue.push(Entry::Call(call(2), Ok(vec![])));
-        queue.sent(3, call(3));
+        queue.push_unanswered(3, call(3));
         queue.push(Entry::Event { at: 4, what: EventKind::Stop });
         queue.answer(|id| *id == 3, Ok(vec![]));
         assert_eq!(times(&mut queue), [] as [u64; 0], "the first call is not answered");
-        assert_eq!(queue.outstanding().count(), 1);
+        assert_eq!(queue.unanswered().count(), 1);
         queue.answer(|id| *id == 9, Ok(vec![]));
         queue.answer(|id| *id == 1, Ok(vec![]));
-        assert!(!queue.is_waiting());
+        assert!(!queue.has_unanswered());
         assert_eq!(times(&mut queue), [1, 2, 3, 4]);
     }
 
     #[test]
     fn a_call_that_was_not_accepted_blocks_no_other() {
         let mut queue = Queue::default();
-        queue.sent(1, call(1));
-        queue.sent(2, call(2));
+        queue.push_unanswered(1, call(1));
+        queue.push_unanswered(2, call(2));
         queue.push(Entry::Call(call(3), Ok(vec![])));
         queue.withdraw(|id| *id == 2);
         queue.answer(|id| *id == 1, Ok(vec![]));
@@ -163,9 +164,9 @@ mod tests {
     #[test]
     fn an_unanswered_call_is_dropped_alone() {
         let mut queue = Queue::default();
-        queue.sent(1, call(1));
+        queue.push_unanswered(1, call(1));
         queue.push(Entry::Call(call(2), Ok(vec![])));
-        assert_eq!(queue.abandon(), 1);
+        assert_eq!(queue.drop_unanswered(), 1);
         assert_eq!(times(&mut queue), [2]);
     }
 }

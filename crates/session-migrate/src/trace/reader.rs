@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::checksum::{ChecksumChain, Mismatch};
 use super::format::{End, FORMAT};
-use super::payload::{self, PayloadRef, seeded};
+use super::payload::{PayloadRef, payload_folder, seeded};
 use super::{Arguments, Event, EventKind, Header, TraceError, VERSION};
 
 /// A trace.
@@ -38,22 +38,22 @@ impl Trace {
         let text = std::fs::read_to_string(path).map_err(TraceError::io("read", path))?;
         let mut lines = text.lines().enumerate().map(|(index, line)| (index + 1, line));
         let mut checksums = ChecksumChain::default();
-        let header = header(path, lines.next().map_or("", |(_, line)| line), &mut checksums)?;
+        let header = read_header(path, lines.next().map_or("", |(_, line)| line), &mut checksums)?;
         let mut trace = Trace { path: path.to_path_buf(), header, events: Vec::new() };
-        let mut last = 1;
+        let mut last_line = 1;
         let mut ended = false;
         for (number, line) in lines {
             if ended {
                 return Err(trace.malformed(number, "there is something after the end line"));
             }
-            last = number;
+            last_line = number;
             let object = match checksums.open(line) {
                 Ok(object) => object,
                 // A last line without a line break was not written completely.
                 Err(_) if number == text.lines().count() && !text.ends_with('\n') => {
                     return Err(TraceError::Truncated { path: trace.path, line: number });
                 }
-                Err(mismatch) => return Err(edited(path, number, mismatch)),
+                Err(mismatch) => return Err(edited_error(path, number, mismatch)),
             };
             match serde_json::from_str::<End>(&object) {
                 Ok(End { end }) if end == trace.events.len() => ended = true,
@@ -66,7 +66,7 @@ impl Trace {
             }
         }
         if !ended {
-            return Err(TraceError::Truncated { path: trace.path, line: last });
+            return Err(TraceError::Truncated { path: trace.path, line: last_line });
         }
         trace.check_payloads()?;
         Ok(trace)
@@ -85,7 +85,7 @@ impl Trace {
                 Err(_) => Err(self.malformed(line, format!("{reference} is too long for memory"))),
             },
             PayloadRef::Sha256 { digest, length } => {
-                let file = payload::folder(&self.path).join(hex::encode(digest));
+                let file = payload_folder(&self.path).join(hex::encode(digest));
                 let bytes = std::fs::read(&file).map_err(|source| TraceError::MissingPayload {
                     path: self.path.clone(),
                     line,
@@ -115,11 +115,11 @@ impl Trace {
     fn add_event(&mut self, line: usize, object: &str) -> Result<(), TraceError> {
         let event: Event =
             serde_json::from_str(object).map_err(|error| self.malformed(line, error.to_string()))?;
-        let before = self.events.last().map_or(0, |event| event.at);
-        if event.at < before {
+        let previous_at = self.events.last().map_or(0, |event| event.at);
+        if event.at < previous_at {
             return Err(self.malformed(
                 line,
-                format!("it happens at {}, earlier than the line before, at {before}", event.at),
+                format!("it happens at {}, earlier than the line before, at {previous_at}", event.at),
             ));
         }
         self.events.push(event);
@@ -145,7 +145,7 @@ fn file_references(text: &str) -> impl Iterator<Item = PayloadRef> {
     text.split('"').filter(|part| part.starts_with("@sha256:")).filter_map(PayloadRef::parse)
 }
 
-fn header(path: &Path, line: &str, checksums: &mut ChecksumChain) -> Result<Header, TraceError> {
+fn read_header(path: &Path, line: &str, checksums: &mut ChecksumChain) -> Result<Header, TraceError> {
     let not_a_trace = |detail: String| TraceError::NotATrace { path: path.to_path_buf(), detail };
     let beginning: Beginning = serde_json::from_str(line).map_err(|error| not_a_trace(error.to_string()))?;
     if beginning.trace != FORMAT {
@@ -158,10 +158,10 @@ fn header(path: &Path, line: &str, checksums: &mut ChecksumChain) -> Result<Head
             newest: VERSION,
         });
     }
-    let object = checksums.open(line).map_err(|mismatch| edited(path, 1, mismatch))?;
+    let object = checksums.open(line).map_err(|mismatch| edited_error(path, 1, mismatch))?;
     serde_json::from_str(&object).map_err(|error| not_a_trace(error.to_string()))
 }
 
-fn edited(path: &Path, line: usize, mismatch: Mismatch) -> TraceError {
+fn edited_error(path: &Path, line: usize, mismatch: Mismatch) -> TraceError {
     TraceError::Edited { path: path.to_path_buf(), line, expected: mismatch.expected, got: mismatch.got }
 }

@@ -12,7 +12,8 @@ pub struct Recorder {
     codec: Codec,
     /// Seeds of generated payload, which the trace contains instead of the bytes.
     pub seeds: Seeds,
-    last: u64,
+    /// Time of the last event, relative to the beginning of the trace.
+    last_at: u64,
 }
 
 impl Recorder {
@@ -22,15 +23,15 @@ impl Recorder {
             writer: Writer::create(path, header)?,
             codec: Codec::new(header.start)?,
             seeds: Seeds::default(),
-            last: 0,
+            last_at: 0,
         })
     }
 
     /// Adds a call with its answer.
-    pub fn exchange(&mut self, call: &SentCall, answer: &CallResult) -> Result<(), TraceError> {
+    pub fn add_call(&mut self, call: &SentCall, answer: &CallResult) -> Result<(), TraceError> {
         let (arguments, keep) = self.codec.arguments(&call.method, &call.arg, &self.seeds);
         for payload in keep {
-            self.writer.payload(&payload)?;
+            self.writer.add_payload(&payload)?;
         }
         let traced = TracedCall {
             kind: call.kind,
@@ -43,9 +44,10 @@ impl Recorder {
         self.add_event(call.at, EventKind::Call(traced))
     }
 
-    pub(crate) fn entry(&mut self, entry: Entry) -> Result<(), TraceError> {
+    /// Adds a complete entry of a queue.
+    pub(crate) fn add_entry(&mut self, entry: Entry) -> Result<(), TraceError> {
         match entry {
-            Entry::Call(call, answer) => self.exchange(&call, &answer),
+            Entry::Call(call, answer) => self.add_call(&call, &answer),
             Entry::Event { at, what } => self.add_event(at, what),
         }
     }
@@ -56,8 +58,8 @@ impl Recorder {
             self.codec.clock_runs();
         }
         // Times in a trace never decrease, even if entries are not added in the order of their times.
-        self.last = self.last.max(at.saturating_sub(self.codec.start()));
-        self.writer.event(&Event { at: self.last, what })
+        self.last_at = self.last_at.max(at.saturating_sub(self.codec.start()));
+        self.writer.add_event(&Event { at: self.last_at, what })
     }
 
     /// Completes the trace; returns its path.

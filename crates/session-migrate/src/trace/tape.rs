@@ -16,35 +16,35 @@ pub struct Tape(RefCell<Inner>);
 #[derive(Debug)]
 struct Inner {
     recorder: Recorder,
-    queue: Queue<Ticket>,
+    queue: Queue<TapeTicket>,
     calls: u64,
-    /// The first error. Clients cannot handle it, so [`Tape::finish`] returns it.
-    failed: Option<TraceError>,
+    /// Clients cannot handle it, so [`Tape::finish`] returns it.
+    first_error: Option<TraceError>,
 }
 
 /// Identifies a call in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(u64);
+pub struct TapeTicket(u64);
 
 impl Tape {
     /// Creates a tape that records with this recorder.
     pub fn new(recorder: Recorder) -> Tape {
-        Tape(RefCell::new(Inner { recorder, queue: Queue::default(), calls: 0, failed: None }))
+        Tape(RefCell::new(Inner { recorder, queue: Queue::default(), calls: 0, first_error: None }))
     }
 
     /// Adds a call that was sent at the canister's time `at`, nanoseconds since 1970.
-    pub fn sent(&self, at: u64, kind: CallKind, caller: Principal, method: &str, arg: &[u8]) -> Ticket {
+    pub fn sent(&self, at: u64, kind: CallKind, caller: Principal, method: &str, arg: &[u8]) -> TapeTicket {
         let inner = &mut *self.0.borrow_mut();
-        let ticket = Ticket(inner.calls);
+        let ticket = TapeTicket(inner.calls);
         inner.calls += 1;
-        let together = inner.queue.is_waiting();
+        let together = inner.queue.has_unanswered();
         let call = SentCall { at, kind, caller, method: method.to_owned(), arg: arg.to_vec(), together };
-        inner.queue.sent(ticket, call);
+        inner.queue.push_unanswered(ticket, call);
         ticket
     }
 
     /// Adds the answer to a call. The answer to a call that was already answered is ignored.
-    pub fn answered(&self, ticket: Ticket, answer: &CallResult) {
+    pub fn answered(&self, ticket: TapeTicket, answer: &CallResult) {
         let mut inner = self.0.borrow_mut();
         inner.queue.answer(|sent| *sent == ticket, answer.clone());
         inner.write_complete();
@@ -69,9 +69,9 @@ impl Tape {
     /// before.
     pub fn finish(self) -> Result<PathBuf, TraceError> {
         let mut inner = self.0.into_inner();
-        inner.queue.abandon();
+        inner.queue.drop_unanswered();
         inner.write_complete();
-        match inner.failed {
+        match inner.first_error {
             Some(error) => Err(error),
             None => inner.recorder.finish(),
         }
@@ -80,9 +80,9 @@ impl Tape {
 
 impl Inner {
     fn write_complete(&mut self) {
-        while let Some(entry) = self.queue.next() {
-            if let Err(error) = self.recorder.entry(entry) {
-                self.failed.get_or_insert(error);
+        while let Some(entry) = self.queue.pop_complete() {
+            if let Err(error) = self.recorder.add_entry(entry) {
+                self.first_error.get_or_insert(error);
             }
         }
     }

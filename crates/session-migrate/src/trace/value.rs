@@ -6,7 +6,7 @@ use super::Ids;
 use super::payload::{INLINE_BYTES, PayloadRef, Seeds};
 
 /// Fields that hold points in time, nanoseconds since 1970.
-const TIMES: [&str; 8] = [
+const TIME_FIELDS: [&str; 8] = [
     "at",
     "created_at",
     "deleted_at",
@@ -20,7 +20,7 @@ const TIMES: [&str; 8] = [
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// Methods whose first argument is a session or an optional session.
-const TAKE_SESSION: [&str; 6] = [
+const SESSION_METHODS: [&str; 6] = [
     "migration_retry",
     "uploads_abort",
     "uploads_finish",
@@ -30,14 +30,14 @@ const TAKE_SESSION: [&str; 6] = [
 ];
 
 /// Replaces the leaves of a value. `leaf` gets each leaf, and the label of the innermost field that contains it.
-fn map<E>(
+fn map_leaves<E>(
     value: IDLValue,
     label: &str,
     leaf: &mut impl FnMut(&str, IDLValue) -> Result<IDLValue, E>,
 ) -> Result<IDLValue, E> {
     let mut field = |field: IDLField| -> Result<IDLField, E> {
         let label = field.id.to_string();
-        Ok(IDLField { val: map(field.val, &label, leaf)?, id: field.id })
+        Ok(IDLField { val: map_leaves(field.val, &label, leaf)?, id: field.id })
     };
     Ok(match value {
         IDLValue::Record(fields) => {
@@ -46,10 +46,10 @@ fn map<E>(
         IDLValue::Variant(VariantValue(inner, index)) => {
             IDLValue::Variant(VariantValue(Box::new(field(*inner)?), index))
         }
-        IDLValue::Opt(inner) => IDLValue::Opt(Box::new(map(*inner, label, leaf)?)),
-        IDLValue::Vec(values) => {
-            IDLValue::Vec(values.into_iter().map(|value| map(value, label, leaf)).collect::<Result<_, E>>()?)
-        }
+        IDLValue::Opt(inner) => IDLValue::Opt(Box::new(map_leaves(*inner, label, leaf)?)),
+        IDLValue::Vec(values) => IDLValue::Vec(
+            values.into_iter().map(|value| map_leaves(value, label, leaf)).collect::<Result<_, E>>()?,
+        ),
         other => leaf(label, other)?,
     })
 }
@@ -74,7 +74,7 @@ impl Times {
 /// advances the time by a nanosecond.
 pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: Times) -> IDLValue {
     let value = name_session_keys(value, ids);
-    infallible(map(value, "", &mut |label, value| {
+    infallible(map_leaves(value, "", &mut |label, value| {
         Ok(match value {
             IDLValue::Blob(bytes) if bytes.len() > INLINE_BYTES => {
                 IDLValue::Text(PayloadRef::of(&bytes).to_string())
@@ -82,7 +82,7 @@ pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: T
             IDLValue::Nat64(id) if label == "session" || (method == "uploads_begin" && label == "Ok") => {
                 IDLValue::Text(ids.learn_session(id))
             }
-            IDLValue::Nat64(time) if TIMES.contains(&label) && time >= times.start => {
+            IDLValue::Nat64(time) if TIME_FIELDS.contains(&label) && time >= times.start => {
                 IDLValue::Text(times.show(time))
             }
             IDLValue::Text(text) => IDLValue::Text(ids.learn_text(&text)),
@@ -99,17 +99,17 @@ fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
             let is_about_session = fields
                 .iter()
                 .any(|field| field.id.to_string() == "kind" && field.val == IDLValue::Text("session".into()));
-            let rename = |field: IDLField| {
+            let name_key = |field: IDLField| {
                 let name = match &field.val {
                     IDLValue::Text(key) if is_about_session && field.id.to_string() == "key" => {
-                        ids.session(key)
+                        ids.session_name(key)
                     }
                     _ => None,
                 };
                 let val = name.map_or_else(|| name_session_keys(field.val, ids), IDLValue::Text);
                 IDLField { id: field.id, val }
             };
-            IDLValue::Record(fields.into_iter().map(rename).collect())
+            IDLValue::Record(fields.into_iter().map(name_key).collect())
         }
         IDLValue::Variant(VariantValue(inner, index)) => {
             let IDLField { id, val } = *inner;
@@ -123,48 +123,49 @@ fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
     }
 }
 
-/// Converts an argument for a trace. Long blobs without a known seed are added to `keep`.
+/// Converts an argument for a trace. Long blobs without a known seed are added to `payloads`.
 pub(super) fn shown_argument(
     (method, position): (&str, usize),
     value: IDLValue,
     ids: &Ids,
     seeds: &Seeds,
-    keep: &mut Vec<Vec<u8>>,
+    payloads: &mut Vec<Vec<u8>>,
 ) -> IDLValue {
-    let is_session = position == 0 && TAKE_SESSION.contains(&method);
-    infallible(map(value, "", &mut |_, value| {
+    let is_session = position == 0 && SESSION_METHODS.contains(&method);
+    infallible(map_leaves(value, "", &mut |_, value| {
         Ok(match value {
             IDLValue::Blob(bytes) if bytes.len() > INLINE_BYTES => {
                 let reference = seeds.reference_to(&bytes);
                 if matches!(reference, PayloadRef::Sha256 { .. }) {
-                    keep.push(bytes);
+                    payloads.push(bytes);
                 }
                 IDLValue::Text(reference.to_string())
             }
             IDLValue::Nat64(id) if is_session => {
-                ids.session(&id.to_string()).map_or(IDLValue::Nat64(id), IDLValue::Text)
+                ids.session_name(&id.to_string()).map_or(IDLValue::Nat64(id), IDLValue::Text)
             }
-            IDLValue::Text(text) => IDLValue::Text(ids.text(&text)),
+            IDLValue::Text(text) => IDLValue::Text(ids.name_text(&text)),
             other => other,
         })
     }))
 }
 
-/// Converts an argument of a trace back, with the ids of this canister. `payload` returns the bytes of a reference.
+/// Converts an argument of a trace back, with the ids of this canister. `payload` returns the bytes of a reference;
+/// `unknown_name` creates the error for a name that stands for no id of this canister.
 pub(super) fn sent_argument<E>(
     value: IDLValue,
     ids: &Ids,
-    unknown: impl Fn(String) -> E,
+    unknown_name: impl Fn(String) -> E,
     payload: &mut dyn FnMut(&PayloadRef) -> Result<Vec<u8>, E>,
 ) -> Result<IDLValue, E> {
-    map(value, "", &mut |_, value| {
+    map_leaves(value, "", &mut |_, value| {
         let IDLValue::Text(text) = &value else {
             return Ok(value);
         };
         if let Some(reference) = PayloadRef::parse(text) {
             return Ok(IDLValue::Blob(payload(&reference)?));
         }
-        let resolved = ids.resolve(text).map_err(&unknown)?;
+        let resolved = ids.resolve(text).map_err(&unknown_name)?;
         let is_session = text.strip_prefix("@session:").is_some_and(|number| number.parse::<u32>().is_ok());
         Ok(match resolved.parse() {
             Ok(session) if is_session => IDLValue::Nat64(session),

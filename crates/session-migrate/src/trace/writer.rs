@@ -7,7 +7,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::checksum::ChecksumChain;
 use super::format::End;
-use super::payload::{self, PayloadRef};
+use super::payload::{PayloadRef, payload_folder};
 use super::{Event, Header, TraceError};
 use crate::{folder_of, temporary_next_to};
 
@@ -38,7 +38,7 @@ impl Writer {
             checksums: ChecksumChain::default(),
             events: 0,
         };
-        writer.line(header)?;
+        writer.write_line(header)?;
         Ok(writer)
     }
 
@@ -48,13 +48,13 @@ impl Writer {
     }
 
     /// Adds an event.
-    pub fn event(&mut self, event: &Event) -> Result<(), TraceError> {
+    pub fn add_event(&mut self, event: &Event) -> Result<(), TraceError> {
         self.events += 1;
-        self.line(event)
+        self.write_line(event)
     }
 
     /// Stores bytes in a separate file, unless the same bytes are stored already.
-    pub fn payload(&mut self, bytes: &[u8]) -> Result<PayloadRef, TraceError> {
+    pub fn add_payload(&mut self, bytes: &[u8]) -> Result<PayloadRef, TraceError> {
         let reference = PayloadRef::of(bytes);
         let PayloadRef::Sha256 { digest, .. } = &reference else {
             return Ok(reference);
@@ -65,7 +65,7 @@ impl Writer {
                 let created = tempfile::Builder::new()
                     .prefix(".payload-")
                     .tempdir_in(folder_of(&self.path))
-                    .map_err(TraceError::io("create", &payload::folder(&self.path)))?;
+                    .map_err(TraceError::io("create", &payload_folder(&self.path)))?;
                 self.payloads.insert(created)
             }
         };
@@ -82,20 +82,20 @@ impl Writer {
     /// If the trace cannot be written; no trace is left then. Payload files may be left in a folder that existed
     /// before.
     pub fn finish(mut self) -> Result<PathBuf, TraceError> {
-        self.line(&End { end: self.events })?;
-        let (path, folder) = (self.path.clone(), payload::folder(&self.path));
-        let is_new = self.payloads.is_some() && !folder.exists();
-        let named = self.give_names(&folder);
-        if named.is_err() && is_new {
+        self.write_line(&End { end: self.events })?;
+        let (path, folder) = (self.path.clone(), payload_folder(&self.path));
+        let creates_folder = self.payloads.is_some() && !folder.exists();
+        let moved = self.move_into_place(&folder);
+        if moved.is_err() && creates_folder {
             // If this fails, too, payload files are left without a trace.
             let _ = std::fs::remove_dir_all(&folder);
         }
-        named.map(|()| path)
+        moved.map(|()| path)
     }
 
     /// Moves first the payload files and then the trace to their final names, so that a trace never exists without its
     /// payload.
-    fn give_names(self, folder: &Path) -> Result<(), TraceError> {
+    fn move_into_place(self, folder: &Path) -> Result<(), TraceError> {
         let path = self.path;
         if let Some(from) = self.payloads {
             std::fs::create_dir_all(folder).map_err(TraceError::io("create", folder))?;
@@ -111,12 +111,12 @@ impl Writer {
         Ok(())
     }
 
-    fn line(&mut self, object: &impl serde::Serialize) -> Result<(), TraceError> {
-        let cannot = TraceError::io("write", &self.path);
+    fn write_line(&mut self, object: &impl serde::Serialize) -> Result<(), TraceError> {
+        let write_error = TraceError::io("write", &self.path);
         let mut write = || {
             let object = serde_json::to_string(object)?;
             writeln!(self.file, "{}", self.checksums.close(&object))
         };
-        write().map_err(cannot)
+        write().map_err(write_error)
     }
 }

@@ -52,8 +52,14 @@ struct SnapshotSource {
 }
 
 impl SnapshotSource {
-    fn check(&self, canister: Principal, wanted: Option<&str>, path: &Path) -> Result<(), TransferError> {
-        let expected = wanted.unwrap_or(&self.snapshot);
+    /// Checks that this is the snapshot `requested`, or any snapshot if it is `None`, of this canister.
+    fn check_same(
+        &self,
+        canister: Principal,
+        requested: Option<&str>,
+        path: &Path,
+    ) -> Result<(), TransferError> {
+        let expected = requested.unwrap_or(&self.snapshot);
         if self.canister == canister.to_text() && self.snapshot == expected {
             return Ok(());
         }
@@ -66,7 +72,7 @@ impl SnapshotSource {
 }
 
 /// What the folder contains before the download.
-enum Found {
+enum FolderState {
     Nothing,
     Unfinished(ProgressFile),
     Complete(Manifest),
@@ -74,7 +80,7 @@ enum Found {
 
 /// Which snapshot to download.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum SnapshotChoice {
     /// The canister's latest snapshot; but if the folder has a download, finished or not, the snapshot of that
     /// download.
     Latest,
@@ -91,18 +97,18 @@ pub enum Which {
 pub async fn download(
     network: &Network,
     canister: Principal,
-    which: &Which,
+    choice: &SnapshotChoice,
     folder: &Path,
     options: Options,
     progress: &Progress,
 ) -> Result<Downloaded, TransferError> {
-    let wanted = match which {
-        Which::Id(id) => Some(id.as_str()),
-        Which::Latest | Which::New => None,
+    let requested = match choice {
+        SnapshotChoice::Id(id) => Some(id.as_str()),
+        SnapshotChoice::Latest | SnapshotChoice::New => None,
     };
-    let found = check_folder_state(folder, canister, wanted)?;
-    if let Found::Complete(manifest) = found {
-        if *which == Which::New {
+    let state = check_folder_state(folder, canister, requested)?;
+    if let FolderState::Complete(manifest) = state {
+        if *choice == SnapshotChoice::New {
             return Err(TransferError::AlreadyComplete {
                 path: folder.to_path_buf(),
                 snapshot: manifest.snapshot,
@@ -115,13 +121,13 @@ pub async fn download(
     progress.phase("asking for the snapshot");
     let management = network.management(canister);
     let retry = Retry::new(options.retry_for, progress);
-    let saved = match found {
-        Found::Unfinished(saved) => saved,
+    let saved = match state {
+        FolderState::Unfinished(saved) => saved,
         _ => {
-            let snapshot = match which {
-                Which::Id(id) => id.clone(),
-                Which::Latest => latest(&management, retry).await?,
-                Which::New => take(network, canister, retry).await?,
+            let snapshot = match choice {
+                SnapshotChoice::Id(id) => id.clone(),
+                SnapshotChoice::Latest => latest_snapshot(&management, retry).await?,
+                SnapshotChoice::New => take_snapshot(network, canister, retry).await?,
             };
             let source = SnapshotSource { canister: canister.to_text(), snapshot };
             ProgressFile { reached: Frontiers::default(), session_migrate: Some(source) }
@@ -130,10 +136,10 @@ pub async fn download(
     let snapshot = saved.session_migrate.as_ref().map(|source| source.snapshot.clone()).unwrap_or_default();
     let id = hex::decode(&snapshot).unwrap_or_default();
     let metadata = retry.again(|| management.snapshot_metadata(&id)).await?;
-    let text = text_of(&metadata)?;
+    let text = metadata_text(&metadata)?;
 
     fs::create_dir_all(folder).map_err(SnapshotError::io("create", folder))?;
-    let _lock = lock(folder)?;
+    let _lock = lock_folder(folder)?;
     let mut manifest = Manifest::new(
         canister.to_text(),
         snapshot,
@@ -142,37 +148,37 @@ pub async fn download(
     );
     manifest.taken_at = metadata.taken_at_timestamp;
     let mut download = Download { management, id, retry, options, folder, saved };
-    download.save()?;
+    download.save_progress()?;
     download.write_metadata(&text, &mut manifest)?;
     progress.phase("downloading");
     progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
     for part in Part::ALL {
-        let entry = download.part(part, part.bytes(&metadata)).await?;
+        let entry = download.download_part(part, part.bytes(&metadata)).await?;
         if part == Part::Module && entry.bytes > 0 {
             manifest.module_hash = Some(entry.sha256.clone());
         }
         manifest.files.push(entry);
     }
-    manifest.files.extend(download.chunks(&metadata).await?);
+    manifest.files.extend(download.download_chunk_store(&metadata).await?);
     manifest.write(folder)?;
     let path = folder.join(PROGRESS);
     fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))?;
     Ok(Downloaded { manifest, was_complete: false })
 }
 
-/// Returns an error if this download must not write into the folder.
+/// Returns what the folder contains, or an error if this download must not write into it.
 fn check_folder_state(
     folder: &Path,
     canister: Principal,
-    wanted: Option<&str>,
-) -> Result<Found, TransferError> {
+    requested: Option<&str>,
+) -> Result<FolderState, TransferError> {
     let mut entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FolderState::Nothing),
         entries => entries.map_err(SnapshotError::io("read", folder))?,
     };
     // A download that fails before it writes anything leaves a folder with only the lock.
     if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)) {
-        return Ok(Found::Nothing);
+        return Ok(FolderState::Nothing);
     }
     let path = folder.join(PROGRESS);
     if let Ok(text) = fs::read(&path) {
@@ -181,21 +187,21 @@ fn check_folder_state(
         let Some(source) = saved.session_migrate.clone() else {
             return Err(TransferError::BegunByIcp { path: folder.to_path_buf() });
         };
-        source.check(canister, wanted, folder)?;
-        return Ok(Found::Unfinished(saved));
+        source.check_same(canister, requested, folder)?;
+        return Ok(FolderState::Unfinished(saved));
     }
     if folder.join(METADATA).exists()
         && let (_, Some(manifest)) = check_folder(folder)?
     {
         let source =
             SnapshotSource { canister: manifest.canister.clone(), snapshot: manifest.snapshot.clone() };
-        source.check(canister, wanted, folder)?;
-        return Ok(Found::Complete(manifest));
+        source.check_same(canister, requested, folder)?;
+        return Ok(FolderState::Complete(manifest));
     }
     Err(TransferError::NotEmpty { path: folder.to_path_buf(), canister })
 }
 
-async fn latest(management: &Management, retry: Retry<'_>) -> Result<String, TransferError> {
+async fn latest_snapshot(management: &Management, retry: Retry<'_>) -> Result<String, TransferError> {
     let snapshots = retry.again(|| management.snapshots()).await?;
     let latest = snapshots.into_iter().max_by_key(|snapshot| snapshot.taken_at_timestamp);
     latest
@@ -204,7 +210,11 @@ async fn latest(management: &Management, retry: Retry<'_>) -> Result<String, Tra
 }
 
 /// Takes a snapshot of the canister, which may be running; returns its id.
-async fn take(network: &Network, canister: Principal, retry: Retry<'_>) -> Result<String, TransferError> {
+async fn take_snapshot(
+    network: &Network,
+    canister: Principal,
+    retry: Retry<'_>,
+) -> Result<String, TransferError> {
     let args = TakeCanisterSnapshotArgs {
         canister_id: canister,
         replace_snapshot: None,
@@ -225,7 +235,7 @@ async fn take(network: &Network, canister: Principal, retry: Retry<'_>) -> Resul
 
 /// Returns the metadata in JSON, as `icp` writes it. JSON cannot represent numbers that are not finite, so they are an
 /// error.
-fn text_of(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, TransferError> {
+fn metadata_text(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, TransferError> {
     for (index, global) in metadata.globals.iter().enumerate() {
         let value = match global {
             Some(SnapshotMetadataGlobal::F32(value)) => f64::from(*value),
@@ -243,7 +253,7 @@ fn text_of(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String, Tran
 }
 
 /// Locks the folder until the returned file is closed.
-fn lock(folder: &Path) -> Result<File, TransferError> {
+fn lock_folder(folder: &Path) -> Result<File, TransferError> {
     let path = folder.join(LOCK);
     let file = File::create(&path).map_err(SnapshotError::io("create", &path))?;
     match file.try_lock() {
@@ -263,7 +273,7 @@ struct Download<'a> {
 }
 
 impl Download<'_> {
-    fn save(&self) -> Result<(), SnapshotError> {
+    fn save_progress(&self) -> Result<(), SnapshotError> {
         let path = self.folder.join(PROGRESS);
         write_json(&path, &self.saved).map_err(SnapshotError::io("write", &path))
     }
@@ -292,7 +302,7 @@ impl Download<'_> {
 
     /// Downloads the remaining bytes of one of the large files. Hashes the bytes as they arrive; only those that an
     /// interrupted download has written are read from the file.
-    async fn part(&mut self, part: Part, bytes: u64) -> Result<FileEntry, TransferError> {
+    async fn download_part(&mut self, part: Part, bytes: u64) -> Result<FileEntry, TransferError> {
         let path = self.folder.join(part.file());
         let mut file = OpenOptions::new()
             .create(true)
@@ -308,7 +318,7 @@ impl Download<'_> {
         let calls = slices(from, bytes).map(|(offset, len)| {
             let (management, id) = (&management, &id);
             async move {
-                let slice = retry.again(|| management.snapshot_data(id, part.to_read(offset, len))).await?;
+                let slice = retry.again(|| management.snapshot_data(id, part.data_kind(offset, len))).await?;
                 Ok::<_, TransferError>((offset, len, slice))
             }
         });
@@ -329,17 +339,17 @@ impl Download<'_> {
             progress.add_bytes(len);
             if last_save.elapsed() >= SAVE_EVERY {
                 file.sync_data().map_err(SnapshotError::io("write", &path))?;
-                self.save()?;
+                self.save_progress()?;
                 last_save = Instant::now();
             }
         }
         file.sync_data().map_err(SnapshotError::io("write", &path))?;
-        self.save()?;
+        self.save_progress()?;
         Ok(FileEntry { path: part.file().into(), bytes, sha256: hex::encode(hasher.finalize()) })
     }
 
     /// Downloads the canister's wasm chunk store. Each chunk fits into one reply.
-    async fn chunks(
+    async fn download_chunk_store(
         &self,
         metadata: &ReadCanisterSnapshotMetadataResult,
     ) -> Result<Vec<FileEntry>, TransferError> {

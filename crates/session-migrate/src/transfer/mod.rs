@@ -11,7 +11,7 @@ mod upload;
 
 use std::time::Duration;
 
-pub use download::{Downloaded, Which, download};
+pub use download::{Downloaded, SnapshotChoice, download};
 pub use error::TransferError;
 pub use upload::{Uploaded, upload};
 

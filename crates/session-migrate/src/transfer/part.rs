@@ -35,7 +35,7 @@ impl Part {
         }
     }
 
-    pub fn to_read(self, offset: u64, size: u64) -> SnapshotDataKind {
+    pub fn data_kind(self, offset: u64, size: u64) -> SnapshotDataKind {
         match self {
             Part::Module => SnapshotDataKind::WasmModule { offset, size },
             Part::Heap => SnapshotDataKind::WasmMemory { offset, size },
@@ -43,7 +43,7 @@ impl Part {
         }
     }
 
-    pub fn to_write(self, offset: u64) -> SnapshotDataOffset {
+    pub fn data_offset(self, offset: u64) -> SnapshotDataOffset {
         match self {
             Part::Module => SnapshotDataOffset::WasmModule { offset },
             Part::Heap => SnapshotDataOffset::WasmMemory { offset },

@@ -70,7 +70,7 @@ pub async fn upload(
     let unreadable = |why: String| SnapshotError::Metadata { path: path.clone(), why };
     let metadata: ReadCanisterSnapshotMetadataResult =
         serde_json::from_slice(&text).map_err(|error| unreadable(error.to_string()))?;
-    let args = announcement(canister, replace, &metadata).map_err(unreadable)?;
+    let args = announcement_args(canister, replace, &metadata).map_err(unreadable)?;
     let target = Target::management("upload_canister_snapshot_metadata", canister, (&args,))?;
     let retry = Retry::new(options.retry_for, progress);
     progress.phase("announcing the snapshot");
@@ -93,15 +93,15 @@ pub async fn upload(
     let sender = Sender { network, canister, id, retry };
     let mut upload = Upload { sender, options, folder, store };
     for part in Part::ALL {
-        upload.part(part, part.bytes(&metadata)).await?;
+        upload.upload_part(part, part.bytes(&metadata)).await?;
     }
-    upload.chunks(&metadata).await?;
+    upload.upload_chunk_store(&metadata).await?;
     let path = &upload.store.path;
     fs::remove_file(path).map_err(SnapshotError::io("remove", path))?;
     Ok(Uploaded { snapshot, manifest })
 }
 
-fn announcement(
+fn announcement_args(
     canister: Principal,
     replace: Option<&[u8]>,
     metadata: &ReadCanisterSnapshotMetadataResult,
@@ -283,7 +283,7 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    async fn part(&mut self, part: Part, bytes: u64) -> Result<(), TransferError> {
+    async fn upload_part(&mut self, part: Part, bytes: u64) -> Result<(), TransferError> {
         if bytes == 0 {
             return Ok(());
         }
@@ -300,7 +300,7 @@ impl Upload<'_> {
                 read_exact_at(file, &mut chunk, offset).map_err(SnapshotError::io("read", path))?;
                 Ok(chunk)
             };
-            sender.send(part.to_write(offset), read).await?;
+            sender.send(part.data_offset(offset), read).await?;
             Ok::<_, TransferError>((offset, len))
         });
         let mut answers = stream::iter(calls).buffered(options.parallel);
@@ -318,7 +318,10 @@ impl Upload<'_> {
     }
 
     /// Uploads the chunks of the wasm chunk store, all of them again after an interruption.
-    async fn chunks(&self, metadata: &ReadCanisterSnapshotMetadataResult) -> Result<(), TransferError> {
+    async fn upload_chunk_store(
+        &self,
+        metadata: &ReadCanisterSnapshotMetadataResult,
+    ) -> Result<(), TransferError> {
         for chunk in &metadata.wasm_chunk_store {
             let path = self.folder.join(CHUNK_STORE).join(format!("{}.bin", hex::encode(&chunk.hash)));
             let read = || fs::read(&path).map_err(SnapshotError::io("read", &path));

@@ -21,7 +21,7 @@ use crate::build::{Build, Module};
 use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};
 use crate::network::{LiveCanister, Management, Network, Retry, Target};
 use crate::rehearse;
-use crate::transfer::{self, Which};
+use crate::transfer::{self, SnapshotChoice};
 
 /// Number of slices in flight when the snapshot is downloaded for the rehearsal.
 const SLICES_IN_FLIGHT: usize = 8;
@@ -288,8 +288,8 @@ impl Driver<'_, '_> {
         let temporary = tempfile::tempdir().map_err(failed)?;
         let folder = temporary.path().join("snapshot");
         let options = transfer::Options { parallel: SLICES_IN_FLIGHT, retry_for: self.retry.retry_for };
-        let which = Which::Id(hex::encode(snapshot));
-        transfer::download(self.network, self.plan.canister, &which, &folder, options, self.retry.progress)
+        let choice = SnapshotChoice::Id(hex::encode(snapshot));
+        transfer::download(self.network, self.plan.canister, &choice, &folder, options, self.retry.progress)
             .await?;
         let wasm = temporary.path().join("module.wasm.gz");
         std::fs::write(&wasm, self.module.map(|module| module.gz.as_slice()).unwrap_or_default())

@@ -143,7 +143,8 @@ impl<'p> Pair<'p> {
     pub fn shown(&self, method: &str, answer: &Reply) -> String {
         match answer {
             Ok(reply) => {
-                let known = self.interfaces.into_iter().flatten().find(|interface| interface.has(method));
+                let known =
+                    self.interfaces.into_iter().flatten().find(|interface| interface.has_method(method));
                 let args = match known {
                     Some(interface) => interface.decode_reply(method, reply),
                     None => candid::IDLArgs::from_bytes(reply).ok(),

@@ -117,7 +117,7 @@ fn planned_call(old: &RehearsedModule, new: &RehearsedModule, call: Parsed) -> R
         return Err(failed(format!("the rehearsal itself calls `{method}`: remove this call")));
     }
     let side = if is_old { old } else { new };
-    let arg = match side.interface.as_ref().filter(|interface| interface.has(&method)) {
+    let arg = match side.interface.as_ref().filter(|interface| interface.has_method(&method)) {
         Some(interface) => interface.encode_all(&method, args),
         None => args.to_bytes().map_err(|error| error.to_string()),
     };
