@@ -20,28 +20,28 @@ pub(super) fn play(
 ) -> Result<Build, ClientError> {
     progress.phase("uploading to the legacy build");
     traffic::before_upgrade(canister, clients, progress)?;
-    let mut staged = stage(canister, stages, clients, 1, progress)?;
+    let mut is_staged = upgrade_and_continue(canister, stages, clients, 1, progress)?;
     after_step(stages, clients);
-    if staged && rollback {
+    if is_staged && rollback {
         progress.phase("rolling back");
         stages.wait_until_rolled_back(canister, clients);
         after_step(stages, clients);
-        staged =
-            stage(canister, stages, clients, 0, progress)? && stage(canister, stages, clients, 1, progress)?;
+        is_staged = upgrade_and_continue(canister, stages, clients, 0, progress)?
+            && upgrade_and_continue(canister, stages, clients, 1, progress)?;
         after_step(stages, clients);
     }
-    if !staged {
+    if !is_staged {
         return Ok(Build::Legacy);
     }
     progress.phase("verifying and finalizing the migration");
-    let mut direct = stages.finalize(canister, clients);
-    if direct {
+    let mut is_direct = stages.finalize(canister, clients);
+    if is_direct {
         progress.phase("upgrading to the direct build");
-        direct = stages.upgrade(2, clients);
+        is_direct = stages.upgrade(2, clients);
     }
-    progress.phase(format!("finishing after {}", stages.last()));
+    progress.phase(format!("finishing after {}", stages.last_name()));
     traffic::after_upgrades(canister, clients, progress)?;
-    if direct {
+    if is_direct {
         progress.phase("moving payload into extents");
         stages.wait_until_converted(canister, clients);
     }
@@ -49,13 +49,13 @@ pub(super) fn play(
     verify::read_back(canister, clients, progress);
     after_step(stages, clients);
     progress.phase("checking memories");
-    verify::memories(canister, clients);
-    Ok(if direct { Build::Direct } else { Build::Staged })
+    verify::check_memories(canister, clients);
+    Ok(if is_direct { Build::Direct } else { Build::Staged })
 }
 
 /// Upgrades to the wasm `number` and lets the clients continue on it; some uploads stay unfinished. Then waits for the
 /// migration, except on the legacy build. Returns `false` if the upgrade failed.
-fn stage(
+fn upgrade_and_continue(
     canister: &Canister<'_>,
     stages: &mut Stages<'_>,
     clients: &mut Clients,
@@ -66,7 +66,7 @@ fn stage(
     if !stages.upgrade(number, clients) {
         return Ok(false);
     }
-    progress.phase(format!("continuing after {}", stages.last()));
+    progress.phase(format!("continuing after {}", stages.last_name()));
     traffic::between_upgrades(canister, clients, progress)?;
     if number > 0 {
         progress.phase("migrating the rest of the sessions");

@@ -29,18 +29,18 @@ const DERIVATIVES: [(&str, AssetType, u64, bool); 3] = [
 ];
 
 /// Every byte of a derivative that does not repeat the original.
-const FILL: u8 = 0x42;
+const FILL_BYTE: u8 = 0x42;
 
 /// Checks that every file is a readable, regular file within the limit. Empty files are allowed.
 pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
     for path in files {
-        let bad = |why: String| RehearseError::File { path: path.clone(), why };
-        let meta = std::fs::metadata(path).map_err(|error| bad(format!("cannot read: {error}")))?;
+        let file_error = |why: String| RehearseError::File { path: path.clone(), why };
+        let meta = std::fs::metadata(path).map_err(|error| file_error(format!("cannot read: {error}")))?;
         if !meta.is_file() {
-            return Err(bad("not a regular file".into()));
+            return Err(file_error("not a regular file".into()));
         }
         if meta.len() > MAX_FILE_BYTES {
-            return Err(bad(format!(
+            return Err(file_error(format!(
                 "{} bytes are more than the limit of {MAX_FILE_BYTES} bytes ({MAX_CHUNKS} chunks)",
                 meta.len()
             )));
@@ -48,7 +48,7 @@ pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
         let mut byte = [0];
         File::open(path)
             .and_then(|mut file| file.read(&mut byte))
-            .map_err(|error| bad(format!("cannot read: {error}")))?;
+            .map_err(|error| file_error(format!("cannot read: {error}")))?;
     }
     Ok(())
 }
@@ -56,7 +56,7 @@ pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
 /// Returns the assets of each client, client by client. Generated files are put into `folder`.
 pub(super) fn assets(options: &Options, folder: &Path) -> Result<Vec<Vec<Asset>>, RehearseError> {
     if options.files.is_empty() {
-        return (0..options.clients).map(|client| generated(options.seed, client, folder)).collect();
+        return (0..options.clients).map(|client| generate_assets(options.seed, client, folder)).collect();
     }
     let given: Vec<Asset> = options
         .files
@@ -69,39 +69,40 @@ pub(super) fn assets(options: &Options, folder: &Path) -> Result<Vec<Vec<Asset>>
     Ok(vec![given; options.clients as usize])
 }
 
-fn generated(seed: u64, client: u32, folder: &Path) -> Result<Vec<Asset>, RehearseError> {
+fn generate_assets(seed: u64, client: u32, folder: &Path) -> Result<Vec<Asset>, RehearseError> {
     let folder = folder.join(format!("client-{}", client + 1));
     std::fs::create_dir_all(&folder).map_err(RehearseError::io("create", &folder))?;
     let original = folder.join("original.jpg");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(u64::from(client));
-    random_file(&original, ORIGINAL_BYTES, &mut rng).map_err(RehearseError::io("write", &original))?;
+    write_random_file(&original, ORIGINAL_BYTES, &mut rng).map_err(RehearseError::io("write", &original))?;
     let mut assets = vec![Asset::open(&original, "original.jpg", AssetType::Original)?];
-    for (name, kind, bytes, repeats) in DERIVATIVES {
+    for (name, kind, bytes, repeats_original) in DERIVATIVES {
         let path = folder.join(name);
-        derive(&original, &path, bytes, repeats).map_err(RehearseError::io("write", &path))?;
+        write_derivative(&original, &path, bytes, repeats_original)
+            .map_err(RehearseError::io("write", &path))?;
         assets.push(Asset::open(&path, name, kind)?);
     }
     Ok(assets)
 }
 
-fn random_file(path: &Path, bytes: u64, rng: &mut ChaCha8Rng) -> std::io::Result<()> {
+fn write_random_file(path: &Path, bytes: u64, rng: &mut ChaCha8Rng) -> std::io::Result<()> {
     let mut file = BufWriter::new(File::create(path)?);
     let mut block = [0; 16 * 1024];
     let mut left = bytes;
     while left > 0 {
         rng.fill_bytes(&mut block);
-        let now = left.min(block.len() as u64);
-        file.write_all(&block[..now as usize])?;
-        left -= now;
+        let len = left.min(block.len() as u64);
+        file.write_all(&block[..len as usize])?;
+        left -= len;
     }
     file.flush()
 }
 
-fn derive(original: &Path, path: &Path, bytes: u64, repeats: bool) -> std::io::Result<()> {
+fn write_derivative(original: &Path, path: &Path, bytes: u64, repeats_original: bool) -> std::io::Result<()> {
     let mut file = File::create(path)?;
     let mut source: Box<dyn Read> =
-        if repeats { Box::new(File::open(original)?) } else { Box::new(std::io::repeat(FILL)) };
+        if repeats_original { Box::new(File::open(original)?) } else { Box::new(std::io::repeat(FILL_BYTE)) };
     std::io::copy(&mut source.by_ref().take(bytes), &mut file)?;
     Ok(())
 }
@@ -144,8 +145,8 @@ mod tests {
     #[test]
     fn another_seed_gives_other_content() {
         let dir = tempfile::tempdir().unwrap();
-        let one = generated(1, 0, &dir.path().join("1")).unwrap();
-        let two = generated(2, 0, &dir.path().join("2")).unwrap();
+        let one = generate_assets(1, 0, &dir.path().join("1")).unwrap();
+        let two = generate_assets(2, 0, &dir.path().join("2")).unwrap();
         assert_ne!(one[0].sha256, two[0].sha256);
     }
 

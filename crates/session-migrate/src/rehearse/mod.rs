@@ -86,7 +86,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
     progress.phase("preparing files");
     let assets = files::assets(options, folder.path())?;
     let pic = server::pocket_ic()?;
-    let tape = options.record.as_deref().map(|path| tape(path, &pic, options)).transpose()?;
+    let tape = options.record.as_deref().map(|path| create_tape(path, &pic, options)).transpose()?;
     let mut stages = Stages::new(&pic, wasms);
 
     progress.phase("installing the legacy build");
@@ -96,7 +96,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
     let reached = course::play(&canister, options.rollback, &mut stages, &mut clients, progress, |_, _| ())?;
     if reached == Build::Direct {
         progress.phase("checking stable memory");
-        verify::leftovers(&canister, &mut clients);
+        verify::check_aborted_are_freed(&canister, &mut clients);
     }
     let circumstances = Circumstances { options, server: server.kind, provenance: provenance.on(server) };
     let mut report = summary::sum_up(circumstances, stages, clients);
@@ -109,7 +109,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
     Ok(report)
 }
 
-fn tape(path: &Path, pic: &PocketIc, options: &Options) -> Result<Tape, TraceError> {
+fn create_tape(path: &Path, pic: &PocketIc, options: &Options) -> Result<Tape, TraceError> {
     // A replay sets the time before its first round. The first round must have the same time here, to the nanosecond,
     // since the canister's digests of records contain times.
     pic.advance_time(Duration::from_secs(1));

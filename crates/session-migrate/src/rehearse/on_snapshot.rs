@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use super::own::{self, Readable};
+use super::own::{self, ReadAnswers};
 use super::report::SnapshotPart;
 use super::stages::{Stages, controller};
 use super::summary::{self, Circumstances};
@@ -24,7 +24,7 @@ use crate::server;
 use crate::snapshot::{Snapshot, Verified};
 
 /// Reads the contents of a snapshot in layout 1.
-fn check(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
+fn read_contents(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
     let contents = inspect::contents(snapshot)?;
     if contents.layout != 1 {
         return Err(RehearseError::File {
@@ -57,7 +57,7 @@ fn on_copy(
     provenance: Provenance,
     progress: &Progress,
 ) -> Result<Report, RehearseError> {
-    let mut contents = check(snapshot)?;
+    let mut contents = read_contents(snapshot)?;
     let wasms = progress.silent(BUILDING, || options.wasms.load())?;
     let server = server::chosen()?;
     let pic = server::pocket_ic()?;
@@ -66,19 +66,19 @@ fn on_copy(
     progress.phase("loading the snapshot");
     let canister = stages.load(snapshot, &contents)?;
     progress.phase("asking for everything that can be read");
-    let readable = Readable::read_all(&canister, &contents);
+    let answers_before = ReadAnswers::read_all(&canister, &contents);
     progress.phase("preparing files");
     let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
     let assets = files::assets(options, folder.path())?;
-    let own = own::runs(snapshot, &mut contents, options.seed, folder.path())?;
+    let continued_runs = own::continued_runs(snapshot, &mut contents, options.seed, folder.path())?;
     let mut clients = Clients::assemble(&canister, options, assets)?;
-    clients.known =
+    clients.known_memories =
         contents.capsules.iter().flat_map(|capsule| &capsule.memories).map(|(id, _)| id.clone()).collect();
     if snapshot.verified == Verified::No {
         clients.notes.push("the snapshot is unverified: it has no manifest".into());
     }
-    let continued = own.len() as u64;
-    clients.runs.extend(own);
+    let continued = continued_runs.len() as u64;
+    clients.runs.extend(continued_runs);
     if continued < contents.sessions {
         let (all, others) = (contents.sessions, contents.sessions - continued);
         clients.notes.push(format!(
@@ -86,34 +86,38 @@ fn on_copy(
             accounted for, but not continued"
         ));
     }
-    if readable.is_truncated {
-        clients.notes.push(format!("{} answers were compared; the snapshot contains more", readable.len()));
+    if answers_before.is_truncated {
+        clients
+            .notes
+            .push(format!("{} answers were compared; the snapshot contains more", answers_before.len()));
     }
     progress.set_total(clients.bytes_to_move());
     let compare = |stages: &Stages<'_>, clients: &mut Clients| {
-        let now = Readable::read_all(&canister, &contents);
-        let when = format!("after {}", stages.last());
-        clients.problems.extend(readable.differences(&now, &when).into_iter().take(SHOWN));
+        let answers_now = ReadAnswers::read_all(&canister, &contents);
+        let when = format!("after {}", stages.last_name());
+        clients
+            .problems
+            .extend(answers_before.differences(&answers_now, &when).into_iter().take(MAX_DIFFERENCES));
     };
     course::play(&canister, true, &mut stages, &mut clients, progress, compare)?;
     progress.phase("inspecting the result");
-    let after = damage_of_result(&canister, folder.path())?;
-    clients.problems.extend(new_damage(&contents.damage, &after));
+    let damage_after = damage_of_result(&canister, folder.path())?;
+    clients.problems.extend(new_damage(&contents.damage, &damage_after));
     let part = SnapshotPart {
         path: snapshot.path.display().to_string(),
         sessions: contents.sessions,
         continued,
         capsules: contents.capsules.len() as u64,
-        reads: readable.len() as u64,
-        damage_before: names(&contents.damage),
-        damage_after: names(&after),
+        reads: answers_before.len() as u64,
+        damage_before: damage_by_name(&contents.damage),
+        damage_after: damage_by_name(&damage_after),
     };
     let circumstances = Circumstances { options, server: server.kind, provenance: provenance.on(server) };
     Ok(Report { snapshot: Some(part), rollback: true, ..summary::sum_up(circumstances, stages, clients) })
 }
 
 /// Maximum number of differences that are reported for each comparison.
-const SHOWN: usize = 20;
+const MAX_DIFFERENCES: usize = 20;
 
 fn damage_of_result(
     canister: &Canister<'_>,
@@ -129,15 +133,19 @@ fn damage_of_result(
 }
 
 fn new_damage(before: &BTreeMap<FindingKind, u64>, after: &BTreeMap<FindingKind, u64>) -> Vec<String> {
-    let line = |(kind, now): (&FindingKind, &u64)| {
-        let then = before.get(kind).copied().unwrap_or(0);
-        let text =
-            || format!("an inspection of the result finds {} {now} times, {then} times before", kind.name());
-        (*now > then).then(text)
+    let line = |(kind, count): (&FindingKind, &u64)| {
+        let count_before = before.get(kind).copied().unwrap_or(0);
+        let text = || {
+            format!(
+                "an inspection of the result finds {} {count} times, {count_before} times before",
+                kind.name()
+            )
+        };
+        (*count > count_before).then(text)
     };
     after.iter().filter_map(line).collect()
 }
 
-fn names(damage: &BTreeMap<FindingKind, u64>) -> BTreeMap<String, u64> {
+fn damage_by_name(damage: &BTreeMap<FindingKind, u64>) -> BTreeMap<String, u64> {
     damage.iter().map(|(kind, count)| (kind.name().to_owned(), *count)).collect()
 }

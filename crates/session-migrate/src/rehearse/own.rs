@@ -21,20 +21,20 @@ use crate::snapshot::Snapshot;
 const MAX_CONTINUED: usize = 60;
 
 /// Maximum total size of the continued uploads, bytes.
-const BUDGET: u64 = 512 << 20;
+const MAX_CONTINUED_BYTES: u64 = 512 << 20;
 
 /// Returns the uploads that clients continue, with generated content for the missing chunks.
-pub(super) fn runs(
+pub(super) fn continued_runs(
     snapshot: &Snapshot,
     contents: &mut Contents,
     seed: u64,
     folder: &Path,
 ) -> Result<Vec<UploadRun>, RehearseError> {
-    let mut left = BUDGET;
+    let mut bytes_left = MAX_CONTINUED_BYTES;
     let mut chosen: Vec<OpenSession> = Vec::new();
     for session in contents.open.iter().take(MAX_CONTINUED) {
-        if session.bytes <= left {
-            left -= session.bytes;
+        if session.bytes <= bytes_left {
+            bytes_left -= session.bytes;
             chosen.push(session.clone());
         }
     }
@@ -43,14 +43,14 @@ pub(super) fn runs(
     let files: Vec<PathBuf> =
         chosen.iter().map(|session| folder.join(format!("session-{}", session.id))).collect();
     for (session, path) in chosen.iter().zip(&files) {
-        fill(session, seed, path).map_err(RehearseError::io("write", path))?;
+        create_upload_file(session, seed, path).map_err(RehearseError::io("write", path))?;
     }
-    let places: Vec<(&OpenSession, &Path)> = chosen.iter().zip(files.iter().map(PathBuf::as_path)).collect();
-    contents.write_chunks(snapshot, &places)?;
+    let targets: Vec<(&OpenSession, &Path)> = chosen.iter().zip(files.iter().map(PathBuf::as_path)).collect();
+    contents.write_chunks(snapshot, &targets)?;
     let mut clients: BTreeMap<(Principal, String), u32> = BTreeMap::new();
     let mut runs = Vec::with_capacity(chosen.len());
     for (session, path) in chosen.iter().zip(&files) {
-        let next = OWN_CLIENTS + clients.len() as u32;
+        let next = FIRST_SNAPSHOT_CLIENT + clients.len() as u32;
         let client = *clients.entry((session.owner, session.capsule.clone())).or_insert(next);
         let base = session.metadata.base();
         let asset = Asset::open(path, base.name.clone(), base.asset_type)?;
@@ -73,7 +73,7 @@ pub(super) fn runs(
             read_back: None,
             problems: Vec::new(),
             repeats_begin: session.is_indexed,
-            is_own: true,
+            is_from_snapshot: true,
             uploader,
         });
     }
@@ -81,19 +81,19 @@ pub(super) fn runs(
 }
 
 /// Number of the first client of the snapshot's uploads, above the numbers of all new clients.
-pub(super) const OWN_CLIENTS: u32 = 1_001;
+pub(super) const FIRST_SNAPSHOT_CLIENT: u32 = 1_001;
 
 /// Creates the file of an upload, with only those chunks that the client still has to send.
-fn fill(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
+fn create_upload_file(session: &OpenSession, seed: u64, path: &Path) -> std::io::Result<()> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(session.id);
     let mut file = File::create_new(path)?;
-    let size = u64::from(session.chunk_size);
+    let chunk_size = u64::from(session.chunk_size);
     let mut at = 0;
     let mut buffer = vec![0; 1 << 20];
     while at < session.bytes {
-        let idx = (at / size) as u32;
-        let end = ((u64::from(idx) + 1) * size).min(session.bytes);
+        let idx = (at / chunk_size) as u32;
+        let end = ((u64::from(idx) + 1) * chunk_size).min(session.bytes);
         if !session.stored.contains(&idx) {
             file.seek(SeekFrom::Start(at))?;
             while at < end {
@@ -113,42 +113,42 @@ const MAX_ANSWERS: usize = 20_000;
 
 /// The answers to members of the snapshot's capsules, and to other callers, who read the contents of the capsules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Readable {
+pub(super) struct ReadAnswers {
     answers: BTreeMap<String, String>,
     /// Whether further answers would exceed [`MAX_ANSWERS`].
     pub is_truncated: bool,
 }
 
-impl Readable {
+impl ReadAnswers {
     /// Reads each capsule as each of its members, as a member of the next capsule, as a principal without any capsule,
     /// and as the anonymous principal.
-    pub fn read_all(canister: &Canister<'_>, contents: &Contents) -> Readable {
+    pub fn read_all(canister: &Canister<'_>, contents: &Contents) -> ReadAnswers {
         let stranger = Principal::self_authenticating("a stranger in the rehearsal");
-        let mut readable = Readable::default();
+        let mut readable = ReadAnswers::default();
         for (place, capsule) in contents.capsules.iter().enumerate() {
             let neighbour = contents.capsules.get(place + 1).and_then(|next| next.members.first());
             let others = [stranger, Principal::anonymous()].into_iter().chain(neighbour.copied());
-            let mut people = capsule.members.clone();
-            people.extend(others.filter(|other| !capsule.members.contains(other)));
-            for (number, who) in people.iter().enumerate() {
+            let mut callers = capsule.members.clone();
+            callers.extend(others.filter(|other| !capsule.members.contains(other)));
+            for (number, caller) in callers.iter().enumerate() {
                 if readable.answers.len() + 1 + 3 * capsule.memories.len() > MAX_ANSWERS {
                     readable.is_truncated = true;
                     return readable;
                 }
                 // The capsule's count of memories changes during the rehearsal, so it is left out.
-                let listed = canister.capsules_read(*who, &capsule.id).map(|found| {
+                let listed = canister.capsules_read(*caller, &capsule.id).map(|found| {
                     let lists = (found.id, found.owners, found.writers, found.readers, found.created_at);
                     digest(&candid::encode_args((lists,)).unwrap_or_default())
                 });
-                readable.add(who, &capsule.id, listed);
+                readable.add(caller, &capsule.id, listed);
                 for (memory, blob) in &capsule.memories {
-                    let read = canister.memories_read(*who, memory);
+                    let read = canister.memories_read(*caller, memory);
                     let read = read.map(|memory| digest(&candid::encode_one(memory).unwrap_or_default()));
-                    readable.add(who, memory, read);
+                    readable.add(caller, memory, read);
                     if let Some(blob) = blob {
                         // The first caller reads every byte, all others only the first chunk.
-                        let bytes = read_blob(canister, *who, &format!("blob_{blob}"), number == 0);
-                        readable.add(who, &format!("blob_{blob}"), bytes);
+                        let bytes = read_blob(canister, *caller, &format!("blob_{blob}"), number == 0);
+                        readable.add(caller, &format!("blob_{blob}"), bytes);
                     }
                 }
             }
@@ -156,20 +156,20 @@ impl Readable {
         readable
     }
 
-    fn add(&mut self, who: &Principal, what: &str, answer: Result<String, ClientError>) {
+    fn add(&mut self, caller: &Principal, what: &str, answer: Result<String, ClientError>) {
         let answer = match answer {
             Ok(digest) => digest,
             Err(ClientError::Refused { .. }) => "refused".to_owned(),
             Err(error) => error.to_string(),
         };
-        self.answers.insert(format!("{what} as {who}"), answer);
+        self.answers.insert(format!("{what} as {caller}"), answer);
     }
 
     pub fn len(&self) -> usize {
         self.answers.len()
     }
 
-    pub fn differences(&self, later: &Readable, when: &str) -> Vec<String> {
+    pub fn differences(&self, later: &ReadAnswers, when: &str) -> Vec<String> {
         let differs = |(what, before): (&String, &String)| {
             let after = later.answers.get(what).map_or("not asked", String::as_str);
             let shown = |answer: &str| answer.get(..64).unwrap_or(answer).to_owned();
@@ -186,16 +186,16 @@ fn digest(bytes: &[u8]) -> String {
 
 fn read_blob(
     canister: &Canister<'_>,
-    who: Principal,
+    caller: Principal,
     blob: &str,
-    whole: bool,
+    reads_all: bool,
 ) -> Result<String, ClientError> {
-    let meta = canister.blob_get_meta(who, blob)?;
+    let meta = canister.blob_get_meta(caller, blob)?;
     let mut hasher = Sha256::new();
     hasher.update(meta.size.to_be_bytes());
-    let chunks = if whole { meta.chunk_count } else { meta.chunk_count.min(1) };
+    let chunks = if reads_all { meta.chunk_count } else { meta.chunk_count.min(1) };
     for index in 0..chunks {
-        hasher.update(canister.blob_read_chunk(who, blob, index)?);
+        hasher.update(canister.blob_read_chunk(caller, blob, index)?);
     }
     Ok(hex::encode(hasher.finalize()))
 }

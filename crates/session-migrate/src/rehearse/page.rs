@@ -16,7 +16,7 @@ impl Report {
                 span class=(self.verdict.word()) { (self.verdict.word()) }
             }
             @match &self.canister {
-                Some(part) => (calls(part)),
+                Some(part) => (calls_section(part)),
                 None => p {
                     (intact) " of " (self.uploads.len()) " uploads are intact, with every byte read back; "
                     (self.migration.source) " records were migrated."
@@ -29,13 +29,13 @@ impl Report {
                     " capsules compared after every step."
                 }
             }
-            (messages("Problems", &self.problems))
-            (stages(self))
-            @if self.canister.is_none() { (uploads(&self.uploads)) }
+            (messages_section("Problems", &self.problems))
+            (stages_section(self))
+            @if self.canister.is_none() { (uploads_section(&self.uploads)) }
             h2 { "Migrations" }
-            (migrations(self))
-            (builds(self))
-            (messages("Notes", &self.notes))
+            (migrations_section(self))
+            (builds_section(self))
+            (messages_section("Notes", &self.notes))
             (self.provenance.markup(&self.phases))
             p.faint {
                 @if self.canister.is_none() { "Seed " (self.seed) ", " (self.clients) " clients, " }
@@ -47,7 +47,7 @@ impl Report {
     }
 }
 
-fn calls(part: &CanisterPart) -> Markup {
+fn calls_section(part: &CanisterPart) -> Markup {
     html! {
         p { "From " code { (part.old) } " to " code { (part.new) } "." }
         .wide {
@@ -61,11 +61,11 @@ fn calls(part: &CanisterPart) -> Markup {
                 }
             }
         }
-        (messages("Interruptions", &part.interruptions))
+        (messages_section("Interruptions", &part.interruptions))
     }
 }
 
-fn messages(title: &str, messages: &[String]) -> Markup {
+fn messages_section(title: &str, messages: &[String]) -> Markup {
     html! {
         @if !messages.is_empty() {
             h2 { (title) }
@@ -74,7 +74,7 @@ fn messages(title: &str, messages: &[String]) -> Markup {
     }
 }
 
-fn stages(report: &Report) -> Markup {
+fn stages_section(report: &Report) -> Markup {
     let rows: Vec<Row> = report
         .stages
         .iter()
@@ -91,7 +91,7 @@ fn stages(report: &Report) -> Markup {
     }
 }
 
-fn uploads(uploads: &[UploadReport]) -> Markup {
+fn uploads_section(uploads: &[UploadReport]) -> Markup {
     let rows: Vec<Row> = uploads
         .iter()
         .map(|upload| Row {
@@ -117,9 +117,9 @@ fn uploads(uploads: &[UploadReport]) -> Markup {
     }
 }
 
-fn migrations(report: &Report) -> Markup {
+fn migrations_section(report: &Report) -> Markup {
     let row = |run: &MigrationRun| {
-        let account = &run.counts;
+        let counts = &run.counts;
         html! {
             tr {
                 td {
@@ -131,10 +131,10 @@ fn migrations(report: &Report) -> Markup {
                 }
                 td { (run.stage) }
                 td { (run.phase) }
-                @for number in [account.source, account.converted, account.already, account.quarantined, account.expired] {
+                @for number in [counts.source, counts.converted, counts.already, counts.quarantined, counts.expired] {
                     td.number { (number) }
                 }
-                td.number { (page::instructions(account.instructions)) }
+                td.number { (page::instructions(counts.instructions)) }
             }
         }
     };
@@ -156,7 +156,7 @@ fn migrations(report: &Report) -> Markup {
     }
 }
 
-fn builds(report: &Report) -> Markup {
+fn builds_section(report: &Report) -> Markup {
     html! {
         h2 { "Builds" }
         .wide {

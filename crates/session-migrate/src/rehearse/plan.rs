@@ -57,19 +57,19 @@ impl StopPoint {
 
 /// Assigns a point to each upload, given its number of chunks. Starting with the largest upload, each gets the possible
 /// point that was assigned least often so far.
-pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
+pub(super) fn assign_stop_points(chunks: &[u32]) -> Vec<StopPoint> {
     let mut order: Vec<usize> = (0..chunks.len()).collect();
     order.sort_by_key(|&upload| std::cmp::Reverse(chunks[upload]));
-    let mut used = [0usize; StopPoint::ORDER.len()];
+    let mut use_counts = [0usize; StopPoint::ORDER.len()];
     let mut points = vec![StopPoint::NotBegun; chunks.len()];
     for upload in order {
         let least = StopPoint::ORDER
             .iter()
             .enumerate()
             .filter(|(_, point)| point.is_possible_with(chunks[upload]))
-            .min_by_key(|(index, _)| used[*index]);
+            .min_by_key(|(index, _)| use_counts[*index]);
         if let Some((index, point)) = least {
-            used[index] += 1;
+            use_counts[index] += 1;
             points[upload] = *point;
         }
     }
@@ -77,7 +77,7 @@ pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
 }
 
 /// Describes which points are not assigned to any upload, and why.
-pub(super) fn left_out(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
+pub(super) fn unassigned_notes(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     let missing = StopPoint::ORDER.into_iter().filter(|point| !points.contains(point));
     let (too_few, impossible): (Vec<_>, Vec<_>) =
         missing.partition(|point| chunks.iter().any(|&count| point.is_possible_with(count)));
@@ -123,8 +123,8 @@ mod tests {
     #[test]
     fn the_default_set_stops_at_every_point() {
         let chunks: Vec<u32> = (0..3).flat_map(|_| [13, 1, 1, 1]).collect();
-        let points = assign(&chunks);
-        assert!(left_out(&chunks, &points).is_empty());
+        let points = assign_stop_points(&chunks);
+        assert!(unassigned_notes(&chunks, &points).is_empty());
         for point in StopPoint::ORDER {
             assert!(points.contains(&point), "{point:?}");
         }
@@ -135,18 +135,18 @@ mod tests {
     #[test]
     fn small_files_cannot_have_a_hole_and_a_note_says_so() {
         let chunks = [1, 2, 1, 1, 1, 1, 2];
-        let points = assign(&chunks);
+        let points = assign_stop_points(&chunks);
         assert!(!points.contains(&StopPoint::Hole));
-        let notes = left_out(&chunks, &points);
+        let notes = unassigned_notes(&chunks, &points);
         assert_eq!(notes.len(), 1);
         assert!(notes[0].contains("three chunks") && notes[0].ends_with(": hole"), "{notes:?}");
     }
 
     #[test]
     fn too_few_uploads_are_named_as_the_reason() {
-        let points = assign(&[13]);
+        let points = assign_stop_points(&[13]);
         assert_eq!(points, [StopPoint::Hole]);
-        let notes = left_out(&[13], &points);
+        let notes = unassigned_notes(&[13], &points);
         assert_eq!(notes.len(), 1);
         assert!(notes[0].ends_with("complete, begun, finished, aborted, not_begun"), "{notes:?}");
     }

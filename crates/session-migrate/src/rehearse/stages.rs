@@ -17,11 +17,13 @@ use crate::inspect::Contents;
 use crate::snapshot::{self, Snapshot};
 use crate::trace::Tape;
 
+/// The rehearsed canister, and the records of its installation, its upgrades and its migrations.
 pub(super) struct Stages<'p> {
     canister: Canister<'p>,
     controller: Principal,
     /// Legacy, staged, direct.
     pub wasms: [Wasm; 3],
+    /// The installation and the upgrades so far.
     pub done: Vec<StageReport>,
     /// Status of migration 1 at the end of its last run, rollbacks excepted.
     pub migration: Option<MigrationStatus>,
@@ -32,7 +34,7 @@ pub(super) struct Stages<'p> {
     /// Uploads that were in flight when the legacy build was last replaced.
     in_flight: u64,
     /// How many records of the loaded snapshot cannot be converted, and how many have expired.
-    known: Expected,
+    expected: Expected,
 }
 
 pub(super) fn controller() -> Principal {
@@ -52,7 +54,7 @@ impl<'p> Stages<'p> {
             payload: None,
             runs: Vec::new(),
             in_flight: 0,
-            known: Expected::default(),
+            expected: Expected::default(),
         }
     }
 
@@ -63,16 +65,16 @@ impl<'p> Stages<'p> {
         tape: Option<&'p Tape>,
         given: Option<&Path>,
     ) -> Result<Canister<'p>, RehearseError> {
-        let failed = |message| RehearseError::Install { given: given.map(Path::to_path_buf), message };
+        let install_error = |message| RehearseError::Install { given: given.map(Path::to_path_buf), message };
         let [legacy, ..] = &self.wasms;
         // Reinstalling into an empty canister is the same as installing. If it fails, `reinstall_canister` returns an
         // error, whereas `install_canister` panics.
         let (pic, id) = (self.canister.pic(), self.canister.id());
         pic.reinstall_canister(id, legacy.module.gz.clone(), NO_ARGUMENTS.to_vec(), Some(self.controller))
-            .map_err(|reject| failed(reject.reject_message))?;
+            .map_err(|reject| install_error(reject.reject_message))?;
         self.canister = self.canister.recorded(tape);
         let build = legacy.build;
-        expect_build(&self.canister, build).map_err(failed)?;
+        expect_build(&self.canister, build).map_err(install_error)?;
         self.note_stage(build, format!("install {build}"), true, 0);
         Ok(self.canister)
     }
@@ -85,7 +87,7 @@ impl<'p> Stages<'p> {
         let build = legacy.build;
         expect_build(&self.canister, build)
             .map_err(|why| RehearseError::File { path: snapshot.path.clone(), why })?;
-        self.known =
+        self.expected =
             Expected { in_flight: 0, quarantined: contents.unconvertible, expired: contents.expired };
         self.note_stage(build, "load the snapshot".into(), true, 0);
         Ok(self.canister)
@@ -101,7 +103,7 @@ impl<'p> Stages<'p> {
         if self.done.last().is_some_and(|stage| stage.build == Build::Legacy.name()) {
             self.in_flight = clients.runs.iter().filter(|run| run.is_in_flight()).count() as u64;
         }
-        let from = costs::next_index(self.canister.pic(), self.canister.id());
+        let first_message = costs::next_index(self.canister.pic(), self.canister.id());
         let answer = self
             .canister
             .upgrade(self.controller, build.name(), &wasm.module)
@@ -111,11 +113,12 @@ impl<'p> Stages<'p> {
         if let Err(why) = answer {
             clients.problems.push(format!("the upgrade to the {build} build failed: {why}"));
         }
-        self.note_stage(build, format!("upgrade to {build}"), upgraded, from);
+        self.note_stage(build, format!("upgrade to {build}"), upgraded, first_message);
         upgraded
     }
 
-    pub fn last(&self) -> &str {
+    /// Returns the name of the last installation or upgrade.
+    pub fn last_name(&self) -> &str {
         self.done.last().map_or("", |stage| stage.name.as_str())
     }
 
@@ -144,7 +147,7 @@ impl<'p> Stages<'p> {
         }
         let verified =
             canister.migration_verify(self.controller).and_then(|status| canister.settled(status, || Ok(())));
-        let leave_quarantined = self.known.quarantined > 0;
+        let leave_quarantined = self.expected.quarantined > 0;
         let finalized =
             verified.and_then(|_| canister.migration_finalize(self.controller, leave_quarantined));
         let Some(MigrationStatus { phase, note, .. }) = clients.ok_or_problem(finalized) else {
@@ -156,18 +159,18 @@ impl<'p> Stages<'p> {
         phase == MigrationPhase::Finalized
     }
 
-    fn note_stage(&mut self, build: Build, name: String, upgrade_ok: bool, from: u64) {
+    fn note_stage(&mut self, build: Build, name: String, upgrade_ok: bool, first_message: u64) {
         self.done.push(StageReport {
             name,
             build: build.name().to_owned(),
             upgrade_ok,
-            instructions: costs::last_install(self.canister.pic(), self.canister.id(), from),
+            instructions: costs::last_install(self.canister.pic(), self.canister.id(), first_message),
         });
     }
 
     fn note_run(&mut self, status: &MigrationStatus) {
         self.runs.push(MigrationRun {
-            stage: self.last().to_owned(),
+            stage: self.last_name().to_owned(),
             migration: status.migration,
             phase: format!("{:?}", status.phase),
             counts: MigrationReport::from(status),
@@ -181,10 +184,10 @@ impl<'p> Stages<'p> {
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
         // Only the units of migration 1 are sessions; those of migration 2 are also committed blobs.
         let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
-        clients.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.known }));
+        clients.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.expected }));
         self.note_run(&status);
-        let place = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
-        *place = Some(status);
+        let latest = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
+        *latest = Some(status);
     }
 }
 

@@ -10,14 +10,14 @@ use crate::client::{Canister, ClientError, StepOutcome, UploadStep};
 use crate::progress::Progress;
 
 #[derive(Clone, Copy, Debug)]
-struct PlannedCall {
+struct StepCall {
     step: UploadStep,
     /// Whether the reply is lost before it reaches the client.
     is_reply_lost: bool,
 }
 
-fn with_reply(step: UploadStep) -> PlannedCall {
-    PlannedCall { step, is_reply_lost: false }
+fn with_reply(step: UploadStep) -> StepCall {
+    StepCall { step, is_reply_lost: false }
 }
 
 /// Drives each new upload to its stop point.
@@ -26,10 +26,10 @@ pub(super) fn before_upgrade(
     clients: &mut Clients,
     progress: &Progress,
 ) -> Result<(), ClientError> {
-    let mut work = Vec::with_capacity(clients.runs.len());
+    let mut queues = Vec::with_capacity(clients.runs.len());
     for run in &clients.runs {
-        if run.is_own {
-            work.push(VecDeque::new());
+        if run.is_from_snapshot {
+            queues.push(VecDeque::new());
             continue;
         }
         let chunks = run.uploader.chunks();
@@ -59,9 +59,9 @@ pub(super) fn before_upgrade(
                 calls.push_back(with_reply(UploadStep::Abort));
             }
         }
-        work.push(calls);
+        queues.push(calls);
     }
-    drive(canister, &mut clients.runs, work, progress)?;
+    drive(canister, &mut clients.runs, queues, progress)?;
     for run in &mut clients.runs {
         let stored = match run.stop {
             StopPoint::Aborted => 0,
@@ -96,13 +96,13 @@ fn continue_uploads(
     progress: &Progress,
     some_stay: bool,
 ) -> Result<(), ClientError> {
-    let mut work = Vec::with_capacity(clients.runs.len());
+    let mut queues = Vec::with_capacity(clients.runs.len());
     for run in &mut clients.runs {
         let mut calls = VecDeque::new();
         if !run.is_sound() {
             // The upload is not continued; the report explains why.
         } else if run.uploader.aborted() {
-            expect_gone(canister, run)?;
+            check_gone(canister, run)?;
         } else if run.uploader.result().is_some() {
             // The client calls finish again, as if it had missed the reply.
             calls.push_back(with_reply(UploadStep::Finish));
@@ -126,43 +126,43 @@ fn continue_uploads(
                 calls.extend(begin.into_iter().chain(puts).chain(finish).map(with_reply));
             }
         }
-        work.push(calls);
+        queues.push(calls);
     }
-    drive(canister, &mut clients.runs, work, progress)
+    drive(canister, &mut clients.runs, queues, progress)
 }
 
 /// Asks the canister which chunks of an open upload have arrived, and compares them with those that the client has
 /// sent. Returns the calls that the client repeats, since it does not know their outcome.
-fn reconnect(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<PlannedCall>, ClientError> {
+fn reconnect(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<StepCall>, ClientError> {
     let expected = run.must_be_stored();
     match run.uploader.ask(canister) {
-        Ok(status) => compare(run, &expected, &status),
+        Ok(status) => check_status(run, &expected, &status),
         Err(error) => record_error(run, error)?,
     }
     if !run.is_sound() {
         return Ok(Vec::new());
     }
-    let mut again = Vec::new();
+    let mut repeated = Vec::new();
     if run.repeats_begin {
-        again.push(with_reply(UploadStep::Begin));
+        repeated.push(with_reply(UploadStep::Begin));
     }
     let unsure = run.unseen.pop_first().or(expected.last().copied());
-    again.extend(unsure.map(|index| with_reply(UploadStep::Put(index))));
+    repeated.extend(unsure.map(|index| with_reply(UploadStep::Put(index))));
     run.unseen.clear();
-    Ok(again)
+    Ok(repeated)
 }
 
-fn compare(run: &mut UploadRun, expected: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
-    let now = run.uploader.stored().clone();
-    let lost: Vec<u32> = expected.difference(&now).copied().collect();
+fn check_status(run: &mut UploadRun, expected: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
+    let stored = run.uploader.stored().clone();
+    let lost: Vec<u32> = expected.difference(&stored).copied().collect();
     if !lost.is_empty() {
         run.record_problem(format!("chunks {lost:?} were stored but are missing now"));
     }
-    let unexpected: Vec<u32> = now.difference(expected).copied().collect();
+    let unexpected: Vec<u32> = stored.difference(expected).copied().collect();
     if !unexpected.is_empty() {
         run.record_problem(format!("chunks {unexpected:?} are reported as stored but were never sent"));
     }
-    let bytes: u64 = now.iter().map(|&index| run.uploader.chunk_bytes(index)).sum();
+    let bytes: u64 = stored.iter().map(|&index| run.uploader.chunk_bytes(index)).sum();
     let uploader = &run.uploader;
     let differences = [
         ("idem", uploader.idem.clone(), status.idem.clone()),
@@ -178,7 +178,7 @@ fn compare(run: &mut UploadRun, expected: &std::collections::BTreeSet<u32>, stat
     }
 }
 
-fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), ClientError> {
+fn check_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), ClientError> {
     let uploader = &run.uploader;
     let Some(session) = uploader.session() else {
         return Ok(());
@@ -189,14 +189,14 @@ fn expect_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), Clien
     for (what, answer) in [("has a status", status), ("accepts a chunk", put)] {
         match answer {
             Ok(()) => run.record_problem(format!("it was aborted, but still {what}")),
-            Err(error) if says_it_is_gone(&error) => {}
+            Err(error) if is_gone(&error) => {}
             Err(error) => record_error(run, error)?,
         }
     }
     Ok(())
 }
 
-fn says_it_is_gone(error: &ClientError) -> bool {
+fn is_gone(error: &ClientError) -> bool {
     matches!(error.refusal(), Some(api::Error::NotFound { .. } | api::Error::Conflict { .. }))
 }
 
@@ -211,40 +211,40 @@ fn record_error(run: &mut UploadRun, error: ClientError) -> Result<(), ClientErr
     }
 }
 
-/// Makes all calls of `work`, which has one queue for each upload. In each round, every client sends the next call of
+/// Makes all calls of `queues`, which has one queue for each upload. In each round, every client sends the next call of
 /// one of its uploads, taking its uploads in turn; the next round begins when all replies have arrived. After an error,
 /// the upload's further calls are skipped.
 fn drive(
     canister: &Canister<'_>,
     runs: &mut [UploadRun],
-    mut work: Vec<VecDeque<PlannedCall>>,
+    mut queues: Vec<VecDeque<StepCall>>,
     progress: &Progress,
 ) -> Result<(), ClientError> {
     let mut turn = 0;
     loop {
-        let chosen = choose(runs, &work, turn);
+        let chosen = choose(runs, &queues, turn);
         if chosen.is_empty() {
             return Ok(());
         }
-        let next = |index: usize| Some((index, work[index].pop_front()?));
-        let planned: Vec<(usize, PlannedCall)> = chosen.into_iter().filter_map(next).collect();
+        let next = |index: usize| Some((index, queues[index].pop_front()?));
+        let planned: Vec<(usize, StepCall)> = chosen.into_iter().filter_map(next).collect();
         let replies = canister.call_together(planned.iter().map(|(index, planned)| {
             let uploader = &runs[*index].uploader;
             (uploader.client, uploader.call(planned.step))
         }));
         for ((index, planned), reply) in planned.into_iter().zip(replies) {
             let run = &mut runs[index];
-            let known = run.must_be_stored();
+            let stored_before = run.must_be_stored();
             match reply.and_then(|reply| deliver(run, planned, &reply)) {
                 Ok(StepOutcome::Done) => {}
-                Ok(StepOutcome::CallAgain) => work[index].push_front(planned),
+                Ok(StepOutcome::CallAgain) => queues[index].push_front(planned),
                 Err(error) => {
                     record_error(run, error)?;
-                    work[index].clear();
+                    queues[index].clear();
                 }
             }
             if let UploadStep::Put(chunk) = planned.step
-                && !known.contains(&chunk)
+                && !stored_before.contains(&chunk)
                 && run.stop != StopPoint::Aborted
             {
                 progress.add_bytes(run.uploader.chunk_bytes(chunk));
@@ -256,7 +256,7 @@ fn drive(
 
 /// Chooses one upload for each client: the first that has a call to make, starting at the client's upload number
 /// `turn`.
-fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Vec<usize> {
+fn choose(runs: &[UploadRun], queues: &[VecDeque<StepCall>], turn: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     let mut first = 0;
     while first < runs.len() {
@@ -264,14 +264,15 @@ fn choose(runs: &[UploadRun], work: &[VecDeque<PlannedCall>], turn: usize) -> Ve
         let end = first + runs[first..].iter().take_while(|run| run.client == client).count();
         let count = end - first;
         chosen.extend(
-            (0..count).map(|offset| first + (turn + offset) % count).find(|&index| !work[index].is_empty()),
+            (0..count).map(|offset| first + (turn + offset) % count).find(|&index| !queues[index].is_empty()),
         );
         first = end;
     }
     chosen
 }
 
-fn deliver(run: &mut UploadRun, planned: PlannedCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
+/// Passes a reply to the client, unless the reply is lost.
+fn deliver(run: &mut UploadRun, planned: StepCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
     if !planned.is_reply_lost {
         return run.uploader.accept(planned.step, reply);
     }

@@ -10,6 +10,7 @@ use super::plan::{self, StopPoint};
 use super::{Options, RehearseError};
 use crate::client::{Asset, Canister, ClientError, Uploader};
 
+/// An upload, and what is recorded about it.
 pub(super) struct UploadRun {
     /// Number of the client, from 1.
     pub client: u32,
@@ -30,7 +31,7 @@ pub(super) struct UploadRun {
     /// release.
     pub repeats_begin: bool,
     /// Whether the upload was in flight in the snapshot.
-    pub is_own: bool,
+    pub is_from_snapshot: bool,
 }
 
 impl UploadRun {
@@ -59,6 +60,7 @@ impl UploadRun {
     }
 }
 
+/// All uploads, and what concerns none of them alone.
 pub(super) struct Clients {
     /// The uploads, client by client.
     pub runs: Vec<UploadRun>,
@@ -68,7 +70,7 @@ pub(super) struct Clients {
     /// Problems that do not concern a single upload.
     pub problems: Vec<String>,
     /// Ids of the memories that existed before the rehearsal.
-    pub known: BTreeSet<String>,
+    pub known_memories: BTreeSet<String>,
 }
 
 impl Clients {
@@ -101,23 +103,23 @@ impl Clients {
                     read_back: None,
                     problems: Vec::new(),
                     repeats_begin: true,
-                    is_own: false,
+                    is_from_snapshot: false,
                 });
             }
         }
         let chunks: Vec<u32> = runs.iter().map(|run| run.uploader.chunks()).collect();
-        let points = plan::assign(&chunks);
-        let notes = plan::left_out(&chunks, &points);
-        let mut open = 0;
+        let points = plan::assign_stop_points(&chunks);
+        let notes = plan::unassigned_notes(&chunks, &points);
+        let mut open_count = 0;
         for (run, point) in runs.iter_mut().zip(points) {
             run.stop = point;
             if point.is_in_flight() || point == StopPoint::NotBegun {
                 // Every second upload, starting with the first, is still open when the direct build is installed.
-                run.stays = open % 2 == 0;
-                open += 1;
+                run.stays = open_count % 2 == 0;
+                open_count += 1;
             }
         }
-        Ok(Clients { runs, rng, notes, problems: Vec::new(), known: BTreeSet::new() })
+        Ok(Clients { runs, rng, notes, problems: Vec::new(), known_memories: BTreeSet::new() })
     }
 
     /// For calls that belong to no upload: records an error as a general problem.

@@ -28,7 +28,7 @@ pub(super) fn read_back(canister: &Canister<'_>, clients: &mut Clients, progress
             }
             continue;
         };
-        match read(canister, run, &result.blob_id, progress) {
+        match read_blob(canister, run, &result.blob_id, progress) {
             Ok((bytes, sha256)) => {
                 run.read_back = Some(sha256);
                 let (expected, hash) = (run.uploader.asset.bytes, run.uploader.asset.sha256);
@@ -49,7 +49,8 @@ pub(super) fn read_back(canister: &Canister<'_>, clients: &mut Clients, progress
     }
 }
 
-fn read(
+/// Returns the length and the SHA-256 of a blob.
+fn read_blob(
     canister: &Canister<'_>,
     run: &UploadRun,
     blob: &str,
@@ -81,28 +82,29 @@ fn check_result(run: &mut UploadRun, result: &api::UploadFinishResult) {
 
 /// Checks that every finished upload is one memory of its capsule, and that the rehearsal has created no other
 /// memories.
-pub(super) fn memories(canister: &Canister<'_>, clients: &mut Clients) {
+pub(super) fn check_memories(canister: &Canister<'_>, clients: &mut Clients) {
     for (number, client, capsule) in clients.principals() {
         let Some(listed) = clients.ok_or_problem(canister.memories_all(client, &capsule)) else { continue };
-        let mine = |run: &&mut UploadRun| run.client == number;
-        let mut known = Vec::new();
-        for run in clients.runs.iter_mut().filter(mine) {
+        let is_of_client = |run: &&mut UploadRun| run.client == number;
+        let mut finished_memories = Vec::new();
+        for run in clients.runs.iter_mut().filter(is_of_client) {
             if let Some(result) = run.uploader.result().cloned() {
                 check_memory(run, &result, &listed);
-                known.push(result.memory_id);
+                finished_memories.push(result.memory_id);
             }
         }
-        let was_there = |memory: &&api::Memory| clients.known.contains(&memory.id);
+        let existed_before = |memory: &&api::Memory| clients.known_memories.contains(&memory.id);
         let strays: Vec<api::Memory> = listed
             .iter()
-            .filter(|memory| !known.contains(&memory.id) && !was_there(memory))
+            .filter(|memory| !finished_memories.contains(&memory.id) && !existed_before(memory))
             .cloned()
             .collect();
         for memory in &strays {
             let name = &memory.asset_metadata.base().name;
             let stray = format!("the capsule has a memory {} that no finish returned", memory.id);
-            let culprit = clients.runs.iter_mut().filter(mine).find(|run| run.uploader.asset.name == *name);
-            match culprit {
+            let run_of_same_name =
+                clients.runs.iter_mut().filter(is_of_client).find(|run| run.uploader.asset.name == *name);
+            match run_of_same_name {
                 Some(run) => run.record_problem(stray),
                 None => clients.problems.push(format!("client {number}: {stray}")),
             }
@@ -119,7 +121,7 @@ const UNIT_BYTES: u64 = 64;
 
 /// Checks that nothing is left of aborted uploads: extents hold exactly the bytes of the finished uploads, and the
 /// chunk map is empty. Checks nothing if an upload has a problem, since its bytes may still be stored.
-pub(super) fn leftovers(canister: &Canister<'_>, clients: &mut Clients) {
+pub(super) fn check_aborted_are_freed(canister: &Canister<'_>, clients: &mut Clients) {
     if !clients.runs.iter().all(UploadRun::is_sound) {
         return;
     }
@@ -129,18 +131,18 @@ pub(super) fn leftovers(canister: &Canister<'_>, clients: &mut Clients) {
     let finished =
         clients.runs.iter().map(|run| &run.uploader).filter(|uploader| uploader.result().is_some());
     // A capsule stores identical content once.
-    let contents: BTreeMap<_, u64> =
+    let distinct: BTreeMap<_, u64> =
         finished.map(|uploader| ((&uploader.capsule, uploader.asset.sha256), uploader.asset.bytes)).collect();
-    let expected: u64 = contents.values().map(|bytes| bytes.next_multiple_of(UNIT_BYTES)).sum();
+    let expected: u64 = distinct.values().map(|bytes| bytes.next_multiple_of(UNIT_BYTES)).sum();
     let stable = canister.pic().get_stable_memory(canister.id());
-    let held = Storage::open_accepting(Rc::new(RefCell::new(stable)), &[Layout::EXTENTS])
+    let stable_contents = Storage::open_accepting(Rc::new(RefCell::new(stable)), &[Layout::EXTENTS])
         .map_err(|error| error.to_string())
         .and_then(|storage| {
             let taken = storage.blobs.extents().taken_bytes().map_err(|error| error.to_string())?;
             Ok((storage.blobs.chunk_total(), taken))
         });
-    let (chunks, stored) = match held {
-        Ok(held) => held,
+    let (chunks, stored) = match stable_contents {
+        Ok(contents) => contents,
         Err(error) => {
             clients.problems.push(format!("the stable memory cannot be read: {error}"));
             return;
@@ -149,16 +151,16 @@ pub(super) fn leftovers(canister: &Canister<'_>, clients: &mut Clients) {
     if (chunks, stored) == (0, expected) {
         return;
     }
-    let what = format!(
+    let difference = format!(
         "{stored} bytes are in extents and {chunks} chunks still in the map, but the finished uploads have \
         {expected} bytes"
     );
     let mut aborted = clients.runs.iter_mut().filter(|run| run.uploader.aborted()).peekable();
     if stored < expected || aborted.peek().is_none() {
-        clients.problems.push(what);
+        clients.problems.push(difference);
     } else {
         aborted.for_each(|run| {
-            run.record_problem(format!("it was aborted, but its bytes may still be stored: {what}"))
+            run.record_problem(format!("it was aborted, but its bytes may still be stored: {difference}"))
         });
     }
 }
