@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use session_migrate::rehearse::foreign::{ForeignOptions, Interruption, MethodReport};
+use session_migrate::rehearse::foreign::{ForeignOptions, MethodReport, MigrationInterruption};
 use session_migrate::rehearse::{MigrationRun, Report};
 
 use super::rehearse::{describe_counts, print_stages};
@@ -39,7 +39,7 @@ pub(super) struct ForeignArgs {
     /// With --canister: interrupt the migration. `upgrade`: upgrade to NEW again during the migration; `trap`: lower
     /// the instruction limit so that its messages trap. May be given once for each.
     #[arg(long, value_name = "upgrade|trap", requires = "canister")]
-    interrupt: Vec<Interruption>,
+    interrupt: Vec<MigrationInterruption>,
     /// With --canister: fail if more units than this are quarantined.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "canister")]
     max_quarantined: u64,

@@ -25,7 +25,7 @@ use crate::server;
 use crate::snapshot::{Snapshot, Verified, load};
 
 pub use error::PlanError;
-pub use prices::{Cycles, SOURCE};
+pub use prices::{Cycles, PRICE_SOURCE};
 pub use report::{ClassPlan, Report, StepCost};
 
 use steps::Steps;
@@ -61,9 +61,9 @@ fn on_copy(
     provenance: Provenance,
     progress: &Progress,
 ) -> Result<Report, PlanError> {
-    let found = inspect::run_on(snapshot, false, provenance.clone(), &Progress::hidden())?;
-    if found.layout != 1 {
-        return Err(PlanError::Layout { path: options.snapshot.clone(), layout: found.layout });
+    let inspection = inspect::run_on(snapshot, false, provenance.clone(), &Progress::hidden())?;
+    if inspection.layout != 1 {
+        return Err(PlanError::Layout { path: options.snapshot.clone(), layout: inspection.layout });
     }
     let wasms = progress.silent("building wasms", || options.wasms.load())?;
     let server = server::chosen()?;
@@ -73,15 +73,15 @@ fn on_copy(
     let canister = Canister::new(&pic, id);
     progress.phase("loading the snapshot");
     let [legacy, staged, direct] = &wasms;
-    load(&pic, id, controller, snapshot, found.snapshot.as_of, &legacy.module)?;
+    load(&pic, id, controller, snapshot, inspection.snapshot.as_of, &legacy.module)?;
     let mut plan =
         Plan { steps: Steps::new(canister, controller)?, reasons: Vec::new(), cautions: Vec::new() };
     if snapshot.verified == Verified::No {
-        plan.cautions.push(format!("the snapshot is {}", found.snapshot.verification()));
+        plan.cautions.push(format!("the snapshot is {}", inspection.snapshot.verification()));
     }
-    let damage = found.found.iter().filter(|found| found.severity == Severity::Damage);
-    plan.reasons.extend(damage.map(|found| {
-        format!("the snapshot is damaged: {} times {}; see inspect", found.count, found.kind.name())
+    let damage = inspection.found.iter().filter(|finding| finding.severity == Severity::Damage);
+    plan.reasons.extend(damage.map(|finding| {
+        format!("the snapshot is damaged: {} times {}; see inspect", finding.count, finding.kind.name())
     }));
     let before = plan.steps.memory();
     let converted = plan.run_steps([legacy, staged, direct], progress)?;
@@ -92,7 +92,7 @@ fn on_copy(
             format!("{}: {size} {what}, at most {limit} are allowed", step.name)
         })
     }));
-    let classes = converted.iter().flat_map(|status| &status.classes).map(class).collect();
+    let classes = converted.iter().flat_map(|status| &status.classes).map(class_plan).collect();
     let Plan { steps, reasons, cautions } = plan;
     Ok(Report {
         verdict: if reasons.is_empty() { Verdict::Pass } else { Verdict::Fail },
@@ -101,22 +101,22 @@ fn on_copy(
         provenance: provenance.on(server),
         phases: Vec::new(),
         seconds: 0.0,
-        snapshot: found.snapshot,
+        snapshot: inspection.snapshot,
         records: converted.as_ref().map_or(0, |status| status.source),
         converted: converted.as_ref().map_or(0, |status| status.converted + status.already),
         quarantined: converted.as_ref().map_or(0, |status| status.quarantined),
         expired: converted.as_ref().map_or(0, |status| status.expired),
         classes,
-        stable_before: found.memory.bytes,
+        stable_before: inspection.memory.bytes,
         stable_after: after.stable_bytes,
         heap_before: before.heap_bytes,
         heap_after: after.heap_bytes,
         steps: steps.done,
-        prices: SOURCE.into(),
+        prices: PRICE_SOURCE.into(),
     })
 }
 
-fn class(count: &upload_canister::api::ClassCount) -> ClassPlan {
+fn class_plan(count: &upload_canister::api::ClassCount) -> ClassPlan {
     let known = CLASSES.iter().find(|class| class.name == count.class);
     ClassPlan {
         class: count.class.clone(),
@@ -161,7 +161,7 @@ impl Plan<'_> {
         progress.phase("rolling back, to measure it");
         let canister = self.steps.canister;
         let begun = canister.migration_rollback(self.steps.controller);
-        if self.succeeded("the rollback", begun) {
+        if self.is_accepted("the rollback", begun) {
             self.settle("rollback", MigrationPhase::RolledBack)?;
             self.upgrade("rollback: upgrade to legacy", legacy)?;
             self.upgrade("upgrade to staged again", staged)?;
@@ -169,12 +169,12 @@ impl Plan<'_> {
         }
         progress.phase("verifying and finalizing");
         let verifying = canister.migration_verify(self.steps.controller);
-        if !self.succeeded("the verification", verifying) {
+        if !self.is_accepted("the verification", verifying) {
             return Ok(Some(converted));
         }
         self.settle("verification", MigrationPhase::Converted)?;
         let finalized = canister.migration_finalize(self.steps.controller, converted.quarantined > 0);
-        if !self.succeeded("the finalization", finalized) {
+        if !self.is_accepted("the finalization", finalized) {
             return Ok(Some(converted));
         }
         self.steps.record("finalization", steps::UPDATE_LIMIT)?;
@@ -233,7 +233,8 @@ impl Plan<'_> {
         Ok(Some(status).filter(|_| is_expected))
     }
 
-    fn succeeded<T>(&mut self, call: &str, result: Result<T, ClientError>) -> bool {
+    /// Returns whether a call was accepted. A refusal is a reason against the upgrade.
+    fn is_accepted<T>(&mut self, call: &str, result: Result<T, ClientError>) -> bool {
         if let Err(error) = &result {
             self.reasons.push(format!("{call} is refused: {error}"));
         }

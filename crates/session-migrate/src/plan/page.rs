@@ -8,18 +8,18 @@ use crate::page::{self, Bar, Row, Scale, Side, plot};
 impl Report {
     /// Returns the plan as a self-contained HTML page.
     pub fn to_html(&self) -> String {
-        let go = if self.reasons.is_empty() { "go" } else { "no go" };
+        let decision = if self.reasons.is_empty() { "go" } else { "no go" };
         let before = self.stable_before.saturating_add(self.heap_before);
         let after = self.stable_after.saturating_add(self.heap_after);
         let memory = Cycles::of_memory(after.saturating_sub(before));
         let body = html! {
-            h1 { "Plan of the staged upgrade: " span class=(self.verdict.word()) { (go) } }
+            h1 { "Plan of the staged upgrade: " span class=(self.verdict.word()) { (decision) } }
             p {
                 code { (self.snapshot.path.display()) } ": " (self.records) " legacy records, " (self.converted)
                 " will be converted, " (self.quarantined) " quarantined, " (self.expired) " expired."
             }
-            (list("Reasons against the upgrade", &self.reasons))
-            (list("Before you upgrade", &self.cautions))
+            (list_section("Reasons against the upgrade", &self.reasons))
+            (list_section("Before you upgrade", &self.cautions))
             h2 { "Treatment of the records" }
             .wide {
                 table {
@@ -30,7 +30,7 @@ impl Report {
                 }
             }
             h2 { "Cost of each step" }
-            (steps(self))
+            (steps_section(self))
             p.faint { "Prices: " (self.prices) "." }
             h2 { "Memory" }
             p {
@@ -42,11 +42,11 @@ impl Report {
             p { (self.for_users()) }
             (self.provenance.markup(&self.phases))
         };
-        page::page(&format!("Plan: {go}"), &body)
+        page::page(&format!("Plan: {decision}"), &body)
     }
 }
 
-fn list(title: &str, lines: &[String]) -> Markup {
+fn list_section(title: &str, lines: &[String]) -> Markup {
     html! {
         @if !lines.is_empty() {
             h2 { (title) }
@@ -55,7 +55,7 @@ fn list(title: &str, lines: &[String]) -> Markup {
     }
 }
 
-fn steps(report: &Report) -> Markup {
+fn steps_section(report: &Report) -> Markup {
     let rows: Vec<Row> = report
         .steps
         .iter()

@@ -3,15 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 /// Source of the prices.
-pub const SOURCE: &str = "\"Cycles costs\" of the Internet Computer's documentation: 5,000,000 cycles a message and 1 cycle an instruction on \
+pub const PRICE_SOURCE: &str = "\"Cycles costs\" of the Internet Computer's documentation: 5,000,000 cycles a message and 1 cycle an instruction on \
      a subnet of 13 nodes, in proportion on others";
 
 const REFERENCE_NODES: u128 = 13;
-const MESSAGE: u128 = 5_000_000;
-const INSTRUCTION: u128 = 1;
+const CYCLES_PER_MESSAGE: u128 = 5_000_000;
+const CYCLES_PER_INSTRUCTION: u128 = 1;
 /// Cycles for a GiB of memory per second on [`REFERENCE_NODES`] nodes.
-const GIB_SECOND: u128 = 127_000;
-const YEAR_SECONDS: u128 = 31_557_600;
+const CYCLES_PER_GIB_SECOND: u128 = 127_000;
+const SECONDS_PER_YEAR: u128 = 31_557_600;
 
 /// Cycles on a subnet of 13 nodes, and on one of 34.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,12 +29,14 @@ impl Cycles {
 
     /// Returns the price of messages.
     pub fn of_messages(messages: u64, instructions: u64) -> Cycles {
-        Cycles::of(u128::from(messages) * MESSAGE + u128::from(instructions) * INSTRUCTION)
+        Cycles::of(
+            u128::from(messages) * CYCLES_PER_MESSAGE + u128::from(instructions) * CYCLES_PER_INSTRUCTION,
+        )
     }
 
     /// Returns the price of memory for a year.
     pub fn of_memory(bytes: u64) -> Cycles {
-        Cycles::of((u128::from(bytes) * GIB_SECOND * YEAR_SECONDS) >> 30)
+        Cycles::of((u128::from(bytes) * CYCLES_PER_GIB_SECOND * SECONDS_PER_YEAR) >> 30)
     }
 }
 

@@ -26,30 +26,30 @@ pub(super) struct Steps<'p> {
     pub controller: Principal,
     pub done: Vec<StepCost>,
     /// Index of the first message that is not counted yet.
-    next: u64,
-    current: Tally,
-    memory: Memory,
+    next_message: u64,
+    since_last_step: MessageCounts,
+    memory: MemorySizes,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Tally {
+struct MessageCounts {
     messages: u64,
     instructions: u64,
     largest: u64,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Memory {
+pub(super) struct MemorySizes {
     pub stable_bytes: u64,
     pub heap_bytes: u64,
 }
 
-impl Memory {
-    fn of(canister: Canister<'_>, controller: Principal) -> Result<Memory, ClientError> {
+impl MemorySizes {
+    fn of(canister: Canister<'_>, controller: Principal) -> Result<MemorySizes, ClientError> {
         let status = canister.pic().canister_status(canister.id(), Some(controller));
         let metrics = status.map_err(rejected("canister_status"))?.memory_metrics;
         let bytes = |size: &candid::Nat| u64::try_from(&size.0).unwrap_or(u64::MAX);
-        Ok(Memory {
+        Ok(MemorySizes {
             stable_bytes: bytes(&metrics.stable_memory_size),
             heap_bytes: bytes(&metrics.wasm_memory_size),
         })
@@ -58,42 +58,42 @@ impl Memory {
 
 impl<'p> Steps<'p> {
     pub fn new(canister: Canister<'p>, controller: Principal) -> Result<Steps<'p>, PlanError> {
-        let memory = Memory::of(canister, controller)?;
-        let (done, current) = (Vec::new(), Tally::default());
-        let mut steps = Steps { canister, controller, done, next: 0, current, memory };
+        let memory = MemorySizes::of(canister, controller)?;
+        let (done, since_last_step) = (Vec::new(), MessageCounts::default());
+        let mut steps = Steps { canister, controller, done, next_message: 0, since_last_step, memory };
         // Skip the messages that were executed before the first step.
-        steps.count()?;
+        steps.count_messages()?;
         steps.memory = memory;
-        steps.current = Tally::default();
+        steps.since_last_step = MessageCounts::default();
         Ok(steps)
     }
 
     /// Counts the messages since the last count. Must be called at least every ten thousand messages: the server keeps
     /// the costs of no more.
-    fn count(&mut self) -> Result<(), PlanError> {
-        for cost in costs::messages(self.canister.pic(), self.canister.id(), self.next)? {
-            self.next = cost.index + 1;
-            self.memory = Memory {
+    fn count_messages(&mut self) -> Result<(), PlanError> {
+        for cost in costs::messages(self.canister.pic(), self.canister.id(), self.next_message)? {
+            self.next_message = cost.index + 1;
+            self.memory = MemorySizes {
                 stable_bytes: cost.stable_memory_pages * PAGE_BYTES,
                 heap_bytes: cost.wasm_memory_pages * PAGE_BYTES,
             };
-            let tally = &mut self.current;
+            let counts = &mut self.since_last_step;
             // Queries are not part of a step: the plan polls the status with them.
             if cost.entry.contains("query") {
                 continue;
             }
-            tally.messages += 1;
-            tally.instructions += cost.instructions;
-            tally.largest = tally.largest.max(cost.instructions);
+            counts.messages += 1;
+            counts.instructions += cost.instructions;
+            counts.largest = counts.largest.max(cost.instructions);
         }
         Ok(())
     }
 
     /// Records the messages since the last step as a step of this name.
     pub fn record(&mut self, name: &str, limit: u64) -> Result<(), PlanError> {
-        self.count()?;
-        let Tally { messages, instructions, largest } = std::mem::take(&mut self.current);
-        let Memory { stable_bytes, heap_bytes } = self.memory;
+        self.count_messages()?;
+        let MessageCounts { messages, instructions, largest } = std::mem::take(&mut self.since_last_step);
+        let MemorySizes { stable_bytes, heap_bytes } = self.memory;
         self.done.push(StepCost {
             name: name.into(),
             messages,
@@ -113,13 +113,13 @@ impl<'p> Steps<'p> {
     /// Waits for the migration to settle.
     pub fn settle(&mut self, name: &str) -> Result<MigrationStatus, PlanError> {
         let canister = self.canister;
-        let status = canister.settled(canister.migration_status()?, || self.count())?;
+        let status = canister.settled(canister.migration_status()?, || self.count_messages())?;
         self.record(name, UPDATE_LIMIT)?;
         Ok(status)
     }
 
     /// Returns the sizes of the memories after the last message that was counted.
-    pub fn memory(&self) -> Memory {
+    pub fn memory(&self) -> MemorySizes {
         self.memory
     }
 }

@@ -62,7 +62,7 @@ pub fn load(
     let now = pic.get_time().as_nanos_since_unix_epoch().max(as_of);
     pic.set_time(Time::from_nanos_since_unix_epoch(now));
     let has_module = snapshot.metadata.as_ref().is_some_and(|metadata| metadata.wasm_module_size > 0);
-    let load = |folder: PathBuf| {
+    let load_folder = |folder: PathBuf| {
         let id = upload(pic, canister, controller, folder).map_err(refused)?;
         pic.load_canister_snapshot(canister, Some(controller), id)
             .map_err(|reject| refused(reject.reject_message))
@@ -70,7 +70,7 @@ pub fn load(
     if has_module {
         let folder =
             std::path::absolute(&snapshot.path).map_err(SnapshotError::io("read", &snapshot.path))?;
-        return load(folder);
+        return load_folder(folder);
     }
     let temporary = tempfile::tempdir().map_err(SnapshotError::io("create", &std::env::temp_dir()))?;
     let folder = temporary.path().join("snapshot");
@@ -83,10 +83,10 @@ pub fn load(
     let stable = folder.join(STABLE_MEMORY);
     match snapshot.form {
         // The file already exists if the fresh canister has stable memory.
-        Form::Raw => link(&snapshot.path, &stable)?,
+        Form::Raw => replace_by_symlink(&snapshot.path, &stable)?,
         Form::Folder | Form::Gzip => snapshot.stable.copy_to(&stable)?,
     }
-    load(folder)?;
+    load_folder(folder)?;
     // The loaded heap is that of the fresh canister, and does not fit the stable memory; an upgrade creates a new one.
     pic.upgrade_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))
         .map_err(rejected)
@@ -117,7 +117,8 @@ fn upload(
     }
 }
 
-fn link(file: &Path, link: &Path) -> Result<(), SnapshotError> {
+/// Creates a symbolic link to a file, in place of a file that may exist.
+fn replace_by_symlink(file: &Path, link: &Path) -> Result<(), SnapshotError> {
     let file = std::path::absolute(file).map_err(SnapshotError::io("read", file))?;
     match std::fs::remove_file(link) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -61,7 +61,7 @@ fn resume_command(progress: &Path) -> &'static str {
 
 /// Reads the metadata of a folder. Checks that the download is finished, that the files have the listed sizes, and that
 /// the chunks of the wasm chunk store have the listed hashes.
-pub(super) fn check(folder: &Path) -> Result<Metadata, SnapshotError> {
+pub(super) fn read_checked(folder: &Path) -> Result<Metadata, SnapshotError> {
     for name in [PROGRESS, PROGRESS_BEING_WRITTEN] {
         let path = folder.join(name);
         if path.exists() {

@@ -120,19 +120,19 @@ impl Manifest {
                 return Err(self.differs(folder, path, &format!("{got} bytes, expected {}", entry.bytes)));
             }
             if [METADATA, WASM_MODULE].contains(&entry.path.as_str()) {
-                self.compare(folder, entry, &mut |_| ())?;
+                self.check_digest(folder, entry, &mut |_| ())?;
             }
         }
         Ok(())
     }
 
-    /// Compares every byte of a folder that [`check_folder`](super::check_folder) has accepted. `read` gets the number
+    /// Compares every byte of a folder that [`check_folder`](super::check_folder) has accepted. `on_read` gets the number
     /// of bytes of each read.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`] for the first file that is not as listed, or the error of a file that cannot be read.
-    pub fn verify(&self, folder: &Path, read: &mut dyn FnMut(u64)) -> Result<(), SnapshotError> {
-        self.files.iter().try_for_each(|entry| self.compare(folder, entry, read))
+    pub fn verify(&self, folder: &Path, on_read: &mut dyn FnMut(u64)) -> Result<(), SnapshotError> {
+        self.files.iter().try_for_each(|entry| self.check_digest(folder, entry, on_read))
     }
 
     /// Returns the number of bytes of all files.
@@ -140,14 +140,14 @@ impl Manifest {
         self.files.iter().map(|entry| entry.bytes).fold(0, u64::saturating_add)
     }
 
-    fn compare(
+    fn check_digest(
         &self,
         folder: &Path,
         entry: &FileEntry,
-        read: &mut dyn FnMut(u64),
+        on_read: &mut dyn FnMut(u64),
     ) -> Result<(), SnapshotError> {
         let path = folder.join(&entry.path);
-        let got = hex::encode(sha256_of(&path, u64::MAX, read)?.finalize());
+        let got = hex::encode(sha256_of(&path, u64::MAX, on_read)?.finalize());
         match got == entry.sha256 {
             true => Ok(()),
             false => Err(self.differs(folder, path, &format!("SHA-256 {got}, expected {}", entry.sha256))),
@@ -159,8 +159,12 @@ impl Manifest {
     }
 }
 
-/// Hashes up to `limit` bytes of a file. `read` gets the number of bytes of each read.
-pub(crate) fn sha256_of(path: &Path, limit: u64, read: &mut dyn FnMut(u64)) -> Result<Sha256, SnapshotError> {
+/// Hashes up to `limit` bytes of a file. `on_read` gets the number of bytes of each read.
+pub(crate) fn sha256_of(
+    path: &Path,
+    limit: u64,
+    on_read: &mut dyn FnMut(u64),
+) -> Result<Sha256, SnapshotError> {
     let mut file = File::open(path).map_err(SnapshotError::io("read", path))?.take(limit);
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
     loop {
@@ -168,7 +172,7 @@ pub(crate) fn sha256_of(path: &Path, limit: u64, read: &mut dyn FnMut(u64)) -> R
             0 => return Ok(hasher),
             len => {
                 hasher.update(&buffer[..len]);
-                read(len as u64);
+                on_read(len as u64);
             }
         }
     }

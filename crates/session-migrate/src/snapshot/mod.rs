@@ -69,13 +69,13 @@ impl Snapshot {
         Ok(Snapshot { path, form, metadata: None, stable, manifest: None, verified })
     }
 
-    /// Compares every byte of a folder with its manifest, if it has one. `read` gets the number of bytes of each read.
+    /// Compares every byte of a folder with its manifest, if it has one. `on_read` gets the number of bytes of each read.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`], or the error of a file that cannot be read.
-    pub fn verify(&mut self, read: &mut dyn FnMut(u64)) -> Result<(), SnapshotError> {
+    pub fn verify(&mut self, on_read: &mut dyn FnMut(u64)) -> Result<(), SnapshotError> {
         if let Some(manifest) = &self.manifest {
-            manifest.verify(&self.path, read)?;
+            manifest.verify(&self.path, on_read)?;
             self.verified = Verified::EveryByte;
         }
         Ok(())
@@ -121,7 +121,7 @@ impl Snapshot {
 /// # Errors
 /// [`SnapshotError`].
 pub fn check_folder(path: &Path) -> Result<(Metadata, Option<Manifest>), SnapshotError> {
-    let metadata = folder::check(path)?;
+    let metadata = folder::read_checked(path)?;
     let manifest = Manifest::next_to(path)?;
     if let Some(manifest) = &manifest {
         manifest.check(path)?;

@@ -17,12 +17,12 @@ use super::{Form, SnapshotError};
 pub const PAGE_BYTES: u64 = 65_536;
 
 /// Bytes that are read and cached together.
-const BLOCK: usize = 65_536;
+const BLOCK_BYTES: usize = 65_536;
 
 /// Maximum number of cached blocks: 64 MiB.
-const KEPT: usize = 1_024;
+const MAX_CACHED_BLOCKS: usize = 1_024;
 
-static ZEROS: [u8; BLOCK] = [0; BLOCK];
+static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
 
 /// The stable memory of a snapshot, as a read-only [`Memory`] of ic-stable-structures. Clones share file and cache.
 ///
@@ -54,7 +54,7 @@ impl StableFile {
     /// [`SnapshotError`] for a file that cannot be read or does not consist of whole pages.
     pub fn open(path: &Path) -> Result<StableFile, SnapshotError> {
         let file = File::open(path).map_err(SnapshotError::io("read", path))?;
-        StableFile::of(file, path)
+        StableFile::from_file(file, path)
     }
 
     /// Opens a stable memory, which may be gzipped; it is then unpacked into a sparse unnamed temporary file.
@@ -63,14 +63,14 @@ impl StableFile {
         let mut magic = [0; 2];
         let is_gzip = file.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
         if !is_gzip {
-            return Ok((Form::Raw, StableFile::of(file, path)?));
+            return Ok((Form::Raw, StableFile::from_file(file, path)?));
         }
         file.seek(SeekFrom::Start(0)).map_err(SnapshotError::io("read", path))?;
         let unpacked = unpack_sparse(GzDecoder::new(file), path)?;
-        Ok((Form::Gzip, StableFile::of(unpacked, path)?))
+        Ok((Form::Gzip, StableFile::from_file(unpacked, path)?))
     }
 
-    fn of(file: File, path: &Path) -> Result<StableFile, SnapshotError> {
+    fn from_file(file: File, path: &Path) -> Result<StableFile, SnapshotError> {
         let found = file.metadata().map_err(SnapshotError::io("read", path))?;
         let (len, path) = (found.len(), path.to_path_buf());
         if !found.is_file() || len == 0 || !len.is_multiple_of(PAGE_BYTES) {
@@ -108,8 +108,8 @@ impl StableFile {
     /// [`SnapshotError::Io`].
     pub fn pages_in_use(&self, progress: &mut dyn FnMut(u64)) -> Result<u64, SnapshotError> {
         let (mut used, mut read) = (0, 0);
-        self.data(|_, part| {
-            used += part.chunks(BLOCK).filter(|page| **page != ZEROS[..page.len()]).count() as u64;
+        self.for_each_data(|_, part| {
+            used += part.chunks(BLOCK_BYTES).filter(|page| **page != ZEROS[..page.len()]).count() as u64;
             read += part.len() as u64;
             progress(part.len() as u64);
             Ok(())
@@ -124,16 +124,18 @@ impl StableFile {
     /// [`SnapshotError::Io`].
     pub fn copy_to(&self, path: &Path) -> Result<(), SnapshotError> {
         let mut file = File::create(path).map_err(SnapshotError::io("create", path))?;
-        self.data(|at, part| write_sparse(&mut file, at, part).map_err(SnapshotError::io("write", path)))?;
+        self.for_each_data(|at, part| {
+            write_sparse(&mut file, at, part).map_err(SnapshotError::io("write", path))
+        })?;
         file.set_len(self.0.len).map_err(SnapshotError::io("write", path))
     }
 
     /// Passes all pages outside the file's holes to `each`, several at once, with the offset of the first.
-    fn data(
+    fn for_each_data(
         &self,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), SnapshotError>,
     ) -> Result<(), SnapshotError> {
-        const AT_ONCE: u64 = 16 * BLOCK as u64;
+        const AT_ONCE: u64 = 16 * BLOCK_BYTES as u64;
         let Inner { file, path, len, .. } = &*self.0;
         let ranges = data_ranges(file, *len).map_err(SnapshotError::io("read", path))?;
         let mut buffer = vec![0; AT_ONCE as usize];
@@ -155,13 +157,14 @@ impl StableFile {
         self.0.failure.borrow_mut().get_or_insert(error);
     }
 
-    fn read_through(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+    /// Reads bytes through the cache.
+    fn read_cached(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
         let mut cache = self.0.cache.borrow_mut();
         let (mut at, mut rest) = (offset, into);
         while !rest.is_empty() {
-            let number = at / BLOCK as u64;
+            let number = at / BLOCK_BYTES as u64;
             let block = cache.block(number, &self.0.file, self.0.len)?;
-            let from = (at % BLOCK as u64) as usize;
+            let from = (at % BLOCK_BYTES as u64) as usize;
             let part = block.get(from..).filter(|part| !part.is_empty());
             let part = part.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?;
             let len = part.len().min(rest.len());
@@ -177,13 +180,15 @@ impl StableFile {
 impl Cache {
     fn block(&mut self, number: u64, file: &File, len: u64) -> io::Result<&[u8]> {
         if !self.blocks.contains_key(&number) {
-            let offset = number.saturating_mul(BLOCK as u64);
-            let wanted = len.saturating_sub(offset).min(BLOCK as u64) as usize;
-            let mut block = match self.order.len() < KEPT {
-                true => vec![0; wanted].into_boxed_slice(),
+            let offset = number.saturating_mul(BLOCK_BYTES as u64);
+            let block_len = len.saturating_sub(offset).min(BLOCK_BYTES as u64) as usize;
+            let mut block = match self.order.len() < MAX_CACHED_BLOCKS {
+                true => vec![0; block_len].into_boxed_slice(),
                 false => {
                     let oldest = self.order.pop_front().and_then(|oldest| self.blocks.remove(&oldest));
-                    oldest.filter(|block| block.len() == wanted).unwrap_or_else(|| vec![0; wanted].into())
+                    oldest
+                        .filter(|block| block.len() == block_len)
+                        .unwrap_or_else(|| vec![0; block_len].into())
                 }
             };
             read_exact_at(file, &mut block, offset)?;
@@ -204,7 +209,7 @@ impl Memory for StableFile {
     }
 
     fn read(&self, offset: u64, into: &mut [u8]) {
-        if let Err(error) = self.read_through(offset, into) {
+        if let Err(error) = self.read_cached(offset, into) {
             into.fill(0);
             self.keep_failure(error);
         }
@@ -244,8 +249,8 @@ fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
 
 /// Writes bytes to a file that has a hole at this offset, and leaves holes for blocks of zeros.
 pub(crate) fn write_sparse(file: &mut File, at: u64, bytes: &[u8]) -> io::Result<()> {
-    for (index, block) in bytes.chunks(BLOCK).enumerate() {
-        write_unless_zero(file, at + (index * BLOCK) as u64, block)?;
+    for (index, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
+        write_unless_zero(file, at + (index * BLOCK_BYTES) as u64, block)?;
     }
     Ok(())
 }
@@ -253,12 +258,12 @@ pub(crate) fn write_sparse(file: &mut File, at: u64, bytes: &[u8]) -> io::Result
 fn unpack_sparse(mut from: impl Read, path: &Path) -> Result<File, SnapshotError> {
     let folder = std::env::temp_dir();
     let mut file = tempfile::tempfile().map_err(SnapshotError::io("create a file in", &folder))?;
-    let mut block = Vec::with_capacity(BLOCK);
+    let mut block = Vec::with_capacity(BLOCK_BYTES);
     let mut len = 0;
     loop {
         block.clear();
         from.by_ref()
-            .take(BLOCK as u64)
+            .take(BLOCK_BYTES as u64)
             .read_to_end(&mut block)
             .map_err(|error| SnapshotError::Gzip { path: path.to_path_buf(), why: error.to_string() })?;
         if block.is_empty() {

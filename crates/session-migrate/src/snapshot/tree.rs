@@ -18,25 +18,26 @@ use upload_canister::stable::fixed_len;
 
 use super::{Damage, Key, PAGE_BYTES};
 
-const ALLOCATOR: u64 = 52;
-const FIRST_PAGE: u64 = 100;
-const PAGE_HEADER: u64 = 16;
-const NODE_HEADER: u64 = 15;
-const OVERFLOW_HEADER: u64 = 11;
+const ALLOCATOR_OFFSET: u64 = 52;
+const PAGES_OFFSET: u64 = 100;
+const PAGE_HEADER_BYTES: u64 = 16;
+const NODE_HEADER_BYTES: u64 = 15;
+const OVERFLOW_HEADER_BYTES: u64 = 11;
 /// Maximum number of entries of a node.
-const CAPACITY: usize = 11;
+const MAX_ENTRIES: usize = 11;
 /// Minimum page size of the library, bytes.
-const SHORTEST_PAGE: u64 = 128;
+const MIN_PAGE_BYTES: u64 = 128;
 /// Maximum depth of a node. Even a tree of 2^64 entries is less deep.
-const DEEPEST: usize = 64;
+const MAX_DEPTH: usize = 64;
 
-fn bytes_of(memory: &impl Memory) -> u64 {
+fn memory_bytes(memory: &impl Memory) -> u64 {
     memory.size().saturating_mul(PAGE_BYTES)
 }
 
 /// A map, with the contents of its header.
 pub struct Tree<'m, M> {
     memory: &'m M,
+    /// Size of the memory.
     bytes: u64,
     page_bytes: u64,
     root: u64,
@@ -62,7 +63,8 @@ pub struct Entry<'t, M> {
     node: &'t Node<'t, M>,
     /// Offset of the entry's node in the memory.
     pub offset: u64,
-    value: u64,
+    /// Offset of the value in the node.
+    value_at: u64,
     /// Length of the value, bytes.
     pub len: u32,
 }
@@ -71,7 +73,7 @@ impl<M: Memory> Entry<'_, M> {
     /// Returns the bytes of the value.
     pub fn value(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.len as usize];
-        self.node.read(self.value, &mut bytes);
+        self.node.read(self.value_at, &mut bytes);
         bytes
     }
 }
@@ -85,13 +87,13 @@ struct Node<'m, M> {
 
 impl<M: Memory> Node<'_, M> {
     fn capacity(&self) -> u64 {
-        let overflow = self.page_bytes - OVERFLOW_HEADER;
+        let overflow = self.page_bytes - OVERFLOW_HEADER_BYTES;
         (self.pages.len() as u64 - 1) * overflow + self.page_bytes
     }
 
     /// Reads bytes of the node, within its capacity.
     fn read(&self, at: u64, into: &mut [u8]) {
-        let overflow = self.page_bytes - OVERFLOW_HEADER;
+        let overflow = self.page_bytes - OVERFLOW_HEADER_BYTES;
         let (mut at, mut rest) = (at, into);
         while !rest.is_empty() {
             let (page, within, room) = if at < self.page_bytes {
@@ -99,7 +101,7 @@ impl<M: Memory> Node<'_, M> {
             } else {
                 let beyond = at - self.page_bytes;
                 let within = beyond % overflow;
-                (beyond / overflow + 1, within + OVERFLOW_HEADER, overflow - within)
+                (beyond / overflow + 1, within + OVERFLOW_HEADER_BYTES, overflow - within)
             };
             let (now, later) = rest.split_at_mut(room.min(rest.len() as u64) as usize);
             match self.pages.get(page as usize) {
@@ -112,7 +114,7 @@ impl<M: Memory> Node<'_, M> {
     }
 }
 
-struct Layout {
+struct NodeContents {
     children: Vec<u64>,
     /// Key, offset and length of the value.
     entries: Vec<(Vec<u8>, u64, u32)>,
@@ -124,13 +126,13 @@ impl<'m, M: Memory> Tree<'m, M> {
     /// # Errors
     /// The damage of an invalid header.
     pub fn open(memory: &'m M) -> Result<Option<Tree<'m, M>>, Damage> {
-        let bytes = bytes_of(memory);
+        let bytes = memory_bytes(memory);
         if bytes == 0 {
             return Ok(None);
         }
-        let mut header = [0; FIRST_PAGE as usize];
+        let mut header = [0; PAGES_OFFSET as usize];
         memory.read(0, &mut header);
-        let number = |at: u64| {
+        let u64_at = |at: u64| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&header[at as usize..at as usize + 8]);
             u64::from_le_bytes(bytes)
@@ -141,26 +143,29 @@ impl<'m, M: Memory> Tree<'m, M> {
                 format!("begins with {:02x?}, expected \"BTR\" version 1 or 2", &header[..4]),
             ));
         }
-        let [first, second] = [number(4) & 0xffff_ffff, number(4) >> 32];
+        let [first, second] = [u64_at(4) & 0xffff_ffff, u64_at(4) >> 32];
         let page_bytes = match second {
             0xffff_ffff if header[3] == 2 => first,
             // Keys and values have maximum lengths, and every page has room for the largest node.
-            _ => 7 + CAPACITY as u64 * (first + second + 8) + (CAPACITY as u64 + 1) * 8,
+            _ => 7 + MAX_ENTRIES as u64 * (first + second + 8) + (MAX_ENTRIES as u64 + 1) * 8,
         };
-        let allocator = ALLOCATOR as usize;
+        let allocator = ALLOCATOR_OFFSET as usize;
         if header[allocator..allocator + 4] != *b"BTA\x01" {
             let found = &header[allocator..allocator + 4];
-            return Err(Damage::at(ALLOCATOR, format!("found {found:02x?}, expected \"BTA\" version 1")));
+            return Err(Damage::at(
+                ALLOCATOR_OFFSET,
+                format!("found {found:02x?}, expected \"BTA\" version 1"),
+            ));
         }
-        let allocated = number(ALLOCATOR + 8);
-        if allocated != page_bytes || !(SHORTEST_PAGE..bytes).contains(&page_bytes) {
+        let allocator_page_bytes = u64_at(ALLOCATOR_OFFSET + 8);
+        if allocator_page_bytes != page_bytes || !(MIN_PAGE_BYTES..bytes).contains(&page_bytes) {
             let what = format!(
-                "pages of {page_bytes} bytes according to the map, of {allocated} according \
+                "pages of {page_bytes} bytes according to the map, of {allocator_page_bytes} according \
                 to its allocator"
             );
-            return Err(Damage::at(ALLOCATOR + 8, what));
+            return Err(Damage::at(ALLOCATOR_OFFSET + 8, what));
         }
-        let (root, len, pages) = (number(12), number(20), number(ALLOCATOR + 16));
+        let (root, len, pages) = (u64_at(12), u64_at(20), u64_at(ALLOCATOR_OFFSET + 16));
         if (root == 0) != (len == 0) {
             return Err(Damage::at(12, format!("{len} entries, and the root is at {root}")));
         }
@@ -170,17 +175,17 @@ impl<'m, M: Memory> Tree<'m, M> {
     /// Passes every entry to `each`, in ascending order. Damaged nodes and entries are skipped, and reported
     /// at the end.
     pub fn walk<K: Key>(&self, each: &mut dyn FnMut(K, &Entry<'_, M>)) -> Walked {
-        let places = (self.bytes - FIRST_PAGE) / (self.page_bytes + PAGE_HEADER) + 1;
+        let page_count = (self.bytes - PAGES_OFFSET) / (self.page_bytes + PAGE_HEADER_BYTES) + 1;
         let mut walk = Walk {
             tree: self,
-            seen: vec![0; (places / 64 + 1) as usize],
+            seen: vec![0; (page_count / 64 + 1) as usize],
             walked: Walked::default(),
             last: None,
             leaves_at: None,
             each,
         };
         if self.root != 0 {
-            walk.node(self.root, 12, 0);
+            walk.visit_node(self.root, 12, 0);
         }
         let mut walked = walk.walked;
         if walked.damage.is_empty() {
@@ -191,7 +196,7 @@ impl<'m, M: Memory> Tree<'m, M> {
             if walked.pages != self.pages {
                 let what =
                     format!("{} pages allocated by the allocator, {} in the nodes", self.pages, walked.pages);
-                walked.damage.push(Damage::at(ALLOCATOR + 16, what));
+                walked.damage.push(Damage::at(ALLOCATOR_OFFSET + 16, what));
             }
         }
         walked
@@ -212,28 +217,28 @@ struct Walk<'w, 'm, M, K> {
 
 impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
     /// Visits the node at `address`, which the bytes at `from` refer to, and everything below it.
-    fn node(&mut self, address: u64, from: u64, depth: usize) {
-        if let Err(damage) = self.try_node(address, from, depth) {
+    fn visit_node(&mut self, address: u64, from: u64, depth: usize) {
+        if let Err(damage) = self.try_visit_node(address, from, depth) {
             self.walked.damage.push(damage);
         }
     }
 
-    fn try_node(&mut self, address: u64, from: u64, depth: usize) -> Result<(), Damage> {
-        if depth > DEEPEST {
+    fn try_visit_node(&mut self, address: u64, from: u64, depth: usize) -> Result<(), Damage> {
+        if depth > MAX_DEPTH {
             return Err(Damage::at(address, format!("a node {depth} levels below the root")));
         }
         self.take_page(address, from)?;
-        let mut header = [0; NODE_HEADER as usize];
+        let mut header = [0; NODE_HEADER_BYTES as usize];
         self.tree.memory.read(address, &mut header);
         let (kind, count) = (header[4], usize::from(u16::from_le_bytes([header[5], header[6]])));
         if header[..3] != *b"BTN" || !(1..=2).contains(&header[3]) || kind > 1 {
             let what = format!("a node begins with {:02x?}, expected \"BTN\" version 1 or 2", &header[..5]);
             return Err(Damage::at(address, what));
         }
-        if count == 0 || count > CAPACITY {
+        if count == 0 || count > MAX_ENTRIES {
             return Err(Damage::at(
                 address + 5,
-                format!("a node of {count} entries, expected 1 to {CAPACITY}"),
+                format!("a node of {count} entries, expected 1 to {MAX_ENTRIES}"),
             ));
         }
         if kind == 0 && *self.leaves_at.get_or_insert(depth) != depth {
@@ -247,17 +252,17 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         }
         let mut node =
             Node { memory: self.tree.memory, page_bytes: self.tree.page_bytes, pages: vec![address] };
-        let layout = match header[3] {
-            1 => self.layout_of_old(&node, count, kind == 1)?,
+        let contents = match header[3] {
+            1 => self.read_old_node(&node, count, kind == 1)?,
             _ => {
-                self.overflows(&mut node, address)?;
-                layout(&node, address, count, kind == 1, fixed_len::<K>())?
+                self.add_overflow_pages(&mut node, address)?;
+                read_node(&node, address, count, kind == 1, fixed_len::<K>())?
             }
         };
-        let mut children = layout.children.iter();
-        for (key, value, len) in layout.entries {
+        let mut children = contents.children.iter();
+        for (key, value_at, len) in contents.entries {
             if let Some(child) = children.next() {
-                self.node(*child, address, depth + 1);
+                self.visit_node(*child, address, depth + 1);
             }
             let Some(key) = K::parse(&key) else {
                 let what = format!("an invalid key: {}", hex::encode(&key[..key.len().min(64)]));
@@ -272,10 +277,10 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
             }
             self.walked.entries += 1;
             self.last = Some(key.clone());
-            (self.each)(key, &Entry { node: &node, offset: address, value, len });
+            (self.each)(key, &Entry { node: &node, offset: address, value_at, len });
         }
         if let Some(child) = children.next() {
-            self.node(*child, address, depth + 1);
+            self.visit_node(*child, address, depth + 1);
         }
         Ok(())
     }
@@ -284,18 +289,18 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
     /// marks the page as visited.
     fn take_page(&mut self, address: u64, from: u64) -> Result<(), Damage> {
         let Tree { bytes, page_bytes, memory, .. } = self.tree;
-        let place = address.checked_sub(FIRST_PAGE + PAGE_HEADER);
-        let place = place.filter(|place| place % (page_bytes + PAGE_HEADER) == 0);
-        let place = place.map(|place| place / (page_bytes + PAGE_HEADER));
+        let place = address.checked_sub(PAGES_OFFSET + PAGE_HEADER_BYTES);
+        let place = place.filter(|place| place % (page_bytes + PAGE_HEADER_BYTES) == 0);
+        let place = place.map(|place| place / (page_bytes + PAGE_HEADER_BYTES));
         let fits = address.checked_add(*page_bytes).is_some_and(|end| end <= *bytes);
         let Some(place) = place.filter(|_| fits) else {
             return Err(Damage::at(from, format!("points to {address}, where there is no page")));
         };
         let mut header = [0; 5];
-        memory.read(address - PAGE_HEADER, &mut header);
+        memory.read(address - PAGE_HEADER_BYTES, &mut header);
         if header != *b"CHK\x01\x01" {
             let what = format!("the header of a page in use is {header:02x?}, expected \"CHK\", 1, 1");
-            return Err(Damage::at(address - PAGE_HEADER, what));
+            return Err(Damage::at(address - PAGE_HEADER_BYTES, what));
         }
         let (word, bit) = ((place / 64) as usize, 1 << (place % 64));
         match self.seen.get_mut(word) {
@@ -311,14 +316,14 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         Ok(())
     }
 
-    fn overflows(&mut self, node: &mut Node<'_, M>, address: u64) -> Result<(), Damage> {
+    fn add_overflow_pages(&mut self, node: &mut Node<'_, M>, address: u64) -> Result<(), Damage> {
         let mut next = [0; 8];
         node.memory.read(address + 7, &mut next);
         let mut from = address + 7;
         let mut next = u64::from_le_bytes(next);
         while next != 0 {
             self.take_page(next, from)?;
-            let mut header = [0; OVERFLOW_HEADER as usize];
+            let mut header = [0; OVERFLOW_HEADER_BYTES as usize];
             node.memory.read(next, &mut header);
             let [n, o, f, rest @ ..] = header;
             if [n, o, f] != *b"NOF" {
@@ -333,13 +338,18 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
     }
 
     /// Reads a node of version 1: entries of one length, then children, all in one page.
-    fn layout_of_old(&self, node: &Node<'_, M>, count: usize, is_internal: bool) -> Result<Layout, Damage> {
+    fn read_old_node(
+        &self,
+        node: &Node<'_, M>,
+        count: usize,
+        is_internal: bool,
+    ) -> Result<NodeContents, Damage> {
         let address = node.pages[0];
         let mut bounds = [0; 8];
         self.tree.memory.read(4, &mut bounds);
         let [a, b, c, d, e, f, g, h] = bounds;
         let [key_max, value_max] = [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes);
-        let number = |at: u64| {
+        let u32_at = |at: u64| {
             let mut bytes = [0; 4];
             node.read(at, &mut bytes);
             u32::from_le_bytes(bytes)
@@ -347,8 +357,8 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         let mut at = 7;
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
-            let (key_len, value_at) = (number(at), at + 4 + u64::from(key_max));
-            let value_len = number(value_at);
+            let (key_len, value_at) = (u32_at(at), at + 4 + u64::from(key_max));
+            let value_len = u32_at(value_at);
             if key_len > key_max || value_len > value_max {
                 let what =
                     format!("an entry of {key_len} and {value_len} bytes, at most {key_max} and {value_max}");
@@ -360,7 +370,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
             at = value_at + 4 + u64::from(value_max);
         }
         let children = if is_internal { read_children(node, at, count + 1) } else { Vec::new() };
-        Ok(Layout { children, entries })
+        Ok(NodeContents { children, entries })
     }
 }
 
@@ -372,27 +382,27 @@ fn read_children<M: Memory>(node: &Node<'_, M>, at: u64, count: usize) -> Vec<u6
 }
 
 /// Reads a node of version 2: children, then keys, then values, in one or more pages.
-fn layout<M: Memory>(
+fn read_node<M: Memory>(
     node: &Node<'_, M>,
     address: u64,
     count: usize,
     is_internal: bool,
-    fixed: Option<u32>,
-) -> Result<Layout, Damage> {
-    let room = node.capacity();
+    fixed_key_len: Option<u32>,
+) -> Result<NodeContents, Damage> {
+    let capacity = node.capacity();
     let too_long = |what: &str| {
-        Damage::at(address, format!("{what} of a node end after its last page, at {room} bytes"))
+        Damage::at(address, format!("{what} of a node end after its last page, at {capacity} bytes"))
     };
-    let number = |at: u64| {
+    let u32_at = |at: u64| {
         let mut bytes = [0; 4];
         node.read(at, &mut bytes);
         u32::from_le_bytes(bytes)
     };
-    let mut at = NODE_HEADER;
+    let mut at = NODE_HEADER_BYTES;
     let mut children = Vec::new();
     if is_internal {
         let end = at + (count as u64 + 1) * 8;
-        if end > room {
+        if end > capacity {
             return Err(too_long("the children"));
         }
         children = read_children(node, at, count + 1);
@@ -400,16 +410,16 @@ fn layout<M: Memory>(
     }
     let mut keys = Vec::with_capacity(count);
     for _ in 0..count {
-        let len = match fixed {
+        let len = match fixed_key_len {
             Some(len) => len,
-            None if at + 4 > room => return Err(too_long("the keys")),
+            None if at + 4 > capacity => return Err(too_long("the keys")),
             None => {
                 at += 4;
-                number(at - 4)
+                u32_at(at - 4)
             }
         };
         let end = at + u64::from(len);
-        if end > room {
+        if end > capacity {
             return Err(too_long("the keys"));
         }
         let mut key = vec![0; len as usize];
@@ -419,16 +429,16 @@ fn layout<M: Memory>(
     }
     let mut entries = Vec::with_capacity(count);
     for key in keys {
-        if at + 4 > room {
+        if at + 4 > capacity {
             return Err(too_long("the values"));
         }
-        let len = number(at);
+        let len = u32_at(at);
         let end = at + 4 + u64::from(len);
-        if end > room {
+        if end > capacity {
             return Err(too_long("the values"));
         }
         entries.push((key, at + 4, len));
         at = end;
     }
-    Ok(Layout { children, entries })
+    Ok(NodeContents { children, entries })
 }

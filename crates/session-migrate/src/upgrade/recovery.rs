@@ -53,7 +53,7 @@ impl Driver<'_, '_> {
             },
         };
         // Restoring the snapshot also restores the counts from which the loss is computed, so it is recorded before.
-        let lost: Option<Lost> = match self.journal.known(LOST)? {
+        let lost: Option<WriteCounts> = match self.journal.known(LOST)? {
             Some(known) => known,
             None => {
                 let lost = self.loss().await;
@@ -83,7 +83,7 @@ impl Driver<'_, '_> {
     }
 
     /// Returns why the upgrade has failed, if a recovery has begun.
-    pub(super) fn failed(&self) -> Result<Option<String>, UpgradeError> {
+    pub(super) fn failure(&self) -> Result<Option<String>, UpgradeError> {
         self.journal.known(FAILED)
     }
 
@@ -179,7 +179,7 @@ impl Driver<'_, '_> {
     }
 
     /// Returns what clients have written since the snapshot; `None` if the canister does not report it.
-    async fn lost(&self) -> Option<Lost> {
+    async fn lost(&self) -> Option<WriteCounts> {
         let before = self.journal.known("written").ok()??;
         Some(self.written().await.ok()?.since(before))
     }

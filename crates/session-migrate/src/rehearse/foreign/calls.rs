@@ -34,7 +34,7 @@ pub(super) enum Section {
 
 /// A call as the file specifies it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Parsed {
+pub(super) struct ParsedCall {
     /// Line number, from 1.
     pub line: usize,
     pub section: Section,
@@ -43,7 +43,7 @@ pub(super) struct Parsed {
     pub args: IDLArgs,
 }
 
-pub(super) fn parse(text: &str) -> Result<Vec<Parsed>, String> {
+pub(super) fn parse(text: &str) -> Result<Vec<ParsedCall>, String> {
     let mut calls = Vec::new();
     let mut section = None;
     for (index, text) in text.lines().enumerate() {
@@ -53,26 +53,26 @@ pub(super) fn parse(text: &str) -> Result<Vec<Parsed>, String> {
             continue;
         }
         if text.starts_with('[') {
-            section = Some(section_of(text).ok_or_else(|| {
+            section = Some(parse_section(text).ok_or_else(|| {
                 format!("line {line}: the sections are [before], [during] and [after], got `{text}`")
             })?);
             continue;
         }
         let section = section.ok_or_else(|| format!("line {line}: a call before the first section"))?;
-        let (numbers, text) = repetition(text).map_err(|why| format!("line {line}: {why}"))?;
+        let (numbers, text) = parse_repetition(text).map_err(|why| format!("line {line}: {why}"))?;
         for number in numbers {
             if calls.len() >= MAX_CALLS {
                 return Err(format!("line {line}: more than {MAX_CALLS} calls"));
             }
             let text = number.map_or(text.to_owned(), |number| text.replace("{n}", &number.to_string()));
-            let (caller, method, args) = call(&text).map_err(|why| format!("line {line}: {why}"))?;
-            calls.push(Parsed { line, section, caller, method, args });
+            let (caller, method, args) = parse_call(&text).map_err(|why| format!("line {line}: {why}"))?;
+            calls.push(ParsedCall { line, section, caller, method, args });
         }
     }
     if calls.is_empty() { Err("it contains no call".into()) } else { Ok(calls) }
 }
 
-fn section_of(text: &str) -> Option<Section> {
+fn parse_section(text: &str) -> Option<Section> {
     match text {
         "[before]" => Some(Section::Before),
         "[during]" => Some(Section::During),
@@ -83,7 +83,7 @@ fn section_of(text: &str) -> Option<Section> {
 
 /// Returns the numbers for which a line is repeated, and the rest of the line; without a range, the only number is
 /// `None`.
-fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
+fn parse_repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     let Some((range, rest)) = text.split_once(char::is_whitespace).filter(|(range, _)| range.contains("..="))
     else {
         return Ok((vec![None], text));
@@ -100,7 +100,7 @@ fn repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
 }
 
 /// Parses `@caller method (arguments)`; the default caller is the anonymous principal, the default arguments are `()`.
-fn call(text: &str) -> Result<(Principal, String, IDLArgs), String> {
+fn parse_call(text: &str) -> Result<(Principal, String, IDLArgs), String> {
     let (caller, text) = match text.strip_prefix('@') {
         Some(text) => {
             let (name, rest) =
@@ -116,14 +116,14 @@ fn call(text: &str) -> Result<(Principal, String, IDLArgs), String> {
     }
     let args = match args.trim() {
         "" => "()".to_owned(),
-        args => with_principals(args)?,
+        args => resolve_principals(args)?,
     };
-    let args = arguments(&args).map_err(|why| format!("{method}: {why}"))?;
+    let args = parse_arguments(&args).map_err(|why| format!("{method}: {why}"))?;
     Ok((caller, method.to_owned(), args))
 }
 
 /// Parses arguments in Candid's textual format. The error is in one line.
-pub(super) fn arguments(text: &str) -> Result<IDLArgs, String> {
+pub(super) fn parse_arguments(text: &str) -> Result<IDLArgs, String> {
     parse_idl_args(text).map_err(|error| {
         let error = error.to_string();
         format!("`{text}` are not Candid arguments: {}", error.lines().next().unwrap_or_default())
@@ -144,7 +144,7 @@ fn principal_of(name: &str) -> Result<Principal, String> {
 }
 
 /// Replaces the name in each `principal "@name"` by the text of its principal.
-fn with_principals(text: &str) -> Result<String, String> {
+fn resolve_principals(text: &str) -> Result<String, String> {
     let mut done = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("\"@") {

@@ -25,7 +25,7 @@ const ENDPOINTS: [(&str, &str); 5] = [
 
 /// Returns a line for each missing endpoint: what cannot be tested. Without [`STATUS`], no endpoint can be used, so
 /// there is a line for each.
-pub(super) fn untestable(methods: &Methods) -> Vec<String> {
+pub(super) fn untestable_notes(methods: &Methods) -> Vec<String> {
     let lacks_all = !methods.has(STATUS);
     let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_all || !methods.has(name));
     let line = |(name, what): &(&str, &str)| {
@@ -38,16 +38,16 @@ pub(super) fn untestable(methods: &Methods) -> Vec<String> {
 impl Pair<'_> {
     pub fn status(&self) -> Result<Status, String> {
         let answer = self.pic.query_call(self.id, controller(), STATUS, NO_ARGUMENTS.to_vec());
-        self.decoded(STATUS, answer)
+        self.decode_status(STATUS, answer)
     }
 
     /// Calls an endpoint that changes the migration; returns the status in the reply.
     pub fn control(&self, endpoint: &str, arg: &[u8]) -> Result<Status, String> {
         let answer = self.pic.update_call(self.id, controller(), endpoint, arg.to_vec());
-        self.decoded(endpoint, answer)
+        self.decode_status(endpoint, answer)
     }
 
-    fn decoded(
+    fn decode_status(
         &self,
         endpoint: &str,
         answer: Result<Vec<u8>, pocket_ic::RejectResponse>,
@@ -57,19 +57,19 @@ impl Pair<'_> {
         match candid::decode_one::<Result<Status, Reserved>>(&reply) {
             Ok(Ok(status)) => Ok(status),
             Ok(Err(_)) => {
-                Err(format!("{endpoint} answers {}", in_one_line(&self.shown(endpoint, &Ok(reply)))))
+                Err(format!("{endpoint} answers {}", in_one_line(&self.shown_answer(endpoint, &Ok(reply)))))
             }
             Err(_) => {
-                let shown = crate::shorten(&in_one_line(&self.shown(endpoint, &Ok(reply))));
+                let shown = crate::shorten(&in_one_line(&self.shown_answer(endpoint, &Ok(reply))));
                 Err(format!("{endpoint} does not answer with a status of ic-stable-migrate, but {shown}"))
             }
         }
     }
 }
 
-/// Returns the argument of `migration_finalize`.
-pub(super) fn leave_quarantined(leave: bool) -> Vec<u8> {
-    encode_args((Some(leave),)).unwrap_or_default()
+/// Encodes the argument of `migration_finalize`.
+pub(super) fn finalize_arg(leave_quarantined: bool) -> Vec<u8> {
+    encode_args((Some(leave_quarantined),)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_note_names_an_endpoint_that_is_absent() {
         let updates = ["migration_verify", "migration_finalize"].map(str::to_owned).into();
-        let notes = untestable(&Methods { updates, ..Methods::default() });
+        let notes = untestable_notes(&Methods { updates, ..Methods::default() });
         let absent = notes.iter().map(|note| {
             let named = note.strip_prefix("not tested, as there is no ").unwrap();
             named.split(':').next().unwrap()

@@ -7,10 +7,10 @@ use ic_stable_migrate::api::MigrationPhase;
 use pocket_ic::PocketIc;
 
 use super::calls::Section;
-use super::contract::{STATUS, Status, leave_quarantined, untestable};
+use super::contract::{STATUS, Status, finalize_arg, untestable_notes};
 use super::pair::{Pair, not_installed};
-use super::subject::{Inputs, PlannedCall};
-use super::{CanisterPart, ForeignOptions, Interruption};
+use super::subject::{EncodedCall, Inputs};
+use super::{CanisterPart, ForeignOptions, MigrationInterruption};
 use crate::client::{NO_ARGUMENTS, PATIENCE_ROUNDS, is_at_rest};
 use crate::costs;
 use crate::progress::Progress;
@@ -40,7 +40,7 @@ pub(super) struct Course<'a> {
     progress: &'a Progress,
     pair: Pair<'a>,
     /// The distinct queries of the file; all of them are made after every step.
-    queries: Vec<&'a PlannedCall>,
+    queries: Vec<&'a EncodedCall>,
     stages: Vec<StageReport>,
     runs: Vec<MigrationRun>,
     notes: Vec<String>,
@@ -79,7 +79,7 @@ impl<'a> Course<'a> {
             call.kind == CallKind::Query
                 && seen.insert((call.caller, call.method.as_str(), call.arg.as_slice()))
         });
-        let queries: Vec<&PlannedCall> = queries.collect();
+        let queries: Vec<&EncodedCall> = queries.collect();
         let mut course = Course {
             options,
             inputs,
@@ -88,7 +88,7 @@ impl<'a> Course<'a> {
             queries,
             stages: Vec::new(),
             runs: Vec::new(),
-            notes: untestable(&new.methods),
+            notes: untestable_notes(&new.methods),
             interruptions: Vec::new(),
             is_interrupted: false,
             trapped: None,
@@ -96,10 +96,10 @@ impl<'a> Course<'a> {
         course.note_stage("install old", "old", true, 0);
         progress.phase("calls before the upgrade");
         let before = calls.iter().filter(|call| call.section == Section::Before);
-        let asked = course.queries.iter().copied().filter(|query| query.is_old);
+        let asked = course.queries.iter().copied().filter(|query| query.old_has_method);
         course
             .pair
-            .fill(before.chain(asked))
+            .play_before_upgrade(before.chain(asked))
             .map_err(|why| RehearseError::File { path: options.calls.clone(), why })?;
         Ok(course)
     }
@@ -108,11 +108,11 @@ impl<'a> Course<'a> {
         if !self.install("upgrade to new", true) {
             return;
         }
-        self.compare();
-        if self.has(STATUS) {
+        self.compare_queries();
+        if self.has_endpoint(STATUS) {
             self.run_migrations();
         } else {
-            self.without_endpoints();
+            self.run_without_endpoints();
         }
     }
 
@@ -155,42 +155,47 @@ impl<'a> Course<'a> {
         CourseOutcome { problems: pair.problems, notes, stages, runs, part }
     }
 
-    fn has(&self, endpoint: &str) -> bool {
+    fn has_endpoint(&self, endpoint: &str) -> bool {
         self.inputs.new.methods.has(endpoint)
     }
 
-    fn last(&self) -> String {
+    fn last_stage(&self) -> String {
         self.stages.last().map_or(String::new(), |stage| stage.name.clone())
     }
 
+    /// Returns the words with which the problems of the current step begin.
     fn when(&self) -> String {
-        format!("after {}", self.last())
+        format!("after {}", self.last_stage())
     }
 
     fn ok_or_problem<T>(&mut self, answer: Result<T, String>) -> Option<T> {
-        let when = self.when();
-        answer.map_err(|why| self.pair.problems.push(format!("{when}: {why}"))).ok()
+        answer.map_err(|why| self.add_problem(&why)).ok()
     }
 
-    fn note_stage(&mut self, name: &str, build: &str, upgrade_ok: bool, from: u64) {
+    fn add_problem(&mut self, why: &str) {
+        let when = self.when();
+        self.pair.problems.push(format!("{when}: {why}"));
+    }
+
+    fn note_stage(&mut self, name: &str, build: &str, upgrade_ok: bool, first_message: u64) {
         self.stages.push(StageReport {
             name: name.to_owned(),
             build: build.to_owned(),
             upgrade_ok,
-            instructions: costs::last_install(self.pair.pic, self.pair.id, from),
+            instructions: costs::last_install(self.pair.pic, self.pair.id, first_message),
         });
     }
 
     /// Upgrades the canister to one of the wasms; returns whether the upgrade succeeded.
     fn install(&mut self, name: &str, is_new: bool) -> bool {
         self.progress.phase(name);
-        let (side, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
+        let (module, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
         // The upgrade back to the old wasm has the same arguments as its installation.
         let arg = if is_new { &self.inputs.upgrade_arg } else { &self.inputs.init_arg };
-        let from = costs::next_index(self.pair.pic, self.pair.id);
-        let answer = self.pair.upgrade(side, arg, is_new);
+        let first_message = costs::next_index(self.pair.pic, self.pair.id);
+        let answer = self.pair.upgrade(module, arg, is_new);
         let upgrade_ok = answer.is_ok();
-        self.note_stage(name, build, upgrade_ok, from);
+        self.note_stage(name, build, upgrade_ok, first_message);
         if let Err(why) = answer {
             self.pair.problems.push(format!("{name} failed: {why}"));
         }
@@ -198,36 +203,37 @@ impl<'a> Course<'a> {
     }
 
     /// Makes every query on both canisters.
-    fn compare(&mut self) {
+    fn compare_queries(&mut self) {
         let when = self.when();
-        self.pair.compare(self.queries.iter().copied(), &when);
+        self.pair.compare_queries(self.queries.iter().copied(), &when);
     }
 
-    fn calls_of(&self, section: Section) -> impl Iterator<Item = &'a PlannedCall> + use<'a> {
+    fn calls_of(&self, section: Section) -> impl Iterator<Item = &'a EncodedCall> + use<'a> {
         self.inputs.calls.iter().filter(move |call| call.section == section)
     }
 
-    fn play(&mut self, calls: impl Iterator<Item = &'a PlannedCall>) {
+    fn play(&mut self, calls: impl Iterator<Item = &'a EncodedCall>) {
         let when = self.when();
         calls.for_each(|call| self.pair.play(call, &when));
     }
 
     /// Tests what can be tested without [`STATUS`].
-    fn without_endpoints(&mut self) {
+    fn run_without_endpoints(&mut self) {
         self.progress.phase("calls after the upgrade");
         for call in self.calls_of(Section::During) {
             self.play(std::iter::once(call));
             self.pair.pass(Duration::from_secs(1));
         }
         self.play(self.calls_of(Section::After));
-        self.compare();
-        if self.options.interruptions.contains(&Interruption::Upgrade) && self.install("upgrade again", true)
+        self.compare_queries();
+        if self.options.interruptions.contains(&MigrationInterruption::Upgrade)
+            && self.install("upgrade again", true)
         {
             self.is_interrupted = true;
-            self.compare();
+            self.compare_queries();
         }
         if self.options.rollback && self.install("back to old", false) {
-            self.compare();
+            self.compare_queries();
         }
     }
 
@@ -238,7 +244,7 @@ impl<'a> Course<'a> {
             has_next = self.run_migration(false);
         }
         if has_next == Some(false) && self.install("upgrade after the end", true) {
-            self.compare();
+            self.compare_queries();
         }
     }
 
@@ -251,8 +257,8 @@ impl<'a> Course<'a> {
             return None;
         }
         self.play(self.calls_of(Section::After));
-        self.compare();
-        if self.has("migration_verify") {
+        self.compare_queries();
+        if self.has_endpoint("migration_verify") {
             self.progress.phase("verifying every unit");
             let verified = self.pair.control("migration_verify", NO_ARGUMENTS);
             self.ok_or_problem(verified)?;
@@ -262,10 +268,10 @@ impl<'a> Course<'a> {
                 return self.ok_or_problem(Err(format!("migration_verify has found: {note}")));
             }
         }
-        if self.options.rollback && self.has("migration_rollback") && !self.roll_back(is_first) {
+        if self.options.rollback && self.has_endpoint("migration_rollback") && !self.roll_back(is_first) {
             return None;
         }
-        if self.has("migration_finalize") { self.finalize() } else { None }
+        if self.has_endpoint("migration_finalize") { self.finalize() } else { None }
     }
 
     /// Returns whether everything was converted, so that the rehearsal can continue.
@@ -291,13 +297,13 @@ impl<'a> Course<'a> {
             self.note_run(&status);
         }
         self.pair.problems.extend(problems);
-        self.compare();
+        self.compare_queries();
         is_sound.then_some(status)
     }
 
     fn note_run(&mut self, status: &Status) {
         self.runs.push(MigrationRun {
-            stage: self.last(),
+            stage: self.last_stage(),
             migration: status.migration,
             phase: format!("{:?}", status.phase),
             counts: MigrationReport::from(status),
@@ -310,14 +316,14 @@ impl<'a> Course<'a> {
     fn settle(&mut self, with_interruptions: bool) -> Result<Status, String> {
         let mut calls = self.calls_of(Section::During);
         let mut status = self.pair.status()?;
-        let (mut standstill, mut round) = (0, 0);
+        let (mut standstill_rounds, mut round) = (0, 0);
         let mut recoveries = 0;
         loop {
             if recoveries < RECOVERIES && self.recover(&status)? {
                 recoveries += 1;
                 status = self.pair.status()?;
             }
-            if is_at_rest(status.phase) || standstill >= PATIENCE_ROUNDS {
+            if is_at_rest(status.phase) || standstill_rounds >= PATIENCE_ROUNDS {
                 break;
             }
             round += 1;
@@ -329,7 +335,7 @@ impl<'a> Course<'a> {
             }
             self.pair.pass(Duration::from_secs(1));
             let next = self.pair.status()?;
-            standstill = if next == status { standstill + 1 } else { 0 };
+            standstill_rounds = if next == status { standstill_rounds + 1 } else { 0 };
             status = next;
         }
         if with_interruptions {
@@ -341,7 +347,8 @@ impl<'a> Course<'a> {
     /// Returns whether messages that were made to trap have left the migration stuck, or too many units in quarantine.
     /// Until it has recovered, the canister rightly refuses calls about these units.
     fn needs_recovery(&self, status: &Status) -> bool {
-        let is_trapped = self.is_interrupted && self.options.interruptions.contains(&Interruption::Trap);
+        let is_trapped =
+            self.is_interrupted && self.options.interruptions.contains(&MigrationInterruption::Trap);
         let is_stuck = status.phase == MigrationPhase::Stuck;
         is_trapped && (is_stuck || status.quarantined > self.options.max_quarantined)
     }
@@ -353,17 +360,18 @@ impl<'a> Course<'a> {
         let (endpoint, arg) = match status.phase {
             _ if !self.needs_recovery(status) => return Ok(false),
             Stuck => ("migration_resume", NO_ARGUMENTS.to_vec()),
-            Converting | Verifying | Converted => ("migration_retry", no_unit()),
+            Converting | Verifying | Converted => ("migration_retry", retry_all_arg()),
             _ => return Ok(false),
         };
-        Ok(self.has(endpoint) && self.pair.control(endpoint, &arg).map(|_| true)?)
+        Ok(self.has_endpoint(endpoint) && self.pair.control(endpoint, &arg).map(|_| true)?)
     }
 
     fn interrupt(&mut self, round: u32) -> Result<(), String> {
-        let wanted = |how| self.options.interruptions.contains(&how);
-        let (upgrade, trap) = (wanted(Interruption::Upgrade), wanted(Interruption::Trap));
+        let is_requested = |how| self.options.interruptions.contains(&how);
+        let (upgrade, trap) =
+            (is_requested(MigrationInterruption::Upgrade), is_requested(MigrationInterruption::Trap));
         if trap && round == 1 {
-            self.trap();
+            self.trap_messages();
         }
         if upgrade && round.is_power_of_two() && round < 1 << UPGRADES {
             self.is_interrupted = true;
@@ -377,7 +385,7 @@ impl<'a> Course<'a> {
     }
 
     /// Makes the migration's messages trap, at each of the [`LIMITS`].
-    fn trap(&mut self) {
+    fn trap_messages(&mut self) {
         let (pic, id) = (self.pair.pic, self.pair.id);
         self.pair.pass(Duration::from_secs(1));
         let costs = match costs::messages(pic, id, 0) {
@@ -390,13 +398,13 @@ impl<'a> Course<'a> {
             method.starts_with("migration_") || self.inputs.calls.iter().any(|call| call.method == method)
         };
         let messages = costs.iter().skip(install).filter(|cost| !is_called(&cost.method));
-        let Some(most) = messages.map(|cost| cost.instructions).max() else {
+        let Some(largest) = messages.map(|cost| cost.instructions).max() else {
             self.trapped = Some(0);
             return;
         };
-        let from = costs::index_after(&costs);
+        let first_message = costs::index_after(&costs);
         for percent in LIMITS {
-            let limit = limit(most, percent);
+            let limit = limit(largest, percent);
             if let Err(error) = costs::limit_message(pic, id, Some(limit)) {
                 return self.notes.push(format!("not tested: messages that trap: {error}"));
             }
@@ -405,7 +413,7 @@ impl<'a> Course<'a> {
                 return self.pair.problems.push(error.to_string());
             }
         }
-        let trapped = match costs::messages(pic, id, from) {
+        let trapped = match costs::messages(pic, id, first_message) {
             Ok(costs) => costs.iter().filter(|cost| !cost.ok).count(),
             Err(error) => return self.notes.push(format!("not tested: messages that trap: {error}")),
         };
@@ -416,7 +424,7 @@ impl<'a> Course<'a> {
         self.is_interrupted = true;
         let limits = LIMITS.map(|percent| format!("{percent} %")).join(", ");
         self.interruptions.push(format!(
-            "{trapped} messages trapped at instruction limits of {limits} of the {most} that the largest had used"
+            "{trapped} messages trapped at instruction limits of {limits} of the {largest} that the largest had used"
         ));
         self.pair.pass(WATCHDOG_TIME);
     }
@@ -431,23 +439,22 @@ impl<'a> Course<'a> {
         self.note_run(&status);
         if status.phase != MigrationPhase::RolledBack {
             let Status { phase, note, .. } = status;
-            let _: Option<()> =
-                self.ok_or_problem(Err(format!("the rollback ended in phase {phase:?} ({note})")));
+            self.add_problem(&format!("the rollback ended in phase {phase:?} ({note})"));
             return false;
         }
-        self.compare();
+        self.compare_queries();
         if to_old && !self.install("back to old", false) {
             return false;
         }
         self.play(self.calls_of(Section::During).chain(self.calls_of(Section::After)));
-        self.compare();
+        self.compare_queries();
         if to_old && !self.install("upgrade to new again", true) {
             return false;
         }
         let status = self.pair.status();
         let Some(status) = self.ok_or_problem(status) else { return false };
         if matches!(status.phase, MigrationPhase::RolledBack | MigrationPhase::Paused) {
-            if !self.has("migration_resume") {
+            if !self.has_endpoint("migration_resume") {
                 return false;
             }
             let resumed = self.pair.control("migration_resume", NO_ARGUMENTS);
@@ -463,21 +470,19 @@ impl<'a> Course<'a> {
     fn finalize(&mut self) -> Option<bool> {
         self.progress.phase("finalizing");
         let number = self.runs.last().map_or(0, |run| run.migration);
-        let leave = self.runs.last().is_some_and(|run| run.counts.quarantined > 0);
-        let finalized = self.pair.control("migration_finalize", &leave_quarantined(leave));
+        let leaves_quarantined = self.runs.last().is_some_and(|run| run.counts.quarantined > 0);
+        let finalized = self.pair.control("migration_finalize", &finalize_arg(leaves_quarantined));
         let finalized = self.ok_or_problem(finalized)?;
         // The next migration begins in a message of its own.
         self.pair.pass(Duration::from_secs(1));
         let status = self.pair.status();
         let Status { migration, phase, note, .. } = self.ok_or_problem(status)?;
-        self.compare();
+        self.compare_queries();
         if migration.max(finalized.migration) > number {
             return Some(true);
         }
         if phase != MigrationPhase::Finalized {
-            let _: Option<()> = self.ok_or_problem(Err(format!(
-                "the migration is not finalized, its phase is {phase:?} ({note})"
-            )));
+            self.add_problem(&format!("the migration is not finalized, its phase is {phase:?} ({note})"));
         }
         (phase == MigrationPhase::Finalized).then_some(false)
     }
@@ -489,7 +494,7 @@ fn limit(most: u64, percent: u64) -> u64 {
 }
 
 /// Encodes the argument with which `migration_retry` retries every unit: `null`, which decodes as an `opt` of any type.
-fn no_unit() -> Vec<u8> {
+fn retry_all_arg() -> Vec<u8> {
     candid::encode_args(((),)).unwrap_or_default()
 }
 

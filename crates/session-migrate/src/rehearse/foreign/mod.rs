@@ -22,14 +22,14 @@ use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::server;
 
-pub use options::{ForeignOptions, Interruption};
+pub use options::{ForeignOptions, MigrationInterruption};
 pub use part::{CanisterPart, MethodReport};
 
 use course::Course;
 use subject::Inputs;
 
 /// Inputs that were read and checked.
-pub struct Checked {
+pub struct CheckedInputs {
     options: ForeignOptions,
     inputs: Inputs,
 }
@@ -38,18 +38,18 @@ pub struct Checked {
 ///
 /// # Errors
 /// The file or option that cannot be used, and why; in the file of calls, also the line.
-pub fn check(options: ForeignOptions) -> Result<Checked, RehearseError> {
+pub fn check(options: ForeignOptions) -> Result<CheckedInputs, RehearseError> {
     let inputs = Inputs::read(&options)?;
-    Ok(Checked { options, inputs })
+    Ok(CheckedInputs { options, inputs })
 }
 
 /// Runs the rehearsal.
 ///
 /// # Errors
 /// If the rehearsal could not be completed, or would prove nothing. Problems that it finds are in the [`Report`].
-pub fn run(checked: &Checked, progress: &Progress) -> Result<Report, RehearseError> {
+pub fn run(checked: &CheckedInputs, progress: &Progress) -> Result<Report, RehearseError> {
     let (provenance, since) = (Provenance::now(), Instant::now());
-    let Checked { options, inputs } = checked;
+    let CheckedInputs { options, inputs } = checked;
     let server = server::chosen()?;
     let pic = server::pocket_ic()?;
     let mut course = Course::begin(options, inputs, &pic, progress)?;

@@ -20,7 +20,7 @@ pub struct ForeignOptions {
     /// Methods whose answers may differ between the old and the new wasm.
     pub may_differ: BTreeSet<String>,
     /// How to interrupt the migration.
-    pub interruptions: BTreeSet<Interruption>,
+    pub interruptions: BTreeSet<MigrationInterruption>,
     /// Whether to roll back once, continue on the old wasm, and migrate again.
     pub rollback: bool,
     /// Maximum number of units in quarantine at the end.
@@ -29,20 +29,20 @@ pub struct ForeignOptions {
 
 /// How a migration is interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Interruption {
+pub enum MigrationInterruption {
     /// By another upgrade to the new wasm.
     Upgrade,
     /// By traps of the migration's messages at several instruction limits.
     Trap,
 }
 
-impl FromStr for Interruption {
+impl FromStr for MigrationInterruption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "upgrade" => Ok(Interruption::Upgrade),
-            "trap" => Ok(Interruption::Trap),
+            "upgrade" => Ok(MigrationInterruption::Upgrade),
+            "trap" => Ok(MigrationInterruption::Trap),
             _ => Err(format!("expected upgrade or trap, got `{text}`")),
         }
     }

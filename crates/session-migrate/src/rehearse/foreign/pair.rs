@@ -8,7 +8,7 @@ use candid::Principal;
 use pocket_ic::{PocketIc, RejectResponse};
 
 use super::MethodReport;
-use super::subject::{PlannedCall, RehearsedModule};
+use super::subject::{EncodedCall, RehearsedModule};
 use crate::build::Module;
 use crate::rehearse::RehearseError;
 use crate::rehearse::stages::controller;
@@ -16,7 +16,7 @@ use crate::trace::{CallKind, Interface, TracedAnswer};
 use crate::{shorten, shorten_both};
 
 /// Maximum number of differences of one method that are shown for each step.
-const SHOWN: u64 = 3;
+const MAX_SHOWN: u64 = 3;
 
 pub(super) struct Pair<'p> {
     pub pic: &'p PocketIc,
@@ -34,7 +34,7 @@ pub(super) struct Pair<'p> {
     pub first_rejected: Option<String>,
     pub problems: Vec<String>,
     /// Number of differences since the last step, by method.
-    found: BTreeMap<String, u64>,
+    difference_counts: BTreeMap<String, u64>,
 }
 
 type Reply = Result<Vec<u8>, RejectResponse>;
@@ -65,13 +65,13 @@ impl<'p> Pair<'p> {
             rejected: 0,
             first_rejected: None,
             problems: Vec::new(),
-            found: BTreeMap::new(),
+            difference_counts: BTreeMap::new(),
         })
     }
 
-    pub fn upgrade(&mut self, side: &RehearsedModule, arg: &[u8], is_new: bool) -> Result<(), String> {
-        let (module, arg, sender) = (side.module.gz.clone(), arg.to_vec(), Some(controller()));
-        let answer = if side.keeps_wasm_memory {
+    pub fn upgrade(&mut self, target: &RehearsedModule, arg: &[u8], is_new: bool) -> Result<(), String> {
+        let (module, arg, sender) = (target.module.gz.clone(), arg.to_vec(), Some(controller()));
+        let answer = if target.keeps_wasm_memory {
             self.pic.upgrade_eop_canister(self.id, module, arg, sender)
         } else {
             self.pic.upgrade_canister(self.id, module, arg, sender)
@@ -89,11 +89,11 @@ impl<'p> Pair<'p> {
     /// Makes a call on both canisters and compares the answers. Returns the difference, unless it is allowed. A method
     /// that only the new wasm has is called on the upgraded canister alone, only while this canister runs the new wasm,
     /// and must not reject the call.
-    fn ask(&mut self, call: &PlannedCall) -> Option<String> {
-        if !call.is_old && !self.runs_new {
+    fn call_and_compare(&mut self, call: &EncodedCall) -> Option<String> {
+        if !call.old_has_method && !self.runs_new {
             return None;
         }
-        let (answer, expected) = self.both(call);
+        let (answer, expected) = self.call_both(call);
         let may_differ = self.may_differ.contains(&call.method);
         let report = self.methods.entry(call.method.clone()).or_insert_with(|| MethodReport {
             name: call.method.clone(),
@@ -116,7 +116,8 @@ impl<'p> Pair<'p> {
             return None;
         }
         report.compared += 1;
-        let (answer, expected) = (self.shown(&call.method, &answer), self.shown(&call.method, &expected));
+        let (answer, expected) =
+            (self.shown_answer(&call.method, &answer), self.shown_answer(&call.method, &expected));
         if answer == expected {
             return None;
         }
@@ -127,20 +128,20 @@ impl<'p> Pair<'p> {
         Some(format!("answers {answer}, the old wasm {expected}"))
     }
 
-    fn both(&self, call: &PlannedCall) -> (Reply, Option<Reply>) {
-        let PlannedCall { caller, method, arg, .. } = call;
+    fn call_both(&self, call: &EncodedCall) -> (Reply, Option<Reply>) {
+        let EncodedCall { caller, method, arg, .. } = call;
         if call.kind == CallKind::Query {
             let query = |id| self.pic.query_call(id, *caller, method, arg.clone());
-            return (query(self.id), call.is_old.then(|| query(self.reference)));
+            return (query(self.id), call.old_has_method.then(|| query(self.reference)));
         }
         let submit = |id| self.pic.submit_call(id, *caller, method, arg.clone());
-        let (sent, expected) = (submit(self.id), call.is_old.then(|| submit(self.reference)));
+        let (sent, expected) = (submit(self.id), call.old_has_method.then(|| submit(self.reference)));
         let wait = |sent: Result<_, RejectResponse>| sent.and_then(|message| self.pic.await_call(message));
         (wait(sent), expected.map(wait))
     }
 
     /// Returns an answer as text; a reply that does not decode is shown in hex.
-    pub fn shown(&self, method: &str, answer: &Reply) -> String {
+    pub fn shown_answer(&self, method: &str, answer: &Reply) -> String {
         match answer {
             Ok(reply) => {
                 let known =
@@ -160,12 +161,12 @@ impl<'p> Pair<'p> {
     }
 
     /// Makes a call, and records a difference between the answers as a problem.
-    pub fn play(&mut self, call: &PlannedCall, when: &str) {
-        let Some(differs) = self.ask(call) else { return };
-        let found = self.found.entry(call.method.clone()).or_default();
-        *found += 1;
-        if *found <= SHOWN {
-            self.problems.push(format!("{when}: {} (line {}) {differs}", call.method, call.line));
+    pub fn play(&mut self, call: &EncodedCall, when: &str) {
+        let Some(difference) = self.call_and_compare(call) else { return };
+        let count = self.difference_counts.entry(call.method.clone()).or_default();
+        *count += 1;
+        if *count <= MAX_SHOWN {
+            self.problems.push(format!("{when}: {} (line {}) {difference}", call.method, call.line));
         }
     }
 
@@ -173,12 +174,15 @@ impl<'p> Pair<'p> {
     ///
     /// # Errors
     /// A call that the canisters answer differently: its answers cannot be compared after the upgrade, either.
-    pub fn fill<'c>(&mut self, calls: impl Iterator<Item = &'c PlannedCall>) -> Result<(), String> {
+    pub fn play_before_upgrade<'c>(
+        &mut self,
+        calls: impl Iterator<Item = &'c EncodedCall>,
+    ) -> Result<(), String> {
         for call in calls {
-            if let Some(differs) = self.ask(call) {
+            if let Some(difference) = self.call_and_compare(call) {
                 return Err(format!(
                     "line {}: two canisters with the old wasm answer `{}` differently, so its answers \
-                    prove nothing: one {differs}; name it with --may-differ",
+                    prove nothing: one {difference}; name it with --may-differ",
                     call.line, call.method
                 ));
             }
@@ -187,13 +191,15 @@ impl<'p> Pair<'p> {
     }
 
     /// Makes queries after a step, and records how many further differences there are for each method.
-    pub fn compare<'c>(&mut self, queries: impl Iterator<Item = &'c PlannedCall>, when: &str) {
+    pub fn compare_queries<'c>(&mut self, queries: impl Iterator<Item = &'c EncodedCall>, when: &str) {
         queries.for_each(|query| self.play(query, when));
-        let more = self.found.iter().filter(|(_, count)| **count > SHOWN);
+        let more = self.difference_counts.iter().filter(|(_, count)| **count > MAX_SHOWN);
         self.problems.extend(
-            more.map(|(method, count)| format!("{when}: {} more answers of {method} differ", count - SHOWN)),
+            more.map(|(method, count)| {
+                format!("{when}: {} more answers of {method} differ", count - MAX_SHOWN)
+            }),
         );
-        self.found.clear();
+        self.difference_counts.clear();
     }
 }
 

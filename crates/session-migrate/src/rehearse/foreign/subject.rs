@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use candid::Principal;
 
 use super::ForeignOptions;
-use super::calls::{self, Parsed, Section};
+use super::calls::{self, ParsedCall, Section};
 use crate::build::{self, Methods, Module};
 use crate::rehearse::RehearseError;
 use crate::trace::{CallKind, Interface};
@@ -42,7 +42,7 @@ impl RehearsedModule {
 
     fn install_args(&self, option: &str, text: &str) -> Result<Vec<u8>, RehearseError> {
         let unusable = |why: String| RehearseError::File { path: option.into(), why };
-        let args = calls::arguments(text).map_err(unusable)?;
+        let args = calls::parse_arguments(text).map_err(unusable)?;
         match &self.interface {
             Some(interface) => interface.encode_init(args),
             None => args.to_bytes().map_err(|error| error.to_string()),
@@ -51,8 +51,9 @@ impl RehearsedModule {
     }
 }
 
+/// A call with its arguments as they are sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PlannedCall {
+pub(super) struct EncodedCall {
     pub line: usize,
     pub section: Section,
     pub caller: Principal,
@@ -60,13 +61,13 @@ pub(super) struct PlannedCall {
     pub kind: CallKind,
     pub arg: Vec<u8>,
     /// Whether the old wasm has the method, so that the answers can be compared.
-    pub is_old: bool,
+    pub old_has_method: bool,
 }
 
 pub(super) struct Inputs {
     pub old: RehearsedModule,
     pub new: RehearsedModule,
-    pub calls: Vec<PlannedCall>,
+    pub calls: Vec<EncodedCall>,
     pub init_arg: Vec<u8>,
     pub upgrade_arg: Vec<u8>,
 }
@@ -79,9 +80,9 @@ impl Inputs {
         let text =
             std::fs::read_to_string(path).map_err(|error| unusable(format!("cannot read: {error}")))?;
         let parsed = calls::parse(&text).map_err(unusable)?;
-        let calls: Vec<PlannedCall> = parsed
+        let calls: Vec<EncodedCall> = parsed
             .into_iter()
-            .map(|call| planned_call(&old, &new, call))
+            .map(|call| encode_call(&old, &new, call))
             .collect::<Result<_, _>>()
             .map_err(unusable)?;
         if let Some(name) =
@@ -99,15 +100,19 @@ impl Inputs {
     }
 }
 
-fn planned_call(old: &RehearsedModule, new: &RehearsedModule, call: Parsed) -> Result<PlannedCall, String> {
-    let Parsed { line, section, caller, method, args } = call;
+fn encode_call(
+    old: &RehearsedModule,
+    new: &RehearsedModule,
+    call: ParsedCall,
+) -> Result<EncodedCall, String> {
+    let ParsedCall { line, section, caller, method, args } = call;
     let failed = |why: String| format!("line {line}: {why}");
-    let is_old = old.methods.has(&method);
-    if !is_old && !new.methods.has(&method) {
+    let old_has_method = old.methods.has(&method);
+    if !old_has_method && !new.methods.has(&method) {
         let (old, new) = (old.path.display(), new.path.display());
         return Err(failed(format!("neither {old} nor {new} has a method `{method}`")));
     }
-    if !is_old && section == Section::Before {
+    if !old_has_method && section == Section::Before {
         return Err(failed(format!(
             "{} has no method `{method}`, and [before] is played on it: call it in [during] or [after]",
             old.path.display()
@@ -116,12 +121,12 @@ fn planned_call(old: &RehearsedModule, new: &RehearsedModule, call: Parsed) -> R
     if method.starts_with("migration_") {
         return Err(failed(format!("the rehearsal itself calls `{method}`: remove this call")));
     }
-    let side = if is_old { old } else { new };
+    let side = if old_has_method { old } else { new };
     let arg = match side.interface.as_ref().filter(|interface| interface.has_method(&method)) {
         Some(interface) => interface.encode_all(&method, args),
         None => args.to_bytes().map_err(|error| error.to_string()),
     };
     let arg = arg.map_err(|why| failed(format!("{method}: {}", why.lines().next().unwrap_or_default())))?;
     let kind = if side.methods.queries.contains(&method) { CallKind::Query } else { CallKind::Update };
-    Ok(PlannedCall { line, section, caller, method, kind, arg, is_old })
+    Ok(EncodedCall { line, section, caller, method, kind, arg, old_has_method })
 }
