@@ -45,7 +45,7 @@ struct Shared {
 }
 
 struct State {
-    current: Option<Current>,
+    current: Option<CurrentPhase>,
     phases: Vec<Phase>,
     /// Bytes moved so far, in all phases.
     moved: u64,
@@ -54,10 +54,10 @@ struct State {
     /// Where lines are printed if there is no terminal.
     lines: Option<Box<dyn Write + Send>>,
     last_line: Instant,
-    over: bool,
+    has_ended: bool,
 }
 
-struct Current {
+struct CurrentPhase {
     name: String,
     began: SystemTime,
     since: Instant,
@@ -72,8 +72,9 @@ impl Shared {
 }
 
 impl State {
-    fn line(&self) -> Option<String> {
-        let Current { name, since, moved_before, .. } = self.current.as_ref()?;
+    /// Describes the current phase.
+    fn current_line(&self) -> Option<String> {
+        let CurrentPhase { name, since, moved_before, .. } = self.current.as_ref()?;
         let seconds = since.elapsed().as_secs_f64();
         let mut line = format!("{name}: {seconds:.0} s");
         let moved = self.moved - moved_before;
@@ -87,7 +88,7 @@ impl State {
         Some(line)
     }
 
-    fn say(&mut self, line: &str) {
+    fn print_line(&mut self, line: &str) {
         self.last_line = Instant::now();
         if let Some(out) = &mut self.lines {
             // Nothing can be done if the reader has closed the stream.
@@ -96,7 +97,7 @@ impl State {
     }
 
     fn end_phase(&mut self) {
-        if let Some(Current { name, began, since, .. }) = self.current.take() {
+        if let Some(CurrentPhase { name, began, since, .. }) = self.current.take() {
             self.phases.push(Phase { name, began: utc(began), seconds: since.elapsed().as_secs_f64() });
         }
     }
@@ -118,7 +119,11 @@ impl Progress {
         Progress::start(ProgressDrawTarget::hidden(), None, SILENCE)
     }
 
-    fn start(target: ProgressDrawTarget, lines: Option<Box<dyn Write + Send>>, pace: Duration) -> Progress {
+    fn start(
+        target: ProgressDrawTarget,
+        lines: Option<Box<dyn Write + Send>>,
+        silence: Duration,
+    ) -> Progress {
         let shows_lines = lines.is_some();
         let state = State {
             current: None,
@@ -127,13 +132,13 @@ impl Progress {
             total: None,
             lines,
             last_line: Instant::now(),
-            over: false,
+            has_ended: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), ended: Condvar::new() });
         let bar = ProgressBar::with_draw_target(None, target);
         let ticker = shows_lines.then(|| {
             let shared = shared.clone();
-            std::thread::spawn(move || report_after_silence(&shared, pace))
+            std::thread::spawn(move || report_after_silence(&shared, silence))
         });
         Progress { shared, bar, ticker }
     }
@@ -144,19 +149,20 @@ impl Progress {
         let mut state = self.shared.state();
         state.end_phase();
         let moved_before = state.moved;
-        state.say(&name);
-        state.current = Some(Current { name, began: SystemTime::now(), since: Instant::now(), moved_before });
+        state.print_line(&name);
+        state.current =
+            Some(CurrentPhase { name, began: SystemTime::now(), since: Instant::now(), moved_before });
         drop(state);
         if !self.bar.is_hidden() {
-            self.draw();
+            self.draw_bar();
         }
     }
 
-    fn draw(&self) {
+    fn draw_bar(&self) {
         let template = if self.bar.length().is_some() { "{bar:30} {line}" } else { "{spinner} {line}" };
         let shared = self.shared.clone();
         let line = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
-            let _ = out.write_str(&shared.state().line().unwrap_or_default());
+            let _ = out.write_str(&shared.state().current_line().unwrap_or_default());
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
             self.bar.set_style(style.with_key("line", line));
@@ -180,7 +186,7 @@ impl Progress {
         self.shared.state().total = Some(bytes);
         self.bar.set_length(bytes);
         if !self.bar.is_hidden() {
-            self.draw();
+            self.draw_bar();
         }
     }
 
@@ -193,7 +199,7 @@ impl Progress {
     /// Prints a line that the bar does not overwrite.
     pub fn line(&self, line: &str) {
         if self.bar.is_hidden() {
-            self.shared.state().say(line);
+            self.shared.state().print_line(line);
         } else {
             self.bar.println(line);
         }
@@ -211,7 +217,7 @@ impl Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
-        self.shared.state().over = true;
+        self.shared.state().has_ended = true;
         self.shared.ended.notify_all();
         if let Some(ticker) = self.ticker.take() {
             // The thread does not panic. Even if it did, the work would be done.
@@ -223,11 +229,11 @@ impl Drop for Progress {
 /// Prints how long the current phase has taken, whenever nothing was printed for `silence`.
 fn report_after_silence(shared: &Shared, silence: Duration) {
     let mut state = shared.state();
-    while !state.over {
+    while !state.has_ended {
         let left = silence.saturating_sub(state.last_line.elapsed());
         if left.is_zero() {
-            match state.line() {
-                Some(line) => state.say(&line),
+            match state.current_line() {
+                Some(line) => state.print_line(&line),
                 None => state.last_line = Instant::now(),
             }
             continue;
@@ -261,7 +267,7 @@ mod tests {
         (Progress::start(ProgressDrawTarget::hidden(), Some(Box::new(Lines(sender))), silence), receiver)
     }
 
-    fn expect(lines: &Receiver<String>, words: &str) {
+    fn expect_line(lines: &Receiver<String>, words: &str) {
         let mut read = String::new();
         while !read.contains(words) {
             read += &lines
@@ -275,11 +281,11 @@ mod tests {
         let (progress, printed) = lines(Duration::from_millis(1));
         progress.phase("moving");
         for _ in 0..3 {
-            expect(&printed, "moving: 0 s\n");
+            expect_line(&printed, "moving: 0 s\n");
         }
         progress.set_total(2 << 20);
         progress.add_bytes(1 << 20);
-        expect(&printed, ", 1.00 MiB of 2.00 MiB, ");
+        expect_line(&printed, ", 1.00 MiB of 2.00 MiB, ");
     }
 
     #[test]
@@ -297,7 +303,7 @@ mod tests {
         let now = Instant::now();
         let at = |seconds: u64| now.checked_sub(Duration::from_secs(seconds)).unwrap();
         let current = |since, moved_before| {
-            Some(Current { name: "reading".into(), began: SystemTime::now(), since, moved_before })
+            Some(CurrentPhase { name: "reading".into(), began: SystemTime::now(), since, moved_before })
         };
         let mut state = State {
             current: current(at(10), 90 << 20),
@@ -306,13 +312,13 @@ mod tests {
             total: Some(200 << 20),
             lines: None,
             last_line: now,
-            over: false,
+            has_ended: false,
         };
-        let line = state.line().unwrap();
+        let line = state.current_line().unwrap();
         assert!(line.starts_with("reading: 10 s, 100 MiB of 200 MiB, "), "{line}");
         assert!(line.ends_with("1.00 MiB/s") || line.ends_with("1023 KiB/s"), "{line}");
         state.current = current(at(10), 100 << 20);
-        assert_eq!(state.line().unwrap(), "reading: 10 s, 100 MiB of 200 MiB");
+        assert_eq!(state.current_line().unwrap(), "reading: 10 s, 100 MiB of 200 MiB");
     }
 
     #[test]

@@ -43,8 +43,8 @@ impl Provenance {
             began: utc(SystemTime::now()),
             command,
             tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).to_owned(),
-            commit: git(&tree, &["rev-parse", "HEAD"]),
-            dirty: git(&tree, &["status", "--porcelain", "--untracked-files=no"])
+            commit: git_output(&tree, &["rev-parse", "HEAD"]),
+            dirty: git_output(&tree, &["status", "--porcelain", "--untracked-files=no"])
                 .map(|value| !value.is_empty()),
             server: String::new(),
         }
@@ -101,7 +101,7 @@ pub(crate) fn source_tree() -> PathBuf {
 }
 
 /// Returns git's output; `None` if git fails, or the tree is not the root of a checkout.
-fn git(tree: &Path, arguments: &[&str]) -> Option<String> {
+fn git_output(tree: &Path, arguments: &[&str]) -> Option<String> {
     // If the tree was unpacked inside another repository, git would report that repository's commit.
     if !tree.join(".git").exists() {
         return None;
@@ -119,13 +119,13 @@ pub fn compiled_for() -> Option<Duration> {
     }
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
-    age(&stat, &uptime)
+    process_age(&stat, &uptime)
 }
 
 /// Linux reports the start of a process in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-fn age(stat: &str, uptime: &str) -> Option<Duration> {
+fn process_age(stat: &str, uptime: &str) -> Option<Duration> {
     // The name of the program, in parentheses, may itself contain parentheses and blanks.
     let (_, after_name) = stat.rsplit_once(')')?;
     let started: f64 = after_name.split_whitespace().nth(19)?.parse().ok()?;
@@ -140,9 +140,9 @@ mod tests {
     #[test]
     fn a_process_is_as_old_as_the_kernel_says() {
         let stat = "7 (a) b) R 1 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 49125 3133440 393";
-        assert_eq!(age(stat, "500.25 220.09\n"), Some(Duration::from_secs(9)));
-        assert_eq!(age(stat, "400.00 1.0"), None, "a process that starts in the future has no age");
-        assert_eq!(age("7 (a) R", "500.25"), None);
+        assert_eq!(process_age(stat, "500.25 220.09\n"), Some(Duration::from_secs(9)));
+        assert_eq!(process_age(stat, "400.00 1.0"), None, "a process that starts in the future has no age");
+        assert_eq!(process_age("7 (a) R", "500.25"), None);
     }
 
     #[test]
@@ -155,6 +155,6 @@ mod tests {
     #[test]
     fn a_folder_without_a_history_has_no_commit() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(git(folder.path(), &["rev-parse", "HEAD"]), None);
+        assert_eq!(git_output(folder.path(), &["rev-parse", "HEAD"]), None);
     }
 }

@@ -76,7 +76,7 @@ enum Choice {
     InProcess,
 }
 
-fn choice(binary: Option<PathBuf>, server: Option<&str>) -> Result<Choice, ServerError> {
+fn parse_choice(binary: Option<PathBuf>, server: Option<&str>) -> Result<Choice, ServerError> {
     if let Some(path) = binary.filter(|path| !path.as_os_str().is_empty()) {
         return Ok(Choice::Binary(path));
     }
@@ -92,7 +92,7 @@ pub fn chosen() -> Result<&'static Server, ServerError> {
     static CHOSEN: OnceLock<Result<Server, ServerError>> = OnceLock::new();
     CHOSEN
         .get_or_init(|| {
-            let server = decide()?;
+            let server = choose()?;
             // Not `eprintln!`: the test harness hides its output if a test passes, and the server of a test run
             // must always be visible. If stderr is closed, nothing can be done.
             let _ = writeln!(std::io::stderr(), "PocketIC server: {server}");
@@ -112,12 +112,12 @@ impl std::fmt::Display for Server {
     }
 }
 
-fn decide() -> Result<Server, ServerError> {
-    let asked = choice(
+fn choose() -> Result<Server, ServerError> {
+    let choice = parse_choice(
         std::env::var_os("POCKET_IC_BIN").map(PathBuf::from),
         std::env::var("POCKET_IC_SERVER").ok().as_deref(),
     )?;
-    Ok(match asked {
+    Ok(match choice {
         Choice::Binary(path) => {
             let version = version_of(&path)?;
             Server { kind: kind_of(&version), version, binary: Some(path) }
@@ -136,12 +136,13 @@ fn decide() -> Result<Server, ServerError> {
 }
 
 fn version_of(path: &PathBuf) -> Result<String, ServerError> {
-    let bad = |detail: String| ServerError::Binary { path: path.clone(), detail };
-    let output = Command::new(path).arg("--version").output().map_err(|error| bad(error.to_string()))?;
+    let binary_error = |detail: String| ServerError::Binary { path: path.clone(), detail };
+    let output =
+        Command::new(path).arg("--version").output().map_err(|error| binary_error(error.to_string()))?;
     let stdout = String::from_utf8_lossy(&output.stdout);
     let line = stdout.lines().next().unwrap_or_default().to_owned();
     if !output.status.success() || !line.starts_with("pocket-ic-server ") {
-        return Err(bad(format!("--version says `{line}` ({})", output.status)));
+        return Err(binary_error(format!("--version says `{line}` ({})", output.status)));
     }
     Ok(line)
 }
@@ -153,23 +154,23 @@ fn kind_of(version: &str) -> ServerKind {
 
 /// Creates an instance with one application subnet on the chosen server.
 pub fn pocket_ic() -> Result<PocketIc, ServerError> {
-    instance(PocketIcBuilder::new().with_application_subnet())
+    build_instance(PocketIcBuilder::new().with_application_subnet())
 }
 
 /// Creates an instance like [`pocket_ic()`], but with instruction limits above those of the IC.
 pub fn without_instruction_limit() -> Result<PocketIc, ServerError> {
-    instance(PocketIcBuilder::new().with_benchmarking_application_subnet())
+    build_instance(PocketIcBuilder::new().with_benchmarking_application_subnet())
 }
 
-fn instance(builder: PocketIcBuilder) -> Result<PocketIc, ServerError> {
+fn build_instance(builder: PocketIcBuilder) -> Result<PocketIc, ServerError> {
     let server = chosen()?;
     let in_process = server.kind == ServerKind::Embedded && server.binary.is_none();
-    let builder = if in_process { builder.with_server_url(embedded()?) } else { builder };
+    let builder = if in_process { builder.with_server_url(embedded_url()?) } else { builder };
     Ok(builder.build())
 }
 
 /// Returns the address of the embedded server. The first call starts the server; it ends with the process.
-fn embedded() -> Result<Url, ServerError> {
+fn embedded_url() -> Result<Url, ServerError> {
     static RUNNING: OnceLock<Result<EmbeddedServer, String>> = OnceLock::new();
     RUNNING
         .get_or_init(|| EmbeddedServer::start().map_err(|error| error.to_string()))
@@ -185,12 +186,12 @@ mod tests {
     #[test]
     fn the_environment_decides() {
         let bin = || Some(PathBuf::from("/opt/pocket-ic"));
-        assert_eq!(choice(bin(), None).unwrap(), Choice::Binary("/opt/pocket-ic".into()));
-        assert_eq!(choice(bin(), Some("official")).unwrap(), Choice::Binary("/opt/pocket-ic".into()));
-        assert_eq!(choice(None, Some("official")).unwrap(), Choice::Download);
-        assert_eq!(choice(None, None).unwrap(), Choice::InProcess);
-        assert_eq!(choice(Some(PathBuf::new()), Some("")).unwrap(), Choice::InProcess);
-        let error = choice(None, Some("oficial")).unwrap_err().to_string();
+        assert_eq!(parse_choice(bin(), None).unwrap(), Choice::Binary("/opt/pocket-ic".into()));
+        assert_eq!(parse_choice(bin(), Some("official")).unwrap(), Choice::Binary("/opt/pocket-ic".into()));
+        assert_eq!(parse_choice(None, Some("official")).unwrap(), Choice::Download);
+        assert_eq!(parse_choice(None, None).unwrap(), Choice::InProcess);
+        assert_eq!(parse_choice(Some(PathBuf::new()), Some("")).unwrap(), Choice::InProcess);
+        let error = parse_choice(None, Some("oficial")).unwrap_err().to_string();
         assert!(error.contains("oficial"), "{error}");
     }
 

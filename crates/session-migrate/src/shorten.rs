@@ -1,25 +1,25 @@
 //! Shortens long digests, dumps and texts for display.
 
 /// Number of hexadecimal digits of a digest; longer sequences are dumps.
-const DIGEST: usize = 64;
+const DIGEST_DIGITS: usize = 64;
 
 /// Maximum number of consecutive hexadecimal digits in a value; longer sequences are shortened.
-const SHORT: usize = 32;
+const MAX_DIGITS: usize = 32;
 
 /// Number of digits that are shown of a shortened sequence, and of common characters before a difference.
-const SHOWN: usize = 16;
+const SHOWN_CHARS: usize = 16;
 
 /// Maximum number of characters that are shown of a text.
-const WIDTH: usize = 200;
+const MAX_CHARS: usize = 200;
 
 /// Shortens a value: digests and dumps to their first digits, then the whole text to 200 characters.
 pub fn shorten(text: &str) -> String {
-    cut(&short_digits(text, SHORT))
+    shorten_width(&shorten_digits(text, MAX_DIGITS))
 }
 
 /// Shortens a message: dumps to their first digits. Digests are kept whole, since files are named by them.
 pub fn shorten_dumps(text: &str) -> String {
-    short_digits(text, DIGEST)
+    shorten_digits(text, DIGEST_DIGITS)
 }
 
 /// Shortens both sides of a difference so that the difference is still visible.
@@ -28,22 +28,23 @@ pub fn shorten_both(a: &str, b: &str) -> (String, String) {
     if short.0 != short.1 || a == b {
         return short;
     }
-    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
-    let from = same.saturating_sub(SHOWN);
-    let after = |text: &str| cut(&format!("…{}", text.chars().skip(from).collect::<String>()));
-    (after(a), after(b))
+    let common = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    let from = common.saturating_sub(SHOWN_CHARS);
+    let from_difference =
+        |text: &str| shorten_width(&format!("…{}", text.chars().skip(from).collect::<String>()));
+    (from_difference(a), from_difference(b))
 }
 
-fn cut(text: &str) -> String {
+fn shorten_width(text: &str) -> String {
     let length = text.chars().count();
-    if length <= WIDTH {
+    if length <= MAX_CHARS {
         return text.to_owned();
     }
-    format!("{}… ({length} characters)", text.chars().take(WIDTH).collect::<String>())
+    format!("{}… ({length} characters)", text.chars().take(MAX_CHARS).collect::<String>())
 }
 
-fn short_digits(text: &str, max: usize) -> String {
-    let mut short = String::with_capacity(text.len().min(2 * WIDTH));
+fn shorten_digits(text: &str, max: usize) -> String {
+    let mut short = String::with_capacity(text.len().min(2 * MAX_CHARS));
     let mut rest = text;
     while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
         let (before, from) = rest.split_at(start);
@@ -52,8 +53,8 @@ fn short_digits(text: &str, max: usize) -> String {
         short.push_str(before);
         match digits.len() {
             length if length <= max => short.push_str(digits),
-            ..=DIGEST => short.extend([&digits[..SHOWN], "…"]),
-            length => short.push_str(&format!("{}… ({length} hexadecimal digits)", &digits[..SHOWN])),
+            ..=DIGEST_DIGITS => short.extend([&digits[..SHOWN_CHARS], "…"]),
+            length => short.push_str(&format!("{}… ({length} hexadecimal digits)", &digits[..SHOWN_CHARS])),
         }
         rest = after;
     }

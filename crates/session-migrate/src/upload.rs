@@ -119,7 +119,7 @@ pub async fn upload(
     options: Options,
     progress: &Progress,
 ) -> Result<api::UploadFinishResult, UploadError> {
-    let mut live = Live { canister, options, progress };
+    let mut live = LiveUpload { canister, options, progress };
     let result = live.upload(&mut uploader).await;
     if let Err(UploadError::FileChanged { .. }) = result {
         live.abort(&uploader).await;
@@ -131,14 +131,14 @@ fn is_checksum_mismatch(error: &ClientError) -> bool {
     matches!(error.refusal(), Some(api::Error::ChecksumMismatch { .. }))
 }
 
-struct Live<'a> {
+struct LiveUpload<'a> {
     canister: &'a LiveCanister,
     options: Options,
     progress: &'a Progress,
 }
 
-impl Live<'_> {
-    async fn again<T, F: Future<Output = Result<T, ClientError>>>(
+impl LiveUpload<'_> {
+    async fn retry<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         call: impl FnMut() -> F,
     ) -> Result<T, ClientError> {
@@ -146,25 +146,25 @@ impl Live<'_> {
     }
 
     async fn upload(&mut self, uploader: &mut Uploader) -> Result<api::UploadFinishResult, UploadError> {
-        self.step(uploader, UploadStep::Begin).await?;
-        match self.stored(uploader).await? {
+        self.make_step(uploader, UploadStep::Begin).await?;
+        match self.stored_chunks(uploader).await? {
             Some(stored) => {
                 self.progress.add_bytes(stored.iter().map(|index| uploader.chunk_bytes(*index)).sum());
                 uploader.adopt(stored);
                 let missing = uploader.missing();
-                self.put(uploader, missing, true).await?;
+                self.put_chunks(uploader, missing, true).await?;
             }
             // The upload has ended. If it was finished, the canister answers finish from the receipt.
             None => self.progress.add_bytes(uploader.asset.bytes),
         }
-        match self.step(uploader, UploadStep::Finish).await {
+        match self.make_step(uploader, UploadStep::Finish).await {
             Err(UploadError::Client(error)) if is_checksum_mismatch(&error) => {
                 let wrong = self.wrong_chunks(uploader).await?;
                 if wrong.is_empty() {
                     return Err(UploadError::FileChanged { name: uploader.asset.name.clone() });
                 }
-                self.put(uploader, wrong, false).await?;
-                self.step(uploader, UploadStep::Finish).await?;
+                self.put_chunks(uploader, wrong, false).await?;
+                self.make_step(uploader, UploadStep::Finish).await?;
             }
             done => done?,
         }
@@ -183,9 +183,10 @@ impl Live<'_> {
         }
     }
 
-    async fn step(&mut self, uploader: &mut Uploader, step: UploadStep) -> Result<(), UploadError> {
+    /// Makes the call of a step, until the step is done.
+    async fn make_step(&mut self, uploader: &mut Uploader, step: UploadStep) -> Result<(), UploadError> {
         loop {
-            let reply = self.again(|| async { self.canister.call(uploader.call(step)?).await }).await?;
+            let reply = self.retry(|| async { self.canister.call(uploader.call(step)?).await }).await?;
             if uploader.accept(step, &reply)? == StepOutcome::Done {
                 return Ok(());
             }
@@ -193,10 +194,10 @@ impl Live<'_> {
     }
 
     /// Returns the chunks that the canister has; `None` if the upload has ended.
-    async fn stored(&self, uploader: &Uploader) -> Result<Option<BTreeSet<u32>>, UploadError> {
+    async fn stored_chunks(&self, uploader: &Uploader) -> Result<Option<BTreeSet<u32>>, UploadError> {
         let Some(session) = uploader.session() else { return Ok(None) };
         let status =
-            self.again(|| self.canister.query::<api::UploadStatus>("uploads_status", (session,))).await;
+            self.retry(|| self.canister.query::<api::UploadStatus>("uploads_status", (session,))).await;
         match status {
             Ok(status) => {
                 Ok(Some(status.received.iter().flat_map(|range| range.first..=range.last).collect()))
@@ -214,13 +215,18 @@ impl Live<'_> {
     }
 
     /// Stores chunks, [`Options::parallel`] at a time. With `counted`, their bytes are added to the progress.
-    async fn put(&self, uploader: &mut Uploader, chunks: Vec<u32>, counted: bool) -> Result<(), UploadError> {
-        let plan = uploader.clone();
+    async fn put_chunks(
+        &self,
+        uploader: &mut Uploader,
+        chunks: Vec<u32>,
+        counted: bool,
+    ) -> Result<(), UploadError> {
+        let before = uploader.clone();
         let calls = chunks.into_iter().map(|index| {
-            let plan = &plan;
+            let before = &before;
             async move {
                 let step = UploadStep::Put(index);
-                let reply = self.again(|| async { self.canister.call(plan.call(step)?).await }).await?;
+                let reply = self.retry(|| async { self.canister.call(before.call(step)?).await }).await?;
                 Ok::<_, ClientError>((index, reply))
             }
         });
@@ -229,7 +235,7 @@ impl Live<'_> {
             let (index, reply) = answer?;
             uploader.accept(UploadStep::Put(index), &reply)?;
             if counted {
-                self.progress.add_bytes(plan.chunk_bytes(index));
+                self.progress.add_bytes(before.chunk_bytes(index));
             }
         }
         Ok(())

@@ -14,33 +14,37 @@ use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
 const REQUEST_STATUS: &[u8] = b"request_status";
 
 /// Reads an update call; the message id is its request id.
-pub(super) fn call(body: &[u8]) -> Option<(RawCanisterCall, RawMessageId)> {
-    let content = content(body)?;
+pub(super) fn read_call(body: &[u8]) -> Option<(RawCanisterCall, RawMessageId)> {
+    let content = read_content(body)?;
     let id = ic_transport_types::to_request_id(&content).ok()?;
     let EnvelopeContent::Call { sender, canister_id, method_name, arg, .. } = content else { return None };
-    let message = message(canister_id, id.to_vec());
+    let message = message_id(canister_id, id.to_vec());
     Some((raw_call(sender, canister_id, method_name, arg), message))
 }
 
-pub(super) fn query(body: &[u8]) -> Option<RawCanisterCall> {
-    let EnvelopeContent::Query { sender, canister_id, method_name, arg, .. } = content(body)? else {
+pub(super) fn read_query(body: &[u8]) -> Option<RawCanisterCall> {
+    let EnvelopeContent::Query { sender, canister_id, method_name, arg, .. } = read_content(body)? else {
         return None;
     };
     Some(raw_call(sender, canister_id, method_name, arg))
 }
 
 /// Returns the calls whose status a `read_state` request asks for.
-pub(super) fn asked_about(body: &[u8]) -> Option<Vec<RawMessageId>> {
-    let EnvelopeContent::ReadState { paths, .. } = content(body)? else { return None };
+pub(super) fn read_asked_calls(body: &[u8]) -> Option<Vec<RawMessageId>> {
+    let EnvelopeContent::ReadState { paths, .. } = read_content(body)? else { return None };
     let asked = paths.iter().filter_map(|path| match path.as_slice() {
         [status, id, ..] if status.as_bytes() == REQUEST_STATUS => Some(id),
         _ => None,
     });
     // Calls are matched by message id, so the canister does not matter.
-    Some(asked.map(|id: &Label| message(Principal::management_canister(), id.as_bytes().to_vec())).collect())
+    Some(
+        asked
+            .map(|id: &Label| message_id(Principal::management_canister(), id.as_bytes().to_vec()))
+            .collect(),
+    )
 }
 
-fn content(body: &[u8]) -> Option<EnvelopeContent> {
+fn read_content(body: &[u8]) -> Option<EnvelopeContent> {
     let Envelope { content, .. } = serde_cbor::from_slice(body).ok()?;
     Some(content.into_owned())
 }
@@ -49,27 +53,27 @@ fn raw_call(sender: Principal, canister: Principal, method: String, payload: Vec
     RawCanisterCall {
         sender: sender.as_slice().to_vec(),
         canister_id: canister.as_slice().to_vec(),
-        effective_principal: effective(canister),
+        effective_principal: effective_canister(canister),
         method,
         payload,
         sender_info: None,
     }
 }
 
-fn message(canister: Principal, id: Vec<u8>) -> RawMessageId {
-    RawMessageId { effective_principal: effective(canister), message_id: id }
+fn message_id(canister: Principal, id: Vec<u8>) -> RawMessageId {
+    RawMessageId { effective_principal: effective_canister(canister), message_id: id }
 }
 
-fn effective(canister: Principal) -> RawEffectivePrincipal {
+fn effective_canister(canister: Principal) -> RawEffectivePrincipal {
     RawEffectivePrincipal::CanisterId(canister.as_slice().to_vec())
 }
 
 /// Reads the answer to a call. Returns `Some(None)` if the outcome must be read later; `None` if the body is not an
 /// answer to a call, or rejects the call with an unknown error code.
-pub(super) fn called(body: &[u8], message: &RawMessageId) -> Option<Option<RawCanisterResult>> {
+pub(super) fn read_call_answer(body: &[u8], message: &RawMessageId) -> Option<Option<RawCanisterResult>> {
     match serde_cbor::from_slice(body).ok()? {
         TransportCallResponse::Replied { certificate } => {
-            Some(outcome(&serde_cbor::from_slice(&certificate).ok()?, message))
+            Some(outcome_in(&serde_cbor::from_slice(&certificate).ok()?, message))
         }
         TransportCallResponse::NonReplicatedRejection(reject) => {
             rejection(reject.error_code.as_deref(), reject.reject_message, false).map(Some)
@@ -78,7 +82,7 @@ pub(super) fn called(body: &[u8], message: &RawMessageId) -> Option<Option<RawCa
     }
 }
 
-pub(super) fn queried(body: &[u8]) -> Option<RawCanisterResult> {
+pub(super) fn read_query_answer(body: &[u8]) -> Option<RawCanisterResult> {
     match serde_cbor::from_slice(body).ok()? {
         QueryResponse::Replied { reply, .. } => Some(RawCanisterResult::Ok(reply.arg)),
         QueryResponse::Rejected { reject, .. } => {
@@ -88,13 +92,13 @@ pub(super) fn queried(body: &[u8]) -> Option<RawCanisterResult> {
 }
 
 /// Reads the certificate of a `read_state` answer.
-pub(super) fn state(body: &[u8]) -> Option<Certificate> {
+pub(super) fn read_certificate(body: &[u8]) -> Option<Certificate> {
     let ReadStateResponse { certificate } = serde_cbor::from_slice(body).ok()?;
     serde_cbor::from_slice(&certificate).ok()
 }
 
 /// Returns the outcome of a call, if the certified state tree contains one.
-pub(super) fn outcome(state: &Certificate, message: &RawMessageId) -> Option<RawCanisterResult> {
+pub(super) fn outcome_in(state: &Certificate, message: &RawMessageId) -> Option<RawCanisterResult> {
     let field = |what: &str| {
         let path = [REQUEST_STATUS, &message.message_id, what.as_bytes()];
         match state.tree.lookup_path(path) {
@@ -147,35 +151,38 @@ mod tests {
             arg: b"DIDL".to_vec(),
             sender_info: None,
         };
-        let (read, message) = call(&body(content.clone())).unwrap();
+        let (read, message) = read_call(&body(content.clone())).unwrap();
         assert_eq!(message.message_id, content.to_request_id().to_vec());
         assert_eq!((read.method.as_str(), read.payload.as_slice()), ("m", &b"DIDL"[..]));
         assert_eq!((read.sender, read.canister_id), (vec![4], vec![7, 1, 1]));
-        assert!(query(&body(content)).is_none() && call(b"no envelope").is_none());
+        assert!(read_query(&body(content)).is_none() && read_call(b"no envelope").is_none());
     }
 
     #[test]
     fn outcome_of_a_call_is_read_from_the_state() {
-        let message = message(canister(), vec![9; 32]);
+        let message = message_id(canister(), vec![9; 32]);
         let with_status = |status: &str, rest| {
             let status = labeled("status", leaf(status));
             let call_tree = labeled([9; 32], fork(rest, status));
             Certificate { tree: labeled(REQUEST_STATUS, call_tree), signature: vec![], delegation: None }
         };
         let reply = with_status("replied", labeled("reply", leaf("yes")));
-        assert!(matches!(outcome(&reply, &message), Some(RawCanisterResult::Ok(reply)) if reply == b"yes"));
-        assert!(outcome(&with_status("processing", ic_certification::empty()), &message).is_none());
-        assert!(outcome(&with_status("done", ic_certification::empty()), &message).is_none());
-        let other = super::message(canister(), vec![8; 32]);
-        assert!(outcome(&reply, &other).is_none());
+        assert!(
+            matches!(outcome_in(&reply, &message), Some(RawCanisterResult::Ok(reply)) if reply == b"yes")
+        );
+        assert!(outcome_in(&with_status("processing", ic_certification::empty()), &message).is_none());
+        assert!(outcome_in(&with_status("done", ic_certification::empty()), &message).is_none());
+        let other = super::message_id(canister(), vec![8; 32]);
+        assert!(outcome_in(&reply, &other).is_none());
         let why =
             |code: &str| fork(labeled("error_code", leaf(code)), labeled("reject_message", leaf("no more")));
-        let Some(RawCanisterResult::Err(reject)) = outcome(&with_status("rejected", why("IC0503")), &message)
+        let Some(RawCanisterResult::Err(reject)) =
+            outcome_in(&with_status("rejected", why("IC0503")), &message)
         else {
             panic!("the outcome is not a rejection");
         };
         assert_eq!(reject.error_code, ErrorCode::CanisterCalledTrap);
         assert_eq!(reject.reject_code, RejectCode::CanisterError);
-        assert!(outcome(&with_status("rejected", why("IC9999")), &message).is_none());
+        assert!(outcome_in(&with_status("rejected", why("IC9999")), &message).is_none());
     }
 }

@@ -16,8 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 
-use super::gateway::{Gateways, RequestedGateway, opened};
-use super::protocol::{Action, InstanceId, Opening, Operation, OperationId, Route, json};
+use super::gateway::{Gateways, RequestedGateway, read_opened};
+use super::protocol::{Action, InstanceId, Opening, Operation, OperationId, Route, parse_json};
 use super::watch::{Begun, Watch};
 
 pub(super) struct Forward {
@@ -50,19 +50,19 @@ impl Forward {
 #[derive(Clone)]
 pub(super) struct Frontend {
     pub forward: Arc<Forward>,
-    to: Authority,
+    target: Authority,
     /// The instance that the gateway serves, if the port is in front of one.
     gateway_of: Option<InstanceId>,
 }
 
 impl Frontend {
     pub fn of_server(forward: Arc<Forward>) -> Frontend {
-        let to = forward.server.clone();
-        Frontend { forward, to, gateway_of: None }
+        let target = forward.server.clone();
+        Frontend { forward, target, gateway_of: None }
     }
 
-    pub fn of_gateway(&self, to: Authority, instance: InstanceId) -> Frontend {
-        Frontend { forward: self.forward.clone(), to, gateway_of: Some(instance) }
+    pub fn of_gateway(&self, target: Authority, instance: InstanceId) -> Frontend {
+        Frontend { forward: self.forward.clone(), target, gateway_of: Some(instance) }
     }
 
     fn route(&self, request: &Request) -> Route {
@@ -75,18 +75,18 @@ impl Frontend {
 
     /// Forwards a request, and returns the server's answer. If the server does not answer, returns an error response.
     pub async fn pass(&self, mut request: Request) -> Response {
-        let target = Uri::builder()
+        let uri = Uri::builder()
             .scheme(Scheme::HTTP)
-            .authority(self.to.clone())
+            .authority(self.target.clone())
             .path_and_query(request.uri().path_and_query().map_or("/", |path| path.as_str()))
             .build();
-        *request.uri_mut() = match target {
-            Ok(target) => target,
-            Err(error) => return failed(StatusCode::BAD_REQUEST, &error),
+        *request.uri_mut() = match uri {
+            Ok(uri) => uri,
+            Err(error) => return error_response(StatusCode::BAD_REQUEST, &error),
         };
         match self.forward.client.request(request).await {
             Ok(response) => response.into_response(),
-            Err(error) => failed(StatusCode::BAD_GATEWAY, &error),
+            Err(error) => error_response(StatusCode::BAD_GATEWAY, &error),
         }
     }
 
@@ -95,12 +95,13 @@ impl Frontend {
         let (parts, body) = self.pass(request).await.into_parts();
         match to_bytes(body, usize::MAX).await {
             Ok(bytes) => (Response::from_parts(parts, Body::from(bytes.clone())), bytes),
-            Err(error) => (failed(StatusCode::BAD_GATEWAY, &error), Bytes::new()),
+            Err(error) => (error_response(StatusCode::BAD_GATEWAY, &error), Bytes::new()),
         }
     }
 
+    /// Forwards a request about an instance, and records it.
     async fn operate(&self, instance: InstanceId, action: Action, request: Request) -> Response {
-        let (request, body) = match whole(request).await {
+        let (request, body) = match read_whole(request).await {
             Ok(read) => read,
             Err(refusal) => return refusal,
         };
@@ -113,7 +114,7 @@ impl Frontend {
             drop(guard);
             return self.pass(request).await;
         };
-        let begun = watch.before(instance, operation).await;
+        let begun = watch.begin(instance, operation).await;
         // The lock makes calls reach the server in the order in which they are recorded. A request that the server may
         // answer late is forwarded without the lock, so that it blocks no other request.
         let (response, body) = if action.may_be_delayed() {
@@ -125,24 +126,26 @@ impl Frontend {
             self.pass_whole(request).await
         };
         if let Some(watch) = guard.as_mut() {
-            settle(watch, begun, response.status(), &body).await;
+            record_answer(watch, begun, response.status(), &body).await;
         }
         response
     }
 
+    /// Forwards a request for the result of an operation, and records the result.
     async fn progress(&self, operation: &OperationId, request: Request) -> Response {
         let (response, body) = self.pass_whole(request).await;
         if response.status() == StatusCode::OK
             && let Some(watch) = self.forward.watch.lock().await.as_mut()
             && let Some(begun) = watch.take_running(operation)
         {
-            watch.done(begun, &body).await;
+            watch.record_completed(begun, &body).await;
         }
         response
     }
 
+    /// Forwards a request that may open a gateway, and opens a port in front of the gateway.
     async fn open(&self, opening: Opening, request: Request) -> Response {
-        let (mut request, body) = match whole(request).await {
+        let (mut request, body) = match read_whole(request).await {
             Ok(read) => read,
             Err(refusal) => return refusal,
         };
@@ -150,7 +153,7 @@ impl Frontend {
             None => return self.pass(request).await,
             Some(Err(why)) => {
                 let (response, body) = self.pass_whole(request).await;
-                if opened(opening, &body).is_some() {
+                if read_opened(opening, &body).is_some() {
                     self.note_unrecorded_gateway(&why).await;
                 }
                 return response;
@@ -162,9 +165,14 @@ impl Frontend {
         let (response, body) = self.pass_whole(request).await;
         let served = {
             let mut gateways = self.forward.gateways.lock().await;
-            requested.serve(&body, self.forward.server.host(), &mut gateways, |listener, real, instance| {
-                serve(listener, self.of_gateway(real, instance))
-            })
+            requested.serve(
+                &body,
+                self.forward.server.host(),
+                &mut gateways,
+                |listener, gateway_address, instance| {
+                    serve(listener, self.of_gateway(gateway_address, instance))
+                },
+            )
         };
         match served {
             Ok(Some(body)) => with_body(response, body),
@@ -180,7 +188,7 @@ impl Frontend {
         self.forward.note(format!("calls through a gateway are not in the trace: {why}")).await;
     }
 
-    async fn answer(self, route: Route, request: Request) -> Response {
+    async fn handle_route(self, route: Route, request: Request) -> Response {
         match route {
             Route::Other => self.pass(request).await,
             Route::Instance(instance, action) => self.operate(instance, action, request).await,
@@ -202,16 +210,17 @@ impl Frontend {
     }
 }
 
-async fn settle(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Bytes) {
+/// Records the answer to a forwarded request.
+async fn record_answer(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Bytes) {
     match status {
-        StatusCode::OK => watch.done(begun, body).await,
+        StatusCode::OK => watch.record_completed(begun, body).await,
         // The server has accepted the call, and the agent will ask for the result.
         StatusCode::ACCEPTED if begun.is_call_of_agent() => {}
-        StatusCode::ACCEPTED => match json(body) {
-            Some(id) => watch.continues(id, begun),
-            None => watch.refused(&begun),
+        StatusCode::ACCEPTED => match parse_json(body) {
+            Some(id) => watch.keep_running(id, begun),
+            None => watch.withdraw_refused(&begun),
         },
-        _ => watch.refused(&begun),
+        _ => watch.withdraw_refused(&begun),
     }
 }
 
@@ -230,17 +239,18 @@ async fn handle(State(frontend): State<Frontend>, request: Request) -> Response 
         return frontend.pass(request).await;
     }
     // A request is forwarded and recorded even if the client disconnects before the answer.
-    match tokio::spawn(frontend.answer(route, request)).await {
+    match tokio::spawn(frontend.handle_route(route, request)).await {
         Ok(response) => response,
-        Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, &error),
+        Err(error) => error_response(StatusCode::INTERNAL_SERVER_ERROR, &error),
     }
 }
 
-pub(super) async fn whole(request: Request) -> Result<(Request, Bytes), Response> {
+/// Reads the body of a request; returns the request with the same body, too.
+pub(super) async fn read_whole(request: Request) -> Result<(Request, Bytes), Response> {
     let (parts, body) = request.into_parts();
     match to_bytes(body, usize::MAX).await {
         Ok(body) => Ok((Request::from_parts(parts, Body::from(body.clone())), body)),
-        Err(error) => Err(failed(StatusCode::BAD_REQUEST, &error)),
+        Err(error) => Err(error_response(StatusCode::BAD_REQUEST, &error)),
     }
 }
 
@@ -250,7 +260,7 @@ pub(super) fn with_body(mut response: Response, body: Bytes) -> Response {
     response
 }
 
-fn failed(status: StatusCode, error: &dyn std::error::Error) -> Response {
+fn error_response(status: StatusCode, error: &dyn std::error::Error) -> Response {
     let mut message = format!("the recording proxy: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -47,7 +47,7 @@ struct GatewayConfig {
 
 impl Opening {
     /// Returns the JSON pointer to the gateway's configuration in a request.
-    fn config(self) -> &'static str {
+    fn config_pointer(self) -> &'static str {
         match self {
             Opening::Alone => "",
             Opening::WithInstance => "/http_gateway_config",
@@ -55,7 +55,7 @@ impl Opening {
     }
 
     /// Returns the JSON pointer to the gateway's description in an answer.
-    fn info(self) -> &'static str {
+    fn info_pointer(self) -> &'static str {
         match self {
             Opening::Alone => "/Created",
             Opening::WithInstance => "/Created/http_gateway_info",
@@ -68,9 +68,9 @@ impl RequestedGateway {
     /// gateway in front of an instance; the inner error says why the proxy cannot open a port in front of the gateway.
     pub fn read(opening: Opening, body: &[u8]) -> Option<Result<RequestedGateway, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
-        let asked = request.pointer_mut(opening.config()).filter(|asked| !asked.is_null())?;
+        let config = request.pointer_mut(opening.config_pointer()).filter(|config| !config.is_null())?;
         let GatewayConfig { ip_addr, port, forward_to, https_config } =
-            GatewayConfig::deserialize(&*asked).ok()?;
+            GatewayConfig::deserialize(&*config).ok()?;
         let instance = match (opening, forward_to) {
             (Opening::Alone, Some(HttpGatewayBackend::PocketIcInstance(id))) => Some(id.to_string()),
             (Opening::Alone, _) => return None,
@@ -85,7 +85,7 @@ impl RequestedGateway {
             Ok(listener) => listener,
             Err(error) => return Some(Err(format!("cannot listen on {host}:{port}: {error}"))),
         };
-        asked["port"] = Value::Null;
+        config["port"] = Value::Null;
         let body = request.to_string().into();
         Some(Ok(RequestedGateway { body, listener, instance, opening }))
     }
@@ -100,18 +100,18 @@ impl RequestedGateway {
         serve: impl FnOnce(tokio::net::TcpListener, Authority, InstanceId) -> JoinHandle<()>,
     ) -> std::io::Result<Option<Bytes>> {
         let RequestedGateway { listener, instance, opening, .. } = self;
-        let Some((mut answer, info)) = opened(opening, answer) else { return Ok(None) };
+        let Some((mut answer, info)) = read_opened(opening, answer) else { return Ok(None) };
         let from_answer = || answer.pointer("/Created/instance_id").map(ToString::to_string);
         let Some(instance) = instance.or_else(from_answer) else { return Ok(None) };
-        let real: Authority = match format!("{host}:{}", info.port).parse() {
-            Ok(real) => real,
+        let gateway_address: Authority = match format!("{host}:{}", info.port).parse() {
+            Ok(address) => address,
             Err(error) => return Err(std::io::Error::other(error)),
         };
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
-        let serving = serve(tokio::net::TcpListener::from_std(listener)?, real, instance);
+        let serving = serve(tokio::net::TcpListener::from_std(listener)?, gateway_address, instance);
         gateways.0.insert(info.instance_id.to_string(), Gateway { port, serving });
-        if let Some(gateway) = answer.pointer_mut(opening.info()) {
+        if let Some(gateway) = answer.pointer_mut(opening.info_pointer()) {
             gateway["port"] = json!(port);
         }
         Ok(Some(answer.to_string().into()))
@@ -119,9 +119,9 @@ impl RequestedGateway {
 }
 
 /// Reads the answer to a request that opens a gateway. Returns `None` if the server has not opened one.
-pub(super) fn opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
+pub(super) fn read_opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
-    let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info())?).ok()?;
+    let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info_pointer())?).ok()?;
     Some((answer, info))
 }
 

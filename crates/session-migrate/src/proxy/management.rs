@@ -49,7 +49,7 @@ impl Mode {
 }
 
 /// Returns which canister a call changes, and how; `None` for any other method, and for arguments that do not decode.
-pub(super) fn change(method: &str, arg: &[u8]) -> Option<(Principal, Change)> {
+pub(super) fn read_change(method: &str, arg: &[u8]) -> Option<(Principal, Change)> {
     let changed_canister = |change| {
         let CanisterArg { canister_id } = candid::decode_one(arg).ok()?;
         Some((canister_id, change))
@@ -112,11 +112,11 @@ mod tests {
             (SentMode::upgrade(None), Change::Upgrade),
             (SentMode::upgrade(flags()), Change::Upgrade),
         ] {
-            assert_eq!(change("install_code", &sent(mode)), Some((Principal::anonymous(), expected)));
+            assert_eq!(read_change("install_code", &sent(mode)), Some((Principal::anonymous(), expected)));
         }
-        assert_eq!(change("install_code", b"DIDL"), None);
-        assert_eq!(change("create_canister", &sent(SentMode::install)), None);
-        let stopped = change("stop_canister", &sent(SentMode::install));
+        assert_eq!(read_change("install_code", b"DIDL"), None);
+        assert_eq!(read_change("create_canister", &sent(SentMode::install)), None);
+        let stopped = read_change("stop_canister", &sent(SentMode::install));
         assert_eq!(stopped, Some((Principal::anonymous(), Change::Stop)));
     }
 }

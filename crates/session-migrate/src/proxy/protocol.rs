@@ -95,7 +95,7 @@ pub(super) struct OperationId {
 
 impl Route {
     pub fn of(method: &Method, path: &str) -> Route {
-        let parts = parts(path);
+        let parts = path_parts(path);
         if *method == Method::GET {
             return match parts.as_slice() {
                 ["read_graph", state_label, op_id] => Route::Progress(OperationId {
@@ -136,7 +136,7 @@ impl Route {
 
     /// Parses a request to a gateway in front of an instance.
     pub fn at_gateway(instance: &str, method: &Method, path: &str) -> Route {
-        match parts(path).as_slice() {
+        match path_parts(path).as_slice() {
             ["api", agent_path @ ..] if *method == Method::POST => Action::of_agent(agent_path)
                 .map_or(Route::Other, |action| Route::Instance(instance.into(), action)),
             _ => Route::Other,
@@ -144,7 +144,7 @@ impl Route {
     }
 }
 
-fn parts(path: &str) -> Vec<&str> {
+fn path_parts(path: &str) -> Vec<&str> {
     path.split('/').filter(|part| !part.is_empty()).collect()
 }
 
@@ -167,19 +167,19 @@ impl Operation {
     /// Parses the body of a request; returns `None` if it is not a body of this action.
     pub fn read(action: Action, body: &[u8]) -> Option<Operation> {
         Some(match action {
-            Action::Submit => Operation::Submit(json(body)?),
-            Action::Await => Operation::Await(json(body)?),
-            Action::IngressStatus => Operation::IngressStatus(json(body)?),
-            Action::Query => Operation::Query(json(body)?),
+            Action::Submit => Operation::Submit(parse_json(body)?),
+            Action::Await => Operation::Await(parse_json(body)?),
+            Action::IngressStatus => Operation::IngressStatus(parse_json(body)?),
+            Action::Query => Operation::Query(parse_json(body)?),
             Action::Tick => Operation::Tick,
-            Action::SetStableMemory => Operation::SetStableMemory(json(body)?),
+            Action::SetStableMemory => Operation::SetStableMemory(parse_json(body)?),
             Action::AutoProgress => Operation::AutoProgress,
             Action::AgentCall { .. } => {
-                let (call, message) = agent::call(body)?;
+                let (call, message) = agent::read_call(body)?;
                 Operation::AgentCall(call, message)
             }
-            Action::AgentQuery => Operation::AgentQuery(agent::query(body)?),
-            Action::AgentReadState => Operation::AgentReadState(agent::asked_about(body)?),
+            Action::AgentQuery => Operation::AgentQuery(agent::read_query(body)?),
+            Action::AgentReadState => Operation::AgentReadState(agent::read_asked_calls(body)?),
         })
     }
 }
@@ -188,7 +188,7 @@ impl Operation {
 pub(super) type Submitted = Result<RawMessageId, RejectResponse>;
 
 /// Parses a body; returns `None` if it is not a `T`.
-pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+pub(super) fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }
 

@@ -40,10 +40,10 @@ pub(super) struct Recording {
     upstream: Upstream,
     out: PathBuf,
     /// [`Options::canister`](super::Options::canister).
-    wanted: Option<Principal>,
-    subject: Option<RecordedInstance>,
+    requested: Option<Principal>,
+    recorded: Option<RecordedInstance>,
     /// Canisters that are not upload canisters.
-    others: HashSet<(InstanceId, Principal)>,
+    not_upload_canisters: HashSet<(InstanceId, Principal)>,
     last_time: u64,
     /// Whether the trace says that the clock advances automatically.
     clock_ran: bool,
@@ -51,13 +51,13 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub fn new(upstream: Upstream, out: PathBuf, wanted: Option<Principal>) -> Self {
+    pub fn new(upstream: Upstream, out: PathBuf, requested: Option<Principal>) -> Self {
         Recording {
             upstream,
             out,
-            wanted,
-            subject: None,
-            others: HashSet::new(),
+            requested,
+            recorded: None,
+            not_upload_canisters: HashSet::new(),
             last_time: 0,
             clock_ran: false,
             transcript: Transcript::default(),
@@ -66,12 +66,12 @@ impl Recording {
 
     /// Returns whether calls to this canister go into the trace.
     pub fn records(&self, instance: &str, canister: Principal) -> bool {
-        self.is_on(instance) && self.subject.as_ref().is_some_and(|it| it.canister == canister)
+        self.is_on(instance) && self.recorded.as_ref().is_some_and(|it| it.canister == canister)
     }
 
     /// Returns whether the recorded canister is on this instance.
     pub fn is_on(&self, instance: &str) -> bool {
-        self.transcript.is_open() && self.subject.as_ref().is_some_and(|it| it.instance == instance)
+        self.transcript.is_open() && self.recorded.as_ref().is_some_and(|it| it.instance == instance)
     }
 
     /// Returns the instance's time; if the server does not report it, the last known time.
@@ -84,14 +84,14 @@ impl Recording {
 
     /// Begins to record this canister, if no canister is recorded yet, no other one was requested, and this is an
     /// upload canister. `fresh`: the canister was just installed.
-    pub async fn begin_with(&mut self, instance: &str, canister: Principal, fresh: bool) {
+    pub async fn begin_if_upload_canister(&mut self, instance: &str, canister: Principal, fresh: bool) {
         let key = (instance.to_owned(), canister);
-        let unwanted = self.wanted.is_some_and(|wanted| wanted != canister);
-        if self.subject.is_some() || unwanted || self.others.contains(&key) {
+        let other_is_requested = self.requested.is_some_and(|requested| requested != canister);
+        if self.recorded.is_some() || other_is_requested || self.not_upload_canisters.contains(&key) {
             return;
         }
         let Some(build) = self.upstream.build(instance, canister).await else {
-            self.others.insert(key);
+            self.not_upload_canisters.insert(key);
             return;
         };
         let start = self.now(instance).await;
@@ -101,7 +101,7 @@ impl Recording {
             self.transcript.note("the canister existed before the trace, and may not have been empty");
         }
         self.transcript.begin(&self.out, Header::new(start, &build, source, controllers));
-        self.subject = Some(RecordedInstance { instance: instance.into(), canister, build });
+        self.recorded = Some(RecordedInstance { instance: instance.into(), canister, build });
         if self.upstream.clock_runs(instance).await {
             self.clock_runs(instance).await;
         }
@@ -117,13 +117,13 @@ impl Recording {
     }
 
     /// Records a change of the recorded canister. An installation of another canister may begin the recording.
-    pub async fn change(&mut self, instance: &str, canister: Principal, change: Change) {
+    pub async fn record_change(&mut self, instance: &str, canister: Principal, change: Change) {
         if change == Change::Install {
-            self.others.remove(&(instance.to_owned(), canister));
+            self.not_upload_canisters.remove(&(instance.to_owned(), canister));
         }
         if !self.records(instance, canister) {
             if change == Change::Install {
-                self.begin_with(instance, canister, true).await;
+                self.begin_if_upload_canister(instance, canister, true).await;
             }
             return;
         }
@@ -132,25 +132,26 @@ impl Recording {
             Change::Start => EventKind::Start,
             Change::Upgrade => match self.upstream.build(instance, canister).await {
                 Some(build) => EventKind::Upgrade { build, answer: TracedAnswer::accepted() },
-                None => return self.end("the trace ends where another module was installed"),
+                None => return self.end_trace("the trace ends where another module was installed"),
             },
             Change::Install | Change::Replace => {
-                return self.end("the trace ends where the canister was reinstalled, emptied or restored");
+                return self
+                    .end_trace("the trace ends where the canister was reinstalled, emptied or restored");
             }
         };
         let at = self.now(instance).await;
         self.transcript.push(Entry::Event { at, what });
     }
 
-    fn end(&mut self, note: &str) {
+    fn end_trace(&mut self, note: &str) {
         self.transcript.note(note);
         self.transcript.complete();
     }
 
     /// Returns whether an earlier call is still unanswered. Before that, asks the server for answers that no client has
     /// requested yet, and records them.
-    pub async fn is_waiting(&mut self) -> bool {
-        for (message, caller) in self.transcript.outstanding() {
+    pub async fn has_unanswered(&mut self) -> bool {
+        for (message, caller) in self.transcript.unanswered() {
             match self.outcome(&message, caller).await {
                 Some(result) => self.transcript.answer(&message, result.into()),
                 None => return true,
@@ -160,7 +161,7 @@ impl Recording {
     }
 
     async fn outcome(&self, message: &RawMessageId, caller: Principal) -> Option<RawCanisterResult> {
-        let RecordedInstance { instance, .. } = self.subject.as_ref()?;
+        let RecordedInstance { instance, .. } = self.recorded.as_ref()?;
         self.upstream.outcome(instance, message, caller).await
     }
 
@@ -169,14 +170,14 @@ impl Recording {
     /// # Errors
     /// If no canister was recorded, or the trace could not be written.
     pub async fn finish(mut self) -> Result<Recorded, ProxyError> {
-        for (message, caller) in self.transcript.outstanding() {
+        for (message, caller) in self.transcript.unanswered() {
             if let Some(result) = self.outcome(&message, caller).await {
                 self.transcript.answer(&message, result.into());
             }
         }
         self.transcript.complete();
         let (Some(RecordedInstance { canister, build, .. }), Some(outcome)) =
-            (self.subject, self.transcript.outcome())
+            (self.recorded, self.transcript.outcome())
         else {
             return Err(ProxyError::NoCallReceived);
         };

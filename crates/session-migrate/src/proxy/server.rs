@@ -120,9 +120,9 @@ impl Drop for Proxy {
 }
 
 fn authority(server: &Url) -> Result<Authority, ProxyError> {
-    let bad = |detail: String| ProxyError::Url { url: server.to_string(), detail };
+    let url_error = |detail: String| ProxyError::Url { url: server.to_string(), detail };
     if server.scheme() != "http" || server.path() != "/" {
-        return Err(bad("expected http://HOST:PORT/, as PocketIC servers have".into()));
+        return Err(url_error("expected http://HOST:PORT/, as PocketIC servers have".into()));
     }
-    server.authority().parse().map_err(|error| bad(format!("{error}")))
+    server.authority().parse().map_err(|error| url_error(format!("{error}")))
 }

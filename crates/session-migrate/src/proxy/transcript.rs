@@ -31,7 +31,7 @@ impl Transcript {
         self.writer.is_some()
     }
 
-    pub fn sent(&mut self, message: RawMessageId, call: SentCall) {
+    pub fn push_unanswered(&mut self, message: RawMessageId, call: SentCall) {
         self.queue.push_unanswered(message, call);
     }
 
@@ -50,11 +50,11 @@ impl Transcript {
     }
 
     /// Returns the calls that are not answered, each with its caller, in the order in which they were sent.
-    pub fn outstanding(&self) -> Vec<(RawMessageId, Principal)> {
+    pub fn unanswered(&self) -> Vec<(RawMessageId, Principal)> {
         self.queue.unanswered().map(|(message, caller)| (message.clone(), caller)).collect()
     }
 
-    pub fn is_waiting(&self) -> bool {
+    pub fn has_unanswered(&self) -> bool {
         self.queue.has_unanswered()
     }
 
@@ -64,10 +64,10 @@ impl Transcript {
     }
 
     /// Writes the entries that no longer wait for an earlier call.
-    pub fn write_down(&mut self) {
+    pub fn write_complete(&mut self) {
         while let Some(entry) = self.queue.pop_complete() {
             if let Some(writer) = &self.writer {
-                writer.take(entry);
+                writer.add(entry);
             }
         }
     }
@@ -79,7 +79,7 @@ impl Transcript {
             1 => self.note("1 call was never answered and is not in the trace"),
             calls => self.note(format!("{calls} calls were never answered and are not in the trace")),
         }
-        self.write_down();
+        self.write_complete();
         if let Some(writer) = self.writer.take() {
             self.ended = Some(writer.finish());
         }

@@ -39,7 +39,7 @@ impl Upstream {
     /// Checks that a PocketIC server answers.
     pub async fn check(&self) -> Result<(), ProxyError> {
         let unreachable = |detail: String| ProxyError::Unreachable { url: self.url.to_string(), detail };
-        let answer = self.client.get(self.at("status")).send().await;
+        let answer = self.client.get(self.url_of("status")).send().await;
         match answer.map_err(|error| unreachable(error.to_string()))?.status() {
             StatusCode::OK => Ok(()),
             status => Err(unreachable(format!("it answers {status} to GET /status"))),
@@ -106,7 +106,7 @@ impl Upstream {
         what: &str,
         body: &impl Serialize,
     ) -> Option<T> {
-        let url = self.at(&format!("instances/{instance}/{what}"));
+        let url = self.url_of(&format!("instances/{instance}/{what}"));
         let request = self.client.request(method.clone(), url);
         let mut request = if method == Method::GET { request } else { request.json(body) };
         let until = Instant::now() + BUSY_LIMIT;
@@ -117,7 +117,7 @@ impl Upstream {
                 // The operation continues on the server: poll for its result.
                 StatusCode::ACCEPTED => {
                     let OperationId { state_label, op_id } = answer.json().await.ok()?;
-                    request = self.client.get(self.at(&format!("read_graph/{state_label}/{op_id}")));
+                    request = self.client.get(self.url_of(&format!("read_graph/{state_label}/{op_id}")));
                     continue;
                 }
                 StatusCode::CONFLICT | StatusCode::NOT_FOUND if Instant::now() < until => {}
@@ -127,7 +127,7 @@ impl Upstream {
         }
     }
 
-    fn at(&self, path: &str) -> Url {
+    fn url_of(&self, path: &str) -> Url {
         let mut url = self.url.clone();
         url.set_path(&format!("{}/{path}", self.url.path().trim_end_matches('/')));
         url

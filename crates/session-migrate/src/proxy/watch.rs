@@ -7,7 +7,7 @@ use pocket_ic::common::rest::{RawCanisterCall, RawCanisterResult, RawMessageId};
 
 use super::agent;
 use super::management::{self, Change};
-use super::protocol::{InstanceId, Operation, OperationId, Submitted, json};
+use super::protocol::{InstanceId, Operation, OperationId, Submitted, parse_json};
 use super::recording::Recording;
 use crate::trace::queue::Entry;
 use crate::trace::{CallKind, EventKind, SentCall};
@@ -33,7 +33,7 @@ pub(super) struct Begun {
     /// Whether an earlier call was still unanswered.
     together: bool,
     /// Whether the operation repeats an earlier call of an agent.
-    again: bool,
+    is_repeated: bool,
 }
 
 impl Begun {
@@ -48,19 +48,19 @@ impl Watch {
     }
 
     /// Prepares to record an operation that is about to be sent to the server. Records an agent's call immediately.
-    pub async fn before(&mut self, instance: InstanceId, operation: Operation) -> Begun {
-        let mut begun = Begun { instance, operation, at: 0, together: false, again: false };
+    pub async fn begin(&mut self, instance: InstanceId, operation: Operation) -> Begun {
+        let mut begun = Begun { instance, operation, at: 0, together: false, is_repeated: false };
         match &begun.operation {
             Operation::Submit(call)
             | Operation::Query(call)
             | Operation::AgentCall(call, _)
             | Operation::AgentQuery(call) => {
                 if let Some(canister) = canister_of(call) {
-                    self.recording.begin_with(&begun.instance, canister, false).await;
+                    self.recording.begin_if_upload_canister(&begun.instance, canister, false).await;
                 }
                 if self.recording.is_on(&begun.instance) {
                     begun.at = self.recording.now(&begun.instance).await;
-                    begun.together = self.recording.is_waiting().await;
+                    begun.together = self.recording.has_unanswered().await;
                 }
             }
             Operation::Tick if self.recording.is_on(&begun.instance) => {
@@ -69,10 +69,10 @@ impl Watch {
             _ => {}
         }
         if let Operation::AgentCall(call, message) = &begun.operation {
-            begun.again = !self.by_agents.insert((begun.instance.clone(), message.message_id.clone()));
-            if !begun.again {
+            begun.is_repeated = !self.by_agents.insert((begun.instance.clone(), message.message_id.clone()));
+            if !begun.is_repeated {
                 // Recorded immediately, since the call may be answered before the server's acknowledgement arrives.
-                self.submitted(
+                self.record_submitted(
                     &begun.instance,
                     call.clone(),
                     (begun.at, begun.together),
@@ -84,7 +84,7 @@ impl Watch {
     }
 
     /// Keeps an operation that continues on the server, until its result arrives.
-    pub fn continues(&mut self, id: OperationId, begun: Begun) {
+    pub fn keep_running(&mut self, id: OperationId, begun: Begun) {
         self.running.insert(id, begun);
     }
 
@@ -93,77 +93,77 @@ impl Watch {
     }
 
     /// Withdraws an agent's call that the server refused; ignores any other operation.
-    pub fn refused(&mut self, begun: &Begun) {
+    pub fn withdraw_refused(&mut self, begun: &Begun) {
         if let Operation::AgentCall(_, message) = &begun.operation
-            && !begun.again
+            && !begun.is_repeated
         {
             let call = (begun.instance.clone(), message.message_id.clone());
             self.changes.remove(&call);
             self.by_agents.remove(&call);
             self.recording.transcript.withdraw(message);
-            self.recording.transcript.write_down();
+            self.recording.transcript.write_complete();
         }
     }
 
     /// Records an operation that the server has completed.
-    pub async fn done(&mut self, begun: Begun, answer: &[u8]) {
-        if !self.record(begun, answer).await {
+    pub async fn record_completed(&mut self, begun: Begun, answer: &[u8]) {
+        if !self.record_answer(begun, answer).await {
             self.recording
                 .transcript
                 .note("an answer of the server could not be read and is not in the trace");
         }
-        self.recording.transcript.write_down();
+        self.recording.transcript.write_complete();
     }
 
-    /// Returns `false` if the answer cannot be decoded.
-    async fn record(&mut self, begun: Begun, answer: &[u8]) -> bool {
+    /// Records what the answer shows. Returns `false` if it cannot be decoded.
+    async fn record_answer(&mut self, begun: Begun, answer: &[u8]) -> bool {
         let Begun { instance, operation, at, together, .. } = begun;
         match operation {
             Operation::Submit(call) => {
-                let Some(submitted) = json(answer) else { return false };
-                self.submitted(&instance, call, (at, together), submitted);
+                let Some(submitted) = parse_json(answer) else { return false };
+                self.record_submitted(&instance, call, (at, together), submitted);
             }
             Operation::Query(call) => {
-                let Some(result) = json::<RawCanisterResult>(answer) else { return false };
-                self.queried(&instance, call, (at, together), result);
+                let Some(result) = parse_json::<RawCanisterResult>(answer) else { return false };
+                self.record_query(&instance, call, (at, together), result);
             }
             Operation::Await(message) => {
-                let Some(result) = json(answer) else { return false };
-                self.answered(&instance, &message, result).await;
+                let Some(result) = parse_json(answer) else { return false };
+                self.record_result(&instance, &message, result).await;
             }
             Operation::IngressStatus(args) => {
-                let Some(result) = json::<Option<RawCanisterResult>>(answer) else { return false };
+                let Some(result) = parse_json::<Option<RawCanisterResult>>(answer) else { return false };
                 if let Some(result) = result {
-                    self.answered(&instance, &args.raw_message_id, result).await;
+                    self.record_result(&instance, &args.raw_message_id, result).await;
                 }
             }
             Operation::Tick => {
                 // Rounds that run while a call is unanswered are not events: a replay runs rounds until the call is
                 // answered.
-                if self.recording.is_on(&instance) && !self.recording.transcript.is_waiting() {
+                if self.recording.is_on(&instance) && !self.recording.transcript.has_unanswered() {
                     self.recording.transcript.push(Entry::Event { at, what: EventKind::Pass { rounds: 1 } });
                 }
             }
             Operation::SetStableMemory(canister) => {
                 let Ok(canister) = Principal::try_from_slice(&canister.canister_id) else { return false };
-                self.recording.change(&instance, canister, Change::Replace).await;
+                self.recording.record_change(&instance, canister, Change::Replace).await;
             }
             Operation::AutoProgress => self.recording.clock_runs(&instance).await,
             Operation::AgentCall(_, message) => {
-                let Some(called) = agent::called(answer, &message) else { return false };
+                let Some(called) = agent::read_call_answer(answer, &message) else { return false };
                 if let Some(result) = called {
-                    self.answered(&instance, &message, result).await;
+                    self.record_result(&instance, &message, result).await;
                 }
             }
             Operation::AgentQuery(call) => {
-                let Some(result) = agent::queried(answer) else { return false };
-                self.queried(&instance, call, (at, together), result);
+                let Some(result) = agent::read_query_answer(answer) else { return false };
+                self.record_query(&instance, call, (at, together), result);
             }
             Operation::AgentReadState(messages) => {
-                let Some(state) = agent::state(answer) else { return false };
+                let Some(state) = agent::read_certificate(answer) else { return false };
                 for message in messages {
-                    if let Some(result) = agent::outcome(&state, &message) {
-                        self.answered(&instance, &message, result).await;
+                    if let Some(result) = agent::outcome_in(&state, &message) {
+                        self.record_result(&instance, &message, result).await;
                     }
                 }
             }
@@ -171,7 +171,7 @@ impl Watch {
         true
     }
 
-    fn submitted(
+    fn record_submitted(
         &mut self,
         instance: &str,
         call: RawCanisterCall,
@@ -180,18 +180,18 @@ impl Watch {
     ) {
         if let Ok(message) = &submitted
             && call.canister_id.is_empty()
-            && let Some(change) = management::change(&call.method, &call.payload)
+            && let Some(change) = management::read_change(&call.method, &call.payload)
         {
             self.changes.insert((instance.into(), message.message_id.clone()), change);
         }
         let Some(sent) = self.recorded_call(instance, CallKind::Update, call, (at, together)) else { return };
         match submitted {
-            Ok(message) => self.recording.transcript.sent(message, sent),
+            Ok(message) => self.recording.transcript.push_unanswered(message, sent),
             Err(rejection) => self.recording.transcript.push(Entry::Call(sent, Err(rejection))),
         }
     }
 
-    fn queried(
+    fn record_query(
         &mut self,
         instance: &str,
         call: RawCanisterCall,
@@ -218,11 +218,12 @@ impl Watch {
         self.recording.records(instance, canister).then_some(sent)
     }
 
-    async fn answered(&mut self, instance: &str, message: &RawMessageId, result: RawCanisterResult) {
+    /// Records the result of a call; for a call of the management canister, records the change of the canister.
+    async fn record_result(&mut self, instance: &str, message: &RawMessageId, result: RawCanisterResult) {
         let change = self.changes.remove(&(instance.to_owned(), message.message_id.clone()));
         if let Some((canister, change)) = change {
             match result {
-                RawCanisterResult::Ok(_) => self.recording.change(instance, canister, change).await,
+                RawCanisterResult::Ok(_) => self.recording.record_change(instance, canister, change).await,
                 RawCanisterResult::Err(_) if self.recording.records(instance, canister) => {
                     self.recording
                         .transcript

@@ -19,10 +19,10 @@ impl WriterThread {
     /// Begins a trace that will be at `path`. Errors are returned by [`WriterThread::finish`].
     pub fn begin(path: PathBuf, header: Header) -> WriterThread {
         let (entries, received) = channel();
-        WriterThread { entries, thread: std::thread::spawn(move || write(&path, &header, &received)) }
+        WriterThread { entries, thread: std::thread::spawn(move || write_trace(&path, &header, &received)) }
     }
 
-    pub fn take(&self, entry: Entry) {
+    pub fn add(&self, entry: Entry) {
         // Sending fails only if the thread has ended with an error, which `finish` returns.
         let _ = self.entries.send(Some(entry));
     }
@@ -41,7 +41,7 @@ impl WriterThread {
     }
 }
 
-fn write(
+fn write_trace(
     path: &std::path::Path,
     header: &Header,
     entries: &Receiver<Option<Entry>>,
@@ -71,7 +71,7 @@ mod tests {
         let path = folder.path().join("one.trace");
         let begun = || {
             let writer = WriterThread::begin(path.clone(), Header::new(1000, "legacy", "a test", vec![]));
-            writer.take(Entry::Event { at: 2000, what: EventKind::Stop });
+            writer.add(Entry::Event { at: 2000, what: EventKind::Stop });
             writer
         };
         let WriterThread { entries, thread } = begun();

@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 use upload_canister::api;
 use upload_canister::upload::limits;
 
-use super::recorded_canister::{RecordedCanister, controller, person};
+use super::recorded_canister::{RecordedCanister, client_principal, controller};
 use crate::client::{ClientError, Uploader};
 
 /// Number of a client without access to any capsule.
@@ -15,20 +15,26 @@ const STRANGER: u32 = 999;
 const NO_SESSION: u64 = 1 << 40;
 
 /// Makes all kinds of abusive calls about an upload. They must not affect the upload.
-pub(super) fn all(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
-    strangers(canister, victim)?;
-    wrong_begins(canister, victim)?;
-    wrong_chunks(canister, victim)?;
-    wrong_finishes(canister, victim)?;
-    not_candid(canister, victim.client)?;
-    administration(canister, victim.client)
+pub(super) fn make_all_calls(
+    canister: &mut RecordedCanister<'_>,
+    victim: &Uploader,
+) -> Result<(), ClientError> {
+    call_as_strangers(canister, victim)?;
+    begin_wrongly(canister, victim)?;
+    put_wrongly(canister, victim)?;
+    finish_wrongly(canister, victim)?;
+    send_invalid_candid(canister, victim.client)?;
+    make_administrative_calls(canister, victim.client)
 }
 
 /// Makes calls about the victim's session and capsule, as a stranger and as the anonymous principal.
-pub(super) fn strangers(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
+pub(super) fn call_as_strangers(
+    canister: &mut RecordedCanister<'_>,
+    victim: &Uploader,
+) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let chunk = ByteBuf::from(victim.asset.chunk(0, canister.chunk_size)?);
-    for caller in [person(STRANGER), Principal::anonymous()] {
+    for caller in [client_principal(STRANGER), Principal::anonymous()] {
         canister.query(caller, "uploads_status", (session,))?;
         canister.query(caller, "uploads_list", (None::<u64>, None::<u32>))?;
         canister.update(caller, "uploads_put_chunk", (session, 0u32, &chunk, None::<ByteBuf>))?;
@@ -46,24 +52,24 @@ pub(super) fn strangers(canister: &mut RecordedCanister<'_>, victim: &Uploader) 
     Ok(())
 }
 
-fn wrong_begins(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
+fn begin_wrongly(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let (client, capsule, metadata) = (victim.client, &victim.capsule, victim.asset.metadata());
     let chunks = victim.chunks();
-    let sized = |bytes: u64| {
+    let metadata_of_size = |bytes: u64| {
         let base = api::AssetMetadataBase::new("a.bin", "text/plain", api::AssetType::Original, bytes, 0);
         api::AssetMetadata::document(base)
     };
-    let long = "x".repeat(limits::MAX_IDEM_BYTES + 1);
+    let long_idem = "x".repeat(limits::MAX_IDEM_BYTES + 1);
     canister.update(client, "uploads_begin", (capsule, &metadata, chunks + 1, "too many chunks"))?;
     canister.update(client, "uploads_begin", (capsule, &metadata, 0u32, "no chunks"))?;
     canister.update(client, "uploads_begin", (capsule, &metadata, chunks, ""))?;
-    canister.update(client, "uploads_begin", (capsule, &metadata, chunks, &long))?;
-    canister.update(client, "uploads_begin", (capsule, sized(u64::MAX), u32::MAX, "too large"))?;
-    canister.update(client, "uploads_begin", (capsule, sized(1), 1u32, &victim.idem))?;
+    canister.update(client, "uploads_begin", (capsule, &metadata, chunks, &long_idem))?;
+    canister.update(client, "uploads_begin", (capsule, metadata_of_size(u64::MAX), u32::MAX, "too large"))?;
+    canister.update(client, "uploads_begin", (capsule, metadata_of_size(1), 1u32, &victim.idem))?;
     canister.update(client, "uploads_begin", ("capsule_999999", &metadata, chunks, "no capsule"))
 }
 
-fn wrong_chunks(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
+fn put_wrongly(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let client = victim.client;
     let chunk = victim.asset.chunk(0, canister.chunk_size)?;
@@ -81,7 +87,7 @@ fn wrong_chunks(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Resul
     put(NO_SESSION, 0, &chunk, None)
 }
 
-fn wrong_finishes(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
+fn finish_wrongly(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Result<(), ClientError> {
     let Some(session) = victim.session() else { return Ok(()) };
     let (client, bytes) = (victim.client, victim.asset.bytes);
     canister.update(client, "uploads_finish", (session, ByteBuf::from([7; 32]), bytes))?;
@@ -92,15 +98,18 @@ fn wrong_finishes(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Res
     canister.query(client, "uploads_status", (NO_SESSION,))
 }
 
-fn not_candid(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
-    canister.raw(client, "uploads_put_chunk", b"")?;
-    canister.raw(client, "uploads_put_chunk", b"DIDL\x00\x01\x71\x05hello")?;
-    canister.raw(client, "uploads_finish", b"not Candid at all")?;
-    canister.raw(client, "uploads_explode", b"DIDL\0\0")
+fn send_invalid_candid(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
+    canister.update_raw(client, "uploads_put_chunk", b"")?;
+    canister.update_raw(client, "uploads_put_chunk", b"DIDL\x00\x01\x71\x05hello")?;
+    canister.update_raw(client, "uploads_finish", b"not Candid at all")?;
+    canister.update_raw(client, "uploads_explode", b"DIDL\0\0")
 }
 
 /// Makes calls that only a controller may make, and reads nonexistent blobs and memories.
-fn administration(canister: &mut RecordedCanister<'_>, client: Principal) -> Result<(), ClientError> {
+fn make_administrative_calls(
+    canister: &mut RecordedCanister<'_>,
+    client: Principal,
+) -> Result<(), ClientError> {
     for method in ["migration_rollback", "migration_finalize", "migration_pause"] {
         canister.update(client, method, ())?;
     }
@@ -112,7 +121,7 @@ fn administration(canister: &mut RecordedCanister<'_>, client: Principal) -> Res
 }
 
 /// Begins as many sessions as one caller may have, and one more.
-pub(super) fn hoard(
+pub(super) fn begin_too_many(
     canister: &mut RecordedCanister<'_>,
     client: Principal,
     capsule: &str,

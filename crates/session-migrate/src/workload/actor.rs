@@ -33,19 +33,27 @@ impl Habits {
 
 #[derive(Clone, Copy, Debug)]
 enum ClientAction {
-    /// A step of the upload. `lost`: the reply does not reach the client.
-    Step { step: UploadStep, lost: bool },
+    /// A step of the upload. `is_reply_lost`: the reply does not reach the client.
+    Step { step: UploadStep, is_reply_lost: bool },
     /// A query for the status of the upload.
     Ask,
 }
 
+/// A step whose call was sent.
+struct SentStep {
+    step: UploadStep,
+    is_reply_lost: bool,
+    call: CallInFlight,
+}
+
+/// A client with an upload and its further actions.
 pub(super) struct Actor {
     pub uploader: Uploader,
     actions: VecDeque<ClientAction>,
 }
 
 fn with_reply(step: UploadStep) -> ClientAction {
-    ClientAction::Step { step, lost: false }
+    ClientAction::Step { step, is_reply_lost: false }
 }
 
 impl Actor {
@@ -56,7 +64,7 @@ impl Actor {
         bytes: u64,
         habits: Habits,
     ) -> Result<Actor, ClientError> {
-        let mut uploader = canister.upload(client, capsule, bytes)?;
+        let mut uploader = canister.new_upload(client, capsule, bytes)?;
         uploader.hash_chunks = habits.hashes;
         let mut order: Vec<u32> = (0..uploader.chunks()).collect();
         match habits.sequence {
@@ -73,7 +81,7 @@ impl Actor {
         let mut actions = VecDeque::new();
         for step in steps {
             if habits.flaky && canister.one_in(2) {
-                actions.push_back(ClientAction::Step { step, lost: true });
+                actions.push_back(ClientAction::Step { step, is_reply_lost: true });
                 if canister.one_in(2) {
                     actions.extend(
                         (step != UploadStep::Begin)
@@ -101,10 +109,7 @@ impl Actor {
     }
 
     /// Makes the next call. Returns an update that was sent; a query is complete when this function returns.
-    fn send(
-        &mut self,
-        canister: &RecordedCanister<'_>,
-    ) -> Result<Option<(UploadStep, bool, CallInFlight)>, ClientError> {
+    fn send(&mut self, canister: &RecordedCanister<'_>) -> Result<Option<SentStep>, ClientError> {
         match self.actions.pop_front() {
             None => Ok(None),
             Some(ClientAction::Ask) => {
@@ -114,9 +119,10 @@ impl Actor {
                 }
                 Ok(None)
             }
-            Some(ClientAction::Step { step, lost }) => match self.uploader.call(step) {
+            Some(ClientAction::Step { step, is_reply_lost }) => match self.uploader.call(step) {
                 Ok(call) => {
-                    Ok(canister.handle.submit(self.uploader.client, call).ok().map(|sent| (step, lost, sent)))
+                    let submitted = canister.handle.submit(self.uploader.client, call).ok();
+                    Ok(submitted.map(|call| SentStep { step, is_reply_lost, call }))
                 }
                 // The begin was refused, so the client cannot continue.
                 Err(ClientError::NotBegun { .. }) => {
@@ -129,17 +135,11 @@ impl Actor {
     }
 
     /// Waits for the answer to a call, and passes it to the uploader unless it is planned to be lost.
-    fn await_answer(
-        &mut self,
-        canister: &RecordedCanister<'_>,
-        step: UploadStep,
-        lost: bool,
-        sent: CallInFlight,
-    ) -> Result<(), ClientError> {
-        let answer = canister
-            .handle
-            .wait(method(step), sent)
-            .and_then(|reply| if lost { Ok(StepOutcome::Done) } else { self.uploader.accept(step, &reply) });
+    fn await_answer(&mut self, canister: &RecordedCanister<'_>, sent: SentStep) -> Result<(), ClientError> {
+        let SentStep { step, is_reply_lost, call } = sent;
+        let answer = canister.handle.wait(method(step), call).and_then(|reply| {
+            if is_reply_lost { Ok(StepOutcome::Done) } else { self.uploader.accept(step, &reply) }
+        });
         if let Ok(StepOutcome::CallAgain) = answer {
             self.actions.push_front(with_reply(step));
         }
@@ -163,13 +163,13 @@ pub(super) fn drive(
     width: usize,
 ) -> Result<(), ClientError> {
     while actors.iter().any(|actor| !actor.is_done()) {
-        round(canister, actors, width)?;
+        run_round(canister, actors, width)?;
     }
     Ok(())
 }
 
 /// Makes one call of each of up to `width` random actors that are not done. These calls are in flight together.
-pub(super) fn round(
+pub(super) fn run_round(
     canister: &mut RecordedCanister<'_>,
     actors: &mut [Actor],
     width: usize,
@@ -180,12 +180,12 @@ pub(super) fn round(
     canister.pause_between_calls();
     let mut sent = Vec::new();
     for index in chosen {
-        if let Some(call) = actors[index].send(canister)? {
-            sent.push((index, call));
+        if let Some(step) = actors[index].send(canister)? {
+            sent.push((index, step));
         }
     }
-    for (index, (step, lost, call)) in sent {
-        actors[index].await_answer(canister, step, lost, call)?;
+    for (index, step) in sent {
+        actors[index].await_answer(canister, step)?;
     }
     Ok(())
 }

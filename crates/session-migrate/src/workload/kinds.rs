@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_bytes::ByteBuf;
 use upload_canister::api;
 
-use super::actor::{Actor, Habits, Sequence, drive, round};
-use super::recorded_canister::{RecordedCanister, Whole, controller, person};
+use super::actor::{Actor, Habits, Sequence, drive, run_round};
+use super::recorded_canister::{RecordedCanister, WholeFile, client_principal, controller};
 use super::{Order, Workload, abuse};
 use crate::client::ClientError;
 
@@ -30,8 +30,8 @@ pub(super) fn run(order: Order, canister: &mut RecordedCanister<'_>) -> Result<(
 }
 
 fn single_large(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
-    let client = person(1);
-    let capsule = canister.capsule(client)?;
+    let client = client_principal(1);
+    let capsule = canister.create_capsule(client)?;
     let bytes = LARGE.saturating_mul(u64::from(size));
     let mut actors = [Actor::new(canister, client, &capsule, bytes, Habits::PLAIN)?];
     drive(canister, &mut actors, 1)?;
@@ -39,8 +39,8 @@ fn single_large(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cl
 }
 
 fn many_small(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
-    let client = person(1);
-    let capsule = canister.capsule(client)?;
+    let client = client_principal(1);
+    let capsule = canister.create_capsule(client)?;
     for round in 0..size.saturating_mul(4) {
         for _ in 0..5 {
             let bytes = canister.below(SMALL);
@@ -49,23 +49,27 @@ fn many_small(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Clie
         }
         for _ in 0..3 {
             let bytes = 1 + canister.below(SMALL);
-            let file = canister.whole(&capsule, bytes)?;
+            let file = canister.whole_file(&capsule, bytes)?;
             canister.update(client, "uploads_put_whole", (file.argument(),))?;
             if canister.one_in(3) {
                 canister.update(client, "uploads_put_whole", (file.argument(),))?;
             }
         }
-        let files = (0..6).map(|_| canister.whole(&capsule, 1_000)).collect::<Result<Vec<_>, _>>()?;
-        let files: Vec<api::SmallFile<'_>> = files.iter().map(Whole::argument).collect();
+        let files = (0..6).map(|_| canister.whole_file(&capsule, 1_000)).collect::<Result<Vec<_>, _>>()?;
+        let files: Vec<api::SmallFile<'_>> = files.iter().map(WholeFile::argument).collect();
         canister.update(client, "uploads_put_many", (files,))?;
-        memories(canister, round, &capsule)?;
+        change_memories(canister, round, &capsule)?;
     }
     canister.read_everything(client)
 }
 
 /// Creates a memory without an upload, and changes it. Then deletes the capsule's first memory, and tries to read it.
-fn memories(canister: &mut RecordedCanister<'_>, round: u32, capsule: &str) -> Result<(), ClientError> {
-    let client = person(1);
+fn change_memories(
+    canister: &mut RecordedCanister<'_>,
+    round: u32,
+    capsule: &str,
+) -> Result<(), ClientError> {
+    let client = client_principal(1);
     let base = api::AssetMetadataBase::new("note.txt", "text/plain", api::AssetType::Original, 5, 0);
     let metadata = api::AssetMetadata::document(base);
     let inline = Some(ByteBuf::from(*b"hello"));
@@ -85,20 +89,20 @@ fn memories(canister: &mut RecordedCanister<'_>, round: u32, capsule: &str) -> R
 fn parallel_lanes(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let mut actors = Vec::new();
     for number in 1..=4 {
-        let client = person(number);
-        let capsule = canister.capsule(client)?;
+        let client = client_principal(number);
+        let capsule = canister.create_capsule(client)?;
         for file in 0..size.saturating_mul(2) {
             let habits = Habits { hashes: file % 2 == 0, ..Habits::PLAIN };
             actors.push(Actor::new(canister, client, &capsule, MIDDLE + u64::from(number), habits)?);
         }
     }
     drive(canister, &mut actors, 8)?;
-    (1..=4).try_for_each(|number| canister.read_everything(person(number)))
+    (1..=4).try_for_each(|number| canister.read_everything(client_principal(number)))
 }
 
 fn out_of_order(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
-    let client = person(1);
-    let capsule = canister.capsule(client)?;
+    let client = client_principal(1);
+    let capsule = canister.create_capsule(client)?;
     for _ in 0..size {
         for sequence in [Sequence::Backwards, Sequence::Shuffled] {
             let habits = Habits { sequence, hashes: true, ..Habits::PLAIN };
@@ -110,8 +114,8 @@ fn out_of_order(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cl
 }
 
 fn flaky_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
-    let client = person(1);
-    let capsule = canister.capsule(client)?;
+    let client = client_principal(1);
+    let capsule = canister.create_capsule(client)?;
     let mut actors = Vec::new();
     for file in 0..size.saturating_mul(4) {
         let habits = Habits { flaky: true, aborts: file % 4 == 3, ..Habits::PLAIN };
@@ -122,8 +126,8 @@ fn flaky_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cl
 }
 
 fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
-    let client = person(1);
-    let capsule = canister.capsule(client)?;
+    let client = client_principal(1);
+    let capsule = canister.create_capsule(client)?;
     let ttl = Duration::from_secs(canister.handle.admin_config_get(controller())?.session_ttl_seconds);
     let minute = Duration::from_secs(60);
     for _ in 0..size {
@@ -134,12 +138,12 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
         let [active, lost] = &mut actors;
         // Each upload begins and sends a chunk.
         for _ in 0..2 {
-            round(canister, std::slice::from_mut(active), 1)?;
-            round(canister, std::slice::from_mut(lost), 1)?;
+            run_round(canister, std::slice::from_mut(active), 1)?;
+            run_round(canister, std::slice::from_mut(lost), 1)?;
         }
         // Only one of them makes another call shortly before its session expires.
         canister.pass(ttl.saturating_sub(minute));
-        round(canister, std::slice::from_mut(active), 1)?;
+        run_round(canister, std::slice::from_mut(active), 1)?;
         canister.read_everything(client)?;
         canister.pass(minute * 3);
         canister.read_everything(client)?;
@@ -149,7 +153,7 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
         drive(canister, std::slice::from_mut(lost), 1)?;
         let mut abandoned = [Actor::new(canister, client, &capsule, MIDDLE, Habits::PLAIN)?];
         for _ in 0..3 {
-            round(canister, &mut abandoned, 1)?;
+            run_round(canister, &mut abandoned, 1)?;
         }
         canister.pass(ttl + minute);
         canister.pass(minute * 2);
@@ -159,17 +163,17 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
 }
 
 fn abusive_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
-    let client = person(1);
-    let capsule = canister.capsule(client)?;
+    let client = client_principal(1);
+    let capsule = canister.create_capsule(client)?;
     for _ in 0..size {
         let mut actors = [Actor::new(canister, client, &capsule, TWO_CHUNKS, Habits::PLAIN)?];
         while !actors[0].is_done() {
-            round(canister, &mut actors, 1)?;
-            abuse::all(canister, &actors[0].uploader)?;
+            run_round(canister, &mut actors, 1)?;
+            abuse::make_all_calls(canister, &actors[0].uploader)?;
         }
-        let other = person(2);
-        let own = canister.capsule(other)?;
-        abuse::hoard(canister, other, &own)?;
+        let other = client_principal(2);
+        let own = canister.create_capsule(other)?;
+        abuse::begin_too_many(canister, other, &own)?;
         canister.read_everything(other)?;
     }
     canister.read_everything(client)
@@ -178,10 +182,13 @@ fn abusive_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), 
 fn mixed(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientError> {
     let mut actors = Vec::new();
     for number in 1..=3 {
-        let client = person(number);
-        let capsule = canister.capsule(client)?;
-        let access =
-            api::CapsuleAccess { owners: vec![client], writers: vec![], readers: vec![person(number + 1)] };
+        let client = client_principal(number);
+        let capsule = canister.create_capsule(client)?;
+        let access = api::CapsuleAccess {
+            owners: vec![client],
+            writers: vec![],
+            readers: vec![client_principal(number + 1)],
+        };
         canister.handle.capsules_set_access(client, &capsule, &access)?;
         for _ in 0..size {
             for (bytes, flaky) in [(SMALL, false), (TWO_CHUNKS, true), (MIDDLE, canister.one_in(2))] {
@@ -194,13 +201,13 @@ fn mixed(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientErr
     }
     while actors.iter().any(|actor| !actor.is_done()) {
         let width = 1 + canister.below(5) as usize;
-        round(canister, &mut actors, width)?;
+        run_round(canister, &mut actors, width)?;
         match canister.below(12) {
             0 => canister.pass(Duration::from_secs(60)),
-            1 => abuse::strangers(canister, &actors[0].uploader)?,
-            2 => canister.read_everything(person(1))?,
+            1 => abuse::call_as_strangers(canister, &actors[0].uploader)?,
+            2 => canister.read_everything(client_principal(1))?,
             _ => {}
         }
     }
-    (1..=4).try_for_each(|number| canister.read_everything(person(number)))
+    (1..=4).try_for_each(|number| canister.read_everything(client_principal(number)))
 }

@@ -24,19 +24,20 @@ pub(super) struct RecordedCanister<'p> {
     tape: &'p Tape,
     folder: TempDir,
     rng: ChaCha8Rng,
-    files: u64,
+    /// Number of files generated so far.
+    file_count: u64,
     seed: u64,
     pub chunk_size: u32,
 }
 
 /// A file that is uploaded in one call.
-pub(super) struct Whole {
+pub(super) struct WholeFile {
     asset: Asset,
     bytes: Vec<u8>,
     capsule: String,
 }
 
-impl Whole {
+impl WholeFile {
     pub fn argument(&self) -> api::SmallFile<'_> {
         api::SmallFile {
             capsule_id: self.capsule.clone(),
@@ -53,7 +54,7 @@ pub(super) fn controller() -> Principal {
     Principal::self_authenticating("controller of the workload")
 }
 
-pub(super) fn person(number: u32) -> Principal {
+pub(super) fn client_principal(number: u32) -> Principal {
     Principal::self_authenticating(format!("client {number} of the workload"))
 }
 
@@ -66,7 +67,7 @@ impl<'p> RecordedCanister<'p> {
             tape,
             folder,
             rng: ChaCha8Rng::seed_from_u64(seed),
-            files: 0,
+            file_count: 0,
             seed,
             chunk_size,
         })
@@ -78,6 +79,7 @@ impl<'p> RecordedCanister<'p> {
         self.rng.next_u64() % bound
     }
 
+    /// Returns `true` in one of `times` cases, at random.
     pub fn one_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
@@ -93,20 +95,21 @@ impl<'p> RecordedCanister<'p> {
 
     /// Returns a seed that no earlier file of the workload has.
     fn next_seed(&mut self) -> u64 {
-        self.files += 1;
-        self.seed.wrapping_mul(1_000_000).wrapping_add(self.files)
+        self.file_count += 1;
+        self.seed.wrapping_mul(1_000_000).wrapping_add(self.file_count)
     }
 
-    pub fn file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
+    fn generate_file(&mut self, bytes: u64) -> Result<Asset, ClientError> {
         let seed = self.next_seed();
         let name = format!("file-{seed}.bin");
         let path = self.folder.path().join(&name);
-        self.write(&path, seed, bytes).map_err(|source| ClientError::File { path: path.clone(), source })?;
+        self.write_file(&path, seed, bytes)
+            .map_err(|source| ClientError::File { path: path.clone(), source })?;
         Asset::open(&path, name, api::AssetType::Original)
     }
 
     /// Generates a file chunk by chunk, as it will be sent, so that the tape knows the seed of every chunk.
-    fn write(&self, path: &Path, seed: u64, bytes: u64) -> std::io::Result<()> {
+    fn write_file(&self, path: &Path, seed: u64, bytes: u64) -> std::io::Result<()> {
         use std::io::Write;
         let mut file = std::fs::File::create(path)?;
         let chunking = Chunking::new(bytes, u64::from(self.chunk_size));
@@ -116,18 +119,23 @@ impl<'p> RecordedCanister<'p> {
         file.flush()
     }
 
-    pub fn upload(&mut self, client: Principal, capsule: &str, bytes: u64) -> Result<Uploader, ClientError> {
-        let asset = self.file(bytes)?;
+    pub fn new_upload(
+        &mut self,
+        client: Principal,
+        capsule: &str,
+        bytes: u64,
+    ) -> Result<Uploader, ClientError> {
+        let asset = self.generate_file(bytes)?;
         let idem = format!("key of {}", asset.name);
         Ok(Uploader::new(client, capsule, asset, idem, self.chunk_size))
     }
 
-    pub fn whole(&mut self, capsule: &str, bytes: u64) -> Result<Whole, ClientError> {
-        let asset = self.file(bytes)?;
-        Ok(Whole { bytes: asset.chunk(0, self.chunk_size)?, asset, capsule: capsule.to_owned() })
+    pub fn whole_file(&mut self, capsule: &str, bytes: u64) -> Result<WholeFile, ClientError> {
+        let asset = self.generate_file(bytes)?;
+        Ok(WholeFile { bytes: asset.chunk(0, self.chunk_size)?, asset, capsule: capsule.to_owned() })
     }
 
-    pub fn capsule(&mut self, client: Principal) -> Result<String, ClientError> {
+    pub fn create_capsule(&mut self, client: Principal) -> Result<String, ClientError> {
         self.pause_between_calls();
         Ok(self.handle.capsules_create(client, None)?.id)
     }
@@ -154,7 +162,12 @@ impl<'p> RecordedCanister<'p> {
     }
 
     /// Makes an update call with any bytes as its arguments.
-    pub fn raw(&mut self, caller: Principal, method: &'static str, arg: &[u8]) -> Result<(), ClientError> {
+    pub fn update_raw(
+        &mut self,
+        caller: Principal,
+        method: &'static str,
+        arg: &[u8],
+    ) -> Result<(), ClientError> {
         self.pause_between_calls();
         ignore_refusal(self.handle.call(caller, EncodedCall { method, arg: arg.to_vec() }))
     }
