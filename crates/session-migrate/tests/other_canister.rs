@@ -27,7 +27,7 @@ fn rehearse(folder: &Path, old: &Path, new: &Path, more: &[&str]) -> CommandOutp
     CommandOutput { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
 
-fn calls() -> String {
+fn example_calls() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/ledger-split/calls.txt");
     path.display().to_string()
 }
@@ -40,7 +40,8 @@ fn report(folder: &Path) -> Report {
 fn a_sound_release_passes_with_interruptions_and_a_rollback() {
     let [old, new] = ledger_split().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let options = ["--calls", &calls(), "--interrupt", "upgrade", "--interrupt", "trap", "--rollback"];
+    let options =
+        ["--calls", &example_calls(), "--interrupt", "upgrade", "--interrupt", "trap", "--rollback"];
     let reports = ["--json", "report.json", "--html", "report.html"];
     let printed = rehearse(folder.path(), &old, &new, &[&options[..], &reports].concat());
     assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
@@ -58,7 +59,7 @@ fn a_sound_release_passes_with_interruptions_and_a_rollback() {
     let upgrades = part.interruptions.iter().filter(|line| line.contains("upgraded again")).count();
     assert!(upgrades > 1, "{part:?}");
     let trapped = part.interruptions.iter().find(|line| line.contains("messages trapped")).unwrap();
-    let (count, most) = (number(trapped), number(trapped.split("of the ").nth(1).unwrap()));
+    let (count, most) = (leading_number(trapped), leading_number(trapped.split("of the ").nth(1).unwrap()));
     assert!(count >= 4 && most > 1_000_000, "{trapped}");
     let phases: Vec<&str> = report.runs.iter().map(|run| run.phase.as_str()).collect();
     assert_eq!(phases, ["Converted", "RolledBack", "Converted"]);
@@ -68,13 +69,13 @@ fn a_sound_release_passes_with_interruptions_and_a_rollback() {
 }
 
 /// Returns the number that a text begins with.
-fn number(text: &str) -> u64 {
+fn leading_number(text: &str) -> u64 {
     text.split(' ').next().unwrap().parse().unwrap()
 }
 
 /// Returns a release whose migration loses the last digit of each balance. The migration digests what it meant to
 /// write, so that the migration's own counts and digests agree.
-fn lossy() -> PathBuf {
+fn lossy_release() -> PathBuf {
     ledger_split_changed(
         "lossy",
         "migration.rs",
@@ -96,7 +97,12 @@ fn lossy() -> PathBuf {
 fn a_lossy_release_fails_and_its_query_is_named() {
     let [old, _] = ledger_split().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let printed = rehearse(folder.path(), &old, &lossy(), &["--calls", &calls(), "--json", "report.json"]);
+    let printed = rehearse(
+        folder.path(),
+        &old,
+        &lossy_release(),
+        &["--calls", &example_calls(), "--json", "report.json"],
+    );
     assert_eq!(printed.code, Some(1), "{}{}", printed.stdout, printed.stderr);
     assert!(printed.stdout.contains("verdict: fail"), "{}", printed.stdout);
     let report = report(folder.path());
@@ -108,8 +114,8 @@ fn a_lossy_release_fails_and_its_query_is_named() {
     assert!(!report.problems.iter().any(|problem| problem.contains("digest")), "{:?}", report.problems);
 
     // If the answers may differ, there is no verdict on them.
-    let may_differ = ["--calls", &calls(), "--may-differ", "account", "--may-differ", "deposit"];
-    let printed = rehearse(folder.path(), &old, &lossy(), &may_differ);
+    let may_differ = ["--calls", &example_calls(), "--may-differ", "account", "--may-differ", "deposit"];
+    let printed = rehearse(folder.path(), &old, &lossy_release(), &may_differ);
     assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
     assert!(printed.stdout.contains("may differ"), "{}", printed.stdout);
 }
@@ -128,7 +134,7 @@ fn a_migration_too_short_to_trap_is_not_called_interrupted() {
 
 /// Returns a canister with the functions in `more`. They can call `$reply`, which answers with bytes of its memory, and
 /// `$advance`, which increments `$at`.
-fn module(more: &str) -> Vec<u8> {
+fn module_with(more: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
             (import "ic0" "msg_reply" (func $end))
@@ -157,7 +163,7 @@ fn chain_of_two() -> Vec<u8> {
     // All statuses have the same size, since only numbers of a fixed width differ.
     let size = all[0].len();
     let data: String = all.concat().iter().map(|byte| format!("\\{byte:02x}")).collect();
-    module(&format!(
+    module_with(&format!(
         r#"(data (i32.const 1024) "{data}")
             (func $status (call $reply
                 (i32.add (i32.const 1024) (i32.mul (i32.const {size}) (global.get $at))) (i32.const {size})))
@@ -172,7 +178,8 @@ fn chain_of_two() -> Vec<u8> {
 #[test]
 fn a_chain_of_two_is_rehearsed_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
-    let old = module(r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#);
+    let old =
+        module_with(r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#);
     for (name, bytes) in
         [("old.wasm", old.as_slice()), ("new.wasm", &chain_of_two()), ("calls.txt", b"[during]\nstep\n")]
     {
@@ -226,7 +233,7 @@ fn an_upgrade_keeps_the_memory_of_a_module_that_declares_so() {
             (i32.store8 (i32.const 6) (i32.add (i32.load8_u (i32.const 6)) (i32.const 1)))
             (call $reply (i32.const 0) (i32.const 6)))
         (func (export "canister_query steps") (call $reply (i32.const 6) (i32.const 1)))"#;
-    std::fs::write(folder.path().join("counter.wasm"), module(more)).unwrap();
+    std::fs::write(folder.path().join("counter.wasm"), module_with(more)).unwrap();
     std::fs::write(folder.path().join("calls.txt"), "[before]\n1..=3 step\nsteps\n[after]\nstep\n").unwrap();
     let counter = Path::new("counter.wasm");
     let options = ["--calls", "calls.txt", "--rollback"];
@@ -252,7 +259,7 @@ fn an_interface_in_two_private_parts_is_read() {
             (call $check (i32.const 18) (i32.const 0x7d)) (call $check (i32.const 21) (i32.const 8)))
         (func (export "canister_update step") (call $read)
             (call $check (i32.const 16) (i32.const 0x7b)) (call $reply (i32.const 0) (i32.const 6)))"#;
-    std::fs::write(folder.path().join("class.wasm"), module(more)).unwrap();
+    std::fs::write(folder.path().join("class.wasm"), module_with(more)).unwrap();
     std::fs::write(folder.path().join("calls.txt"), "[before]\nstep (record { 5 })\n").unwrap();
     let options =
         ["--calls", "calls.txt", "--init-args", "(7, record { 8 })", "--upgrade-args", "(7, record { 8 })"];
@@ -265,11 +272,11 @@ fn an_interface_in_two_private_parts_is_read() {
 fn a_refused_upgrade_has_no_instructions() {
     let folder = tempfile::tempdir().unwrap();
     let step = r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#;
-    let unknown = module(step).windows(9).position(|bytes| bytes == b"msg_reply").unwrap();
-    let mut refused = module(step);
+    let unknown = module_with(step).windows(9).position(|bytes| bytes == b"msg_reply").unwrap();
+    let mut refused = module_with(step);
     refused[unknown..unknown + 9].copy_from_slice(b"msg_other");
     for (name, bytes) in
-        [("old.wasm", module(step)), ("new.wasm", refused), ("calls.txt", b"[before]\nstep\n".into())]
+        [("old.wasm", module_with(step)), ("new.wasm", refused), ("calls.txt", b"[before]\nstep\n".into())]
     {
         std::fs::write(folder.path().join(name), bytes).unwrap();
     }
@@ -364,13 +371,14 @@ fn check_compares_schemas_that_the_wasms_of_the_example_carry() {
         assert!(printed.lines().any(|found| found == line), "{line}:\n{printed}");
     }
     for (wasm, release, memories) in [(&old, "old", 1), (&new, "new", 8)] {
-        let checked_in = root().join(format!("examples/ledger-split/schemas/{release}.json"));
+        let checked_in = repository_root().join(format!("examples/ledger-split/schemas/{release}.json"));
         let (code, printed) = check(wasm, &checked_in);
         assert_eq!(code, Some(0), "{printed}");
         assert!(printed.contains(&format!("\n  {memories} other memories: unchanged\n")), "{printed}");
     }
 
-    let schema = std::fs::read_to_string(root().join("examples/ledger-split/schemas/new.json")).unwrap();
+    let schema =
+        std::fs::read_to_string(repository_root().join("examples/ledger-split/schemas/new.json")).unwrap();
     let wrong = schema.replacen("\"uint\": 64", "\"uint\": 32", 1);
     std::fs::write(folder.path().join("wrong.json"), wrong).unwrap();
     let (code, printed) = check(&new, Path::new("wrong.json"));
@@ -381,12 +389,12 @@ fn check_compares_schemas_that_the_wasms_of_the_example_carry() {
     );
 }
 
-fn root() -> PathBuf {
+fn repository_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 /// Returns the code blocks of this language in a guide, each with the line before it.
-fn blocks(guide: &str, language: &str) -> Vec<(String, String)> {
+fn code_blocks(guide: &str, language: &str) -> Vec<(String, String)> {
     let mut blocks = Vec::new();
     let mut parts = guide.split("```");
     while let (Some(text), Some(block)) = (parts.next(), parts.next()) {
@@ -401,13 +409,13 @@ fn blocks(guide: &str, language: &str) -> Vec<(String, String)> {
 /// The example is compiled and tested, and all code that the guide shows must be a part of it.
 #[test]
 fn code_in_the_guide_is_that_of_the_example() {
-    let guide = std::fs::read_to_string(root().join("docs/your-own-migration.md")).unwrap();
-    let blocks = blocks(&guide, "rust");
+    let guide = std::fs::read_to_string(repository_root().join("docs/your-own-migration.md")).unwrap();
+    let blocks = code_blocks(&guide, "rust");
     assert!(blocks.len() >= 6, "{} blocks", blocks.len());
     for (before, code) in blocks {
         let path = before.strip_prefix("<!-- ").and_then(|text| text.strip_suffix(" -->"));
         let path = path.unwrap_or_else(|| panic!("no `<!-- file -->` before\n{code}"));
-        let source = std::fs::read_to_string(root().join(path)).unwrap();
+        let source = std::fs::read_to_string(repository_root().join(path)).unwrap();
         assert!(source.contains(&code), "not in {path}:\n{code}");
     }
 }
@@ -416,14 +424,14 @@ fn code_in_the_guide_is_that_of_the_example() {
 fn commands_in_the_guides_pass_on_the_example() {
     let [old, new] = ledger_split().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    for (from, to) in [(old, "old.wasm"), (new, "new.wasm"), (PathBuf::from(calls()), "calls.txt")] {
+    for (from, to) in [(old, "old.wasm"), (new, "new.wasm"), (PathBuf::from(example_calls()), "calls.txt")] {
         std::fs::copy(from, folder.path().join(to)).unwrap();
     }
     let guides = ["docs/your-own-migration.md", "docs/rehearse-canister.md"];
-    let read = |guide: &str| std::fs::read_to_string(root().join(guide)).unwrap();
+    let read = |guide: &str| std::fs::read_to_string(repository_root().join(guide)).unwrap();
     let commands: Vec<String> = guides
         .iter()
-        .flat_map(|guide| blocks(&read(guide), "sh"))
+        .flat_map(|guide| code_blocks(&read(guide), "sh"))
         .flat_map(|(_, code)| code.lines().map(str::to_owned).collect::<Vec<_>>())
         .collect();
     assert!(commands.len() >= 3, "{commands:?}");

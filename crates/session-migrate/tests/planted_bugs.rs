@@ -91,7 +91,7 @@ fn a_loss_in_a_conversion_is_found_by_replay() {
     assert_eq!(now, "\"@session:2\"", "the repeated begin gets another session");
 }
 
-fn ab(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
+fn compare_with_mutant(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
     let mut builds = Builds::default();
     let mutant = mutant(&builds.get("direct").unwrap());
     builds.set("mutant", mutant);
@@ -103,7 +103,7 @@ fn ab(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
 
 #[test]
 fn a_wrong_error_kind_is_found_by_ab() {
-    let report = ab(
+    let report = compare_with_mutant(
         |direct| mutants::with_other_error_kind(direct, b"NotFound", b"NotFount"),
         Workload::AbusiveClient,
     );
@@ -117,7 +117,7 @@ fn a_wrong_error_kind_is_found_by_ab() {
 
 #[test]
 fn five_percent_more_instructions_are_found_by_ab() {
-    let sound = ab(Module::clone, Workload::OutOfOrder);
+    let sound = compare_with_mutant(Module::clone, Workload::OutOfOrder);
     assert_eq!(sound.verdict, Verdict::Pass, "{:?}", sound.regressions().collect::<Vec<_>>());
     let put = sound.runs[0].endpoints.iter().find(|endpoint| endpoint.name == "uploads_put_chunk").unwrap();
     assert_eq!(put.a, put.b, "the same calls cost the same");
@@ -125,7 +125,7 @@ fn five_percent_more_instructions_are_found_by_ab() {
     let rounds = put.a.total / put.a.messages / 20 / mutants::INSTRUCTIONS_PER_ROUND;
     let slower =
         |direct: &Module| mutants::slower(direct, "canister_update uploads_put_chunk", rounds as i32);
-    let report = ab(slower, Workload::OutOfOrder);
+    let report = compare_with_mutant(slower, Workload::OutOfOrder);
     assert_eq!(report.verdict, Verdict::Fail);
     let regressions: Vec<_> = report.regressions().map(|(_, found)| found).collect();
     let [only] = regressions.as_slice() else { panic!("{regressions:?}") };

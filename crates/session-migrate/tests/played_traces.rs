@@ -30,7 +30,7 @@ fn record(path: PathBuf, act: impl FnOnce(&ReplayCanister, &Tape)) -> Trace {
     Trace::read(&path).unwrap()
 }
 
-fn create() -> EncodedCall {
+fn create_capsule() -> EncodedCall {
     EncodedCall::new("capsules_create", (None::<PersonRef>,)).unwrap()
 }
 
@@ -39,8 +39,8 @@ fn create() -> EncodedCall {
 fn overtaken(path: PathBuf) -> Trace {
     record(path, |subject, tape| {
         let canister = subject.canister().recorded(Some(tape));
-        let slow = canister.submit(person("slow"), create()).unwrap();
-        let quick = canister.submit(person("quick"), create()).unwrap();
+        let slow = canister.submit(person("slow"), create_capsule()).unwrap();
+        let quick = canister.submit(person("quick"), create_capsule()).unwrap();
         let reply = canister.wait("capsules_create", quick).unwrap();
         let capsule: Result<Capsule> = candid::decode_one(&reply).unwrap();
         let access =
@@ -63,14 +63,14 @@ fn a_call_that_depends_on_another_of_its_group_is_played() {
 
     let mut builds = Builds::default();
     let mut subject = ReplayCanister::install(BUILD, &builds.get(BUILD).unwrap(), &trace.header).unwrap();
-    let playing = replay::play(&trace, &mut subject, &mut builds, &[]).unwrap();
+    let playback = replay::play(&trace, &mut subject, &mut builds, &[]).unwrap();
     assert!(
-        playing.events.iter().all(|played| matches!(played, Played::Answered(_))),
+        playback.events.iter().all(|played| matches!(played, Played::Answered(_))),
         "{:?}",
-        playing.events
+        playback.events
     );
     let judgement =
-        compare::with_record(&trace, &playing.events, &mut Tally::new(rules_of_the_tree().unwrap()));
+        compare::with_record(&trace, &playback.events, &mut Tally::new(rules_of_the_tree().unwrap()));
     assert_eq!((judgement.equal, judgement.wrong), (3, vec![]));
 }
 

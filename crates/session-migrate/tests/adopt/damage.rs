@@ -14,14 +14,14 @@ use upload_canister::migrations::public_release::{
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
 use super::on_the_server::{expect_blob, loaded};
-use super::release::{Adopted, Memories, NOW, Short, file, outcome_of, person};
+use super::release::{Adopted, NOW, ReleaseMemory, Short, file, outcome_of, person};
 
 /// Size of a file of two chunks, the second one short.
 const SIZE: usize = CHUNK_SIZE + 500;
 
 /// A capsule to damage. It has two memories, each with one blob.
 struct Victim {
-    memories: Memories,
+    memories: ReleaseMemory,
     capsule: String,
     ids: [String; 2],
 }
@@ -31,7 +31,7 @@ fn victim() -> Victim {
     let capsule = release.capsule(person(1), NOW);
     let first = release.upload(&capsule, 1, &file(SIZE, 1), NOW + 1).0;
     let second = release.upload(&capsule, 2, &file(700, 2), NOW + 2).0;
-    Victim { memories: Memories::of(&release), capsule, ids: [first, second] }
+    Victim { memories: ReleaseMemory::of(&release), capsule, ids: [first, second] }
 }
 
 impl Victim {
@@ -46,16 +46,20 @@ impl Victim {
 
 type Damage = fn(&Victim);
 
-fn other(len: usize) -> Vec<u8> {
+fn other_bytes(len: usize) -> Vec<u8> {
     file(len, 99)
 }
 
 /// Damage after which the first blob, its memory and its asset are not taken, and the reason reported for the blob.
-const LOST: &[(&str, Damage, &str)] = &[
+const LOST_BLOBS: &[(&str, Damage, &str)] = &[
     ("a hole", |it| it.memories.remove_chunk(1, 0), "chunk 0 is missing"),
     ("a missing end", |it| it.memories.remove_chunk(1, 1), "bytes are stored, its record says"),
-    ("other bytes", |it| it.memories.put(1, 1, &other(500)), "its bytes have the SHA-256"),
-    ("bytes of a reused number", |it| it.memories.put(1, 0, &other(13)), "bytes are stored, its record says"),
+    ("other bytes", |it| it.memories.put(1, 1, &other_bytes(500)), "its bytes have the SHA-256"),
+    (
+        "bytes of a reused number",
+        |it| it.memories.put(1, 0, &other_bytes(13)),
+        "bytes are stored, its record says",
+    ),
     (
         "a digest that was never compared",
         |it| it.memories.change_blob(blob_of(1), |blob| blob.checksum = ByteBuf::from([7; 32])),
@@ -88,9 +92,9 @@ const LOST: &[(&str, Damage, &str)] = &[
 
 #[test]
 fn a_damaged_blob_is_not_taken() {
-    for (damage, act, message) in LOST {
+    for (damage, apply, message) in LOST_BLOBS {
         let victim = victim();
-        act(&victim);
+        apply(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
         let blobs = adopted.items(RecordKind::Blob, RecordOutcome::NotTaken);
@@ -132,7 +136,7 @@ fn sessions_of_chunks_are_the_same_in_adopt_and_inspect() {
 #[test]
 fn a_blob_with_bytes_after_its_end_is_taken_without_them() {
     let victim = victim();
-    victim.memories.put(2, 1, &other(1_000));
+    victim.memories.put(2, 1, &other_bytes(1_000));
     let adopted = victim.adopted();
     assert_eq!(adopted.report.verdict, Verdict::Pass);
     let blobs = adopted.items(RecordKind::Blob, RecordOutcome::Repaired);
@@ -177,9 +181,9 @@ const DETACHED: &[(&str, Damage, &str)] = &[
 
 #[test]
 fn a_memory_whose_blob_is_missing_is_not_taken() {
-    for (damage, act, message) in DETACHED {
+    for (damage, apply, message) in DETACHED {
         let victim = victim();
-        act(&victim);
+        apply(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
         let memories = adopted.items(RecordKind::Memory, RecordOutcome::NotTaken);
@@ -193,13 +197,13 @@ fn a_memory_whose_blob_is_missing_is_not_taken() {
 const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
     (
         "a wrong size in the metadata",
-        |it| it.change(0, |memory| base(memory).bytes = 5),
+        |it| it.change(0, |memory| first_image_base(memory).bytes = 5),
         RecordKind::Asset,
         "the metadata said 5 bytes",
     ),
     (
         "a wrong digest in the metadata",
-        |it| it.change(0, |memory| base(memory).sha256 = Some(ByteBuf::from([1; 32]))),
+        |it| it.change(0, |memory| first_image_base(memory).sha256 = Some(ByteBuf::from([1; 32]))),
         RecordKind::Asset,
         "another SHA-256",
     ),
@@ -207,7 +211,7 @@ const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
         "texts beyond the limits",
         |it| {
             it.change(0, |memory| {
-                let base = base(memory);
+                let base = first_image_base(memory);
                 base.name = "n".repeat(5_000);
                 base.description = Some("ä".repeat(20_000));
                 base.tags = vec!["t".repeat(300); 200];
@@ -219,7 +223,7 @@ const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
     ),
     (
         "an unknown processing status",
-        |it| it.change(0, |memory| base(memory).processing_status = Some("dreaming".into())),
+        |it| it.change(0, |memory| first_image_base(memory).processing_status = Some("dreaming".into())),
         RecordKind::Asset,
         "\"dreaming\" is unknown",
     ),
@@ -231,7 +235,9 @@ const REPAIRED: &[(&str, Damage, RecordKind, &str)] = &[
     ),
 ];
 
-fn base(memory: &mut PublicMemory) -> &mut upload_canister::migrations::public_release::PublicBase {
+fn first_image_base(
+    memory: &mut PublicMemory,
+) -> &mut upload_canister::migrations::public_release::PublicBase {
     match &mut memory.blob_internal_assets[0].metadata {
         PublicAssetMetadata::Image(image) => &mut image.base,
         _ => panic!("the first asset is not an image"),
@@ -240,9 +246,9 @@ fn base(memory: &mut PublicMemory) -> &mut upload_canister::migrations::public_r
 
 #[test]
 fn a_memory_that_contradicts_itself_is_repaired() {
-    for (damage, act, kind, message) in REPAIRED {
+    for (damage, apply, kind, message) in REPAIRED {
         let victim = victim();
-        act(&victim);
+        apply(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Pass, "{damage}");
         let repaired = adopted.items(*kind, RecordOutcome::Repaired);
@@ -299,7 +305,7 @@ fn a_blob_of_two_capsules_stays_in_the_capsule_of_its_upload() {
     let [own, foreign] = [1, 2].map(|n| release.capsule(person(n), NOW + n));
     release.upload(&own, 1, &file(900, 1), NOW + 10);
     release.upload(&foreign, 2, &file(800, 2), NOW + 11);
-    let memories = Memories::of(&release);
+    let memories = ReleaseMemory::of(&release);
     // The locator of another capsule's blob, as any client could send it.
     memories.change_capsule(&foreign, |capsule| {
         let (_, memory) = &capsule.memories[0];
@@ -397,9 +403,9 @@ const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
 
 #[test]
 fn the_contents_of_a_capsule_not_taken_are_not_taken() {
-    for (damage, act, message) in WITHOUT_CAPSULE {
+    for (damage, apply, message) in WITHOUT_CAPSULE {
         let victim = victim();
-        act(&victim);
+        apply(&victim);
         let adopted = victim.adopted();
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{damage}");
         let capsules = adopted.items(RecordKind::Capsule, RecordOutcome::NotTaken);

@@ -49,13 +49,13 @@ impl Storable for Short {
 }
 
 /// A stable memory of the first public release that a test changes.
-pub struct Memories {
+pub struct ReleaseMemory {
     pub raw: VectorMemory,
 }
 
-impl Memories {
-    pub fn of(release: &PublicRelease) -> Memories {
-        Memories { raw: VectorMemory::new(RefCell::new(release.stable_memory())) }
+impl ReleaseMemory {
+    pub fn of(release: &PublicRelease) -> ReleaseMemory {
+        ReleaseMemory { raw: VectorMemory::new(RefCell::new(release.stable_memory())) }
     }
 
     pub fn bytes(&self) -> Vec<u8> {
@@ -86,7 +86,7 @@ impl Memories {
         let mut capsules = self.capsules();
         let mut capsule: PublicCapsule = decode(&capsules.get(&id.to_owned()).unwrap()).unwrap();
         change(&mut capsule);
-        capsules.insert(id.to_owned(), tuple(&capsule));
+        capsules.insert(id.to_owned(), encode_record(&capsule));
     }
 
     pub fn change_memory(&self, capsule: &str, memory: &str, change: impl FnOnce(&mut PublicMemory)) {
@@ -100,7 +100,7 @@ impl Memories {
         let mut blobs = self.blobs();
         let mut blob: PublicBlob = decode(&blobs.get(&id).unwrap().0).unwrap();
         change(&mut blob);
-        blobs.insert(id, Short(tuple(&blob)));
+        blobs.insert(id, Short(encode_record(&blob)));
     }
 
     pub fn put(&self, session: u64, idx: u32, bytes: &[u8]) {
@@ -113,7 +113,7 @@ impl Memories {
 }
 
 /// Returns a record as the first public release stores it.
-pub fn tuple<T: CandidType>(record: &T) -> Vec<u8> {
+pub fn encode_record<T: CandidType>(record: &T) -> Vec<u8> {
     candid::encode_one((1_u16, record)).unwrap()
 }
 

@@ -16,20 +16,20 @@ use upload_model::public_release::{CHUNK_SIZE, blob_of};
 
 use super::on_the_server::{expect_blob, loaded};
 use super::release::{file, outcome_of, person};
-use super::stand_in::{Old, complete, new_metadata};
+use super::stand_in::{OldRelease, complete, new_metadata};
 
-fn session(report: &Report, id: u64) -> (RecordOutcome, String) {
+fn session_outcome(report: &Report, id: u64) -> (RecordOutcome, String) {
     outcome_of(report, RecordKind::Session, &id.to_string())
 }
 
 /// An upload of two chunks, the second one short.
-struct Spoilt<'a> {
-    old: &'a Old,
+struct SpoiltUpload<'a> {
+    old: &'a OldRelease,
     capsule: &'a str,
     bytes: &'a [u8],
 }
 
-impl Spoilt<'_> {
+impl SpoiltUpload<'_> {
     fn begin(&self, name: &str) -> u64 {
         self.old.begin_and_put(person(1), self.capsule, name, self.bytes, &[])
     }
@@ -43,10 +43,10 @@ impl Spoilt<'_> {
     }
 }
 
-type Spoil = fn(&Spoilt<'_>, u64);
+type Spoil = fn(&SpoiltUpload<'_>, u64);
 
 /// Calls after which the release can never finish the upload, although all its chunks have arrived.
-const SPOILT: &[(&str, Spoil)] = &[
+const SPOILING_CALLS: &[(&str, Spoil)] = &[
     ("D15, a stranger's chunk", |it, id| {
         assert!(it.put(person(1), id, 0) && !it.put(person(9), id, 1) && it.put(person(1), id, 1));
     }),
@@ -78,13 +78,13 @@ const SPOILT: &[(&str, Spoil)] = &[
 
 #[test]
 fn an_upload_with_a_spoilt_hash_is_finished_here() {
-    let old = Old::install();
+    let old = OldRelease::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
     let bytes = file(CHUNK_SIZE + 9, 1);
-    let it = Spoilt { old: &old, capsule: &capsule, bytes: &bytes };
+    let it = SpoiltUpload { old: &old, capsule: &capsule, bytes: &bytes };
     let digest = Sha256::digest(&bytes).to_vec();
-    let sessions: Vec<u64> = SPOILT
+    let sessions: Vec<u64> = SPOILING_CALLS
         .iter()
         .map(|(what, spoil)| {
             let id = it.begin(what);
@@ -97,7 +97,7 @@ fn an_upload_with_a_spoilt_hash_is_finished_here() {
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.items);
     let pic = server::pocket_ic().unwrap();
     let canister = loaded(&pic, &out);
-    for (id, (what, _)) in sessions.into_iter().zip(SPOILT) {
+    for (id, (what, _)) in sessions.into_iter().zip(SPOILING_CALLS) {
         let status = canister.uploads_status(owner, id).unwrap();
         assert_eq!((status.missing.len(), status.bytes_received), (0, bytes.len() as u64), "{what}");
         let blob = complete(&canister, owner, id, &bytes);
@@ -108,7 +108,7 @@ fn an_upload_with_a_spoilt_hash_is_finished_here() {
 /// D8, D9: sessions of the release never expire, and a caller with a hundred of them cannot begin another.
 #[test]
 fn sessions_of_years_ago_expire_like_any_other() {
-    let old = Old::install();
+    let old = OldRelease::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
     let bytes = file(90, 1);
@@ -134,17 +134,17 @@ fn sessions_of_years_ago_expire_like_any_other() {
 /// D20, D22: the release checks access only at begin, and a capsule can be deleted before its uploads end.
 #[test]
 fn a_session_without_its_capsule_or_right_is_not_taken() {
-    let old = Old::install();
+    let old = OldRelease::install();
     let [owner, heir] = [person(1), person(2)];
-    let [given, deleted] = [(); 2].map(|()| old.capsule(owner));
+    let [transferred, deleted] = [(); 2].map(|()| old.capsule(owner));
     let bytes = file(700, 1);
     let begin = |capsule: &str, name: &str| old.begin_and_put(owner, capsule, name, &bytes, &[0]);
-    let without_right = begin(&given, "without a right");
+    let without_right = begin(&transferred, "without a right");
     let [without_capsule, half] = ["without a capsule", "half"].map(|name| begin(&deleted, name));
     let digest = ByteBuf::from(Sha256::digest(&bytes).to_vec());
     let () = old.call(owner, "commit_without_memory", (half, digest, bytes.len() as u64)).unwrap();
     let () = old.call(owner, "capsules_delete", (&deleted,)).unwrap();
-    let () = old.call(owner, "transfer_ownership", (&given, heir)).unwrap();
+    let () = old.call(owner, "transfer_ownership", (&transferred, heir)).unwrap();
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Fail);
     let blob = format!("blob_{}", blob_of(half));
@@ -153,7 +153,7 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
         (without_capsule, "does not exist, or is not taken"),
         (half, "debug_finish_hex answers NotFound"),
     ] {
-        let (outcome, why) = session(&report, id);
+        let (outcome, why) = session_outcome(&report, id);
         assert_eq!(outcome, RecordOutcome::NotTaken, "{why}");
         assert!(why.contains(message), "{why}");
     }
@@ -177,7 +177,7 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
 #[test]
 fn a_session_with_the_number_of_a_blob_is_not_taken() {
     for sent in [&[][..], &[0]] {
-        let old = Old::install();
+        let old = OldRelease::install();
         let owner = person(1);
         let capsule = old.capsule(owner);
         let [first, second] = [1, 2].map(|seed| file(600, seed));
@@ -187,7 +187,7 @@ fn a_session_with_the_number_of_a_blob_is_not_taken() {
         assert_eq!(old.begin_and_put(owner, &capsule, "second", &second, sent), number);
         let (_folder, out, report) = old.adopted();
         assert_eq!(report.verdict, Verdict::Fail, "{sent:?}");
-        let (outcome_of_session, why) = session(&report, number);
+        let (outcome_of_session, why) = session_outcome(&report, number);
         assert_eq!(outcome_of_session, RecordOutcome::NotTaken, "{sent:?}");
         assert!(why.contains("issued its number again"), "{why}");
         let pic = server::pocket_ic().unwrap();

@@ -22,7 +22,7 @@ use upload_model::public_release::CHUNK_SIZE;
 use super::on_the_server::controller;
 
 /// The stand-in on the embedded server.
-pub struct Old {
+pub struct OldRelease {
     pub pic: PocketIc,
     id: Principal,
 }
@@ -38,7 +38,7 @@ pub enum ReleaseError {
     NotImplemented(String),
 }
 
-pub fn metadata(name: &str, bytes: u64) -> PublicAssetMetadata {
+pub fn release_metadata(name: &str, bytes: u64) -> PublicAssetMetadata {
     PublicAssetMetadata::Note(PublicNote {
         base: PublicBase {
             name: name.into(),
@@ -66,14 +66,14 @@ pub fn metadata(name: &str, bytes: u64) -> PublicAssetMetadata {
     })
 }
 
-impl Old {
-    pub fn install() -> Old {
+impl OldRelease {
+    pub fn install() -> OldRelease {
         let wasm = std::fs::read(pocket_ic_fixtures::public_release().unwrap()).unwrap();
         let pic = server::pocket_ic().unwrap();
         let id = pic.create_canister_with_settings(Some(controller()), None);
         pic.add_cycles(id, 1_000_000_000_000_000);
         pic.install_canister(id, wasm, candid::encode_args(()).unwrap(), Some(controller()));
-        Old { pic, id }
+        OldRelease { pic, id }
     }
 
     pub fn call<T>(
@@ -98,7 +98,7 @@ impl Old {
     }
 
     pub fn begin(&self, owner: Principal, capsule: &str, name: &str, bytes: u64, chunks: u32) -> u64 {
-        self.call(owner, "uploads_begin", (capsule, metadata(name, bytes), chunks, name)).unwrap()
+        self.call(owner, "uploads_begin", (capsule, release_metadata(name, bytes), chunks, name)).unwrap()
     }
 
     pub fn try_put(

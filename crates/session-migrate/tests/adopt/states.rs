@@ -12,7 +12,7 @@ use upload_canister::migrations::public_release::{
 };
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
-use super::release::{Adopted, Memories, NOW, file, outcome_of, person};
+use super::release::{Adopted, NOW, ReleaseMemory, file, outcome_of, person};
 
 /// Returns the error of `inspect` on a stable memory that no build can read.
 fn inspect_error(stable: &[u8]) -> String {
@@ -45,7 +45,7 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
         let target = if other { &foreign } else { &own };
         let (second, same) = release.upload(target, 1, &file(13, 2), NOW + 3);
         assert_eq!(blob, same);
-        let memories = Memories::of(&release);
+        let memories = ReleaseMemory::of(&release);
         if !still_exists {
             memories.capsules().remove(target).unwrap();
         }
@@ -111,7 +111,7 @@ fn a_memory_whose_blob_was_deleted_is_not_taken() {
     let capsule = release.capsule(person(1), NOW);
     let (memory, blob) = release.upload(&capsule, 1, &file(2 * CHUNK_SIZE + 30, 1), NOW + 1);
     let (whole, _) = release.upload(&capsule, 2, &file(30, 2), NOW + 2);
-    let memories = Memories::of(&release);
+    let memories = ReleaseMemory::of(&release);
     memories.blobs().remove(&blob).unwrap();
     memories.remove_chunk(1, 0);
     let reason = inspect_error(&memories.bytes());
@@ -132,7 +132,7 @@ fn bytes_of_a_debugging_function_are_distinguished_from_files() {
     for session in 1..=2 {
         release.upload(&capsule, session, &file(CHUNK_SIZE, session), NOW + session);
     }
-    let memories = Memories::of(&release);
+    let memories = ReleaseMemory::of(&release);
     let written = vec![0xAA; 50];
     // Over a chunk of a file, after the end of a file, and under a key that belongs to no session.
     memories.put(1, 0, &written);
@@ -183,7 +183,7 @@ fn texts_beyond_a_limit_are_truncated_and_kept_in_the_file() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     let (memory, _) = release.upload(&capsule, 1, &file(10, 1), NOW + 1);
-    let memories = Memories::of(&release);
+    let memories = ReleaseMemory::of(&release);
     memories.change_capsule(&capsule, |capsule| {
         capsule.subject = PublicPerson::Opaque("ä".repeat(900_000));
         let owner = PublicOwner { since: NOW, last_activity_at: NOW };
@@ -232,7 +232,7 @@ fn a_capsule_of_thousands_of_memories_is_split_into_records() {
     let mut release = PublicRelease::new(1);
     let capsule = release.capsule(person(1), NOW);
     release.upload(&capsule, 1, &file(10, 1), NOW + 1);
-    let memories = Memories::of(&release);
+    let memories = ReleaseMemory::of(&release);
     memories.change_capsule(&capsule, |capsule| {
         let (_, first) = capsule.memories[0].clone();
         capsule.memories.extend((0..4_000).map(|n| {

@@ -14,11 +14,11 @@ use upload_model::public_release::{CHUNK_SIZE, blob_of};
 
 use super::on_the_server::{expect_blob, loaded, upgrade_to};
 use super::release::{file, person};
-use super::stand_in::{Old, complete, new_metadata};
+use super::stand_in::{OldRelease, complete, new_metadata};
 
 #[test]
 fn sessions_in_every_state_continue_under_their_numbers() {
-    let old = Old::install();
+    let old = OldRelease::install();
     let [own, others] = [person(1), person(2)];
     let [capsule, foreign] = [own, others].map(|owner| old.capsule(owner));
     let bytes = file(2 * CHUNK_SIZE + 900, 1);
@@ -76,7 +76,7 @@ fn sessions_in_every_state_continue_under_their_numbers() {
 
 #[test]
 fn a_committed_upload_without_its_memory_gets_one() {
-    let old = Old::install();
+    let old = OldRelease::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
     let bytes = file(CHUNK_SIZE + 5, 2);
@@ -101,7 +101,7 @@ fn a_committed_upload_without_its_memory_gets_one() {
 
 #[test]
 fn a_contradictory_session_is_repaired_or_not_taken() {
-    let old = Old::install();
+    let old = OldRelease::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
     // Both uploads declare two bytes for three chunks. The last chunk of the first upload has arrived; the last chunk
@@ -138,7 +138,7 @@ fn a_contradictory_session_is_repaired_or_not_taken() {
 
 #[test]
 fn chunks_of_a_lost_session_with_the_same_number_do_not_count() {
-    let old = Old::install();
+    let old = OldRelease::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
     let [first, second] = [4, 5].map(|seed| file(2 * CHUNK_SIZE, seed));
@@ -159,7 +159,7 @@ fn chunks_of_a_lost_session_with_the_same_number_do_not_count() {
 
 #[test]
 fn the_commands_in_adopting_md_do_what_it_says() {
-    let old = Old::install();
+    let old = OldRelease::install();
     let owner = person(1);
     let capsule = old.capsule(owner);
     let bytes = file(CHUNK_SIZE + 9, 6);

@@ -24,11 +24,13 @@ struct Inner {
     lost: AtomicU32,
     /// Once a module is installed, this many reads of the state get the answer to the first read.
     lag: u32,
-    stale: AtomicU32,
+    /// Number of reads that still get the answer to the first read.
+    stale_left: AtomicU32,
     first_read: Mutex<Option<Bytes>>,
     /// Number of requests that are refused after each lost answer.
     away_for: u32,
-    away: AtomicU32,
+    /// Number of requests that are still refused.
+    refusals_left: AtomicU32,
     refused: AtomicU32,
 }
 
@@ -57,10 +59,10 @@ impl FaultyProxy {
             to_lose: Mutex::new(methods.to_vec()),
             lost: AtomicU32::new(0),
             lag,
-            stale: AtomicU32::new(0),
+            stale_left: AtomicU32::new(0),
             first_read: Mutex::new(None),
             away_for,
-            away: AtomicU32::new(0),
+            refusals_left: AtomicU32::new(0),
             refused: AtomicU32::new(0),
         });
         let router = Router::new()
@@ -76,7 +78,7 @@ impl FaultyProxy {
 
     /// Returns whether the next read of the state will be answered with the earlier state.
     pub fn is_lagging(&self) -> bool {
-        self.inner.stale.load(Ordering::Relaxed) > 0
+        self.inner.stale_left.load(Ordering::Relaxed) > 0
     }
 
     pub fn refused(&self) -> u32 {
@@ -145,22 +147,24 @@ fn converted<T: DeserializeOwned>(value: &impl Serialize) -> T {
 }
 
 async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body: Bytes) -> Response {
-    let away = inner.away.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |away| away.checked_sub(1));
+    let away =
+        inner.refusals_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |away| away.checked_sub(1));
     if away.is_ok() {
         inner.refused.fetch_add(1, Ordering::Relaxed);
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    let names = |name: &&str| body.windows(name.len()).any(|part| part == name.as_bytes());
-    let lose = {
+    let contains_name = |name: &&str| body.windows(name.len()).any(|part| part == name.as_bytes());
+    let is_lost = {
         let mut to_lose = inner.to_lose.lock().unwrap();
-        to_lose.iter().position(names).map(|index| to_lose.remove(index)).is_some()
+        to_lose.iter().position(contains_name).map(|index| to_lose.remove(index)).is_some()
     };
-    if names(&"install_code") {
-        inner.stale.store(inner.lag, Ordering::Relaxed);
+    if contains_name(&"install_code") {
+        inner.stale_left.store(inner.lag, Ordering::Relaxed);
     }
-    let is_read = names(&"last_install_timestamp");
+    let is_read = contains_name(&"last_install_timestamp");
     if is_read && let Some(first) = inner.first_read.lock().unwrap().clone() {
-        let left = inner.stale.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let left =
+            inner.stale_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if left.is_ok() {
             return first.into_response();
         }
@@ -169,9 +173,9 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
     let request = inner.client.request(method, url).header("content-type", "application/cbor").body(body);
     let answer = request.send().await.unwrap();
     let (status, bytes) = (answer.status(), answer.bytes().await.unwrap());
-    if lose {
+    if is_lost {
         inner.lost.fetch_add(1, Ordering::Relaxed);
-        inner.away.store(inner.away_for, Ordering::Relaxed);
+        inner.refusals_left.store(inner.away_for, Ordering::Relaxed);
         return StatusCode::BAD_GATEWAY.into_response();
     }
     if is_read {

@@ -146,7 +146,12 @@ impl Network {
 
     pub fn upgrade_command(&self, to: &str, more: &[&str]) -> (i32, String) {
         let canister = self.canister.to_text();
-        outcome_of(&self.run(&[&["upgrade", &canister, "--to", to][..], more].concat()).output().unwrap())
+        outcome_of(
+            &self
+                .program_command(&[&["upgrade", &canister, "--to", to][..], more].concat())
+                .output()
+                .unwrap(),
+        )
     }
 }
 

@@ -69,7 +69,7 @@ impl Network {
     }
 
     /// Returns a command that runs the program on this network with the owner's identity.
-    pub fn run(&self, args: &[&str]) -> Command {
+    pub fn program_command(&self, args: &[&str]) -> Command {
         let mut command = program(args);
         command.args(["--network", &self.url, "-k", &self.root_key]).arg("--identity").arg(self.pem());
         command.current_dir(self.folder.path());

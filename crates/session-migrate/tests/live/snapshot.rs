@@ -27,7 +27,7 @@ impl Network {
     fn download(&self, folder: &str, more: &[&str]) -> (i32, String) {
         let canister = self.canister.to_text();
         let args = [&["snapshot", "download", &canister, "--out", folder][..], more].concat();
-        outcome_of(&self.run(&args).output().unwrap())
+        outcome_of(&self.program_command(&args).output().unwrap())
     }
 
     /// Lets the server download a snapshot, without the program; returns the folder.
@@ -39,7 +39,7 @@ impl Network {
     }
 
     fn start_in_background(&self, args: &[&str]) -> Child {
-        self.run(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        self.program_command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 }
 
@@ -148,7 +148,7 @@ fn killed_upload_ends_as_one_snapshot_that_loads() {
     let progress_file = network.path("folder.upload.json");
     kill_before_its_end(network.start_in_background(&args), &progress_file);
 
-    let (code, out) = outcome_of(&network.run(&args).output().unwrap());
+    let (code, out) = outcome_of(&network.program_command(&args).output().unwrap());
     assert_eq!(code, 0, "{out}");
     assert!(!progress_file.exists());
     let snapshots = network.pic.list_canister_snapshots(other, None).unwrap();

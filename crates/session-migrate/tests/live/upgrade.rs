@@ -28,10 +28,12 @@ fn aborted_upgrade_rolls_back_once_the_module_is_installed() {
     let canister = network.canister.to_text();
     let (code, out) = network.upgrade_command("staged", &[]);
     assert!(code == 2 && out.contains("--resume or --abort"), "{code}: {out}");
-    let (code, out) = outcome_of(&network.run(&["upgrade", &canister, "--abort"]).output().unwrap());
+    let (code, out) =
+        outcome_of(&network.program_command(&["upgrade", &canister, "--abort"]).output().unwrap());
     assert!(code == 1 && out.contains("rolled back"), "{code}: {out}");
     assert_eq!(network.running_build(), "legacy");
-    let (code, out) = outcome_of(&network.run(&["upgrade", &canister, "--resume"]).output().unwrap());
+    let (code, out) =
+        outcome_of(&network.program_command(&["upgrade", &canister, "--resume"]).output().unwrap());
     assert!(code == 2 && out.contains("no unfinished upgrade"), "{code}: {out}");
     network.finish(upload);
 }

@@ -55,8 +55,8 @@ impl Listener for Killer<'_> {
 /// An upgrade that is killed at each moment from a receipt on, and resumed.
 struct Case<'a> {
     from: Option<Step>,
-    change: fn(Plan) -> Plan,
-    before: fn(&Network),
+    change_plan: fn(Plan) -> Plan,
+    prepare: fn(&Network),
     damage: Damage<'a>,
     is_expected: fn(&Ending) -> bool,
     build_at_end: &'static str,
@@ -65,15 +65,15 @@ struct Case<'a> {
     moments: u32,
 }
 
-fn killed_at_every_moment(case: &Case<'_>) {
+fn kill_at_every_moment(case: &Case<'_>) {
     let mut network = Network::with(Build::Legacy);
     let staged = network.module(Build::Staged);
     for moment in 0.. {
         network.canister = installed(&network.pic, network.owner, Build::Legacy);
         let network = &network;
         let upload = network.upload_in_flight(&format!("{moment}.jpg"));
-        (case.before)(network);
-        let plan = (case.change)(network.plan(Build::Staged, &staged));
+        (case.prepare)(network);
+        let plan = (case.change_plan)(network.plan(Build::Staged, &staged));
         let session = upload.session().unwrap();
         let killer = |left| Killer { network, session, damage: case.damage, from: case.from, left, at: None };
         let mut first = killer(Some(moment));
@@ -104,8 +104,8 @@ fn killed_at_every_moment(case: &Case<'_>) {
 
 const FORWARD: Case<'static> = Case {
     from: None,
-    change: |plan| Plan { stop: true, ..plan },
-    before: |_| {},
+    change_plan: |plan| Plan { stop: true, ..plan },
+    prepare: |_| {},
     damage: &|_, _| {},
     is_expected: |ending| *ending == Ending::Upgraded { quarantined: 0 },
     build_at_end: "staged",
@@ -115,15 +115,15 @@ const FORWARD: Case<'static> = Case {
 
 #[test]
 fn driver_killed_at_any_moment_is_resumed_to_the_same_end() {
-    killed_at_every_moment(&FORWARD);
+    kill_at_every_moment(&FORWARD);
 }
 
 #[test]
 fn a_driver_killed_in_a_rollback_resumes_to_the_same_end() {
-    killed_at_every_moment(&Case {
+    kill_at_every_moment(&Case {
         from: Some(Step::Install),
-        change: |plan| Plan { max_quarantined: Some(0), ..plan },
-        before: Network::damage_a_session,
+        change_plan: |plan| Plan { max_quarantined: Some(0), ..plan },
+        prepare: Network::damage_a_session,
         is_expected: |ending| matches!(ending, Ending::RolledBack { .. }),
         build_at_end: "legacy",
         effects: 4,
@@ -134,9 +134,9 @@ fn a_driver_killed_in_a_rollback_resumes_to_the_same_end() {
 
 #[test]
 fn driver_killed_around_a_restore_is_resumed_to_the_same_end() {
-    killed_at_every_moment(&Case {
+    kill_at_every_moment(&Case {
         from: Some(Step::Rollback),
-        change: |plan| Plan { on_failure: OnFailure::Restore, ..plan },
+        change_plan: |plan| Plan { on_failure: OnFailure::Restore, ..plan },
         damage: &forget_chunks,
         is_expected: |ending| matches!(ending, Ending::Restored { lost: Some(_), .. }),
         build_at_end: "legacy",

@@ -46,22 +46,22 @@ impl Network {
     }
 }
 
-fn is_known(event: &Event, wanted: &str) -> bool {
+fn is_fact(event: &Event, wanted: &str) -> bool {
     matches!(event, Event::Known { fact, .. } if fact == wanted)
 }
 
-fn same(plan: &Plan) -> Plan {
+fn unchanged(plan: &Plan) -> Plan {
     plan.clone()
 }
 
-fn not_installed(report: Result<Report, UpgradeError>) -> String {
+fn expect_not_installed(report: Result<Report, UpgradeError>) -> String {
     match report {
         Ok(Report { ending: Ending::NotInstalled { why }, .. }) => why,
         other => panic!("the upgrade did not end before the install: {other:?}"),
     }
 }
 
-fn held(report: Result<Report, UpgradeError>) -> (String, String) {
+fn expect_held(report: Result<Report, UpgradeError>) -> (String, String) {
     match report {
         Ok(Report { ending: Ending::Held { why, no_recovery }, .. }) => (why, no_recovery),
         other => panic!("the upgrade is not held: {other:?}"),
@@ -103,7 +103,7 @@ fn foreign_install_after_the_install_stays_as_it_is() {
                 meanwhile(|| network.pic.reinstall_canister(network.canister, module, args, None).unwrap());
             }
         };
-        let (why, no_recovery) = held(network.upgrade_while(same, foreign));
+        let (why, no_recovery) = expect_held(network.upgrade_while(unchanged, foreign));
         assert!(why.contains("somebody else has installed a module"), "{why}");
         assert!(no_recovery.contains("which stays as it is"), "{no_recovery}");
         assert_eq!(network.running_build(), build.name());
@@ -114,7 +114,7 @@ fn foreign_install_after_the_install_stays_as_it_is() {
 fn rollback_by_somebody_else_is_completed() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
-    let report = network.upgrade_while(same, |event| {
+    let report = network.upgrade_while(unchanged, |event| {
         if is_receipt(event, Step::Install) {
             meanwhile(|| drop(network.client().migration_rollback(CONTROLLER).unwrap()));
         }
@@ -132,7 +132,7 @@ fn paused_migration_is_left_to_whoever_has_paused_it() {
     let control = |method| {
         let _: api::MigrationStatus = network.client().update(CONTROLLER, method, ()).unwrap();
     };
-    let paused = network.upgrade_while(same, |event| {
+    let paused = network.upgrade_while(unchanged, |event| {
         if is_receipt(event, Step::Snapshot) {
             meanwhile(|| control("migration_pause"));
         }
@@ -140,7 +140,7 @@ fn paused_migration_is_left_to_whoever_has_paused_it() {
     assert!(matches!(paused, Err(UpgradeError::Paused { converted: 0, .. })), "{paused:?}");
     assert_eq!(network.running_build(), "staged");
     control("migration_resume");
-    let report = network.upgrade_while(same, |_| {}).unwrap();
+    let report = network.upgrade_while(unchanged, |_| {}).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     network.finish(upload);
 }
@@ -149,7 +149,7 @@ fn paused_migration_is_left_to_whoever_has_paused_it() {
 fn a_caller_who_is_no_longer_a_controller_installs_nothing() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
-    let why = not_installed(network.upgrade_while(same, |event| {
+    let why = expect_not_installed(network.upgrade_while(unchanged, |event| {
         if is_receipt(event, Step::Snapshot) {
             meanwhile(|| network.set_controllers(&[CONTROLLER]));
         }
@@ -164,7 +164,7 @@ fn canister_that_cannot_be_started_again_is_reported() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
     let stopping = |plan: &Plan| Plan { stop: true, ..plan.clone() };
-    let why = not_installed(network.upgrade_while(stopping, |event| {
+    let why = expect_not_installed(network.upgrade_while(stopping, |event| {
         if is_receipt(event, Step::Stop) {
             meanwhile(|| network.set_controllers(&[CONTROLLER]));
         }
@@ -179,7 +179,7 @@ fn canister_that_cannot_be_started_again_is_reported() {
 fn controllers_changed_after_the_install_end_with_the_new_build() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
-    let (why, no_recovery) = held(network.upgrade_while(same, |event| {
+    let (why, no_recovery) = expect_held(network.upgrade_while(unchanged, |event| {
         if is_receipt(event, Step::Install) {
             meanwhile(|| network.set_controllers(&[CONTROLLER]));
         }
@@ -193,8 +193,8 @@ fn controllers_changed_after_the_install_end_with_the_new_build() {
 #[test]
 fn snapshot_limit_reached_meanwhile_changes_nothing() {
     let network = Network::with(Build::Legacy);
-    let why = not_installed(network.upgrade_while(same, |event| {
-        if is_known(event, "preflight") {
+    let why = expect_not_installed(network.upgrade_while(unchanged, |event| {
+        if is_fact(event, "preflight") {
             let take = || network.pic.take_canister_snapshot(network.canister, Some(CONTROLLER), None);
             meanwhile(|| (0..10).for_each(|_| drop(take().unwrap())));
         }
@@ -209,7 +209,7 @@ fn a_deleted_snapshot_cannot_be_restored() {
     let upload = network.upload_in_flight("a.jpg");
     network.damage_a_session();
     let strict = |plan: &Plan| Plan { max_quarantined: Some(0), ..plan.clone() };
-    let (why, no_recovery) = held(network.upgrade_while(strict, |event| {
+    let (why, no_recovery) = expect_held(network.upgrade_while(strict, |event| {
         if is_receipt(event, Step::Install) {
             meanwhile(|| {
                 for snapshot in network.pic.list_canister_snapshots(network.canister, None).unwrap() {
@@ -228,7 +228,7 @@ fn a_deleted_snapshot_cannot_be_restored() {
 fn frozen_canister_is_not_upgraded() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
-    let why = not_installed(network.upgrade_while(same, |event| {
+    let why = expect_not_installed(network.upgrade_while(unchanged, |event| {
         if is_receipt(event, Step::Snapshot) {
             meanwhile(|| network.freeze());
         }
@@ -246,7 +246,7 @@ fn canister_that_freezes_after_the_install_is_resumed() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
     for step in [Step::Install, Step::Verify] {
-        let error = network.upgrade_while(same, |event| {
+        let error = network.upgrade_while(unchanged, |event| {
             let verifying = matches!(event, Event::Intent { step: Step::Verify, .. });
             if is_receipt(event, Step::Install) && step == Step::Install || verifying && step == Step::Verify
             {
@@ -257,7 +257,7 @@ fn canister_that_freezes_after_the_install_is_resumed() {
         assert!(error.contains("out of cycles") && error.contains("top it up, then --resume"), "{error}");
         network.thaw();
     }
-    let report = network.upgrade_while(same, |_| {}).unwrap();
+    let report = network.upgrade_while(unchanged, |_| {}).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     network.finish(upload);
 }

@@ -36,16 +36,16 @@ struct Traffic {
 }
 
 /// Ends the traffic when it is dropped.
-struct Over<'a>(&'a AtomicBool);
+struct EndOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 /// Uploads one file after the other until the traffic is over; returns the client and the number of its files.
-async fn uploads(
+async fn upload_until_over(
     network: &Network,
     traffic: &Traffic,
     client: usize,
@@ -55,8 +55,8 @@ async fn uploads(
     let live = network::Network::connect(&network.url, &key, identity).await.unwrap();
     let (canister, owner) = (live.canister(network.canister), live.caller());
     let progress = Progress::hidden();
-    let nothing = Retry::new(NOTHING_IS_RETRIED.retry_for, &progress);
-    let capsule = own_capsule(&canister, owner, nothing).await?;
+    let no_retry = Retry::new(NOTHING_IS_RETRIED.retry_for, &progress);
+    let capsule = own_capsule(&canister, owner, no_retry).await?;
     let path = network.path(&format!("client-{client}"));
     for number in 0.. {
         let (name, content) = file(client, number);
@@ -78,7 +78,7 @@ fn forty_uploaders_do_not_notice_the_whole_upgrade() {
     let traffic = Traffic::default();
     let clients = std::thread::scope(|scope| {
         let running = scope.spawn(|| {
-            let all = (0..CLIENTS).map(|client| uploads(&network, &traffic, client));
+            let all = (0..CLIENTS).map(|client| upload_until_over(&network, &traffic, client));
             tokio::runtime::Runtime::new().unwrap().block_on(try_join_all(all)).unwrap()
         });
         // Waits for as many more uploaded files as there are clients, or until a client has failed.
@@ -89,7 +89,7 @@ fn forty_uploaders_do_not_notice_the_whole_upgrade() {
             }
         };
         // Ends the clients even if an assertion fails in this thread.
-        let over = Over(&traffic.is_over);
+        let over = EndOnDrop(&traffic.is_over);
         wait_for_all();
         let (staged, direct) = upgrade_twice(&network, &traffic, wait_for_all);
         drop(over);

@@ -33,7 +33,7 @@ const LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
 /// An upload in flight, as its client sees it.
 #[derive(Clone, Debug)]
-struct Open {
+struct OpenUpload {
     owner: Principal,
     id: u64,
     file: Vec<u8>,
@@ -49,7 +49,7 @@ pub struct Aged {
     path: ActivePath,
     rng: ChaCha8Rng,
     capsules: Vec<(Principal, String)>,
-    open: Vec<Open>,
+    open: Vec<OpenUpload>,
     memories: Vec<(Principal, String)>,
     calls: u64,
 }
@@ -73,15 +73,15 @@ fn digest(hash: HashAlgorithm, bytes: &[u8]) -> ByteBuf {
 /// Returns a canister in a layout. It has executed `calls` calls in layout 1, and half as many after each migration.
 pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
     let mut canister = Aged::new(seed);
-    canister.live(calls);
+    canister.make_calls(calls);
     canister.add_foreign_records();
     if layout >= Layout::SPLIT {
-        canister.split();
-        canister.live(calls / 2);
+        canister.split_sessions();
+        canister.make_calls(calls / 2);
     }
     if layout >= Layout::EXTENTS {
         canister.move_to_extents();
-        canister.live(calls / 2);
+        canister.make_calls(calls / 2);
     }
     if layout == Layout::LEGACY {
         // The legacy build stores no compat share, since it has only one path.
@@ -108,18 +108,19 @@ impl Aged {
             memories: Vec::new(),
             calls: 0,
         };
-        canister.set_share(100);
+        canister.set_compat_share(100);
         for n in 1..=4 {
             canister.make_capsule(person(n));
         }
         canister
     }
 
-    fn set_share(&mut self, compat_share_percent: u8) {
+    fn set_compat_share(&mut self, compat_share_percent: u8) {
         let config = AdminConfig { compat_share_percent, ..self.storage.config().unwrap() };
         self.storage.settings.set(&Config::checked(config).unwrap());
     }
 
+    /// Returns a random number below `end`, or 0.
     fn below(&mut self, end: usize) -> usize {
         (self.rng.next_u64() % end.max(1) as u64) as usize
     }
@@ -134,7 +135,7 @@ impl Aged {
     }
 
     /// Makes `calls` calls, with time between them.
-    pub fn live(&mut self, calls: u64) {
+    pub fn make_calls(&mut self, calls: u64) {
         for _ in 0..calls {
             self.calls += 1;
             let passed = 1 + self.rng.next_u64() % 30;
@@ -147,7 +148,7 @@ impl Aged {
                 78..84 => self.put_whole(),
                 84..90 => self.delete_memory(),
                 90..93 => self.create_note(),
-                93..95 => self.share(),
+                93..95 => self.share_capsule(),
                 95 => {
                     let owner = person(1 + self.rng.next_u64() % 9);
                     self.make_capsule(owner);
@@ -175,16 +176,17 @@ impl Aged {
                 self.service(owner).put_chunk(id, *idx, &mut chunk, None).unwrap();
             }
             let missing = (0..3).filter(|idx| !chunks.contains(idx)).collect();
-            self.open.push(Open { owner, id, file, missing, hash: HashAlgorithm::Sha256 });
+            self.open.push(OpenUpload { owner, id, file, missing, hash: HashAlgorithm::Sha256 });
         }
     }
 
-    fn capsule(&mut self) -> (Principal, String) {
+    /// Returns one of the capsules, at random, with its owner.
+    fn any_capsule(&mut self) -> (Principal, String) {
         let place = self.below(self.capsules.len());
         self.capsules[place].clone()
     }
 
-    fn file(&mut self) -> Vec<u8> {
+    fn any_file(&mut self) -> Vec<u8> {
         // A few files are large, and some have the same content as another client's.
         let content = self.below(40) as u8;
         let len = match self.below(60) {
@@ -196,22 +198,22 @@ impl Aged {
         vec![content; len]
     }
 
-    fn hash(&mut self) -> HashAlgorithm {
+    fn any_hash(&mut self) -> HashAlgorithm {
         if self.below(4) == 0 { HashAlgorithm::Blake3 } else { HashAlgorithm::Sha256 }
     }
 
     fn begin(&mut self) {
-        let ((owner, capsule), file, hash) = (self.capsule(), self.file(), self.hash());
+        let ((owner, capsule), file, hash) = (self.any_capsule(), self.any_file(), self.any_hash());
         let idem = format!("upload-{}", self.calls);
         let chunks = file.len().div_ceil(CHUNK) as u32;
         let meta = metadata(file.len() as u64, "holiday.jpg");
         let Ok(id) = self.service(owner).begin(capsule, meta, chunks, idem, hash) else { return };
-        self.open.push(Open { owner, id, file, missing: (0..chunks).collect(), hash });
+        self.open.push(OpenUpload { owner, id, file, missing: (0..chunks).collect(), hash });
     }
 
     fn put(&mut self) {
         let Some(place) = (!self.open.is_empty()).then(|| self.below(self.open.len())) else { return };
-        let Open { owner, id, file, missing, .. } = self.open[place].clone();
+        let OpenUpload { owner, id, file, missing, .. } = self.open[place].clone();
         if missing.is_empty() {
             return;
         }
@@ -231,7 +233,7 @@ impl Aged {
             return;
         }
         let place = complete[self.below(complete.len())];
-        let Open { owner, id, file, hash, .. } = self.open.remove(place);
+        let OpenUpload { owner, id, file, hash, .. } = self.open.remove(place);
         if let Ok(finished) = self.service(owner).finish(id, &digest(hash, &file), file.len() as u64) {
             self.memories.push((owner, finished.memory_id));
         }
@@ -240,13 +242,13 @@ impl Aged {
     fn abort(&mut self) {
         if !self.open.is_empty() {
             let place = self.below(self.open.len());
-            let Open { owner, id, .. } = self.open.remove(place);
+            let OpenUpload { owner, id, .. } = self.open.remove(place);
             let _ = self.service(owner).abort(id);
         }
     }
 
     fn put_whole(&mut self) {
-        let ((owner, capsule_id), hash) = (self.capsule(), self.hash());
+        let ((owner, capsule_id), hash) = (self.any_capsule(), self.any_hash());
         let (content, len) = (self.below(40) as u8, self.below(500));
         let bytes = vec![content; len];
         let (idem, asset_metadata) = (format!("whole-{}", self.calls), metadata(len as u64, "thumb.jpg"));
@@ -259,7 +261,7 @@ impl Aged {
     }
 
     fn create_note(&mut self) {
-        let (owner, capsule) = self.capsule();
+        let (owner, capsule) = self.any_capsule();
         let bytes = b"a note that is kept within its record".to_vec();
         let asset = metadata(bytes.len() as u64, "note.txt");
         let new = NewContent { inline: Some(ByteBuf::from(bytes)), blob: None, external: None };
@@ -269,8 +271,8 @@ impl Aged {
         }
     }
 
-    fn share(&mut self) {
-        let (owner, capsule) = self.capsule();
+    fn share_capsule(&mut self) {
+        let (owner, capsule) = self.any_capsule();
         let reader = person(20 + self.rng.next_u64() % 5);
         let access = CapsuleAccess { owners: vec![owner], writers: vec![], readers: vec![reader] };
         self.storage.capsules.set_access(owner, &capsule, access).unwrap();
@@ -395,7 +397,7 @@ impl Aged {
     }
 
     /// Runs these migrations until they settle.
-    fn run(&mut self, migrations: &[&dyn Migration<Storage>]) {
+    fn run_migrations(&mut self, migrations: &[&dyn Migration<Storage>]) {
         for _ in 0..10_000 {
             let message = MessageBudget { now: self.now.into(), meter: &Unmetered, budget: 0 };
             if migrate::Engine::new(migrations).run(&mut self.storage, message).unwrap() == RunOutcome::Done {
@@ -405,22 +407,22 @@ impl Aged {
         panic!("the migration does not end: {:?}", self.storage.migration.state());
     }
 
-    pub fn split(&mut self) {
-        self.set_share(0);
-        self.run(&[&SplitSessions]);
+    pub fn split_sessions(&mut self) {
+        self.set_compat_share(0);
+        self.run_migrations(&[&SplitSessions]);
     }
 
     pub fn roll_back(&mut self) {
         controls::rollback(&mut self.storage, self.now).unwrap();
-        self.run(&[&SplitSessions]);
+        self.run_migrations(&[&SplitSessions]);
     }
 
     /// Finalizes migration 1 and runs migration 2.
     pub fn move_to_extents(&mut self) {
         controls::verify(&mut self.storage, self.now).unwrap();
-        self.run(&[&SplitSessions]);
+        self.run_migrations(&[&SplitSessions]);
         controls::finalize(&mut self.storage, self.now, true).unwrap();
-        self.run(&[&SplitSessions, &MoveToExtents { layouts: LAYOUTS }]);
+        self.run_migrations(&[&SplitSessions, &MoveToExtents { layouts: LAYOUTS }]);
     }
 
     pub fn bytes(&self) -> Vec<u8> {

@@ -8,7 +8,7 @@ use upload_canister::stable::layout::Layout;
 use upload_canister::stable::{Memories, RawMemory, Register, Table};
 use upload_canister::upload::RawRecord;
 
-use super::inspection::{inspected, lines, sound};
+use super::inspection::{inspected, lines, sound_memory};
 
 pub struct DamagedCanister {
     pub raw: RawMemory,
@@ -17,7 +17,7 @@ pub struct DamagedCanister {
 impl DamagedCanister {
     pub fn new(layout: Layout) -> DamagedCanister {
         let raw = RawMemory::default();
-        raw.borrow_mut().extend_from_slice(sound(layout));
+        raw.borrow_mut().extend_from_slice(sound_memory(layout));
         DamagedCanister { raw }
     }
 
@@ -75,7 +75,7 @@ impl DamagedCanister {
 
 /// Damages a canister in this layout; `inspect` must report the damage as `kind`, in memory `memory`.
 #[track_caller]
-pub fn finds(
+pub fn expect_finding(
     layout: Layout,
     kind: FindingKind,
     memory: u8,

@@ -18,39 +18,39 @@ use upload_canister::upload::{PayloadState, RawRecord, Receipt, SessionRecord, U
 use upload_model::public_release::PublicRelease;
 
 use super::aged::person;
-use super::damaged_canister::{DamagedCanister, finds};
+use super::damaged_canister::{DamagedCanister, expect_finding};
 use super::inspection::{inspected, lines};
 
-const ONE: Layout = Layout::LEGACY;
-const TWO: Layout = Layout::SPLIT;
-const THREE: Layout = Layout::EXTENTS;
+const LAYOUT_1: Layout = Layout::LEGACY;
+const LAYOUT_2: Layout = Layout::SPLIT;
+const LAYOUT_3: Layout = Layout::EXTENTS;
 
 #[test]
 fn damaged_structures_are_found_with_memory_and_offset() {
-    finds(ONE, FindingKind::ForeignStructure, numbers::RECEIPTS, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::ForeignStructure, numbers::RECEIPTS, |canister| {
         canister.memory(numbers::RECEIPTS).write(0, b"XYZ");
     });
-    let node = finds(ONE, FindingKind::DamagedStructure, numbers::CHUNKS, |canister| {
+    let node = expect_finding(LAYOUT_1, FindingKind::DamagedStructure, numbers::CHUNKS, |canister| {
         canister.overwrite(numbers::CHUNKS, b"BTN");
     });
     assert!(node.offset.unwrap() > 100, "{node}");
-    finds(TWO, FindingKind::DamagedStructure, numbers::CHUNKS, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::DamagedStructure, numbers::CHUNKS, |canister| {
         canister.overwrite(numbers::CHUNKS, b"NOF");
     });
-    finds(TWO, FindingKind::DamagedStructure, numbers::SESSIONS, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::DamagedStructure, numbers::SESSIONS, |canister| {
         canister.memory(numbers::SESSIONS).write(20, &[99]);
     });
-    finds(ONE, FindingKind::DamagedStructure, numbers::CONFIG, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::DamagedStructure, numbers::CONFIG, |canister| {
         canister.memory(numbers::CONFIG).write(4, &[0xff; 4]);
     });
-    finds(ONE, FindingKind::DamagedStructure, numbers::UPLOAD_COUNTS, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::DamagedStructure, numbers::UPLOAD_COUNTS, |canister| {
         canister.memory(numbers::UPLOAD_COUNTS).write(3, &[9]);
     });
-    let canister = DamagedCanister::new(ONE);
+    let canister = DamagedCanister::new(LAYOUT_1);
     canister.memory(200).grow(1);
     let report = inspected(&canister.raw.borrow(), false).unwrap();
     assert!(lines(&report).iter().any(|line| line.contains("memory id 200")), "{:?}", lines(&report));
-    let header = DamagedCanister::new(ONE);
+    let header = DamagedCanister::new(LAYOUT_1);
     header.raw.write(6, &[0, 0]);
     let error = inspected(&header.raw.borrow(), false).unwrap_err();
     assert!(error.is_damage() && error.to_string().contains("offset 6"), "{error}");
@@ -60,19 +60,19 @@ fn damaged_structures_are_found_with_memory_and_offset() {
 fn records_that_do_not_decode_are_found_with_their_keys() {
     let rubbish = || RawRecord(b"rubbish".to_vec());
     let tables: [(Layout, MemoryId, u8); 9] = [
-        (ONE, ids::LEGACY_SESSIONS, numbers::LEGACY_SESSIONS),
-        (TWO, ids::SESSIONS, numbers::SESSIONS),
-        (TWO, ids::UPLOAD_META, numbers::UPLOAD_META),
-        (ONE, ids::RECEIPTS, numbers::RECEIPTS),
-        (ONE, ids::BLOB_META, numbers::BLOB_META),
-        (THREE, ids::BLOBS, numbers::BLOBS),
-        (TWO, ids::MIGRATION_JOURNAL, numbers::MIGRATION_JOURNAL),
-        (TWO, ids::MIGRATION_QUARANTINE, numbers::MIGRATION_QUARANTINE),
-        (THREE, ids::PAYLOAD_STATES, numbers::PAYLOAD_STATES),
+        (LAYOUT_1, ids::LEGACY_SESSIONS, numbers::LEGACY_SESSIONS),
+        (LAYOUT_2, ids::SESSIONS, numbers::SESSIONS),
+        (LAYOUT_2, ids::UPLOAD_META, numbers::UPLOAD_META),
+        (LAYOUT_1, ids::RECEIPTS, numbers::RECEIPTS),
+        (LAYOUT_1, ids::BLOB_META, numbers::BLOB_META),
+        (LAYOUT_3, ids::BLOBS, numbers::BLOBS),
+        (LAYOUT_2, ids::MIGRATION_JOURNAL, numbers::MIGRATION_JOURNAL),
+        (LAYOUT_2, ids::MIGRATION_QUARANTINE, numbers::MIGRATION_QUARANTINE),
+        (LAYOUT_3, ids::PAYLOAD_STATES, numbers::PAYLOAD_STATES),
     ];
     for (layout, id, number) in tables {
         let mut key = 0;
-        let found = finds(layout, FindingKind::DamagedRecord, number, |canister| {
+        let found = expect_finding(layout, FindingKind::DamagedRecord, number, |canister| {
             let mut table: Table<u64, RawRecord> = canister.table(id);
             key = table.keys(..).next().unwrap();
             table.insert(key, &rubbish());
@@ -80,16 +80,18 @@ fn records_that_do_not_decode_are_found_with_their_keys() {
         assert_eq!(found.key, Some(key.to_string()), "{found}");
     }
     for (id, number) in [(ids::CAPSULES, numbers::CAPSULES), (ids::MEMORIES, numbers::MEMORIES)] {
-        finds(TWO, FindingKind::DamagedRecord, number, |canister| {
+        expect_finding(LAYOUT_2, FindingKind::DamagedRecord, number, |canister| {
             let mut table: Table<String, RawRecord> = canister.table(id);
             let key = table.keys(..).next().unwrap();
             table.insert(key, &rubbish());
         });
     }
     for (id, number) in [(ids::CONFIG, numbers::CONFIG), (ids::MIGRATION_STATE, numbers::MIGRATION_STATE)] {
-        finds(TWO, FindingKind::DamagedRecord, number, |canister| canister.register(id).set(&rubbish()));
+        expect_finding(LAYOUT_2, FindingKind::DamagedRecord, number, |canister| {
+            canister.register(id).set(&rubbish())
+        });
     }
-    let later = finds(ONE, FindingKind::DamagedRecord, numbers::LEGACY_SESSIONS, |canister| {
+    let later = expect_finding(LAYOUT_1, FindingKind::DamagedRecord, numbers::LEGACY_SESSIONS, |canister| {
         let raw = candid::encode_args((2_u16, "later")).unwrap();
         canister.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(raw));
     });
@@ -98,13 +100,13 @@ fn records_that_do_not_decode_are_found_with_their_keys() {
 
 /// Inserts a record that does not decode after the last entry of each table; `inspect` must name memory and key.
 #[track_caller]
-fn finds_last<K>(layout: Layout, tables: &[u8], key: K)
+fn expect_finding_of_last<K>(layout: Layout, tables: &[u8], key: K)
 where
     K: upload_canister::stable::Key,
 {
     for id in tables {
         let shown = key.shown();
-        let found = finds(layout, FindingKind::DamagedRecord, *id, |canister| {
+        let found = expect_finding(layout, FindingKind::DamagedRecord, *id, |canister| {
             let mut table: Table<K, RawRecord> = Table::over(canister.memory(*id));
             assert!(table.last_key().is_none_or(|last| last < key), "{id}: the last key is not {shown}");
             table.insert(key.clone(), &RawRecord(vec![0xff; 7]));
@@ -118,21 +120,41 @@ fn a_wrong_last_record_of_any_table_is_found_by_its_key() {
     use numbers as n;
     let last = Principal::from_slice(&[0xff; 29]);
     let text = || "\u{10ffff}".to_owned();
-    finds_last(ONE, &[n::LEGACY_SESSIONS, n::LEGACY_ACTIVITY, n::BLOB_META, n::RECEIPTS], u64::MAX);
-    finds_last(TWO, &[n::SESSIONS, n::UPLOAD_META, n::MIGRATION_QUARANTINE, n::MAPPED_BLOBS], u64::MAX);
-    finds_last(THREE, &[n::PAYLOAD_STATES, n::FREE_EXTENTS, n::BLOBS, n::DOWNLOADS], u64::MAX);
-    finds_last(TWO, &[n::MIGRATION_JOURNAL], u64::MAX);
-    finds_last(ONE, &[n::SESSION_BY_ACTIVITY, n::RECEIPT_BY_EXPIRY], (u64::MAX, u64::MAX));
-    finds_last(THREE, &[n::FREE_EXTENTS_BY_LEN], (u64::MAX, u64::MAX));
-    finds_last(ONE, &[n::SESSION_BY_IDEM, n::RELEASED_CHUNKS, n::MEMORY_BY_IDEM], [0xff; 32]);
-    finds_last(ONE, &[n::SESSION_BY_OWNER], (last, u64::MAX));
-    finds_last(ONE, &[n::CAPSULES, n::MEMORIES, n::CONDEMNED_CAPSULES], text());
-    finds_last(ONE, &[n::MEMORY_BY_CAPSULE, n::USAGE, n::BLOB_BY_CONTENT], TwoTexts(text(), text()));
-    finds_last(ONE, &[n::BLOB_REFS], NumberAndText(u64::MAX, text()));
-    finds_last(ONE, &[n::CAPSULE_BY_MEMBER], (last, Blob::<32>::try_from([0xff_u8; 32].as_slice()).unwrap()));
-    finds_last(TWO, &[n::MIGRATION_STATES], u16::MAX);
-    finds_last(TWO, &[n::MIGRATION_QUARANTINES], (u16::MAX, u64::MAX));
-    finds_last(ONE, &[n::CAPSULES_BY_CREATOR], last);
+    expect_finding_of_last(
+        LAYOUT_1,
+        &[n::LEGACY_SESSIONS, n::LEGACY_ACTIVITY, n::BLOB_META, n::RECEIPTS],
+        u64::MAX,
+    );
+    expect_finding_of_last(
+        LAYOUT_2,
+        &[n::SESSIONS, n::UPLOAD_META, n::MIGRATION_QUARANTINE, n::MAPPED_BLOBS],
+        u64::MAX,
+    );
+    expect_finding_of_last(LAYOUT_3, &[n::PAYLOAD_STATES, n::FREE_EXTENTS, n::BLOBS, n::DOWNLOADS], u64::MAX);
+    expect_finding_of_last(LAYOUT_2, &[n::MIGRATION_JOURNAL], u64::MAX);
+    expect_finding_of_last(LAYOUT_1, &[n::SESSION_BY_ACTIVITY, n::RECEIPT_BY_EXPIRY], (u64::MAX, u64::MAX));
+    expect_finding_of_last(LAYOUT_3, &[n::FREE_EXTENTS_BY_LEN], (u64::MAX, u64::MAX));
+    expect_finding_of_last(
+        LAYOUT_1,
+        &[n::SESSION_BY_IDEM, n::RELEASED_CHUNKS, n::MEMORY_BY_IDEM],
+        [0xff; 32],
+    );
+    expect_finding_of_last(LAYOUT_1, &[n::SESSION_BY_OWNER], (last, u64::MAX));
+    expect_finding_of_last(LAYOUT_1, &[n::CAPSULES, n::MEMORIES, n::CONDEMNED_CAPSULES], text());
+    expect_finding_of_last(
+        LAYOUT_1,
+        &[n::MEMORY_BY_CAPSULE, n::USAGE, n::BLOB_BY_CONTENT],
+        TwoTexts(text(), text()),
+    );
+    expect_finding_of_last(LAYOUT_1, &[n::BLOB_REFS], NumberAndText(u64::MAX, text()));
+    expect_finding_of_last(
+        LAYOUT_1,
+        &[n::CAPSULE_BY_MEMBER],
+        (last, Blob::<32>::try_from([0xff_u8; 32].as_slice()).unwrap()),
+    );
+    expect_finding_of_last(LAYOUT_2, &[n::MIGRATION_STATES], u16::MAX);
+    expect_finding_of_last(LAYOUT_2, &[n::MIGRATION_QUARANTINES], (u16::MAX, u64::MAX));
+    expect_finding_of_last(LAYOUT_1, &[n::CAPSULES_BY_CREATOR], last);
 }
 
 #[test]
@@ -157,33 +179,34 @@ fn the_memory_of_another_canister_is_named() {
         );
         assert!(expected.contains("save") || text.contains("(sessions 3)"), "{text}");
     }
-    let foreign = finds(ONE, FindingKind::DamagedStructure, numbers::CONDEMNED_CAPSULES, |canister| {
-        let memory = canister.memory(numbers::CONDEMNED_CAPSULES);
-        memory.write(0, &[0; 3]);
-        let mut foreign_map = StableBTreeMap::<u64, u64, _>::init(memory);
-        foreign_map.insert(1, 1);
-    });
+    let foreign =
+        expect_finding(LAYOUT_1, FindingKind::DamagedStructure, numbers::CONDEMNED_CAPSULES, |canister| {
+            let memory = canister.memory(numbers::CONDEMNED_CAPSULES);
+            memory.write(0, &[0; 3]);
+            let mut foreign_map = StableBTreeMap::<u64, u64, _>::init(memory);
+            foreign_map.insert(1, 1);
+        });
     assert!(foreign.what.contains("keys and values with bounds"), "{foreign}");
 }
 
 #[test]
 fn sessions_that_contradict_themselves_are_found() {
-    finds(TWO, FindingKind::HalfSession, numbers::SESSIONS, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::HalfSession, numbers::SESSIONS, |canister| {
         canister.remove_first::<u64>(ids::UPLOAD_META);
     });
-    finds(TWO, FindingKind::HalfSession, numbers::UPLOAD_META, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::HalfSession, numbers::UPLOAD_META, |canister| {
         canister.remove_first::<u64>(ids::SESSIONS);
     });
-    finds(TWO, FindingKind::SessionInBothLayouts, numbers::SESSIONS, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::SessionInBothLayouts, numbers::SESSIONS, |canister| {
         let (id, _) = canister.first::<u64, SessionRecord>(ids::SESSIONS, |_, _| true);
         canister.table(ids::LEGACY_SESSIONS).insert(id, &RawRecord(vec![1]));
     });
-    finds(TWO, FindingKind::IdAboveCounter, numbers::SESSIONS, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::IdAboveCounter, numbers::SESSIONS, |canister| {
         canister.register::<u64>(ids::SESSION_COUNTER).set(&1);
     });
-    finds(ONE, FindingKind::Unconvertible, numbers::LEGACY_SESSIONS, |_| {});
-    finds(TWO, FindingKind::Quarantined, numbers::MIGRATION_QUARANTINE, |_| {});
-    finds(ONE, FindingKind::CountDisagrees, numbers::LEGACY_LEFT_BEHIND, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::Unconvertible, numbers::LEGACY_SESSIONS, |_| {});
+    expect_finding(LAYOUT_2, FindingKind::Quarantined, numbers::MIGRATION_QUARANTINE, |_| {});
+    expect_finding(LAYOUT_1, FindingKind::CountDisagrees, numbers::LEGACY_LEFT_BEHIND, |canister| {
         let mark = upload_canister::upload::Leftovers { through: 1, records: 77, notes: 0 };
         canister.register(ids::LEGACY_LEFT_BEHIND).set(&mark);
     });
@@ -193,41 +216,41 @@ fn sessions_that_contradict_themselves_are_found() {
 fn dangling_index_entries_are_found() {
     const NOBODY: u64 = 1 << 40;
     let expect = |kind, memory, layout, damage: &dyn Fn(&DamagedCanister)| {
-        finds(layout, kind, memory, damage);
+        expect_finding(layout, kind, memory, damage);
     };
     let nowhere = FindingKind::IndexToNowhere;
-    expect(nowhere, numbers::SESSION_BY_IDEM, ONE, &|canister| {
+    expect(nowhere, numbers::SESSION_BY_IDEM, LAYOUT_1, &|canister| {
         canister.table(ids::SESSION_BY_IDEM).insert([7_u8; 32], &NOBODY);
     });
-    expect(nowhere, numbers::SESSION_BY_ACTIVITY, TWO, &|canister| {
+    expect(nowhere, numbers::SESSION_BY_ACTIVITY, LAYOUT_2, &|canister| {
         canister.table(ids::SESSION_BY_ACTIVITY).insert((5_u64, NOBODY), &());
     });
-    expect(nowhere, numbers::SESSION_BY_OWNER, TWO, &|canister| {
+    expect(nowhere, numbers::SESSION_BY_OWNER, LAYOUT_2, &|canister| {
         canister.table(ids::SESSION_BY_OWNER).insert((person(1), NOBODY), &());
     });
-    expect(nowhere, numbers::RECEIPT_BY_EXPIRY, ONE, &|canister| {
+    expect(nowhere, numbers::RECEIPT_BY_EXPIRY, LAYOUT_1, &|canister| {
         canister.table(ids::RECEIPT_BY_EXPIRY).insert((5_u64, NOBODY), &());
     });
-    expect(nowhere, numbers::PAYLOAD_STATES, TWO, &|canister| {
+    expect(nowhere, numbers::PAYLOAD_STATES, LAYOUT_2, &|canister| {
         canister.table(ids::PAYLOAD_STATES).insert(NOBODY, &PayloadState::default());
     });
-    expect(nowhere, numbers::LEGACY_ACTIVITY, ONE, &|canister| {
+    expect(nowhere, numbers::LEGACY_ACTIVITY, LAYOUT_1, &|canister| {
         canister.table(ids::LEGACY_ACTIVITY).insert(NOBODY, &5_u64);
     });
-    expect(nowhere, numbers::BLOB_REFS, THREE, &|canister| {
+    expect(nowhere, numbers::BLOB_REFS, LAYOUT_3, &|canister| {
         canister.table(ids::BLOB_REFS).insert(NumberAndText(NOBODY, "mem".into()), &"capsule".to_owned());
     });
-    expect(nowhere, numbers::BLOB_BY_CONTENT, TWO, &|canister| {
+    expect(nowhere, numbers::BLOB_BY_CONTENT, LAYOUT_2, &|canister| {
         canister.table(ids::BLOB_BY_CONTENT).insert(TwoTexts("capsule_1".into(), "00".into()), &NOBODY);
     });
-    expect(nowhere, numbers::MEMORY_BY_CAPSULE, ONE, &|canister| {
+    expect(nowhere, numbers::MEMORY_BY_CAPSULE, LAYOUT_1, &|canister| {
         canister.table(ids::MEMORY_BY_CAPSULE).insert(TwoTexts("capsule_1".into(), "mem".into()), &());
     });
-    expect(nowhere, numbers::CAPSULE_BY_MEMBER, ONE, &|canister| {
+    expect(nowhere, numbers::CAPSULE_BY_MEMBER, LAYOUT_1, &|canister| {
         let capsule: Blob<32> = Blob::try_from(b"capsule_9999".as_slice()).unwrap();
         canister.table(ids::CAPSULE_BY_MEMBER).insert((person(1), capsule), &());
     });
-    expect(nowhere, numbers::MEMORY_BY_IDEM, TWO, &|canister| {
+    expect(nowhere, numbers::MEMORY_BY_IDEM, LAYOUT_2, &|canister| {
         canister.table(ids::MEMORY_BY_IDEM).insert([7_u8; 32], &"mem".to_owned());
     });
 }
@@ -235,36 +258,36 @@ fn dangling_index_entries_are_found() {
 #[test]
 fn missing_index_entries_are_found() {
     let missing = FindingKind::MissingInIndex;
-    finds(TWO, missing, numbers::SESSION_BY_ACTIVITY, |canister| {
+    expect_finding(LAYOUT_2, missing, numbers::SESSION_BY_ACTIVITY, |canister| {
         canister.remove_first::<(u64, u64)>(ids::SESSION_BY_ACTIVITY);
     });
-    finds(TWO, missing, numbers::SESSION_BY_OWNER, |canister| {
+    expect_finding(LAYOUT_2, missing, numbers::SESSION_BY_OWNER, |canister| {
         let live: Vec<u64> = canister.table::<u64, RawRecord>(ids::SESSIONS).keys(..).collect();
         let mut owners: Table<(Principal, u64), ()> = canister.table(ids::SESSION_BY_OWNER);
         let key = owners.keys(..).find(|(_, id)| live.contains(id)).unwrap();
         owners.remove(&key);
     });
-    finds(ONE, FindingKind::MissingKey, numbers::SESSION_BY_IDEM, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::MissingKey, numbers::SESSION_BY_IDEM, |canister| {
         let live: Vec<u64> = canister.table::<u64, RawRecord>(ids::LEGACY_SESSIONS).keys(..).collect();
         let (key, _) = canister.first::<[u8; 32], u64>(ids::SESSION_BY_IDEM, |_, id| live.contains(id));
         canister.table::<[u8; 32], u64>(ids::SESSION_BY_IDEM).remove(&key);
     });
-    finds(ONE, missing, numbers::RECEIPT_BY_EXPIRY, |canister| {
+    expect_finding(LAYOUT_1, missing, numbers::RECEIPT_BY_EXPIRY, |canister| {
         canister.remove_first::<(u64, u64)>(ids::RECEIPT_BY_EXPIRY);
     });
-    finds(TWO, missing, numbers::BLOB_REFS, |canister| {
+    expect_finding(LAYOUT_2, missing, numbers::BLOB_REFS, |canister| {
         canister.remove_first::<NumberAndText>(ids::BLOB_REFS);
     });
-    finds(TWO, missing, numbers::BLOB_BY_CONTENT, |canister| {
+    expect_finding(LAYOUT_2, missing, numbers::BLOB_BY_CONTENT, |canister| {
         canister.remove_first::<TwoTexts>(ids::BLOB_BY_CONTENT);
     });
-    finds(THREE, missing, numbers::MEMORY_BY_CAPSULE, |canister| {
+    expect_finding(LAYOUT_3, missing, numbers::MEMORY_BY_CAPSULE, |canister| {
         canister.remove_first::<TwoTexts>(ids::MEMORY_BY_CAPSULE);
     });
-    finds(ONE, missing, numbers::CAPSULE_BY_MEMBER, |canister| {
+    expect_finding(LAYOUT_1, missing, numbers::CAPSULE_BY_MEMBER, |canister| {
         canister.remove_first::<(Principal, Blob<32>)>(ids::CAPSULE_BY_MEMBER);
     });
-    finds(TWO, missing, numbers::MEMORY_BY_IDEM, |canister| {
+    expect_finding(LAYOUT_2, missing, numbers::MEMORY_BY_IDEM, |canister| {
         canister.remove_first::<[u8; 32]>(ids::MEMORY_BY_IDEM);
     });
 }
@@ -293,28 +316,28 @@ fn chunk_of_a_session(canister: &DamagedCanister) -> ([u8; 32], u32) {
 
 #[test]
 fn lost_and_orphaned_payload_is_found() {
-    finds(ONE, FindingKind::OrphanChunks, numbers::CHUNKS, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::OrphanChunks, numbers::CHUNKS, |canister| {
         // If every record is readable, chunks without an owner are orphans.
         canister.table(ids::CHUNKS).insert(([7_u8; 32], 0_u32), &RawRecord(vec![1; 10]));
     });
-    finds(ONE, FindingKind::UnattributedChunks, numbers::CHUNKS, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::UnattributedChunks, numbers::CHUNKS, |canister| {
         canister.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(vec![1]));
         canister.table(ids::CHUNKS).insert(([7_u8; 32], 0_u32), &RawRecord(vec![1; 10]));
     });
-    finds(TWO, FindingKind::MissingChunk, numbers::CHUNKS, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::MissingChunk, numbers::CHUNKS, |canister| {
         canister.table::<_, RawRecord>(ids::CHUNKS).remove(&chunk_of_a_blob(canister));
     });
-    finds(TWO, FindingKind::MissingChunk, numbers::CHUNKS, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::MissingChunk, numbers::CHUNKS, |canister| {
         canister.table::<_, RawRecord>(ids::CHUNKS).remove(&chunk_of_a_session(canister));
     });
-    finds(TWO, FindingKind::StrayChunk, numbers::CHUNKS, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::StrayChunk, numbers::CHUNKS, |canister| {
         let (prefix, _) = chunk_of_a_session(canister);
         canister.table(ids::CHUNKS).insert((prefix, 99_u32), &RawRecord(vec![1]));
     });
-    finds(TWO, FindingKind::ChunkLength, numbers::CHUNKS, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::ChunkLength, numbers::CHUNKS, |canister| {
         canister.table(ids::CHUNKS).insert(chunk_of_a_session(canister), &RawRecord(vec![1; 3]));
     });
-    finds(TWO, FindingKind::BlobWithoutMemory, numbers::BLOB_META, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::BlobWithoutMemory, numbers::BLOB_META, |canister| {
         let mut refs: Table<NumberAndText, String> = canister.table(ids::BLOB_REFS);
         let all: Vec<NumberAndText> = refs.keys(..).collect();
         let blobs: Table<u64, RawRecord> = canister.table(ids::BLOB_META);
@@ -324,14 +347,14 @@ fn lost_and_orphaned_payload_is_found() {
         let key = all.iter().find(alone).unwrap();
         refs.remove(key);
     });
-    finds(ONE, FindingKind::UnreferencedBlob, numbers::BLOB_META, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::UnreferencedBlob, numbers::BLOB_META, |canister| {
         let (id, blob) = canister.first::<u64, Sha256Blob>(ids::BLOB_META, |_, _| true);
         canister.table(ids::BLOB_META).insert(id ^ 1, &blob);
     });
-    finds(THREE, FindingKind::MemoryWithoutBlob, numbers::MEMORIES, |canister| {
+    expect_finding(LAYOUT_3, FindingKind::MemoryWithoutBlob, numbers::MEMORIES, |canister| {
         canister.remove_first::<u64>(ids::BLOBS);
     });
-    let digest = finds(ONE, FindingKind::BlobDigest, numbers::BLOB_META, |canister| {
+    let digest = expect_finding(LAYOUT_1, FindingKind::BlobDigest, numbers::BLOB_META, |canister| {
         let key = chunk_of_a_blob(canister);
         let mut chunks: Table<([u8; 32], u32), RawRecord> = canister.table(ids::CHUNKS);
         let RawRecord(mut bytes) = chunks.get(&key).unwrap().unwrap();
@@ -339,7 +362,7 @@ fn lost_and_orphaned_payload_is_found() {
         chunks.insert(key, &RawRecord(bytes));
     });
     assert!(digest.key.is_some());
-    finds(THREE, FindingKind::BlobDigest, numbers::BLOBS, |canister| {
+    expect_finding(LAYOUT_3, FindingKind::BlobDigest, numbers::BLOBS, |canister| {
         let at = extent_of_a_blob(canister).1.offset + 4096;
         let region = canister.memory(numbers::EXTENT_REGION);
         let mut byte = [0];
@@ -357,37 +380,38 @@ fn extent_of_a_blob(canister: &DamagedCanister) -> (u64, Extent, BlobRecord) {
 
 #[test]
 fn extents_with_no_owner_or_two_are_found() {
-    let lost = finds(THREE, FindingKind::ExtentWithoutOwner, numbers::EXTENT_REGION, |canister| {
-        let (id, ..) = extent_of_a_blob(canister);
-        canister.table::<u64, RawRecord>(ids::BLOBS).remove(&id);
-    });
+    let lost =
+        expect_finding(LAYOUT_3, FindingKind::ExtentWithoutOwner, numbers::EXTENT_REGION, |canister| {
+            let (id, ..) = extent_of_a_blob(canister);
+            canister.table::<u64, RawRecord>(ids::BLOBS).remove(&id);
+        });
     assert!(lost.offset.is_some(), "{lost}");
-    let two = finds(THREE, FindingKind::ExtentOfTwo, numbers::EXTENT_REGION, |canister| {
+    let two = expect_finding(LAYOUT_3, FindingKind::ExtentOfTwo, numbers::EXTENT_REGION, |canister| {
         let (id, _, blob) = extent_of_a_blob(canister);
         canister.table(ids::BLOBS).insert(id ^ 1, &blob);
     });
     assert!(two.what.matches("blob_").count() == 2, "{two}");
-    finds(THREE, FindingKind::ExtentOfTwo, numbers::EXTENT_REGION, |canister| {
+    expect_finding(LAYOUT_3, FindingKind::ExtentOfTwo, numbers::EXTENT_REGION, |canister| {
         let (_, extent, _) = extent_of_a_blob(canister);
         canister.table(ids::FREE_EXTENTS).insert(extent.offset, &extent.len);
     });
-    finds(THREE, FindingKind::ExtentOutOfBounds, numbers::EXTENT_REGION, |canister| {
+    expect_finding(LAYOUT_3, FindingKind::ExtentOutOfBounds, numbers::EXTENT_REGION, |canister| {
         let (id, _, blob) = extent_of_a_blob(canister);
         let far: Extents = [Extent { offset: 1 << 39, len: blob.size }].into_iter().collect();
         let blob = BlobRecord { place: Place::Extents(far), ..blob };
         canister.table(ids::BLOBS).insert(id, &blob);
     });
-    finds(THREE, FindingKind::ExtentOutOfBounds, numbers::BLOBS, |canister| {
+    expect_finding(LAYOUT_3, FindingKind::ExtentOutOfBounds, numbers::BLOBS, |canister| {
         let (id, _, blob) = extent_of_a_blob(canister);
         let blob = BlobRecord { size: blob.size + (1 << 20), ..blob };
         canister.table(ids::BLOBS).insert(id, &blob);
     });
-    finds(THREE, FindingKind::FreeExtentsDisagree, numbers::EXTENT_STATE, |canister| {
+    expect_finding(LAYOUT_3, FindingKind::FreeExtentsDisagree, numbers::EXTENT_STATE, |canister| {
         let state = canister.register::<AllocatorState>(ids::EXTENT_STATE).get().unwrap().unwrap();
         let state = AllocatorState { taken: state.taken + 64, ..state };
         canister.register(ids::EXTENT_STATE).set(&state);
     });
-    finds(THREE, FindingKind::FreeExtentsDisagree, numbers::FREE_EXTENTS_BY_LEN, |canister| {
+    expect_finding(LAYOUT_3, FindingKind::FreeExtentsDisagree, numbers::FREE_EXTENTS_BY_LEN, |canister| {
         canister.table(ids::FREE_EXTENTS_BY_LEN).insert((640_u64, 3_u64), &());
     });
 }
@@ -395,42 +419,42 @@ fn extents_with_no_owner_or_two_are_found() {
 #[test]
 fn accounts_and_counts_that_are_wrong_are_found() {
     for kind in ["caller", "capsule", "canister"] {
-        finds(TWO, FindingKind::AccountDisagrees, numbers::USAGE, |canister| {
+        expect_finding(LAYOUT_2, FindingKind::AccountDisagrees, numbers::USAGE, |canister| {
             let (key, bytes) = canister.first::<TwoTexts, u64>(ids::USAGE, |key, _| key.0 == kind);
             canister.table(ids::USAGE).insert(key, &(bytes - 1));
         });
     }
-    finds(ONE, FindingKind::AccountUnattributed, numbers::USAGE, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::AccountUnattributed, numbers::USAGE, |canister| {
         canister.table(ids::LEGACY_SESSIONS).insert(u64::from(u32::MAX), &RawRecord(vec![1]));
         let (key, bytes) = canister.first::<TwoTexts, u64>(ids::USAGE, |_, _| true);
         canister.table(ids::USAGE).insert(key, &(bytes + 1));
     });
-    finds(ONE, FindingKind::AccountDisagrees, numbers::UPLOAD_COUNTS, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::AccountDisagrees, numbers::UPLOAD_COUNTS, |canister| {
         canister.memory(numbers::UPLOAD_COUNTS).write(64 + 8 * 4096 + 4, &[1]);
     });
-    finds(ONE, FindingKind::CountDisagrees, numbers::CAPSULES, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::CountDisagrees, numbers::CAPSULES, |canister| {
         let (id, capsule) = canister.first::<String, CapsuleRecord>(ids::CAPSULES, |_, _| true);
         let capsule = CapsuleRecord { memory_count: capsule.memory_count + 1, ..capsule };
         canister.table(ids::CAPSULES).insert(id, &capsule);
     });
-    finds(ONE, FindingKind::CountDisagrees, numbers::CAPSULES_BY_CREATOR, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::CountDisagrees, numbers::CAPSULES_BY_CREATOR, |canister| {
         canister.table(ids::CAPSULES_BY_CREATOR).insert(person(99), &3_u64);
     });
-    finds(TWO, FindingKind::MemoryWithoutCapsule, numbers::MEMORIES, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::MemoryWithoutCapsule, numbers::MEMORIES, |canister| {
         let (_, memory) = canister.first::<String, MemoryRecord>(ids::MEMORIES, |_, _| true);
         canister.table::<String, RawRecord>(ids::CAPSULES).remove(&memory.capsule_id);
     });
-    finds(TWO, FindingKind::JournalBroken, numbers::MIGRATION_JOURNAL, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::JournalBroken, numbers::MIGRATION_JOURNAL, |canister| {
         canister.remove_first::<u64>(ids::MIGRATION_JOURNAL);
     });
-    finds(TWO, FindingKind::CountDisagrees, numbers::MIGRATION_STATE, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::CountDisagrees, numbers::MIGRATION_STATE, |canister| {
         let mut register =
             canister.register::<upload_canister::migrate::MigrationState>(ids::MIGRATION_STATE);
         let mut state = register.get().unwrap().unwrap();
         state.converted += 1;
         register.set(&state);
     });
-    finds(TWO, FindingKind::NearlyFull, numbers::CONFIG, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::NearlyFull, numbers::CONFIG, |canister| {
         let mut settings = canister.register::<upload_canister::config::Config>(ids::CONFIG);
         let config = settings.get().unwrap().unwrap_or_default().effective();
         let config = upload_canister::api::AdminConfig { max_bytes: 1, ..config };
@@ -454,7 +478,7 @@ fn every_kind_of_finding_is_planted_here() {
 /// No test plants quarantined sessions and receipts, so the sound canister must have some.
 #[test]
 fn the_sound_canister_has_quarantined_sessions_and_receipts() {
-    let canister = DamagedCanister::new(TWO);
+    let canister = DamagedCanister::new(LAYOUT_2);
     let quarantined: Table<u64, QuarantineRecord> = canister.table(ids::MIGRATION_QUARANTINE);
     assert!(quarantined.len() >= 4, "{}", quarantined.len());
     let receipts: Table<u64, Receipt> = canister.table(ids::RECEIPTS);

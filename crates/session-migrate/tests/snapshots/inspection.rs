@@ -29,13 +29,13 @@ pub fn lines(report: &Report) -> Vec<String> {
 }
 
 /// Returns the stable memory of a canister in this layout after thousands of calls, which is created only once.
-pub fn sound(layout: Layout) -> &'static [u8] {
+pub fn sound_memory(layout: Layout) -> &'static [u8] {
     static CANISTERS: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
     CANISTERS[usize::from(layout.0) - 1].get_or_init(|| aged(layout, 1_500, 7).bytes())
 }
 
 /// Returns the ids of the memories that have pages.
-fn in_use(stable: &[u8]) -> Vec<u8> {
+fn memories_in_use(stable: &[u8]) -> Vec<u8> {
     let raw = RawMemory::default();
     raw.borrow_mut().extend_from_slice(stable);
     let memories = Memories::init(raw);
@@ -44,7 +44,7 @@ fn in_use(stable: &[u8]) -> Vec<u8> {
 
 const LAYOUTS: [Layout; 3] = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
-fn damage(report: &Report) -> Vec<String> {
+fn damage_lines(report: &Report) -> Vec<String> {
     let damage = report.findings.iter().filter(|finding| finding.severity == Severity::Damage);
     damage.map(ToString::to_string).collect()
 }
@@ -52,8 +52,8 @@ fn damage(report: &Report) -> Vec<String> {
 #[test]
 fn a_used_canister_is_sound_in_every_layout() {
     for layout in LAYOUTS {
-        let report = inspected(sound(layout), true).unwrap();
-        assert_eq!(damage(&report), Vec::<String>::new(), "{layout:?}");
+        let report = inspected(sound_memory(layout), true).unwrap();
+        assert_eq!(damage_lines(&report), Vec::<String>::new(), "{layout:?}");
         assert_eq!((report.verdict, report.layout), (Verdict::Pass, layout.0));
         let counts = &report.counts;
         assert!(counts.sessions > 5 && counts.memories > 20 && counts.blobs > 20, "{counts:?}");
@@ -61,7 +61,7 @@ fn a_used_canister_is_sound_in_every_layout() {
         assert_eq!((deep.sound, deep.blobs), (counts.blobs, counts.blobs));
         assert!(report.memory.bytes_in_use > 0 && report.memory.bytes_in_use <= report.memory.bytes);
         let known: Vec<u8> = report.tables.iter().map(|table| table.id).collect();
-        assert_eq!(known, in_use(sound(layout)), "every memory is read");
+        assert_eq!(known, memories_in_use(sound_memory(layout)), "every memory is read");
         let page = report.to_html();
         assert!(page.contains("sound") && !page.contains("class=\"fail\""), "{page}");
     }
@@ -69,7 +69,7 @@ fn a_used_canister_is_sound_in_every_layout() {
 
 #[test]
 fn every_class_without_damage_is_counted() {
-    let report = inspected(sound(Layout::LEGACY), false).unwrap();
+    let report = inspected(sound_memory(Layout::LEGACY), false).unwrap();
     let first = report.classes.iter().filter(|class| class.migration == 1);
     let missing: Vec<_> = first.filter(|class| class.count == 0).map(|class| class.class.as_str()).collect();
     // The remaining classes are damage, or the result of a message that trapped.
@@ -82,9 +82,9 @@ fn every_class_without_damage_is_counted() {
 fn a_canister_used_after_a_rollback_is_sound() {
     let mut canister = aged(Layout::SPLIT, 400, 11);
     canister.roll_back();
-    canister.live(200);
+    canister.make_calls(200);
     let report = inspected(&canister.bytes(), false).unwrap();
-    assert_eq!(damage(&report), Vec::<String>::new());
+    assert_eq!(damage_lines(&report), Vec::<String>::new());
     assert_eq!(report.layout, 1);
     assert!(report.migrations.iter().any(|migration| migration.phase == "RolledBack"), "{report:?}");
 }
@@ -93,13 +93,13 @@ fn a_canister_used_after_a_rollback_is_sound() {
 fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
     // The first public release kept the session of a committed upload, with the same chunks.
     let mut canister = Aged::new(1);
-    canister.live(20);
+    canister.make_calls(20);
     canister.add_foreign_records();
-    canister.split();
+    canister.split_sessions();
     canister.move_to_extents();
     canister.sweep();
     let report = inspected(&canister.bytes(), true).unwrap();
-    assert_eq!(damage(&report), Vec::<String>::new());
+    assert_eq!(damage_lines(&report), Vec::<String>::new());
     let deep = report.deep.clone().unwrap();
     assert_eq!(
         (deep.sound, report.counts.chunks),
@@ -139,7 +139,7 @@ fn canisters_of_many_seeds_are_sound() {
     for seed in 100..106 {
         for layout in LAYOUTS {
             let report = inspected(&aged(layout, 250, seed).bytes(), false).unwrap();
-            assert_eq!(damage(&report), Vec::<String>::new(), "seed {seed}, {layout:?}");
+            assert_eq!(damage_lines(&report), Vec::<String>::new(), "seed {seed}, {layout:?}");
         }
     }
 }
@@ -217,7 +217,7 @@ fn a_foreign_snapshot_is_refused_in_one_line_with_code_2() {
 fn the_command_prints_reports_and_keeps_the_snapshot_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let snapshot = folder.path().join("snapshot");
-    let stable = sound(Layout::SPLIT);
+    let stable = sound_memory(Layout::SPLIT);
     write_folder(&snapshot, stable, 1_770_000_000_000_000_000, None);
     let [json, html] = ["report.json", "report.html"].map(|name| folder.path().join(name));
     let output =
