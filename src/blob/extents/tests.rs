@@ -90,7 +90,7 @@ proptest! {
 /// Otherwise a second attempt would free extents that belong to another object by then.
 #[test]
 fn extents_of_an_object_are_freed_all_or_none() {
-    let mut store = store();
+    let mut store = empty_store();
     let sound = store.allocate(64).unwrap();
     let foreign = Extent { offset: 1 << 20, len: 64 };
     let both: Extents = sound.iter().copied().chain([foreign]).collect();

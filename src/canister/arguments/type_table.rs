@@ -65,7 +65,7 @@ impl TypeTable {
             match opcode {
                 OPT | VEC => fields.push(Field { hash: 0, type_ref: take_signed(&mut rest)? }),
                 RECORD | VARIANT => {
-                    for _ in 0..length(&mut rest, MAX_FIELDS.saturating_sub(first))? {
+                    for _ in 0..take_length(&mut rest, MAX_FIELDS.saturating_sub(first))? {
                         let hash = u32::try_from(leb128::take(&mut rest, 5)?).ok()?;
                         fields.push(Field { hash, type_ref: take_signed(&mut rest)? });
                     }

@@ -119,7 +119,7 @@ fn a_poison_record_does_not_stop_the_sweep() {
 /// Decoding may be what trapped, and then finalizing would trap, too.
 #[test]
 fn finalize_does_not_decode_a_poison_record_by_the_library() {
-    let (mut canister, poison, _) = with_one_trapped();
+    let (mut canister, poison, _) = migrate_with_poison();
     let mut record = canister.storage.migration.quarantine.get(1, poison).unwrap().unwrap();
     let legacy = LegacyUploadSession::decode(&record.raw).unwrap();
     // With a third argument, only the library decodes it.

@@ -162,8 +162,8 @@ fn a_treated_record_of_a_newer_build_is_refused() {
         let entries = [(1, &newer), (2, &damaged)].map(|(n, bytes)| (key(&map, n), bytes.clone()));
         let swapped = [(1, &damaged), (2, &newer)].map(|(n, bytes)| (key(&map, n), bytes.clone()));
         for planted in [&entries[..1], &entries[..], &swapped[..]] {
-            let raw = sound();
-            plant(&raw, id, planted, map.key_len);
+            let raw = intact_layout_1();
+            insert_entries(&raw, id, planted, map.key_len);
             let OpenError::Preflight(refused) = refusal(&raw) else {
                 panic!("memory {id}: refused, but not by the preflight")
             };
@@ -180,8 +180,8 @@ fn a_treated_record_of_a_newer_build_is_refused() {
 #[test]
 fn a_foreign_key_is_refused_even_where_damage_is_treated() {
     for id in [ids::CAPSULES, ids::MEMORIES] {
-        let raw = sound();
-        plant(&raw, id, &[(vec![0xff; 3], b"rubbish".to_vec())], None);
+        let raw = intact_layout_1();
+        insert_entries(&raw, id, &[(vec![0xff; 3], b"rubbish".to_vec())], None);
         assert_refused(
             &raw,
             &[&format!("memory id {id} ({})", name_of(id)), "3 bytes that are not a key of this map"],

@@ -167,7 +167,7 @@ fn assert_unchanged_by_damage(
     free_extents(canister).insert(offset, &RawRecord(b"rubbish".to_vec()));
     let held = |canister: &TestCanister| {
         let Storage { capsules, blobs, usage, .. } = &canister.storage;
-        (canister.live(), capsules.memory_total(), blobs.blob_total(), usage.total().unwrap())
+        (canister.live_counts(), capsules.memory_total(), blobs.blob_total(), usage.total().unwrap())
     };
     let before = held(canister);
     let refused = call(canister).unwrap_err();
@@ -194,7 +194,7 @@ fn a_finish_with_damaged_free_extents_changes_nothing() {
 fn an_abort_with_damaged_free_extents_changes_nothing() {
     with_a_free_extent(|canister, id, _, _| {
         assert_unchanged_by_damage(canister, |canister| canister.service().abort(id));
-        assert_eq!(room::reported(canister, OWNER, id), "was aborted");
+        assert_eq!(room::reported_state(canister, OWNER, id), "was aborted");
     });
 }
 

@@ -12,10 +12,9 @@ use ic_management_canister_types::{
 use serde::Serialize;
 use upload_canister::api::{BuildInfo, MigrationStatus};
 
+use super::error::Checked;
 use super::goal::Goal;
-use super::{
-    Checked, EffectOutcome, Ending, Event, Facts, Journal, Plan, Report, Step, Unconfirmed, UpgradeError,
-};
+use super::{EffectOutcome, Ending, Event, Facts, Journal, Plan, Report, Step, Unconfirmed, UpgradeError};
 use crate::Verdict;
 use crate::build::{Build, Module};
 use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};

@@ -8,6 +8,13 @@ use crate::build::Build;
 use crate::client::ClientError;
 use crate::transfer::TransferError;
 
+/// Why the upgrade, or a step of it, cannot continue, in a sentence for the operator.
+pub(super) type Refusal = String;
+
+/// The result of a step. The outer error ends the process, and the upgrade can be resumed. The inner error is about the
+/// canister or the upgrade: the driver continues, with a recovery or with the end of the upgrade.
+pub(super) type Checked<T, E = Refusal> = Result<Result<T, E>, UpgradeError>;
+
 /// Why an upgrade was not completed. The outcome of a completed upgrade is a [`Report`](super::Report).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

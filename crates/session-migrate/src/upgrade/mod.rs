@@ -30,13 +30,6 @@ pub use report::{Ending, Report, WriteCounts};
 
 use driver::Driver;
 
-/// Why the upgrade, or a step of it, cannot continue, in a sentence for the operator.
-type Refusal = String;
-
-/// The result of a step. The outer error ends the process, and the upgrade can be resumed. The inner error is about the
-/// canister or the upgrade: the driver continues, with a recovery or with the end of the upgrade.
-type Checked<T, E = Refusal> = Result<Result<T, E>, UpgradeError>;
-
 /// Starts an upgrade and drives it to its end. Writes nothing to the journal if the preflight refuses the upgrade, or
 /// the module is already running.
 ///

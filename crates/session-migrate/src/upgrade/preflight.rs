@@ -6,7 +6,8 @@ use stable_schema::interface::{self, InterfaceComparison};
 use upload_canister::api::{AdminConfig, MigrationPhase, MigrationStatus};
 
 use super::driver::Driver;
-use super::{Checked, Facts, Refusal, UpgradeError};
+use super::error::{Checked, Refusal};
+use super::{Facts, UpgradeError};
 use crate::build::{self, Build, Module};
 use crate::check::{self, Side};
 use crate::client::ClientError;

@@ -5,8 +5,9 @@ use sha2::{Digest, Sha256};
 use upload_canister::api::{AdminStats, MigrationPhase, PathCounts};
 
 use super::driver::{Driver, install_target};
+use super::error::Checked;
 use super::goal::Goal;
-use super::{Checked, EffectOutcome, Ending, Facts, OnFailure, Step, UpgradeError, WriteCounts};
+use super::{EffectOutcome, Ending, Facts, OnFailure, Step, UpgradeError, WriteCounts};
 use crate::build::Build;
 use crate::client::ClientError;
 use crate::network::Target;

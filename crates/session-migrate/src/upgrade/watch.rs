@@ -5,8 +5,9 @@ use std::time::Duration;
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
 use super::driver::Driver;
+use super::error::{Checked, Refusal};
 use super::goal::Goal;
-use super::{Checked, Event, Refusal, UpgradeError};
+use super::{Event, UpgradeError};
 use crate::client::ClientError;
 
 /// Pause between two checks of the status.
