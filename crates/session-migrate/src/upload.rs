@@ -247,7 +247,7 @@ impl LiveUpload<'_> {
         let mut from = Some(0);
         while let (Some(first), Some(session)) = (from, uploader.session()) {
             let page: api::ChunkDigests = self
-                .again(|| self.canister.query("uploads_chunk_digests", (session, Some(first), None::<u32>)))
+                .retry(|| self.canister.query("uploads_chunk_digests", (session, Some(first), None::<u32>)))
                 .await?;
             for digest in page.digests {
                 let bytes = uploader.asset.chunk(digest.idx, uploader.chunk_size())?;

@@ -124,36 +124,36 @@ impl ReadAnswers {
     /// and as the anonymous principal.
     pub fn read_all(canister: &Canister<'_>, contents: &Contents) -> ReadAnswers {
         let stranger = Principal::self_authenticating("a stranger in the rehearsal");
-        let mut readable = ReadAnswers::default();
+        let mut all = ReadAnswers::default();
         for (place, capsule) in contents.capsules.iter().enumerate() {
             let neighbour = contents.capsules.get(place + 1).and_then(|next| next.members.first());
             let others = [stranger, Principal::anonymous()].into_iter().chain(neighbour.copied());
             let mut callers = capsule.members.clone();
             callers.extend(others.filter(|other| !capsule.members.contains(other)));
             for (number, caller) in callers.iter().enumerate() {
-                if readable.answers.len() + 1 + 3 * capsule.memories.len() > MAX_ANSWERS {
-                    readable.is_truncated = true;
-                    return readable;
+                if all.answers.len() + 1 + 3 * capsule.memories.len() > MAX_ANSWERS {
+                    all.is_truncated = true;
+                    return all;
                 }
                 // The capsule's count of memories changes during the rehearsal, so it is left out.
                 let listed = canister.capsules_read(*caller, &capsule.id).map(|found| {
                     let lists = (found.id, found.owners, found.writers, found.readers, found.created_at);
                     digest(&candid::encode_args((lists,)).unwrap_or_default())
                 });
-                readable.add(caller, &capsule.id, listed);
+                all.add(caller, &capsule.id, listed);
                 for (memory, blob) in &capsule.memories {
                     let read = canister.memories_read(*caller, memory);
                     let read = read.map(|memory| digest(&candid::encode_one(memory).unwrap_or_default()));
-                    readable.add(caller, memory, read);
+                    all.add(caller, memory, read);
                     if let Some(blob) = blob {
                         // The first caller reads every byte, all others only the first chunk.
                         let bytes = read_blob(canister, *caller, &format!("blob_{blob}"), number == 0);
-                        readable.add(caller, &format!("blob_{blob}"), bytes);
+                        all.add(caller, &format!("blob_{blob}"), bytes);
                     }
                 }
             }
         }
-        readable
+        all
     }
 
     fn add(&mut self, caller: &Principal, what: &str, answer: Result<String, ClientError>) {
