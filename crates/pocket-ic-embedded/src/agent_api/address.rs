@@ -17,7 +17,7 @@ pub enum CallReply {
 pub enum Address {
     Call { effective: Effective, reply: CallReply },
     Query { effective: Effective },
-    ReadState { effective: Effective, form: RangesForm },
+    ReadState { effective: Effective, ranges_form: RangesForm },
 }
 
 impl Address {
@@ -26,7 +26,7 @@ impl Address {
     /// # Errors
     /// If nothing is served at this path, or the id in the path is not a principal.
     pub fn parse(version: &str, kind: &str, effective: &str, action: &str) -> Result<Self, Refusal> {
-        use RangesForm::{Sharded, Whole};
+        use RangesForm::{OneList, Sharded};
         let parse_id = |make: fn(Principal) -> Effective| {
             Principal::from_text(effective)
                 .map(make)
@@ -36,15 +36,19 @@ impl Address {
         let certified = CallReply::Certificate;
         Ok(match (version, kind, action) {
             ("v2", "canister", "call") => Self::Call { effective: canister()?, reply: CallReply::Accepted },
-            ("v3", "canister", "call") => Self::Call { effective: canister()?, reply: certified(Whole) },
+            ("v3", "canister", "call") => Self::Call { effective: canister()?, reply: certified(OneList) },
             ("v4", "canister", "call") => Self::Call { effective: canister()?, reply: certified(Sharded) },
             ("v4", "subnet", "call") => Self::Call { effective: subnet()?, reply: certified(Sharded) },
             ("v2" | "v3", "canister", "query") => Self::Query { effective: canister()? },
             ("v3", "subnet", "query") => Self::Query { effective: subnet()? },
-            ("v2", "canister", "read_state") => Self::ReadState { effective: canister()?, form: Whole },
-            ("v3", "canister", "read_state") => Self::ReadState { effective: canister()?, form: Sharded },
-            ("v2", "subnet", "read_state") => Self::ReadState { effective: subnet()?, form: Whole },
-            ("v3", "subnet", "read_state") => Self::ReadState { effective: subnet()?, form: Sharded },
+            ("v2", "canister", "read_state") => {
+                Self::ReadState { effective: canister()?, ranges_form: OneList }
+            }
+            ("v3", "canister", "read_state") => {
+                Self::ReadState { effective: canister()?, ranges_form: Sharded }
+            }
+            ("v2", "subnet", "read_state") => Self::ReadState { effective: subnet()?, ranges_form: OneList },
+            ("v3", "subnet", "read_state") => Self::ReadState { effective: subnet()?, ranges_form: Sharded },
             _ => {
                 return Err(Refusal::not_found(format!(
                     "There is no /api/{version:.20}/{kind:.20}/…/{action:.20} on the embedded server"

@@ -101,8 +101,8 @@ async fn answer(
         match address {
             Address::Call { effective, reply } => call::call(slot, effective, reply, &body).await,
             Address::Query { effective } => query::query(slot, effective, &body).await,
-            Address::ReadState { effective, form } => {
-                read_state::read_state(slot, effective, form, &body).await
+            Address::ReadState { effective, ranges_form } => {
+                read_state::read_state(slot, effective, ranges_form, &body).await
             }
         }
     };

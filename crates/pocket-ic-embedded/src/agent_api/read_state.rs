@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub async fn read_state(
     slot: Arc<Slot>,
     effective: Effective,
-    form: RangesForm,
+    ranges_form: RangesForm,
     body: &[u8],
 ) -> Result<Response, Refusal> {
     let checked = checked::check(&slot, Action::ReadState, body)?;
@@ -24,7 +24,7 @@ pub async fn read_state(
         let sender = checked.content.sender;
         let targets = checked.sender.into_targets();
         let paths = checked.content.into_paths()?;
-        Ok(instance.read_state(&ReadRequest { sender, effective, form, paths, targets })?)
+        Ok(instance.read_state(&ReadRequest { sender, effective, ranges_form, paths, targets })?)
     })
     .await?;
     Ok(cbor(&ReadStateResponse { certificate }))

@@ -89,7 +89,7 @@ impl Message {
     }
 
     pub(super) fn prices(&self) -> Prices {
-        Prices { nodes: self.ctx.subnet_node_count, free: self.ctx.free }
+        Prices { nodes: self.ctx.subnet_node_count, cycles_are_free: self.ctx.cycles_are_free }
     }
 
     /// Drops the call under construction, if any, and returns its cycles.

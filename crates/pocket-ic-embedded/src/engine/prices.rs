@@ -22,7 +22,7 @@ const LONGEST_CALLBACK: u128 = 40_000_000_000;
 
 pub(super) struct Prices {
     pub(super) nodes: u32,
-    pub(super) free: bool,
+    pub(super) cycles_are_free: bool,
 }
 
 /// The argument of `cost_http_request_v2`: the size of an outcall.
@@ -37,11 +37,11 @@ pub(super) struct Outcall {
 
 impl Prices {
     fn scaled(&self, cycles: u128) -> u128 {
-        if self.free { 0 } else { cycles * u128::from(self.nodes) / REFERENCE_NODES }
+        if self.cycles_are_free { 0 } else { cycles * u128::from(self.nodes) / REFERENCE_NODES }
     }
 
     fn per_node(&self, cycles: u128) -> u128 {
-        if self.free { 0 } else { cycles * u128::from(self.nodes) }
+        if self.cycles_are_free { 0 } else { cycles * u128::from(self.nodes) }
     }
 
     pub(super) fn create_canister(&self) -> u128 {
@@ -87,7 +87,7 @@ impl Prices {
             b"key_1" => 26_153_846_153,
             _ => return None,
         };
-        Some(if self.free { 0 } else { price })
+        Some(if self.cycles_are_free { 0 } else { price })
     }
 }
 
@@ -95,8 +95,8 @@ impl Prices {
 mod tests {
     use super::*;
 
-    const THIRTEEN: Prices = Prices { nodes: 13, free: false };
-    const THIRTY_FOUR: Prices = Prices { nodes: 34, free: false };
+    const THIRTEEN: Prices = Prices { nodes: 13, cycles_are_free: false };
+    const THIRTY_FOUR: Prices = Prices { nodes: 34, cycles_are_free: false };
 
     /// The published tables have prices for subnets of 13 and of 34 nodes.
     #[test]
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_free_subnet_charges_nothing() {
-        let free = Prices { nodes: 13, free: true };
+        let free = Prices { nodes: 13, cycles_are_free: true };
         let all = [free.create_canister(), free.call(1, true), free.http_request(1, 1)];
         assert_eq!(all, [0; 3]);
         assert_eq!((free.signature(b"key_1"), free.signature(b"key_2")), (Some(0), None));

@@ -71,7 +71,7 @@ pub struct MessageContext {
     /// Nodes in that subnet.
     pub subnet_node_count: u32,
     /// Whether everything is free on that subnet.
-    pub free: bool,
+    pub cycles_are_free: bool,
     /// The canister's cycles balance, without `cycles_available`.
     pub balance: u128,
     /// The part of `balance` that keeps the canister from freezing: it cannot be spent.
@@ -121,7 +121,7 @@ impl MessageContext {
             controllers: Vec::new(),
             subnet_id: Principal::anonymous(),
             subnet_node_count: 13,
-            free: false,
+            cycles_are_free: false,
             balance: 0,
             frozen_balance: 0,
             cycles_available: 0,

@@ -113,7 +113,7 @@ impl CallTable {
     }
 
     /// Returns best-effort callbacks whose deadline has passed.
-    pub fn expired(&self, now: u64) -> Vec<CallbackId> {
+    pub fn expired_callbacks(&self, now: u64) -> Vec<CallbackId> {
         self.callbacks
             .iter()
             .filter(|(_, callback)| callback.deadline != 0 && callback.deadline <= now)
@@ -170,8 +170,8 @@ mod tests {
         let context = table.open(&mut ids, Origin::System, Principal::anonymous(), 0);
         table.register(&mut ids, callback(context, 0));
         let soon = table.register(&mut ids, callback(context, 10));
-        assert!(table.expired(9).is_empty());
-        assert_eq!(table.expired(10), [soon]);
+        assert!(table.expired_callbacks(9).is_empty());
+        assert_eq!(table.expired_callbacks(10), [soon]);
     }
 
     #[test]
@@ -180,9 +180,9 @@ mod tests {
         let answered = table.open(&mut ids, Origin::System, Principal::anonymous(), 0);
         table.context_mut(answered).unwrap().responded = true;
         table.open(&mut ids, Origin::System, Principal::anonymous(), 7);
-        let left = table.clear();
-        assert_eq!(left.len(), 1);
-        assert_eq!(left[0].cycles, 7);
+        let unanswered = table.clear();
+        assert_eq!(unanswered.len(), 1);
+        assert_eq!(unanswered[0].cycles, 7);
         assert!(table.is_idle());
     }
 }

@@ -68,7 +68,7 @@ pub struct Canister {
     pub id: Principal,
     pub subnet: Principal,
     /// Whether the limits for production or for benchmarks apply.
-    pub instructions: SubnetInstructionConfig,
+    pub instruction_config: SubnetInstructionConfig,
     /// Instruction limit of every message, unless the limit of its kind is lower.
     pub instruction_cap: Option<u64>,
     /// The public key of the instance's root subnet, DER.
@@ -78,12 +78,12 @@ pub struct Canister {
     /// When code was last installed or a snapshot loaded, nanoseconds since 1970; `None` without code.
     pub installed_at: Option<u64>,
     /// Whether the subnet charges nothing, so that canisters with an empty balance are not frozen.
-    pub free: bool,
+    pub cycles_are_free: bool,
     pub status: RunStatus,
     pub settings: Settings,
     /// The balance in cycles.
     pub cycles: u128,
-    pub burned: u128,
+    pub cycles_burned: u128,
     /// Increases with every change of code, settings, status and state.
     pub version: u64,
     /// Module and memories; `None` without code.
@@ -92,7 +92,7 @@ pub struct Canister {
     pub certified_data: Vec<u8>,
     /// The deadline of the global timer, nanoseconds since 1970; 0 when inactive.
     pub global_timer: u64,
-    pub low_memory: LowMemoryHook,
+    pub low_memory_hook: LowMemoryHook,
     pub logs: LogStore,
     /// Changes of code and controllers.
     pub history: History,
@@ -110,21 +110,21 @@ impl Canister {
         Self {
             id,
             subnet: subnet.id,
-            instructions: subnet.instructions.clone(),
+            instruction_config: subnet.instruction_config.clone(),
             instruction_cap: None,
             root_key: subnet.root_key,
             created_at: now,
             installed_at: None,
-            free: subnet.is_free(),
+            cycles_are_free: subnet.has_free_cycles(),
             status: RunStatus::Running,
             settings,
             cycles,
-            burned: 0,
+            cycles_burned: 0,
             version: 0,
             state: None,
             certified_data: Vec::new(),
             global_timer: 0,
-            low_memory: LowMemoryHook::default(),
+            low_memory_hook: LowMemoryHook::default(),
             logs: LogStore::default(),
             history: History::default(),
             chunks: ChunkStore::default(),
@@ -176,7 +176,7 @@ impl Canister {
 
     /// Returns how many cycles a day of storage would cost.
     pub fn idle_cycles_per_day(&self) -> u128 {
-        if self.free {
+        if self.cycles_are_free {
             return 0;
         }
         u128::from(self.memory_bytes().max(self.settings.memory_allocation)) * CYCLES_PER_GIB_SECOND * 86_400
@@ -191,7 +191,7 @@ impl Canister {
     /// Checks that the balance is positive and not below the freezing limit, unless everything is free on the subnet.
     pub fn check_not_frozen(&self) -> Result<(), UserError> {
         let needed = self.frozen_balance();
-        if self.free || (self.cycles > 0 && self.cycles >= needed) {
+        if self.cycles_are_free || (self.cycles > 0 && self.cycles >= needed) {
             return Ok(());
         }
         Err(UserError::new(
@@ -205,15 +205,15 @@ impl Canister {
     }
 
     /// Checks that a call from another canister has the cycles that the settings require.
-    pub fn check_incoming_cycles(&self, got: u128) -> Result<(), UserError> {
+    pub fn check_incoming_cycles(&self, attached: u128) -> Result<(), UserError> {
         let needed = self.settings.minimum_incoming_canister_call_cycles;
-        if got >= needed {
+        if attached >= needed {
             return Ok(());
         }
         Err(UserError::new(
             ErrorCode::InsufficientCyclesInCall,
             format!(
-                "Canister {} requires at least {needed} cycles with the call of another canister, got {got}",
+                "Canister {} requires at least {needed} cycles with the call of another canister, got {attached}",
                 self.id
             ),
         ))
@@ -225,7 +225,7 @@ impl Canister {
             controllers: self.settings.controllers.clone(),
             subnet_id: self.subnet,
             subnet_node_count: SUBNET_NODES,
-            free: self.free,
+            cycles_are_free: self.cycles_are_free,
             balance: self.cycles,
             frozen_balance: self.frozen_balance(),
             canister_version: self.version,
@@ -238,8 +238,8 @@ impl Canister {
     }
 
     /// Returns an instruction limit as it applies on the canister's subnet.
-    pub fn subnet_instructions(&self, limit: u64) -> u64 {
-        match self.instructions {
+    pub fn instruction_limit_on_subnet(&self, limit: u64) -> u64 {
+        match self.instruction_config {
             SubnetInstructionConfig::Production => limit,
             SubnetInstructionConfig::Benchmarking => BENCHMARKING_INSTRUCTIONS,
         }
@@ -269,8 +269,8 @@ impl Canister {
 
     /// Returns the limits of one kind of message, adapted to this canister's settings and subnet.
     pub fn limits(&self, base: Limits, entry: &EntryPoint) -> Limits {
-        let instructions = self.subnet_instructions(base.instructions);
-        let instructions = self.instruction_cap.map_or(instructions, |cap| cap.min(instructions));
+        let on_subnet = self.instruction_limit_on_subnet(base.instructions);
+        let instructions = self.instruction_cap.map_or(on_subnet, |cap| cap.min(on_subnet));
         Limits { wasm_memory_bytes: self.wasm_memory_limit(entry), ..base.with_instructions(instructions) }
     }
 
@@ -288,8 +288,8 @@ impl Canister {
     }
 
     /// Updates the status of the low-memory hook after the size of the wasm memory, or its threshold, has changed.
-    pub fn update_low_memory(&mut self) {
-        self.low_memory = match (self.is_low_on_memory(self.state.as_ref()), self.low_memory) {
+    pub fn update_low_memory_hook(&mut self) {
+        self.low_memory_hook = match (self.is_low_on_memory(self.state.as_ref()), self.low_memory_hook) {
             (false, _) => LowMemoryHook::NotSatisfied,
             (true, LowMemoryHook::NotSatisfied) => LowMemoryHook::Ready,
             (true, status) => status,

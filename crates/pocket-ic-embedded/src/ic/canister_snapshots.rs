@@ -23,7 +23,7 @@ impl Snapshot {
                 0 => CanisterTimer::Inactive,
                 nanos => CanisterTimer::Active(nanos),
             }),
-            hook_status: Some(match canister.low_memory {
+            hook_status: Some(match canister.low_memory_hook {
                 LowMemoryHook::NotSatisfied => OnLowWasmMemoryHookStatus::ConditionNotSatisfied,
                 LowMemoryHook::Ready => OnLowWasmMemoryHookStatus::Ready,
                 LowMemoryHook::Executed => OnLowWasmMemoryHookStatus::Executed,
@@ -45,8 +45,8 @@ impl Snapshot {
                     .map_err(|error| UserError::new(ErrorCode::CanisterInvalidWasm, error.to_string()))?;
                 let state = CanisterState::from_parts(module, heap.clone(), globals.clone(), stable.clone())
                     .map_err(|error| inconsistent(format!("The snapshot cannot be loaded: {error}")))?;
-                let hook = self.uploaded_hook(canister.is_low_on_memory(Some(&state)))?;
-                canister.low_memory = hook.unwrap_or(canister.low_memory);
+                let hook_status = self.uploaded_hook_status(canister.is_low_on_memory(Some(&state)))?;
+                canister.low_memory_hook = hook_status.unwrap_or(canister.low_memory_hook);
                 match self.global_timer {
                     Some(CanisterTimer::Inactive) => canister.global_timer = 0,
                     Some(CanisterTimer::Active(nanos)) => canister.global_timer = nanos,
@@ -61,18 +61,17 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Returns the uploaded status of the low-memory hook; an error if the status contradicts `low`, which says whether
-    /// the canister is low on memory.
-    fn uploaded_hook(&self, low: bool) -> Result<Option<LowMemoryHook>, UserError> {
+    /// Returns the uploaded status of the low-memory hook; an error if it contradicts `is_low_on_memory`.
+    fn uploaded_hook_status(&self, is_low_on_memory: bool) -> Result<Option<LowMemoryHook>, UserError> {
         let hook = match &self.hook_status {
             None => return Ok(None),
             Some(OnLowWasmMemoryHookStatus::ConditionNotSatisfied) => LowMemoryHook::NotSatisfied,
             Some(OnLowWasmMemoryHookStatus::Ready) => LowMemoryHook::Ready,
             Some(OnLowWasmMemoryHookStatus::Executed) => LowMemoryHook::Executed,
         };
-        if low != (hook != LowMemoryHook::NotSatisfied) {
+        if is_low_on_memory != (hook != LowMemoryHook::NotSatisfied) {
             return Err(inconsistent(format!(
-                "Hook status ({:?}) of uploaded snapshot is inconsistent with the canister's state (hook condition satisfied: {low}).",
+                "Hook status ({:?}) of uploaded snapshot is inconsistent with the canister's state (hook condition satisfied: {is_low_on_memory}).",
                 self.hook_status
             )));
         }

@@ -384,14 +384,14 @@ pub(super) fn apply(canister: &mut Canister, outcome: &MessageOutcome) {
     if let Some(timer) = outcome.global_timer {
         canister.global_timer = timer;
     }
-    canister.update_low_memory();
+    canister.update_low_memory_hook();
     canister.version += 1;
 }
 
 fn settle_cycles(canister: &mut Canister, outcome: &MessageOutcome) {
     let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
-    canister.burned = canister.burned.saturating_add(outcome.cycles_burned);
+    canister.cycles_burned = canister.cycles_burned.saturating_add(outcome.cycles_burned);
 }
 
 fn register_call(

@@ -103,7 +103,7 @@ impl Instance {
             info: call.info,
         };
         let left = match self.canisters.get(&query.callee) {
-            Some(canister) => canister.subnet_instructions(GRAPH_INSTRUCTIONS),
+            Some(canister) => canister.instruction_limit_on_subnet(GRAPH_INSTRUCTIONS),
             None => GRAPH_INSTRUCTIONS,
         };
         let result = self.run_query(query, &mut Graph { waiting: 0, left });

@@ -143,7 +143,7 @@ impl Reader<'_> {
 
     fn sees_ranges(&self, id: &[u8]) -> bool {
         let root = subnet::root(&self.instance.subnets);
-        self.request.form == RangesForm::Whole || root.is_some_and(|root| root.id.as_slice() == id)
+        self.request.form == RangesForm::OneList || root.is_some_and(|root| root.id.as_slice() == id)
     }
 
     /// Checks that the call, if it is known, was sent by the reader to this effective id, and to a canister that the

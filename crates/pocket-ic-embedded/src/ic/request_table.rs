@@ -14,6 +14,6 @@ pub struct Requests {
 /// A client that waits for the certificate of an answer.
 pub(super) struct Waiter {
     pub(super) id: MessageId,
-    pub(super) form: RangesForm,
+    pub(super) ranges_form: RangesForm,
     pub(super) certificate: oneshot::Sender<Vec<u8>>,
 }

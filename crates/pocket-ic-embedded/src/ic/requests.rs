@@ -66,9 +66,9 @@ impl Instance {
 
     /// Returns a channel that receives the certificate of a request's answer; the channel is closed without one if the
     /// request is unknown or forgotten.
-    pub fn wait_for_request(&mut self, id: MessageId, form: RangesForm) -> oneshot::Receiver<Vec<u8>> {
+    pub fn wait_for_request(&mut self, id: MessageId, ranges_form: RangesForm) -> oneshot::Receiver<Vec<u8>> {
         let (certificate, receiver) = oneshot::channel();
-        self.requests.waiters.push(Waiter { id, form, certificate });
+        self.requests.waiters.push(Waiter { id, ranges_form, certificate });
         // The request may already have been answered, and there may be no further round.
         if self.ingress.get(&id).is_none_or(|record| record.answer.is_some()) {
             self.notify_waiters();
@@ -85,7 +85,7 @@ impl Instance {
             match self.ingress.get(&waiter.id) {
                 Some(record) if record.answer.is_some() => {
                     let certificate =
-                        self.certificate(record.subnet, waiter.form, &[request_path(&waiter.id)]);
+                        self.certificate(record.subnet, waiter.ranges_form, &[request_path(&waiter.id)]);
                     // A waiter that has disconnected can poll later.
                     let _ = waiter.certificate.send(certificate);
                 }

@@ -151,7 +151,7 @@ impl Instance {
     fn expire_calls(&mut self, now: u64) {
         let mut answers = Vec::new();
         for canister in self.canisters.values_mut() {
-            for callback in canister.calls.expired(now) {
+            for callback in canister.calls.expired_callbacks(now) {
                 answers.push((
                     Origin::Canister { caller: canister.id, callback, deadline: 0 },
                     UserError::new(ErrorCode::DeadlineExpired, "Call deadline has expired.").hiding_code(),
@@ -241,8 +241,8 @@ fn due_entry(canister: &mut Canister, task: SystemEntry, now: u64) -> Option<Ent
         return None;
     }
     match task {
-        SystemEntry::OnLowWasmMemory if canister.low_memory == LowMemoryHook::Ready => {
-            canister.low_memory = LowMemoryHook::Executed;
+        SystemEntry::OnLowWasmMemory if canister.low_memory_hook == LowMemoryHook::Ready => {
+            canister.low_memory_hook = LowMemoryHook::Executed;
             Some(EntryPoint::OnLowWasmMemory)
         }
         SystemEntry::GlobalTimer if canister.global_timer != 0 && canister.global_timer <= now => {

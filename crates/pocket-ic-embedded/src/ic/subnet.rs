@@ -51,7 +51,7 @@ pub struct Subnet {
     pub transactions: u64,
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
-    pub instructions: SubnetInstructionConfig,
+    pub instruction_config: SubnetInstructionConfig,
     /// Whether the client requested free cycles. This server never charges cycles; but unless cycles are free, a
     /// canister with an empty balance is frozen.
     pub cost_schedule: CanisterCyclesCostSchedule,
@@ -87,7 +87,7 @@ impl Subnet {
             root_key: &SubnetKeys::of(0).public_key,
             transactions: 0,
             kind,
-            instructions: spec.get_instruction_config(),
+            instruction_config: spec.get_instruction_config(),
             cost_schedule: spec.get_cost_schedule(),
             seed,
             fixed,
@@ -101,14 +101,14 @@ impl Subnet {
     }
 
     /// Returns whether canisters pay nothing here: on system subnets, and if the client requested free cycles.
-    pub fn is_free(&self) -> bool {
+    pub fn has_free_cycles(&self) -> bool {
         self.is_system() || self.cost_schedule == CanisterCyclesCostSchedule::Free
     }
 
     /// Returns the instructions that one canister may use in a round: the IC's limit for one thread of a
     /// subnet, since a canister runs on a single thread.
     pub fn round_instructions(&self) -> u64 {
-        match self.instructions {
+        match self.instruction_config {
             SubnetInstructionConfig::Production if self.is_system() => 52_000_000_000,
             SubnetInstructionConfig::Production => 7_000_000_000,
             // The subnet's messages may use any number of instructions, and so may a round.
@@ -166,7 +166,7 @@ impl Subnet {
             subnet_admins: None,
             cost_schedule: self.cost_schedule,
             subnet_seed: self.seed,
-            instruction_config: self.instructions.clone(),
+            instruction_config: self.instruction_config.clone(),
             canister_ranges: self
                 .ranges()
                 .map(|(first, last)| CanisterIdRange {
@@ -362,7 +362,7 @@ mod tests {
         let first = subnets[0].allocate(|_| false).unwrap().to_text();
         assert_eq!(first, "lxzze-o7777-77777-aaaaa-cai");
         assert_eq!(owner(&subnets, &first), Some(0));
-        assert!(subnets[0].is_free());
+        assert!(subnets[0].has_free_cycles());
         assert_eq!(default_subnet(&subnets).unwrap().kind, SubnetKind::Application);
     }
 

@@ -1,8 +1,8 @@
 //! Creates certificates: a part of a state tree, the signature of its root, and, except for the root subnet,
 //! the root subnet's delegation.
 
-use super::state_tree::{Path, RootSignature, StateTree, path_of, tagged};
-use super::trees::{Certifier, RangesForm};
+use super::state_tree::{Path, RootSignature, StateTree, path_of, to_tagged_cbor};
+use super::trees::{Certifier, Moment, RangesForm};
 use crate::engine::DataCertificate;
 use crate::ic::canister::Canister;
 use crate::ic::instance::Instance;
@@ -12,7 +12,7 @@ use ic_certification::{Certificate, Delegation, HashTree};
 use ic_transport_types::SubnetMetrics;
 use std::sync::Arc;
 
-/// Maximum difference between the time of a delegation and the current time: JavaScript agents accept an age
+/// Maximum difference between the time of a delegation and the current time, nanoseconds: JavaScript agents accept an age
 /// of 30 days, and no time that is more than five minutes ahead.
 const MAX_DELEGATION_AGE: u64 = 24 * 60 * 60 * 1_000_000_000;
 
@@ -21,12 +21,12 @@ impl Instance {
     pub(in crate::ic) fn certificate(
         &mut self,
         subnet: Principal,
-        form: RangesForm,
+        ranges_form: RangesForm,
         paths: &[Path],
     ) -> Vec<u8> {
-        let delegation = self.delegation(subnet, form);
+        let delegation = self.delegation(subnet, ranges_form);
         let tree = self.state_tree(subnet);
-        encode(tree.witness(paths), &tree.signature(), delegation.as_deref())
+        encode_certificate(tree.witness(paths), &tree.signature(), delegation.as_deref())
     }
 
     /// Returns the certificate of a canister's certified data. The certificate is signed only if the
@@ -40,54 +40,55 @@ impl Instance {
         let tree = self.state_tree(subnet);
         let path = path_of(&[b"canister", canister.as_slice(), b"certified_data"]);
         let (witness, signature) = (tree.witness(&[path]), tree.signature());
-        DataCertificate::new(move || encode(witness, &signature, delegation.as_deref()))
+        DataCertificate::new(move || encode_certificate(witness, &signature, delegation.as_deref()))
     }
 
     /// Returns the root subnet's delegation for the key of another subnet; `None` for the root subnet itself.
-    fn delegation(&mut self, subnet: Principal, form: RangesForm) -> Option<Arc<Delegation>> {
+    fn delegation(&mut self, subnet: Principal, ranges_form: RangesForm) -> Option<Arc<Delegation>> {
         let root = subnet::root(&self.subnets)?.id;
         if root == subnet {
             return None;
         }
         let now = self.clock.last_round();
-        if let Some((made_at, delegation)) = self.certifier.delegations.get(&(subnet, form))
+        if let Some((made_at, delegation)) = self.certifier.delegations.get(&(subnet, ranges_form))
             && now.checked_sub(*made_at).is_some_and(|age| age < MAX_DELEGATION_AGE)
         {
             return Some(delegation.clone());
         }
         let id = subnet.as_slice();
         let mut paths = vec![path_of(&[b"subnet", id, b"public_key"]), path_of(&[b"subnet", id, b"type"])];
-        if form != RangesForm::Sharded {
+        if ranges_form != RangesForm::Sharded {
             paths.push(path_of(&[b"subnet", id, b"canister_ranges"]));
         }
-        if form != RangesForm::Whole {
+        if ranges_form != RangesForm::OneList {
             paths.push(path_of(&[b"canister_ranges", id]));
         }
-        let certificate = self.certificate(root, form, &paths);
+        let certificate = self.certificate(root, ranges_form, &paths);
         let delegation = Arc::new(Delegation { subnet_id: id.to_vec(), certificate });
-        self.certifier.delegations.insert((subnet, form), (now, delegation.clone()));
+        self.certifier.delegations.insert((subnet, ranges_form), (now, delegation.clone()));
         Some(delegation)
     }
 
     /// Returns the state tree of a subnet at the end of the last round.
     fn state_tree(&mut self, id: Principal) -> &StateTree {
-        let moment = (self.rounds, self.clock.last_round());
-        let own = self.subnets.iter().find(|subnet| subnet.id == id).unwrap_or(&self.subnets[0]);
-        let Certifier { trees, changed, .. } = &mut self.certifier;
-        let (held, tree) =
-            trees.entry(own.id).or_insert_with(|| ((u64::MAX, 0), StateTree::new(own, &self.subnets)));
-        if *held != moment {
-            let changed = changed.remove(&own.id).unwrap_or_default();
-            let requests = changed.iter().map(|id| (id, self.ingress.get(id)));
-            let canisters = || self.canisters.values().filter(|canister| canister.subnet == own.id);
-            tree.update(moment.1, &metrics(own, canisters()), canisters(), requests);
-            *held = moment;
+        let now = Moment { rounds: self.rounds, time_nanos: self.clock.last_round() };
+        let never = Moment { rounds: u64::MAX, time_nanos: 0 };
+        let subnet = self.subnets.iter().find(|subnet| subnet.id == id).unwrap_or(&self.subnets[0]);
+        let Certifier { trees, changed_requests, .. } = &mut self.certifier;
+        let (shown, tree) =
+            trees.entry(subnet.id).or_insert_with(|| (never, StateTree::new(subnet, &self.subnets)));
+        if *shown != now {
+            let changed_ids = changed_requests.remove(&subnet.id).unwrap_or_default();
+            let requests = changed_ids.iter().map(|id| (id, self.ingress.get(id)));
+            let canisters = || self.canisters.values().filter(|canister| canister.subnet == subnet.id);
+            tree.update(now.time_nanos, &subnet_metrics(subnet, canisters()), canisters(), requests);
+            *shown = now;
         }
         tree
     }
 }
 
-fn metrics<'a>(subnet: &Subnet, canisters: impl Iterator<Item = &'a Canister>) -> SubnetMetrics {
+fn subnet_metrics<'a>(subnet: &Subnet, canisters: impl Iterator<Item = &'a Canister>) -> SubnetMetrics {
     let mut metrics = SubnetMetrics {
         num_canisters: 0,
         canister_state_bytes: 0,
@@ -97,11 +98,15 @@ fn metrics<'a>(subnet: &Subnet, canisters: impl Iterator<Item = &'a Canister>) -
     for canister in canisters {
         metrics.num_canisters += 1;
         metrics.canister_state_bytes += canister.memory_bytes();
-        metrics.consumed_cycles_total = metrics.consumed_cycles_total.saturating_add(canister.burned);
+        metrics.consumed_cycles_total = metrics.consumed_cycles_total.saturating_add(canister.cycles_burned);
     }
     metrics
 }
 
-fn encode(tree: HashTree, signature: &RootSignature, delegation: Option<&Delegation>) -> Vec<u8> {
-    tagged(&Certificate { tree, signature: signature.bytes().to_vec(), delegation: delegation.cloned() })
+fn encode_certificate(tree: HashTree, signature: &RootSignature, delegation: Option<&Delegation>) -> Vec<u8> {
+    to_tagged_cbor(&Certificate {
+        tree,
+        signature: signature.bytes().to_vec(),
+        delegation: delegation.cloned(),
+    })
 }

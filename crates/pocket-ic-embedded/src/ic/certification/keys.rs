@@ -32,8 +32,8 @@ pub struct SubnetKeys {
     pub node_id: Principal,
     /// The node's public key, DER.
     pub node_public_key: Vec<u8>,
-    subnet: SecretKey,
-    node: ic_ed25519::PrivateKey,
+    subnet_secret_key: SecretKey,
+    node_secret_key: ic_ed25519::PrivateKey,
 }
 
 impl fmt::Debug for SubnetKeys {
@@ -56,41 +56,41 @@ impl SubnetKeys {
     }
 
     fn derive(index: usize) -> Self {
-        let subnet = SecretKey::from_bytes(&bls_secret(index))
+        let subnet_secret_key = SecretKey::from_bytes(&derive_bls_secret(index))
             .expect("the secret is positive and below the group's order");
-        let der = [BLS_DER_PREFIX.as_slice(), &subnet.sk_to_pk().compress()].concat();
-        let node = ic_ed25519::PrivateKey::deserialize_raw_32(&secret("node", index));
-        let node_public_key = node.public_key().serialize_rfc8410_der();
+        let public_key = [BLS_DER_PREFIX.as_slice(), &subnet_secret_key.sk_to_pk().compress()].concat();
+        let node_secret_key = ic_ed25519::PrivateKey::deserialize_raw_32(&derive_secret("node", index));
+        let node_public_key = node_secret_key.public_key().serialize_rfc8410_der();
         Self {
-            subnet_id: Principal::self_authenticating(&der),
-            public_key: der,
+            subnet_id: Principal::self_authenticating(&public_key),
+            public_key,
             node_id: Principal::self_authenticating(&node_public_key),
             node_public_key,
-            subnet,
-            node,
+            subnet_secret_key,
+            node_secret_key,
         }
     }
 
     /// Returns the subnet's signature of a state tree with this root hash.
     pub fn sign_root(&self, root: &Hash) -> Vec<u8> {
         let message = [b"\x0dic-state-root".as_slice(), root].concat();
-        self.subnet.sign(&message, BLS_DOMAIN, &[]).compress().to_vec()
+        self.subnet_secret_key.sign(&message, BLS_DOMAIN, &[]).compress().to_vec()
     }
 
     /// Returns the node's signature.
     pub fn sign_as_node(&self, message: &[u8]) -> Vec<u8> {
-        self.node.sign_message(message).to_vec()
+        self.node_secret_key.sign_message(message).to_vec()
     }
 }
 
-fn secret(kind: &str, index: usize) -> [u8; 32] {
+fn derive_secret(kind: &str, index: usize) -> [u8; 32] {
     let index = (index as u64).to_be_bytes();
     Sha256::digest([TEST_SEED, b" ", kind.as_bytes(), b" ", &index].concat()).into()
 }
 
 /// Returns a number below the order of the group, which has 255 bits: the two highest of the 256 bits are cleared.
-fn bls_secret(index: usize) -> [u8; 32] {
-    let mut secret = secret("subnet", index);
+fn derive_bls_secret(index: usize) -> [u8; 32] {
+    let mut secret = derive_secret("subnet", index);
     secret[0] &= 0x3f;
     secret
 }
@@ -127,7 +127,7 @@ mod tests {
     fn bls_keys_and_signatures_equal_those_of_another_library() {
         for index in 0..4 {
             let keys = SubnetKeys::of(index);
-            let reference = bls::PrivateKey::deserialize(&bls_secret(index)).unwrap();
+            let reference = bls::PrivateKey::deserialize(&derive_bls_secret(index)).unwrap();
             assert_eq!(reference.public_key().serialize(), keys.public_key[37..]);
             for byte in 0..8 {
                 let root = [byte; 32];

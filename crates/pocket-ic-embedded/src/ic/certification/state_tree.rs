@@ -107,7 +107,7 @@ pub struct StateTree {
     tree: Tree,
     canisters: BTreeMap<Principal, CertifiedState>,
     signature: Arc<OnceLock<Vec<u8>>>,
-    root: Hash,
+    root_hash: Hash,
 }
 
 impl StateTree {
@@ -118,8 +118,8 @@ impl StateTree {
             let (id, keys) = (subnet.id, subnet.keys);
             let ranges = subnet.canister_ranges();
             // All ranges are in one shard, whose label is its first canister id.
-            let shard = ranges.first().map_or(id, |(first, _)| *first);
-            let ranges = Leaf::new(tagged(&ranges));
+            let shard_label = ranges.first().map_or(id, |(first, _)| *first);
+            let ranges = Leaf::new(to_tagged_cbor(&ranges));
             for (path, value) in [
                 (path!["subnet", id, "public_key"], Leaf::new(keys.public_key.as_slice())),
                 (path!["subnet", id, "type"], Leaf::new(subnet.type_text().as_bytes())),
@@ -128,12 +128,18 @@ impl StateTree {
                     Leaf::new(keys.node_public_key.as_slice()),
                 ),
                 (path!["subnet", id, "canister_ranges"], ranges.clone()),
-                (path!["canister_ranges", id, shard], ranges),
+                (path!["canister_ranges", id, shard_label], ranges),
             ] {
                 tree.insert(&path, value);
             }
         }
-        Self { keys: own.keys, tree, canisters: BTreeMap::new(), signature: Arc::default(), root: [0; 32] }
+        Self {
+            keys: own.keys,
+            tree,
+            canisters: BTreeMap::new(),
+            signature: Arc::default(),
+            root_hash: [0; 32],
+        }
     }
 
     /// Updates the tree to the state of the subnet.
@@ -144,15 +150,15 @@ impl StateTree {
         canisters: impl Iterator<Item = &'a Canister>,
         requests: impl Iterator<Item = (&'a MessageId, Option<&'a IngressRecord>)>,
     ) {
-        self.tree.insert(&path!["time"], natural(time_nanos));
+        self.tree.insert(&path!["time"], leb128_leaf(time_nanos));
         let metrics_path = path!["subnet", self.keys.subnet_id, "metrics"];
         self.tree.insert(&metrics_path, Leaf::new(serde_cbor::to_vec(metrics).unwrap_or_default()));
         let mut previous = std::mem::take(&mut self.canisters);
         for canister in canisters {
             let state = match previous.remove(&canister.id) {
                 Some(state) if state.is_state_of(canister) => state,
-                old => {
-                    if !old.is_some_and(|old| old.has_module_of(canister)) {
+                outdated => {
+                    if !outdated.is_some_and(|state| state.has_module_of(canister)) {
                         self.put_module(canister);
                     }
                     self.put_state(canister);
@@ -165,7 +171,7 @@ impl StateTree {
             self.tree.delete(&path!["canister", id]);
         }
         self.put_requests(requests);
-        self.root = self.tree.root_hash();
+        self.root_hash = self.tree.root_hash();
         self.signature = Arc::default();
     }
 
@@ -190,10 +196,10 @@ impl StateTree {
         let mut put = |path: Path, value: Leaf| self.tree.insert(&path, value);
         let controllers = &canister.settings.controllers;
         put(path!["canister", id, "certified_data"], Leaf::new(canister.certified_data.as_slice()));
-        put(path!["canister", id, "controllers"], Leaf::new(tagged(controllers)));
-        put(path!["canister", id, "canister_creation_timestamp"], natural(canister.created_at));
+        put(path!["canister", id, "controllers"], Leaf::new(to_tagged_cbor(controllers)));
+        put(path!["canister", id, "canister_creation_timestamp"], leb128_leaf(canister.created_at));
         if let Some(time) = canister.installed_at {
-            put(path!["canister", id, "last_install_timestamp"], natural(time));
+            put(path!["canister", id, "last_install_timestamp"], leb128_leaf(time));
         }
     }
 
@@ -216,7 +222,7 @@ impl StateTree {
             };
             for (id, record) in requests {
                 match record {
-                    Some(record) => statuses.insert(id.to_vec(), status(record)),
+                    Some(record) => statuses.insert(id.to_vec(), status_tree(record)),
                     None => statuses.delete(id),
                 }
             }
@@ -235,7 +241,7 @@ impl StateTree {
     }
 
     pub fn signature(&self) -> RootSignature {
-        RootSignature { keys: self.keys, root: self.root, signature: self.signature.clone() }
+        RootSignature { keys: self.keys, root_hash: self.root_hash, signature: self.signature.clone() }
     }
 }
 
@@ -243,17 +249,17 @@ impl StateTree {
 #[derive(Clone)]
 pub struct RootSignature {
     keys: &'static SubnetKeys,
-    root: Hash,
+    root_hash: Hash,
     signature: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl RootSignature {
     pub fn bytes(&self) -> &[u8] {
-        self.signature.get_or_init(|| self.keys.sign_root(&self.root))
+        self.signature.get_or_init(|| self.keys.sign_root(&self.root_hash))
     }
 }
 
-fn status(record: &IngressRecord) -> Tree {
+fn status_tree(record: &IngressRecord) -> Tree {
     let status = match (&record.answer, &record.call) {
         (Some(Ok(_)), _) => "replied",
         (Some(Err(_)), _) => "rejected",
@@ -265,7 +271,7 @@ fn status(record: &IngressRecord) -> Tree {
         None => {}
         Some(CallResult::Ok(reply)) => leaves.push(("reply", Leaf::new(reply.as_slice()))),
         Some(CallResult::Err(error)) => leaves.extend([
-            ("reject_code", natural(reject_number(error.reject_code()).into())),
+            ("reject_code", leb128_leaf(reject_number(error.reject_code()).into())),
             ("reject_message", Leaf::new(error.message.as_bytes())),
             ("error_code", Leaf::new(error.code_text().as_bytes())),
         ]),
@@ -275,7 +281,7 @@ fn status(record: &IngressRecord) -> Tree {
 }
 
 /// Returns a number encoded as in the tree: unsigned LEB128.
-fn natural(mut number: u64) -> Leaf {
+fn leb128_leaf(mut number: u64) -> Leaf {
     let mut bytes = Vec::new();
     while number > 0x7f {
         bytes.push((number & 0x7f) as u8 | 0x80);
@@ -286,7 +292,7 @@ fn natural(mut number: u64) -> Leaf {
 }
 
 /// Encodes a value in CBOR, beginning with the tag of self-described CBOR.
-pub fn tagged(value: &impl Serialize) -> Vec<u8> {
+pub fn to_tagged_cbor(value: &impl Serialize) -> Vec<u8> {
     // Writing to memory fails only for values that CBOR cannot represent; there are none here.
     self_described(value).unwrap_or_default()
 }
@@ -300,7 +306,7 @@ mod tests {
     #[test]
     fn numbers_are_unsigned_leb128() {
         for (number, bytes) in [(0, "00"), (127, "7f"), (128, "8001"), (624_485, "e58e26")] {
-            assert_eq!(hex::encode(&natural(number).bytes), bytes);
+            assert_eq!(hex::encode(&leb128_leaf(number).bytes), bytes);
         }
     }
 
@@ -316,7 +322,7 @@ mod tests {
             subnet: subnets[0].id,
             answer,
         };
-        let without = tree.tree.root_hash();
+        let without_requests = tree.tree.root_hash();
         let ids: [MessageId; 2] = [[1; 32], [2; 32]];
         let (processing, replied) = (record(None), record(Some(Ok(b"reply".to_vec()))));
         tree.put_requests(ids.iter().map(|id| (id, Some(&processing))));
@@ -331,6 +337,6 @@ mod tests {
         assert_eq!(text_at(&tree, &ids[1], "status").as_deref(), Some("processing"));
         assert_eq!(text_at(&tree, &ids[1], "reply"), None);
         tree.put_requests(ids.iter().map(|id| (id, None)));
-        assert_eq!(tree.tree.root_hash(), without);
+        assert_eq!(tree.tree.root_hash(), without_requests);
     }
 }

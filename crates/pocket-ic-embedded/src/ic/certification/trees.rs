@@ -11,15 +11,20 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RangesForm {
     /// In one list for the subnet, as in the older endpoints.
-    Whole,
+    OneList,
     /// In shards, as in the newer endpoints.
     Sharded,
     /// In both forms: for the certificates that canisters read, which belong to no endpoint.
     Both,
 }
 
-/// The state that a tree shows: number of rounds, and time.
-type Moment = (u64, u64);
+/// The state that a tree shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Moment {
+    /// Number of rounds that the instance has executed.
+    pub(super) rounds: u64,
+    pub(super) time_nanos: u64,
+}
 
 /// The state trees that have been requested so far, by subnet, and the root subnet's delegations.
 #[derive(Default)]
@@ -27,11 +32,11 @@ pub struct Certifier {
     pub(super) trees: BTreeMap<Principal, (Moment, StateTree)>,
     pub(super) delegations: BTreeMap<(Principal, RangesForm), (u64, Arc<Delegation>)>,
     /// Requests whose status in the tree of their subnet is out of date.
-    pub(super) changed: BTreeMap<Principal, BTreeSet<MessageId>>,
+    pub(super) changed_requests: BTreeMap<Principal, BTreeSet<MessageId>>,
 }
 
 impl Certifier {
     pub fn request_changed(&mut self, subnet: Principal, id: MessageId) {
-        self.changed.entry(subnet).or_default().insert(id);
+        self.changed_requests.entry(subnet).or_default().insert(id);
     }
 }

@@ -61,7 +61,7 @@ struct Deployment {
     version: u64,
     global_timer: u64,
     certified_data: Vec<u8>,
-    burned: u128,
+    cycles_burned: u128,
 }
 
 fn deploy(
@@ -88,7 +88,7 @@ fn deploy(
         version: canister.version,
         global_timer: canister.global_timer,
         certified_data: canister.certified_data.clone(),
-        burned: 0,
+        cycles_burned: 0,
     };
     let old = canister.state.clone();
     let module = instance
@@ -119,13 +119,13 @@ fn deploy(
     }
     canister.state = Some(state);
     canister.installed_at = Some(call.now);
-    canister.low_memory = LowMemoryHook::default();
-    canister.update_low_memory();
+    canister.low_memory_hook = LowMemoryHook::default();
+    canister.update_low_memory_hook();
     canister.version = deployment.version;
     canister.global_timer = deployment.global_timer;
     canister.certified_data = std::mem::take(&mut deployment.certified_data);
-    canister.cycles = canister.cycles.saturating_sub(deployment.burned);
-    canister.burned = canister.burned.saturating_add(deployment.burned);
+    canister.cycles = canister.cycles.saturating_sub(deployment.cycles_burned);
+    canister.cycles_burned = canister.cycles_burned.saturating_add(deployment.cycles_burned);
     let from = origin(call.caller.id, call.caller.is_canister, sender_version);
     let details = ChangeDetails::CodeDeployment(CodeDeploymentRecord {
         mode: match mode {
@@ -219,7 +219,7 @@ impl Deployment {
             arg: if takes_arg { self.arg.clone() } else { Vec::new() },
             canister_version: self.version,
             global_timer: self.global_timer,
-            balance: base.balance.saturating_sub(self.burned),
+            balance: base.balance.saturating_sub(self.cycles_burned),
             ..base
         };
         let (name, method) = entry_name(&entry, "");
@@ -240,7 +240,7 @@ impl Deployment {
             };
             return Err(trap_error(self.id, &trap));
         }
-        self.burned = self.burned.saturating_add(outcome.cycles_burned);
+        self.cycles_burned = self.cycles_burned.saturating_add(outcome.cycles_burned);
         if let Some(data) = outcome.certified_data {
             self.certified_data = data;
         }
@@ -270,7 +270,7 @@ pub(super) fn uninstall_code(
     let canister = instance.controlled(id, caller)?;
     canister.state = None;
     canister.installed_at = None;
-    canister.low_memory = LowMemoryHook::default();
+    canister.low_memory_hook = LowMemoryHook::default();
     canister.certified_data.clear();
     canister.global_timer = 0;
     canister.logs.clear();

@@ -78,7 +78,7 @@ pub(super) fn update_settings(
     let canister = instance.controlled(args.canister_id, call.caller)?;
     let changes_controllers = args.settings.controllers.is_some();
     canister.settings = canister.settings.with(args.settings)?;
-    canister.update_low_memory();
+    canister.update_low_memory_hook();
     canister.logs.shrink_to(canister.settings.log_memory_limit);
     canister.version += 1;
     if changes_controllers {

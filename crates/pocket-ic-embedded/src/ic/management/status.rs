@@ -83,7 +83,7 @@ pub(super) fn metrics(instance: &Instance, call: &ManagementCall) -> CallResult 
         uninstall: zero.clone(),
         canister_creation: zero.clone(),
         http_outcalls: zero,
-        burned_cycles: canister.burned.into(),
+        burned_cycles: canister.cycles_burned.into(),
     };
     encode(call.method, (CanisterMetricsResult { cycles_consumed },))
 }
