@@ -51,7 +51,7 @@ impl CacheFolder {
     /// Like [`Self::open`], but reports an unusable folder on standard error and returns `None`.
     pub(crate) fn open_if_possible(&self) -> Option<ModuleCache> {
         self.open().unwrap_or_else(|error| {
-            stderr::line(format_args!(
+            stderr::print_line(format_args!(
                 "pocket-ic-embedded: {error}. Compiled modules are not shared with other processes"
             ));
             None

@@ -118,7 +118,7 @@ impl PortFile {
             return Ok(None);
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
-        stderr::line(format_args!(
+        stderr::print_line(format_args!(
             "pocket-ic-embedded: nothing listens on port {port} of the port file {}: its server has ended, \
             and this one takes its place",
             path.display()

@@ -148,7 +148,7 @@ fn print(text: impl Display) -> Result<(), ServeError> {
 }
 
 fn say(text: impl Display) {
-    stderr::line(format_args!("pocket-ic-embedded: {text}"));
+    stderr::print_line(format_args!("pocket-ic-embedded: {text}"));
 }
 
 fn serve(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(), ServeError> {

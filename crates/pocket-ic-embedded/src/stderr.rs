@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 
-pub(crate) fn line(text: impl Display) {
+pub(crate) fn print_line(text: impl Display) {
     let line = format!("{text}\n");
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }

@@ -30,7 +30,7 @@ pub async fn call(
         checked.check_time(instance, Action::Call)?;
         let (id, expiry) = (*checked.id, checked.content.ingress_expiry);
         let call = AgentCall { id, expiry, effective, call: checked.content.into_call()? };
-        let inspection = Work::long_if(instance.inspects(&call.call));
+        let inspection = Work::long_if(instance.is_inspected(&call.call));
         let submitted = threads::within(inspection, || instance.submit_request(call))?;
         Ok(submitted.map(|()| match reply {
             CallReply::Accepted => None,

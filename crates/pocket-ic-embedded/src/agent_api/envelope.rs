@@ -104,14 +104,14 @@ impl Content {
     /// Returns the call or query; an error if a field is missing.
     pub fn into_call(self) -> Result<UserCall, Refusal> {
         let missing = |field: &str| Refusal::bad(format!("The content has no field {field}"));
-        let info = self.sender_info.map(|info| CallerInfo { data: info.info, signer: info.signer });
+        let caller_info = self.sender_info.map(|info| CallerInfo { data: info.info, signer: info.signer });
         Ok(UserCall {
             sender: self.sender,
             callee: self.canister_id.ok_or_else(|| missing("canister_id"))?,
             effective: RawEffectivePrincipal::None,
             method: self.method_name.ok_or_else(|| missing("method_name"))?,
             arg: self.arg.ok_or_else(|| missing("arg"))?,
-            info: info.unwrap_or_default(),
+            caller_info: caller_info.unwrap_or_default(),
             target: Default::default(),
         })
     }

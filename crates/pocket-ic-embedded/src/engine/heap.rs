@@ -36,8 +36,8 @@ impl Heap {
     }
 
     /// Returns whether the `len` bytes at `offset` are known to be zeros without being read.
-    pub fn untouched(&self, offset: u64, len: usize) -> bool {
-        self.pages.untouched(offset, len)
+    pub fn is_untouched(&self, offset: u64, len: usize) -> bool {
+        self.pages.is_untouched(offset, len)
     }
 
     fn check(&self, offset: u64, len: u64) -> Option<()> {

@@ -49,6 +49,14 @@ pub(super) fn features() -> WasmFeatures {
     features - WasmFeatures::GC_TYPES
 }
 
+/// A custom section with the prefix `icp:`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CustomSection {
+    pub data: Vec<u8>,
+    /// Whether everyone may read the section; otherwise, only the canister's controllers may.
+    pub is_public: bool,
+}
+
 /// A global that belongs to the canister's state: it is mutable or exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StateGlobal {
@@ -62,8 +70,8 @@ pub(super) struct ModuleInfo {
     pub(super) methods: BTreeMap<String, MethodKind>,
     pub(super) system: BTreeSet<SystemEntry>,
     pub(super) start: Option<u32>,
-    /// The custom sections with the prefix `icp:`, by name without prefix: contents, and whether the section is public.
-    pub(super) custom: BTreeMap<String, (Vec<u8>, bool)>,
+    /// The custom sections with the prefix `icp:`, by name without prefix.
+    pub(super) custom_sections: BTreeMap<String, CustomSection>,
     pub(super) globals: Vec<StateGlobal>,
     /// Whether the module imports a function that reads the certificate of a query.
     pub(super) reads_certificate: bool,
@@ -250,7 +258,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
                 if let KnownCustom::Name(names) = section.as_known() {
                     check_function_names(names)?;
                 }
-                custom_section(&mut info, section.name(), section.data())?;
+                add_custom_section(&mut info, section.name(), section.data())?;
             }
             _ => {}
         }
@@ -422,11 +430,11 @@ fn export(
     Ok(())
 }
 
-fn custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), InvalidWasm> {
+fn add_custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), InvalidWasm> {
     let Some(rest) = name.strip_prefix("icp:") else {
         return Ok(());
     };
-    let (name, public) = if let Some(name) = rest.strip_prefix("public ") {
+    let (name, is_public) = if let Some(name) = rest.strip_prefix("public ") {
         (name, true)
     } else if let Some(name) = rest.strip_prefix("private ") {
         (name, false)
@@ -435,13 +443,15 @@ fn custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), 
             "Wasm module has an invalid custom section. Section '{name}' is neither 'icp:public <name>' nor 'icp:private <name>'."
         )));
     };
-    if info.custom.insert(name.to_string(), (data.to_vec(), public)).is_some() {
+    let section = CustomSection { data: data.to_vec(), is_public };
+    if info.custom_sections.insert(name.to_string(), section).is_some() {
         return Err(invalid(format!(
             "Wasm module has an invalid custom section. Section '{name}' occurs twice."
         )));
     }
-    at_most("custom sections", info.custom.len(), MAX_CUSTOM_SECTIONS)?;
-    let bytes = info.custom.iter().map(|(name, (data, _))| name.len() + data.len()).sum();
+    at_most("custom sections", info.custom_sections.len(), MAX_CUSTOM_SECTIONS)?;
+    let sections = info.custom_sections.iter();
+    let bytes = sections.map(|(name, section)| name.len() + section.data.len()).sum();
     at_most("bytes in custom sections", bytes, MAX_CUSTOM_BYTES)
 }
 

@@ -10,7 +10,7 @@ use super::entry::{MethodKind, SystemEntry};
 use super::error::InvalidWasm;
 use super::heap::Heap;
 use super::host::Host;
-use super::intake::{self, ModuleInfo};
+use super::intake::{self, CustomSection, ModuleInfo};
 use super::rewrite::{self, Names};
 use super::runtime::Runtime;
 use super::stable::WASM_PAGE;
@@ -159,17 +159,15 @@ impl CanisterModule {
         self.info.system.contains(&entry)
     }
 
-    /// Returns the contents of the custom section `icp:public <name>` or `icp:private <name>`, and whether it is
-    /// public.
-    pub fn custom_section(&self, name: &str) -> Option<(&[u8], bool)> {
-        let (data, public) = self.info.custom.get(name)?;
-        Some((data, *public))
+    /// Returns the custom section `icp:public <name>` or `icp:private <name>`.
+    pub fn custom_section(&self, name: &str) -> Option<&CustomSection> {
+        self.info.custom_sections.get(name)
     }
 
     /// Returns all custom sections of [`Self::custom_section`], by name.
-    pub fn custom_sections(&self) -> impl Iterator<Item = (&str, (&[u8], bool))> {
-        let sections = self.info.custom.iter();
-        sections.map(|(name, (data, public))| (name.as_str(), (data.as_slice(), *public)))
+    pub fn custom_sections(&self) -> impl Iterator<Item = (&str, &CustomSection)> {
+        let sections = self.info.custom_sections.iter();
+        sections.map(|(name, section)| (name.as_str(), section))
     }
 
     /// Returns whether the module imports a function that reads the certificate of a query.
@@ -179,8 +177,8 @@ impl CanisterModule {
 
     /// Returns the total size of the contents of [`Self::custom_sections`], in bytes.
     pub fn custom_sections_bytes(&self) -> u64 {
-        let sections = self.info.custom.values();
-        sections.map(|(data, _)| data.len() as u64).sum()
+        let sections = self.info.custom_sections.values();
+        sections.map(|section| section.data.len() as u64).sum()
     }
 
     pub(super) fn info(&self) -> &ModuleInfo {

@@ -75,7 +75,7 @@ impl Paged {
     }
 
     /// Returns whether no page exists for the `len` bytes at `offset`, so that they are zeros.
-    pub(super) fn untouched(&self, offset: u64, len: usize) -> bool {
+    pub(super) fn is_untouched(&self, offset: u64, len: usize) -> bool {
         pieces(offset, len).all(|(index, _, _)| self.page(index).is_none())
     }
 

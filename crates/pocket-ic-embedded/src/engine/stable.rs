@@ -104,8 +104,8 @@ impl StableMemory {
     }
 
     /// Returns whether the `len` bytes at `offset` are known to be zeros without being read.
-    pub fn untouched(&self, offset: u64, len: usize) -> bool {
-        self.bytes.untouched(offset, len)
+    pub fn is_untouched(&self, offset: u64, len: usize) -> bool {
+        self.bytes.is_untouched(offset, len)
     }
 
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), StableOutOfBounds> {

@@ -21,13 +21,13 @@ pub(super) struct Texts {
 impl Texts {
     /// Appends a text of at most [`MAX_TEXT_BYTES`], dropping the oldest ones if necessary.
     pub(super) fn push(&mut self, text: Vec<u8>) {
-        self.bytes += size(&text);
+        self.bytes += bytes_in_log(&text);
         self.texts.push_back(text);
         while self.bytes > MAX_LOG_BYTES {
             let Some(oldest) = self.texts.pop_front() else {
                 break;
             };
-            self.bytes -= size(&oldest);
+            self.bytes -= bytes_in_log(&oldest);
         }
     }
 
@@ -37,6 +37,6 @@ impl Texts {
     }
 }
 
-fn size(text: &[u8]) -> u64 {
+fn bytes_in_log(text: &[u8]) -> u64 {
     text.len() as u64 + LOG_RECORD_BYTES
 }

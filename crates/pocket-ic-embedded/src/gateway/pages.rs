@@ -151,7 +151,7 @@ fn call(canister: Principal, method: &str, arg: Vec<u8>) -> UserCall {
         effective: RawEffectivePrincipal::None,
         method: method.to_owned(),
         arg,
-        info: Default::default(),
+        caller_info: Default::default(),
         target: Default::default(),
     }
 }

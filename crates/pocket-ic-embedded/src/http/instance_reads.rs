@@ -3,7 +3,7 @@
 use super::reply::{canister_result, error, json, operate, operate_with};
 use super::slot::AutoProgressState;
 use super::state::ServerState;
-use crate::ic::{OpError, named_canister, principal};
+use crate::ic::{OpError, parse_canister_id, parse_principal};
 use crate::threads::Work;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
@@ -20,7 +20,7 @@ use std::sync::Arc;
 type Server = State<Arc<ServerState>>;
 
 fn id_of(raw: &RawCanisterId) -> Result<Principal, OpError> {
-    principal(&raw.canister_id, "Bad canister id")
+    parse_principal(&raw.canister_id, "Bad canister id")
 }
 
 pub(super) async fn topology(State(state): Server, Path(id): Path<usize>) -> Response {
@@ -75,7 +75,7 @@ pub(super) async fn ingress_status(State(state): Server, Path(id): Path<usize>, 
     operate_with(&state, id, body, |instance, raw: RawIngressStatusArgs| {
         let caller = raw
             .raw_caller
-            .map(|caller| principal(&caller.principal_id, "Bad caller principal"))
+            .map(|caller| parse_principal(&caller.principal_id, "Bad caller principal"))
             .transpose()?;
         let answer = instance.ingress_status(&raw.raw_message_id, caller)?;
         Ok(answer.map(|answer| canister_result(answer, true)))
@@ -90,7 +90,7 @@ pub(super) async fn canister_http(State(state): Server, Path(id): Path<usize>) -
 
 pub(super) async fn pub_key(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawSubnetId| {
-        instance.public_key(principal(&raw.subnet_id, "Bad subnet id")?)
+        instance.public_key(parse_principal(&raw.subnet_id, "Bad subnet id")?)
     })
     .await
 }
@@ -108,7 +108,7 @@ pub(super) async fn canister_costs(
     Query(wanted): Query<CostsFrom>,
 ) -> Response {
     operate(&state, id, Work::Long, move |instance| {
-        instance.costs(named_canister(&canister)?, wanted.from.unwrap_or(0))
+        instance.costs(parse_canister_id(&canister)?, wanted.from.unwrap_or(0))
     })
     .await
 }

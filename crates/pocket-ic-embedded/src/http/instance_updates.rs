@@ -5,7 +5,9 @@ use super::reply::{MAX_BODY_BYTES, canister_result, error, json, operate, operat
 use super::slot::AutoProgressState;
 use super::state::{Blob, ServerState};
 use crate::engine::StableMemory;
-use crate::ic::{DownloadRequest, OpError, StableFile, UploadRequest, UserCall, named_canister, principal};
+use crate::ic::{
+    DownloadRequest, OpError, StableFile, UploadRequest, UserCall, parse_canister_id, parse_principal,
+};
 use crate::threads::{self, Work};
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -28,7 +30,8 @@ type Server = State<Arc<ServerState>>;
 pub(super) async fn submit(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate(&state, id, Work::for_request(&body), |instance| {
         let call: UserCall = parse::<RawCanisterCall>(&body)?.try_into()?;
-        let submitted = threads::within(Work::long_if(instance.inspects(&call)), || instance.submit(call))?;
+        let submitted =
+            threads::within(Work::long_if(instance.is_inspected(&call)), || instance.submit(call))?;
         Ok(submitted.map_err(|rejection| rejection.into_response(false)))
     })
     .await
@@ -66,7 +69,7 @@ pub(super) async fn set_certified_time(State(state): Server, Path(id): Path<usiz
 
 pub(super) async fn add_cycles(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawAddCycles| {
-        let canister = principal(&raw.canister_id, "Bad canister id")?;
+        let canister = parse_principal(&raw.canister_id, "Bad canister id")?;
         let cycles = instance.add_cycles(canister, raw.amount)?;
         Ok(RawCycles { cycles })
     })
@@ -77,7 +80,7 @@ pub(super) async fn set_stable_memory(State(state): Server, Path(id): Path<usize
     let blobs = state.clone();
     operate(&state, id, Work::Long, move |instance| {
         let raw: RawSetStableMemory = parse(&body)?;
-        let canister = principal(&raw.canister_id, "Bad canister id")?;
+        let canister = parse_principal(&raw.canister_id, "Bad canister id")?;
         let blob = blobs.blob(&raw.blob_id.0).ok_or_else(|| OpError::Other("Bad blob id".into()))?;
         instance.set_stable_memory(canister, unpack(&blob)?)
     })
@@ -103,9 +106,9 @@ fn unpack(blob: &Blob) -> Result<StableMemory, OpError> {
 pub(super) async fn snapshot_download(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawCanisterSnapshotDownload| {
         instance.download_snapshot(&DownloadRequest {
-            sender: principal(&raw.sender.principal_id, "Bad sender principal")?,
-            canister: principal(&raw.canister_id.canister_id, "Bad canister id")?,
-            snapshot: raw.snapshot_id,
+            sender: parse_principal(&raw.sender.principal_id, "Bad sender principal")?,
+            canister: parse_principal(&raw.canister_id.canister_id, "Bad canister id")?,
+            snapshot_id: raw.snapshot_id,
             dir: raw.snapshot_dir,
         })
     })
@@ -121,14 +124,14 @@ pub(super) async fn snapshot_in_place(State(state): Server, Path(id): Path<usize
     upload(&state, id, body, StableFile::InPlace).await
 }
 
-async fn upload(state: &ServerState, id: usize, body: Bytes, stable: StableFile) -> Response {
+async fn upload(state: &ServerState, id: usize, body: Bytes, stable_file: StableFile) -> Response {
     operate_with(state, id, body, move |instance, raw: RawCanisterSnapshotUpload| {
         let snapshot_id = instance.upload_snapshot(&UploadRequest {
-            sender: principal(&raw.sender.principal_id, "Bad sender principal")?,
-            canister: principal(&raw.canister_id.canister_id, "Bad canister id")?,
-            replaced: raw.replace_snapshot.map(|id| id.snapshot_id),
+            sender: parse_principal(&raw.sender.principal_id, "Bad sender principal")?,
+            canister: parse_principal(&raw.canister_id.canister_id, "Bad canister id")?,
+            replaced_id: raw.replace_snapshot.map(|id| id.snapshot_id),
             dir: raw.snapshot_dir,
-            stable,
+            stable_file,
         })?;
         Ok(RawCanisterSnapshotId { snapshot_id })
     })
@@ -149,7 +152,7 @@ pub(super) async fn cap_instructions(
     body: Bytes,
 ) -> Response {
     operate_with(&state, id, body, move |instance, InstructionCap { instructions }| {
-        instance.cap_instructions(named_canister(&canister)?, instructions)
+        instance.cap_instructions(parse_canister_id(&canister)?, instructions)
     })
     .await
 }

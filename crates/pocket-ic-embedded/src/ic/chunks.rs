@@ -86,7 +86,7 @@ impl ChunkStore {
 }
 
 fn store_error(message: String) -> UserError {
-    UserError::contract(format!("Error from Wasm chunk store: {message}"))
+    UserError::contract_violation(format!("Error from Wasm chunk store: {message}"))
 }
 
 #[cfg(test)]

@@ -91,9 +91,9 @@ impl UserError {
         )
     }
 
-    /// Returns the error for a failed execution: the engine's text with the usual prefix and suggestion.
+    /// Returns the error for a failed execution: the engine's text with the usual prefix and advice.
     pub fn from_execution(id: Principal, code: ErrorCode, text: &str) -> Self {
-        let advice = match suggestion(code) {
+        let advice = match advice_for(code) {
             Some(advice) => format!(".\n{advice}"),
             None => String::new(),
         };
@@ -108,7 +108,7 @@ impl UserError {
     }
 
     /// Returns a contract violation by the caller of the management canister.
-    pub fn contract(message: impl Into<String>) -> Self {
+    pub fn contract_violation(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::CanisterContractViolation, message)
     }
 
@@ -128,7 +128,7 @@ pub fn reject_number(code: RejectCode) -> u32 {
 }
 
 /// Returns the advice for developers that the error text of this code contains.
-fn suggestion(code: ErrorCode) -> Option<&'static str> {
+fn advice_for(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::CanisterCalledTrap | ErrorCode::CanisterTrapped => Some(
             "Consider gracefully handling failures from this canister or altering the canister to handle exceptions.",
@@ -192,10 +192,12 @@ pub(super) fn trap_error(id: Principal, trap: &Trap) -> UserError {
 }
 
 /// Returns the error of a callback whose cleanup trapped as well: the callback's error, with both texts.
-pub(super) fn cleanup_error(id: Principal, callback: &Trap, cleanup: &Trap) -> UserError {
+pub(super) fn cleanup_error(id: Principal, callback_trap: &Trap, cleanup_trap: &Trap) -> UserError {
     UserError {
-        message: format!("Error from Canister {id}: {callback}\n\ncall_on_cleanup also failed:\n\n{cleanup}"),
-        ..trap_error(id, callback)
+        message: format!(
+            "Error from Canister {id}: {callback_trap}\n\ncall_on_cleanup also failed:\n\n{cleanup_trap}"
+        ),
+        ..trap_error(id, callback_trap)
     }
 }
 

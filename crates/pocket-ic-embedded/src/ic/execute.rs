@@ -17,7 +17,7 @@ use crate::engine::{
 use candid::Principal;
 use pocket_ic::ErrorCode;
 
-const SECOND_NANOS: u64 = 1_000_000_000;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// One call of a canister method, from a user or a canister.
 pub(super) struct MethodCall {
@@ -27,7 +27,7 @@ pub(super) struct MethodCall {
     pub method: String,
     pub arg: Vec<u8>,
     pub cycles: u128,
-    pub info: CallerInfo,
+    pub caller_info: CallerInfo,
 }
 
 impl Instance {
@@ -37,7 +37,7 @@ impl Instance {
             Origin::Ingress(id) => {
                 if let Some(record) = self.ingress.get_mut(&id) {
                     record.answer = Some(result);
-                    if record.request.is_some() {
+                    if record.agent_call.is_some() {
                         self.certifier.request_changed(record.subnet, id);
                     }
                 }
@@ -49,6 +49,7 @@ impl Instance {
         }
     }
 
+    /// Executes a call of a canister method, or answers it with an error. Returns the instructions that the method used.
     pub(super) fn run_method(&mut self, call: MethodCall, now: u64) -> u64 {
         let entry = match self.method_entry(&call) {
             Ok(entry) => entry,
@@ -64,7 +65,7 @@ impl Instance {
         message.method = call.method;
         message.arg = call.arg;
         message.cycles_available = call.cycles;
-        message.caller_info = call.info;
+        message.caller_info = call.caller_info;
         message.deadline = deadline_of(&call.origin);
         let context = canister.calls.open(&mut self.call_ids, call.origin, call.caller, call.cycles);
         self.run_in_context(call.callee, context, entry, message)
@@ -114,19 +115,19 @@ impl Instance {
         message: MessageContext,
     ) -> u64 {
         let now = message.time_nanos;
-        let changes = !matches!(entry, EntryPoint::ReplicatedQuery(_));
+        let keeps_changes = !matches!(entry, EntryPoint::ReplicatedQuery(_));
         let Some(outcome) = self.execute(id, entry, message) else {
             return 0;
         };
         let used = outcome.instructions;
         let failure = match &outcome.result {
             Ok(()) => {
-                self.settle(id, context, outcome, changes, now);
+                self.settle(id, context, outcome, keeps_changes, now);
                 None
             }
             Err(trap) => Some(trap_error(id, trap)),
         };
-        self.close(id, context, failure);
+        self.close_context(id, context, failure);
         used
     }
 
@@ -148,30 +149,30 @@ impl Instance {
         Some(outcome)
     }
 
-    /// Applies the effects of a successful message: all of them if `changes` is set, otherwise only its answer, its
+    /// Applies the effects of a successful message: all of them if `keeps_changes` is set, otherwise only its answer, its
     /// cycles and the instructions it used.
     fn settle(
         &mut self,
         id: Principal,
         context: ContextId,
         outcome: MessageOutcome,
-        changes: bool,
+        keeps_changes: bool,
         now: u64,
     ) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
         };
-        if changes {
-            apply(canister, &outcome);
+        if keeps_changes {
+            apply_to_canister(canister, &outcome);
         } else {
             settle_cycles(canister, &outcome);
         }
-        let Some(open) = canister.calls.context_mut(context) else {
+        let Some(open_context) = canister.calls.context_mut(context) else {
             return;
         };
-        open.instructions = open.instructions.saturating_add(outcome.instructions);
-        open.cycles = open.cycles.saturating_sub(outcome.cycles_accepted);
-        if changes {
+        open_context.instructions = open_context.instructions.saturating_add(outcome.instructions);
+        open_context.cycles = open_context.cycles.saturating_sub(outcome.cycles_accepted);
+        if keeps_changes {
             for call in outcome.calls {
                 let request = register_call(canister, &mut self.call_ids, context, call, now);
                 self.queue.push_back(request);
@@ -182,25 +183,26 @@ impl Instance {
                 Response::Reply(bytes) => Ok(bytes),
                 Response::Reject(text) => Err(UserError::rejected_by_canister(text)),
             };
-            self.answer(id, context, result);
+            self.answer_context(id, context, result);
         }
     }
 
     /// Answers a call context, unless it was answered before.
-    fn answer(&mut self, id: Principal, context: ContextId, result: CallResult) {
-        let open = self.canisters.get_mut(&id).and_then(|canister| canister.calls.context_mut(context));
-        let Some(open) = open.filter(|open| !open.responded) else {
+    fn answer_context(&mut self, id: Principal, context: ContextId, result: CallResult) {
+        let open_context =
+            self.canisters.get_mut(&id).and_then(|canister| canister.calls.context_mut(context));
+        let Some(open_context) = open_context.filter(|context| !context.responded) else {
             return;
         };
-        open.responded = true;
-        let refund = std::mem::take(&mut open.cycles);
-        let origin = open.origin.clone();
+        open_context.responded = true;
+        let refund = std::mem::take(&mut open_context.cycles);
+        let origin = open_context.origin.clone();
         self.respond(origin, result, refund);
     }
 
     /// Closes a call context if nothing more can happen in it; if it has no answer yet, it is answered with `failure`,
     /// or with the message that the canister did not reply. A stopping canister may then be stopped.
-    fn close(&mut self, id: Principal, context: ContextId, failure: Option<UserError>) {
+    fn close_context(&mut self, id: Principal, context: ContextId, failure: Option<UserError>) {
         let closed = self.canisters.get_mut(&id).and_then(|canister| canister.calls.close_if_done(context));
         let Some(closed) = closed else {
             return;
@@ -237,10 +239,12 @@ impl Instance {
         }
     }
 
+    /// Executes the callback for an answer, if the canister still waits for it. Returns the instructions that the callback
+    /// and its cleanup used.
     pub(super) fn run_callback(
         &mut self,
         id: Principal,
-        callback: CallbackId,
+        callback_id: CallbackId,
         result: CallResult,
         refund: u128,
         now: u64,
@@ -249,19 +253,19 @@ impl Instance {
             return 0;
         };
         canister.cycles = canister.cycles.saturating_add(refund);
-        let Some(callback) = canister.calls.take_callback(callback) else {
+        let Some(callback) = canister.calls.take_callback(callback_id) else {
             return 0;
         };
         let context = callback.context;
-        let Some(open) = canister.calls.context(context).cloned() else {
+        let Some(open_context) = canister.calls.context(context).cloned() else {
             return 0;
         };
-        let mut message = canister.message_context(open.caller, now);
-        message.cycles_available = open.cycles;
+        let mut message = canister.message_context(open_context.caller, now);
+        message.cycles_available = open_context.cycles;
         message.cycles_refunded = refund;
-        message.responded = open.responded;
-        message.call_context_instructions = open.instructions;
-        message.deadline = deadline_of(&open.origin);
+        message.responded = open_context.responded;
+        message.call_context_instructions = open_context.instructions;
+        message.deadline = deadline_of(&open_context.origin);
         let cleanup_message = message.clone();
         let entry = match result {
             Ok(reply) => {
@@ -294,7 +298,7 @@ impl Instance {
                 })
             }
         };
-        self.close(id, context, failure);
+        self.close_context(id, context, failure);
         used
     }
 
@@ -375,7 +379,7 @@ fn deadline_of(origin: &Origin) -> u64 {
 }
 
 /// Applies the effects of a successful message on the canister itself.
-pub(super) fn apply(canister: &mut Canister, outcome: &MessageOutcome) {
+pub(super) fn apply_to_canister(canister: &mut Canister, outcome: &MessageOutcome) {
     canister.state = Some(outcome.state.clone());
     settle_cycles(canister, outcome);
     if let Some(data) = &outcome.certified_data {
@@ -403,7 +407,7 @@ fn register_call(
 ) -> Work {
     // Deadlines are whole seconds, counted from the current time rounded down to seconds.
     let deadline = call.timeout_seconds.map_or(0, |seconds| {
-        (now / SECOND_NANOS).saturating_add(seconds.into()).saturating_mul(SECOND_NANOS)
+        (now / NANOS_PER_SECOND).saturating_add(seconds.into()).saturating_mul(NANOS_PER_SECOND)
     });
     let callback = Callback {
         context,
@@ -412,10 +416,10 @@ fn register_call(
         on_cleanup: call.on_cleanup,
         deadline,
     };
-    let callback = canister.calls.register(ids, callback);
+    let callback_id = canister.calls.register(ids, callback);
     Work::Request {
         caller: canister.id,
-        callback,
+        callback: callback_id,
         deadline,
         callee: call.callee,
         method: call.method,

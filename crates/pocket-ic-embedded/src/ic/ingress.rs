@@ -2,11 +2,11 @@
 
 use super::calls::{CallResult, MessageId};
 use super::error::{OpError, UserError, trap_error};
-use super::ingress_record::{IngressRecord, Request};
+use super::ingress_record::{IngressRecord, RecordedAgentCall};
 use super::instance::Instance;
 use super::management;
 use super::subnet;
-use super::user_call::{UserCall, principal};
+use super::user_call::{UserCall, parse_principal};
 use super::work::Work;
 use crate::engine::{EntryPoint, Limits, SystemEntry};
 use candid::Principal;
@@ -24,21 +24,21 @@ impl Instance {
     ///
     /// The outer error concerns the operation; the inner error is the ingress filter's answer to the user.
     pub fn submit(&mut self, call: UserCall) -> Result<Result<RawMessageId, UserError>, OpError> {
-        let subnet = self.destination(&call)?;
+        let subnet = self.destination_subnet(&call)?;
         let id = self.new_message_id(&call);
-        Ok(self.take_in(id, call, subnet, None)?.map(|()| RawMessageId {
+        Ok(self.accept_call(id, call, subnet, None)?.map(|()| RawMessageId {
             effective_principal: RawEffectivePrincipal::SubnetId(subnet.as_slice().to_vec()),
             message_id: id.to_vec(),
         }))
     }
 
     /// Accepts a message under this id, unless its canister refuses it.
-    pub(super) fn take_in(
+    pub(super) fn accept_call(
         &mut self,
         id: MessageId,
         call: UserCall,
         subnet: Principal,
-        request: Option<Request>,
+        agent_call: Option<RecordedAgentCall>,
     ) -> Result<Result<(), UserError>, OpError> {
         if call.arg.len() > MAX_INGRESS_BYTES {
             return Err(OpError::BadIngressMessage(format!(
@@ -46,10 +46,11 @@ impl Instance {
                 call.arg.len()
             )));
         }
-        if let Err(rejection) = self.filter(&call) {
+        if let Err(rejection) = self.check_accepted(&call) {
             return Ok(Err(rejection));
         }
-        let record = IngressRecord { sender: call.sender, call: Some(call), subnet, answer: None, request };
+        let record =
+            IngressRecord { sender: call.sender, call: Some(call), subnet, answer: None, agent_call };
         self.ingress.insert(id, record);
         self.queue.push_back(Work::Ingress(id));
         Ok(Ok(()))
@@ -57,9 +58,9 @@ impl Instance {
 
     /// Runs rounds until the message is answered.
     pub fn await_message(&mut self, id: &RawMessageId) -> Result<CallResult, OpError> {
-        let key = message_id(id)?;
+        let message_id = parse_message_id(id)?;
         for _ in 0..MAX_AWAIT_ROUNDS {
-            match self.ingress.get(&key) {
+            match self.ingress.get(&message_id) {
                 None => break,
                 Some(record) => {
                     if let Some(answer) = &record.answer {
@@ -69,16 +70,17 @@ impl Instance {
             }
             self.round();
         }
-        match self.ingress.get(&key) {
+        match self.ingress.get(&message_id) {
             Some(record) => record.answer.clone().ok_or_else(|| {
                 OpError::BadIngressMessage(format!(
                     "Failed to answer to ingress {} after {MAX_AWAIT_ROUNDS} rounds.",
-                    hex::encode(key)
+                    hex::encode(message_id)
                 ))
             }),
-            None => {
-                Err(OpError::BadIngressMessage(format!("There is no ingress message {}.", hex::encode(key))))
-            }
+            None => Err(OpError::BadIngressMessage(format!(
+                "There is no ingress message {}.",
+                hex::encode(message_id)
+            ))),
         }
     }
 
@@ -88,7 +90,7 @@ impl Instance {
         id: &RawMessageId,
         caller: Option<Principal>,
     ) -> Result<Option<CallResult>, OpError> {
-        let Some(record) = self.ingress.get(&message_id(id)?) else {
+        let Some(record) = self.ingress.get(&parse_message_id(id)?) else {
             return Ok(None);
         };
         if caller.is_some_and(|caller| caller != record.sender) {
@@ -100,13 +102,13 @@ impl Instance {
     }
 
     /// Returns the subnet to which a user's call is routed.
-    pub(super) fn destination(&self, call: &UserCall) -> Result<Principal, OpError> {
+    pub(super) fn destination_subnet(&self, call: &UserCall) -> Result<Principal, OpError> {
         match &call.effective {
             RawEffectivePrincipal::SubnetId(bytes) => {
-                return Ok(self.subnet(principal(bytes, "Bad subnet id")?)?.id);
+                return Ok(self.subnet(parse_principal(bytes, "Bad subnet id")?)?.id);
             }
             RawEffectivePrincipal::CanisterId(bytes) => {
-                return self.route_call(call, principal(bytes, "Bad canister id")?);
+                return self.route_call(call, parse_principal(bytes, "Bad canister id")?);
             }
             RawEffectivePrincipal::None => {}
         }
@@ -116,7 +118,7 @@ impl Instance {
         if let Some(target) = management::target(call) {
             return self.route_call(call, target);
         }
-        if management::creates_for_users(&call.method) {
+        if management::is_provisional_create(&call.method) {
             return subnet::default_subnet(&self.subnets)
                 .map(|subnet| subnet.id)
                 .ok_or_else(|| OpError::Other("The instance has no subnet.".into()));
@@ -127,19 +129,19 @@ impl Instance {
     }
 
     fn route_call(&self, call: &UserCall, id: Principal) -> Result<Principal, OpError> {
-        let found = self.route(id);
-        if found.is_err() && management::creates_for_users(&call.method) {
+        let subnet = self.route(id);
+        if subnet.is_err() && management::is_provisional_create(&call.method) {
             return Err(OpError::Unsupported(format!(
                 "Creating canister {id}, whose id belongs to no subnet of the instance,"
             )));
         }
-        Ok(found?.id)
+        Ok(subnet?.id)
     }
 
     /// Checks that the canister can receive the message, and does not refuse it.
-    fn filter(&mut self, call: &UserCall) -> Result<(), UserError> {
+    fn check_accepted(&mut self, call: &UserCall) -> Result<(), UserError> {
         if call.callee == Principal::management_canister() {
-            return management::filter_user_call(self, call);
+            return management::check_user_call(self, call);
         }
         let now = self.clock.last_round();
         let canister =
@@ -155,7 +157,7 @@ impl Instance {
         let mut context = canister.message_context(call.sender, now);
         context.method = call.method.clone();
         context.arg = call.arg.clone();
-        context.caller_info = call.info.clone();
+        context.caller_info = call.caller_info.clone();
         let entry = EntryPoint::InspectMessage;
         let limits = canister.limits(Limits::inspect(), &entry);
         let outcome = self.engine.execute(state, entry, context, limits);
@@ -175,7 +177,7 @@ impl Instance {
     }
 
     /// Returns whether the called canister has code that decides whether this call is accepted.
-    pub fn inspects(&self, call: &UserCall) -> bool {
+    pub fn is_inspected(&self, call: &UserCall) -> bool {
         let state = self.canisters.get(&call.callee).and_then(|canister| canister.state.as_ref());
         state.is_some_and(|state| state.module().exports_system(SystemEntry::InspectMessage))
     }
@@ -183,8 +185,8 @@ impl Instance {
     /// Returns an id for a message. It is unique even among identical messages, as on the real network, where each
     /// message has a nonce.
     fn new_message_id(&mut self, call: &UserCall) -> MessageId {
-        let nonce = self.submitted;
-        self.submitted += 1;
+        let nonce = self.submitted_count;
+        self.submitted_count += 1;
         let mut hasher = Sha256::new();
         hasher.update(b"embedded ingress ");
         hasher.update(nonce.to_be_bytes());
@@ -196,6 +198,6 @@ impl Instance {
     }
 }
 
-fn message_id(id: &RawMessageId) -> Result<MessageId, OpError> {
+fn parse_message_id(id: &RawMessageId) -> Result<MessageId, OpError> {
     id.message_id.as_slice().try_into().map_err(|_| OpError::Conversion("Bad message id".into()))
 }

@@ -7,7 +7,7 @@ use candid::Principal;
 #[derive(Clone, Debug)]
 pub struct IngressRecord {
     /// Further data about the message, if an agent sent the message.
-    pub request: Option<Request>,
+    pub agent_call: Option<RecordedAgentCall>,
     pub sender: Principal,
     /// The call, until its execution begins.
     pub call: Option<UserCall>,
@@ -18,7 +18,7 @@ pub struct IngressRecord {
 
 /// What is stored about an agent's call.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct RecordedAgentCall {
     /// When the call expires, nanoseconds since 1970.
     pub expiry: u64,
     pub effective: Effective,

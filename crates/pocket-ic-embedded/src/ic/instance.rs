@@ -31,7 +31,7 @@ pub struct Instance {
     pub(super) clock: Clock,
     pub(super) canisters: BTreeMap<Principal, Canister>,
     pub(super) ingress: BTreeMap<MessageId, IngressRecord>,
-    pub(super) submitted: u64,
+    pub(super) submitted_count: u64,
     pub(super) queue: VecDeque<Work>,
     pub(super) call_ids: CallIds,
     /// Who is waiting for the next round's randomness, and the cycles to refund.
@@ -73,7 +73,7 @@ impl Instance {
                 clock: Clock::new(initial),
                 canisters: BTreeMap::new(),
                 ingress: BTreeMap::new(),
-                submitted: 0,
+                submitted_count: 0,
                 queue: VecDeque::new(),
                 call_ids: CallIds::default(),
                 raw_rand_calls: Vec::new(),
@@ -224,9 +224,10 @@ fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
         (config.mainnet_nns_subnet_id == Some(true), "The mainnet NNS subnet id".to_owned()),
         (rate_limiting == Some(&IcpConfigFlag::Enabled), "Rate limiting of canister execution".to_owned()),
     ];
-    let features = config.icp_features.as_ref().and_then(system_canisters);
-    let asked = unsupported.into_iter().find(|(asked, _)| *asked).map(|(_, what)| what);
-    match asked.or(features) {
+    let requested_canisters = config.icp_features.as_ref().and_then(system_canisters);
+    let requested_option =
+        unsupported.into_iter().find(|(is_requested, _)| *is_requested).map(|(_, what)| what);
+    match requested_option.or(requested_canisters) {
         Some(what) => Err(OpError::Unsupported(what)),
         None => Ok(()),
     }

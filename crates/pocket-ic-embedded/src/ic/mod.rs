@@ -38,4 +38,4 @@ pub use management::{DownloadRequest, UploadRequest};
 pub use read_state::{ReadRefusal, ReadRequest};
 pub use requests::{AgentCall, QueryAnswer};
 pub use snapshot_dir::StableFile;
-pub use user_call::{UserCall, named_canister, principal};
+pub use user_call::{UserCall, parse_canister_id, parse_principal};

@@ -26,9 +26,9 @@ const CALL_INSTRUCTIONS: u64 = 50_000_000;
 /// A user's query, and all queries that are made to answer it.
 struct Graph {
     /// Number of composite queries that wait for other queries.
-    waiting: usize,
+    waiting_queries: usize,
     /// Instructions that are left for the graph.
-    left: u64,
+    instructions_left: u64,
 }
 
 /// Why a query of a graph has no reply.
@@ -49,18 +49,18 @@ type GraphResult = Result<Vec<u8>, Failure>;
 
 impl Graph {
     fn charge(&mut self, instructions: u64) {
-        self.left = self.left.saturating_sub(instructions);
+        self.instructions_left = self.instructions_left.saturating_sub(instructions);
     }
 
     /// Checks whether the graph may continue. An error ends the whole graph, whichever query caused it.
-    fn check(&self) -> Result<(), Failure> {
-        if self.waiting > MAX_DEPTH {
+    fn check_limits(&self) -> Result<(), Failure> {
+        if self.waiting_queries > MAX_DEPTH {
             return Err(Failure::Graph(UserError::new(
                 ErrorCode::QueryCallGraphTooDeep,
                 "Composite query calls exceeded the maximum call depth.",
             )));
         }
-        if self.left == 0 {
+        if self.instructions_left == 0 {
             return Err(Failure::Graph(UserError::new(
                 ErrorCode::QueryCallGraphTotalInstructionLimitExceeded,
                 "Composite query calls exceeded the instruction limit.",
@@ -75,7 +75,7 @@ struct QueryCall {
     caller: Principal,
     method: String,
     arg: Vec<u8>,
-    info: CallerInfo,
+    caller_info: CallerInfo,
 }
 
 /// A composite query in progress: its own view of its canister's state, and the calls that it has not made yet.
@@ -94,19 +94,19 @@ impl Instance {
         if call.callee == Principal::management_canister() {
             return Ok(management::query(self, call.sender, &call.method, &call.arg));
         }
-        self.destination(&call)?;
+        self.destination_subnet(&call)?;
         let query = QueryCall {
             callee: call.callee,
             caller: call.sender,
             method: call.method,
             arg: call.arg,
-            info: call.info,
+            caller_info: call.caller_info,
         };
-        let left = match self.canisters.get(&query.callee) {
+        let instructions_left = match self.canisters.get(&query.callee) {
             Some(canister) => canister.instruction_limit_on_subnet(GRAPH_INSTRUCTIONS),
             None => GRAPH_INSTRUCTIONS,
         };
-        let result = self.run_query(query, &mut Graph { waiting: 0, left });
+        let result = self.run_query(query, &mut Graph { waiting_queries: 0, instructions_left });
         Ok(result.map_err(|failure| match failure {
             Failure::Rejection(error) | Failure::Graph(error) => error,
         }))
@@ -126,8 +126,8 @@ impl Instance {
             )
             .into());
         }
-        let composite = state.module().has_export(MethodKind::CompositeQuery, &call.method);
-        let entry = if composite {
+        let is_composite = state.module().has_export(MethodKind::CompositeQuery, &call.method);
+        let entry = if is_composite {
             EntryPoint::CompositeQuery(call.method.clone())
         } else {
             EntryPoint::Query(call.method.clone())
@@ -136,10 +136,10 @@ impl Instance {
         let mut message = canister.message_context(call.caller, self.clock.last_round());
         message.method = call.method;
         message.arg = call.arg;
-        message.caller_info = call.info;
-        message.composite_query = composite;
+        message.caller_info = call.caller_info;
+        message.composite_query = is_composite;
         // Only the query sent by the user can read a certificate, not the queries that it calls.
-        if graph.waiting == 0 {
+        if graph.waiting_queries == 0 {
             let subnet = canister.subnet;
             message.data_certificate = Some(match state.module().reads_certificate() {
                 true => self.data_certificate(id, subnet),
@@ -148,8 +148,8 @@ impl Instance {
         }
         let outcome =
             self.execute_query(id, &state, entry, message, graph).map_err(|trap| trap_error(id, &trap))?;
-        let result = if composite {
-            let run = Composite {
+        let result = if is_composite {
+            let composite = Composite {
                 id,
                 caller: call.caller,
                 state: outcome.state,
@@ -157,72 +157,74 @@ impl Instance {
                 reply: outcome.reply,
                 instructions: outcome.instructions,
             };
-            graph.waiting += 1;
-            let result = self.run_composite(run, graph);
-            graph.waiting -= 1;
+            graph.waiting_queries += 1;
+            let result = self.run_composite(composite, graph);
+            graph.waiting_queries -= 1;
             result
         } else {
-            answer(id, outcome.reply)
+            to_graph_result(id, outcome.reply)
         };
         self.count_query(id, request_bytes, outcome.instructions, &result);
         result
     }
 
     /// Makes the calls of a composite query until the query has replied; the remaining calls are not made.
-    fn run_composite(&mut self, mut run: Composite, graph: &mut Graph) -> GraphResult {
+    fn run_composite(&mut self, mut composite: Composite, graph: &mut Graph) -> GraphResult {
         let mut failure = None;
-        while run.reply.is_none()
-            && let Some(call) = run.calls.pop_front()
+        while composite.reply.is_none()
+            && let Some(call) = composite.calls.pop_front()
         {
             let (on_reply, on_reject, on_cleanup) = (call.on_reply, call.on_reject, call.on_cleanup);
-            graph.check()?;
-            let result = match self.query_from_canister(run.id, call, graph) {
+            graph.check_limits()?;
+            let result = match self.query_from_canister(composite.id, call, graph) {
                 Ok(reply) => Ok(reply),
                 Err(Failure::Rejection(error)) => Err(error),
                 Err(failure) => return Err(failure),
             };
-            graph.check()?;
-            let Some(canister) = self.canisters.get(&run.id) else {
-                return Err(UserError::canister_not_found(run.id).into());
+            graph.check_limits()?;
+            let Some(canister) = self.canisters.get(&composite.id) else {
+                return Err(UserError::canister_not_found(composite.id).into());
             };
-            let mut message = canister.message_context(run.caller, self.clock.last_round());
+            let mut message = canister.message_context(composite.caller, self.clock.last_round());
             message.composite_query = true;
-            message.call_context_instructions = run.instructions;
+            message.call_context_instructions = composite.instructions;
             let cleanup_message = message.clone();
             let entry = match result {
                 Ok(reply) => {
                     message.arg = reply;
-                    EntryPoint::ReplyCallback { fun: on_reply.0, env: on_reply.1 }
+                    let (fun, env) = on_reply;
+                    EntryPoint::ReplyCallback { fun, env }
                 }
                 Err(error) => {
                     message.reject_code = reject_number(error.reject_code());
                     message.reject_message = error.reject_text();
-                    EntryPoint::RejectCallback { fun: on_reject.0, env: on_reject.1 }
+                    let (fun, env) = on_reject;
+                    EntryPoint::RejectCallback { fun, env }
                 }
             };
-            let state = run.state.clone();
-            match self.execute_query(run.id, &state, entry, message, graph) {
+            let state = composite.state.clone();
+            match self.execute_query(composite.id, &state, entry, message, graph) {
                 Ok(outcome) => {
-                    run.state = outcome.state;
-                    run.calls.extend(outcome.calls);
-                    run.reply = run.reply.or(outcome.reply);
-                    run.instructions = run.instructions.saturating_add(outcome.instructions);
+                    composite.state = outcome.state;
+                    composite.calls.extend(outcome.calls);
+                    composite.reply = composite.reply.or(outcome.reply);
+                    composite.instructions = composite.instructions.saturating_add(outcome.instructions);
                 }
                 Err(trap) => {
-                    failure = Some(trap_error(run.id, &trap));
+                    failure = Some(trap_error(composite.id, &trap));
                     if let Some((fun, env)) = on_cleanup {
                         let entry = EntryPoint::CleanupCallback { fun, env };
-                        match self.execute_query(run.id, &state, entry, cleanup_message, graph) {
-                            Ok(outcome) => run.state = outcome.state,
-                            Err(cleanup) => failure = Some(cleanup_error(run.id, &trap, &cleanup)),
+                        match self.execute_query(composite.id, &state, entry, cleanup_message, graph) {
+                            Ok(outcome) => composite.state = outcome.state,
+                            Err(cleanup) => failure = Some(cleanup_error(composite.id, &trap, &cleanup)),
                         }
                     }
                 }
             }
         }
-        match (run.reply, failure) {
+        match (composite.reply, failure) {
             (None, Some(error)) => Err(error.into()),
-            (reply, _) => answer(run.id, reply),
+            (reply, _) => to_graph_result(composite.id, reply),
         }
     }
 
@@ -246,7 +248,7 @@ impl Instance {
                 caller,
                 method: call.method,
                 arg: call.arg,
-                info: CallerInfo::default(),
+                caller_info: CallerInfo::default(),
             },
             graph,
         )
@@ -264,7 +266,7 @@ impl Instance {
             Some(canister) => canister.limits(Limits::query(), &entry),
             None => Limits::query(),
         };
-        let instructions = limits.instructions.min(graph.left);
+        let instructions = limits.instructions.min(graph.instructions_left);
         let (name, method) = entry_name(&entry, &message.method);
         let now = message.time_nanos;
         let outcome = self.engine.execute(state, entry, message, limits.with_instructions(instructions));
@@ -289,15 +291,15 @@ impl Instance {
     }
 }
 
-fn answer(id: Principal, reply: Option<Response>) -> GraphResult {
-    Err(match reply {
-        Some(Response::Reply(bytes)) => return Ok(bytes),
-        Some(Response::Reject(text)) => UserError::rejected_by_canister(text).into(),
-        None => UserError::from_execution(
+fn to_graph_result(id: Principal, reply: Option<Response>) -> GraphResult {
+    match reply {
+        Some(Response::Reply(bytes)) => Ok(bytes),
+        Some(Response::Reject(text)) => Err(UserError::rejected_by_canister(text).into()),
+        None => Err(UserError::from_execution(
             id,
             ErrorCode::CanisterDidNotReply,
             "Canister did not reply to the call",
         )
-        .into(),
-    })
+        .into()),
+    }
 }

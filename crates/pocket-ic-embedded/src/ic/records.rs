@@ -27,7 +27,7 @@ impl LogStore {
         let longest = limit.saturating_sub(LOG_RECORD_BYTES);
         content.truncate(usize::try_from(longest).unwrap_or(usize::MAX));
         let record = CanisterLogRecord { idx: self.next_index, timestamp_nanos, content };
-        self.bytes += size(&record);
+        self.bytes += bytes_in_log(&record);
         self.records.push_back(record);
         self.next_index += 1;
         self.shrink_to(limit);
@@ -39,7 +39,7 @@ impl LogStore {
             let Some(oldest) = self.records.pop_front() else {
                 break;
             };
-            self.bytes -= size(&oldest);
+            self.bytes -= bytes_in_log(&oldest);
         }
     }
 
@@ -70,7 +70,7 @@ impl LogStore {
     }
 }
 
-fn size(record: &CanisterLogRecord) -> u64 {
+fn bytes_in_log(record: &CanisterLogRecord) -> u64 {
     record.content.len() as u64 + LOG_RECORD_BYTES
 }
 
@@ -112,7 +112,7 @@ impl History {
     }
 }
 
-pub fn origin(caller: Principal, is_canister: bool, sender_version: Option<u64>) -> ChangeOrigin {
+pub fn change_origin(caller: Principal, is_canister: bool, sender_version: Option<u64>) -> ChangeOrigin {
     if is_canister {
         ChangeOrigin::FromCanister(FromCanisterRecord {
             canister_id: caller,
@@ -127,14 +127,14 @@ pub fn origin(caller: Principal, is_canister: bool, sender_version: Option<u64>)
 #[derive(Clone, Debug, Default)]
 pub struct CostRing {
     costs: VecDeque<MessageCost>,
-    next: u64,
+    next_index: u64,
 }
 
 impl CostRing {
     /// Appends an entry with the next index, dropping the oldest beyond [`MAX_COSTS`].
     pub fn push(&mut self, mut cost: MessageCost) {
-        cost.index = self.next;
-        self.next += 1;
+        cost.index = self.next_index;
+        self.next_index += 1;
         if self.costs.len() == MAX_COSTS {
             self.costs.pop_front();
         }
@@ -179,8 +179,8 @@ mod tests {
     fn history_keeps_the_newest_and_counts_all() {
         let mut history = History::default();
         for version in 0..25 {
-            let from = origin(Principal::anonymous(), false, None);
-            history.push(0, version, from, ChangeDetails::CodeUninstall);
+            let origin = change_origin(Principal::anonymous(), false, None);
+            history.push(0, version, origin, ChangeDetails::CodeUninstall);
         }
         assert_eq!(history.total(), 25);
         assert_eq!(history.recent(100).len(), MAX_CHANGES);

@@ -4,7 +4,7 @@
 use super::calls::{CallResult, MessageId};
 use super::certification::{RangesForm, SubnetKeys, request_path};
 use super::error::{OpError, UserError};
-use super::ingress_record::{Effective, Request};
+use super::ingress_record::{Effective, RecordedAgentCall};
 use super::instance::Instance;
 use super::management;
 use super::request_table::Waiter;
@@ -41,19 +41,19 @@ pub struct QueryAnswer {
 impl Instance {
     /// Accepts a call of an agent, with errors as in [`Self::submit`]. A call that was accepted before, and has not been
     /// forgotten, is not accepted again.
-    pub fn submit_request(&mut self, request: AgentCall) -> Result<Result<(), UserError>, OpError> {
-        let AgentCall { id, expiry, effective, call } = request;
+    pub fn submit_request(&mut self, agent_call: AgentCall) -> Result<Result<(), UserError>, OpError> {
+        let AgentCall { id, expiry, effective, call } = agent_call;
         if self.ingress.contains_key(&id) {
             return Ok(Ok(()));
         }
-        let subnet = self.subnet_for(effective, &call, management::creates_for_users)?;
-        let request = Request { expiry, effective, callee: call.callee };
-        let submitted = self.take_in(id, call, subnet, Some(request))?;
-        if submitted.is_ok() {
+        let subnet = self.subnet_for(effective, &call, management::is_provisional_create)?;
+        let recorded = RecordedAgentCall { expiry, effective, callee: call.callee };
+        let accepted = self.accept_call(id, call, subnet, Some(recorded))?;
+        if accepted.is_ok() {
             self.requests.by_expiry.insert((expiry, id));
             self.certifier.request_changed(subnet, id);
         }
-        Ok(submitted)
+        Ok(accepted)
     }
 
     /// Answers a query of an agent; an error if the effective id is wrong.
@@ -107,18 +107,18 @@ impl Instance {
         }
     }
 
-    /// Returns the subnet to which a request is routed. `anywhere` says which methods of the management canister can be
-    /// sent to any subnet.
+    /// Returns the subnet to which a request is routed. `is_for_any_subnet` says which methods of the management canister
+    /// can be sent to any subnet.
     fn subnet_for(
         &self,
         effective: Effective,
         call: &UserCall,
-        anywhere: impl Fn(&str) -> bool,
+        is_for_any_subnet: impl Fn(&str) -> bool,
     ) -> Result<Principal, OpError> {
-        let management = call.callee == Principal::management_canister();
-        let anywhere = management && anywhere(&call.method);
-        let canister = match effective {
-            Effective::Subnet(id) if anywhere => return Ok(self.subnet(id)?.id),
+        let is_management_call = call.callee == Principal::management_canister();
+        let any_subnet = is_management_call && is_for_any_subnet(&call.method);
+        let effective_canister = match effective {
+            Effective::Subnet(id) if any_subnet => return Ok(self.subnet(id)?.id),
             Effective::Subnet(id) => {
                 return Err(OpError::Other(format!(
                     "{} cannot be called at subnet {id}: send it to the canister that it is about",
@@ -128,28 +128,28 @@ impl Instance {
             Effective::Canister(id) => id,
         };
         // For the management canister's id, only certificates of the root subnet are valid.
-        if anywhere && canister == Principal::management_canister() {
+        if any_subnet && effective_canister == Principal::management_canister() {
             let root = subnet::root(&self.subnets);
-            return root.map(|subnet| subnet.id).ok_or(OpError::SubnetNotFound(canister));
+            return root.map(|subnet| subnet.id).ok_or(OpError::SubnetNotFound(effective_canister));
         }
-        let wanted = match (management, anywhere) {
+        let expected = match (is_management_call, any_subnet) {
             (false, _) => Some(call.callee),
             (true, false) => management::target(call),
             (true, true) => None,
         };
-        if let Some(wanted) = wanted
-            && wanted != canister
+        if let Some(expected) = expected
+            && expected != effective_canister
         {
             return Err(OpError::Other(format!(
-                "Specified CanisterId {wanted} does not match effective canister id in URL {canister}"
+                "Specified CanisterId {expected} does not match effective canister id in URL {effective_canister}"
             )));
         }
-        Ok(self.route(canister)?.id)
+        Ok(self.route(effective_canister)?.id)
     }
 }
 
 /// Returns the rejection of a request that expired before it was executed.
-pub(super) fn expired(id: &MessageId) -> UserError {
+pub(super) fn expiry_error(id: &MessageId) -> UserError {
     UserError::new(
         ErrorCode::IngressMessageTimeout,
         format!("Ingress message {} timed out waiting to start executing.", hex::encode(id)),

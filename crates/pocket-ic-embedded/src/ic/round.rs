@@ -2,7 +2,7 @@
 //! each canister and each subnet has used its share of the round. The remaining messages wait for the next round.
 
 use super::calls::{MessageId, Origin};
-use super::canister::{Canister, LowMemoryHook, RunStatus};
+use super::canister::{Canister, LowMemoryHook, RunStatus, StopWaiter};
 use super::error::UserError;
 use super::execute::MethodCall;
 use super::instance::Instance;
@@ -43,7 +43,7 @@ impl Instance {
         let mut postponed = VecDeque::new();
         while let Some(work) = self.queue.pop_front() {
             let payer = self.payer_of(&work);
-            if payer.is_some_and(|payer| shares.used_up(payer)) {
+            if payer.is_some_and(|payer| shares.are_used_up(payer)) {
                 postponed.push_back(work);
                 continue;
             }
@@ -62,7 +62,7 @@ impl Instance {
     /// Returns the shares to which a message is charged; `None` for a message that does not run, but is only answered
     /// or dropped.
     fn payer_of(&self, work: &Work) -> Option<Payer> {
-        let (callee, subnet) = match work {
+        let (callee, sending_subnet) = match work {
             Work::Ingress(id) => {
                 let record = self.ingress.get(id)?;
                 (record.call.as_ref()?.callee, Some(record.subnet))
@@ -71,14 +71,15 @@ impl Instance {
             Work::Answer { canister, .. } => (*canister, None),
         };
         let (canister, subnet) = if callee == Principal::management_canister() {
-            (None, subnet?)
+            (None, sending_subnet?)
         } else {
             (Some(callee), self.subnet_of_canister(callee)?)
         };
-        let instructions = self.subnet(subnet).map(Subnet::round_instructions).ok()?;
-        Some(Payer { canister, subnet, instructions })
+        let canister_instructions = self.subnet(subnet).map(Subnet::round_instructions).ok()?;
+        Some(Payer { canister, subnet, canister_instructions })
     }
 
+    /// Executes a message, and returns the instructions that it used.
     fn run_work(&mut self, work: Work, now: u64) -> u64 {
         match work {
             Work::Ingress(id) => self.run_ingress(id, now),
@@ -89,7 +90,15 @@ impl Instance {
                     return management::execute(self, call);
                 }
                 self.run_method(
-                    MethodCall { callee, origin, caller, method, arg, cycles, info: CallerInfo::default() },
+                    MethodCall {
+                        callee,
+                        origin,
+                        caller,
+                        method,
+                        arg,
+                        cycles,
+                        caller_info: CallerInfo::default(),
+                    },
                     now,
                 )
             }
@@ -108,10 +117,10 @@ impl Instance {
         };
         let subnet = record.subnet;
         let origin = Origin::Ingress(id);
-        if let Some(expiry) = record.request.as_ref().map(|request| request.expiry) {
+        if let Some(expiry) = record.agent_call.as_ref().map(|agent_call| agent_call.expiry) {
             self.certifier.request_changed(subnet, id);
             if expiry < now {
-                self.respond(origin, Err(requests::expired(&id)), 0);
+                self.respond(origin, Err(requests::expiry_error(&id)), 0);
                 return 0;
             }
         }
@@ -126,7 +135,7 @@ impl Instance {
                 method: call.method,
                 arg: call.arg,
                 cycles: 0,
-                info: call.info,
+                caller_info: call.caller_info,
             },
             now,
         )
@@ -160,8 +169,9 @@ impl Instance {
             }
             if let RunStatus::Stopping(waiters) = &mut canister.status {
                 let timeout = STOP_TIMEOUT.as_nanos();
-                let waited = |since: u64| u128::from(now.saturating_sub(since)) >= timeout;
-                for waiter in waiters.extract_if(.., |waiter| waited(waiter.since)) {
+                let has_timed_out =
+                    |waiter: &mut StopWaiter| u128::from(now.saturating_sub(waiter.since)) >= timeout;
+                for waiter in waiters.extract_if(.., has_timed_out) {
                     answers.push((
                         waiter.origin,
                         UserError::new(
@@ -186,7 +196,7 @@ struct Payer {
     /// `None` for calls of the management canister, which are limited only by the subnet's share.
     canister: Option<Principal>,
     subnet: Principal,
-    instructions: u64,
+    canister_instructions: u64,
 }
 
 /// What the messages of a round have used.
@@ -204,11 +214,11 @@ struct Share {
 
 impl Share {
     /// Returns whether the share of a canister (one thread) or of a subnet ([`THREADS`] threads) is used up;
-    /// `instructions` is the limit of one thread.
-    fn used_up(self, threads: u64, instructions: u64) -> bool {
+    /// `thread_instructions` is the limit of one thread.
+    fn is_used_up(self, threads: u64, thread_instructions: u64) -> bool {
         let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
         self.messages >= threads * CANISTER_MESSAGES
-            || self.instructions.saturating_add(overhead) >= threads.saturating_mul(instructions)
+            || self.instructions.saturating_add(overhead) >= threads.saturating_mul(thread_instructions)
     }
 
     fn charge(&mut self, instructions: u64) {
@@ -218,9 +228,9 @@ impl Share {
 }
 
 impl Shares {
-    fn used_up(&self, payer: Payer) -> bool {
+    fn are_used_up(&self, payer: Payer) -> bool {
         let used_up = |shares: &BTreeMap<Principal, Share>, id: &Principal, threads| {
-            shares.get(id).is_some_and(|share| share.used_up(threads, payer.instructions))
+            shares.get(id).is_some_and(|share| share.is_used_up(threads, payer.canister_instructions))
         };
         used_up(&self.subnets, &payer.subnet, THREADS)
             || payer.canister.is_some_and(|id| used_up(&self.canisters, &id, 1))
@@ -268,16 +278,20 @@ mod tests {
     #[test]
     fn a_share_is_used_up_by_messages_or_by_instructions() {
         let used_up = |messages, instructions, threads| {
-            Share { messages, instructions }.used_up(threads, 1_000 * MESSAGE_OVERHEAD)
+            Share { messages, instructions }.is_used_up(threads, 1_000 * MESSAGE_OVERHEAD)
         };
         assert!(!used_up(999, MESSAGE_OVERHEAD - 1, 1));
         assert!(used_up(999, MESSAGE_OVERHEAD, 1));
         assert!(used_up(1_000, 0, 1) && !used_up(1_000, 0, 4) && used_up(4_000, 0, 4));
         // On a subnet whose messages may use any number of instructions, the number of messages is nevertheless
         // limited.
-        let many = |messages, threads| Share { messages, instructions: 0 }.used_up(threads, u64::MAX);
-        assert!(!many(CANISTER_MESSAGES - 1, 1) && many(CANISTER_MESSAGES, 1));
-        assert!(!many(4 * CANISTER_MESSAGES - 1, 4) && many(4 * CANISTER_MESSAGES, 4));
+        let used_up_by_messages =
+            |messages, threads| Share { messages, instructions: 0 }.is_used_up(threads, u64::MAX);
+        assert!(!used_up_by_messages(CANISTER_MESSAGES - 1, 1) && used_up_by_messages(CANISTER_MESSAGES, 1));
+        assert!(
+            !used_up_by_messages(4 * CANISTER_MESSAGES - 1, 4)
+                && used_up_by_messages(4 * CANISTER_MESSAGES, 4)
+        );
     }
 
     #[test]
@@ -293,7 +307,7 @@ mod tests {
                 effective: RawEffectivePrincipal::None,
                 method: method.into(),
                 arg,
-                info: CallerInfo::default(),
+                caller_info: CallerInfo::default(),
                 target: Target::default(),
             };
             instance.submit(call).unwrap().unwrap();

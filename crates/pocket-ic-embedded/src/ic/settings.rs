@@ -79,7 +79,7 @@ impl Settings {
         let mut new = self.clone();
         if let Some(mut controllers) = change.controllers {
             if controllers.len() > MAX_CONTROLLERS {
-                return Err(invalid(format!(
+                return Err(invalid_settings(format!(
                     "The number of controllers exceeds maximum allowed {MAX_CONTROLLERS}: got {}",
                     controllers.len()
                 )));
@@ -89,26 +89,26 @@ impl Settings {
             new.controllers = controllers;
         }
         if let Some(value) = change.compute_allocation {
-            new.compute_allocation = bounded("compute_allocation", &value, 100)?;
+            new.compute_allocation = parse_bounded("compute_allocation", &value, 100)?;
         }
         if let Some(value) = change.memory_allocation {
-            new.memory_allocation = bounded("memory_allocation", &value, 1 << 48)?;
+            new.memory_allocation = parse_bounded("memory_allocation", &value, 1 << 48)?;
         }
         if let Some(value) = change.freezing_threshold {
-            new.freezing_threshold = bounded("freezing_threshold", &value, u64::MAX)?;
+            new.freezing_threshold = parse_bounded("freezing_threshold", &value, u64::MAX)?;
         }
         if let Some(value) = change.reserved_cycles_limit {
-            new.reserved_cycles_limit = cycles("reserved_cycles_limit", &value)?;
+            new.reserved_cycles_limit = parse_cycles("reserved_cycles_limit", &value)?;
         }
         if let Some(value) = change.minimum_incoming_canister_call_cycles {
             new.minimum_incoming_canister_call_cycles =
-                cycles("minimum_incoming_canister_call_cycles", &value)?;
+                parse_cycles("minimum_incoming_canister_call_cycles", &value)?;
         }
         if let Some(value) = change.log_visibility {
             new.log_visibility = check_viewers("log_visibility", value)?;
         }
         if let Some(value) = change.log_memory_limit {
-            new.log_memory_limit = bounded("log_memory_limit", &value, MAX_LOG_BYTES)?;
+            new.log_memory_limit = parse_bounded("log_memory_limit", &value, MAX_LOG_BYTES)?;
         }
         if let Some(value) = change.snapshot_visibility {
             new.snapshot_visibility = check_viewers("snapshot_visibility", value)?;
@@ -117,10 +117,11 @@ impl Settings {
             new.status_visibility = check_viewers("status_visibility", value)?;
         }
         if let Some(value) = change.wasm_memory_limit {
-            new.wasm_memory_limit = bounded("wasm_memory_limit", &value, MAX_WASM_MEMORY_LIMIT)?;
+            new.wasm_memory_limit = parse_bounded("wasm_memory_limit", &value, MAX_WASM_MEMORY_LIMIT)?;
         }
         if let Some(value) = change.wasm_memory_threshold {
-            new.wasm_memory_threshold = bounded("wasm_memory_threshold", &value, MAX_WASM_MEMORY_LIMIT)?;
+            new.wasm_memory_threshold =
+                parse_bounded("wasm_memory_threshold", &value, MAX_WASM_MEMORY_LIMIT)?;
         }
         if let Some(variables) = change.environment_variables {
             check_environment(&variables)?;
@@ -214,32 +215,30 @@ visibility!(LogVisibility, SnapshotVisibility, StatusVisibility);
 
 fn check_viewers<V: Visibility>(name: &str, value: V) -> Result<V, UserError> {
     match value.viewers().map_or(0, <[_]>::len) {
-        got if got > MAX_VIEWERS => Err(invalid(format!(
+        got if got > MAX_VIEWERS => Err(invalid_settings(format!(
             "The number of viewers in {name} exceeds maximum allowed {MAX_VIEWERS}: got {got}"
         ))),
         _ => Ok(value),
     }
 }
 
-fn cycles(name: &str, value: &Nat) -> Result<u128, UserError> {
-    value.0.to_u128().ok_or_else(|| invalid(format!("{name} {value} is too large")))
+fn parse_cycles(name: &str, value: &Nat) -> Result<u128, UserError> {
+    value.0.to_u128().ok_or_else(|| invalid_settings(format!("{name} {value} is too large")))
 }
 
-fn invalid(message: String) -> UserError {
+fn invalid_settings(message: String) -> UserError {
     UserError::new(ErrorCode::InvalidManagementPayload, message)
 }
 
-fn bounded(name: &str, value: &Nat, max: u64) -> Result<u64, UserError> {
-    value
-        .0
-        .to_u64()
-        .filter(|number| *number <= max)
-        .ok_or_else(|| invalid(format!("{name} expected to be in the range of [0..{max}], got {value}")))
+fn parse_bounded(name: &str, value: &Nat, max: u64) -> Result<u64, UserError> {
+    value.0.to_u64().filter(|number| *number <= max).ok_or_else(|| {
+        invalid_settings(format!("{name} expected to be in the range of [0..{max}], got {value}"))
+    })
 }
 
 fn check_environment(variables: &[EnvironmentVariable]) -> Result<(), UserError> {
     if variables.len() > MAX_ENVIRONMENT_VARIABLES {
-        return Err(invalid(format!(
+        return Err(invalid_settings(format!(
             "Too many environment variables: {} (max: {MAX_ENVIRONMENT_VARIABLES})",
             variables.len()
         )));
@@ -247,7 +246,7 @@ fn check_environment(variables: &[EnvironmentVariable]) -> Result<(), UserError>
     for variable in variables {
         for (what, text) in [("name", &variable.name), ("value", &variable.value)] {
             if text.len() > MAX_ENVIRONMENT_VARIABLE_BYTES {
-                return Err(invalid(format!(
+                return Err(invalid_settings(format!(
                     "Environment variable {what} of {} bytes exceeds the maximum of {MAX_ENVIRONMENT_VARIABLE_BYTES}",
                     text.len()
                 )));
@@ -257,7 +256,7 @@ fn check_environment(variables: &[EnvironmentVariable]) -> Result<(), UserError>
     let mut names: Vec<&String> = variables.iter().map(|variable| &variable.name).collect();
     names.sort();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(invalid(format!("Duplicate environment variable name {:?}", pair[0])));
+        return Err(invalid_settings(format!("Duplicate environment variable name {:?}", pair[0])));
     }
     Ok(())
 }

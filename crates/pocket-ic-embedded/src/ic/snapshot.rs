@@ -28,7 +28,7 @@ pub const MAX_SLICE_BYTES: u64 = 2_000_000;
 #[derive(Clone, Debug, Default)]
 pub struct SnapshotStore {
     snapshots: BTreeMap<Vec<u8>, Snapshot>,
-    next: u64,
+    next_number: u64,
 }
 
 impl SnapshotStore {
@@ -49,24 +49,24 @@ impl SnapshotStore {
         if let Some(id) = replaced {
             self.snapshots.remove(id);
         }
-        let id = [canister.as_slice(), &self.next.to_be_bytes()].concat();
-        self.next += 1;
+        let id = [canister.as_slice(), &self.next_number.to_be_bytes()].concat();
+        self.next_number += 1;
         self.snapshots.insert(id.clone(), snapshot);
         Ok(id)
     }
 
     pub fn get(&self, canister: Principal, id: &[u8]) -> Result<&Snapshot, UserError> {
-        self.snapshots.get(id).ok_or_else(|| not_found(canister, id))
+        self.snapshots.get(id).ok_or_else(|| snapshot_not_found(canister, id))
     }
 
     pub fn get_mut(&mut self, canister: Principal, id: &[u8]) -> Result<&mut Snapshot, UserError> {
-        self.snapshots.get_mut(id).ok_or_else(|| not_found(canister, id))
+        self.snapshots.get_mut(id).ok_or_else(|| snapshot_not_found(canister, id))
     }
 
     pub fn remove(&mut self, canister: Principal, id: &[u8]) -> Result<(), UserError> {
         match self.snapshots.remove(id) {
             Some(_) => Ok(()),
-            None => Err(not_found(canister, id)),
+            None => Err(snapshot_not_found(canister, id)),
         }
     }
 
@@ -79,7 +79,7 @@ impl SnapshotStore {
     }
 }
 
-pub(super) fn not_found(canister: Principal, id: &[u8]) -> UserError {
+pub(super) fn snapshot_not_found(canister: Principal, id: &[u8]) -> UserError {
     UserError::new(
         ErrorCode::CanisterSnapshotNotFound,
         format!("Could not find the snapshot ID {} for canister {canister}.", hex::encode(id)),
@@ -113,7 +113,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// Returns an empty snapshot of the declared sizes, to be filled with [`Self::write`]. `version` is the
     /// canister's.
-    pub fn declared(
+    pub fn with_declared_sizes(
         args: &UploadCanisterSnapshotMetadataArgs,
         version: u64,
         now: u64,
@@ -158,6 +158,7 @@ impl Snapshot {
         SnapshotSummary { id, taken_at_timestamp: self.taken_at, total_size: self.total_size() }
     }
 
+    /// Returns the sizes of the module, the wasm memory and the stable memory, in bytes.
     fn sizes(&self) -> (u64, u64, u64) {
         (self.module().len() as u64, self.heap().bytes(), self.stable().bytes())
     }
@@ -190,40 +191,40 @@ impl Snapshot {
     }
 
     /// Returns whether a part of a memory is known to be zeros without being read; `false` for other parts.
-    pub fn is_hole(&self, kind: &SnapshotDataKind) -> bool {
+    pub fn is_hole(&self, part: &SnapshotDataKind) -> bool {
         let length = |size: u64| usize::try_from(size).ok();
-        match kind {
+        match part {
             SnapshotDataKind::WasmMemory { offset, size } => {
-                length(*size).is_some_and(|size| self.heap().untouched(*offset, size))
+                length(*size).is_some_and(|size| self.heap().is_untouched(*offset, size))
             }
             SnapshotDataKind::StableMemory { offset, size } => {
-                length(*size).is_some_and(|size| self.stable().untouched(*offset, size))
+                length(*size).is_some_and(|size| self.stable().is_untouched(*offset, size))
             }
             SnapshotDataKind::WasmModule { .. } | SnapshotDataKind::WasmChunk { .. } => false,
         }
     }
 
     /// Returns a part of the snapshot, of any length within bounds.
-    pub fn read(&self, kind: &SnapshotDataKind) -> Result<Vec<u8>, UserError> {
-        match kind {
+    pub fn read(&self, part: &SnapshotDataKind) -> Result<Vec<u8>, UserError> {
+        match part {
             SnapshotDataKind::WasmModule { offset, size } => {
-                slice(self.module(), *offset, *size).ok_or_else(|| bad_slice("wasm module", *offset, *size))
+                slice(self.module(), *offset, *size).ok_or_else(|| slice_error("wasm module", *offset, *size))
             }
             SnapshotDataKind::WasmMemory { offset, size } => {
-                self.heap().read(*offset, *size).ok_or_else(|| bad_slice("main memory", *offset, *size))
+                self.heap().read(*offset, *size).ok_or_else(|| slice_error("main memory", *offset, *size))
             }
             SnapshotDataKind::StableMemory { offset, size } => {
                 let stable = self.stable();
                 let in_bounds = offset.checked_add(*size).is_some_and(|end| end <= stable.bytes());
                 let length = usize::try_from(*size).ok().filter(|_| in_bounds);
-                let bad = || bad_slice("stable memory", *offset, *size);
-                let mut bytes = vec![0; length.ok_or_else(bad)?];
-                stable.read(*offset, &mut bytes).map_err(|_| bad())?;
+                let out_of_bounds = || slice_error("stable memory", *offset, *size);
+                let mut bytes = vec![0; length.ok_or_else(out_of_bounds)?];
+                stable.read(*offset, &mut bytes).map_err(|_| out_of_bounds())?;
                 Ok(bytes)
             }
             SnapshotDataKind::WasmChunk { hash } => match self.chunks.get(hash) {
                 Some(chunk) => Ok(chunk.to_vec()),
-                None => Err(UserError::contract(format!(
+                None => Err(UserError::contract_violation(format!(
                     "Error from Wasm chunk store: Chunk hash {} was not found.",
                     hex::encode(hash)
                 ))),
@@ -232,7 +233,7 @@ impl Snapshot {
     }
 
     /// Fills a part of an uploaded snapshot, within the declared sizes. A snapshot that was taken never changes.
-    pub fn write(&mut self, kind: &SnapshotDataOffset, bytes: &[u8]) -> Result<(), UserError> {
+    pub fn write(&mut self, place: &SnapshotDataOffset, bytes: &[u8]) -> Result<(), UserError> {
         let Contents::Uploaded { module, heap, stable, .. } = &mut self.contents else {
             return Err(UserError::new(
                 ErrorCode::CanisterSnapshotImmutable,
@@ -240,15 +241,15 @@ impl Snapshot {
             ));
         };
         let size = bytes.len() as u64;
-        match kind {
+        match place {
             SnapshotDataOffset::WasmModule { offset } => {
-                overwrite(module, *offset, bytes).ok_or_else(|| bad_slice("wasm module", *offset, size))
+                overwrite(module, *offset, bytes).ok_or_else(|| slice_error("wasm module", *offset, size))
             }
             SnapshotDataOffset::WasmMemory { offset } => {
-                heap.write(*offset, bytes).ok_or_else(|| bad_slice("main memory", *offset, size))
+                heap.write(*offset, bytes).ok_or_else(|| slice_error("main memory", *offset, size))
             }
             SnapshotDataOffset::StableMemory { offset } => {
-                stable.write(*offset, bytes).map_err(|_| bad_slice("stable memory", *offset, size))
+                stable.write(*offset, bytes).map_err(|_| slice_error("stable memory", *offset, size))
             }
             SnapshotDataOffset::WasmChunk => self.chunks.insert(bytes).map(drop),
         }
@@ -303,7 +304,7 @@ pub(super) fn inconsistent(message: String) -> UserError {
     UserError::new(ErrorCode::InvalidManagementPayload, message)
 }
 
-fn bad_slice(what: &str, offset: u64, size: u64) -> UserError {
+fn slice_error(what: &str, offset: u64, size: u64) -> UserError {
     UserError::new(
         ErrorCode::InvalidManagementPayload,
         format!("Invalid subslice into {what}: offset: {offset}, size: {size}"),
@@ -347,11 +348,11 @@ fn global_from_wire(value: &SnapshotMetadataGlobal) -> Result<GlobalValue, UserE
         SnapshotMetadataGlobal::I64(value) => GlobalValue::I64(*value),
         SnapshotMetadataGlobal::F32(value) => GlobalValue::F32(value.to_bits()),
         SnapshotMetadataGlobal::F64(value) => GlobalValue::F64(value.to_bits()),
-        SnapshotMetadataGlobal::V128(value) => GlobalValue::V128(v128(value)?),
+        SnapshotMetadataGlobal::V128(value) => GlobalValue::V128(parse_v128(value)?),
     })
 }
 
-fn v128(value: &Nat) -> Result<u128, UserError> {
+fn parse_v128(value: &Nat) -> Result<u128, UserError> {
     value.0.to_u128().ok_or_else(|| {
         UserError::new(
             ErrorCode::InvalidManagementPayload,

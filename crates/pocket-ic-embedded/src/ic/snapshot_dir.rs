@@ -29,7 +29,7 @@ const STABLE_MEMORY: &str = "stable_memory.bin";
 const CHUNKS: &str = "wasm_chunk_store";
 /// Files that `icp` keeps in the folder during a download: the other files already have their full length, but with
 /// holes.
-const PROGRESS: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
+const PROGRESS_FILES: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotDirError {
@@ -64,36 +64,36 @@ pub enum SnapshotDirError {
 pub fn download(snapshot: &Snapshot, dir: &Path) -> Result<(), SnapshotDirError> {
     let metadata = snapshot.metadata();
     check_globals(&metadata)?;
-    fs::create_dir_all(dir).map_err(at(dir))?;
-    if fs::read_dir(dir).map_err(at(dir))?.next().is_some() {
+    fs::create_dir_all(dir).map_err(io_error(dir))?;
+    if fs::read_dir(dir).map_err(io_error(dir))?.next().is_some() {
         return Err(SnapshotDirError::NotEmpty);
     }
-    copy_out(snapshot, &dir.join(WASM_MODULE), metadata.wasm_module_size, |offset, size| {
+    copy_to_file(snapshot, &dir.join(WASM_MODULE), metadata.wasm_module_size, |offset, size| {
         SnapshotDataKind::WasmModule { offset, size }
     })?;
-    copy_out(snapshot, &dir.join(WASM_MEMORY), metadata.wasm_memory_size, |offset, size| {
+    copy_to_file(snapshot, &dir.join(WASM_MEMORY), metadata.wasm_memory_size, |offset, size| {
         SnapshotDataKind::WasmMemory { offset, size }
     })?;
     if metadata.stable_memory_size > 0 {
-        copy_out(snapshot, &dir.join(STABLE_MEMORY), metadata.stable_memory_size, |offset, size| {
+        copy_to_file(snapshot, &dir.join(STABLE_MEMORY), metadata.stable_memory_size, |offset, size| {
             SnapshotDataKind::StableMemory { offset, size }
         })?;
     }
     if !metadata.wasm_chunk_store.is_empty() {
         let folder = dir.join(CHUNKS);
-        fs::create_dir_all(&folder).map_err(at(&folder))?;
+        fs::create_dir_all(&folder).map_err(io_error(&folder))?;
         for chunk in &metadata.wasm_chunk_store {
             let path = chunk_path(dir, &chunk.hash);
-            let kind = SnapshotDataKind::WasmChunk { hash: chunk.hash.clone() };
-            let bytes = snapshot.read(&kind).map_err(rejected)?;
-            fs::write(&path, bytes).map_err(at(&path))?;
+            let part = SnapshotDataKind::WasmChunk { hash: chunk.hash.clone() };
+            let bytes = snapshot.read(&part).map_err(rejected)?;
+            fs::write(&path, bytes).map_err(io_error(&path))?;
         }
     }
     // The metadata is written last, so that a folder with metadata is complete.
     let path = dir.join(METADATA);
     let text = serde_json::to_string_pretty(&metadata)
         .map_err(|source| SnapshotDirError::Metadata { path: path.clone(), source })?;
-    fs::write(&path, text).map_err(at(&path))
+    fs::write(&path, text).map_err(io_error(&path))
 }
 
 /// How the file of stable memory is used.
@@ -110,17 +110,17 @@ pub enum StableFile {
 /// of `declare` are placeholders.
 pub fn upload(
     dir: &Path,
-    stable: StableFile,
+    stable_file: StableFile,
     declare: impl FnOnce(UploadCanisterSnapshotMetadataArgs) -> Result<Snapshot, UserError>,
 ) -> Result<Snapshot, SnapshotDirError> {
-    for name in PROGRESS {
+    for name in PROGRESS_FILES {
         let path = dir.join(name);
         if path.exists() {
             return Err(SnapshotDirError::Unfinished { path });
         }
     }
     let path = dir.join(METADATA);
-    let text = fs::read(&path).map_err(at(&path))?;
+    let text = fs::read(&path).map_err(io_error(&path))?;
     let metadata: ReadCanisterSnapshotMetadataResult = serde_json::from_slice(&text)
         .map_err(|source| SnapshotDirError::Metadata { path: path.clone(), source })?;
     let mut globals = Vec::with_capacity(metadata.globals.len());
@@ -139,26 +139,26 @@ pub fn upload(
         on_low_wasm_memory_hook_status: metadata.on_low_wasm_memory_hook_status,
     })
     .map_err(rejected)?;
-    copy_in(&mut snapshot, &dir.join(WASM_MODULE), metadata.wasm_module_size, |offset| {
+    copy_from_file(&mut snapshot, &dir.join(WASM_MODULE), metadata.wasm_module_size, |offset| {
         SnapshotDataOffset::WasmModule { offset }
     })?;
-    copy_in(&mut snapshot, &dir.join(WASM_MEMORY), metadata.wasm_memory_size, |offset| {
+    copy_from_file(&mut snapshot, &dir.join(WASM_MEMORY), metadata.wasm_memory_size, |offset| {
         SnapshotDataOffset::WasmMemory { offset }
     })?;
     let (path, size) = (dir.join(STABLE_MEMORY), metadata.stable_memory_size);
-    match stable {
+    match stable_file {
         StableFile::InPlace => {
             if let Some(file) = open_sized(&path, size)? {
-                snapshot.use_stable_file(file).map_err(at(&path))?;
+                snapshot.use_stable_file(file).map_err(io_error(&path))?;
             }
         }
         StableFile::Copied => {
-            copy_in(&mut snapshot, &path, size, |offset| SnapshotDataOffset::StableMemory { offset })?;
+            copy_from_file(&mut snapshot, &path, size, |offset| SnapshotDataOffset::StableMemory { offset })?;
         }
     }
     for chunk in &metadata.wasm_chunk_store {
         let path = chunk_path(dir, &chunk.hash);
-        let bytes = fs::read(&path).map_err(at(&path))?;
+        let bytes = fs::read(&path).map_err(io_error(&path))?;
         let got = Sha256::digest(&bytes);
         if got.as_slice() != chunk.hash {
             let (expected, got) = (hex::encode(&chunk.hash), hex::encode(got));
@@ -183,49 +183,49 @@ fn check_globals(metadata: &SnapshotMetadata) -> Result<(), SnapshotDirError> {
     Ok(())
 }
 
-fn copy_out(
+fn copy_to_file(
     snapshot: &Snapshot,
     path: &Path,
     size: u64,
-    kind: impl Fn(u64, u64) -> SnapshotDataKind,
+    part_at: impl Fn(u64, u64) -> SnapshotDataKind,
 ) -> Result<(), SnapshotDirError> {
-    let mut file = File::create_new(path).map_err(at(path))?;
+    let mut file = File::create_new(path).map_err(io_error(path))?;
     let mut offset = 0;
     while offset < size {
         let step = MAX_SLICE_BYTES.min(size - offset);
         // Parts that are known to be zeros are skipped: they become holes, which read as zeros and take no space.
-        let part = kind(offset, step);
+        let part = part_at(offset, step);
         if !snapshot.is_hole(&part) {
             let bytes = snapshot.read(&part).map_err(rejected)?;
-            file.seek(SeekFrom::Start(offset)).map_err(at(path))?;
-            file.write_all(&bytes).map_err(at(path))?;
+            file.seek(SeekFrom::Start(offset)).map_err(io_error(path))?;
+            file.write_all(&bytes).map_err(io_error(path))?;
         }
         offset += step;
     }
-    file.set_len(size).map_err(at(path))?;
-    file.flush().map_err(at(path))
+    file.set_len(size).map_err(io_error(path))?;
+    file.flush().map_err(io_error(path))
 }
 
-fn copy_in(
+fn copy_from_file(
     snapshot: &mut Snapshot,
     path: &Path,
     size: u64,
-    kind: impl Fn(u64) -> SnapshotDataOffset,
+    place_at: impl Fn(u64) -> SnapshotDataOffset,
 ) -> Result<(), SnapshotDirError> {
     let Some(mut file) = open_sized(path, size)? else { return Ok(()) };
     let mut buffer = vec![0; usize::try_from(MAX_SLICE_BYTES.min(size)).unwrap_or(usize::MAX)];
     // The declared contents are zeros, so holes are skipped.
-    for range in data_ranges(&file, size).map_err(at(path))? {
+    for range in data_ranges(&file, size).map_err(io_error(path))? {
         let mut offset = range.start;
-        file.seek(SeekFrom::Start(offset)).map_err(at(path))?;
+        file.seek(SeekFrom::Start(offset)).map_err(io_error(path))?;
         while offset < range.end {
             let step = (range.end - offset).min(buffer.len() as u64);
             // `step` is at most the length of the buffer, hence a usize.
             let piece = &mut buffer[..step as usize];
-            file.read_exact(piece).map_err(at(path))?;
+            file.read_exact(piece).map_err(io_error(path))?;
             // A piece of zeros is not written, so that it takes no space.
             if piece.iter().any(|byte| *byte != 0) {
-                snapshot.write(&kind(offset), piece).map_err(rejected)?;
+                snapshot.write(&place_at(offset), piece).map_err(rejected)?;
             }
             offset += step;
         }
@@ -238,8 +238,8 @@ fn open_sized(path: &Path, expected: u64) -> Result<Option<File>, SnapshotDirErr
     if expected == 0 {
         return Ok(None);
     }
-    let file = File::open(path).map_err(at(path))?;
-    let got = file.metadata().map_err(at(path))?.len();
+    let file = File::open(path).map_err(io_error(path))?;
+    let got = file.metadata().map_err(io_error(path))?.len();
     match got == expected {
         true => Ok(Some(file)),
         false => Err(SnapshotDirError::Length { path: path.to_owned(), expected, got }),
@@ -250,7 +250,7 @@ fn chunk_path(dir: &Path, hash: &[u8]) -> PathBuf {
     dir.join(CHUNKS).join(format!("{}.bin", hex::encode(hash)))
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> SnapshotDirError + '_ {
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> SnapshotDirError + '_ {
     move |source| SnapshotDirError::Io { path: path.to_owned(), source }
 }
 

@@ -57,10 +57,10 @@ pub struct Subnet {
     pub cost_schedule: CanisterCyclesCostSchedule,
     seed: [u8; 32],
     /// First and last number of each range of ids that the mainnet's subnet of this kind owns.
-    fixed: Vec<(u64, u64)>,
+    mainnet_number_ranges: Vec<(u64, u64)>,
     /// The first number of the range from which new ids are allocated.
-    first: u64,
-    next: u64,
+    first_number: u64,
+    next_number: u64,
 }
 
 impl Subnet {
@@ -70,7 +70,7 @@ impl Subnet {
         let index = index as u64;
         let unknown = || OpError::Unsupported(format!("A subnet of kind {kind:?}"));
         let number = |id: &str| Principal::from_text(id).ok().and_then(canister_number);
-        let fixed = mainnet_ranges(kind)
+        let mainnet_number_ranges = mainnet_ranges(kind)
             .and_then(|ranges| {
                 ranges.iter().map(|(first, last)| Some((number(first)?, number(last)?))).collect()
             })
@@ -79,7 +79,7 @@ impl Subnet {
             Sha256::digest([b"embedded subnet ".as_slice(), &index.to_be_bytes()].concat()).into();
         // The first subnet owns the second-highest range of the u64 ids, the next subnet the range below, and so on, as
         // on the official server.
-        let first = (u64::MAX / RANGE_LEN - 1 - index) * RANGE_LEN;
+        let first_number = (u64::MAX / RANGE_LEN - 1 - index) * RANGE_LEN;
         Ok(Self {
             id: keys.subnet_id,
             keys,
@@ -90,9 +90,9 @@ impl Subnet {
             instruction_config: spec.get_instruction_config(),
             cost_schedule: spec.get_cost_schedule(),
             seed,
-            fixed,
-            first,
-            next: first,
+            mainnet_number_ranges,
+            first_number,
+            next_number: first_number,
         })
     }
 
@@ -116,14 +116,18 @@ impl Subnet {
         }
     }
 
-    fn ranges(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.fixed.iter().copied().chain([(self.first, self.first + (RANGE_LEN - 1))])
+    /// Returns the first and last number of each range of ids.
+    fn number_ranges(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.mainnet_number_ranges
+            .iter()
+            .copied()
+            .chain([(self.first_number, self.first_number + (RANGE_LEN - 1))])
     }
 
     /// Returns the first and last of each range of canister ids, in the order of their bytes.
     pub fn canister_ranges(&self) -> Vec<(Principal, Principal)> {
         let mut ranges: Vec<_> =
-            self.ranges().map(|(first, last)| (canister_id(first), canister_id(last))).collect();
+            self.number_ranges().map(|(first, last)| (canister_id(first), canister_id(last))).collect();
         ranges.sort();
         ranges
     }
@@ -139,21 +143,22 @@ impl Subnet {
     }
 
     pub fn first_canister_id(&self) -> Principal {
-        canister_id(self.first)
+        canister_id(self.first_number)
     }
 
     /// Returns whether the subnet is responsible for this canister id.
     pub fn owns(&self, id: Principal) -> bool {
-        canister_number(id).is_some_and(|n| self.ranges().any(|(first, last)| (first..=last).contains(&n)))
+        canister_number(id)
+            .is_some_and(|n| self.number_ranges().any(|(first, last)| (first..=last).contains(&n)))
     }
 
-    /// Returns the next free id; `None` if the range is used up. `taken` says whether an id is already in use, because
-    /// a client has specified it for a canister.
-    pub fn allocate(&mut self, taken: impl Fn(Principal) -> bool) -> Option<Principal> {
-        while self.next - self.first < RANGE_LEN {
-            let id = canister_id(self.next);
-            self.next += 1;
-            if !taken(id) {
+    /// Returns the next free id; `None` if the range is used up. `is_taken` says whether an id is already in use,
+    /// because a client has specified it for a canister.
+    pub fn allocate(&mut self, is_taken: impl Fn(Principal) -> bool) -> Option<Principal> {
+        while self.next_number - self.first_number < RANGE_LEN {
+            let id = canister_id(self.next_number);
+            self.next_number += 1;
+            if !is_taken(id) {
                 return Some(id);
             }
         }
@@ -168,7 +173,7 @@ impl Subnet {
             subnet_seed: self.seed,
             instruction_config: self.instruction_config.clone(),
             canister_ranges: self
-                .ranges()
+                .number_ranges()
                 .map(|(first, last)| CanisterIdRange {
                     start: canister_id(first).into(),
                     end: canister_id(last).into(),
@@ -195,7 +200,7 @@ fn canister_number(id: Principal) -> Option<u64> {
 
 /// Creates the subnets that a configuration requests.
 pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
-    let named = [
+    let single = [
         (SubnetKind::NNS, &config.nns),
         (SubnetKind::SNS, &config.sns),
         (SubnetKind::II, &config.ii),
@@ -203,23 +208,23 @@ pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
         (SubnetKind::Bitcoin, &config.bitcoin),
         (SubnetKind::TestThresholdKeys, &config.test_threshold_keys),
     ];
-    let numbered = [
+    let multiple = [
         (SubnetKind::System, &config.system),
         (SubnetKind::Application, &config.application),
         (SubnetKind::CloudEngine, &config.cloud_engine),
         (SubnetKind::VerifiedApplication, &config.verified_application),
     ];
-    let wanted: Vec<(SubnetKind, &SubnetSpec)> = named
+    let requested: Vec<(SubnetKind, &SubnetSpec)> = single
         .into_iter()
         .flat_map(|(kind, spec)| spec.iter().map(move |spec| (kind, spec)))
-        .chain(numbered.into_iter().flat_map(|(kind, specs)| specs.iter().map(move |spec| (kind, spec))))
+        .chain(multiple.into_iter().flat_map(|(kind, specs)| specs.iter().map(move |spec| (kind, spec))))
         .collect();
-    if wanted.is_empty() {
+    if requested.is_empty() {
         return Err(OpError::Other("SubnetConfigSet must contain at least one subnet".into()));
     }
     config.validate().map_err(OpError::Other)?;
     (0..)
-        .zip(wanted)
+        .zip(requested)
         .map(|(index, (kind, spec))| {
             if spec.get_state_path().is_some() || !spec.is_supported() {
                 return Err(OpError::Unsupported("A subnet with existing state".into()));
@@ -286,7 +291,7 @@ mod tests {
     #[test]
     fn a_range_is_issued_to_its_last_id() {
         let mut subnet = build(&config(1, 0)).unwrap().remove(0);
-        subnet.next = subnet.first + (RANGE_LEN - 1);
+        subnet.next_number = subnet.first_number + (RANGE_LEN - 1);
         let last = subnet.allocate(|_| false).unwrap();
         assert_eq!(subnet.canister_ranges().last().unwrap().1, last);
         assert_eq!(subnet.allocate(|_| false), None);
@@ -376,8 +381,11 @@ mod tests {
             bitcoin: true,
             ..SubnetConfigSet::default()
         };
-        let ranges: Vec<(u64, u64)> =
-            build(&all.into()).unwrap().iter().flat_map(|subnet| subnet.fixed.clone()).collect();
+        let ranges: Vec<(u64, u64)> = build(&all.into())
+            .unwrap()
+            .iter()
+            .flat_map(|subnet| subnet.mainnet_number_ranges.clone())
+            .collect();
         assert_eq!(ranges.len(), 7);
         for (index, (first, last)) in ranges.iter().enumerate() {
             assert!(first <= last, "range {index} ends before it starts");

@@ -16,7 +16,7 @@ pub struct UserCall {
     pub method: String,
     pub arg: Vec<u8>,
     /// A canister's signed statement about the sender.
-    pub info: CallerInfo,
+    pub caller_info: CallerInfo,
     /// The canister that a call of the management canister is about.
     pub target: Target,
 }
@@ -28,7 +28,7 @@ pub struct Target(Arc<OnceLock<Option<Principal>>>);
 
 impl Target {
     /// Returns the canister; `find` reads it from the argument, and is called at most once.
-    pub fn or_find(&self, find: impl FnOnce() -> Option<Principal>) -> Option<Principal> {
+    pub fn get_or_find(&self, find: impl FnOnce() -> Option<Principal>) -> Option<Principal> {
         *self.0.get_or_init(find)
     }
 }
@@ -37,25 +37,25 @@ impl TryFrom<RawCanisterCall> for UserCall {
     type Error = OpError;
 
     fn try_from(raw: RawCanisterCall) -> Result<Self, OpError> {
-        let info = raw.sender_info.map(|info| CallerInfo { data: info.info, signer: info.signer });
+        let caller_info = raw.sender_info.map(|info| CallerInfo { data: info.info, signer: info.signer });
         Ok(Self {
-            sender: principal(&raw.sender, "Bad sender principal")?,
-            callee: principal(&raw.canister_id, "Bad canister id")?,
+            sender: parse_principal(&raw.sender, "Bad sender principal")?,
+            callee: parse_principal(&raw.canister_id, "Bad canister id")?,
             effective: raw.effective_principal,
             method: raw.method,
             arg: raw.payload,
-            info: info.unwrap_or_default(),
+            caller_info: caller_info.unwrap_or_default(),
             target: Target::default(),
         })
     }
 }
 
-/// Returns the principal that a client sent; `what` is the error text.
-pub fn principal(bytes: &[u8], what: &str) -> Result<Principal, OpError> {
-    Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(what.into()))
+/// Parses a principal that a client sent; `error_text` says what is wrong with other bytes.
+pub fn parse_principal(bytes: &[u8], error_text: &str) -> Result<Principal, OpError> {
+    Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(error_text.into()))
 }
 
 /// Parses the canister id in the address of a request.
-pub fn named_canister(text: &str) -> Result<Principal, OpError> {
+pub fn parse_canister_id(text: &str) -> Result<Principal, OpError> {
     Principal::from_text(text).map_err(|_| OpError::Conversion("Bad canister id".into()))
 }

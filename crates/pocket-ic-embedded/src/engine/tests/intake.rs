@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
 
 use super::*;
-use crate::engine::intake::{check_code, complexity, describe};
+use crate::engine::intake::{CustomSection, check_code, complexity, describe};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -342,8 +342,10 @@ fn icp_custom_sections_are_read_and_checked() {
         r#"(module (@custom "icp:public candid:service" "text")
         (@custom "icp:private secret" "s") (@custom "name" "") (@custom "producers" "x"))"#,
     );
-    assert_eq!(module.custom_section("candid:service"), Some((&b"text"[..], true)));
-    assert_eq!(module.custom_section("secret"), Some((&b"s"[..], false)));
+    let service = CustomSection { data: b"text".to_vec(), is_public: true };
+    assert_eq!(module.custom_section("candid:service"), Some(&service));
+    let secret = CustomSection { data: b"s".to_vec(), is_public: false };
+    assert_eq!(module.custom_section("secret"), Some(&secret));
     assert_eq!(module.custom_section("producers"), None);
     assert_eq!(module.custom_sections().count(), 2);
     assert_eq!(module.custom_sections_bytes(), 5);

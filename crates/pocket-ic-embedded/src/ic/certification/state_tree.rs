@@ -184,8 +184,8 @@ impl StateTree {
         };
         let mut put = |path: Path, value: Leaf| self.tree.insert(&path, value);
         put(path!["canister", id, "module_hash"], Leaf::new(state.module().module_hash().as_slice()));
-        for (name, (data, _)) in state.module().custom_sections() {
-            put(path!["canister", id, "metadata", name], Leaf::new(data));
+        for (name, section) in state.module().custom_sections() {
+            put(path!["canister", id, "metadata", name], Leaf::new(section.data.as_slice()));
         }
     }
 
@@ -316,7 +316,7 @@ mod tests {
         let subnets = subnet::build(&config.into()).unwrap();
         let mut tree = StateTree::new(&subnets[0], &subnets);
         let record = |answer| IngressRecord {
-            request: None,
+            agent_call: None,
             sender: Principal::anonymous(),
             call: None,
             subnet: subnets[0].id,

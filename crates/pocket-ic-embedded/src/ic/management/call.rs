@@ -80,7 +80,7 @@ pub(in crate::ic) fn empty_reply() -> Vec<u8> {
     b"DIDL\0\0".to_vec()
 }
 
-pub(super) fn encode<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
+pub(super) fn encode_reply<T: ArgumentEncoder>(method: &str, values: T) -> CallResult {
     candid::encode_args(values).map_err(|error| {
         // Only a bug in this program leads here; the caller still gets an answer.
         UserError::new(

@@ -8,7 +8,7 @@ use crate::ic::canister::{Canister, LowMemoryHook};
 use crate::ic::error::{UserError, trap_error};
 use crate::ic::execute::entry_name;
 use crate::ic::instance::Instance;
-use crate::ic::records::origin;
+use crate::ic::records::change_origin;
 use candid::Principal;
 use ic_management_canister_types::{
     CanisterInstallMode, ChangeDetails, CodeDeploymentMode, CodeDeploymentRecord, InstallChunkedCodeArgs,
@@ -42,8 +42,10 @@ pub(super) fn install_chunked(
     let args: InstallChunkedCodeArgs = call.decode()?;
     let store = args.store_canister.unwrap_or(args.target_canister);
     let hashes = args.chunk_hashes_list.iter().map(|c| c.hash.as_slice());
-    let module =
-        instance.controlled_or_self(store, call.caller)?.chunks.assemble(hashes, &args.wasm_module_hash)?;
+    let module = instance
+        .own_or_controlled_canister(store, call.caller)?
+        .chunks
+        .assemble(hashes, &args.wasm_module_hash)?;
     deploy(instance, call, args.target_canister, args.mode, &module, args.arg, args.sender_canister_version)
 }
 
@@ -73,7 +75,7 @@ fn deploy(
     arg: Vec<u8>,
     sender_version: Option<u64>,
 ) -> Result<Reply, UserError> {
-    let canister = instance.controlled(id, call.caller)?;
+    let canister = instance.controlled_canister(id, call.caller)?;
     canister.check_not_frozen()?;
     check_mode(canister, mode)?;
     let limits = canister.limits(Limits::install(), &EntryPoint::Start);
@@ -103,7 +105,7 @@ fn deploy(
     };
     call.instructions = deployment.total_instructions.saturating_sub(deployment.limits.instructions);
     // The memory can exceed the limit in the settings: a module's initial memory, or one that an upgrade keeps.
-    let canister = instance.controlled(id, call.caller)?;
+    let canister = instance.controlled_canister(id, call.caller)?;
     let check_limit =
         |state: CanisterState| canister.check_wasm_memory(state.wasm_memory_bytes()).map(|()| state);
     let state = match deployed.and_then(check_limit) {
@@ -113,7 +115,7 @@ fn deploy(
             return Err(error);
         }
     };
-    let canister = instance.controlled(id, call.caller)?;
+    let canister = instance.controlled_canister(id, call.caller)?;
     if !matches!(mode, CanisterInstallMode::Upgrade(_)) {
         canister.logs.clear();
     }
@@ -126,7 +128,7 @@ fn deploy(
     canister.certified_data = std::mem::take(&mut deployment.certified_data);
     canister.cycles = canister.cycles.saturating_sub(deployment.cycles_burned);
     canister.cycles_burned = canister.cycles_burned.saturating_add(deployment.cycles_burned);
-    let from = origin(call.caller.id, call.caller.is_canister, sender_version);
+    let origin = change_origin(call.caller.id, call.caller.is_canister, sender_version);
     let details = ChangeDetails::CodeDeployment(CodeDeploymentRecord {
         mode: match mode {
             CanisterInstallMode::Install => CodeDeploymentMode::Install,
@@ -135,7 +137,7 @@ fn deploy(
         },
         module_hash: module.module_hash().to_vec(),
     });
-    canister.history.push(call.now, canister.version, from, details);
+    canister.history.push(call.now, canister.version, origin, details);
     instance.record_logs(id, &deployment.logs, call.now);
     Ok(Reply::Now(empty_reply()))
 }
@@ -164,8 +166,8 @@ impl Deployment {
         self.global_timer = 0;
         self.certified_data.clear();
         let state = CanisterState::new(module.clone());
-        let state = self.step(instance, &state, EntryPoint::Start)?;
-        self.step(instance, &state, EntryPoint::Init)
+        let state = self.run_step(instance, &state, EntryPoint::Start)?;
+        self.run_step(instance, &state, EntryPoint::Init)
     }
 
     fn upgrade(
@@ -175,20 +177,20 @@ impl Deployment {
         module: &Arc<CanisterModule>,
         flags: UpgradeFlags,
     ) -> Result<CanisterState, UserError> {
-        let keep = self.keeps_wasm_memory(module, flags)?;
+        let keeps_memory = self.keeps_wasm_memory(module, flags)?;
         if flags.skip_pre_upgrade != Some(true) {
-            state = self.step(instance, &state, EntryPoint::PreUpgrade)?;
+            state = self.run_step(instance, &state, EntryPoint::PreUpgrade)?;
         }
         self.version += 1;
         // An upgrade deactivates the timer, even if `pre_upgrade` has set it.
         self.global_timer = 0;
-        let state = state.replace_module(module.clone(), keep);
-        let state = self.step(instance, &state, EntryPoint::Start)?;
-        self.step(instance, &state, EntryPoint::PostUpgrade)
+        let state = state.replace_module(module.clone(), keeps_memory);
+        let state = self.run_step(instance, &state, EntryPoint::Start)?;
+        self.run_step(instance, &state, EntryPoint::PostUpgrade)
     }
 
     fn keeps_wasm_memory(&self, module: &CanisterModule, flags: UpgradeFlags) -> Result<bool, UserError> {
-        let supported = module.custom_section(PERSISTENCE_SECTION).is_some_and(|(_, public)| !public);
+        let supported = module.custom_section(PERSISTENCE_SECTION).is_some_and(|section| !section.is_public);
         let error =
             |text: &str| Err(UserError::from_execution(self.id, ErrorCode::CanisterContractViolation, text));
         match (flags.wasm_memory_persistence, supported) {
@@ -204,7 +206,7 @@ impl Deployment {
     }
 
     /// Runs one entry point with the remaining instructions.
-    fn step(
+    fn run_step(
         &mut self,
         instance: &mut Instance,
         state: &CanisterState,
@@ -226,10 +228,11 @@ impl Deployment {
         let limits = Limits { wasm_memory_bytes: canister.wasm_memory_limit(&entry), ..self.limits.clone() };
         let outcome = instance.engine.execute(state, entry, context, limits);
         instance.record_cost(self.id, name, &method, &outcome, self.now);
-        self.take_over(outcome)
+        self.apply_outcome(outcome)
     }
 
-    fn take_over(&mut self, outcome: MessageOutcome) -> Result<CanisterState, UserError> {
+    /// Adds the effects of a step to those of the deployment, and returns the state after the step.
+    fn apply_outcome(&mut self, outcome: MessageOutcome) -> Result<CanisterState, UserError> {
         self.limits.instructions = self.limits.instructions.saturating_sub(outcome.instructions);
         self.logs.extend(outcome.logs);
         if let Err(trap) = outcome.result {
@@ -267,7 +270,7 @@ pub(super) fn uninstall_code(
     sender_version: Option<u64>,
     now: u64,
 ) -> Result<(), UserError> {
-    let canister = instance.controlled(id, caller)?;
+    let canister = instance.controlled_canister(id, caller)?;
     canister.state = None;
     canister.installed_at = None;
     canister.low_memory_hook = LowMemoryHook::default();
@@ -276,8 +279,8 @@ pub(super) fn uninstall_code(
     canister.logs.clear();
     canister.chunks.clear();
     canister.version += 1;
-    let from = origin(caller.id, caller.is_canister, sender_version);
-    canister.history.push(now, canister.version, from, ChangeDetails::CodeUninstall);
+    let origin = change_origin(caller.id, caller.is_canister, sender_version);
+    canister.history.push(now, canister.version, origin, ChangeDetails::CodeUninstall);
     for context in canister.calls.clear() {
         instance.respond(
             context.origin,

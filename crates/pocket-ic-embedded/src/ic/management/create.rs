@@ -1,10 +1,10 @@
 //! Creating canisters, adding cycles, and randomness.
 
-use super::{ManagementCall, Reply, empty_reply, encode};
+use super::{ManagementCall, Reply, empty_reply, encode_reply};
 use crate::ic::canister::Canister;
 use crate::ic::error::UserError;
 use crate::ic::instance::Instance;
-use crate::ic::records::origin;
+use crate::ic::records::change_origin;
 use crate::ic::settings::Settings;
 use crate::ic::subnet;
 use candid::Principal;
@@ -26,7 +26,7 @@ pub(super) fn provisional_create(
 ) -> Result<Reply, UserError> {
     let args: ProvisionalCreateCanisterWithCyclesArgs = call.decode()?;
     let cycles = match args.amount {
-        Some(amount) => to_cycles(call.method, &amount)?,
+        Some(amount) => parse_cycles(call.method, &amount)?,
         None => DEFAULT_CYCLES,
     };
     if let Some(id) = args.specified_id
@@ -79,10 +79,10 @@ fn create_with(
         environment_variables_hash: (!environment.is_empty())
             .then(|| canister.settings.environment_hash().to_vec()),
     });
-    let from = origin(call.caller.id, call.caller.is_canister, sender_version);
-    canister.history.push(call.now, 0, from, details);
+    let origin = change_origin(call.caller.id, call.caller.is_canister, sender_version);
+    canister.history.push(call.now, 0, origin, details);
     instance.canisters.insert(id, canister);
-    encode(call.method, (CanisterIdRecord { canister_id: id },)).map(Reply::Now)
+    encode_reply(call.method, (CanisterIdRecord { canister_id: id },)).map(Reply::Now)
 }
 
 /// Returns the subnet for a new canister: the owner of the specified id, otherwise the subnet to which the call was
@@ -111,7 +111,7 @@ fn no_subnet(id: Principal) -> UserError {
     UserError::new(ErrorCode::SubnetNotFound, format!("There is no subnet for {id}."))
 }
 
-fn to_cycles(method: &str, amount: &candid::Nat) -> Result<u128, UserError> {
+fn parse_cycles(method: &str, amount: &candid::Nat) -> Result<u128, UserError> {
     amount.0.to_u128().ok_or_else(|| {
         UserError::invalid_payload(method, format!("{amount} cycles are more than a balance holds"))
     })
@@ -123,7 +123,7 @@ pub(super) fn provisional_top_up(
     call: &mut ManagementCall,
 ) -> Result<Reply, UserError> {
     let args: ProvisionalTopUpCanisterArgs = call.decode()?;
-    let amount = to_cycles(call.method, &args.amount)?;
+    let amount = parse_cycles(call.method, &args.amount)?;
     add_cycles(instance, args.canister_id, amount)
 }
 
@@ -158,7 +158,7 @@ impl Instance {
             hasher.update(self.random_draws.to_be_bytes());
             hasher.update(now.to_be_bytes());
             let bytes: [u8; 32] = hasher.finalize().into();
-            self.respond(origin, encode("raw_rand", (bytes.to_vec(),)), cycles);
+            self.respond(origin, encode_reply("raw_rand", (bytes.to_vec(),)), cycles);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{ManagementCall, Reply, empty_reply};
 use crate::ic::canister::{RunStatus, StopWaiter};
 use crate::ic::error::UserError;
 use crate::ic::instance::Instance;
-use crate::ic::records::origin;
+use crate::ic::records::change_origin;
 use ic_management_canister_types::{
     CanisterIdRecord, ChangeDetails, ControllersChangeRecord, UpdateSettingsArgs,
 };
@@ -13,12 +13,12 @@ use pocket_ic::ErrorCode;
 /// `start_canister`: pending stop calls are rejected.
 pub(super) fn start(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
-    let canister = instance.controlled(args.canister_id, call.caller)?;
-    let before = std::mem::replace(&mut canister.status, RunStatus::Running);
-    if before != RunStatus::Running {
+    let canister = instance.controlled_canister(args.canister_id, call.caller)?;
+    let previous_status = std::mem::replace(&mut canister.status, RunStatus::Running);
+    if previous_status != RunStatus::Running {
         canister.version += 1;
     }
-    if let RunStatus::Stopping(waiters) = before {
+    if let RunStatus::Stopping(waiters) = previous_status {
         for waiter in waiters {
             let error = UserError::new(
                 ErrorCode::CanisterStoppingCancelled,
@@ -34,7 +34,7 @@ pub(super) fn start(instance: &mut Instance, call: &mut ManagementCall) -> Resul
 /// before.
 pub(super) fn stop(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: CanisterIdRecord = call.decode()?;
-    let canister = instance.controlled(args.canister_id, call.caller)?;
+    let canister = instance.controlled_canister(args.canister_id, call.caller)?;
     let waiter = StopWaiter { origin: call.origin.clone(), cycles: call.cycles, since: call.now };
     match &mut canister.status {
         RunStatus::Stopped => return Ok(Reply::Now(empty_reply())),
@@ -58,7 +58,7 @@ pub(super) fn delete(instance: &mut Instance, call: &mut ManagementCall) -> Resu
             format!("Canister {id} cannot delete itself."),
         ));
     }
-    let canister = instance.controlled(id, call.caller)?;
+    let canister = instance.controlled_canister(id, call.caller)?;
     if canister.status != RunStatus::Stopped {
         return Err(UserError::new(
             ErrorCode::CanisterNotStopped,
@@ -75,18 +75,18 @@ pub(super) fn update_settings(
     call: &mut ManagementCall,
 ) -> Result<Reply, UserError> {
     let args: UpdateSettingsArgs = call.decode()?;
-    let canister = instance.controlled(args.canister_id, call.caller)?;
+    let canister = instance.controlled_canister(args.canister_id, call.caller)?;
     let changes_controllers = args.settings.controllers.is_some();
     canister.settings = canister.settings.with(args.settings)?;
     canister.update_low_memory_hook();
     canister.logs.shrink_to(canister.settings.log_memory_limit);
     canister.version += 1;
     if changes_controllers {
-        let from = origin(call.caller.id, call.caller.is_canister, args.sender_canister_version);
+        let origin = change_origin(call.caller.id, call.caller.is_canister, args.sender_canister_version);
         let details = ChangeDetails::ControllersChange(ControllersChangeRecord {
             controllers: canister.settings.controllers.clone(),
         });
-        canister.history.push(call.now, canister.version, from, details);
+        canister.history.push(call.now, canister.version, origin, details);
     }
     Ok(Reply::Now(empty_reply()))
 }

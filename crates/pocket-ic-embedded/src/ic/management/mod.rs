@@ -14,7 +14,7 @@ use super::canister::Canister;
 use super::error::UserError;
 use super::instance::Instance;
 use super::user_call::{Target, UserCall};
-use call::{Caller, Reply, encode};
+use call::{Caller, Reply, encode_reply};
 use candid::Principal;
 use pocket_ic::ErrorCode;
 
@@ -123,11 +123,11 @@ impl Method {
             }
             Access::Controllers | Access::StatusReaders | Access::SnapshotReaders => {}
         }
-        let Some(id) = call.target.or_find(|| (self.target)(call.arg)) else {
+        let Some(id) = call.target.get_or_find(|| (self.target)(call.arg)) else {
             // The argument does not decode: the error is reported when the call is executed.
             return Ok(());
         };
-        let canister = instance.find(id)?;
+        let canister = instance.find_canister(id)?;
         if caller.id == id && self.is_open_to_itself {
             return Ok(());
         }
@@ -186,7 +186,7 @@ static METHODS: &[Method] = {
 pub(super) fn target(call: &UserCall) -> Option<Principal> {
     let UserCall { method, arg, target, .. } = call;
     let find = Method::find(method).map_or(argument::canister_id as fn(&[u8]) -> _, |method| method.target);
-    target.or_find(|| find(arg))
+    target.get_or_find(|| find(arg))
 }
 
 /// Methods of the real management canister that are not implemented here, apart from those whose name begins
@@ -224,12 +224,12 @@ fn unknown_method(method: &str) -> UserError {
 }
 
 /// Returns whether users create canisters with this method: a call of it needs no destination.
-pub(super) fn creates_for_users(method: &str) -> bool {
+pub(super) fn is_provisional_create(method: &str) -> bool {
     method == PROVISIONAL_CREATE
 }
 
 /// Checks a user's call before it is accepted; the call is checked again when it is executed.
-pub(super) fn filter_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
+pub(super) fn check_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
     let now = instance.clock.last_round();
     check_access(instance, &ManagementCall::by_user(call, None, Origin::System, now)).map(drop)
 }
@@ -281,12 +281,16 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
 }
 
 impl Instance {
-    fn find(&self, id: Principal) -> Result<&Canister, UserError> {
+    fn find_canister(&self, id: Principal) -> Result<&Canister, UserError> {
         self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))
     }
 
     /// Returns a canister if it is the caller, or if the caller controls it.
-    fn controlled_or_self(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
+    fn own_or_controlled_canister(
+        &mut self,
+        id: Principal,
+        caller: Caller,
+    ) -> Result<&mut Canister, UserError> {
         let canister = self.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         if caller.id != id {
             canister.check_controller(caller.id)?;
@@ -294,7 +298,8 @@ impl Instance {
         Ok(canister)
     }
 
-    fn controlled(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
+    /// Returns a canister if the caller controls it.
+    fn controlled_canister(&mut self, id: Principal, caller: Caller) -> Result<&mut Canister, UserError> {
         let canister = self.canisters.get_mut(&id).ok_or_else(|| UserError::canister_not_found(id))?;
         canister.check_controller(caller.id)?;
         Ok(canister)

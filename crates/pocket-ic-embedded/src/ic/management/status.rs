@@ -1,6 +1,6 @@
 //! Information about a canister (status, metrics, history, metadata, logs) and about a subnet.
 
-use super::{ManagementCall, encode};
+use super::{ManagementCall, encode_reply};
 use crate::engine::CanisterRunStatus;
 use crate::ic::calls::CallResult;
 use crate::ic::canister::Canister;
@@ -17,7 +17,7 @@ use ic_management_canister_types::{
 /// `canister_status`
 pub(super) fn status(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterIdRecord = call.decode()?;
-    encode(call.method, (describe(instance.find(args.canister_id)?),))
+    encode_reply(call.method, (describe(instance.find_canister(args.canister_id)?),))
 }
 
 fn describe(canister: &Canister) -> CanisterStatusResult {
@@ -72,7 +72,7 @@ fn module_hash(canister: &Canister) -> Option<Vec<u8>> {
 /// `canister_metrics`: nothing is charged, so only burned cycles are counted as consumed.
 pub(super) fn metrics(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterMetricsArgs = call.decode()?;
-    let canister = instance.find(args.canister_id)?;
+    let canister = instance.find_canister(args.canister_id)?;
     let zero = Nat::from(0u8);
     let cycles_consumed = CyclesConsumed {
         memory: zero.clone(),
@@ -85,13 +85,13 @@ pub(super) fn metrics(instance: &Instance, call: &ManagementCall) -> CallResult 
         http_outcalls: zero,
         burned_cycles: canister.cycles_burned.into(),
     };
-    encode(call.method, (CanisterMetricsResult { cycles_consumed },))
+    encode_reply(call.method, (CanisterMetricsResult { cycles_consumed },))
 }
 
 /// `canister_info`
 pub(super) fn info(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterInfoArgs = call.decode()?;
-    let canister = instance.find(args.canister_id)?;
+    let canister = instance.find_canister(args.canister_id)?;
     let count = usize::try_from(args.num_requested_changes.unwrap_or(0)).unwrap_or(usize::MAX);
     let result = CanisterInfo {
         total_num_changes: canister.history.total(),
@@ -99,13 +99,13 @@ pub(super) fn info(instance: &Instance, call: &ManagementCall) -> CallResult {
         module_hash: module_hash(canister),
         controllers: canister.settings.controllers.clone(),
     };
-    encode(call.method, (result,))
+    encode_reply(call.method, (result,))
 }
 
 /// `canister_metadata`: public custom sections for everyone, private ones for controllers.
 pub(super) fn metadata(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: CanisterMetadataArgs = call.decode()?;
-    let canister = instance.find(args.canister_id)?;
+    let canister = instance.find_canister(args.canister_id)?;
     let missing = || {
         UserError::rejected(format!(
             "The custom section {} of canister {} is not available.",
@@ -113,24 +113,24 @@ pub(super) fn metadata(instance: &Instance, call: &ManagementCall) -> CallResult
         ))
     };
     let section = canister.state.as_ref().and_then(|state| state.module().custom_section(&args.name));
-    let (bytes, public) = section.ok_or_else(missing)?;
-    if !public && !canister.settings.is_controlled_by(call.caller.id) {
+    let section = section.ok_or_else(missing)?;
+    if !section.is_public && !canister.settings.is_controlled_by(call.caller.id) {
         return Err(missing());
     }
-    let value = bytes.to_vec();
-    encode(call.method, (CanisterMetadataResult { value },))
+    let value = section.data.clone();
+    encode_reply(call.method, (CanisterMetadataResult { value },))
 }
 
 /// `fetch_canister_logs`, which is a query only.
 pub(super) fn logs(instance: &Instance, call: &ManagementCall) -> CallResult {
     let args: FetchCanisterLogsArgs = call.decode()?;
-    let canister = instance.find(args.canister_id)?;
+    let canister = instance.find_canister(args.canister_id)?;
     let caller = call.caller.id;
     if !canister.settings.may_read_logs(caller) {
         return Err(UserError::rejected(format!("Caller {caller} is not allowed to access canister logs")));
     }
     let result = FetchCanisterLogsResult { canister_log_records: canister.logs.select(args.filter.as_ref()) };
-    encode(call.method, (result,))
+    encode_reply(call.method, (result,))
 }
 
 /// `subnet_info`
@@ -141,5 +141,5 @@ pub(super) fn subnet(instance: &Instance, call: &ManagementCall) -> CallResult {
     }
     // There is no registry: the subnets are as they were when the instance was created.
     let result = SubnetInfoResult { replica_version: crate::VERSION_LINE.to_owned(), registry_version: 1 };
-    encode(call.method, (result,))
+    encode_reply(call.method, (result,))
 }
