@@ -61,7 +61,7 @@ const TIMER: Contexts = I | G | U | RY | RT | C | T;
 pub(super) const REPLICATED: Contexts = ALL & !(NRQ | CQ | CRY | CRT | CC | F);
 
 /// Returns the kind of execution of an entry point, and its name in error texts.
-pub(super) fn context_of(entry: &EntryPoint, composite_query: bool) -> (Contexts, &'static str) {
+pub(super) fn execution_kind_of(entry: &EntryPoint, composite_query: bool) -> (Contexts, &'static str) {
     match (entry, composite_query) {
         (EntryPoint::Start, _) => (S, "start"),
         (EntryPoint::Init | EntryPoint::PostUpgrade, _) => (I, "init"),
@@ -91,15 +91,15 @@ pub(super) struct Api {
     /// Instructions charged for every call; charges that depend on sizes are added to this.
     pub(super) cost: u64,
     /// Whether modules with a 64-bit memory must not import the function, since it has a 64-bit or 128-bit successor.
-    narrow: bool,
+    is_narrow: bool,
 }
 
 const fn api(name: &'static str, contexts: Contexts, cost: u64) -> Api {
-    Api { name, contexts, cost, narrow: false }
+    Api { name, contexts, cost, is_narrow: false }
 }
 
 const fn narrow(name: &'static str, contexts: Contexts, cost: u64) -> Api {
-    Api { narrow: true, ..api(name, contexts, cost) }
+    Api { is_narrow: true, ..api(name, contexts, cost) }
 }
 
 /// Every function that modules may import.
@@ -184,11 +184,11 @@ pub(super) static APIS: &[Api] = &[
     api("trap", ALL, 500),
 ];
 
-pub(super) fn find(name: &str) -> Option<&'static Api> {
+pub(super) fn find_api(name: &str) -> Option<&'static Api> {
     APIS.iter().find(|api| api.name == name)
 }
 
 /// Returns whether modules whose memory has this index type may import the function.
-pub(super) fn is_known(name: &str, memory64: bool) -> bool {
-    find(name).is_some_and(|api| !(memory64 && api.narrow))
+pub(super) fn may_import(name: &str, memory64: bool) -> bool {
+    find_api(name).is_some_and(|api| !(memory64 && api.is_narrow))
 }

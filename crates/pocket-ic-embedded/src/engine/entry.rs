@@ -2,7 +2,7 @@
 
 /// Maximum total length of the names of the methods that a module exports, in bytes; also the maximum length of the
 /// name of a called method.
-pub(super) const MAX_METHOD_NAMES: usize = 20_000;
+pub(super) const MAX_METHOD_NAME_BYTES: usize = 20_000;
 
 /// The kinds of methods a canister exports for callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::contexts::context_of;
+use super::contexts::execution_kind_of;
 use super::entry::{EntryPoint, MethodKind, SystemEntry};
 use super::error::{EngineError, InvalidWasm, Trap};
 use super::host::Message;
-use super::instance::LiveInstance;
+use super::instance::{Fit, LiveInstance};
 use super::intake::check_methods;
 use super::module::CanisterModule;
 use super::module_cache::ModuleCache;
@@ -35,19 +35,19 @@ const MAX_INSTANCE_BYTES: u64 = 1 << 30;
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
-    limits_methods: bool,
+    has_method_limits: bool,
 }
 
 struct Shared {
     runtime: Runtime,
-    modules: Mutex<HashMap<[u8; 32], Compiled>>,
+    modules: Mutex<HashMap<[u8; 32], ModuleSlot>>,
     /// Idle instances, the most recently used one last.
     instances: Mutex<Vec<LiveInstance>>,
 }
 
 /// The slot of a module; empty until the module is compiled. It is locked during the compilation, so that many tests
 /// that start with the same module compile it once, and other modules do not have to wait.
-type Compiled = Arc<Mutex<Option<Arc<CanisterModule>>>>;
+type ModuleSlot = Arc<Mutex<Option<Arc<CanisterModule>>>>;
 
 thread_local! {
     static RUNS_MESSAGES: Cell<bool> = const { Cell::new(false) };
@@ -73,26 +73,26 @@ impl Engine {
                 modules: Mutex::default(),
                 instances: Mutex::default(),
             }),
-            limits_methods: true,
+            has_method_limits: true,
         })
     }
 
     /// Returns this engine, but without limits on the number of exported methods and on the lengths of method
     /// names.
     pub fn without_method_limits(self) -> Self {
-        Self { limits_methods: false, ..self }
+        Self { has_method_limits: false, ..self }
     }
 
     /// Checks and compiles a module as uploaded (gzipped or not). Modules are cached by hash.
     pub fn compile(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
-        let module = self.compiled(uploaded)?;
-        if self.limits_methods {
+        let module = self.compile_once(uploaded)?;
+        if self.has_method_limits {
             check_methods(module.info())?;
         }
         Ok(module)
     }
 
-    fn compiled(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
+    fn compile_once(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let hash: [u8; 32] = Sha256::digest(uploaded).into();
         let slot = self.slot_for(hash);
         let mut compiled = unpoisoned(&slot);
@@ -123,7 +123,7 @@ impl Engine {
                 Err(_) => true,
             });
             if modules.len() >= MAX_MODULES {
-                return Compiled::default();
+                return ModuleSlot::default();
             }
         }
         modules.entry(hash).or_default().clone()
@@ -137,11 +137,11 @@ impl Engine {
         ctx: MessageContext,
         mut limits: Limits,
     ) -> MessageOutcome {
-        if !self.limits_methods {
+        if !self.has_method_limits {
             limits.method_name_bytes = u64::MAX;
         }
-        let context = context_of(&entry, ctx.composite_query);
-        let message = Message::new(context, ctx, limits, state.stable().clone());
+        let execution_kind = execution_kind_of(&entry, ctx.composite_query);
+        let message = Message::new(execution_kind, ctx, limits, state.stable().clone());
         match has_entry_point(state.module(), &entry) {
             Ok(true) => {}
             // The system function is not exported, so there is nothing to do.
@@ -149,12 +149,12 @@ impl Engine {
             Err(trap) => return MessageOutcome::new(Err(trap), state.clone(), message, 0, 0),
         }
         let run = || self.run(state, &entry, message);
-        let done = if RUNS_MESSAGES.get() {
+        let outcome = if RUNS_MESSAGES.get() {
             panic::catch_unwind(AssertUnwindSafe(run)).map_err(|_| PANICKED.to_string())
         } else {
             on_new_thread(run)
         };
-        done.unwrap_or_else(|text| {
+        outcome.unwrap_or_else(|text| {
             MessageOutcome::new(Err(Trap::Engine(text)), state.clone(), Message::none(), 0, 0)
         })
     }
@@ -169,11 +169,11 @@ impl Engine {
         let wall_time = began.elapsed();
         let captured = result.and_then(|()| live.capture());
         let outcome = match captured {
-            Ok((heap, globals, dirty)) => {
-                self.keep(live);
+            Ok((heap, globals, dirty_wasm_pages)) => {
+                self.keep_instance(live);
                 let stable = std::mem::take(&mut message.stable);
-                let state = state.after(heap, globals, stable);
-                MessageOutcome::new(Ok(()), state, message, instructions, dirty)
+                let state = state.with_contents(heap, globals, stable);
+                MessageOutcome::new(Ok(()), state, message, instructions, dirty_wasm_pages)
             }
             // The instance is in an unknown state, so it is dropped.
             Err(trap) => MessageOutcome::new(Err(trap), state.clone(), message, instructions, 0),
@@ -202,8 +202,8 @@ impl Engine {
     }
 
     /// Keeps an instance for later messages if it is reusable. Drops the least recently used ones beyond the limits.
-    fn keep(&self, live: LiveInstance) {
-        if !live.reusable() {
+    fn keep_instance(&self, live: LiveInstance) {
+        if !live.is_reusable() {
             return;
         }
         let mut instances = unpoisoned(&self.shared.instances);
@@ -236,26 +236,28 @@ fn on_new_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
 /// Returns whether the module has the function of the entry point; an error if a method is missing. A callback is only
 /// looked up when it is called.
 fn has_entry_point(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
-    let method = |kind, name: &str| {
+    let exports_method = |kind, name: &str| {
         if module.has_export(kind, name) {
             Ok(true)
         } else {
             Err(Trap::MethodNotFound { kind, name: name.to_string() })
         }
     };
-    let system = |entry| Ok(module.exports_system(entry));
+    let exports_system = |entry| Ok(module.exports_system(entry));
     match entry {
-        EntryPoint::Start => system(SystemEntry::Start),
-        EntryPoint::Init => system(SystemEntry::Init),
-        EntryPoint::PreUpgrade => system(SystemEntry::PreUpgrade),
-        EntryPoint::PostUpgrade => system(SystemEntry::PostUpgrade),
-        EntryPoint::InspectMessage => system(SystemEntry::InspectMessage),
-        EntryPoint::Heartbeat => system(SystemEntry::Heartbeat),
-        EntryPoint::GlobalTimer => system(SystemEntry::GlobalTimer),
-        EntryPoint::OnLowWasmMemory => system(SystemEntry::OnLowWasmMemory),
-        EntryPoint::Update(name) => method(MethodKind::Update, name),
-        EntryPoint::Query(name) | EntryPoint::ReplicatedQuery(name) => method(MethodKind::Query, name),
-        EntryPoint::CompositeQuery(name) => method(MethodKind::CompositeQuery, name),
+        EntryPoint::Start => exports_system(SystemEntry::Start),
+        EntryPoint::Init => exports_system(SystemEntry::Init),
+        EntryPoint::PreUpgrade => exports_system(SystemEntry::PreUpgrade),
+        EntryPoint::PostUpgrade => exports_system(SystemEntry::PostUpgrade),
+        EntryPoint::InspectMessage => exports_system(SystemEntry::InspectMessage),
+        EntryPoint::Heartbeat => exports_system(SystemEntry::Heartbeat),
+        EntryPoint::GlobalTimer => exports_system(SystemEntry::GlobalTimer),
+        EntryPoint::OnLowWasmMemory => exports_system(SystemEntry::OnLowWasmMemory),
+        EntryPoint::Update(name) => exports_method(MethodKind::Update, name),
+        EntryPoint::Query(name) | EntryPoint::ReplicatedQuery(name) => {
+            exports_method(MethodKind::Query, name)
+        }
+        EntryPoint::CompositeQuery(name) => exports_method(MethodKind::CompositeQuery, name),
         EntryPoint::ReplyCallback { .. }
         | EntryPoint::RejectCallback { .. }
         | EntryPoint::CleanupCallback { .. } => Ok(true),
@@ -276,10 +278,10 @@ impl MessageOutcome {
         }
         // A call still under construction at the end of the message is dropped, and so is data appended for a reply
         // that was never sent.
-        let done = result.is_ok();
+        let succeeded = result.is_ok();
         Self {
             state,
-            reply: message.reply.take().filter(|_| done),
+            reply: message.reply.take().filter(|_| succeeded),
             instructions,
             stable_bytes_written: message.stable_written,
             stable_bytes_read: message.stable_read,
@@ -287,12 +289,12 @@ impl MessageOutcome {
             dirty_wasm_pages,
             wall_time: Duration::ZERO,
             logs: message.logs.into_vec(),
-            calls: if done { message.calls } else { Vec::new() },
-            certified_data: message.certified_data.filter(|_| done),
-            global_timer: message.global_timer.filter(|_| done),
-            cycles_accepted: if done { message.accepted } else { 0 },
-            cycles_burned: if done { message.burned } else { 0 },
-            message_accepted: done && message.message_accepted,
+            calls: if succeeded { message.calls } else { Vec::new() },
+            certified_data: message.certified_data.filter(|_| succeeded),
+            global_timer: message.global_timer.filter(|_| succeeded),
+            cycles_accepted: if succeeded { message.cycles_accepted } else { 0 },
+            cycles_burned: if succeeded { message.cycles_burned } else { 0 },
+            message_accepted: succeeded && message.message_accepted,
             result,
         }
     }

@@ -20,9 +20,9 @@ pub(super) struct Host {
 
 /// One message: its inputs and its effects so far.
 pub(super) struct Message {
-    pub(super) context: Contexts,
-    /// The name of `context` in error texts.
-    pub(super) context_name: &'static str,
+    pub(super) execution_kind: Contexts,
+    /// The name of `execution_kind` in error texts.
+    pub(super) execution_kind_name: &'static str,
     /// Inputs. Balance, available cycles, timer and `responded` are updated as the message runs.
     pub(super) ctx: MessageContext,
     pub(super) limits: Limits,
@@ -44,21 +44,21 @@ pub(super) struct Message {
     pub(super) calls: Vec<OutgoingCall>,
     pub(super) certified_data: Option<Vec<u8>>,
     pub(super) global_timer: Option<u64>,
-    pub(super) accepted: u128,
-    pub(super) burned: u128,
+    pub(super) cycles_accepted: u128,
+    pub(super) cycles_burned: u128,
     pub(super) message_accepted: bool,
 }
 
 impl Message {
     pub(super) fn new(
-        (context, context_name): (Contexts, &'static str),
+        (execution_kind, execution_kind_name): (Contexts, &'static str),
         ctx: MessageContext,
         limits: Limits,
         stable: StableMemory,
     ) -> Self {
         Self {
-            context,
-            context_name,
+            execution_kind,
+            execution_kind_name,
             ctx,
             limits,
             stable,
@@ -72,8 +72,8 @@ impl Message {
             calls: Vec::new(),
             certified_data: None,
             global_timer: None,
-            accepted: 0,
-            burned: 0,
+            cycles_accepted: 0,
+            cycles_burned: 0,
             message_accepted: false,
         }
     }
@@ -134,29 +134,30 @@ impl ResourceLimiter for HeapLimiter {
 
 /// A word of the wasm memory's index type: `u32`, or `u64` with memory64.
 pub(super) trait Word: wasmtime::WasmTy + Copy + Send + Sync + 'static {
-    /// Whether the functions marked as narrow in `contexts.rs` exist for this index type.
-    const NARROW: bool;
-    fn wide(self) -> u64;
-    fn narrow(value: u64) -> Self;
+    /// Whether this is the index type of 64-bit memories. The functions marked as narrow in `contexts.rs` do not exist
+    /// for it.
+    const MEMORY64: bool;
+    fn into_u64(self) -> u64;
+    fn from_u64(value: u64) -> Self;
 }
 
 impl Word for u32 {
-    const NARROW: bool = true;
-    fn wide(self) -> u64 {
+    const MEMORY64: bool = false;
+    fn into_u64(self) -> u64 {
         self.into()
     }
-    fn narrow(value: u64) -> Self {
+    fn from_u64(value: u64) -> Self {
         // The values are sizes and counts far below 2^32.
         u32::try_from(value).unwrap_or(u32::MAX)
     }
 }
 
 impl Word for u64 {
-    const NARROW: bool = false;
-    fn wide(self) -> u64 {
+    const MEMORY64: bool = true;
+    fn into_u64(self) -> u64 {
         self
     }
-    fn narrow(value: u64) -> Self {
+    fn from_u64(value: u64) -> Self {
         value
     }
 }
@@ -180,10 +181,10 @@ pub(super) fn charge(c: &mut ApiCaller<'_>, instructions: u64) -> Result<()> {
 pub(super) fn enter(c: &mut ApiCaller<'_>, api: &'static Api) -> Result<()> {
     charge(c, api.cost)?;
     let message = &c.data().message;
-    if api.contexts & message.context == 0 {
+    if api.contexts & message.execution_kind == 0 {
         return Err(Trap::ContractViolation(format!(
             "\"ic0_{}\" cannot be executed in {} mode",
-            api.name, message.context_name
+            api.name, message.execution_kind_name
         ))
         .into());
     }
@@ -203,7 +204,7 @@ pub(super) fn violation(text: impl Into<String>) -> Error {
 }
 
 /// Returns the range `offset..offset + len` of a slice of `size` bytes; `what` names the slice in the error.
-pub(super) fn range(
+pub(super) fn checked_range(
     api: &Api,
     what: &str,
     offset: u64,
@@ -221,13 +222,18 @@ pub(super) fn range(
 }
 
 /// Copies bytes out of the wasm memory, at one instruction per byte.
-pub(super) fn take(c: &mut ApiCaller<'_>, api: &'static Api, src: u64, len: u64) -> Result<Vec<u8>> {
-    take_start(c, api, src, len, u64::MAX)
+pub(super) fn copy_from_heap(
+    c: &mut ApiCaller<'_>,
+    api: &'static Api,
+    src: u64,
+    len: u64,
+) -> Result<Vec<u8>> {
+    copy_start_from_heap(c, api, src, len, u64::MAX)
 }
 
 /// Copies at most the first `max` of `len` bytes out of the wasm memory. All `len` bytes must exist, and each of them
 /// costs one instruction.
-pub(super) fn take_start(
+pub(super) fn copy_start_from_heap(
     c: &mut ApiCaller<'_>,
     api: &'static Api,
     src: u64,
@@ -235,8 +241,8 @@ pub(super) fn take_start(
     max: u64,
 ) -> Result<Vec<u8>> {
     charge(c, len)?;
-    let (memory, _) = split(c);
-    let mut range = range(api, "heap", src, len, memory.len())?;
+    let (memory, _) = heap_and_host(c);
+    let mut range = checked_range(api, "heap", src, len, memory.len())?;
     if len > max {
         // The new end is before the old one, which is a usize.
         range.end = range.start + max as usize;
@@ -245,31 +251,41 @@ pub(super) fn take_start(
 }
 
 /// Copies UTF-8 text out of the wasm memory, at one instruction per byte.
-pub(super) fn take_text(c: &mut ApiCaller<'_>, api: &'static Api, src: u64, len: u64) -> Result<String> {
-    String::from_utf8(take(c, api, src, len)?)
+pub(super) fn copy_text_from_heap(
+    c: &mut ApiCaller<'_>,
+    api: &'static Api,
+    src: u64,
+    len: u64,
+) -> Result<String> {
+    String::from_utf8(copy_from_heap(c, api, src, len)?)
         .map_err(|_| violation(format!("ic0_{}: the text is not valid UTF-8", api.name)))
 }
 
 /// Writes a 16-byte number into the wasm memory.
-pub(super) fn put_u128(c: &mut ApiCaller<'_>, api: &'static Api, dst: u64, value: u128) -> Result<()> {
-    let (memory, _) = split(c);
-    let range = range(api, "heap", dst, 16, memory.len())?;
+pub(super) fn write_u128_to_heap(
+    c: &mut ApiCaller<'_>,
+    api: &'static Api,
+    dst: u64,
+    value: u128,
+) -> Result<()> {
+    let (memory, _) = heap_and_host(c);
+    let range = checked_range(api, "heap", dst, 16, memory.len())?;
     memory[range].copy_from_slice(&value.to_le_bytes());
     Ok(())
 }
 
 /// Copies `source(message)[offset..offset + len]` into the wasm memory, at one instruction per byte.
-pub(super) fn copy_out(
+pub(super) fn copy_to_heap(
     c: &mut ApiCaller<'_>,
     api: &'static Api,
     (dst, offset, len): (u64, u64, u64),
     source: impl FnOnce(&Message) -> Result<&[u8]>,
 ) -> Result<()> {
     charge(c, len)?;
-    let (memory, host) = split(c);
+    let (memory, host) = heap_and_host(c);
     let bytes = source(&host.message)?;
-    let from = range(api, "payload", offset, len, bytes.len())?;
-    let to = range(api, "heap", dst, len, memory.len())?;
+    let from = checked_range(api, "payload", offset, len, bytes.len())?;
+    let to = checked_range(api, "heap", dst, len, memory.len())?;
     memory[to].copy_from_slice(&bytes[from]);
     Ok(())
 }

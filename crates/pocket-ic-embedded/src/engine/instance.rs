@@ -19,6 +19,18 @@ pub(super) struct LiveInstance {
     resident: Heap,
 }
 
+/// How well an instance fits a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// The instance cannot be brought into the state.
+    None,
+    /// The instance can be brought into the state.
+    Restorable,
+    /// The instance can be brought into the state, and its memory already has the contents of the state.
+    SameMemory,
+}
+
+/// A wasm instance in its store, with those of its exports that hold state.
 struct Parts {
     store: Store<Host>,
     instance: Instance,
@@ -87,11 +99,14 @@ impl LiveInstance {
         })
     }
 
-    /// Returns `None` if the instance cannot be brought into this state, otherwise whether its memory already has the
-    /// contents of the state.
-    pub(super) fn fits(&self, state: &CanisterState) -> Option<bool> {
-        let fits = Arc::ptr_eq(&self.module, state.module()) && self.parts.memory_bytes() <= state.heap.bytes;
-        fits.then(|| self.resident.pages.same(&state.heap.pages))
+    pub(super) fn fit(&self, state: &CanisterState) -> Fit {
+        if !Arc::ptr_eq(&self.module, state.module()) || self.parts.memory_bytes() > state.heap.bytes {
+            return Fit::None;
+        }
+        match self.resident.pages.is_clone_of(&state.heap.pages) {
+            true => Fit::SameMemory,
+            false => Fit::Restorable,
+        }
     }
 
     pub(super) fn memory_bytes(&self) -> u64 {
@@ -102,19 +117,19 @@ impl LiveInstance {
     pub(super) fn restore(&mut self, state: &CanisterState) -> Result<(), Trap> {
         let parts = &mut self.parts;
         if let Some(memory) = parts.memory {
-            let missing = state.heap.bytes.saturating_sub(memory.data_size(&parts.store) as u64);
-            if missing > 0 {
+            let missing_bytes = state.heap.bytes.saturating_sub(memory.data_size(&parts.store) as u64);
+            if missing_bytes > 0 {
                 parts.store.data_mut().limiter.limit = 0;
                 let page = memory.page_size(&parts.store);
-                memory.grow(&mut parts.store, missing / page).map_err(|_| Trap::OutOfMemory)?;
+                memory.grow(&mut parts.store, missing_bytes / page).map_err(|_| Trap::OutOfMemory)?;
             }
             let data = memory.data_mut(&mut parts.store);
             self.resident.pages.restore(&state.heap.pages, data);
             self.resident = state.heap.clone();
         }
         let globals = parts.globals.iter().zip(state.globals.iter());
-        for ((global, value), described) in globals.zip(&self.module.info().globals) {
-            if described.mutable {
+        for ((global, value), info) in globals.zip(&self.module.info().globals) {
+            if info.is_mutable {
                 global.set(&mut parts.store, value.to_val()).map_err(engine_error)?;
             }
         }
@@ -162,14 +177,14 @@ impl LiveInstance {
             EntryPoint::ReplyCallback { fun, env }
             | EntryPoint::RejectCallback { fun, env }
             | EntryPoint::CleanupCallback { fun, env } => {
-                return self.call_closure(*fun, *env, limit);
+                return self.call_callback(*fun, *env, limit);
             }
         };
         let function = instance.get_typed_func::<(), ()>(&mut *store, &name).map_err(engine_error)?;
         function.call(store, ()).map_err(|error| trap_of(&error, limit))
     }
 
-    fn call_closure(&mut self, fun: u32, env: u64, limit: u64) -> Result<(), Trap> {
+    fn call_callback(&mut self, fun: u32, env: u64, limit: u64) -> Result<(), Trap> {
         let store = &mut self.parts.store;
         let entry = self.parts.table.and_then(|t| t.get(&mut *store, fun.into()));
         let Some(Ref::Func(Some(function))) = entry else {
@@ -206,7 +221,7 @@ impl LiveInstance {
 
     /// Returns whether the instance may run another message, because nothing in it except memory and globals
     /// can have changed.
-    pub(super) fn reusable(&self) -> bool {
+    pub(super) fn is_reusable(&self) -> bool {
         self.module.info().keeps_segments
     }
 }

@@ -13,7 +13,7 @@ use wasmparser::{
 };
 
 use super::contexts;
-use super::entry::{MAX_METHOD_NAMES, MethodKind, SystemEntry};
+use super::entry::{MAX_METHOD_NAME_BYTES, MethodKind, SystemEntry};
 use super::error::InvalidWasm;
 
 /// Largest unpacked module in bytes.
@@ -23,7 +23,7 @@ const MAX_CODE_SECTION_BYTES: u32 = 12 << 20;
 /// operator counts at least one, so the IC's limit on the number of operators, which has the same value, never matters.
 const MAX_FUNCTION_COMPLEXITY: u64 = 1_000_000;
 /// Maximum length of a function name in the section `name`, in bytes.
-const MAX_FUNCTION_NAME: usize = 1 << 20;
+const MAX_FUNCTION_NAME_BYTES: usize = 1 << 20;
 const MAX_FUNCTIONS: usize = 50_000;
 const MAX_GLOBALS: usize = 1_000;
 const MAX_METHODS: usize = 1_000;
@@ -43,7 +43,7 @@ const RESERVED_EXPORTS: [&str; 6] = [
 
 /// Returns the wasm features that are allowed: the second version of the standard without references to host objects,
 /// and in addition 64-bit memories and tail calls.
-pub(super) fn features() -> WasmFeatures {
+pub(super) fn allowed_features() -> WasmFeatures {
     let features = WasmFeatures::WASM2 | WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL;
     // There are no host objects that a canister could refer to.
     features - WasmFeatures::GC_TYPES
@@ -61,14 +61,14 @@ pub struct CustomSection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StateGlobal {
     pub(super) index: u32,
-    pub(super) mutable: bool,
+    pub(super) is_mutable: bool,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct ModuleInfo {
     /// The exported methods, by name. [`check_methods`] checks their limits.
     pub(super) methods: BTreeMap<String, MethodKind>,
-    pub(super) system: BTreeSet<SystemEntry>,
+    pub(super) system_entries: BTreeSet<SystemEntry>,
     pub(super) start: Option<u32>,
     /// The custom sections with the prefix `icp:`, by name without prefix.
     pub(super) custom_sections: BTreeMap<String, CustomSection>,
@@ -78,8 +78,10 @@ pub(super) struct ModuleInfo {
     pub(super) has_table: bool,
     pub(super) has_memory: bool,
     pub(super) memory64: bool,
-    /// The declared minimum and maximum of the memory, in wasm pages.
-    pub(super) memory_pages: (u64, Option<u64>),
+    /// The declared minimum of the memory, in wasm pages.
+    pub(super) min_memory_pages: u64,
+    /// The declared maximum of the memory, in wasm pages.
+    pub(super) max_memory_pages: Option<u64>,
     /// Whether the code contains no `data.drop` or `elem.drop`, so that segments stay as they are at instantiation.
     pub(super) keeps_segments: bool,
 }
@@ -141,7 +143,7 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
 
 /// Returns whether the module declares a memory with 64-bit addresses; `false` if the module cannot be read up to its
 /// memory.
-pub(super) fn has_wide_memory(wasm: &[u8]) -> bool {
+pub(super) fn has_memory64(wasm: &[u8]) -> bool {
     Parser::new(0).parse_all(wasm).map_while(Result::ok).any(|payload| match payload {
         Payload::MemorySection(memories) => {
             memories.into_iter().map_while(Result::ok).any(|memory| memory.memory64)
@@ -154,7 +156,7 @@ pub(super) fn has_wide_memory(wasm: &[u8]) -> bool {
 /// the code leaves segments as they are at instantiation.
 pub(super) fn check_code(wasm: &[u8]) -> Result<bool, InvalidWasm> {
     check_code_section(wasm)?;
-    Validator::new_with_features(features()).validate_all(wasm).map_err(unreadable)?;
+    Validator::new_with_features(allowed_features()).validate_all(wasm).map_err(unreadable)?;
     let (mut functions, mut keeps_segments) = (0, true);
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::CodeSectionEntry(body) = payload.map_err(unreadable)? {
@@ -168,9 +170,9 @@ pub(super) fn check_code(wasm: &[u8]) -> Result<bool, InvalidWasm> {
 /// Describes a module whose code was checked, and checks its other sections.
 pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, InvalidWasm> {
     let mut info = ModuleInfo { keeps_segments, ..ModuleInfo::default() };
-    let mut types: Vec<bool> = Vec::new();
-    let mut functions: Vec<u32> = Vec::new();
-    let mut imported = 0;
+    let mut is_empty_type: Vec<bool> = Vec::new();
+    let mut function_types: Vec<u32> = Vec::new();
+    let mut imported_count = 0;
     let mut imports: Vec<String> = Vec::new();
     let mut mutable_globals: Vec<bool> = Vec::new();
     let mut exported_globals: BTreeSet<u32> = BTreeSet::new();
@@ -181,7 +183,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
                 for group in reader {
                     for ty in group.map_err(unreadable)?.into_types() {
                         // Whether the type is `() -> ()`: nothing else about it matters here.
-                        types.push(match &ty.composite_type.inner {
+                        is_empty_type.push(match &ty.composite_type.inner {
                             CompositeInnerType::Func(f) => f.params().is_empty() && f.results().is_empty(),
                             _ => false,
                         });
@@ -201,13 +203,13 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
                         return Err(unknown_import(import.module, import.name));
                     }
                     imports.push(import.name.to_string());
-                    functions.push(ty);
-                    imported += 1;
+                    function_types.push(ty);
+                    imported_count += 1;
                 }
             }
             Payload::FunctionSection(reader) => {
                 for ty in reader {
-                    functions.push(ty.map_err(unreadable)?);
+                    function_types.push(ty.map_err(unreadable)?);
                 }
             }
             Payload::TableSection(reader) => info.has_table = reader.count() > 0,
@@ -216,7 +218,8 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
                     let memory = memory.map_err(unreadable)?;
                     info.has_memory = true;
                     info.memory64 = memory.memory64;
-                    info.memory_pages = (memory.initial, memory.maximum);
+                    info.min_memory_pages = memory.initial;
+                    info.max_memory_pages = memory.maximum;
                 }
             }
             Payload::GlobalSection(reader) => {
@@ -252,7 +255,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
             }
             Payload::StartSection { func, .. } => {
                 info.start = Some(func);
-                info.system.insert(SystemEntry::Start);
+                info.system_entries.insert(SystemEntry::Start);
             }
             Payload::CustomSection(section) => {
                 if let KnownCustom::Name(names) = section.as_known() {
@@ -264,33 +267,33 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
         }
     }
     for name in &imports {
-        if !contexts::is_known(name, info.memory64) {
+        if !contexts::may_import(name, info.memory64) {
             return Err(unknown_import("ic0", name));
         }
     }
-    let reading = ["data_certificate_size", "data_certificate_copy"];
-    info.reads_certificate = imports.iter().any(|name| reading.contains(&name.as_str()));
-    at_most("functions", functions.len() - imported, MAX_FUNCTIONS)?;
-    at_most("globals", mutable_globals.len(), MAX_GLOBALS)?;
+    let certificate_readers = ["data_certificate_size", "data_certificate_copy"];
+    info.reads_certificate = imports.iter().any(|name| certificate_readers.contains(&name.as_str()));
+    check_at_most("functions", function_types.len() - imported_count, MAX_FUNCTIONS)?;
+    check_at_most("globals", mutable_globals.len(), MAX_GLOBALS)?;
     for (name, function) in exports {
-        export(&mut info, &name, || {
-            let ty = functions.get(function as usize);
-            ty.and_then(|ty| types.get(*ty as usize)).copied().unwrap_or(false)
+        add_export(&mut info, &name, || {
+            let ty = function_types.get(function as usize);
+            ty.and_then(|ty| is_empty_type.get(*ty as usize)).copied().unwrap_or(false)
         })?;
     }
     info.globals = (0..)
         .zip(&mutable_globals)
         .filter(|(index, mutable)| **mutable || exported_globals.contains(index))
-        .map(|(index, mutable)| StateGlobal { index, mutable: *mutable })
+        .map(|(index, mutable)| StateGlobal { index, is_mutable: *mutable })
         .collect();
     Ok(info)
 }
 
 /// Checks the limits on exported methods. A PocketIC instance can be created without these limits.
 pub(super) fn check_methods(info: &ModuleInfo) -> Result<(), InvalidWasm> {
-    at_most("exported methods", info.methods.len(), MAX_METHODS)?;
+    check_at_most("exported methods", info.methods.len(), MAX_METHODS)?;
     let names = info.methods.keys().map(String::len).sum();
-    at_most("bytes in the names of exported methods", names, MAX_METHOD_NAMES)
+    check_at_most("bytes in the names of exported methods", names, MAX_METHOD_NAME_BYTES)
 }
 
 /// Checks the size of the code section before any time is spent reading it.
@@ -319,7 +322,7 @@ fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, Invalid
     let mut operators = body.get_operators_reader().map_err(unreadable)?;
     while !operators.eof() {
         let operator = operators.read().map_err(unreadable)?;
-        if let Some(name) = changes_table(&operator) {
+        if let Some(name) = table_change_name(&operator) {
             return Err(refused(format!("with unsupported instruction {name}")));
         }
         keeps_segments &= !matches!(operator, Operator::ElemDrop { .. } | Operator::DataDrop { .. });
@@ -335,7 +338,7 @@ fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, Invalid
 
 /// Returns the name of an operator that changes a table; `None` for all others. Canisters must not use these
 /// operators: tables stay as they are at instantiation.
-fn changes_table(operator: &Operator<'_>) -> Option<&'static str> {
+fn table_change_name(operator: &Operator<'_>) -> Option<&'static str> {
     Some(match operator {
         Operator::TableSet { .. } => "table.set",
         Operator::TableGrow { .. } => "table.grow",
@@ -354,10 +357,10 @@ fn check_function_names(names: NameSectionReader<'_>) -> Result<(), InvalidWasm>
         _ => None,
     });
     for naming in maps.flatten().map_while(Result::ok) {
-        if naming.name.len() > MAX_FUNCTION_NAME {
+        if naming.name.len() > MAX_FUNCTION_NAME_BYTES {
             let start: String = naming.name.chars().take(40).collect();
             return Err(invalid(format!(
-                "Wasm module contains a function at index {} with name '{start}...' of size {} bytes that exceeds the maximum allowed size of {MAX_FUNCTION_NAME} bytes.",
+                "Wasm module contains a function at index {} with name '{start}...' of size {} bytes that exceeds the maximum allowed size of {MAX_FUNCTION_NAME_BYTES} bytes.",
                 naming.index,
                 naming.name.len()
             )));
@@ -372,7 +375,7 @@ fn unknown_import(module: &str, name: &str) -> InvalidWasm {
     ))
 }
 
-fn at_most(what: &str, got: usize, allowed: usize) -> Result<(), InvalidWasm> {
+fn check_at_most(what: &str, got: usize, allowed: usize) -> Result<(), InvalidWasm> {
     if got > allowed {
         return Err(invalid(format!(
             "Wasm module defined {got} {what} which exceeds the maximum number allowed {allowed}."
@@ -382,7 +385,7 @@ fn at_most(what: &str, got: usize, allowed: usize) -> Result<(), InvalidWasm> {
 }
 
 /// Applies the rules for one exported function.
-fn export(
+fn add_export(
     info: &mut ModuleInfo,
     name: &str,
     has_empty_type: impl FnOnce() -> bool,
@@ -416,7 +419,7 @@ fn export(
         )));
     }
     if let Some(entry) = system {
-        info.system.insert(entry);
+        info.system_entries.insert(entry);
     }
     if let Some((kind, name)) = method
         && let Some(other) = info.methods.insert(name.to_string(), kind)
@@ -449,10 +452,10 @@ fn add_custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<
             "Wasm module has an invalid custom section. Section '{name}' occurs twice."
         )));
     }
-    at_most("custom sections", info.custom_sections.len(), MAX_CUSTOM_SECTIONS)?;
+    check_at_most("custom sections", info.custom_sections.len(), MAX_CUSTOM_SECTIONS)?;
     let sections = info.custom_sections.iter();
     let bytes = sections.map(|(name, section)| name.len() + section.data.len()).sum();
-    at_most("bytes in custom sections", bytes, MAX_CUSTOM_BYTES)
+    check_at_most("bytes in custom sections", bytes, MAX_CUSTOM_BYTES)
 }
 
 /// Returns how much an operator adds to the complexity of its function, that is, to its compile time,

@@ -89,23 +89,24 @@ impl CanisterModule {
     /// Checks and compiles a module as uploaded; memory and globals of a fresh instance are not known yet.
     pub(super) fn compile(runtime: &Runtime, uploaded: &[u8]) -> Result<Self, InvalidWasm> {
         let wasm = intake::unpack(uploaded)?;
-        let for_memory = runtime.for_memory(intake::has_wide_memory(&wasm))?;
+        let runtime_for_memory = runtime.for_memory(intake::has_memory64(&wasm))?;
         // Cached code was checked when it was compiled.
-        let cached = runtime.load(for_memory, &wasm);
+        let cached = runtime.load(runtime_for_memory, &wasm);
         let keeps_segments = match &cached {
             Some(cached) => cached.keeps_segments,
             None => intake::check_code(&wasm)?,
         };
         let info = intake::describe(&wasm, keeps_segments)?;
-        let (_, max) = limits(&info);
-        if info.memory_pages.0 > max / WASM_PAGE {
+        let (_, max_bytes) = memory_limits_of(&info);
+        if info.min_memory_pages > max_bytes / WASM_PAGE {
             return Err(InvalidWasm(format!(
                 "Wasm module declares a memory of {} pages; at most {} are allowed.",
-                info.memory_pages.0,
-                max / WASM_PAGE
+                info.min_memory_pages,
+                max_bytes / WASM_PAGE
             )));
         }
-        if let (true, (_, Some(declared))) = (info.memory64, info.memory_pages)
+        if info.memory64
+            && let Some(declared) = info.max_memory_pages
             && declared > MAX_WASM_MEMORY / WASM_PAGE
         {
             return Err(InvalidWasm(format!(
@@ -117,9 +118,9 @@ impl CanisterModule {
             .map_err(|error| InvalidWasm(format!("Wasm module failed validation: {error}")))?;
         let compiled = match cached {
             Some(cached) => cached.module,
-            None => runtime.compile(for_memory, &wasm, &rewritten, keeps_segments)?,
+            None => runtime.compile(runtime_for_memory, &wasm, &rewritten, keeps_segments)?,
         };
-        let code = for_memory.link(&compiled)?;
+        let code = runtime_for_memory.link(&compiled)?;
         Ok(Self {
             uploaded: uploaded.to_vec(),
             hash: Sha256::digest(uploaded).into(),
@@ -156,7 +157,7 @@ impl CanisterModule {
 
     /// Returns whether the module has the system function (for `Start`: whether it has a start section).
     pub fn exports_system(&self, entry: SystemEntry) -> bool {
-        self.info.system.contains(&entry)
+        self.info.system_entries.contains(&entry)
     }
 
     /// Returns the custom section `icp:public <name>` or `icp:private <name>`.
@@ -203,25 +204,24 @@ impl CanisterModule {
 
     /// Returns the largest wasm memory that the index type allows, in bytes.
     pub fn largest_wasm_memory(&self) -> u64 {
-        largest(&self.info)
+        largest_memory_of(&self.info)
     }
 
     /// Returns the smallest and largest wasm memory, in bytes; zeros for a module without memory.
     pub(super) fn memory_limits(&self) -> (u64, u64) {
-        limits(&self.info)
+        memory_limits_of(&self.info)
     }
 }
 
-fn largest(info: &ModuleInfo) -> u64 {
+fn largest_memory_of(info: &ModuleInfo) -> u64 {
     if info.memory64 { MAX_WASM_MEMORY } else { MAX_WASM_MEMORY_32 }
 }
 
-fn limits(info: &ModuleInfo) -> (u64, u64) {
+fn memory_limits_of(info: &ModuleInfo) -> (u64, u64) {
     if !info.has_memory {
         return (0, 0);
     }
-    let largest = largest(info);
-    let (min, max) = info.memory_pages;
-    let bytes = |pages: u64| pages.saturating_mul(WASM_PAGE);
-    (bytes(min), max.map_or(largest, bytes).min(largest))
+    let largest = largest_memory_of(info);
+    let to_bytes = |pages: u64| pages.saturating_mul(WASM_PAGE);
+    (to_bytes(info.min_memory_pages), info.max_memory_pages.map_or(largest, to_bytes).min(largest))
 }

@@ -111,7 +111,7 @@ impl ModuleCache {
         }
         let mut entry = Vec::with_capacity(usize::try_from(metadata.len()).ok()?);
         file.read_to_end(&mut entry).ok()?;
-        let (keeps_segments, code) = code_of(&entry, key)?;
+        let (keeps_segments, code) = parse_entry(&entry, key)?;
         // SAFETY: the file belongs to this user, nobody else may write to it, and its digest is right: these
         // are the bytes that `Engine::precompile_module` returned to a process of this user for exactly the
         // same compiler.
@@ -190,14 +190,14 @@ fn digest(key: &Key, flag: u8, code: &[u8]) -> [u8; HASH_BYTES] {
 /// Returns who other than the user of this process may write to a file or folder; `None` if nobody.
 fn other_writers(metadata: &Metadata) -> Option<String> {
     // SAFETY: `geteuid` has no preconditions and never fails.
-    let me = unsafe { libc::geteuid() };
-    writers(metadata.uid(), metadata.mode(), me)
+    let user = unsafe { libc::geteuid() };
+    other_writers_by_mode(metadata.uid(), metadata.mode(), user)
 }
 
-fn writers(owner: u32, mode: u32, me: u32) -> Option<String> {
+fn other_writers_by_mode(owner: u32, mode: u32, user: u32) -> Option<String> {
     const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
-    if owner != me {
-        return Some(format!("it belongs to user {owner}, and this is user {me}"));
+    if owner != user {
+        return Some(format!("it belongs to user {owner}, and this is user {user}"));
     }
     (mode & GROUP_OR_OTHERS_WRITE != 0).then(|| format!("others may write to it (mode {:o})", mode & 0o7777))
 }
@@ -263,9 +263,15 @@ mod tests {
 
     #[test]
     fn folders_and_files_of_another_user_are_refused() {
-        assert_eq!(writers(1000, 0o700, 1000), None);
-        assert_eq!(writers(0, 0o700, 1000).unwrap(), "it belongs to user 0, and this is user 1000");
-        assert!(writers(1000, 0o700, 0).is_some(), "root does not run what other users have written");
+        assert_eq!(other_writers_by_mode(1000, 0o700, 1000), None);
+        assert_eq!(
+            other_writers_by_mode(0, 0o700, 1000).unwrap(),
+            "it belongs to user 0, and this is user 1000"
+        );
+        assert!(
+            other_writers_by_mode(1000, 0o700, 0).is_some(),
+            "root does not run what other users have written"
+        );
     }
 
     #[test]
@@ -281,18 +287,18 @@ mod tests {
         let mut file = NamedTempFile::new().unwrap();
         write_entry(&mut file, &key, true, b"machine code").unwrap();
         let entry = fs::read(file.path()).unwrap();
-        assert_eq!(code_of(&entry, &key), Some((true, &b"machine code"[..])));
-        assert_eq!(code_of(&entry, &other), None);
+        assert_eq!(parse_entry(&entry, &key), Some((true, &b"machine code"[..])));
+        assert_eq!(parse_entry(&entry, &other), None);
         for len in 0..entry.len() {
-            assert_eq!(code_of(&entry[..len], &key), None, "the first {len} bytes are refused");
+            assert_eq!(parse_entry(&entry[..len], &key), None, "the first {len} bytes are refused");
         }
         for byte in 0..entry.len() {
             let mut damaged = entry.clone();
             damaged[byte] ^= 1;
-            assert_eq!(code_of(&damaged, &key), None, "an entry with another byte {byte} is refused");
+            assert_eq!(parse_entry(&damaged, &key), None, "an entry with another byte {byte} is refused");
         }
         assert_eq!(
-            code_of(&[&entry[..], b"\0"].concat(), &key),
+            parse_entry(&[&entry[..], b"\0"].concat(), &key),
             None,
             "an entry with a byte too many is refused"
         );

@@ -31,7 +31,7 @@ pub(super) struct StoredPage {
 }
 
 impl PageFile {
-    pub(super) fn existing(file: File) -> Arc<Self> {
+    pub(super) fn from_file(file: File) -> Arc<Self> {
         Arc::new(Self { file, places: None })
     }
 

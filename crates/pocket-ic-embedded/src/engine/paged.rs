@@ -40,7 +40,7 @@ impl fmt::Debug for Paged {
 
 impl Paged {
     /// Returns whether both are unchanged clones of the same bytes.
-    pub(super) fn same(&self, other: &Paged) -> bool {
+    pub(super) fn is_clone_of(&self, other: &Paged) -> bool {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
 
@@ -58,7 +58,7 @@ impl Paged {
     /// Returns the number of pages in memory that are not shared with `other`.
     #[cfg(test)]
     pub(super) fn unshared_pages(&self, other: &Paged) -> u64 {
-        if self.same(other) {
+        if self.is_clone_of(other) {
             return 0;
         }
         let nodes = (0..self.groups.len() * FANOUT).filter(|index| {
@@ -122,12 +122,12 @@ impl Paged {
             self.resident += usize::from(!was_resident);
             let slot = self.slot(index);
             if part.len() == PAGE {
-                *slot = Some(Page::Resident(page_of(part)));
+                *slot = Some(Page::Resident(to_page(part)));
                 continue;
             }
             let mut page = match slot.take() {
                 Some(Page::Resident(page)) => page,
-                stored => Arc::new(contents(stored.as_ref()).into_owned()),
+                stored => Arc::new(page_bytes(stored.as_ref()).into_owned()),
             };
             Arc::make_mut(&mut page)[start..start + part.len()].copy_from_slice(part);
             *slot = Some(Page::Resident(page));
@@ -168,10 +168,10 @@ impl Paged {
     pub(super) fn capture(&mut self, memory: &[u8]) -> u64 {
         let mut changed = 0;
         for (index, chunk) in memory.chunks(PAGE).enumerate() {
-            let page = contents(self.page(index));
+            let page = page_bytes(self.page(index));
             let before = &page[..chunk.len()];
             if before != chunk {
-                changed += differing(before, chunk);
+                changed += count_differing(before, chunk);
                 self.write((index * PAGE) as u64, chunk);
             }
         }
@@ -181,7 +181,7 @@ impl Paged {
     /// Changes `memory` from the contents of `self` to those of `target`, and writes only to pages that the two do not
     /// share.
     pub(super) fn restore(&self, target: &Paged, memory: &mut [u8]) {
-        if self.same(target) {
+        if self.is_clone_of(target) {
             return;
         }
         for index in 0..memory.len().div_ceil(FANOUT * PAGE) {
@@ -193,20 +193,20 @@ impl Paged {
                 if start >= memory.len() {
                     break;
                 }
-                let (now, then) = (self.page(page), target.page(page));
-                if same_page(now, then) {
+                let (current, wanted) = (self.page(page), target.page(page));
+                if same_page(current, wanted) {
                     continue;
                 }
                 let end = memory.len().min(start + PAGE);
                 let part = &mut memory[start..end];
-                part.copy_from_slice(&contents(then)[..part.len()]);
+                part.copy_from_slice(&page_bytes(wanted)[..part.len()]);
             }
         }
     }
 }
 
 /// Returns how many 4 KiB pages of two equally long pieces of memory differ.
-fn differing(before: &[u8], after: &[u8]) -> u64 {
+fn count_differing(before: &[u8], after: &[u8]) -> u64 {
     const DELTA_PAGE: usize = 4096;
     before.chunks(DELTA_PAGE).zip(after.chunks(DELTA_PAGE)).filter(|(before, after)| before != after).count()
         as u64
@@ -230,7 +230,7 @@ fn same_page(a: Option<&Page>, b: Option<&Page>) -> bool {
 }
 
 /// Returns the bytes of a page; zeros for a missing one.
-fn contents(page: Option<&Page>) -> Cow<'_, [u8; PAGE]> {
+fn page_bytes(page: Option<&Page>) -> Cow<'_, [u8; PAGE]> {
     match page {
         None => Cow::Borrowed(&ZEROS),
         Some(Page::Resident(bytes)) => Cow::Borrowed(bytes),
@@ -242,7 +242,7 @@ fn contents(page: Option<&Page>) -> Cow<'_, [u8; PAGE]> {
     }
 }
 
-fn page_of(bytes: &[u8]) -> Arc<[u8; PAGE]> {
+fn to_page(bytes: &[u8]) -> Arc<[u8; PAGE]> {
     let mut page = Arc::new(ZEROS);
     Arc::make_mut(&mut page).copy_from_slice(bytes);
     page

@@ -74,25 +74,27 @@ pub(super) fn rewrite(wasm: &[u8], info: &ModuleInfo) -> Result<(Vec<u8>, Names)
     }
 
     let mut module = Module::new();
-    let mut exported = false;
+    let mut exports_are_written = false;
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
         let Some((id, range)) = payload.as_section() else {
             continue;
         };
-        // The sections that follow the export section.
-        let later =
+        let sections_after_exports =
             [SectionId::Start, SectionId::Element, SectionId::DataCount, SectionId::Code, SectionId::Data];
-        if !exported && (id == SectionId::Export as u8 || later.iter().any(|l| id == *l as u8)) {
+        if !exports_are_written
+            && (id == SectionId::Export as u8
+                || sections_after_exports.iter().any(|section| id == *section as u8))
+        {
             module.section(&section);
-            exported = true;
+            exports_are_written = true;
         }
-        let dropped = [SectionId::Custom, SectionId::Export, SectionId::Start];
-        if !dropped.iter().any(|d| id == *d as u8) {
+        let dropped_sections = [SectionId::Custom, SectionId::Export, SectionId::Start];
+        if !dropped_sections.iter().any(|section| id == *section as u8) {
             module.section(&RawSection { id, data: &wasm[range] });
         }
     }
-    if !exported {
+    if !exports_are_written {
         module.section(&section);
     }
     Ok((module.finish(), names))

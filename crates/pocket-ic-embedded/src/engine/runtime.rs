@@ -21,9 +21,9 @@ pub const THREAD_STACK: usize = WASM_STACK + (3 << 20);
 const LARGE_WASM_BYTES: usize = 32 << 10;
 
 pub(super) struct Runtime {
-    narrow: RuntimeForMemory,
+    memory32: RuntimeForMemory,
     /// Created with the first module that has a 64-bit memory, which is rare.
-    wide: OnceLock<Result<RuntimeForMemory, EngineError>>,
+    memory64: OnceLock<Result<RuntimeForMemory, EngineError>>,
     cache: Option<ModuleCache>,
 }
 
@@ -42,7 +42,7 @@ impl RuntimeForMemory {
         let mut config = Config::new();
         config
             .consume_fuel(true)
-            .operator_cost(operator_costs(!W::NARROW))
+            .operator_cost(operator_costs(W::MEMORY64))
             // Results must not depend on the bits of a NaN on the host.
             .cranelift_nan_canonicalization(true)
             .wasm_relaxed_simd(false)
@@ -57,9 +57,7 @@ impl RuntimeForMemory {
         api::define_all::<W>(&mut linker).map_err(failed)?;
         Ok(Self { compiler: Compiler::of(&engine), config, engine, linker })
     }
-}
 
-impl RuntimeForMemory {
     /// Links a module's imports to the system API; an error if an import has a wrong type.
     pub(super) fn link(&self, module: &Module) -> Result<InstancePre<Host>, InvalidWasm> {
         self.linker.instantiate_pre(module).map_err(|error| InvalidWasm(format!("{error:#}")))
@@ -68,44 +66,44 @@ impl RuntimeForMemory {
 
 impl Runtime {
     pub(super) fn new(cache: Option<ModuleCache>) -> Result<Self, EngineError> {
-        Ok(Self { narrow: RuntimeForMemory::new::<u32>()?, wide: OnceLock::new(), cache })
+        Ok(Self { memory32: RuntimeForMemory::new::<u32>()?, memory64: OnceLock::new(), cache })
     }
 
-    pub(super) fn for_memory(&self, wide: bool) -> Result<&RuntimeForMemory, InvalidWasm> {
-        if !wide {
-            return Ok(&self.narrow);
+    pub(super) fn for_memory(&self, is_memory64: bool) -> Result<&RuntimeForMemory, InvalidWasm> {
+        if !is_memory64 {
+            return Ok(&self.memory32);
         }
-        let wide = self.wide.get_or_init(RuntimeForMemory::new::<u64>).as_ref();
-        wide.map_err(|error| InvalidWasm(error.to_string()))
+        let runtime = self.memory64.get_or_init(RuntimeForMemory::new::<u64>).as_ref();
+        runtime.map_err(|error| InvalidWasm(error.to_string()))
     }
 
-    pub(super) fn load(&self, for_memory: &RuntimeForMemory, wasm: &[u8]) -> Option<CachedModule> {
+    pub(super) fn load(&self, runtime_for_memory: &RuntimeForMemory, wasm: &[u8]) -> Option<CachedModule> {
         if wasm.len() < LARGE_WASM_BYTES {
             return None;
         }
-        self.cache.as_ref()?.load(&for_memory.engine, &for_memory.compiler.key(wasm))
+        self.cache.as_ref()?.load(&runtime_for_memory.engine, &runtime_for_memory.compiler.key(wasm))
     }
 
     /// Compiles a rewritten module. Stores the code of a large module in the cache, with the result of its check.
     pub(super) fn compile(
         &self,
-        for_memory: &RuntimeForMemory,
+        runtime_for_memory: &RuntimeForMemory,
         wasm: &[u8],
         rewritten: &[u8],
         keeps_segments: bool,
     ) -> Result<Module, InvalidWasm> {
         let compile = || {
             if wasm.len() < LARGE_WASM_BYTES {
-                return Module::new(&for_memory.engine, rewritten);
+                return Module::new(&runtime_for_memory.engine, rewritten);
             }
             // An engine keeps the memory that its compiler has allocated. The memory of this temporary engine is freed
             // immediately.
-            let code = wasmtime::Engine::new(&for_memory.config)?.precompile_module(rewritten)?;
+            let code = wasmtime::Engine::new(&runtime_for_memory.config)?.precompile_module(rewritten)?;
             if let Some(cache) = &self.cache {
-                cache.store(&for_memory.compiler.key(wasm), keeps_segments, &code);
+                cache.store(&runtime_for_memory.compiler.key(wasm), keeps_segments, &code);
             }
             // SAFETY: the code was just compiled by this process, with the same configuration.
-            unsafe { Module::deserialize(&for_memory.engine, code) }
+            unsafe { Module::deserialize(&runtime_for_memory.engine, code) }
         };
         let module = compile().map_err(|error| InvalidWasm(format!("{error:#}")))?;
         if wasm.len() >= LARGE_WASM_BYTES {

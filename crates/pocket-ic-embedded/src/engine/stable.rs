@@ -18,14 +18,14 @@ pub(super) const ACCESS_PAGE: u64 = 4096;
 
 /// Maximum number of pages of a stable memory that are kept in the host's memory, 128 MiB; if more are written, all are
 /// moved to a temporary file.
-pub(super) const RESIDENT_PAGES: usize = (128 << 20) / PAGE;
+pub(super) const MAX_RESIDENT_PAGES: usize = (128 << 20) / PAGE;
 
 /// A canister's stable memory: sparse and copy-on-write. Cloning is nearly free; memory that was never
 /// written takes no space.
 #[derive(Clone, Default)]
 pub struct StableMemory {
     pages: u64,
-    bytes: Paged,
+    contents: Paged,
 }
 
 impl fmt::Debug for StableMemory {
@@ -49,9 +49,9 @@ impl StableMemory {
 
     /// Returns a memory with these contents, padded with zeros to whole pages.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let mut memory = Self { pages: (bytes.len() as u64).div_ceil(WASM_PAGE), bytes: Paged::default() };
-        memory.bytes.write(0, bytes);
-        memory.bytes.limit_resident(RESIDENT_PAGES);
+        let mut memory = Self { pages: (bytes.len() as u64).div_ceil(WASM_PAGE), contents: Paged::default() };
+        memory.contents.write(0, bytes);
+        memory.contents.limit_resident(MAX_RESIDENT_PAGES);
         memory
     }
 
@@ -63,15 +63,15 @@ impl StableMemory {
     pub fn from_file(file: File) -> io::Result<Self> {
         let bytes = file.metadata()?.len();
         // A page that extends beyond the end of the file could not be read on demand, so its bytes are read now.
-        let whole = bytes / PAGE as u64 * PAGE as u64;
-        let data = data_ranges(&file, whole)?;
-        let mut end = vec![0; (bytes - whole) as usize];
-        std::os::unix::fs::FileExt::read_exact_at(&file, &mut end, whole)?;
+        let whole_page_bytes = bytes / PAGE as u64 * PAGE as u64;
+        let data = data_ranges(&file, whole_page_bytes)?;
+        let mut tail = vec![0; (bytes - whole_page_bytes) as usize];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut tail, whole_page_bytes)?;
         let mut memory = Self {
             pages: bytes.div_ceil(WASM_PAGE),
-            bytes: Paged::from_file(&PageFile::existing(file), &data),
+            contents: Paged::from_file(&PageFile::from_file(file), &data),
         };
-        memory.bytes.write(whole, &end);
+        memory.contents.write(whole_page_bytes, &tail);
         Ok(memory)
     }
 
@@ -105,19 +105,19 @@ impl StableMemory {
 
     /// Returns whether the `len` bytes at `offset` are known to be zeros without being read.
     pub fn is_untouched(&self, offset: u64, len: usize) -> bool {
-        self.bytes.is_untouched(offset, len)
+        self.contents.is_untouched(offset, len)
     }
 
     pub fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), StableOutOfBounds> {
         self.check(offset, buf.len() as u64)?;
-        self.bytes.read(offset, buf);
+        self.contents.read(offset, buf);
         Ok(())
     }
 
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<(), StableOutOfBounds> {
         self.check(offset, bytes.len() as u64)?;
-        self.bytes.write(offset, bytes);
-        self.bytes.limit_resident(RESIDENT_PAGES);
+        self.contents.write(offset, bytes);
+        self.contents.limit_resident(MAX_RESIDENT_PAGES);
         Ok(())
     }
 
@@ -125,20 +125,20 @@ impl StableMemory {
     /// since.
     #[cfg(test)]
     pub(crate) fn unshared_bytes(&self, other: &Self) -> u64 {
-        self.bytes.unshared_pages(&other.bytes) * PAGE as u64
+        self.contents.unshared_pages(&other.contents) * PAGE as u64
     }
 
     /// Moves all pages that are in memory to the temporary file.
     #[cfg(test)]
     pub(super) fn move_to_file(&mut self) {
-        self.bytes.limit_resident(0);
+        self.contents.limit_resident(0);
     }
 
     /// Returns the complete contents. A stable memory can be far larger than the host's memory: read large ones piece
     /// by piece with [`Self::read`].
     pub fn to_vec(&self) -> Vec<u8> {
         let mut out = vec![0; self.bytes() as usize];
-        self.bytes.read(0, &mut out);
+        self.contents.read(0, &mut out);
         out
     }
 }
@@ -165,7 +165,7 @@ impl StableAccess {
         self.dirtied - before
     }
 
-    fn touch(&mut self, offset: u64, len: u64, write: bool) {
+    fn touch(&mut self, offset: u64, len: u64, is_write: bool) {
         if len == 0 {
             return;
         }
@@ -177,7 +177,7 @@ impl StableAccess {
             let (accessed, written) = self.touched.entry(group).or_default();
             self.accessed += (mask & !*accessed).count_ones() as u64;
             *accessed |= mask;
-            if write {
+            if is_write {
                 self.dirtied += (mask & !*written).count_ones() as u64;
                 *written |= mask;
             }

@@ -83,7 +83,12 @@ impl CanisterState {
         next
     }
 
-    pub(super) fn after(&self, heap: Heap, globals: Arc<[GlobalValue]>, stable: StableMemory) -> Self {
+    pub(super) fn with_contents(
+        &self,
+        heap: Heap,
+        globals: Arc<[GlobalValue]>,
+        stable: StableMemory,
+    ) -> Self {
         Self { module: self.module.clone(), heap, globals, stable }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use candid::Principal;
 
-use super::entry::MAX_METHOD_NAMES;
+use super::entry::MAX_METHOD_NAME_BYTES;
 use super::stable::MAX_STABLE_BYTES;
 
 /// The status of the canister, with the numbers of `ic0.canister_status`.
@@ -179,7 +179,7 @@ impl Limits {
             message_instructions: 40_000_000_000,
             reply_bytes: 2 << 20,
             call_bytes: 2 << 20,
-            method_name_bytes: MAX_METHOD_NAMES as u64,
+            method_name_bytes: MAX_METHOD_NAME_BYTES as u64,
             calls: 500,
             wasm_memory_bytes: 0,
             stable_memory_bytes: MAX_STABLE_BYTES,

@@ -1,6 +1,6 @@
 //! The gateways of a server, by their numbers.
 
-use crate::locks::unpoisoned;
+use crate::locks::lock_unpoisoned;
 use pocket_ic::common::rest::{HttpGatewayBackend, HttpGatewayDetails};
 use std::sync::Mutex;
 use tokio::sync::watch;
@@ -17,7 +17,7 @@ struct Gateway {
 
 impl Gateways {
     pub(super) fn list(&self) -> Vec<HttpGatewayDetails> {
-        let gateways = unpoisoned(&self.0);
+        let gateways = lock_unpoisoned(&self.0);
         gateways.iter().filter(|one| one.running.is_some()).map(|one| one.details.clone()).collect()
     }
 
@@ -26,7 +26,7 @@ impl Gateways {
         running: watch::Sender<()>,
         details: impl FnOnce(usize) -> HttpGatewayDetails,
     ) -> usize {
-        let mut gateways = unpoisoned(&self.0);
+        let mut gateways = lock_unpoisoned(&self.0);
         let number = gateways.len();
         gateways.push(Gateway { details: details(number), running: Some(running) });
         number
@@ -34,7 +34,7 @@ impl Gateways {
 
     /// Stops a gateway, unless it has stopped already. Returns whether there ever was a gateway with this number.
     pub(super) fn stop(&self, number: usize) -> bool {
-        match unpoisoned(&self.0).get_mut(number) {
+        match lock_unpoisoned(&self.0).get_mut(number) {
             Some(gateway) => {
                 gateway.running = None;
                 true
@@ -44,7 +44,7 @@ impl Gateways {
     }
 
     pub fn stop_those_of(&self, instance: usize) {
-        for gateway in unpoisoned(&self.0).iter_mut() {
+        for gateway in lock_unpoisoned(&self.0).iter_mut() {
             if matches!(gateway.details.forward_to, HttpGatewayBackend::PocketIcInstance(id) if id == instance)
             {
                 gateway.running = None;

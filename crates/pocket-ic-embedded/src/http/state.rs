@@ -4,7 +4,7 @@ use super::slot::{Slot, update_error};
 use crate::engine::{Engine, StableMemory};
 use crate::gateway::Gateways;
 use crate::ic::{Instance, OpError};
-use crate::locks::unpoisoned;
+use crate::locks::lock_unpoisoned;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 #[cfg(any(feature = "cli", test))]
@@ -92,39 +92,39 @@ impl ServerState {
 
     pub(super) fn add_instance(&self, instance: Instance) -> (usize, Arc<Slot>) {
         let slot = Arc::new(Slot::new(instance));
-        let mut instances = unpoisoned(&self.instances);
+        let mut instances = lock_unpoisoned(&self.instances);
         instances.push(Some(slot.clone()));
         (instances.len() - 1, slot)
     }
 
     pub(crate) fn slot(&self, id: usize) -> Result<Arc<Slot>, OpError> {
-        match unpoisoned(&self.instances).get(id) {
+        match lock_unpoisoned(&self.instances).get(id) {
             Some(slot) => slot.clone().ok_or_else(deleted),
             None => Err(not_found()),
         }
     }
 
     pub(super) fn remove_instance(&self, id: usize) -> Result<Arc<Slot>, OpError> {
-        match unpoisoned(&self.instances).get_mut(id) {
+        match lock_unpoisoned(&self.instances).get_mut(id) {
             Some(slot) => slot.take().ok_or_else(deleted),
             None => Err(not_found()),
         }
     }
 
     pub(super) fn list_instances(&self) -> Vec<&'static str> {
-        unpoisoned(&self.instances)
+        lock_unpoisoned(&self.instances)
             .iter()
             .map(|slot| slot.as_ref().map_or("Deleted", |slot| slot.state_text()))
             .collect()
     }
 
     pub(super) fn put_blob(&self, hash: [u8; 32], blob: Blob) {
-        unpoisoned(&self.blobs).insert(hash, blob);
+        lock_unpoisoned(&self.blobs).insert(hash, blob);
     }
 
     pub(super) fn blob(&self, hash: &[u8]) -> Option<Blob> {
         let hash: [u8; 32] = hash.try_into().ok()?;
-        unpoisoned(&self.blobs).get(&hash).cloned()
+        lock_unpoisoned(&self.blobs).get(&hash).cloned()
     }
 }
 
@@ -150,19 +150,19 @@ impl Default for Activity {
 impl Activity {
     /// Records activity of a client that is not waiting for an answer yet.
     pub fn touch(&self) {
-        unpoisoned(&self.inner).1 = Instant::now();
+        lock_unpoisoned(&self.inner).1 = Instant::now();
     }
 
     /// Marks the server as busy until the guard is dropped.
     pub fn begin(&self) -> Busy<'_> {
-        unpoisoned(&self.inner).0 += 1;
+        lock_unpoisoned(&self.inner).0 += 1;
         Busy(self)
     }
 
     /// Returns the time since the last activity; zero while a request is being answered.
     #[cfg(any(feature = "cli", test))]
     pub fn idle_for(&self) -> Duration {
-        let inner = unpoisoned(&self.inner);
+        let inner = lock_unpoisoned(&self.inner);
         match *inner {
             (0, since) => since.elapsed(),
             _ => Duration::ZERO,
@@ -174,7 +174,7 @@ pub struct Busy<'a>(&'a Activity);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        let mut inner = unpoisoned(&self.0.inner);
+        let mut inner = lock_unpoisoned(&self.0.inner);
         inner.0 = inner.0.saturating_sub(1);
         inner.1 = Instant::now();
     }

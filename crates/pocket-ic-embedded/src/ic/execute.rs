@@ -49,7 +49,8 @@ impl Instance {
         }
     }
 
-    /// Executes a call of a canister method, or answers it with an error. Returns the instructions that the method used.
+    /// Executes a call of a canister method, or answers it with an error. Returns the instructions that the method
+    /// used.
     pub(super) fn run_method(&mut self, call: MethodCall, now: u64) -> u64 {
         let entry = match self.method_entry(&call) {
             Ok(entry) => entry,
@@ -149,8 +150,8 @@ impl Instance {
         Some(outcome)
     }
 
-    /// Applies the effects of a successful message: all of them if `keeps_changes` is set, otherwise only its answer, its
-    /// cycles and the instructions it used.
+    /// Applies the effects of a successful message: all of them if `keeps_changes` is set, otherwise only its answer,
+    /// its cycles and the instructions it used.
     fn settle(
         &mut self,
         id: Principal,
@@ -239,8 +240,8 @@ impl Instance {
         }
     }
 
-    /// Executes the callback for an answer, if the canister still waits for it. Returns the instructions that the callback
-    /// and its cleanup used.
+    /// Executes the callback for an answer, if the canister still waits for it. Returns the instructions that the
+    /// callback and its cleanup used.
     pub(super) fn run_callback(
         &mut self,
         id: Principal,

@@ -88,10 +88,12 @@ impl ReadableTree<'_> {
         let labels: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
         let as_requested = || Ok(vec![path.clone()]);
         match labels.as_slice() {
-            [b"time"] => whole(),
-            [b"api_boundary_nodes", rest @ ..] if rest.len() <= 2 => whole(),
+            [b"time"] => as_requested(),
+            [b"api_boundary_nodes", rest @ ..] if rest.len() <= 2 => as_requested(),
             [b"subnet", rest @ ..] => self.subnet_paths(path, rest),
-            [b"canister_ranges", _] if matches!(self.read_request.effective, Effective::Subnet(_)) => whole(),
+            [b"canister_ranges", _] if matches!(self.read_request.effective, Effective::Subnet(_)) => {
+                as_requested()
+            }
             [b"request_status", id, rest @ ..] if is_status_or_part(rest) => {
                 if call_id.get_or_insert_with(|| id.to_vec()) != id {
                     return Err(ReadRefusal::Invalid(
@@ -99,18 +101,18 @@ impl ReadableTree<'_> {
                     ));
                 }
                 self.check_call(id)?;
-                whole()
+                as_requested()
             }
             [b"canister", id, rest @ ..] => {
                 self.check_canister(path, id, rest)?;
-                whole()
+                as_requested()
             }
             _ => Err(invalid_path(path)),
         }
     }
 
-    /// Returns the paths that prove `path`, which is `subnet` followed by `labels`. They depend on the effective id and on
-    /// the form of the ranges.
+    /// Returns the paths that prove `path`, which is `subnet` followed by `labels`. They depend on the effective id and
+    /// on the form of the ranges.
     fn subnet_paths(&self, path: &Path, labels: &[&[u8]]) -> Result<Vec<Path>, ReadRefusal> {
         let as_requested = || Ok(vec![path.clone()]);
         let is_read_at = |id: &[u8]| id == self.subnet.id.as_slice();
@@ -146,8 +148,8 @@ impl ReadableTree<'_> {
         }
     }
 
-    /// Returns whether `canister_ranges` of this subnet can be read: always for the root subnet, and for other subnets if
-    /// the request wants ranges in one list.
+    /// Returns whether `canister_ranges` of this subnet can be read: always for the root subnet, and for other subnets
+    /// if the request wants ranges in one list.
     fn may_read_ranges(&self, subnet_id: &[u8]) -> bool {
         let root = subnet::root(&self.instance.subnets);
         self.read_request.ranges_form == RangesForm::OneList

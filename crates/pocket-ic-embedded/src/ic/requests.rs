@@ -107,8 +107,8 @@ impl Instance {
         }
     }
 
-    /// Returns the subnet to which a request is routed. `is_for_any_subnet` says which methods of the management canister
-    /// can be sent to any subnet.
+    /// Returns the subnet to which a request is routed. `is_for_any_subnet` says which methods of the management
+    /// canister can be sent to any subnet.
     fn subnet_for(
         &self,
         effective: Effective,

@@ -5,35 +5,37 @@ use wasmtime::Result;
 
 use super::definer::Definer;
 use crate::engine::DataCertificate;
-use crate::engine::host::{ApiCaller, Message, Word, copy_out, enter, take_text, violation};
+use crate::engine::host::{ApiCaller, Message, Word, copy_text_from_heap, copy_to_heap, enter, violation};
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
-    blob::<W>(d, "msg_arg_data_size", "msg_arg_data_copy", |m| Ok(&m.ctx.arg))?;
-    blob::<W>(d, "msg_caller_size", "msg_caller_copy", |m| Ok(m.ctx.caller.as_slice()))?;
-    blob::<W>(d, "msg_caller_info_data_size", "msg_caller_info_data_copy", |m| Ok(&m.ctx.caller_info.data))?;
-    blob::<W>(d, "msg_caller_info_signer_size", "msg_caller_info_signer_copy", |m| {
+    define_blob::<W>(d, "msg_arg_data_size", "msg_arg_data_copy", |m| Ok(&m.ctx.arg))?;
+    define_blob::<W>(d, "msg_caller_size", "msg_caller_copy", |m| Ok(m.ctx.caller.as_slice()))?;
+    define_blob::<W>(d, "msg_caller_info_data_size", "msg_caller_info_data_copy", |m| {
+        Ok(&m.ctx.caller_info.data)
+    })?;
+    define_blob::<W>(d, "msg_caller_info_signer_size", "msg_caller_info_signer_copy", |m| {
         Ok(&m.ctx.caller_info.signer)
     })?;
-    blob::<W>(d, "msg_reject_msg_size", "msg_reject_msg_copy", |m| match m.ctx.reject_code {
+    define_blob::<W>(d, "msg_reject_msg_size", "msg_reject_msg_copy", |m| match m.ctx.reject_code {
         0 => Err(violation("ic0_msg_reject_msg: there is no reject message")),
         _ => Ok(m.ctx.reject_message.as_bytes()),
     })?;
-    blob::<W>(d, "msg_method_name_size", "msg_method_name_copy", |m| Ok(m.ctx.method.as_bytes()))?;
-    blob::<W>(d, "canister_self_size", "canister_self_copy", |m| Ok(m.ctx.canister_id.as_slice()))?;
-    blob::<W>(d, "subnet_self_size", "subnet_self_copy", |m| Ok(m.ctx.subnet_id.as_slice()))?;
-    blob::<W>(d, "root_key_size", "root_key_copy", |m| Ok(m.ctx.root_key))?;
-    blob::<W>(d, "data_certificate_size", "data_certificate_copy", |m| {
+    define_blob::<W>(d, "msg_method_name_size", "msg_method_name_copy", |m| Ok(m.ctx.method.as_bytes()))?;
+    define_blob::<W>(d, "canister_self_size", "canister_self_copy", |m| Ok(m.ctx.canister_id.as_slice()))?;
+    define_blob::<W>(d, "subnet_self_size", "subnet_self_copy", |m| Ok(m.ctx.subnet_id.as_slice()))?;
+    define_blob::<W>(d, "root_key_size", "root_key_copy", |m| Ok(m.ctx.root_key))?;
+    define_blob::<W>(d, "data_certificate_size", "data_certificate_copy", |m| {
         m.ctx
             .data_certificate
             .as_ref()
             .map(DataCertificate::bytes)
             .ok_or_else(|| violation("ic0_data_certificate: there is no data certificate"))
     })?;
-    environment::<W>(d)
+    define_environment::<W>(d)
 }
 
 /// Defines a pair of functions for one byte string.
-fn blob<W: Word>(
+fn define_blob<W: Word>(
     d: &mut Definer<'_>,
     size: &'static str,
     copy: &'static str,
@@ -42,15 +44,15 @@ fn blob<W: Word>(
     let (size, copy) = (d.api(size)?, d.api(copy)?);
     d.func(size, move |mut c: ApiCaller<'_>| -> Result<W> {
         enter(&mut c, size)?;
-        Ok(W::narrow(get(&c.data().message)?.len() as u64))
+        Ok(W::from_u64(get(&c.data().message)?.len() as u64))
     })?;
     d.func(copy, move |mut c: ApiCaller<'_>, dst: W, offset: W, len: W| -> Result<()> {
         enter(&mut c, copy)?;
-        copy_out(&mut c, copy, (dst.wide(), offset.wide(), len.wide()), get)
+        copy_to_heap(&mut c, copy, (dst.into_u64(), offset.into_u64(), len.into_u64()), get)
     })
 }
 
-fn environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+fn define_environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     fn name_at(m: &Message, index: u64) -> Result<&str> {
         let variables = &m.ctx.environment;
         usize::try_from(index)
@@ -64,44 +66,46 @@ fn environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
                 ))
             })
     }
-    fn value_of<'m>(m: &'m Message, name: &str) -> Option<&'m str> {
+    fn find_variable<'m>(m: &'m Message, name: &str) -> Option<&'m str> {
         let mut variables = m.ctx.environment.iter();
         variables.find(|(known, _)| known == name).map(|(_, v)| v.as_str())
     }
-    fn value<'m>(m: &'m Message, name: &str) -> Result<&'m str> {
-        value_of(m, name)
+    fn variable_or_error<'m>(m: &'m Message, name: &str) -> Result<&'m str> {
+        find_variable(m, name)
             .ok_or_else(|| violation(format!("ic0_env_var_value: there is no environment variable {name:?}")))
     }
 
-    d.getter("env_var_count", |host| W::narrow(host.message.ctx.environment.len() as u64))?;
+    d.getter("env_var_count", |host| W::from_u64(host.message.ctx.environment.len() as u64))?;
     let api = d.api("env_var_name_size")?;
     d.func(api, move |mut c: ApiCaller<'_>, index: W| -> Result<W> {
         enter(&mut c, api)?;
-        Ok(W::narrow(name_at(&c.data().message, index.wide())?.len() as u64))
+        Ok(W::from_u64(name_at(&c.data().message, index.into_u64())?.len() as u64))
     })?;
     let api = d.api("env_var_name_copy")?;
     d.func(api, move |mut c: ApiCaller<'_>, index: W, dst: W, offset: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        copy_out(&mut c, api, (dst.wide(), offset.wide(), len.wide()), |m| {
-            name_at(m, index.wide()).map(str::as_bytes)
+        copy_to_heap(&mut c, api, (dst.into_u64(), offset.into_u64(), len.into_u64()), |m| {
+            name_at(m, index.into_u64()).map(str::as_bytes)
         })
     })?;
     let api = d.api("env_var_name_exists")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<u32> {
         enter(&mut c, api)?;
-        let name = take_text(&mut c, api, src.wide(), len.wide())?;
-        Ok(value_of(&c.data().message, &name).is_some().into())
+        let name = copy_text_from_heap(&mut c, api, src.into_u64(), len.into_u64())?;
+        Ok(find_variable(&c.data().message, &name).is_some().into())
     })?;
     let api = d.api("env_var_value_size")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<W> {
         enter(&mut c, api)?;
-        let name = take_text(&mut c, api, src.wide(), len.wide())?;
-        Ok(W::narrow(value(&c.data().message, &name)?.len() as u64))
+        let name = copy_text_from_heap(&mut c, api, src.into_u64(), len.into_u64())?;
+        Ok(W::from_u64(variable_or_error(&c.data().message, &name)?.len() as u64))
     })?;
     let api = d.api("env_var_value_copy")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, name_len: W, dst: W, offset: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        let name = take_text(&mut c, api, src.wide(), name_len.wide())?;
-        copy_out(&mut c, api, (dst.wide(), offset.wide(), len.wide()), |m| value(m, &name).map(str::as_bytes))
+        let name = copy_text_from_heap(&mut c, api, src.into_u64(), name_len.into_u64())?;
+        copy_to_heap(&mut c, api, (dst.into_u64(), offset.into_u64(), len.into_u64()), |m| {
+            variable_or_error(m, &name).map(str::as_bytes)
+        })
     })
 }

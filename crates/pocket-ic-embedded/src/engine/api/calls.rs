@@ -4,8 +4,10 @@ use candid::Principal;
 use wasmtime::Result;
 
 use super::definer::Definer;
-use crate::engine::host::{ApiCaller, Word, charge, enter, split, take, take_text, violation};
-use crate::engine::host::{Message, range};
+use crate::engine::host::{
+    ApiCaller, Word, charge, copy_from_heap, copy_text_from_heap, enter, heap_and_host, violation,
+};
+use crate::engine::host::{Message, checked_range};
 use crate::engine::types::{OutgoingCall, Response};
 
 /// Maximum timeout of a best-effort call, in seconds; longer timeouts are reduced to this one.
@@ -14,8 +16,8 @@ const MAX_TIMEOUT_SECONDS: u32 = 300;
 const QUEUE_FULL: u32 = 2;
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
-    respond::<W>(d)?;
-    call::<W>(d)
+    define_responses::<W>(d)?;
+    define_outgoing_calls::<W>(d)
 }
 
 fn check_unanswered(message: &Message, name: &str) -> Result<()> {
@@ -25,16 +27,16 @@ fn check_unanswered(message: &Message, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+fn define_responses<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("msg_reply_data_append")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         check_unanswered(&c.data().message, api.name)?;
-        charge(&mut c, len.wide())?;
-        let (memory, host) = split(&mut c);
-        let range = range(api, "heap", src.wide(), len.wide(), memory.len())?;
+        charge(&mut c, len.into_u64())?;
+        let (memory, host) = heap_and_host(&mut c);
+        let range = checked_range(api, "heap", src.into_u64(), len.into_u64(), memory.len())?;
         let message = &mut host.message;
-        let size = message.reply_data.len() as u64 + len.wide();
+        let size = message.reply_data.len() as u64 + len.into_u64();
         if size > message.limits.reply_bytes {
             return Err(violation(format!(
                 "ic0_msg_reply_data_append: application payload size ({size}) cannot be larger than {}",
@@ -57,14 +59,14 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
         check_unanswered(&c.data().message, api.name)?;
-        if len.wide() > c.data().message.limits.reply_bytes {
+        if len.into_u64() > c.data().message.limits.reply_bytes {
             return Err(violation(format!(
                 "ic0_msg_reject: application payload size ({}) cannot be larger than {}",
-                len.wide(),
+                len.into_u64(),
                 c.data().message.limits.reply_bytes
             )));
         }
-        let text = take_text(&mut c, api, src.wide(), len.wide())?;
+        let text = copy_text_from_heap(&mut c, api, src.into_u64(), len.into_u64())?;
         let message = &mut c.data_mut().message;
         message.ctx.responded = true;
         message.reply_data.clear();
@@ -73,7 +75,7 @@ fn respond<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
-fn table_index(value: u64) -> Result<u32> {
+fn to_table_index(value: u64) -> Result<u32> {
     u32::try_from(value).map_err(|_| violation(format!("function table index {value} is too large")))
 }
 
@@ -84,7 +86,7 @@ fn call_under_construction<'a>(message: &'a mut Message, name: &str) -> Result<&
         .ok_or_else(|| violation(format!("ic0_{name} called when no call is under construction.")))
 }
 
-fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+fn define_outgoing_calls<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("call_new")?;
     d.func(
         api,
@@ -101,21 +103,22 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
             enter(&mut c, api)?;
             c.data_mut().message.abandon_call();
             let longest = c.data().message.limits.method_name_bytes;
-            if name_len.wide() > longest {
+            if name_len.into_u64() > longest {
                 return Err(violation(format!(
                     "Size of method_name {} exceeds the allowed limit of {longest}.",
-                    name_len.wide()
+                    name_len.into_u64()
                 )));
             }
-            let callee = principal(&take(&mut c, api, callee_src.wide(), callee_len.wide())?)?;
-            let method = take_text(&mut c, api, name_src.wide(), name_len.wide())?;
+            let callee =
+                parse_principal(&copy_from_heap(&mut c, api, callee_src.into_u64(), callee_len.into_u64())?)?;
+            let method = copy_text_from_heap(&mut c, api, name_src.into_u64(), name_len.into_u64())?;
             c.data_mut().message.call = Some(OutgoingCall {
                 callee,
                 method,
                 arg: Vec::new(),
                 cycles: 0,
-                on_reply: (table_index(reply_fun.wide())?, reply_env.wide()),
-                on_reject: (table_index(reject_fun.wide())?, reject_env.wide()),
+                on_reply: (to_table_index(reply_fun.into_u64())?, reply_env.into_u64()),
+                on_reject: (to_table_index(reject_fun.into_u64())?, reject_env.into_u64()),
                 on_cleanup: None,
                 timeout_seconds: None,
             });
@@ -129,18 +132,18 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         if call.on_cleanup.is_some() {
             return Err(violation("ic0_call_on_cleanup can be called at most once between `ic0.call_new` and `ic0.call_perform`"));
         }
-        call.on_cleanup = Some((table_index(fun.wide())?, env.wide()));
+        call.on_cleanup = Some((to_table_index(fun.into_u64())?, env.into_u64()));
         Ok(())
     })?;
     let api = d.api("call_data_append")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        charge(&mut c, len.wide())?;
-        let (memory, host) = split(&mut c);
-        let range = range(api, "heap", src.wide(), len.wide(), memory.len())?;
+        charge(&mut c, len.into_u64())?;
+        let (memory, host) = heap_and_host(&mut c);
+        let range = checked_range(api, "heap", src.into_u64(), len.into_u64(), memory.len())?;
         let limit = host.message.limits.call_bytes;
         let call = call_under_construction(&mut host.message, api.name)?;
-        let size = call.arg.len() as u64 + len.wide();
+        let size = call.arg.len() as u64 + len.into_u64();
         if size > limit {
             return Err(violation(format!(
                 "ic0_call_data_append: request payload size ({size}) cannot be larger than {limit}"
@@ -175,7 +178,7 @@ fn call<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
-pub(super) fn principal(bytes: &[u8]) -> Result<Principal> {
+pub(super) fn parse_principal(bytes: &[u8]) -> Result<Principal> {
     Principal::try_from_slice(bytes)
         .map_err(|error| violation(format!("{} bytes are not a principal: {error}", bytes.len())))
 }

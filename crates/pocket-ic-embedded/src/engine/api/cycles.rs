@@ -8,7 +8,9 @@ use wasmtime::Result;
 
 use super::definer::Definer;
 use crate::engine::error::Trap;
-use crate::engine::host::{ApiCaller, Host, Message, Word, enter, put_u128, take, violation};
+use crate::engine::host::{
+    ApiCaller, Host, Message, Word, copy_from_heap, enter, violation, write_u128_to_heap,
+};
 use crate::engine::prices::{Outcall, Prices};
 
 /// What the `cost_*` functions return for a curve or algorithm that does not exist.
@@ -16,57 +18,62 @@ const UNKNOWN_CURVE: u32 = 1;
 /// What the `cost_*` functions return for a key that does not exist.
 const UNKNOWN_KEY: u32 = 2;
 
-fn join(high: u64, low: u64) -> u128 {
+fn join_halves(high: u64, low: u64) -> u128 {
     (u128::from(high) << 64) | u128::from(low)
 }
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
-    amount::<W>(d, "msg_cycles_available128", available)?;
-    amount::<W>(d, "msg_cycles_refunded128", |m| m.ctx.cycles_refunded)?;
-    amount::<W>(d, "canister_cycle_balance128", |m| m.ctx.balance)?;
-    amount::<W>(d, "canister_liquid_cycle_balance128", |m| m.liquid_balance())?;
-    spend::<W>(d)?;
-    if W::NARROW {
-        narrow(d)?;
+    define_amount::<W>(d, "msg_cycles_available128", available_cycles)?;
+    define_amount::<W>(d, "msg_cycles_refunded128", |m| m.ctx.cycles_refunded)?;
+    define_amount::<W>(d, "canister_cycle_balance128", |m| m.ctx.balance)?;
+    define_amount::<W>(d, "canister_liquid_cycle_balance128", |m| m.liquid_balance())?;
+    define_spending::<W>(d)?;
+    if !W::MEMORY64 {
+        define_narrow(d)?;
     }
-    costs::<W>(d)
+    define_costs::<W>(d)
 }
 
 /// Defines a function that stores an amount at an address.
-fn amount<W: Word>(d: &mut Definer<'_>, name: &'static str, get: fn(&Message) -> u128) -> Result<()> {
+fn define_amount<W: Word>(d: &mut Definer<'_>, name: &'static str, get: fn(&Message) -> u128) -> Result<()> {
     let api = d.api(name)?;
     d.func(api, move |mut c: ApiCaller<'_>, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let value = get(&c.data().message);
-        put_u128(&mut c, api, dst.wide(), value)
+        write_u128_to_heap(&mut c, api, dst.into_u64(), value)
     })
 }
 
 /// Returns the cycles of the call that can still be accepted: none after the response, which refunds the rest to the
 /// caller.
-fn available(message: &Message) -> u128 {
+fn available_cycles(message: &Message) -> u128 {
     if message.ctx.responded { 0 } else { message.ctx.cycles_available }
 }
 
-fn accept(host: &mut Host, max: u128) -> u128 {
+fn accept_cycles(host: &mut Host, max: u128) -> u128 {
     let message = &mut host.message;
-    let amount = max.min(available(message));
+    let amount = max.min(available_cycles(message));
     message.ctx.cycles_available -= amount;
     message.ctx.balance = message.ctx.balance.saturating_add(amount);
-    message.accepted += amount;
+    message.cycles_accepted += amount;
     amount
 }
 
 fn add_to_call(host: &mut Host, name: &str, amount: u128) -> Result<()> {
     let message = &mut host.message;
-    let available = message.liquid_balance();
+    let liquid_balance = message.liquid_balance();
     let canister = message.ctx.canister_id;
     let call = message
         .call
         .as_mut()
         .ok_or_else(|| violation(format!("ic0_{name} called when no call is under construction.")))?;
-    if amount > available {
-        return Err(Trap::OutOfCycles { canister: canister.to_text(), requested: amount, available }.into());
+    if amount > liquid_balance {
+        return Err(Trap::OutOfCycles {
+            canister: canister.to_text(),
+            requested: amount,
+            available: liquid_balance,
+        }
+        .into());
     }
     // Cannot overflow: both amounts were in the balance.
     call.cycles += amount;
@@ -74,35 +81,35 @@ fn add_to_call(host: &mut Host, name: &str, amount: u128) -> Result<()> {
     Ok(())
 }
 
-fn spend<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+fn define_spending<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("msg_cycles_accept128")?;
     d.func(api, move |mut c: ApiCaller<'_>, high: u64, low: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
-        let amount = accept(c.data_mut(), join(high, low));
-        put_u128(&mut c, api, dst.wide(), amount)
+        let amount = accept_cycles(c.data_mut(), join_halves(high, low));
+        write_u128_to_heap(&mut c, api, dst.into_u64(), amount)
     })?;
     let api = d.api("cycles_burn128")?;
     d.func(api, move |mut c: ApiCaller<'_>, high: u64, low: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let message = &mut c.data_mut().message;
-        let amount = join(high, low).min(message.liquid_balance());
+        let amount = join_halves(high, low).min(message.liquid_balance());
         message.ctx.balance -= amount;
-        message.burned += amount;
-        put_u128(&mut c, api, dst.wide(), amount)
+        message.cycles_burned += amount;
+        write_u128_to_heap(&mut c, api, dst.into_u64(), amount)
     })?;
     let api = d.api("call_cycles_add128")?;
     d.func(api, move |mut c: ApiCaller<'_>, high: u64, low: u64| -> Result<()> {
         enter(&mut c, api)?;
-        add_to_call(c.data_mut(), api.name, join(high, low))
+        add_to_call(c.data_mut(), api.name, join_halves(high, low))
     })?;
     let api = d.api("mint_cycles128")?;
     d.func(api, move |mut c: ApiCaller<'_>, _high: u64, _low: u64, _dst: W| -> Result<()> {
         enter(&mut c, api)?;
-        Err(mint_refused(c.data()))
+        Err(mint_refusal(c.data()))
     })
 }
 
-fn mint_refused(host: &Host) -> wasmtime::Error {
+fn mint_refusal(host: &Host) -> wasmtime::Error {
     violation(format!(
         "ic0.mint_cycles cannot be executed on non Cycles Minting Canister: {}",
         host.message.ctx.canister_id
@@ -110,8 +117,8 @@ fn mint_refused(host: &Host) -> wasmtime::Error {
 }
 
 /// Defines the deprecated functions in which cycles are 64-bit numbers.
-fn narrow(d: &mut Definer<'_>) -> Result<()> {
-    fn fits(name: &str, amount: u128) -> Result<u64> {
+fn define_narrow(d: &mut Definer<'_>) -> Result<()> {
+    fn to_u64(name: &str, amount: u128) -> Result<u64> {
         u64::try_from(amount).map_err(|_| {
             Trap::Wasm(format!("64 bit cycles api ic0_{name} used on an amount larger than 2^64: {amount}"))
                 .into()
@@ -119,7 +126,7 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
     }
     type Getter = (&'static str, fn(&Message) -> u128);
     let getters: [Getter; 3] = [
-        ("msg_cycles_available", available),
+        ("msg_cycles_available", available_cycles),
         ("msg_cycles_refunded", |m| m.ctx.cycles_refunded),
         ("canister_cycle_balance", |m| m.ctx.balance),
     ];
@@ -127,13 +134,13 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
         let api = d.api(name)?;
         d.func(api, move |mut c: ApiCaller<'_>| -> Result<u64> {
             enter(&mut c, api)?;
-            fits(api.name, get(&c.data().message))
+            to_u64(api.name, get(&c.data().message))
         })?;
     }
     let api = d.api("msg_cycles_accept")?;
     d.func(api, move |mut c: ApiCaller<'_>, max: u64| -> Result<u64> {
         enter(&mut c, api)?;
-        fits(api.name, accept(c.data_mut(), max.into()))
+        to_u64(api.name, accept_cycles(c.data_mut(), max.into()))
     })?;
     let api = d.api("call_cycles_add")?;
     d.func(api, move |mut c: ApiCaller<'_>, amount: u64| -> Result<()> {
@@ -143,48 +150,48 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("mint_cycles")?;
     d.func(api, move |mut c: ApiCaller<'_>, _amount: u64| -> Result<u64> {
         enter(&mut c, api)?;
-        Err(mint_refused(c.data()))
+        Err(mint_refusal(c.data()))
     })
 }
 
-fn costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+fn define_costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("cost_call")?;
     d.func(api, move |mut c: ApiCaller<'_>, name: u64, payload: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let bytes = u128::from(name) + u128::from(payload);
-        let price = prices(&c).call(bytes, !W::NARROW);
-        put_u128(&mut c, api, dst.wide(), price)
+        let price = prices(&c).call(bytes, W::MEMORY64);
+        write_u128_to_heap(&mut c, api, dst.into_u64(), price)
     })?;
-    amount::<W>(d, "cost_create_canister", |m| m.prices().create_canister())?;
+    define_amount::<W>(d, "cost_create_canister", |m| m.prices().create_canister())?;
     let api = d.api("cost_http_request")?;
     d.func(api, move |mut c: ApiCaller<'_>, request: u64, response: u64, dst: W| -> Result<()> {
         enter(&mut c, api)?;
         let price = prices(&c).http_request(request, response);
-        put_u128(&mut c, api, dst.wide(), price)
+        write_u128_to_heap(&mut c, api, dst.into_u64(), price)
     })?;
     let api = d.api("cost_http_request_v2")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W, dst: W| -> Result<()> {
         enter(&mut c, api)?;
-        let outcall = outcall(&take(&mut c, api, src.wide(), len.wide())?)?;
+        let outcall = decode_outcall(&copy_from_heap(&mut c, api, src.into_u64(), len.into_u64())?)?;
         let price = prices(&c).http_request_v2(&outcall);
-        put_u128(&mut c, api, dst.wide(), price)
+        write_u128_to_heap(&mut c, api, dst.into_u64(), price)
     })?;
     // With each function, the number of curves or algorithms that it supports: secp256k1; bip340secp256k1 and ed25519;
     // bls12_381_g2.
-    for (name, kinds) in
+    for (name, curve_count) in
         [("cost_sign_with_ecdsa", 1), ("cost_sign_with_schnorr", 2), ("cost_vetkd_derive_key", 1)]
     {
         let api = d.api(name)?;
-        d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W, kind: u32, dst: W| -> Result<u32> {
+        d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W, curve: u32, dst: W| -> Result<u32> {
             enter(&mut c, api)?;
-            let key = take(&mut c, api, src.wide(), len.wide())?;
-            if kind >= kinds {
+            let key = copy_from_heap(&mut c, api, src.into_u64(), len.into_u64())?;
+            if curve >= curve_count {
                 return Ok(UNKNOWN_CURVE);
             }
             let Some(price) = prices(&c).signature(&key) else {
                 return Ok(UNKNOWN_KEY);
             };
-            put_u128(&mut c, api, dst.wide(), price)?;
+            write_u128_to_heap(&mut c, api, dst.into_u64(), price)?;
             Ok(0)
         })?;
     }
@@ -196,7 +203,7 @@ fn prices(c: &ApiCaller<'_>) -> Prices {
 }
 
 /// Decodes the argument of `cost_http_request_v2`.
-fn outcall(bytes: &[u8]) -> Result<Outcall> {
+fn decode_outcall(bytes: &[u8]) -> Result<Outcall> {
     let mut config = DecoderConfig::new();
     config.set_skipping_quota(0);
     let decoded = decode_args_with_config(bytes, &config).map(|(outcall,)| outcall);

@@ -12,7 +12,7 @@ pub(super) struct Definer<'a> {
 
 impl Definer<'_> {
     pub(super) fn api(&self, name: &'static str) -> Result<&'static Api> {
-        contexts::find(name).ok_or_else(|| {
+        contexts::find_api(name).ok_or_else(|| {
             EngineError(format!("the system API function {name} is missing from the table of permissions"))
                 .into()
         })

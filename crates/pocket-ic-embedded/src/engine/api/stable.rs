@@ -5,7 +5,7 @@ use wasmtime::{Error, Result};
 use super::definer::Definer;
 use crate::engine::contexts::Api;
 use crate::engine::error::Trap;
-use crate::engine::host::{ApiCaller, Message, Word, charge, enter, split};
+use crate::engine::host::{ApiCaller, Message, Word, charge, enter, heap_and_host};
 use crate::engine::stable::{ACCESS_PAGE, WASM_PAGE};
 
 /// Instructions charged for a 4 KiB page when a message first writes to it.
@@ -23,20 +23,20 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("stable64_read")?;
     d.func(api, move |mut c: ApiCaller<'_>, dst: u64, offset: u64, len: u64| -> Result<()> {
         enter(&mut c, api)?;
-        read(&mut c, dst, offset, len)
+        read_to_heap(&mut c, dst, offset, len)
     })?;
     let api = d.api("stable64_write")?;
     d.func(api, move |mut c: ApiCaller<'_>, offset: u64, src: u64, len: u64| -> Result<()> {
         enter(&mut c, api)?;
-        write(&mut c, offset, src, len)
+        write_from_heap(&mut c, offset, src, len)
     })?;
-    if W::NARROW {
-        narrow(d)?;
+    if !W::MEMORY64 {
+        define_narrow(d)?;
     }
     Ok(())
 }
 
-fn trap(text: &str) -> Error {
+fn wasm_trap(text: &str) -> Error {
     Trap::Wasm(text.to_string()).into()
 }
 
@@ -44,19 +44,19 @@ fn heap_range(src: u64, len: u64, size: usize) -> Result<std::ops::Range<usize>>
     match src.checked_add(len) {
         // Both ends are at most `size`, which is a usize.
         Some(end) if end <= size as u64 => Ok(src as usize..end as usize),
-        _ => Err(trap("heap out of bounds")),
+        _ => Err(wasm_trap("heap out of bounds")),
     }
 }
 
 fn stable_out_of_bounds<E>(_: E) -> Error {
-    trap("stable memory out of bounds")
+    wasm_trap("stable memory out of bounds")
 }
 
-fn access_limit(message: &Message) -> Result<()> {
-    let over = |pages: u64, limit: u64| pages * ACCESS_PAGE > limit;
-    let (what, limit) = if over(message.access.dirtied, message.limits.stable_dirtied_bytes) {
+fn check_access_limits(message: &Message) -> Result<()> {
+    let exceeds = |pages: u64, limit: u64| pages * ACCESS_PAGE > limit;
+    let (what, limit) = if exceeds(message.access.dirtied, message.limits.stable_dirtied_bytes) {
         ("modified", message.limits.stable_dirtied_bytes)
-    } else if over(message.access.accessed, message.limits.stable_accessed_bytes) {
+    } else if exceeds(message.access.accessed, message.limits.stable_accessed_bytes) {
         ("accessed", message.limits.stable_accessed_bytes)
     } else {
         return Ok(());
@@ -68,40 +68,40 @@ fn access_limit(message: &Message) -> Result<()> {
     .into())
 }
 
-fn read(c: &mut ApiCaller<'_>, dst: u64, offset: u64, len: u64) -> Result<()> {
+fn read_to_heap(c: &mut ApiCaller<'_>, dst: u64, offset: u64, len: u64) -> Result<()> {
     charge(c, len)?;
-    let (memory, host) = split(c);
+    let (memory, host) = heap_and_host(c);
     let message = &mut host.message;
     message.stable.check(offset, len).map_err(stable_out_of_bounds)?;
     let range = heap_range(dst, len, memory.len())?;
     message.access.read(offset, len);
-    access_limit(message)?;
+    check_access_limits(message)?;
     message.stable_read += len;
     message.stable.read(offset, &mut memory[range]).map_err(stable_out_of_bounds)
 }
 
-fn write(c: &mut ApiCaller<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
+fn write_from_heap(c: &mut ApiCaller<'_>, offset: u64, src: u64, len: u64) -> Result<()> {
     charge(c, len)?;
-    let (memory, host) = split(c);
+    let (memory, host) = heap_and_host(c);
     let message = &mut host.message;
     message.stable.check(offset, len).map_err(stable_out_of_bounds)?;
     heap_range(src, len, memory.len())?;
     let new_pages = message.access.write(offset, len);
-    access_limit(message)?;
+    check_access_limits(message)?;
     charge(c, new_pages * NEW_DIRTY_PAGE)?;
-    let (memory, host) = split(c);
+    let (memory, host) = heap_and_host(c);
     let range = heap_range(src, len, memory.len())?;
     host.message.stable_written += len;
     host.message.stable.write(offset, &memory[range]).map_err(stable_out_of_bounds)
 }
 
 /// Defines the deprecated functions with 32-bit offsets, which trap if stable memory is larger than 4 GiB.
-fn narrow(d: &mut Definer<'_>) -> Result<()> {
+fn define_narrow(d: &mut Definer<'_>) -> Result<()> {
     const MAX_PAGES: u64 = (1 << 32) / WASM_PAGE;
     fn enter_narrow(c: &mut ApiCaller<'_>, api: &'static Api) -> Result<()> {
         enter(c, api)?;
         if c.data().message.stable.pages() > MAX_PAGES {
-            return Err(trap("32 bit stable memory api used on a memory larger than 4GB"));
+            return Err(wasm_trap("32 bit stable memory api used on a memory larger than 4GB"));
         }
         Ok(())
     }
@@ -121,11 +121,11 @@ fn narrow(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("stable_read")?;
     d.func(api, move |mut c: ApiCaller<'_>, dst: u32, offset: u32, len: u32| -> Result<()> {
         enter_narrow(&mut c, api)?;
-        read(&mut c, dst.into(), offset.into(), len.into())
+        read_to_heap(&mut c, dst.into(), offset.into(), len.into())
     })?;
     let api = d.api("stable_write")?;
     d.func(api, move |mut c: ApiCaller<'_>, offset: u32, src: u32, len: u32| -> Result<()> {
         enter_narrow(&mut c, api)?;
-        write(&mut c, offset.into(), src.into(), len.into())
+        write_from_heap(&mut c, offset.into(), src.into(), len.into())
     })
 }

@@ -2,11 +2,11 @@
 
 use wasmtime::Result;
 
-use super::calls::principal;
+use super::calls::parse_principal;
 use super::definer::Definer;
 use crate::engine::contexts::REPLICATED;
 use crate::engine::error::Trap;
-use crate::engine::host::{ApiCaller, Word, enter, take, take_start, violation};
+use crate::engine::host::{ApiCaller, Word, copy_from_heap, copy_start_from_heap, enter, violation};
 use crate::engine::texts::MAX_TEXT_BYTES;
 
 /// Maximum length of certified data, bytes.
@@ -21,25 +21,25 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     d.getter("subnet_self_node_count", |host| host.message.ctx.subnet_node_count)?;
     d.getter("msg_reject_code", |host| host.message.ctx.reject_code)?;
     d.getter("msg_deadline", |host| host.message.ctx.deadline)?;
-    d.getter("in_replicated_execution", |host| u32::from(host.message.context & REPLICATED != 0))?;
+    d.getter("in_replicated_execution", |host| u32::from(host.message.execution_kind & REPLICATED != 0))?;
     d.getter("data_certificate_present", |host| u32::from(host.message.ctx.data_certificate.is_some()))?;
-    counters(d)?;
+    define_timer_and_counter(d)?;
     let api = d.api("is_controller")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<u32> {
         enter(&mut c, api)?;
-        let who = principal(&take(&mut c, api, src.wide(), len.wide())?)?;
+        let who = parse_principal(&copy_from_heap(&mut c, api, src.into_u64(), len.into_u64())?)?;
         Ok(c.data().message.ctx.controllers.contains(&who).into())
     })?;
     let api = d.api("certified_data_set")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        if len.wide() > MAX_CERTIFIED_DATA {
+        if len.into_u64() > MAX_CERTIFIED_DATA {
             return Err(violation(format!(
                 "ic0_certified_data_set failed because the passed data must be no larger than {MAX_CERTIFIED_DATA} bytes. Found {} bytes.",
-                len.wide()
+                len.into_u64()
             )));
         }
-        let data = take(&mut c, api, src.wide(), len.wide())?;
+        let data = copy_from_heap(&mut c, api, src.into_u64(), len.into_u64())?;
         c.data_mut().message.certified_data = Some(data);
         Ok(())
     })?;
@@ -54,19 +54,19 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("debug_print")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        let text = take_start(&mut c, api, src.wide(), len.wide(), MAX_TEXT_BYTES)?;
+        let text = copy_start_from_heap(&mut c, api, src.into_u64(), len.into_u64(), MAX_TEXT_BYTES)?;
         c.data_mut().message.logs.push(text);
         Ok(())
     })?;
     let api = d.api("trap")?;
     d.func(api, move |mut c: ApiCaller<'_>, src: W, len: W| -> Result<()> {
         enter(&mut c, api)?;
-        let text = take_start(&mut c, api, src.wide(), len.wide(), MAX_TRAP_TEXT)?;
+        let text = copy_start_from_heap(&mut c, api, src.into_u64(), len.into_u64(), MAX_TRAP_TEXT)?;
         Err(Trap::CalledTrap(String::from_utf8_lossy(&text).into_owned()).into())
     })
 }
 
-fn counters(d: &mut Definer<'_>) -> Result<()> {
+fn define_timer_and_counter(d: &mut Definer<'_>) -> Result<()> {
     let api = d.api("global_timer_set")?;
     d.func(api, move |mut c: ApiCaller<'_>, deadline: u64| -> Result<u64> {
         enter(&mut c, api)?;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::page_file::PAGE;
-use crate::engine::stable::{ACCESS_PAGE, RESIDENT_PAGES, StableAccess, StableOutOfBounds};
+use crate::engine::stable::{ACCESS_PAGE, MAX_RESIDENT_PAGES, StableAccess, StableOutOfBounds};
 
 const SIZE: u64 = 20 * WASM_PAGE;
 
@@ -239,7 +239,7 @@ fn the_32_bit_interface_grows_to_4_gib() {
 /// Of a stable memory that exceeds 128 MiB, only a bounded number of pages stays in the host's memory.
 #[test]
 fn pages_beyond_the_bound_are_not_in_memory() {
-    let pages = RESIDENT_PAGES + 10;
+    let pages = MAX_RESIDENT_PAGES + 10;
     let mut memory = StableMemory::new();
     let bytes = (pages * PAGE) as u64;
     assert_eq!(memory.grow(bytes.div_ceil(WASM_PAGE), bytes + WASM_PAGE), Some(0));
@@ -255,7 +255,7 @@ fn pages_beyond_the_bound_are_not_in_memory() {
         memory.read((index * PAGE) as u64, &mut bytes).expect("the access is within stable memory");
         bytes
     };
-    for index in [0, 1, RESIDENT_PAGES, pages - 1] {
+    for index in [0, 1, MAX_RESIDENT_PAGES, pages - 1] {
         assert!(read(&earlier, index) == page(index), "page {index}");
     }
     assert!(read(&memory, 0)[..20] == *b"\x01\x01\x01\x01\x01changed\x01\x01\x01\x01\x01\x01\x01\x01");

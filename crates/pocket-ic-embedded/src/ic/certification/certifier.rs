@@ -12,8 +12,8 @@ use ic_certification::{Certificate, Delegation, HashTree};
 use ic_transport_types::SubnetMetrics;
 use std::sync::Arc;
 
-/// Maximum difference between the time of a delegation and the current time, nanoseconds: JavaScript agents accept an age
-/// of 30 days, and no time that is more than five minutes ahead.
+/// Maximum difference between the time of a delegation and the current time, nanoseconds: JavaScript agents accept an
+/// age of 30 days, and no time that is more than five minutes ahead.
 const MAX_DELEGATION_AGE: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 impl Instance {
