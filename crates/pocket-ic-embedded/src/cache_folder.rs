@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The environment variable that names the folder, or is `off`. An empty value counts as not set.
-const VARIABLE: &str = "POCKET_IC_EMBEDDED_MODULE_CACHE";
+const CACHE_VARIABLE: &str = "POCKET_IC_EMBEDDED_MODULE_CACHE";
 const OFF: &str = "off";
 
 /// Where compiled modules are kept for other processes.
@@ -29,13 +29,13 @@ impl CacheFolder {
     /// Returns the folder from `POCKET_IC_EMBEDDED_MODULE_CACHE`; if the variable is not set, one in the user's cache
     /// folder, if there is one.
     pub(crate) fn from_environment() -> Self {
-        Self::chosen(env::var_os(VARIABLE), dirs::cache_dir())
+        Self::chosen(env::var_os(CACHE_VARIABLE), dirs::cache_dir())
     }
 
-    fn chosen(variable: Option<OsString>, user: Option<PathBuf>) -> Self {
-        match (variable.filter(|value| !value.is_empty()), user) {
+    fn chosen(variable: Option<OsString>, user_cache_folder: Option<PathBuf>) -> Self {
+        match (variable.filter(|value| !value.is_empty()), user_cache_folder) {
             (Some(value), _) => value.into(),
-            (None, Some(user)) => Self::At(user.join("pocket-ic-embedded").join("modules")),
+            (None, Some(folder)) => Self::At(folder.join("pocket-ic-embedded").join("modules")),
             (None, None) => Self::Off,
         }
     }

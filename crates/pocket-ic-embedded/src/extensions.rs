@@ -96,7 +96,7 @@ impl Extensions {
     /// [`ExtensionError`]; refused if there is no such canister.
     pub fn message_costs(&self, canister: Principal, from: u64) -> Result<Vec<MessageCost>, ExtensionError> {
         let url = format!("{}canister_costs/{canister}?from={from}", self.base);
-        answer(url, |client, url| client.get(url).timeout(TIMEOUT))
+        send_request(url, |client, url| client.get(url).timeout(TIMEOUT))
     }
 
     /// Limits the instructions of each message of a canister in addition to the usual limit of its kind; `None` removes
@@ -111,7 +111,7 @@ impl Extensions {
     ) -> Result<(), ExtensionError> {
         let url = format!("{}instruction_cap/{canister}", self.base);
         let body = serde_json::json!({ "instructions": instructions });
-        answer::<Value>(url, |client, url| client.post(url).timeout(TIMEOUT).json(&body)).map(drop)
+        send_request::<Value>(url, |client, url| client.post(url).timeout(TIMEOUT).json(&body)).map(drop)
     }
 
     /// Uploads a snapshot whose `stable_memory.bin` the server uses in place instead of copying it: the file must not
@@ -125,28 +125,28 @@ impl Extensions {
         request: &RawCanisterSnapshotUpload,
     ) -> Result<RawCanisterSnapshotId, ExtensionError> {
         let url = format!("{}canister_snapshot_in_place", self.base);
-        answer(url, |client, url| client.post(url).json(request))
+        send_request(url, |client, url| client.post(url).json(request))
     }
 }
 
-fn answer<T: DeserializeOwned>(
+fn send_request<T: DeserializeOwned>(
     url: String,
     request: impl FnOnce(&Client, &str) -> RequestBuilder,
 ) -> Result<T, ExtensionError> {
-    let ask = || {
-        let answer = request(client()?, &url).send()?;
-        Ok((answer.status(), answer.bytes()?))
+    let send = || {
+        let response = request(client()?, &url).send()?;
+        Ok((response.status(), response.bytes()?))
     };
-    let (status, body) = match ask() {
-        Ok(answer) => answer,
+    let (status, body) = match send() {
+        Ok(response) => response,
         Err(source) => return Err(ExtensionError::Http { url, source }),
     };
     if status.is_success() {
-        let expected = serde_json::from_slice(&body);
-        return expected.map_err(|error| ExtensionError::Unexpected { url, detail: error.to_string() });
+        let parsed = serde_json::from_slice(&body);
+        return parsed.map_err(|error| ExtensionError::Unexpected { url, detail: error.to_string() });
     }
-    let refused: Option<Value> = serde_json::from_slice(&body).ok();
-    match refused.as_ref().and_then(|refused| refused["message"].as_str()) {
+    let refusal: Option<Value> = serde_json::from_slice(&body).ok();
+    match refusal.as_ref().and_then(|refusal| refusal["message"].as_str()) {
         Some(message) => {
             Err(ExtensionError::Refused { url, status: status.as_u16(), message: message.to_owned() })
         }

@@ -113,8 +113,8 @@ impl PortFile {
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
-        let Some(named) = if_exists(fs::metadata(path)).map_err(failed)? else { return Ok(None) };
-        if text != stale || named.ino() != file.metadata().map_err(failed)?.ino() {
+        let Some(file_at_path) = if_exists(fs::metadata(path)).map_err(failed)? else { return Ok(None) };
+        if text != stale || file_at_path.ino() != file.metadata().map_err(failed)?.ino() {
             return Ok(None);
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
@@ -208,10 +208,10 @@ fn is_server(mut stream: &TcpStream) -> io::Result<bool> {
     stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
     stream.set_write_timeout(Some(ANSWER_TIMEOUT))?;
     stream.write_all(b"GET /status HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut head = [0; OK.len()];
-    stream.read_exact(&mut head)?;
+    let mut response_start = [0; OK.len()];
+    stream.read_exact(&mut response_start)?;
     // The minor version of the protocol is the server's choice.
-    Ok(head.starts_with(b"HTTP/1.") && head.ends_with(b" 200"))
+    Ok(response_start.starts_with(b"HTTP/1.") && response_start.ends_with(b" 200"))
 }
 
 #[cfg(test)]
@@ -221,7 +221,7 @@ mod tests {
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-    fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    fn create_file(text: &str) -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("port");
         fs::write(&path, text).unwrap();
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_stale_file_is_taken_over_by_one_server() {
-        let (_dir, path) = file(&format!("{}\n", free_port()));
+        let (_dir, path) = create_file(&format!("{}\n", free_port()));
         let Claim::Ours(first) = PortFile::claim(&path, HERE).unwrap() else { panic!("not taken over") };
         assert_eq!(fs::read_to_string(&path).unwrap(), "", "clients do not find the old port");
         // While the first server starts, its file is empty; later ones wait for its port and exit.
@@ -262,7 +262,7 @@ mod tests {
     fn a_port_used_by_another_program_is_not_taken_over() {
         let listener = TcpListener::bind((HERE, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (_dir, path) = file(&format!("{port}\n"));
+        let (_dir, path) = create_file(&format!("{port}\n"));
         let other_program = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_file_without_a_port_is_not_changed() {
         for text in ["export PATH=$PATH:~/bin\n", "70000\n", "-1\n"] {
-            let (_dir, path) = file(text);
+            let (_dir, path) = create_file(text);
             let error = PortFile::claim(&path, HERE).unwrap_err();
             assert!(matches!(error, PortFileError::NoPort(_)), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);

@@ -111,9 +111,9 @@ pub fn main() -> ExitCode {
 /// Serves with these options, or prints the version. Returns exit code 3 if the server cannot run, otherwise 0.
 pub fn run(options: &ServeOptions) -> ExitCode {
     if options.version {
-        return match print(VERSION_LINE) {
+        return match print_to_stdout(VERSION_LINE) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error),
+            Err(error) => report_failure(&error),
         };
     }
     // The port file is claimed before any slow work: clients start a server for every instance, and the superfluous
@@ -124,30 +124,30 @@ pub fn run(options: &ServeOptions) -> ExitCode {
         Some(Ok(Claim::Ours(file))) => Some(file),
         Some(Ok(Claim::Running)) => return ExitCode::SUCCESS,
         Some(Ok(Claim::Unclear(reason))) => {
-            say(reason);
+            print_to_stderr(reason);
             return ExitCode::SUCCESS;
         }
-        Some(Err(error)) => return fail(&error.into()),
+        Some(Err(error)) => return report_failure(&error.into()),
     };
     match serve(options, port_file) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => report_failure(&error),
     }
 }
 
-fn fail(error: &ServeError) -> ExitCode {
-    say(error);
+fn report_failure(error: &ServeError) -> ExitCode {
+    print_to_stderr(error);
     ExitCode::from(EXIT_ENVIRONMENT)
 }
 
 /// Prints in a single write: a reader may exit once it has the last line.
-fn print(text: impl Display) -> Result<(), ServeError> {
+fn print_to_stdout(text: impl Display) -> Result<(), ServeError> {
     let text = format!("{text}\n");
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(ServeError::Stdout)
 }
 
-fn say(text: impl Display) {
+fn print_to_stderr(text: impl Display) {
     stderr::print_line(format_args!("pocket-ic-embedded: {text}"));
 }
 
@@ -167,7 +167,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     let listen_error = |source| ServeError::Listen { address: wanted, source };
     let started = Instant::now();
     // Signals are handled before clients can see the port, so that the port file is removed whenever a signal arrives.
-    let mut ended_by =
+    let mut signals =
         [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()]
             .into_iter()
             .map(|kind| signal(kind).map_err(ServeError::Start))
@@ -187,9 +187,9 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     if let Some(file) = &port_file {
         file.write(address.port())?;
     }
-    say(format_args!("{VERSION_LINE} listens on {address}"));
+    print_to_stderr(format_args!("{VERSION_LINE} listens on {address}"));
     if let Some(network) = network {
-        print(network)?;
+        print_to_stdout(network)?;
     }
     let (end, mut ended) = watch::channel(false);
     let serving = tokio::spawn({
@@ -202,7 +202,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     });
     tokio::select! {
         () = time_is_up(options, &state, started) => {}
-        () = first_signal(&mut ended_by) => {}
+        () = first_signal(&mut signals) => {}
     }
     // Clients must not find the port of a server that is about to exit.
     drop(port_file);

@@ -40,12 +40,12 @@ pub enum Work {
 }
 
 /// Largest body with which a request counts as brief work, bytes.
-const SHORT_REQUEST: usize = 64 << 10;
+const MAX_BRIEF_REQUEST_BYTES: usize = 64 << 10;
 
 impl Work {
     /// Returns how long a request may take, judged by the length of its body alone.
     pub const fn for_request(body: &[u8]) -> Self {
-        Self::long_if(body.len() > SHORT_REQUEST)
+        Self::long_if(body.len() > MAX_BRIEF_REQUEST_BYTES)
     }
 
     pub const fn long_if(may_be_long: bool) -> Self {

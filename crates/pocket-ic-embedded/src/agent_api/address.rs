@@ -25,12 +25,12 @@ impl Address {
     ///
     /// # Errors
     /// If nothing is served at this path, or the id in the path is not a principal.
-    pub fn parse(version: &str, kind: &str, effective: &str, action: &str) -> Result<Self, Refusal> {
+    pub fn parse(version: &str, kind: &str, effective_id: &str, action: &str) -> Result<Self, Refusal> {
         use RangesForm::{OneList, Sharded};
         let parse_id = |make: fn(Principal) -> Effective| {
-            Principal::from_text(effective)
-                .map(make)
-                .map_err(|error| Refusal::bad(format!("Invalid {kind} id {effective:.100}: {error}")))
+            Principal::from_text(effective_id).map(make).map_err(|error| {
+                Refusal::bad_request(format!("Invalid {kind} id {effective_id:.100}: {error}"))
+            })
         };
         let (canister, subnet) = (|| parse_id(Effective::Canister), || parse_id(Effective::Subnet));
         let certified = CallReply::Certificate;

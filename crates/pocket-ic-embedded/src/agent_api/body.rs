@@ -22,26 +22,27 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Reads the complete body before the request is handled, so that a slow client does not keep others waiting.
 pub async fn read_whole(State(state): State<Arc<ServerState>>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    let read = tokio::time::timeout(TIMEOUT, read(&state, body));
-    let whole = match read.await {
-        Ok(whole) => whole,
+    let read = tokio::time::timeout(TIMEOUT, read_body(&state, body));
+    let body = match read.await {
+        Ok(body) => body,
         Err(_) => Err(Refusal::new(
             StatusCode::REQUEST_TIMEOUT,
             format!("The request was not complete within {} seconds", TIMEOUT.as_secs()),
         )),
     };
     let _busy = state.activity().begin();
-    match whole {
+    match body {
         Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
         Err(refusal) => refusal.into_response(),
     }
 }
 
-async fn read(state: &ServerState, mut body: Body) -> Result<Bytes, Refusal> {
+async fn read_body(state: &ServerState, mut body: Body) -> Result<Bytes, Refusal> {
     let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {
         state.activity().touch();
-        let frame = frame.map_err(|error| Refusal::bad(format!("The request ended early: {error}")))?;
+        let frame =
+            frame.map_err(|error| Refusal::bad_request(format!("The request ended early: {error}")))?;
         if let Ok(data) = frame.into_data() {
             length += data.len();
             if length > MAX_READ_BYTES {

@@ -1,7 +1,7 @@
 //! Accepts calls, and answers synchronous ones with the outcome.
 
 use super::address::CallReply;
-use super::cbor::cbor;
+use super::cbor::cbor_response;
 use super::checked::{self, operate};
 use super::envelope::Action;
 use super::refusal::Refusal;
@@ -25,7 +25,7 @@ pub async fn call(
     reply: CallReply,
     body: &[u8],
 ) -> Result<Response, Refusal> {
-    let checked = checked::check(&slot, Action::Call, body)?;
+    let checked = checked::check_request(&slot, Action::Call, body)?;
     let submitted = operate(&slot, Work::for_request(body), |instance| {
         checked.check_time(instance, Action::Call)?;
         let (id, expiry) = (*checked.id, checked.content.ingress_expiry);
@@ -38,20 +38,20 @@ pub async fn call(
         }))
     })
     .await?;
-    let waiting = match (submitted, reply) {
-        (Ok(waiting), _) => waiting,
-        (Err(error), CallReply::Accepted) => return Ok(cbor(&reject_response(error))),
+    let receiver = match (submitted, reply) {
+        (Ok(receiver), _) => receiver,
+        (Err(error), CallReply::Accepted) => return Ok(cbor_response(&reject_response(error))),
         (Err(error), CallReply::Certificate(_)) => {
-            return Ok(cbor(&TransportCallResponse::NonReplicatedRejection(reject_response(error))));
+            return Ok(cbor_response(&TransportCallResponse::NonReplicatedRejection(reject_response(error))));
         }
     };
-    slot.hurry();
+    slot.request_round();
     let accepted = StatusCode::ACCEPTED.into_response();
-    let Some(waiting) = waiting else {
+    let Some(receiver) = receiver else {
         return Ok(accepted);
     };
-    Ok(match timeout(MAX_WAIT, waiting).await {
-        Ok(Ok(certificate)) => cbor(&TransportCallResponse::Replied { certificate }),
+    Ok(match timeout(MAX_WAIT, receiver).await {
+        Ok(Ok(certificate)) => cbor_response(&TransportCallResponse::Replied { certificate }),
         _ => accepted,
     })
 }

@@ -8,7 +8,7 @@ const BLS_KEY_BYTES: usize = 96;
 /// The DER header that the library expects before the bytes of a key. The library ignores the three lengths in the
 /// header, but supports only keys for which each length takes one byte. With this constant header, keys with longer
 /// seeds are verified, too.
-const HEAD: [u8; 19] =
+const DER_HEADER: [u8; 19] =
     [0x30, 0, 0x30, 0x0c, 0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x02, 0x03, 0, 0];
 
 /// A key: the canister that signs, and a seed.
@@ -35,6 +35,6 @@ impl CanisterKey {
     /// canister certified.
     pub fn verify(&self, message: &[u8], signature: &[u8], root_key: &[u8]) -> Result<(), String> {
         let root_key = root_key.last_chunk::<BLS_KEY_BYTES>().ok_or("the instance has no root key")?;
-        verify_canister_sig(message, signature, &[HEAD.as_slice(), &self.raw].concat(), root_key)
+        verify_canister_sig(message, signature, &[DER_HEADER.as_slice(), &self.raw].concat(), root_key)
     }
 }

@@ -18,7 +18,7 @@ const MAX_EXPIRY: Duration = Duration::from_secs(5 * 60 + 30);
 const MAX_CLOCK_SKEW: u64 = 5 * 60 * 1_000_000_000;
 
 /// A well-formed request. Its sender is verified if the instance checks envelopes.
-pub struct Checked {
+pub struct CheckedRequest {
     pub content: Content,
     /// The id of the request: the hash of its content.
     pub id: RequestId,
@@ -29,21 +29,22 @@ pub struct Checked {
 ///
 /// # Errors
 /// A request that is malformed or not signed by its sender.
-pub fn check(slot: &Slot, action: Action, body: &[u8]) -> Result<Checked, Refusal> {
-    let envelope: Envelope = serde_cbor::from_slice(body)
-        .map_err(|error| Refusal::bad(format!("Could not parse body as CBOR of a request: {error}")))?;
+pub fn check_request(slot: &Slot, action: Action, body: &[u8]) -> Result<CheckedRequest, Refusal> {
+    let envelope: Envelope = serde_cbor::from_slice(body).map_err(|error| {
+        Refusal::bad_request(format!("Could not parse body as CBOR of a request: {error}"))
+    })?;
     envelope.content.check(action)?;
     let id = to_request_id(&envelope.content).map_err(Refusal::fault)?;
     if !slot.checks_envelopes() {
-        return Ok(Checked { content: envelope.content, id, sender: Sender::unlimited() });
+        return Ok(CheckedRequest { content: envelope.content, id, sender: Sender::unlimited() });
     }
     let root_key = slot.root_key();
     let verify = || Sender::authenticate(&envelope, &id, action, root_key);
-    let sender = threads::run(envelope.verification(), verify).map_err(Refusal::fault)??;
-    Ok(Checked { content: envelope.content, id, sender })
+    let sender = threads::run(envelope.verification_work(), verify).map_err(Refusal::fault)??;
+    Ok(CheckedRequest { content: envelope.content, id, sender })
 }
 
-impl Checked {
+impl CheckedRequest {
     /// Checks, by the instance's time, that the request and the delegations have not expired. The expiry of anonymous
     /// queries and reads does not matter, nor does any expiry if the instance does not check envelopes.
     ///
@@ -54,12 +55,12 @@ impl Checked {
             return Ok(());
         }
         let now = instance.time();
-        if let Some(expiration) = self.sender.expires().filter(|expiration| *expiration < now) {
-            return Err(Refusal::bad(format!(
+        if let Some(expiration) = self.sender.earliest_expiry().filter(|expiration| *expiration < now) {
+            return Err(Refusal::bad_request(format!(
                 "Invalid delegation expiry: Specified sender delegation has expired: Provided expiry: {}, Local replica time: {}{}",
-                readable(expiration),
-                readable(now),
-                advice(now)
+                time_text(expiration),
+                time_text(now),
+                clock_advice(now)
             )));
         }
         let anonymous = self.content.sender == Principal::anonymous();
@@ -70,26 +71,26 @@ impl Checked {
         if (now..=latest).contains(&self.content.ingress_expiry) {
             return Ok(());
         }
-        Err(Refusal::bad(format!(
+        Err(Refusal::bad_request(format!(
             "Invalid request expiry: Specified ingress_expiry not within expected range: Minimum allowed expiry: {}, Maximum allowed expiry: {}, Provided expiry: {}{}",
-            readable(now),
-            readable(latest),
-            readable(self.content.ingress_expiry),
-            advice(now)
+            time_text(now),
+            time_text(latest),
+            time_text(self.content.ingress_expiry),
+            clock_advice(now)
         )))
     }
 }
 
 /// Returns a hint if the instance's time differs so much from the host's that agents refuse its certificates, otherwise
 /// an empty text.
-fn advice(now: u64) -> String {
+fn clock_advice(now: u64) -> String {
     match now.abs_diff(clock::host_time()) {
         ..=MAX_CLOCK_SKEW => String::new(),
         _ => ". The time of this instance is not the current time, which agents require: make its time advance automatically (make_live, auto_progress)".to_owned(),
     }
 }
 
-fn readable(nanos: u64) -> String {
+fn time_text(nanos: u64) -> String {
     match OffsetDateTime::from_unix_timestamp_nanos(nanos.into()) {
         Ok(time) => time.to_string(),
         // The conversion fails only for a time beyond the year 9999.

@@ -12,7 +12,7 @@ use pocket_ic::common::rest::RawEffectivePrincipal;
 use serde::{Deserialize, Serialize};
 
 /// Maximum length of a nonce, bytes.
-const MAX_NONCE: usize = 32;
+const MAX_NONCE_BYTES: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -80,15 +80,17 @@ impl Envelope {
 impl Content {
     pub fn check(&self, action: Action) -> Result<(), Refusal> {
         if self.request_type != action.request_type() {
-            return Err(Refusal::bad(format!(
+            return Err(Refusal::bad_request(format!(
                 "Expected a request of type {}, got {:.50}",
                 action.request_type(),
                 self.request_type
             )));
         }
         match self.nonce.as_ref().map_or(0, Vec::len) {
-            ..=MAX_NONCE => Ok(()),
-            got => Err(Refusal::bad(format!("Nonce of {got} bytes: at most {MAX_NONCE} are allowed"))),
+            ..=MAX_NONCE_BYTES => Ok(()),
+            got => Err(Refusal::bad_request(format!(
+                "Nonce of {got} bytes: at most {MAX_NONCE_BYTES} are allowed"
+            ))),
         }
     }
 
@@ -103,7 +105,7 @@ impl Content {
 
     /// Returns the call or query; an error if a field is missing.
     pub fn into_call(self) -> Result<UserCall, Refusal> {
-        let missing = |field: &str| Refusal::bad(format!("The content has no field {field}"));
+        let missing = |field: &str| Refusal::bad_request(format!("The content has no field {field}"));
         let caller_info = self.sender_info.map(|info| CallerInfo { data: info.info, signer: info.signer });
         Ok(UserCall {
             sender: self.sender,
@@ -118,7 +120,7 @@ impl Content {
 
     /// Returns the paths to read; an error if the content has none.
     pub fn into_paths(self) -> Result<Vec<Vec<Vec<u8>>>, Refusal> {
-        let paths = self.paths.ok_or_else(|| Refusal::bad("The content has no field paths"))?;
+        let paths = self.paths.ok_or_else(|| Refusal::bad_request("The content has no field paths"))?;
         let labels = |path: Vec<Label>| path.iter().map(|label| label.as_bytes().to_vec()).collect();
         Ok(paths.into_iter().map(labels).collect())
     }

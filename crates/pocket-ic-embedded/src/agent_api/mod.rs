@@ -39,10 +39,10 @@ pub fn instance_routes(state: Server) -> Router<Server> {
     for slash in ["", "/"] {
         let path = |path: &str| format!("/instances/{{id}}/api/{path}{slash}");
         router = router
-            .route(&path("v2/status"), get(status_of))
-            .route(&path("{version}/{kind}/{effective}/{action}"), post(request_of));
+            .route(&path("v2/status"), get(status_route))
+            .route(&path("{version}/{kind}/{effective}/{action}"), post(request_route));
     }
-    layered(router, state)
+    add_layers(router, state)
 }
 
 /// Returns the routes of one instance, for its gateways.
@@ -58,12 +58,12 @@ pub fn routes(state: Server, instance: usize) -> Router<Server> {
     let router = Router::new()
         .route("/api/v2/status", get(status))
         .route("/api/{version}/{kind}/{effective}/{action}", post(request));
-    layered(router, state)
+    add_layers(router, state)
 }
 
 /// Adds what agents and browsers need: their requests are read completely before they are handled, and pages
 /// from any origin may send them.
-pub(crate) fn layered(router: Router<Server>, state: Server) -> Router<Server> {
+pub(crate) fn add_layers(router: Router<Server>, state: Server) -> Router<Server> {
     router
         .layer(middleware::from_fn_with_state(state, body::read_whole))
         // `read_whole` enforces the limit.
@@ -71,11 +71,11 @@ pub(crate) fn layered(router: Router<Server>, state: Server) -> Router<Server> {
         .layer(middleware::from_fn(cors::allow_everybody))
 }
 
-async fn status_of(State(state): State<Server>, Path(id): Path<usize>) -> Result<Response, Refusal> {
+async fn status_route(State(state): State<Server>, Path(id): Path<usize>) -> Result<Response, Refusal> {
     status::status(&state, id).await
 }
 
-async fn request_of(
+async fn request_route(
     State(state): State<Server>,
     Path((id, version, kind, effective, action)): Path<(usize, String, String, String, String)>,
     headers: HeaderMap,
@@ -95,7 +95,7 @@ async fn answer(
     let answered = async {
         let address = address?;
         if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/cbor") {
-            return Err(Refusal::bad("Unexpected content-type, expected application/cbor."));
+            return Err(Refusal::bad_request("Unexpected content-type, expected application/cbor."));
         }
         let slot = state.slot(instance).map_err(Refusal::from)?;
         match address {

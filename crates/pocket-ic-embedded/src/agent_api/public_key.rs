@@ -38,7 +38,7 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 const COSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.56387.1.1");
 const CANISTER: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.56387.1.2");
 /// Maximum number of bytes of a refused key that an error shows.
-const SHOWN: usize = 32;
+const SHOWN_BYTES: usize = 32;
 
 /// Returns whether the algorithm of a key in DER is Ed25519.
 pub fn is_ed25519(der: &[u8]) -> bool {
@@ -47,7 +47,7 @@ pub fn is_ed25519(der: &[u8]) -> bool {
 
 impl PublicKey {
     pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
-        let shown = || hex::encode(&der[..der.len().min(SHOWN)]);
+        let shown = || hex::encode(&der[..der.len().min(SHOWN_BYTES)]);
         let malformed = |error: &dyn Display| KeyError::Key(format!("malformed key {}: {error}", shown()));
         let info = SubjectPublicKeyInfoRef::try_from(der).map_err(|error| malformed(&error))?;
         let raw = || info.subject_public_key.as_bytes().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Answers queries; a node signs the response.
 
 use super::call::reject_response;
-use super::cbor::cbor;
+use super::cbor::cbor_response;
 use super::checked::{self, operate};
 use super::envelope::Action;
 use super::refusal::Refusal;
@@ -32,7 +32,7 @@ enum ResponseBody<'a> {
 
 /// `/query`
 pub async fn query(slot: Arc<Slot>, effective: Effective, body: &[u8]) -> Result<Response, Refusal> {
-    let checked = checked::check(&slot, Action::Query, body)?;
+    let checked = checked::check_request(&slot, Action::Query, body)?;
     let id = checked.id;
     operate(&slot, Work::Long, |instance| {
         checked.check_time(instance, Action::Query)?;
@@ -52,10 +52,12 @@ pub async fn query(slot: Arc<Slot>, effective: Effective, body: &[u8]) -> Result
         };
         let signatures = [signature];
         match &response {
-            QueryResponse::Replied { reply, .. } => cbor(&ResponseBody::Replied { reply, signatures }),
+            QueryResponse::Replied { reply, .. } => {
+                cbor_response(&ResponseBody::Replied { reply, signatures })
+            }
             QueryResponse::Rejected { reject, .. } => {
                 let RejectResponse { reject_code, reject_message, error_code } = reject;
-                cbor(&ResponseBody::Rejected {
+                cbor_response(&ResponseBody::Rejected {
                     reject_code: *reject_code,
                     reject_message,
                     error_code: error_code.as_deref(),

@@ -1,6 +1,6 @@
 //! Reads the state tree.
 
-use super::cbor::cbor;
+use super::cbor::cbor_response;
 use super::checked::{self, operate};
 use super::envelope::Action;
 use super::refusal::Refusal;
@@ -18,7 +18,7 @@ pub async fn read_state(
     ranges_form: RangesForm,
     body: &[u8],
 ) -> Result<Response, Refusal> {
-    let checked = checked::check(&slot, Action::ReadState, body)?;
+    let checked = checked::check_request(&slot, Action::ReadState, body)?;
     let certificate = operate(&slot, Work::Long, |instance| {
         checked.check_time(instance, Action::ReadState)?;
         let sender = checked.content.sender;
@@ -27,5 +27,5 @@ pub async fn read_state(
         Ok(instance.read_state(&ReadRequest { sender, effective, ranges_form, paths, targets })?)
     })
     .await?;
-    Ok(cbor(&ReadStateResponse { certificate }))
+    Ok(cbor_response(&ReadStateResponse { certificate }))
 }

@@ -15,7 +15,7 @@ impl Refusal {
         Self { status, text: text.into() }
     }
 
-    pub fn bad(text: impl Into<String>) -> Self {
+    pub fn bad_request(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, text)
     }
 
@@ -36,8 +36,8 @@ impl From<OpError> for Refusal {
         // The `Display` of an `OpError` wraps the text in the variant's name, as in the PocketIC protocol; agents get
         // the text alone.
         match error {
-            OpError::BadIngressMessage(text) | OpError::CanisterRouting(text) => Self::bad(text),
-            other => Self::bad(other.to_string()),
+            OpError::BadIngressMessage(text) | OpError::CanisterRouting(text) => Self::bad_request(text),
+            other => Self::bad_request(other.to_string()),
         }
     }
 }
@@ -45,7 +45,7 @@ impl From<OpError> for Refusal {
 impl From<ReadRefusal> for Refusal {
     fn from(refusal: ReadRefusal) -> Self {
         match refusal {
-            ReadRefusal::Invalid(text) => Self::bad(text),
+            ReadRefusal::Invalid(text) => Self::bad_request(text),
             ReadRefusal::Forbidden(text) => Self::new(StatusCode::FORBIDDEN, text),
         }
     }

@@ -17,7 +17,7 @@ const MAX_TARGETS: usize = 1_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sender {
     targets: Option<Vec<Principal>>,
-    expires: Option<u64>,
+    earliest_expiry: Option<u64>,
 }
 
 impl Sender {
@@ -31,8 +31,8 @@ impl Sender {
     }
 
     /// Returns the earliest expiry of the delegations, nanoseconds since 1970.
-    pub fn expires(&self) -> Option<u64> {
-        self.expires
+    pub fn earliest_expiry(&self) -> Option<u64> {
+        self.earliest_expiry
     }
 
     /// Verifies that the request comes from its sender, and that the delegations allow it. The root key, in DER, is for
@@ -48,33 +48,33 @@ impl Sender {
             (None, None) if content.sender == Principal::anonymous() => {
                 return match (sender_delegation, content.sender_info()) {
                     (None, None) => Ok(Self::unlimited()),
-                    (Some(_), _) => Err(invalid("the anonymous sender has no delegations")),
-                    (None, Some(_)) => Err(sender_info("the anonymous sender has none")),
+                    (Some(_), _) => Err(invalid_signature("the anonymous sender has no delegations")),
+                    (None, Some(_)) => Err(invalid_sender_info("the anonymous sender has none")),
                 };
             }
             (None, None) => {
-                return Err(Refusal::bad(format!("Missing signature from user: {}", content.sender)));
+                return Err(Refusal::bad_request(format!("Missing signature from user: {}", content.sender)));
             }
             (Some(key), Some(signature)) => (key, signature),
-            _ => return Err(invalid("sender_pubkey and sender_sig go together")),
+            _ => return Err(invalid_signature("sender_pubkey and sender_sig go together")),
         };
         if content.sender == Principal::anonymous() {
-            return Err(invalid("the anonymous sender does not sign"));
+            return Err(invalid_signature("the anonymous sender does not sign"));
         }
         let owner = Principal::self_authenticating(key);
         if owner != content.sender {
-            return Err(Refusal::bad(format!(
+            return Err(Refusal::bad_request(format!(
                 "The user id {} does not match the public key {}",
                 content.sender,
                 hex::encode(key)
             )));
         }
-        let links = sender_delegation.as_deref().unwrap_or_default();
-        let sender = Self::follow(links, action)?;
-        let last = verify_links(key, links, root_key)?;
-        PublicKey::from_der(last)
+        let delegations = sender_delegation.as_deref().unwrap_or_default();
+        let sender = Self::of_delegations(delegations, action)?;
+        let signing_key = verify_delegations(key, delegations, root_key)?;
+        PublicKey::from_der(signing_key)
             .and_then(|key| key.verify(&id.signable(), signature, root_key))
-            .map_err(|error| invalid(&error.to_string()))?;
+            .map_err(|error| invalid_signature(&error.to_string()))?;
         if let Some(info) = content.sender_info() {
             verify_info(info, key, root_key)?;
         }
@@ -82,25 +82,28 @@ impl Sender {
             (&sender.targets, content.canister_id(), action)
             && !targets.contains(&canister)
         {
-            return Err(delegation(&format!("Canister {canister} is not one of the delegation targets.")));
+            return Err(invalid_delegation(&format!(
+                "Canister {canister} is not one of the delegation targets."
+            )));
         }
         Ok(sender)
     }
 
-    fn follow(links: &[SignedDelegation], action: Action) -> Result<Self, Refusal> {
-        if links.len() > MAX_DELEGATIONS {
-            return Err(delegation(&format!(
+    fn of_delegations(delegations: &[SignedDelegation], action: Action) -> Result<Self, Refusal> {
+        if delegations.len() > MAX_DELEGATIONS {
+            return Err(invalid_delegation(&format!(
                 "Chain of delegations is too long: got {} delegations, but at most {MAX_DELEGATIONS} are allowed.",
-                links.len()
+                delegations.len()
             )));
         }
         let mut sender = Self::unlimited();
-        for SignedDelegation { delegation: link, .. } in links {
-            let Delegation { pubkey: _, expiration, targets, permissions } = link;
-            sender.expires = Some(sender.expires.map_or(*expiration, |earlier| earlier.min(*expiration)));
+        for SignedDelegation { delegation, .. } in delegations {
+            let Delegation { pubkey: _, expiration, targets, permissions } = delegation;
+            sender.earliest_expiry =
+                Some(sender.earliest_expiry.map_or(*expiration, |earlier| earlier.min(*expiration)));
             if let Some(targets) = targets {
                 if targets.len() > MAX_TARGETS {
-                    return Err(delegation(&format!(
+                    return Err(invalid_delegation(&format!(
                         "Delegation has too many targets: got {}, but at most {MAX_TARGETS} are allowed.",
                         targets.len()
                     )));
@@ -112,7 +115,7 @@ impl Sender {
                 sender.targets = Some(allowed);
             }
             if *permissions == Some(DelegationPermissions::Queries) && action == Action::Call {
-                return Err(delegation(
+                return Err(invalid_delegation(
                     "The delegation permits queries and reading the state only, not calls.",
                 ));
             }
@@ -122,55 +125,55 @@ impl Sender {
 }
 
 /// Verifies each delegation with the key before it, and that no key appears twice. Returns the last key.
-fn verify_links<'a>(
-    first: &'a [u8],
-    links: &'a [SignedDelegation],
+fn verify_delegations<'a>(
+    first_key: &'a [u8],
+    delegations: &'a [SignedDelegation],
     root_key: &[u8],
 ) -> Result<&'a [u8], Refusal> {
-    let mut keys = vec![first];
-    let mut signer = first;
-    for link in links {
-        PublicKey::from_der(signer)
-            .and_then(|key| key.verify(&link.delegation.signable(), &link.signature, root_key))
-            .map_err(|error| delegation(&error.to_string()))?;
-        signer = &link.delegation.pubkey;
-        if keys.contains(&signer) {
-            return Err(delegation(&format!(
+    let mut keys = vec![first_key];
+    let mut signing_key = first_key;
+    for signed in delegations {
+        PublicKey::from_der(signing_key)
+            .and_then(|key| key.verify(&signed.delegation.signable(), &signed.signature, root_key))
+            .map_err(|error| invalid_delegation(&error.to_string()))?;
+        signing_key = &signed.delegation.pubkey;
+        if keys.contains(&signing_key) {
+            return Err(invalid_delegation(&format!(
                 "Chain of delegations contains a cycle: the key {} appears twice.",
-                hex::encode(signer)
+                hex::encode(signing_key)
             )));
         }
-        keys.push(signer);
+        keys.push(signing_key);
     }
-    Ok(signer)
+    Ok(signing_key)
 }
 
 /// Verifies a canister's statement about the sender: only the canister to which the sender's public key belongs may
 /// make one.
-fn verify_info(info: &SenderInfo, key: &[u8], root_key: &[u8]) -> Result<(), Refusal> {
-    let key = match PublicKey::from_der(key) {
+fn verify_info(info: &SenderInfo, sender_pubkey: &[u8], root_key: &[u8]) -> Result<(), Refusal> {
+    let key = match PublicKey::from_der(sender_pubkey) {
         Ok(PublicKey::Canister(key)) => key,
-        _ => return Err(sender_info("sender_pubkey is not a key of canister signatures")),
+        _ => return Err(invalid_sender_info("sender_pubkey is not a key of canister signatures")),
     };
     if key.canister().as_slice() != info.signer {
-        return Err(sender_info(&format!(
+        return Err(invalid_sender_info(&format!(
             "the signer 0x{:.100} is not the canister {} of sender_pubkey",
             hex::encode(&info.signer),
             key.canister()
         )));
     }
     key.verify(&[INFO_DOMAIN, &info.info].concat(), &info.sig, root_key)
-        .map_err(|error| sender_info(&KeyError::Canister(error).to_string()))
+        .map_err(|error| invalid_sender_info(&KeyError::Canister(error).to_string()))
 }
 
-fn invalid(text: &str) -> Refusal {
-    Refusal::bad(format!("Invalid signature: {text}"))
+fn invalid_signature(text: &str) -> Refusal {
+    Refusal::bad_request(format!("Invalid signature: {text}"))
 }
 
-fn sender_info(text: &str) -> Refusal {
-    Refusal::bad(format!("Invalid sender_info: {text}"))
+fn invalid_sender_info(text: &str) -> Refusal {
+    Refusal::bad_request(format!("Invalid sender_info: {text}"))
 }
 
-fn delegation(text: &str) -> Refusal {
-    Refusal::bad(format!("Invalid delegation: {text}"))
+fn invalid_delegation(text: &str) -> Refusal {
+    Refusal::bad_request(format!("Invalid delegation: {text}"))
 }

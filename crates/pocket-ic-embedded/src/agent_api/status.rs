@@ -1,6 +1,6 @@
 //! `/api/v2/status`: the root key and the other facts that agents request first.
 
-use super::cbor::cbor;
+use super::cbor::cbor_response;
 use super::checked::operate;
 use super::refusal::Refusal;
 use crate::VERSION_LINE;
@@ -19,5 +19,5 @@ struct Status {
 
 pub async fn status(state: &ServerState, instance: usize) -> Result<Response, Refusal> {
     let root_key = operate(&*state.slot(instance)?, Work::Brief, |instance| Ok(instance.root_key())).await?;
-    Ok(cbor(&Status { impl_version: VERSION_LINE, replica_health_status: "healthy", root_key }))
+    Ok(cbor_response(&Status { impl_version: VERSION_LINE, replica_health_status: "healthy", root_key }))
 }

@@ -27,7 +27,7 @@ mod cose {
 }
 
 /// Maximum number of bytes of a wrong challenge that an error shows: more than a correct challenge has.
-const SHOWN: usize = 64;
+const SHOWN_BYTES: usize = 64;
 /// The SEC 1 tag of a point whose two coordinates follow.
 const SEC1_UNCOMPRESSED: u8 = 4;
 
@@ -76,21 +76,21 @@ impl CoseKey {
                 key.map(Self::P256).map_err(|error| error.to_string())
             }
             (Some(cose::RSA), Some(cose::RS256)) => {
-                let number = |label| bytes(label).map(BoxedUint::from_be_slice_vartime);
-                let key = rsa::PublicKey::new(number(cose::MODULUS)?, number(cose::EXPONENT)?);
+                let big_integer = |label| bytes(label).map(BoxedUint::from_be_slice_vartime);
+                let key = rsa::PublicKey::new(big_integer(cose::MODULUS)?, big_integer(cose::EXPONENT)?);
                 key.map(|key| Self::Rsa(Box::new(key))).map_err(|error| error.to_string())
             }
             (kind, algorithm) => Err(format!(
                 "only ECDSA on curve P-256 and RSA PKCS #1 v1.5 are supported for WebAuthn, got COSE key type {} and algorithm {}",
-                readable(kind),
-                readable(algorithm)
+                number_text(kind),
+                number_text(algorithm)
             )),
         }
     }
 
     /// Verifies a signature whose challenge is the message.
-    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), String> {
-        let assertion: Assertion = serde_cbor::from_slice(signature)
+    pub fn verify(&self, message: &[u8], encoded_assertion: &[u8]) -> Result<(), String> {
+        let assertion: Assertion = serde_cbor::from_slice(encoded_assertion)
             .map_err(|error| format!("Signature CBOR parsing failed with: {error}"))?;
         let Assertion { authenticator_data, client_data_json, signature } = assertion;
         let signed = [authenticator_data.as_slice(), &Sha256::digest(&client_data_json)].concat();
@@ -110,13 +110,13 @@ impl CoseKey {
             serde_json::from_slice(&client_data_json).map_err(|error| malformed(&error))?;
         let challenge = URL_SAFE_NO_PAD.decode(data.challenge).map_err(|error| malformed(&error))?;
         if challenge != message {
-            let shown = &challenge[..challenge.len().min(SHOWN)];
+            let shown = &challenge[..challenge.len().min(SHOWN_BYTES)];
             return Err(format!("Challenge in webauthn is {shown:?} while it is expected to be {message:?}"));
         }
         Ok(())
     }
 }
 
-fn readable(number: Option<i128>) -> String {
+fn number_text(number: Option<i128>) -> String {
     number.map_or_else(|| "(none)".to_owned(), |number| number.to_string())
 }

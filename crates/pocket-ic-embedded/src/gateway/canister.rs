@@ -73,7 +73,7 @@ impl HttpResponse {
         let typed = Decode!(reply, Typed).map_err(malformed)?;
         let rest = match typed.streaming_strategy {
             None => None,
-            Some(Reserved) => rest_of(reply)?,
+            Some(Reserved) => decode_rest(reply)?,
         };
         Ok(Self {
             status: typed.status_code,
@@ -104,7 +104,7 @@ impl Piece {
         // By convention the reply is an optional record; some canisters reply with the record itself, which means the
         // same.
         let Some(Typed { body, token }) = Decode!(reply, Option<Typed>).map_err(malformed)? else {
-            return match untyped(reply)? {
+            return match decode_untyped(reply)? {
                 IDLValue::None | IDLValue::Null => Ok(Self { body: Vec::new(), token: None }),
                 _ => Err(Malformed("it is not a piece of a body".into())),
             };
@@ -112,8 +112,8 @@ impl Piece {
         let token = match token {
             None => None,
             Some(Reserved) => {
-                let record = untyped(reply)?;
-                field(inner(&record), "token").map(|token| inner(token).clone())
+                let record = decode_untyped(reply)?;
+                field(unwrap_opt(&record), "token").map(|token| unwrap_opt(token).clone())
             }
         };
         Ok(Self { body, token })
@@ -126,9 +126,9 @@ pub fn encode_token(token: &IDLValue) -> candid::Result<Vec<u8>> {
 }
 
 /// Decodes the streaming strategy as an untyped value, since its token can be of any type.
-fn rest_of(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
-    let record = untyped(reply)?;
-    let Some(strategy) = field(&record, "streaming_strategy").map(inner) else {
+fn decode_rest(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
+    let record = decode_untyped(reply)?;
+    let Some(strategy) = field(&record, "streaming_strategy").map(unwrap_opt) else {
         return Ok(None);
     };
     let IDLValue::Variant(variant) = strategy else {
@@ -146,7 +146,7 @@ fn rest_of(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
     }
 }
 
-fn untyped(reply: &[u8]) -> Result<IDLValue, Malformed> {
+fn decode_untyped(reply: &[u8]) -> Result<IDLValue, Malformed> {
     let values = IDLArgs::from_bytes(reply).map_err(malformed)?;
     values.args.into_iter().next().ok_or_else(|| Malformed("it is empty".into()))
 }
@@ -160,7 +160,7 @@ fn field<'a>(record: &'a IDLValue, name: &str) -> Option<&'a IDLValue> {
 }
 
 /// Returns the content of an optional value, and any other value as it is.
-fn inner(value: &IDLValue) -> &IDLValue {
+fn unwrap_opt(value: &IDLValue) -> &IDLValue {
     match value {
         IDLValue::Opt(value) => value,
         other => other,

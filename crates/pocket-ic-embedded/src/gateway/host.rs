@@ -12,7 +12,7 @@ pub struct Domains(Vec<String>);
 pub struct NamedCanister {
     pub canister: Principal,
     /// Whether the canister's responses are served without verification.
-    pub raw: bool,
+    pub is_raw: bool,
 }
 
 impl Domains {
@@ -25,47 +25,47 @@ impl Domains {
 
     /// Returns the canister that a request is for: from its host, the parameter `canisterId`, or the
     /// referring page.
-    pub fn canister(
+    pub fn named_canister(
         &self,
         host: Option<&str>,
         query: Option<&str>,
         referrer: Option<&str>,
     ) -> Option<NamedCanister> {
-        let by_referrer = || {
+        let from_referrer = || {
             let url = Url::parse(referrer?).ok()?;
-            let named = self.by_host(url.host_str()).or_else(|| by_query(url.query()))?;
-            Some(NamedCanister { raw: named.raw || self.is_raw(host), ..named })
+            let named = self.canister_in_host(url.host_str()).or_else(|| canister_in_query(url.query()))?;
+            Some(NamedCanister { is_raw: named.is_raw || self.is_raw(host), ..named })
         };
-        let by_query = || Some(NamedCanister { raw: self.is_raw(host), ..by_query(query)? });
-        self.by_host(host).or_else(by_query).or_else(by_referrer)
+        let from_query = || Some(NamedCanister { is_raw: self.is_raw(host), ..canister_in_query(query)? });
+        self.canister_in_host(host).or_else(from_query).or_else(from_referrer)
     }
 
     /// Returns the part of the host name before the domain.
-    fn labels<'a>(&self, host: &'a str) -> Option<&'a str> {
+    fn subdomain<'a>(&self, host: &'a str) -> Option<&'a str> {
         // A port may follow.
         let host = host.split(':').next()?;
         self.0.iter().find_map(|domain| host.strip_suffix(domain.as_str())?.strip_suffix('.'))
     }
 
     fn is_raw(&self, host: Option<&str>) -> bool {
-        host.is_some_and(|host| self.labels(&host.to_ascii_lowercase()) == Some("raw"))
+        host.is_some_and(|host| self.subdomain(&host.to_ascii_lowercase()) == Some("raw"))
     }
 
-    fn by_host(&self, host: Option<&str>) -> Option<NamedCanister> {
+    fn canister_in_host(&self, host: Option<&str>) -> Option<NamedCanister> {
         let host = host?.to_ascii_lowercase();
-        let labels = self.labels(&host)?;
-        let (id, raw) = match labels.strip_suffix(".raw") {
+        let subdomain = self.subdomain(&host)?;
+        let (id, is_raw) = match subdomain.strip_suffix(".raw") {
             Some(id) => (id, true),
-            None => (labels, false),
+            None => (subdomain, false),
         };
-        Some(NamedCanister { canister: Principal::from_text(id).ok()?, raw })
+        Some(NamedCanister { canister: Principal::from_text(id).ok()?, is_raw })
     }
 }
 
-fn by_query(query: Option<&str>) -> Option<NamedCanister> {
+fn canister_in_query(query: Option<&str>) -> Option<NamedCanister> {
     let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
     let (_, id) = pairs.find(|(name, _)| name == "canisterId")?;
-    Some(NamedCanister { canister: Principal::from_text(id).ok()?, raw: false })
+    Some(NamedCanister { canister: Principal::from_text(id).ok()?, is_raw: false })
 }
 
 #[cfg(test)]
@@ -77,30 +77,30 @@ mod tests {
     #[test]
     fn a_canister_is_named_in_three_ways() {
         let domains = Domains::new(None);
-        let named = |raw| Some(NamedCanister { canister: Principal::from_text(ID).unwrap(), raw });
+        let named = |is_raw| Some(NamedCanister { canister: Principal::from_text(ID).unwrap(), is_raw });
         let id = named(false);
-        for (host, raw) in [
+        for (host, is_raw) in [
             (format!("{ID}.localhost"), false),
             (format!("{ID}.localhost:8000"), false),
             (format!("{ID}.raw.LOCALHOST:1"), true),
         ] {
-            assert_eq!(domains.canister(Some(&host), None, None), named(raw), "{host}");
+            assert_eq!(domains.named_canister(Some(&host), None, None), named(is_raw), "{host}");
         }
         let query = format!("a=b&canisterId={ID}");
-        assert_eq!(domains.canister(Some("127.0.0.1:8000"), Some(&query), None), id);
-        assert_eq!(domains.canister(Some("raw.localhost:8000"), Some(&query), None), named(true));
+        assert_eq!(domains.named_canister(Some("127.0.0.1:8000"), Some(&query), None), id);
+        assert_eq!(domains.named_canister(Some("raw.localhost:8000"), Some(&query), None), named(true));
         let page = format!("http://127.0.0.1:8000/?{query}");
-        assert_eq!(domains.canister(Some("127.0.0.1:8000"), None, Some(&page)), id);
+        assert_eq!(domains.named_canister(Some("127.0.0.1:8000"), None, Some(&page)), id);
         let page = format!("http://{ID}.localhost:8000/page");
-        assert_eq!(domains.canister(Some("localhost:8000"), None, Some(&page)), id);
+        assert_eq!(domains.named_canister(Some("localhost:8000"), None, Some(&page)), id);
     }
 
     #[test]
     fn a_request_that_names_no_canister_has_none() {
         let domains = Domains::new(Some(vec!["example.org".into()]));
         for host in ["localhost", "example.org", "www.example.org", &format!("{ID}.localhost"), ""] {
-            assert_eq!(domains.canister(Some(host), Some("canisterId=no"), Some("no")), None, "{host}");
+            assert_eq!(domains.named_canister(Some(host), Some("canisterId=no"), Some("no")), None, "{host}");
         }
-        assert!(domains.canister(Some(&format!("{ID}.example.org")), None, None).is_some());
+        assert!(domains.named_canister(Some(&format!("{ID}.example.org")), None, None).is_some());
     }
 }

@@ -11,7 +11,7 @@ mod verification;
 pub use registry::Gateways;
 
 use crate::agent_api;
-use crate::http::reply::{self, json};
+use crate::http::reply::{self, json_response};
 use crate::http::{ServerState, without_delay};
 use crate::ic::OpError;
 use crate::threads::Work;
@@ -35,28 +35,29 @@ use tokio::sync::watch;
 
 /// `GET /http_gateway`
 pub(crate) async fn list(State(state): State<Arc<ServerState>>) -> Response {
-    json(StatusCode::OK, &state.gateways().list())
+    json_response(StatusCode::OK, &state.gateways().list())
 }
 
 /// `POST /http_gateway`
 pub(crate) async fn create(State(state): State<Arc<ServerState>>, body: Bytes) -> Response {
-    let opened = match reply::parse(&body) {
+    let opened = match reply::parse_json(&body) {
         Ok(config) => open(&state, config).await,
         Err(refusal) => Err(refusal),
     };
     match opened {
-        Ok(info) => json(StatusCode::CREATED, &CreateHttpGatewayResponse::Created(info)),
-        Err(refusal) => {
-            json(StatusCode::BAD_REQUEST, &CreateHttpGatewayResponse::Error { message: refusal.to_string() })
-        }
+        Ok(info) => json_response(StatusCode::CREATED, &CreateHttpGatewayResponse::Created(info)),
+        Err(refusal) => json_response(
+            StatusCode::BAD_REQUEST,
+            &CreateHttpGatewayResponse::Error { message: refusal.to_string() },
+        ),
     }
 }
 
 /// `POST /http_gateway/<number>/stop`
 pub(crate) async fn stop(State(state): State<Arc<ServerState>>, Path(number): Path<usize>) -> Response {
     match state.gateways().stop(number) {
-        true => json(StatusCode::OK, &()),
-        false => reply::message(StatusCode::NOT_FOUND, format!("There is no HTTP gateway {number}")),
+        true => json_response(StatusCode::OK, &()),
+        false => reply::message_response(StatusCode::NOT_FOUND, format!("There is no HTTP gateway {number}")),
     }
 }
 
@@ -153,7 +154,7 @@ fn router(state: &Arc<ServerState>, instance: usize, domains: Domains) -> Router
         async move { pages.answer(parts, body).await }
     };
     let own = Router::new().route("/_/topology", get(topology)).fallback(fallback);
-    agent_api::layered(own, state.clone())
+    agent_api::add_layers(own, state.clone())
         .merge(agent_api::routes(state.clone(), instance))
         .with_state(state.clone())
 }

@@ -51,16 +51,16 @@ impl Pages {
         // Paths of the interface for agents never refer to pages.
         if parts.uri.path().starts_with("/api/") {
             let path = parts.uri.path();
-            return answer::text(
+            return answer::text_response(
                 StatusCode::NOT_FOUND,
                 format!("There is no {path} on the embedded server\n"),
             );
         }
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let host = header(header::HOST).or(parts.uri.host());
-        let named = self.domains.canister(host, parts.uri.query(), header(header::REFERER));
-        let Some(NamedCanister { canister, raw }) = named else {
-            return answer::text(
+        let named = self.domains.named_canister(host, parts.uri.query(), header(header::REFERER));
+        let Some(NamedCanister { canister, is_raw }) = named else {
+            return answer::text_response(
                 StatusCode::BAD_REQUEST,
                 "The address names no canister: use http://<canister id>.localhost:<port>/, or the parameter ?canisterId=<canister id>\n",
             );
@@ -79,32 +79,35 @@ impl Pages {
         };
         let slot = match self.state.slot(self.instance) {
             Ok(slot) => slot,
-            Err(refusal) => return answer::text(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string()),
+            Err(refusal) => {
+                return answer::text_response(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string());
+            }
         };
-        match ask(&slot, canister, request, raw).await {
-            Ok((response, verification)) => page(slot, &parts.method, response, &verification),
+        match request_page(&slot, canister, request, is_raw).await {
+            Ok((response, verification)) => page_response(slot, &parts.method, response, &verification),
             Err(failure) => failure_response(canister, failure),
         }
     }
 }
 
 /// Returns the response of a canister, and a text that says whether the response was verified.
-async fn ask(
+async fn request_page(
     slot: &Arc<Slot>,
     canister: Principal,
     mut request: HttpRequest,
-    raw: bool,
+    is_raw: bool,
 ) -> Result<(HttpResponse, String), Failure> {
     let encode =
         |request: &HttpRequest| request.encode().map_err(|error| Failure::Malformed(error.to_string()));
     let reply = query(slot, canister, "http_request", encode(&request)?).await?;
-    let mut response = decode(&reply)?;
+    let mut response = decode_response(&reply)?;
     if response.upgrade {
         request.certificate_version = None;
-        let response = decode(&update(slot, canister, "http_request_update", encode(&request)?).await?)?;
+        let response =
+            decode_response(&update(slot, canister, "http_request_update", encode(&request)?).await?)?;
         return Ok((response, "none; made by an update".into()));
     }
-    if raw {
+    if is_raw {
         return Ok((response, "none; served as raw".into()));
     }
     // A certificate covers the whole body, so all pieces are needed.
@@ -112,7 +115,7 @@ async fn ask(
         if response.body.len() > MAX_VERIFIED_BYTES {
             return Ok((response, format!("none; longer than {MAX_VERIFIED_BYTES} bytes")));
         }
-        let piece = rest.next(slot).await?;
+        let piece = rest.next_piece(slot).await?;
         response.body.extend_from_slice(&piece.body);
         match piece.token {
             Some(token) => rest.token = token,
@@ -122,9 +125,9 @@ async fn ask(
     let authority = slot.operate(Work::Brief, |instance| {
         Ok(Authority { root_key: instance.root_key(), now: instance.time() })
     });
-    let authority = authority.await.map_err(fault)?.map_err(Failure::Refused)?;
+    let authority = authority.await.map_err(to_failure)?.map_err(Failure::Refused)?;
     let verified = threads::run(Work::Long, || verify(&request, &response, canister, &authority));
-    let verified = verified.map_err(fault)?.map_err(Failure::Uncertified)?;
+    let verified = verified.map_err(to_failure)?.map_err(Failure::Uncertified)?;
     if let Some(headers) = verified.headers {
         response.headers = headers;
     }
@@ -132,7 +135,7 @@ async fn ask(
 }
 
 impl Rest {
-    async fn next(&self, slot: &Arc<Slot>) -> Result<Piece, Failure> {
+    async fn next_piece(&self, slot: &Arc<Slot>) -> Result<Piece, Failure> {
         let malformed = |error: String| Failure::Malformed(error);
         let arg = encode_token(&self.token).map_err(|error| malformed(error.to_string()))?;
         let reply = query(slot, self.canister, &self.method, arg).await?;
@@ -140,11 +143,11 @@ impl Rest {
     }
 }
 
-fn decode(reply: &[u8]) -> Result<HttpResponse, Failure> {
+fn decode_response(reply: &[u8]) -> Result<HttpResponse, Failure> {
     HttpResponse::decode(reply).map_err(|error| Failure::Malformed(error.to_string()))
 }
 
-fn call(canister: Principal, method: &str, arg: Vec<u8>) -> UserCall {
+fn anonymous_call(canister: Principal, method: &str, arg: Vec<u8>) -> UserCall {
     UserCall {
         sender: Principal::anonymous(),
         callee: canister,
@@ -162,7 +165,7 @@ async fn query(
     method: &str,
     arg: Vec<u8>,
 ) -> Result<Vec<u8>, Failure> {
-    let call = call(canister, method, arg);
+    let call = anonymous_call(canister, method, arg);
     reply_or_failure(slot.operate(Work::Long, |instance| instance.query(call)).await)
 }
 
@@ -172,7 +175,7 @@ async fn update(
     method: &str,
     arg: Vec<u8>,
 ) -> Result<Vec<u8>, Failure> {
-    let call = call(canister, method, arg);
+    let call = anonymous_call(canister, method, arg);
     let operation = slot.operate(Work::Long, |instance| match instance.submit(call)? {
         Ok(id) => instance.await_message(&id),
         Err(rejection) => Ok(Err(rejection)),
@@ -181,36 +184,41 @@ async fn update(
 }
 
 fn reply_or_failure(done: Result<Result<CallResult, OpError>, Panicked>) -> Result<Vec<u8>, Failure> {
-    done.map_err(fault)?.map_err(Failure::Refused)?.map_err(Failure::Rejected)
+    done.map_err(to_failure)?.map_err(Failure::Refused)?.map_err(Failure::Rejected)
 }
 
-fn fault(fault: Panicked) -> Failure {
-    Failure::Refused(OpError::Other(fault.to_string()))
+fn to_failure(panic: Panicked) -> Failure {
+    Failure::Refused(OpError::Other(panic.to_string()))
 }
 
-fn page(slot: Arc<Slot>, method: &Method, mut response: HttpResponse, verification: &str) -> Response {
+fn page_response(
+    slot: Arc<Slot>,
+    method: &Method,
+    mut response: HttpResponse,
+    verification: &str,
+) -> Response {
     let first = Bytes::from(std::mem::take(&mut response.body));
     let Some(rest) = response.rest.clone() else {
-        return answer::response(method, &response, first.into(), verification);
+        return answer::to_http_response(method, &response, first.into(), verification);
     };
     if *method == Method::HEAD {
-        return answer::response(method, &response, Body::empty(), verification);
+        return answer::to_http_response(method, &response, Body::empty(), verification);
     }
-    let (sender, body) = Channel::<Bytes, Broken>::new(PIECES_AHEAD);
-    tokio::spawn(send(slot, first, rest, sender));
-    answer::response(method, &response, Body::new(Sent { body, failure: None }), verification)
+    let (sender, body) = Channel::<Bytes, EndedEarly>::new(PIECES_AHEAD);
+    tokio::spawn(send_pieces(slot, first, rest, sender));
+    answer::to_http_response(method, &response, Body::new(StreamedBody { body, failure: None }), verification)
 }
 
 /// Sends a body piece by piece, as long as the client reads. A failure breaks the connection, so that no
 /// client mistakes a part for the complete body.
-async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<Bytes, Broken>) {
+async fn send_pieces(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<Bytes, EndedEarly>) {
     if sender.send_data(first).await.is_err() {
         return;
     }
     loop {
-        let piece = match rest.next(&slot).await {
+        let piece = match rest.next_piece(&slot).await {
             Ok(piece) => piece,
-            Err(failure) => return sender.abort(Broken(describe(failure))),
+            Err(failure) => return sender.abort(EndedEarly(failure_text(failure))),
         };
         if sender.send_data(piece.body.into()).await.is_err() {
             return;
@@ -224,19 +232,19 @@ async fn send(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: Sender<
 
 /// A body that reports a failure one poll late: on a failure, a connection drops the bytes that it has not sent yet, but
 /// it sends them while the body is pending.
-struct Sent {
-    body: Channel<Bytes, Broken>,
-    failure: Option<Broken>,
+struct StreamedBody {
+    body: Channel<Bytes, EndedEarly>,
+    failure: Option<EndedEarly>,
 }
 
-impl HttpBody for Sent {
+impl HttpBody for StreamedBody {
     type Data = Bytes;
-    type Error = Broken;
+    type Error = EndedEarly;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, EndedEarly>>> {
         if let Some(failure) = self.failure.take() {
             return Poll::Ready(Some(Err(failure)));
         }
@@ -253,9 +261,9 @@ impl HttpBody for Sent {
 
 #[derive(Debug, thiserror::Error)]
 #[error("the canister's response ended early: {0}")]
-struct Broken(String);
+struct EndedEarly(String);
 
-fn describe(failure: Failure) -> String {
+fn failure_text(failure: Failure) -> String {
     match failure {
         Failure::Rejected(error) => format!("{}: {}", error.code_text(), error.message),
         Failure::Refused(error) => error.to_string(),
@@ -273,5 +281,8 @@ fn failure_response(canister: Principal, failure: Failure) -> Response {
         Failure::Rejected(_) | Failure::Malformed(_) => StatusCode::BAD_GATEWAY,
         Failure::Refused(_) | Failure::Uncertified(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    answer::text(status, format!("Canister {canister} did not serve the page: {}\n", describe(failure)))
+    answer::text_response(
+        status,
+        format!("Canister {canister} did not serve the page: {}\n", failure_text(failure)),
+    )
 }

@@ -18,7 +18,11 @@ struct Gateway {
 impl Gateways {
     pub(super) fn list(&self) -> Vec<HttpGatewayDetails> {
         let gateways = lock_unpoisoned(&self.0);
-        gateways.iter().filter(|one| one.running.is_some()).map(|one| one.details.clone()).collect()
+        gateways
+            .iter()
+            .filter(|gateway| gateway.running.is_some())
+            .map(|gateway| gateway.details.clone())
+            .collect()
     }
 
     pub(super) fn add(

@@ -1,6 +1,6 @@
 //! Routes that read an instance.
 
-use super::reply::{canister_result, error, json, operate, operate_with};
+use super::reply::{canister_result, error_response, json_response, operate, operate_with};
 use super::slot::AutoProgressState;
 use super::state::ServerState;
 use crate::ic::{OpError, parse_canister_id, parse_principal};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 type Server = State<Arc<ServerState>>;
 
-fn id_of(raw: &RawCanisterId) -> Result<Principal, OpError> {
+fn to_canister_id(raw: &RawCanisterId) -> Result<Principal, OpError> {
     parse_principal(&raw.canister_id, "Bad canister id")
 }
 
@@ -33,7 +33,7 @@ pub(super) async fn time(State(state): Server, Path(id): Path<usize>) -> Respons
 
 pub(super) async fn cycles(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawCanisterId| {
-        let cycles = instance.cycles(id_of(&raw)?)?;
+        let cycles = instance.cycles(to_canister_id(&raw)?)?;
         Ok(RawCycles { cycles })
     })
     .await
@@ -41,7 +41,7 @@ pub(super) async fn cycles(State(state): Server, Path(id): Path<usize>, body: By
 
 pub(super) async fn controllers(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawCanisterId| {
-        let list = instance.controllers(id_of(&raw)?)?;
+        let list = instance.controllers(to_canister_id(&raw)?)?;
         Ok(list.into_iter().map(RawPrincipalId::from).collect::<Vec<_>>())
     })
     .await
@@ -49,7 +49,7 @@ pub(super) async fn controllers(State(state): Server, Path(id): Path<usize>, bod
 
 pub(super) async fn subnet(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawCanisterId| {
-        let subnet = instance.subnet_of_canister(id_of(&raw)?);
+        let subnet = instance.subnet_of_canister(to_canister_id(&raw)?);
         Ok(subnet.map(RawSubnetId::from))
     })
     .await
@@ -57,7 +57,7 @@ pub(super) async fn subnet(State(state): Server, Path(id): Path<usize>, body: By
 
 pub(super) async fn stable_memory(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawCanisterId| {
-        let blob = instance.stable_memory(id_of(&raw)?)?;
+        let blob = instance.stable_memory(to_canister_id(&raw)?)?;
         Ok(RawStableMemory { blob })
     })
     .await
@@ -118,8 +118,8 @@ pub(super) async fn auto_progress(State(state): Server, Path(id): Path<usize>) -
     match state.slot(id) {
         Ok(slot) => {
             let enabled = matches!(*slot.progress.lock().await, AutoProgressState::On(_));
-            json(StatusCode::OK, &enabled)
+            json_response(StatusCode::OK, &enabled)
         }
-        Err(refusal) => error(&refusal),
+        Err(refusal) => error_response(&refusal),
     }
 }

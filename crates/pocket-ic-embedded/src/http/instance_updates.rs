@@ -1,7 +1,9 @@
 //! Routes that change an instance.
 
 use super::progress;
-use super::reply::{MAX_BODY_BYTES, canister_result, error, json, operate, operate_with, parse};
+use super::reply::{
+    MAX_BODY_BYTES, canister_result, error_response, json_response, operate, operate_with, parse_json,
+};
 use super::slot::AutoProgressState;
 use super::state::{Blob, ServerState};
 use crate::engine::StableMemory;
@@ -29,7 +31,7 @@ type Server = State<Arc<ServerState>>;
 
 pub(super) async fn submit(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate(&state, id, Work::for_request(&body), |instance| {
-        let call: UserCall = parse::<RawCanisterCall>(&body)?.try_into()?;
+        let call: UserCall = parse_json::<RawCanisterCall>(&body)?.try_into()?;
         let submitted =
             threads::within(Work::long_if(instance.is_inspected(&call)), || instance.submit(call))?;
         Ok(submitted.map_err(|rejection| rejection.into_response(false)))
@@ -79,7 +81,7 @@ pub(super) async fn add_cycles(State(state): Server, Path(id): Path<usize>, body
 pub(super) async fn set_stable_memory(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     let blobs = state.clone();
     operate(&state, id, Work::Long, move |instance| {
-        let raw: RawSetStableMemory = parse(&body)?;
+        let raw: RawSetStableMemory = parse_json(&body)?;
         let canister = parse_principal(&raw.canister_id, "Bad canister id")?;
         let blob = blobs.blob(&raw.blob_id.0).ok_or_else(|| OpError::Other("Bad blob id".into()))?;
         instance.set_stable_memory(canister, unpack(&blob)?)
@@ -88,7 +90,7 @@ pub(super) async fn set_stable_memory(State(state): Server, Path(id): Path<usize
 }
 
 fn unpack(blob: &Blob) -> Result<StableMemory, OpError> {
-    if !blob.gzip {
+    if !blob.is_gzip {
         return Ok(blob.memory().clone());
     }
     let mut bytes = Vec::new();
@@ -161,15 +163,15 @@ pub(super) async fn cap_instructions(
 pub(super) async fn auto_progress(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     let slot = match state.slot(id) {
         Ok(slot) => slot,
-        Err(refusal) => return error(&refusal),
+        Err(refusal) => return error_response(&refusal),
     };
-    let config: AutoProgressConfig = match parse(&body) {
+    let config: AutoProgressConfig = match parse_json(&body) {
         Ok(config) => config,
-        Err(refusal) => return error(&refusal),
+        Err(refusal) => return error_response(&refusal),
     };
     match progress::start(&slot, config.artificial_delay_ms).await {
-        Ok(()) => json(StatusCode::OK, &()),
-        Err(refusal) => error(&refusal),
+        Ok(()) => json_response(StatusCode::OK, &()),
+        Err(refusal) => error_response(&refusal),
     }
 }
 
@@ -178,8 +180,8 @@ pub(super) async fn stop_progress(State(state): Server, Path(id): Path<usize>) -
     match state.slot(id) {
         Ok(slot) => {
             progress::end(&slot, AutoProgressState::Off).await;
-            json(StatusCode::OK, &())
+            json_response(StatusCode::OK, &())
         }
-        Err(refusal) => error(&refusal),
+        Err(refusal) => error_response(&refusal),
     }
 }

@@ -81,14 +81,14 @@ pub fn router(state: Arc<ServerState>) -> Router {
 }
 
 async fn unknown(method: Method, uri: Uri) -> Response {
-    reply::message(
+    reply::message_response(
         StatusCode::NOT_FOUND,
         format!("{method} {} is not supported by the embedded server", uri.path()),
     )
 }
 
 async fn wrong_method(method: Method, uri: Uri) -> Response {
-    reply::message(
+    reply::message_response(
         StatusCode::METHOD_NOT_ALLOWED,
         format!("{method} {} is not supported by the embedded server", uri.path()),
     )

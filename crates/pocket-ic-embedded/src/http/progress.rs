@@ -32,7 +32,7 @@ impl AutoProgress {
                 tokio::select! {
                     _ = ticks.tick() => {}
                     // Requests that have arrived in the meantime are executed in the same round.
-                    () = slot.hurried() => yield_now().await,
+                    () = slot.round_requested() => yield_now().await,
                     _ = stopped.changed() => break,
                 }
                 let elapsed = last.elapsed();

@@ -14,11 +14,11 @@ use serde::de::DeserializeOwned;
 pub(super) const MAX_BODY_BYTES: usize = 4 << 30;
 
 /// Returns `{"message": …}` with a status.
-pub(crate) fn message(status: StatusCode, message: String) -> Response {
-    json(status, &serde_json::json!({ "message": message }))
+pub(crate) fn message_response(status: StatusCode, message: String) -> Response {
+    json_response(status, &serde_json::json!({ "message": message }))
 }
 
-pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
+pub(crate) fn json_response<T: Serialize>(status: StatusCode, value: &T) -> Response {
     match serde_json::to_vec(value) {
         Ok(body) => (status, [(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => {
@@ -27,16 +27,16 @@ pub(crate) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
     }
 }
 
-pub(crate) fn error(error: &OpError) -> Response {
+pub(crate) fn error_response(error: &OpError) -> Response {
     let status = match error {
         OpError::Forbidden(_) => StatusCode::FORBIDDEN,
         OpError::Unsupported(_) => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::BAD_REQUEST,
     };
-    message(status, error.to_string())
+    message_response(status, error.to_string())
 }
 
-pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
+pub(crate) fn parse_json<T: DeserializeOwned>(body: &Bytes) -> Result<T, OpError> {
     serde_json::from_slice(body).map_err(|error| OpError::Conversion(error.to_string()))
 }
 
@@ -54,14 +54,15 @@ pub(crate) async fn operate<T: Serialize>(
 ) -> Response {
     let slot = match state.slot(id) {
         Ok(slot) => slot,
-        Err(refusal) => return error(&refusal),
+        Err(refusal) => return error_response(&refusal),
     };
     // The response is encoded as part of the work, since it may be large.
-    let encoded = |instance: &mut Instance| operation(instance).map(|value| json(StatusCode::OK, &value));
+    let encoded =
+        |instance: &mut Instance| operation(instance).map(|value| json_response(StatusCode::OK, &value));
     match slot.operate(work, encoded).await {
         Ok(Ok(response)) => response,
-        Ok(Err(refusal)) => error(&refusal),
-        Err(fault) => message(
+        Ok(Err(refusal)) => error_response(&refusal),
+        Err(fault) => message_response(
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("internal error of the embedded server: {fault}"),
         ),
@@ -75,5 +76,5 @@ pub(super) async fn operate_with<B: DeserializeOwned, T: Serialize>(
     body: Bytes,
     operation: impl FnOnce(&mut Instance, B) -> Result<T, OpError>,
 ) -> Response {
-    operate(state, id, Work::Long, |instance| operation(instance, parse(&body)?)).await
+    operate(state, id, Work::Long, |instance| operation(instance, parse_json(&body)?)).await
 }

@@ -1,7 +1,7 @@
 //! Routes of the server: instances, blobs, status.
 
 use super::progress;
-use super::reply::{self, error, json};
+use super::reply::{self, error_response, json_response};
 use super::slot::{AutoProgressState, Slot};
 use super::state::{Blob, ServerState};
 use crate::gateway;
@@ -22,18 +22,19 @@ pub(super) async fn status() -> StatusCode {
 
 /// `POST /instances`
 pub(super) async fn create_instance(State(state): State<Arc<ServerState>>, body: Bytes) -> Response {
-    let created = match reply::parse(&body) {
+    let created = match reply::parse_json(&body) {
         Ok(config) => create(&state, &config).await,
         Err(refusal) => Err(refusal),
     };
     match created {
-        Ok(NewInstance { instance_id, topology, gateway }) => json(
+        Ok(NewInstance { instance_id, topology, gateway }) => json_response(
             StatusCode::CREATED,
             &CreateInstanceResponse::Created { instance_id, topology, http_gateway_info: gateway },
         ),
-        Err(refusal) => {
-            json(StatusCode::BAD_REQUEST, &CreateInstanceResponse::Error { message: refusal.to_string() })
-        }
+        Err(refusal) => json_response(
+            StatusCode::BAD_REQUEST,
+            &CreateInstanceResponse::Error { message: refusal.to_string() },
+        ),
     }
 }
 
@@ -94,7 +95,7 @@ async fn remove(state: &ServerState, id: usize) -> Result<(), OpError> {
 
 /// `GET /instances`
 pub(super) async fn list_instances(State(state): State<Arc<ServerState>>) -> Response {
-    json(StatusCode::OK, &state.list_instances())
+    json_response(StatusCode::OK, &state.list_instances())
 }
 
 /// `DELETE /instances/<id>`
@@ -104,7 +105,7 @@ pub(super) async fn delete_instance(
 ) -> Response {
     match remove(&state, id).await {
         Ok(()) => StatusCode::OK.into_response(),
-        Err(refusal) => error(&refusal),
+        Err(refusal) => error_response(&refusal),
     }
 }
 
@@ -136,7 +137,7 @@ pub(super) async fn get_blob(State(state): State<Arc<ServerState>>, Path(hash): 
         return (StatusCode::BAD_REQUEST, "Bad blob id").into_response();
     };
     let Some(blob) = state.blob(&hash) else { return StatusCode::NOT_FOUND.into_response() };
-    let encoding = blob.gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
+    let encoding = blob.is_gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
     (encoding, as_long_work(|| blob.to_vec())).into_response()
 }
 

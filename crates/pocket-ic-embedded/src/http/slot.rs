@@ -40,12 +40,12 @@ impl Slot {
     }
 
     /// Makes the task that advances time, if there is one, run a round immediately.
-    pub fn hurry(&self) {
+    pub fn request_round(&self) {
         self.submitted.notify_one();
     }
 
-    /// Returns after [`Self::hurry`] was called.
-    pub async fn hurried(&self) {
+    /// Returns after [`Self::request_round`] was called.
+    pub async fn round_requested(&self) {
         self.submitted.notified().await;
     }
 
@@ -104,7 +104,7 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(60);
 
-    fn slot(state: &ServerState) -> Arc<Slot> {
+    fn new_slot(state: &ServerState) -> Arc<Slot> {
         let set = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() };
         let config = InstanceConfig { subnet_config_set: set.into(), ..InstanceConfig::default() };
         state.add_instance(Instance::create(state.engine(), &config, false).unwrap().instance).1
@@ -117,7 +117,7 @@ mod tests {
         let runtime = threads::runtime().worker_threads(1).max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
             let state = ServerState::new(Engine::new().unwrap(), false);
-            let (busy, idle) = (slot(&state), slot(&state));
+            let (busy, idle) = (new_slot(&state), new_slot(&state));
             let (finish, finished) = std::sync::mpsc::channel::<()>();
             let (begin, begun) = tokio::sync::oneshot::channel();
             let first = busy.clone();
@@ -148,7 +148,7 @@ mod tests {
     async fn a_panic_makes_only_its_instance_unusable() {
         let state = ServerState::new(Engine::new().unwrap(), false);
         for work in [Work::Long, Work::Brief] {
-            let (broken, other) = (slot(&state), slot(&state));
+            let (broken, other) = (new_slot(&state), new_slot(&state));
             let panics = |_: &mut Instance| -> Result<(), OpError> { panic!("by a test: {work:?}") };
             let panicked = broken.operate(work, panics).await;
             assert_eq!(panicked.unwrap_err().to_string(), format!("panic: by a test: {work:?}"));

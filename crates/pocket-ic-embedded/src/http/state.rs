@@ -30,12 +30,12 @@ pub(super) struct Blob {
     memory: StableMemory,
     bytes: usize,
     /// Whether the bytes are compressed with gzip.
-    pub gzip: bool,
+    pub is_gzip: bool,
 }
 
 impl Blob {
-    pub fn new(bytes: &[u8], gzip: bool) -> Blob {
-        Blob { memory: StableMemory::from_bytes(bytes), bytes: bytes.len(), gzip }
+    pub fn new(bytes: &[u8], is_gzip: bool) -> Blob {
+        Blob { memory: StableMemory::from_bytes(bytes), bytes: bytes.len(), is_gzip }
     }
 
     /// Returns the bytes, padded with zeros to whole pages.
@@ -137,34 +137,37 @@ fn not_found() -> OpError {
 }
 
 /// Whether requests are being answered; if not, since when.
-pub struct Activity {
-    inner: Mutex<(usize, Instant)>,
+pub struct Activity(Mutex<ActivityState>);
+
+struct ActivityState {
+    requests_in_progress: usize,
+    last_activity: Instant,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self { inner: Mutex::new((0, Instant::now())) }
+        Self(Mutex::new(ActivityState { requests_in_progress: 0, last_activity: Instant::now() }))
     }
 }
 
 impl Activity {
     /// Records activity of a client that is not waiting for an answer yet.
     pub fn touch(&self) {
-        lock_unpoisoned(&self.inner).1 = Instant::now();
+        lock_unpoisoned(&self.0).last_activity = Instant::now();
     }
 
     /// Marks the server as busy until the guard is dropped.
     pub fn begin(&self) -> Busy<'_> {
-        lock_unpoisoned(&self.inner).0 += 1;
+        lock_unpoisoned(&self.0).requests_in_progress += 1;
         Busy(self)
     }
 
     /// Returns the time since the last activity; zero while a request is being answered.
     #[cfg(any(feature = "cli", test))]
     pub fn idle_for(&self) -> Duration {
-        let inner = lock_unpoisoned(&self.inner);
-        match *inner {
-            (0, since) => since.elapsed(),
+        let state = lock_unpoisoned(&self.0);
+        match state.requests_in_progress {
+            0 => state.last_activity.elapsed(),
             _ => Duration::ZERO,
         }
     }
@@ -174,9 +177,9 @@ pub struct Busy<'a>(&'a Activity);
 
 impl Drop for Busy<'_> {
     fn drop(&mut self) {
-        let mut inner = lock_unpoisoned(&self.0.inner);
-        inner.0 = inner.0.saturating_sub(1);
-        inner.1 = Instant::now();
+        let mut state = lock_unpoisoned(&self.0.0);
+        state.requests_in_progress = state.requests_in_progress.saturating_sub(1);
+        state.last_activity = Instant::now();
     }
 }
 
