@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{ANONYMOUS, about, call, counter, installed, instance, manage, number, wait_for};
+use common::{
+    ANONYMOUS, call, call_management, counter, encode_canister_id, install_counter, instance, parse_u32,
+    wait_for,
+};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pocket_ic::common::rest::BlobCompression;
@@ -20,8 +23,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn assert_alive(pic: &PocketIc) {
-    let id = installed(pic);
-    assert_eq!(number(&call(pic, id, "inc", &[]).unwrap()), 1);
+    let id = install_counter(pic);
+    assert_eq!(parse_u32(&call(pic, id, "inc", &[]).unwrap()), 1);
 }
 
 #[test]
@@ -81,9 +84,9 @@ fn arguments_that_take_too_long_to_read_are_refused() {
     // record { 0: vec null }, with a length of 2^32 - 1 and no bytes for the values.
     let mut argument = b"DIDL\x02\x6c\x01\x00\x01\x6d\x7f\x01\x00".to_vec();
     argument.extend([0xff, 0xff, 0xff, 0xff, 0x0f]);
-    let error = manage(&pic, id, ANONYMOUS, "start_canister", argument).unwrap_err();
+    let error = call_management(&pic, id, ANONYMOUS, "start_canister", argument).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
-    assert!(manage(&pic, id, ANONYMOUS, "start_canister", about(id)).is_ok());
+    assert!(call_management(&pic, id, ANONYMOUS, "start_canister", encode_canister_id(id)).is_ok());
 }
 
 #[test]
@@ -91,7 +94,7 @@ fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
     /// One page more than 1 GiB.
     const SIZE: u64 = (1 << 30) + 65_536;
     let pic = instance();
-    let id = common::installed_wasm(
+    let id = common::install_wasm(
         &pic,
         common::wasm(
             r#"(module
@@ -139,7 +142,7 @@ fn id_base64(id: candid::Principal) -> String {
 #[should_panic(expected = "Bad blob id")]
 fn a_blob_that_was_never_sent_is_named() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     // The client would send the blob first, so the test sends only the client's second request.
     let url = pic.get_server_url().join(&format!("instances/{}/update/set_stable_memory", pic.instance_id()));
     let body = json!({ "canister_id": id_base64(id), "blob_id": "AAAA" });
@@ -151,14 +154,14 @@ fn a_blob_that_was_never_sent_is_named() {
 #[test]
 fn compressed_blobs_are_unpacked_when_they_are_used() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let memory = vec![1u8; 100_000];
     pic.set_stable_memory(id, gzip(&memory), BlobCompression::Gzip);
     assert_eq!(pic.get_stable_memory(id)[..100_000], memory);
 }
 
 /// Sends these bytes and hangs up, after reading `expected` bytes of the answer.
-fn raw(bytes: &[u8], expected: usize) -> Vec<u8> {
+fn exchange_and_hang_up(bytes: &[u8], expected: usize) -> Vec<u8> {
     let server = EmbeddedServer::shared().unwrap();
     let mut connection = TcpStream::connect(server.address()).unwrap();
     connection.write_all(bytes).unwrap();
@@ -183,9 +186,9 @@ fn clients_that_hang_up_do_no_harm() {
         // A response that is not read.
         format!("POST /instances/{id}/update/tick HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}"),
     ] {
-        raw(request.as_bytes(), 0);
+        exchange_and_hang_up(request.as_bytes(), 0);
     }
-    let answer = raw(b"nonsense\r\n\r\n", 12);
+    let answer = exchange_and_hang_up(b"nonsense\r\n\r\n", 12);
     assert_eq!(answer, b"HTTP/1.1 400");
     assert_alive(&pic);
 }
@@ -194,7 +197,7 @@ fn clients_that_hang_up_do_no_harm() {
 #[test]
 fn a_call_completes_even_if_its_client_disconnects() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let base = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
     // With this limit, the call runs long enough to be observed, but ends.
     Extensions::of(&pic).set_instruction_cap(id, Some(2_000_000_000)).unwrap();

@@ -3,7 +3,7 @@
 mod common;
 
 use candid::Principal;
-use common::{ANONYMOUS, call, installed_wasm, instance, wait_for, wasm};
+use common::{ANONYMOUS, call, install_wasm, instance, wait_for, wasm};
 use pocket_ic::{PocketIc, PocketIcBuilder};
 use std::env;
 use std::fs;
@@ -22,7 +22,7 @@ const TALKATIVE: &str = r#"(module
 
 /// Installs a canister, makes it print, and returns its id.
 fn talk(pic: &PocketIc) -> Principal {
-    let id = installed_wasm(pic, wasm(TALKATIVE));
+    let id = install_wasm(pic, wasm(TALKATIVE));
     pic.query_call(id, ANONYMOUS, "ask", vec![]).unwrap();
     call(pic, id, "do", &[]).unwrap();
     id

@@ -3,7 +3,7 @@
 mod common;
 
 use candid::Principal;
-use common::{builder, call, counter, installed, instance};
+use common::{builder, call, counter, install_counter, instance};
 use pocket_ic_embedded::{EmbeddedServer, ExtensionError, Extensions};
 use reqwest::blocking::{Client, Response};
 use serde_json::{Value, json};
@@ -303,8 +303,8 @@ impl Drop for SetAtEnd<'_> {
 #[test]
 fn instances_do_not_wait_for_each_other() {
     let (busy, free) = (instance(), instance());
-    let spinning = installed(&busy);
-    let id = installed(&free);
+    let spinning = install_counter(&busy);
+    let id = install_counter(&free);
     let (rounds, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     let is_busy = || get("/instances").json::<Vec<String>>().unwrap()[busy.instance_id()].starts_with("Busy");
     std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
 //! Calls and queries: each is executed once, and answered with a certificate or a signature.
 
-use crate::common::{ANONYMOUS, about, builder, number, read, user, wasm};
+use crate::common::{ANONYMOUS, builder, encode_canister_id, parse_u32, read_counter, user, wasm};
 use crate::network::{Network, ed25519, from_now, request_id, signed};
 use candid::{Decode, Encode, Principal};
 use ic_agent::agent::{Agent, CallResponse, EnvelopeContent, RequestStatusResponse};
@@ -19,8 +19,8 @@ fn both_subnets_accept_calls_and_queries() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
     for id in network.canisters {
-        assert_eq!(number(&update(&network, &agent, id, "inc").unwrap()), 1);
-        assert_eq!(number(&network.run(agent.query(&id, "read").call()).unwrap()), 1);
+        assert_eq!(parse_u32(&update(&network, &agent, id, "inc").unwrap()), 1);
+        assert_eq!(parse_u32(&network.run(agent.query(&id, "read").call()).unwrap()), 1);
         let caller = network.run(agent.query(&id, "caller").call()).unwrap();
         assert_eq!(Principal::from_slice(&caller), ed25519(1).sender().unwrap());
     }
@@ -78,9 +78,11 @@ fn an_agent_creates_canisters_on_the_subnet_it_names() {
             .with_effective_canister_id(id)
             .with_arg(Encode!(&install).unwrap());
         network.run(install.call_and_wait()).unwrap();
-        assert_eq!(number(&update(&network, &agent, id, "inc").unwrap()), 1);
-        let status =
-            agent.update(&management, "canister_status").with_effective_canister_id(id).with_arg(about(id));
+        assert_eq!(parse_u32(&update(&network, &agent, id, "inc").unwrap()), 1);
+        let status = agent
+            .update(&management, "canister_status")
+            .with_effective_canister_id(id)
+            .with_arg(encode_canister_id(id));
         let reply = network.run(status.call_and_wait()).unwrap();
         let status = Decode!(&reply, types::CanisterStatusResult).unwrap();
         assert_eq!(status.settings.controllers, [ed25519(1).sender().unwrap()]);
@@ -119,11 +121,11 @@ fn a_call_sent_twice_runs_once() {
         })
         .collect();
     assert_eq!(replies, vec![vec![1, 0, 0, 0]; 3]);
-    assert_eq!(read(&network.pic, network.canister()), 1);
+    assert_eq!(read_counter(&network.pic, network.canister()), 1);
     // The same call with another nonce is another call.
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
     assert_eq!(network.send_call("v4", &envelope).0, 200);
-    assert_eq!(read(&network.pic, network.canister()), 2);
+    assert_eq!(read_counter(&network.pic, network.canister()), 2);
 }
 
 #[test]
@@ -136,7 +138,7 @@ fn an_asynchronous_call_is_accepted_and_polled() {
     let agent = network.agent(ed25519(1));
     let id = envelope.content.to_request_id();
     let (reply, _) = network.run(agent.wait(&id, network.canister())).unwrap();
-    assert_eq!(number(&reply), 1);
+    assert_eq!(parse_u32(&reply), 1);
     // A call that is refused before a round gets its rejection in the response, and has no request status.
     network.pic.stop_canister(network.canister(), None).unwrap();
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
@@ -180,7 +182,7 @@ fn a_call_that_expires_before_its_turn_is_rejected() {
     let field = |name: &str| lookup_value(&certificate, [labels[0], labels[1], name.as_bytes()]).unwrap();
     assert_eq!(field("status"), b"rejected");
     assert_eq!(field("error_code"), b"IC0202");
-    assert_eq!(read(&network.pic, network.canister()), 0);
+    assert_eq!(read_counter(&network.pic, network.canister()), 0);
 }
 
 /// The instance runs no round until the test calls `tick`, so the agent must poll for the outcome.
@@ -193,7 +195,7 @@ fn an_instance_without_progress_accepts_and_answers_later() {
     let CallResponse::Poll(id) = call else { panic!("{call:?}") };
     network.pic.tick();
     let (reply, _) = network.run(agent.wait(&id, network.canister())).unwrap();
-    assert_eq!(number(&reply), 1);
+    assert_eq!(parse_u32(&reply), 1);
 }
 
 #[test]
@@ -296,7 +298,7 @@ fn management_calls_are_routed_to_their_subnet() {
         sender_canister_version: None,
     };
     for (method, arg) in
-        [("canister_status", about(id)), ("install_chunked_code", Encode!(&install).unwrap())]
+        [("canister_status", encode_canister_id(id)), ("install_chunked_code", Encode!(&install).unwrap())]
     {
         let (status, body, _) = send(format!("v4/canister/{root}/call"), management, method, &arg);
         assert_eq!(status, 400, "{method}");
@@ -329,7 +331,7 @@ fn only_list_canisters_can_be_queried_at_a_subnet() {
             sender: ANONYMOUS,
             canister_id: Principal::management_canister(),
             method_name: method.into(),
-            arg: about(network.canister()),
+            arg: encode_canister_id(network.canister()),
             sender_info: None,
         };
         let envelope = signed(&AnonymousIdentity, content);

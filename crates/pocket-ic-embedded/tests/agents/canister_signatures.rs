@@ -132,7 +132,7 @@ fn a_canister_signs_a_request() {
             let (status, body) = network.send_call("v4", &signer.envelope(content, signature));
             assert_eq!(status, 200, "{}", String::from_utf8_lossy(&body));
             count += 1;
-            assert_eq!(crate::common::read(&network.pic, network.canister()), count);
+            assert_eq!(crate::common::read_counter(&network.pic, network.canister()), count);
         }
     }
 }

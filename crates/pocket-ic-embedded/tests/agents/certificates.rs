@@ -1,6 +1,6 @@
 //! The certificates of the state tree and of certified data verify, and damaged certificates do not.
 
-use crate::common::{ANONYMOUS, installed_wasm, wasm};
+use crate::common::{ANONYMOUS, install_wasm, wasm};
 use crate::network::{Network, ed25519};
 use candid::Principal;
 use ic_agent::hash_tree::Label;
@@ -51,7 +51,7 @@ fn certified_data_of_a_canister_verifies() {
 #[test]
 fn an_instance_without_an_nns_certifies_too() {
     let pic = crate::common::instance();
-    let id = installed_wasm(&pic, wasm(CERTIFIED));
+    let id = install_wasm(&pic, wasm(CERTIFIED));
     let bytes = pic.query_call(id, ANONYMOUS, "get", vec![]).unwrap();
     let certificate: Certificate = serde_cbor::from_slice(&bytes).unwrap();
     assert!(certificate.delegation.is_none());

@@ -1,6 +1,6 @@
 //! HTTP gateways: opening and closing them, and the pages of canisters.
 
-use crate::common::{ANONYMOUS, builder, call, installed, installed_wasm, wasm};
+use crate::common::{ANONYMOUS, builder, call, install_counter, install_wasm, wasm};
 use candid::{CandidType, Encode, Func, Principal};
 use pocket_ic::PocketIc;
 use pocket_ic::common::rest::{HttpGatewayDetails, InstanceHttpGatewayConfig};
@@ -12,7 +12,7 @@ use std::net::TcpListener;
 /// `http_request`, `http_request_update` and `more`. `asked` returns the argument of the last `http_request_update`.
 /// `certify` sets the certified data, and `certificate` returns their certificate.
 pub fn site() -> Vec<u8> {
-    let keep = |name: &str, at: u32| {
+    let storing_method = |name: &str, at: u32| {
         format!(
             r#"(func (export "canister_update {name}")
                 (i32.store (i32.const {at}) (call $size))
@@ -20,7 +20,7 @@ pub fn site() -> Vec<u8> {
                 (call $reply))"#
         )
     };
-    let give = |kind: &str, name: &str, at: u32, remember: &str| {
+    let replying_method = |kind: &str, name: &str, at: u32, remember: &str| {
         format!(
             r#"(func (export "canister_{kind} {name}") {remember}
                 (call $append (i32.add (i32.const {at}) (i32.const 4)) (i32.load (i32.const {at})))
@@ -47,13 +47,13 @@ pub fn site() -> Vec<u8> {
                 (call $append (i32.const 100000) (call $certificate_size))
                 (call $reply))
             {} {} {} {} {} {} {})"#,
-        keep("put_query", 0),
-        keep("put_update", 20_000),
-        keep("put_more", 40_000),
-        give("query", "http_request", 0, ""),
-        give("update", "http_request_update", 20_000, remember),
-        give("query", "more", 40_000, ""),
-        give("query", "asked", 60_000, ""),
+        storing_method("put_query", 0),
+        storing_method("put_update", 20_000),
+        storing_method("put_more", 40_000),
+        replying_method("query", "http_request", 0, ""),
+        replying_method("update", "http_request_update", 20_000, remember),
+        replying_method("query", "more", 40_000, ""),
+        replying_method("query", "asked", 60_000, ""),
     ))
 }
 
@@ -105,7 +105,7 @@ impl Site {
     fn new() -> Self {
         let mut pic = builder().with_nns_subnet().with_application_subnet().build();
         let url = pic.make_live(None).to_string();
-        let id = installed_wasm(&pic, site());
+        let id = install_wasm(&pic, site());
         Self { pic, url, id }
     }
 
@@ -126,7 +126,7 @@ fn a_live_instance_serves_agents_and_browsers_at_its_gateway() {
     let agent = ic_agent::Agent::builder().with_url(&site.url).build().unwrap();
     runtime.block_on(agent.fetch_root_key()).unwrap();
     assert_eq!(Some(agent.read_root_key()), site.pic.root_key());
-    let counter = installed(&site.pic);
+    let counter = install_counter(&site.pic);
     let reply = runtime.block_on(agent.update(&counter, "inc").call_and_wait()).unwrap();
     assert_eq!(reply, [1, 0, 0, 0]);
     let topology: Value =
@@ -173,7 +173,7 @@ fn pages_are_those_of_the_canister_that_is_named() {
     assert!(unnamed.text().unwrap().contains("names no canister"));
     let unknown = by_query("?canisterId=x47dp-5x777-77777-p777q-cai").send().unwrap();
     assert_eq!(unknown.status(), 404);
-    let counter = installed(&site.pic);
+    let counter = install_counter(&site.pic);
     let no_pages = by_query(&format!("?canisterId={counter}")).send().unwrap();
     assert_eq!(no_pages.status(), 502);
     assert!(no_pages.text().unwrap().contains("IC0536"));

@@ -1,7 +1,7 @@
 //! Fixtures: a network whose time is the host's, with a canister on each of two subnets, and envelopes
 //! made without an agent.
 
-use crate::common::{builder, counter, read};
+use crate::common::{builder, counter, read_counter};
 use candid::Principal;
 use ic_agent::agent::{Envelope, EnvelopeContent};
 use ic_agent::hash_tree::Label;
@@ -141,7 +141,7 @@ pub fn expect_refused(network: &Network, envelope: &Envelope<'_>, part: &str) {
     let text = String::from_utf8_lossy(&body);
     assert_eq!(status, 400, "{text}");
     assert!(text.contains(part), "expected {part:?}, got {text}");
-    assert_eq!(read(&network.pic, network.canister()), 0);
+    assert_eq!(read_counter(&network.pic, network.canister()), 0);
 }
 
 /// Wraps a key in DER, with the object identifier 1.3.6.1.4.1.56387.1.`arc`, which marks the Internet Computer's own

@@ -15,7 +15,7 @@ fn path(labels: &[&[u8]]) -> Vec<Label<Vec<u8>>> {
     labels.iter().map(|label| Label::from_bytes(label)).collect()
 }
 
-fn read(
+fn read_with_agent(
     network: &Network,
     agent: &Agent,
     id: Principal,
@@ -34,7 +34,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, AgentError>) -> (u16, String) {
     (refused.status, String::from_utf8(refused.content).unwrap())
 }
 
-fn controlled_by(pic: &PocketIc, id: Principal, controller: &dyn Identity) {
+fn add_controller(pic: &PocketIc, id: Principal, controller: &dyn Identity) {
     pic.set_controllers(id, None, vec![Principal::anonymous(), controller.sender().unwrap()]).unwrap();
 }
 
@@ -48,7 +48,7 @@ fn a_canister_has_its_module_hash_and_controllers() {
         assert_eq!(Some(hash), status.module_hash);
         let controllers = || network.run(agent.read_state_canister_controllers(id)).unwrap();
         assert_eq!(controllers(), status.settings.controllers);
-        controlled_by(&network.pic, id, &ed25519(2));
+        add_controller(&network.pic, id, &ed25519(2));
         assert_eq!(controllers().len(), 2);
         let empty = network.pic.create_canister_on_subnet(None, None, network.pic.get_subnet(id).unwrap());
         assert!(is_absent(network.run(agent.read_state_canister_module_hash(empty))));
@@ -62,7 +62,7 @@ fn installations_have_their_time_in_the_tree() {
     let (agent, id) = (network.anonymous(), network.canister());
     let time = |label: &str| -> Result<u64, AgentError> {
         let labels = [b"canister".as_slice(), id.as_slice(), label.as_bytes()];
-        let certificate = read(&network, &agent, id, &labels)?;
+        let certificate = read_with_agent(&network, &agent, id, &labels)?;
         let mut bytes = lookup_value(&certificate, labels)?;
         Ok(leb128(&mut bytes))
     };
@@ -94,7 +94,7 @@ fn metadata_is_for_all_or_for_controllers() {
     assert_eq!(metadata(&stranger, "open").unwrap(), b"for all");
     assert_eq!(metadata(&owner, "shut").unwrap(), b"for some");
     assert!(is_absent(metadata(&stranger, "missing")));
-    let (status, text) = refused(metadata(&stranger, "shut"));
+    let (status, text) = refusal(metadata(&stranger, "shut"));
     assert_eq!(status, 403);
     assert!(text.contains("can only be requested by the controllers"), "{text}");
 }
@@ -104,7 +104,7 @@ fn paths_not_requested_are_pruned_but_not_denied() {
     let network = Network::new();
     let (agent, id) = (network.anonymous(), network.canister());
     let module = [b"canister".as_slice(), id.as_slice(), b"module_hash"];
-    let certificate = read(&network, &agent, id, &module).unwrap();
+    let certificate = read_with_agent(&network, &agent, id, &module).unwrap();
     lookup_value(&certificate, module).unwrap();
     lookup_value(&certificate, [b"time".as_slice()]).unwrap();
     let other = [b"canister".as_slice(), id.as_slice(), b"controllers"];
@@ -134,7 +134,7 @@ fn subnets_show_their_nodes_and_ranges_at_their_endpoint() {
     }
     let [root, other] = network.canisters.map(|id| network.pic.get_subnet(id).unwrap());
     let labels = [b"subnet".as_slice(), other.as_slice(), b"metrics"];
-    let (status, text) = refused(network.run(agent.read_subnet_state_raw(vec![path(&labels)], root)));
+    let (status, text) = refusal(network.run(agent.read_subnet_state_raw(vec![path(&labels)], root)));
     assert_eq!(status, 400);
     assert!(text.contains("cannot be read here"), "{text}");
 }
@@ -290,13 +290,13 @@ fn the_status_of_a_request_is_for_its_sender() {
     let request = envelope.content.to_request_id();
     let own = network.agent(ed25519(1));
     network.run(own.request_status_raw(&request, id)).unwrap();
-    let (status, text) = refused(network.run(network.agent(ed25519(2)).request_status_raw(&request, id)));
+    let (status, text) = refusal(network.run(network.agent(ed25519(2)).request_status_raw(&request, id)));
     assert_eq!(status, 403);
     assert!(text.contains("not signed by the caller"), "{text}");
     let elsewhere = network.pic.create_canister_on_subnet(None, None, network.pic.get_subnet(id).unwrap());
-    assert_eq!(refused(network.run(own.request_status_raw(&request, elsewhere))).0, 403);
+    assert_eq!(refusal(network.run(own.request_status_raw(&request, elsewhere))).0, 403);
     let two = [[1; 32], [2; 32]].map(|id| path(&[b"request_status", &id]));
-    assert_eq!(refused(network.run(own.read_state_raw(two.to_vec(), id))).0, 400);
+    assert_eq!(refusal(network.run(own.read_state_raw(two.to_vec(), id))).0, 400);
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn other_paths_are_refused_by_name() {
         vec![b"api_boundary_nodes".as_slice(), b"id", b"domain", b"more"],
         vec![b"streams".as_slice()],
     ] {
-        let (status, text) = refused(read(&network, &agent, id, &labels));
+        let (status, text) = refusal(read_with_agent(&network, &agent, id, &labels));
         assert_eq!(status, 400, "{labels:?}: {text}");
     }
     for (labels, part) in [
@@ -335,12 +335,12 @@ fn other_paths_are_refused_by_name() {
         (vec![b"x".as_slice(); 127], "Invalid path requested: /x/x/x/x/x cannot be read here"),
         (vec![b"x".as_slice(); 128], "Path of 128 labels: at most 127 are allowed"),
     ] {
-        let (status, text) = refused(read(&network, &agent, id, &labels));
+        let (status, text) = refusal(read_with_agent(&network, &agent, id, &labels));
         assert!(status == 400 && text.contains(part), "{text}");
     }
     let many = |count| network.run(agent.read_state_raw(vec![path(&[b"time"]); count], id));
     many(1_000).unwrap();
-    let (status, text) = refused(many(1_001));
+    let (status, text) = refusal(many(1_001));
     assert!(status == 400 && text.contains("at most 1000"), "{text}");
 }
 
@@ -361,14 +361,14 @@ fn expired_requests_are_forgotten_after_a_while() {
 #[test]
 fn a_canister_is_not_read_at_the_address_of_another() {
     let network = Network::new();
-    controlled_by(&network.pic, network.canister(), &ed25519(1));
+    add_controller(&network.pic, network.canister(), &ed25519(1));
     let agent = network.agent(ed25519(1));
     let labels =
         [b"canister".as_slice(), network.canister().as_slice(), b"metadata", b"shut"].map(<[u8]>::to_vec);
     let labels: Vec<&[u8]> = labels.iter().map(Vec::as_slice).collect();
-    let (status, text) = refused(read(&network, &agent, network.canisters[0], &labels));
+    let (status, text) = refusal(read_with_agent(&network, &agent, network.canisters[0], &labels));
     assert_eq!(status, 400);
     assert!(text.contains("does not match the effective id"), "{text}");
     let nobody = user(9);
-    assert!(read(&network, &agent, nobody, &[b"time"]).is_err());
+    assert!(read_with_agent(&network, &agent, nobody, &[b"time"]).is_err());
 }

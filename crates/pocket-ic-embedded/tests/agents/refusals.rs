@@ -1,6 +1,6 @@
 //! Requests that the server refuses, and continues to work afterwards.
 
-use crate::common::{installed, instance, read};
+use crate::common::{install_counter, instance, read_counter};
 use crate::network::{Network, ed25519, from_now, signed};
 use candid::Principal;
 use ic_agent::agent::EnvelopeContent;
@@ -40,7 +40,7 @@ fn expired_requests_are_refused_with_the_text_agents_look_for() {
         );
         assert!(!text.contains("time of this instance"), "{text}");
     }
-    assert_eq!(read(&network.pic, network.canister()), 0);
+    assert_eq!(read_counter(&network.pic, network.canister()), 0);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn an_instance_at_another_time_is_refused_with_a_hint() {
     assert!(text.contains("The time of this instance is not the current time"), "{text}");
     // The server does not check the expiry of an anonymous query, but the agent refuses an answer with so old a time.
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let url = format!("{}instances/{}/", pic.get_server_url(), pic.instance_id());
     let agent = Agent::builder().with_url(url).build().unwrap();
     network.run(agent.fetch_root_key()).unwrap();
@@ -86,7 +86,7 @@ fn requests_to_the_wrong_address_are_refused() {
         let text = response.text().unwrap();
         assert!(text.contains(part), "{path}: {text}");
     }
-    assert_eq!(read(&network.pic, id), 0);
+    assert_eq!(read_counter(&network.pic, id), 0);
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn a_chain_of_delegations_is_followed() {
 fn by_delegation(
     network: &Network,
     method: &str,
-    links: Vec<(BasicIdentity, Delegation)>,
+    delegations: Vec<(BasicIdentity, Delegation)>,
 ) -> Envelope<'static> {
     let root = ed25519(1);
     let content = network.call(root.sender().unwrap(), method, 1);
@@ -62,7 +62,7 @@ fn by_delegation(
         sender_pubkey: root.public_key(),
         sender_sig: signature.signature,
         sender_delegation: Some(
-            links.into_iter().map(|(from, delegation)| delegated(&from, delegation)).collect(),
+            delegations.into_iter().map(|(from, delegation)| delegated(&from, delegation)).collect(),
         ),
     }
 }

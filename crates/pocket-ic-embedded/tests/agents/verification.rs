@@ -1,6 +1,6 @@
 //! Certified pages: which responses the gateway verifies, and which it refuses to serve.
 
-use crate::common::{ANONYMOUS, builder, call, installed_wasm};
+use crate::common::{ANONYMOUS, builder, call, install_wasm};
 use crate::gateway::{Page, page, site};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -26,7 +26,7 @@ impl Certified {
     fn new() -> Self {
         let mut pic = builder().with_nns_subnet().with_application_subnet().build();
         let url = pic.make_live(None).to_string();
-        let id = installed_wasm(&pic, site());
+        let id = install_wasm(&pic, site());
         Self { pic, url, id }
     }
 

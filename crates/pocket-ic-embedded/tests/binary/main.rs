@@ -57,7 +57,7 @@ fn the_client_starts_and_uses_the_server() {
     let id = pic.create_canister();
     pic.install_canister(id, counter(), vec![], None);
     let reply = pic.update_call(id, Principal::anonymous(), "inc", vec![]).unwrap();
-    assert_eq!(common::number(&reply), 1);
+    assert_eq!(common::parse_u32(&reply), 1);
     let second = PocketIcBuilder::new().with_server_binary(BINARY.into()).with_application_subnet().build();
     assert_eq!(second.get_server_url(), pic.get_server_url());
     assert_ne!(second.instance_id(), pic.instance_id());
@@ -214,7 +214,7 @@ fn a_full_disk_fails_the_download_and_nothing_else() {
     let child = start_on_full_disk(&file, 8);
     let url = format!("http://127.0.0.1:{}/", port(&file));
     let pic = PocketIcBuilder::new().with_server_url(url.parse().unwrap()).with_application_subnet().build();
-    let id = common::installed(&pic);
+    let id = common::install_counter(&pic);
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     let folder = dir.path().join("snapshot");
     let download = serde_json::json!({
@@ -231,7 +231,7 @@ fn a_full_disk_fails_the_download_and_nothing_else() {
     assert!(text.contains("wasm_memory.bin") && text.contains("File too large"), "{text}");
     // Without metadata, the folder is not accepted as a snapshot.
     assert!(!folder.join("metadata.json").exists());
-    assert_eq!(common::number(&common::call(&pic, id, "inc", &[]).unwrap()), 1);
+    assert_eq!(common::parse_u32(&common::call(&pic, id, "inc", &[]).unwrap()), 1);
     drop(pic);
     terminate(child.id());
     assert!(end(child).success());

@@ -1,7 +1,7 @@
 //! Servers that share a folder of compiled modules.
 
 use super::{BINARY, end, port, run, scratch, start, terminate};
-use crate::common::{self, ANONYMOUS, installed_wasm, wasm};
+use crate::common::{self, ANONYMOUS, install_wasm, wasm};
 use pocket_ic::PocketIcBuilder;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -21,9 +21,9 @@ fn install_on_a_new_server(cache: &Path, module: Vec<u8>) {
     let child = start(&file, &["--module-cache", cache.to_str().unwrap()]);
     let url = format!("http://127.0.0.1:{}/", port(&file)).parse().unwrap();
     let pic = PocketIcBuilder::new().with_server_url(url).with_application_subnet().build();
-    let id = installed_wasm(&pic, module);
+    let id = install_wasm(&pic, module);
     let reply = pic.update_call(id, ANONYMOUS, "inc", vec![]).unwrap();
-    assert_eq!(common::number(&reply), 1);
+    assert_eq!(common::parse_u32(&reply), 1);
     drop(pic);
     terminate(child.id());
     assert!(end(child).success());

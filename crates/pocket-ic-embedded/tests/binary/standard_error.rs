@@ -1,7 +1,7 @@
 //! Standard error that cannot be written to: a closed pipe, a full disk. Only the output is lost.
 
 use super::{BINARY, end, port, scratch, terminate};
-use crate::common::{ANONYMOUS, call, installed_wasm, wasm};
+use crate::common::{ANONYMOUS, call, install_wasm, wasm};
 use pocket_ic::PocketIcBuilder;
 use std::fs::OpenOptions;
 use std::process::{Command, Stdio};
@@ -34,7 +34,7 @@ fn canisters_continue_when_nobody_reads_their_prints() {
         let child = Command::new(BINARY).arg("--port-file").arg(&file).stderr(stderr()).spawn().unwrap();
         let url = format!("http://127.0.0.1:{}/", port(&file)).parse().unwrap();
         let pic = PocketIcBuilder::new().with_server_url(url).with_application_subnet().build();
-        let id = installed_wasm(&pic, wasm(TALKATIVE));
+        let id = install_wasm(&pic, wasm(TALKATIVE));
         for _ in 0..2 {
             pic.query_call(id, ANONYMOUS, "ask", vec![]).unwrap();
             call(&pic, id, "do", &[]).unwrap();

@@ -50,19 +50,19 @@ pub fn counter() -> Vec<u8> {
     wasm(COUNTER)
 }
 
-pub fn installed_wasm(pic: &PocketIc, module: Vec<u8>) -> Principal {
+pub fn install_wasm(pic: &PocketIc, module: Vec<u8>) -> Principal {
     let id = pic.create_canister();
     pic.install_canister(id, module, vec![], None);
     id
 }
 
 /// Creates a [`counter`].
-pub fn installed(pic: &PocketIc) -> Principal {
-    installed_wasm(pic, counter())
+pub fn install_counter(pic: &PocketIc) -> Principal {
+    install_wasm(pic, counter())
 }
 
 /// Creates a [`counter`] that starts with this number.
-pub fn installed_with(pic: &PocketIc, start: u32) -> Principal {
+pub fn install_counter_with(pic: &PocketIc, start: u32) -> Principal {
     let id = pic.create_canister();
     pic.install_canister(id, counter(), start.to_le_bytes().to_vec(), None);
     id
@@ -74,16 +74,16 @@ pub fn call(pic: &PocketIc, id: Principal, method: &str, arg: &[u8]) -> Result<V
 
 /// Returns the number that a query replies with, as four bytes.
 pub fn query_number(pic: &PocketIc, id: Principal, method: &str) -> u32 {
-    number(&pic.query_call(id, ANONYMOUS, method, vec![]).expect("the query answers"))
+    parse_u32(&pic.query_call(id, ANONYMOUS, method, vec![]).expect("the query answers"))
 }
 
 /// Returns the heap counter of a [`counter`].
-pub fn read(pic: &PocketIc, id: Principal) -> u32 {
+pub fn read_counter(pic: &PocketIc, id: Principal) -> u32 {
     query_number(pic, id, "read")
 }
 
 /// Calls the management canister, with `id` as the effective canister id.
-pub fn manage(
+pub fn call_management(
     pic: &PocketIc,
     id: Principal,
     sender: Principal,
@@ -95,28 +95,28 @@ pub fn manage(
 }
 
 /// Returns the argument of the management methods that take only a canister id.
-pub fn about(id: Principal) -> Vec<u8> {
+pub fn encode_canister_id(id: Principal) -> Vec<u8> {
     candid::encode_one(CanisterIdRecord { canister_id: id }).expect("the record encodes")
 }
 
 /// Submits a call of a management method that takes only a canister id.
-pub fn submit_manage(pic: &PocketIc, id: Principal, method: &str) -> RawMessageId {
+pub fn submit_management(pic: &PocketIc, id: Principal, method: &str) -> RawMessageId {
     let effective = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
     pic.submit_call_with_effective_principal(
         Principal::management_canister(),
         effective,
         ANONYMOUS,
         method,
-        about(id),
+        encode_canister_id(id),
     )
     .expect("the call is accepted")
 }
 
-pub fn number(bytes: &[u8]) -> u32 {
+pub fn parse_u32(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes.try_into().expect("there are four bytes"))
 }
 
-pub fn long(bytes: &[u8]) -> u64 {
+pub fn parse_u64(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("there are eight bytes"))
 }
 

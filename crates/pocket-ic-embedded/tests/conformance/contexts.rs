@@ -3,14 +3,14 @@
 //! The engine's own tests check every function in every mode. Here a function that is forbidden in a mode is called in
 //! situations that lead to that mode, and the violation names the mode.
 
-use crate::common::{ANONYMOUS, builder, call, installed_wasm, submit_manage, wasm};
+use crate::common::{ANONYMOUS, builder, call, install_wasm, submit_management, wasm};
 use candid::Principal;
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, RejectResponse};
 use std::time::Duration;
 
 /// Returns a module with one exported function, which calls a function that is allowed only in
 /// `canister_inspect_message`.
-fn with_export(name: &str) -> Vec<u8> {
+fn exporting_module(name: &str) -> Vec<u8> {
     wasm(&format!(
         r#"(module (import "ic0" "accept_message" (func $f)) (memory 1) (func (export "{name}") (call $f)))"#
     ))
@@ -18,7 +18,7 @@ fn with_export(name: &str) -> Vec<u8> {
 
 /// Returns a canister whose `go` calls `method` of the canister in its argument, or of itself. `on_reply`, `on_reject`
 /// and `on_cleanup` are the bodies of the callbacks. The method `works` replies, `fails` traps.
-fn calling(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup: &str) -> Vec<u8> {
+fn calling_module(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup: &str) -> Vec<u8> {
     let size = method.len();
     wasm(&format!(
         r#"(module
@@ -48,39 +48,39 @@ fn calling(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup
     ))
 }
 
-fn text(result: Result<Vec<u8>, RejectResponse>) -> String {
+fn violation_text(result: Result<Vec<u8>, RejectResponse>) -> String {
     let error = result.expect_err("the message violates the contract");
     assert_eq!(error.error_code, ErrorCode::CanisterContractViolation, "{error}");
     error.reject_message
 }
 
-fn logged(pic: &PocketIc, id: Principal) -> String {
+fn log_text(pic: &PocketIc, id: Principal) -> String {
     let records = pic.fetch_canister_logs(id, ANONYMOUS).expect("the log");
     records.iter().map(|record| String::from_utf8_lossy(&record.content)).collect()
 }
 
 /// Returns what the first round after `prepare` logs.
-fn after_a_round(pic: &PocketIc, module: Vec<u8>, prepare: fn(&PocketIc, Principal)) -> String {
-    let id = installed_wasm(pic, module);
+fn log_after_a_round(pic: &PocketIc, module: Vec<u8>, prepare: fn(&PocketIc, Principal)) -> String {
+    let id = install_wasm(pic, module);
     prepare(pic, id);
     pic.tick();
-    logged(pic, id)
+    log_text(pic, id)
 }
 
-fn upgraded(pic: &PocketIc, before: Vec<u8>, after: Vec<u8>) -> String {
-    let id = installed_wasm(pic, before);
+fn upgrade_error(pic: &PocketIc, before: Vec<u8>, after: Vec<u8>) -> String {
+    let id = install_wasm(pic, before);
     let error = pic.upgrade_canister(id, after, vec![], None).expect_err("the message violates the contract");
     error.reject_message
 }
 
-fn reinstalled(pic: &PocketIc, module: Vec<u8>) -> String {
+fn reinstall_error(pic: &PocketIc, module: Vec<u8>) -> String {
     let id = pic.create_canister();
     let error =
         pic.reinstall_canister(id, module, vec![], None).expect_err("the message violates the contract");
     error.reject_message
 }
 
-fn empty() -> Vec<u8> {
+fn empty_module() -> Vec<u8> {
     wasm("(module)")
 }
 
@@ -90,36 +90,36 @@ type Situation = (&'static str, fn(&PocketIc) -> String);
 const SITUATIONS: &[Situation] = &[
     ("start", |pic| {
         let module = wasm(r#"(module (import "ic0" "accept_message" (func $f)) (start $f))"#);
-        reinstalled(pic, module)
+        reinstall_error(pic, module)
     }),
-    ("init", |pic| reinstalled(pic, with_export("canister_init"))),
-    ("init", |pic| upgraded(pic, empty(), with_export("canister_post_upgrade"))),
-    ("pre upgrade", |pic| upgraded(pic, with_export("canister_pre_upgrade"), empty())),
+    ("init", |pic| reinstall_error(pic, exporting_module("canister_init"))),
+    ("init", |pic| upgrade_error(pic, empty_module(), exporting_module("canister_post_upgrade"))),
+    ("pre upgrade", |pic| upgrade_error(pic, exporting_module("canister_pre_upgrade"), empty_module())),
     ("update", |pic| {
-        let id = installed_wasm(pic, with_export("canister_update u"));
-        text(call(pic, id, "u", &[]))
+        let id = install_wasm(pic, exporting_module("canister_update u"));
+        violation_text(call(pic, id, "u", &[]))
     }),
     ("replicated query", |pic| {
-        let id = installed_wasm(pic, with_export("canister_query q"));
-        text(call(pic, id, "q", &[]))
+        let id = install_wasm(pic, exporting_module("canister_query q"));
+        violation_text(call(pic, id, "q", &[]))
     }),
     ("non replicated query", |pic| {
-        let id = installed_wasm(pic, with_export("canister_query q"));
-        text(pic.query_call(id, ANONYMOUS, "q", vec![]))
+        let id = install_wasm(pic, exporting_module("canister_query q"));
+        violation_text(pic.query_call(id, ANONYMOUS, "q", vec![]))
     }),
     ("composite query", |pic| {
-        let id = installed_wasm(pic, with_export("canister_composite_query c"));
-        text(pic.query_call(id, ANONYMOUS, "c", vec![]))
+        let id = install_wasm(pic, exporting_module("canister_composite_query c"));
+        violation_text(pic.query_call(id, ANONYMOUS, "c", vec![]))
     }),
     ("inspect message", |pic| {
         let module = wasm(
             r#"(module (import "ic0" "msg_reply" (func $f)) (memory 1)
                 (func (export "canister_inspect_message") (call $f)))"#,
         );
-        let id = installed_wasm(pic, module);
-        text(call(pic, id, "anything", &[]))
+        let id = install_wasm(pic, module);
+        violation_text(call(pic, id, "anything", &[]))
     }),
-    ("heartbeat", |pic| after_a_round(pic, with_export("canister_heartbeat"), |_, _| {})),
+    ("heartbeat", |pic| log_after_a_round(pic, exporting_module("canister_heartbeat"), |_, _| {})),
     ("global timer", |pic| {
         let module = wasm(
             r#"(module (import "ic0" "accept_message" (func $f))
@@ -127,10 +127,10 @@ const SITUATIONS: &[Situation] = &[
                 (func (export "canister_init") (drop (call $set (i64.const 1))))
                 (func (export "canister_global_timer") (call $f)))"#,
         );
-        after_a_round(pic, module, |pic, _| pic.advance_time(Duration::from_secs(1)))
+        log_after_a_round(pic, module, |pic, _| pic.advance_time(Duration::from_secs(1)))
     }),
     ("on low Wasm memory", |pic| {
-        after_a_round(pic, with_export("canister_on_low_wasm_memory"), |pic, id| {
+        log_after_a_round(pic, exporting_module("canister_on_low_wasm_memory"), |pic, id| {
             let settings = CanisterSettings {
                 wasm_memory_limit: Some(100_000u32.into()),
                 wasm_memory_threshold: Some(90_000u32.into()),
@@ -140,27 +140,27 @@ const SITUATIONS: &[Situation] = &[
         })
     }),
     ("reply callback", |pic| {
-        let id = installed_wasm(pic, calling("update", "works", "(call $f)", "", ""));
-        text(call(pic, id, "go", &[]))
+        let id = install_wasm(pic, calling_module("update", "works", "(call $f)", "", ""));
+        violation_text(call(pic, id, "go", &[]))
     }),
     ("reject callback", |pic| {
-        let id = installed_wasm(pic, calling("update", "fails", "", "(call $f)", ""));
-        text(call(pic, id, "go", &[]))
+        let id = install_wasm(pic, calling_module("update", "fails", "", "(call $f)", ""));
+        violation_text(call(pic, id, "go", &[]))
     }),
     ("cleanup", |pic| {
-        let id = installed_wasm(pic, calling("update", "works", "unreachable", "", "(call $f)"));
+        let id = install_wasm(pic, calling_module("update", "works", "unreachable", "", "(call $f)"));
         call(pic, id, "go", &[]).expect_err("the callback traps");
-        logged(pic, id)
+        log_text(pic, id)
     }),
     ("composite reply callback", |pic| {
-        let other = installed_wasm(pic, calling("update", "works", "", "", ""));
-        let id = installed_wasm(pic, calling("composite_query", "works", "(call $f)", "", ""));
-        text(pic.query_call(id, ANONYMOUS, "go", other.as_slice().to_vec()))
+        let other = install_wasm(pic, calling_module("update", "works", "", "", ""));
+        let id = install_wasm(pic, calling_module("composite_query", "works", "(call $f)", "", ""));
+        violation_text(pic.query_call(id, ANONYMOUS, "go", other.as_slice().to_vec()))
     }),
     ("composite reject callback", |pic| {
-        let other = installed_wasm(pic, calling("update", "works", "", "", ""));
-        let id = installed_wasm(pic, calling("composite_query", "fails", "", "(call $f)", ""));
-        text(pic.query_call(id, ANONYMOUS, "go", other.as_slice().to_vec()))
+        let other = install_wasm(pic, calling_module("update", "works", "", "", ""));
+        let id = install_wasm(pic, calling_module("composite_query", "fails", "", "(call $f)", ""));
+        violation_text(pic.query_call(id, ANONYMOUS, "go", other.as_slice().to_vec()))
     }),
 ];
 
@@ -178,9 +178,9 @@ fn each_situation_has_its_mode() {
 #[test]
 fn a_stopping_canister_still_gets_its_callbacks() {
     let pic = builder().with_application_subnet().build();
-    let id = installed_wasm(&pic, calling("update", "works", "(call $reply)", "(call $reply)", ""));
+    let id = install_wasm(&pic, calling_module("update", "works", "(call $reply)", "(call $reply)", ""));
     let open = pic.submit_call(id, ANONYMOUS, "go", vec![]).expect("the call is accepted");
-    let stop = submit_manage(&pic, id, "stop_canister");
+    let stop = submit_management(&pic, id, "stop_canister");
     assert!(pic.await_call(stop).is_ok());
     assert!(pic.await_call(open).is_ok());
 }

@@ -1,7 +1,7 @@
 //! Every error code: how it is provoked here, or why it cannot be.
 
-use crate::common::{ANONYMOUS, builder, call, instance, manage};
-use crate::faulty::{faulty, installed};
+use crate::common::{ANONYMOUS, builder, call, call_management, instance};
+use crate::faulty::{faulty, install_faulty};
 use crate::provoked::Certification::{Certified, Uncertified};
 use crate::provoked::{PROVOKED, update};
 use candid::{Principal, encode_one};
@@ -18,7 +18,7 @@ type SeenByCanister = fn(&PocketIc, Principal) -> Vec<u8>;
 /// Errors of calls between canisters, which receive the reject code and the text.
 const SEEN_BY_CANISTER: &[(ErrorCode, &str, SeenByCanister)] = &[
     (InsufficientCyclesInCall, "IC0520: Canister", |pic, id| {
-        let asks_for_cycles = installed(pic);
+        let asks_for_cycles = install_faulty(pic);
         let settings = types::CanisterSettings {
             minimum_incoming_canister_call_cycles: Some(5u8.into()),
             ..Default::default()
@@ -29,7 +29,8 @@ const SEEN_BY_CANISTER: &[(ErrorCode, &str, SeenByCanister)] = &[
             sender_canister_version: None,
         };
         let arg = encode_one(args).expect("the argument encodes");
-        manage(pic, asks_for_cycles, ANONYMOUS, "update_settings", arg).expect("the settings are accepted");
+        call_management(pic, asks_for_cycles, ANONYMOUS, "update_settings", arg)
+            .expect("the settings are accepted");
         call(pic, id, "beg", asks_for_cycles.as_slice()).expect("an answer")
     }),
     (DeadlineExpired, "Call deadline has expired.", |pic, id| {
@@ -89,7 +90,7 @@ fn each_error_has_its_code_text_and_certification() {
     let mut wrong = Vec::new();
     for (code, part, certification, provoke) in PROVOKED {
         let pic = instance();
-        let id = installed(&pic);
+        let id = install_faulty(&pic);
         // `provoke` panics if no error occurs; the other rows of the table are tested nevertheless.
         let Ok(error) = catch_unwind(AssertUnwindSafe(|| provoke(&pic, id))) else {
             wrong.push(format!("wanted {code} {certification:?} '{part}', got no error"));
@@ -111,7 +112,7 @@ fn each_error_has_its_code_text_and_certification() {
 fn canisters_learn_the_reject_code_and_the_text() {
     for (code, part, provoke) in SEEN_BY_CANISTER {
         let pic = instance();
-        let id = installed(&pic);
+        let id = install_faulty(&pic);
         let answer = provoke(&pic, id);
         assert_eq!(answer[0], reject_code(*code) as u8, "{code}");
         let text = String::from_utf8_lossy(&answer[1..]);

@@ -1,6 +1,6 @@
 //! A canister that does everything wrong, one fault per method; `faulty.wat` documents its methods.
 
-use crate::common::{installed_wasm, wasm};
+use crate::common::{install_wasm, wasm};
 use candid::Principal;
 use pocket_ic::PocketIc;
 
@@ -10,6 +10,6 @@ pub fn faulty() -> Vec<u8> {
     wasm(FAULTY)
 }
 
-pub fn installed(pic: &PocketIc) -> Principal {
-    installed_wasm(pic, faulty())
+pub fn install_faulty(pic: &PocketIc) -> Principal {
+    install_wasm(pic, faulty())
 }

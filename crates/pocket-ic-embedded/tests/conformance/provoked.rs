@@ -1,6 +1,8 @@
 //! Every error that a user of this server can provoke, and how.
 
-use crate::common::{ANONYMOUS, about, call, counter, manage, submit_manage, user, wasm};
+use crate::common::{
+    ANONYMOUS, call, call_management, counter, encode_canister_id, submit_management, user, wasm,
+};
 use candid::{Principal, encode_one};
 use ic_management_canister_types as types;
 use pocket_ic::ErrorCode::{self, *};
@@ -20,20 +22,20 @@ pub enum Certification {
 }
 use Certification::{Certified, Uncertified};
 
-fn fails(result: Result<Vec<u8>, RejectResponse>) -> RejectResponse {
+fn expect_rejection(result: Result<Vec<u8>, RejectResponse>) -> RejectResponse {
     result.expect_err("the call is rejected")
 }
 
 pub fn update(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
-    fails(call(pic, id, method, &[]))
+    expect_rejection(call(pic, id, method, &[]))
 }
 
 fn query(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
-    fails(pic.query_call(id, ANONYMOUS, method, vec![]))
+    expect_rejection(pic.query_call(id, ANONYMOUS, method, vec![]))
 }
 
-fn managed(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
-    fails(manage(pic, id, ANONYMOUS, method, about(id)))
+fn management_rejection(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
+    expect_rejection(call_management(pic, id, ANONYMOUS, method, encode_canister_id(id)))
 }
 
 fn upgrade(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
@@ -42,9 +44,9 @@ fn upgrade(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
 
 /// Stops the faulty canister, which never finishes stopping because it keeps calling itself. Returns the id of the stop
 /// call.
-fn stopping(pic: &PocketIc, id: Principal) -> RawMessageId {
+fn begin_stopping(pic: &PocketIc, id: Principal) -> RawMessageId {
     pic.submit_call(id, ANONYMOUS, "ping", vec![]).expect("the call is accepted");
-    let stop = submit_manage(pic, id, "stop_canister");
+    let stop = submit_management(pic, id, "stop_canister");
     pic.tick();
     stop
 }
@@ -54,19 +56,23 @@ fn snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
 }
 
 fn freeze(pic: &PocketIc, id: Principal) {
-    set(pic, id, CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() });
+    update_settings(
+        pic,
+        id,
+        CanisterSettings { freezing_threshold: Some(u64::MAX.into()), ..Default::default() },
+    );
 }
 
-fn set(pic: &PocketIc, id: Principal, settings: CanisterSettings) {
+fn update_settings(pic: &PocketIc, id: Principal, settings: CanisterSettings) {
     pic.update_canister_settings(id, None, settings).expect("the settings are accepted");
 }
 
 /// Each error's code, a part of its message, whether the error is certified, and how it is provoked.
 pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     (StopCanisterRequestTimeout, "timed out", Certified, |pic, id| {
-        let stop = stopping(pic, id);
+        let stop = begin_stopping(pic, id);
         pic.advance_time(Duration::from_secs(300));
-        fails(pic.await_call(stop))
+        expect_rejection(pic.await_call(stop))
     }),
     (CanisterOutOfCycles, "out of cycles", Uncertified, |pic, id| {
         freeze(pic, id);
@@ -91,7 +97,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
             specified_id: Some(Principal::from_slice(&[0, 0, 0, 0, 0, 0, 0, 1, 1, 1])),
             ..Default::default()
         };
-        fails(pic.update_call_with_effective_principal(
+        expect_rejection(pic.update_call_with_effective_principal(
             Principal::management_canister(),
             RawEffectivePrincipal::SubnetId(subnet.as_slice().to_vec()),
             ANONYMOUS,
@@ -110,7 +116,9 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         .expect("the module is installed");
         update(pic, id, "any")
     }),
-    (CanisterRejectedMessage, "Only canisters can call", Uncertified, |pic, id| managed(pic, id, "raw_rand")),
+    (CanisterRejectedMessage, "Only canisters can call", Uncertified, |pic, id| {
+        management_rejection(pic, id, "raw_rand")
+    }),
     (
         CanisterRejectedMessage,
         "has reached the maximum number of snapshots allowed: 10",
@@ -125,13 +133,13 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         pic.take_canister_snapshot(empty, None, None).expect_err("the call is rejected")
     }),
     (UnknownManagementMessage, "no method 'make_coffee'", Uncertified, |pic, id| {
-        managed(pic, id, "make_coffee")
+        management_rejection(pic, id, "make_coffee")
     }),
     (UnknownManagementMessage, "not supported by the embedded server", Uncertified, |pic, id| {
-        managed(pic, id, "sign_with_ecdsa")
+        management_rejection(pic, id, "sign_with_ecdsa")
     }),
     (InvalidManagementPayload, "Error decoding candid arguments of start_canister", Certified, |pic, id| {
-        fails(manage(pic, id, ANONYMOUS, "start_canister", b"nonsense".to_vec()))
+        expect_rejection(call_management(pic, id, ANONYMOUS, "start_canister", b"nonsense".to_vec()))
     }),
     (
         InvalidManagementPayload,
@@ -144,7 +152,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
                 kind: types::SnapshotDataKind::WasmMemory { offset: 1, size: 262_144 },
             };
             let arg = encode_one(args).expect("the argument encodes");
-            fails(manage(pic, id, ANONYMOUS, "read_canister_snapshot_data", arg))
+            expect_rejection(call_management(pic, id, ANONYMOUS, "read_canister_snapshot_data", arg))
         },
     ),
     (
@@ -159,7 +167,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
                 chunk: vec![1],
             };
             let arg = encode_one(args).expect("the argument encodes");
-            fails(manage(pic, id, ANONYMOUS, "upload_canister_snapshot_data", arg))
+            expect_rejection(call_management(pic, id, ANONYMOUS, "upload_canister_snapshot_data", arg))
         },
     ),
     (CanisterTrapped, "Canister trapped: unreachable", Certified, |p, c| update(p, c, "unreachable")),
@@ -232,22 +240,22 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         update(pic, id, "pong")
     }),
     (CanisterStopping, "is stopping", Uncertified, |pic, id| {
-        stopping(pic, id);
+        begin_stopping(pic, id);
         update(pic, id, "pong")
     }),
     (CanisterNotStopped, "must be stopped before it is deleted", Certified, |pic, id| {
-        managed(pic, id, "delete_canister")
+        management_rejection(pic, id, "delete_canister")
     }),
     (CanisterStoppingCancelled, "stop request was cancelled", Certified, |pic, id| {
-        let stop = stopping(pic, id);
+        let stop = begin_stopping(pic, id);
         pic.start_canister(id, None).expect("the canister starts");
-        fails(pic.await_call(stop))
+        expect_rejection(pic.await_call(stop))
     }),
     (CanisterInvalidController, "Only the controllers of the canister", Uncertified, |pic, id| {
-        fails(manage(pic, id, user(1), "stop_canister", about(id)))
+        expect_rejection(call_management(pic, id, user(1), "stop_canister", encode_canister_id(id)))
     }),
     (CanisterStatusAccessDenied, "is not allowed to call canister_status", Uncertified, |pic, id| {
-        fails(manage(pic, id, user(1), "canister_status", about(id)))
+        expect_rejection(call_management(pic, id, user(1), "canister_status", encode_canister_id(id)))
     }),
     (CanisterFunctionNotFound, "non-existent Wasm function 99", Certified, |p, c| update(p, c, "lost")),
     (CanisterNonEmpty, "Try installing with mode='reinstall' instead", Certified, |pic, id| {
@@ -258,7 +266,13 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
             arg: vec![],
             sender_canister_version: None,
         };
-        fails(manage(pic, id, ANONYMOUS, "install_code", encode_one(args).expect("the argument encodes")))
+        expect_rejection(call_management(
+            pic,
+            id,
+            ANONYMOUS,
+            "install_code",
+            encode_one(args).expect("the argument encodes"),
+        ))
     }),
     // The limit of canister_inspect_message is the smallest, so this is the fastest way.
     (CanisterInstructionLimitExceeded, "limit of 200000000 instructions", Uncertified, |p, c| {
@@ -275,7 +289,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     ),
     // Seven nested calls, one more than the limit. The depth does not depend on whether the canisters differ.
     (QueryCallGraphTooDeep, "exceeded the maximum call depth", Uncertified, |pic, id| {
-        fails(pic.query_call(id, ANONYMOUS, "ask", id.as_slice().repeat(7)))
+        expect_rejection(pic.query_call(id, ANONYMOUS, "ask", id.as_slice().repeat(7)))
     }),
     (
         CompositeQueryCalledInReplicatedMode,
@@ -293,7 +307,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         let args =
             types::ProvisionalCreateCanisterWithCyclesArgs { specified_id: Some(id), ..Default::default() };
         let arg = encode_one(args).expect("the argument encodes");
-        fails(manage(pic, id, ANONYMOUS, "provisional_create_canister_with_cycles", arg))
+        expect_rejection(call_management(pic, id, ANONYMOUS, "provisional_create_canister_with_cycles", arg))
     }),
     (
         CanisterWasmMemoryLimitExceeded,
@@ -302,7 +316,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         |pic, id| {
             let small =
                 CanisterSettings { wasm_memory_limit: Some(1_000_000u32.into()), ..Default::default() };
-            set(pic, id, small);
+            update_settings(pic, id, small);
             update(pic, id, "grow")
         },
     ),

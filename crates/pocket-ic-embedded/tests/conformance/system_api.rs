@@ -25,47 +25,47 @@ struct TestedFunctions {
     functions: &'static [&'static str],
     types: &'static [&'static str],
     body: &'static str,
-    bytes: usize,
+    result_bytes: usize,
 }
 
 /// A function that returns 4 bytes.
-const fn number(functions: &'static [&'static str]) -> TestedFunctions {
+const fn returning_i32(functions: &'static [&'static str]) -> TestedFunctions {
     TestedFunctions {
         functions,
         types: &["(result i32)"],
         body: "(i32.store (i32.const 0) (call $f0))",
-        bytes: 4,
+        result_bytes: 4,
     }
 }
 
 /// A function that returns 8 bytes.
-const fn long(functions: &'static [&'static str]) -> TestedFunctions {
+const fn returning_i64(functions: &'static [&'static str]) -> TestedFunctions {
     TestedFunctions {
         functions,
         types: &["(result i64)"],
         body: "(i64.store (i32.const 0) (call $f0))",
-        bytes: 8,
+        result_bytes: 8,
     }
 }
 
 /// A function that stores 16 bytes at an address.
-const fn amount(functions: &'static [&'static str]) -> TestedFunctions {
-    TestedFunctions { functions, types: &["(param i32)"], body: "(call $f0 (i32.const 0))", bytes: 16 }
+const fn storing_u128(functions: &'static [&'static str]) -> TestedFunctions {
+    TestedFunctions { functions, types: &["(param i32)"], body: "(call $f0 (i32.const 0))", result_bytes: 16 }
 }
 
 /// A pair `*_size`, `*_copy`. The results are the size (4 bytes) and the bytes.
-const fn blob(functions: &'static [&'static str], len: usize) -> TestedFunctions {
+const fn copying_blob(functions: &'static [&'static str], len: usize) -> TestedFunctions {
     TestedFunctions {
         functions,
         types: &["(result i32)", "(param i32 i32 i32)"],
         body: "(i32.store (i32.const 0) (call $f0)) (call $f1 (i32.const 4) (i32.const 0) (call $f0))",
-        bytes: 4 + len,
+        result_bytes: 4 + len,
     }
 }
 
 type Expected = fn(&CalledCanister) -> Vec<u8>;
 
-fn le(value: u64, bytes: usize) -> Vec<u8> {
+fn le_bytes(value: u64, bytes: usize) -> Vec<u8> {
     u128::from(value).to_le_bytes()[..bytes].to_vec()
 }
 
@@ -75,37 +75,37 @@ fn with_size(bytes: &[u8]) -> Vec<u8> {
 
 /// The functions, and their results in an update call by user 1.
 const TABLE: &[(TestedFunctions, Expected)] = &[
-    (blob(&["msg_arg_data_size", "msg_arg_data_copy"], 8), |_| with_size(ARGUMENT)),
-    (blob(&["msg_caller_size", "msg_caller_copy"], 29), |_| with_size(user(1).as_slice())),
-    (blob(&["canister_self_size", "canister_self_copy"], 10), |called| with_size(called.id.as_slice())),
-    (blob(&["subnet_self_size", "subnet_self_copy"], 29), |called| with_size(called.subnet.as_slice())),
-    (blob(&["msg_caller_info_data_size", "msg_caller_info_data_copy"], 4), |_| with_size(b"info")),
-    (blob(&["msg_caller_info_signer_size", "msg_caller_info_signer_copy"], 3), |_| with_size(&[1, 2, 3])),
-    (blob(&["root_key_size", "root_key_copy"], 133), |_| with_size(&SubnetKeys::of(0).public_key)),
-    (number(&["subnet_self_node_count"]), |_| le(13, 4)),
-    (number(&["canister_status"]), |_| le(1, 4)),
-    (number(&["in_replicated_execution"]), |_| le(1, 4)),
-    (number(&["data_certificate_present"]), |_| le(0, 4)),
-    (number(&["env_var_count"]), |_| le(2, 4)),
-    (number(&["stable_size"]), |_| le(0, 4)),
-    (long(&["stable64_size"]), |_| le(0, 8)),
-    (long(&["time"]), |_| le(NOW, 8)),
-    (long(&["msg_deadline"]), |_| le(0, 8)),
+    (copying_blob(&["msg_arg_data_size", "msg_arg_data_copy"], 8), |_| with_size(ARGUMENT)),
+    (copying_blob(&["msg_caller_size", "msg_caller_copy"], 29), |_| with_size(user(1).as_slice())),
+    (copying_blob(&["canister_self_size", "canister_self_copy"], 10), |called| with_size(called.id.as_slice())),
+    (copying_blob(&["subnet_self_size", "subnet_self_copy"], 29), |called| with_size(called.subnet.as_slice())),
+    (copying_blob(&["msg_caller_info_data_size", "msg_caller_info_data_copy"], 4), |_| with_size(b"info")),
+    (copying_blob(&["msg_caller_info_signer_size", "msg_caller_info_signer_copy"], 3), |_| with_size(&[1, 2, 3])),
+    (copying_blob(&["root_key_size", "root_key_copy"], 133), |_| with_size(&SubnetKeys::of(0).public_key)),
+    (returning_i32(&["subnet_self_node_count"]), |_| le_bytes(13, 4)),
+    (returning_i32(&["canister_status"]), |_| le_bytes(1, 4)),
+    (returning_i32(&["in_replicated_execution"]), |_| le_bytes(1, 4)),
+    (returning_i32(&["data_certificate_present"]), |_| le_bytes(0, 4)),
+    (returning_i32(&["env_var_count"]), |_| le_bytes(2, 4)),
+    (returning_i32(&["stable_size"]), |_| le_bytes(0, 4)),
+    (returning_i64(&["stable64_size"]), |_| le_bytes(0, 8)),
+    (returning_i64(&["time"]), |_| le_bytes(NOW, 8)),
+    (returning_i64(&["msg_deadline"]), |_| le_bytes(0, 8)),
     // One change for the installation, one for the settings.
-    (long(&["canister_version"]), |_| le(2, 8)),
-    (long(&["canister_cycle_balance"]), |_| le(CYCLES, 8)),
-    (long(&["msg_cycles_available"]), |_| le(0, 8)),
-    (amount(&["canister_cycle_balance128"]), |_| le(CYCLES, 16)),
-    (amount(&["msg_cycles_available128"]), |_| le(0, 16)),
-    (amount(&["cost_create_canister"]), |_| le(500_000_000_000, 16)),
+    (returning_i64(&["canister_version"]), |_| le_bytes(2, 8)),
+    (returning_i64(&["canister_cycle_balance"]), |_| le_bytes(CYCLES, 8)),
+    (returning_i64(&["msg_cycles_available"]), |_| le_bytes(0, 8)),
+    (storing_u128(&["canister_cycle_balance128"]), |_| le_bytes(CYCLES, 16)),
+    (storing_u128(&["msg_cycles_available128"]), |_| le_bytes(0, 16)),
+    (storing_u128(&["cost_create_canister"]), |_| le_bytes(500_000_000_000, 16)),
     (
         TestedFunctions {
             functions: &["is_controller"],
             types: &["(param i32 i32) (result i32)"],
             body: "(i32.store8 (i32.const 16) (i32.const 4)) (i32.store (i32.const 0) (call $f0 (i32.const 16) (i32.const 1)))",
-            bytes: 4,
+            result_bytes: 4,
         },
-        |_| le(1, 4),
+        |_| le_bytes(1, 4),
     ),
     (
         TestedFunctions {
@@ -119,7 +119,7 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
             // The name of the second variable, then its value by that name.
             body: "(call $f1 (i32.const 1) (i32.const 0) (i32.const 0) (call $f0 (i32.const 1)))
                    (call $f3 (i32.const 0) (i32.const 6) (i32.const 6) (i32.const 0) (call $f2 (i32.const 0) (i32.const 6)))",
-            bytes: 10,
+            result_bytes: 10,
         },
         |_| b"SECOND5678".to_vec(),
     ),
@@ -130,18 +130,18 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
             body: "(i32.store (i32.const 16) (i32.const 0x53524946)) (i32.store8 (i32.const 20) (i32.const 0x54))
                    (i32.store (i32.const 0) (call $f0 (i32.const 16) (i32.const 5)))
                    (i32.store (i32.const 4) (call $f0 (i32.const 16) (i32.const 4)))",
-            bytes: 8,
+            result_bytes: 8,
         },
-        |_| [le(1, 4), le(0, 4)].concat(),
+        |_| [le_bytes(1, 4), le_bytes(0, 4)].concat(),
     ),
     (
         TestedFunctions {
             functions: &["global_timer_set"],
             types: &["(param i64) (result i64)"],
             body: "(i64.store (i32.const 0) (call $f0 (i64.const 7))) (i64.store (i32.const 8) (call $f0 (i64.const 0)))",
-            bytes: 16,
+            result_bytes: 16,
         },
-        |_| [le(0, 8), le(7, 8)].concat(),
+        |_| [le_bytes(0, 8), le_bytes(7, 8)].concat(),
     ),
     (
         TestedFunctions {
@@ -153,9 +153,9 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
                    (call $f2 (i64.const 8) (i64.const 196600) (i64.const 8))
                    (i64.store (i32.const 16) (call $f3))
                    (i64.store (i32.const 24) (call $f0 (i64.const 0x7fffffffffff)))",
-            bytes: 32,
+            result_bytes: 32,
         },
-        |_| [le(0, 8), le(0x0102_0304_0506_0708, 8), le(3, 8), le(u64::MAX, 8)].concat(),
+        |_| [le_bytes(0, 8), le_bytes(0x0102_0304_0506_0708, 8), le_bytes(3, 8), le_bytes(u64::MAX, 8)].concat(),
     ),
     (
         TestedFunctions {
@@ -167,37 +167,37 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
                    (call $f2 (i32.const 4) (i32.const 65532) (i32.const 4))
                    (i32.store (i32.const 8) (call $f3))
                    (i32.store (i32.const 12) (call $f0 (i32.const 65536)))",
-            bytes: 16,
+            result_bytes: 16,
         },
-        |_| [le(0, 4), le(0x0102_0304, 4), le(1, 4), le(u64::from(u32::MAX), 4)].concat(),
+        |_| [le_bytes(0, 4), le_bytes(0x0102_0304, 4), le_bytes(1, 4), le_bytes(u64::from(u32::MAX), 4)].concat(),
     ),
     (
         TestedFunctions {
             functions: &["msg_cycles_accept128"],
             types: &["(param i64 i64 i32)"],
             body: "(call $f0 (i64.const 0) (i64.const 5) (i32.const 0))",
-            bytes: 16,
+            result_bytes: 16,
         },
         // No cycles are attached to the call.
-        |_| le(0, 16),
+        |_| le_bytes(0, 16),
     ),
     (
         TestedFunctions {
             functions: &["cycles_burn128", "canister_cycle_balance128"],
             types: &["(param i64 i64 i32)", "(param i32)"],
             body: "(call $f0 (i64.const 0) (i64.const 5) (i32.const 0)) (call $f1 (i32.const 16))",
-            bytes: 32,
+            result_bytes: 32,
         },
-        |_| [le(5, 16), le(CYCLES - 5, 16)].concat(),
+        |_| [le_bytes(5, 16), le_bytes(CYCLES - 5, 16)].concat(),
     ),
     (
         TestedFunctions {
             functions: &["cost_call", "cost_http_request"],
             types: &["(param i64 i64 i32)", "(param i64 i64 i32)"],
             body: "(call $f0 (i64.const 5) (i64.const 5) (i32.const 0)) (call $f1 (i64.const 5) (i64.const 5) (i32.const 16))",
-            bytes: 32,
+            result_bytes: 32,
         },
-        |_| [le(42_102_422_000, 16), le(49_218_000, 16)].concat(),
+        |_| [le_bytes(42_102_422_000, 16), le_bytes(49_218_000, 16)].concat(),
     ),
     (
         TestedFunctions {
@@ -217,17 +217,17 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
                    (i32.store8 (i32.const 4) (call $f2 (i32.const 96) (i32.const 5) (i32.const 0) (i32.const 48)))
                    (i32.store8 (i32.const 5) (call $f2 (i32.const 96) (i32.const 5) (i32.const 9) (i32.const 64)))
                    (i32.store8 (i32.const 6) (call $f2 (i32.const 96) (i32.const 4) (i32.const 0) (i32.const 64)))",
-            bytes: 80,
+            result_bytes: 80,
         },
         |_| {
             let answers = [[0, 1, 0, 1, 0, 1, 2].as_slice(), &[0; 9]].concat();
-            [answers, le(26_153_846_153, 16).repeat(3), le(0, 16)].concat()
+            [answers, le_bytes(26_153_846_153, 16).repeat(3), le_bytes(0, 16)].concat()
         },
     ),
 ];
 
 /// Returns a canister whose update method `ask` replies with the results of the functions.
-fn asking(tested: &TestedFunctions) -> Vec<u8> {
+fn asking_module(tested: &TestedFunctions) -> Vec<u8> {
     let imports: String = tested
         .functions
         .iter()
@@ -235,7 +235,7 @@ fn asking(tested: &TestedFunctions) -> Vec<u8> {
         .enumerate()
         .map(|(index, (name, types))| format!(r#"(import "ic0" "{name}" (func $f{index} {types}))"#))
         .collect();
-    let (body, bytes) = (tested.body, tested.bytes);
+    let (body, bytes) = (tested.body, tested.result_bytes);
     wasm(&format!(
         r#"(module {imports}
             (import "ic0" "msg_reply" (func $reply))
@@ -279,7 +279,7 @@ fn each_function_returns_the_correct_value() {
     for (tested, expected) in TABLE {
         let pic = instance();
         let id = pic.create_canister();
-        pic.install_canister(id, asking(tested), vec![], None);
+        pic.install_canister(id, asking_module(tested), vec![], None);
         let variables = vec![variable("FIRST", "1"), variable("SECOND", "5678")];
         let settings = CanisterSettings { environment_variables: Some(variables), ..Default::default() };
         pic.update_canister_settings(id, None, settings).expect("the settings are accepted");

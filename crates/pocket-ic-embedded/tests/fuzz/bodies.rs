@@ -1,7 +1,7 @@
 //! Arbitrary bytes, arbitrary JSON and bodies that are almost valid: every route of the protocol that takes a body must
 //! answer them.
 
-use crate::common::{ANONYMOUS, call, installed, instance, number};
+use crate::common::{ANONYMOUS, call, install_counter, instance, parse_u32};
 use crate::fuzz;
 use crate::json::{Changes, base64, changed, changes, value};
 use candid::{Principal, encode_args, encode_one};
@@ -27,7 +27,7 @@ struct TestInstance {
 impl TestInstance {
     fn new() -> Self {
         let pic = instance();
-        let canister = installed(&pic);
+        let canister = install_counter(&pic);
         let snapshot = pic.take_canister_snapshot(canister, None, None).expect("a snapshot").id;
         let message = pic.submit_call(canister, ANONYMOUS, "inc", vec![]).expect("a message");
         let client = Client::new();
@@ -131,8 +131,8 @@ impl TestInstance {
     }
 
     fn assert_alive(&self) {
-        let id = installed(&self.pic);
-        assert_eq!(number(&call(&self.pic, id, "inc", &[]).expect("a reply")), 1);
+        let id = install_counter(&self.pic);
+        assert_eq!(parse_u32(&call(&self.pic, id, "inc", &[]).expect("a reply")), 1);
     }
 }
 

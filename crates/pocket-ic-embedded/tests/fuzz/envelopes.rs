@@ -1,6 +1,6 @@
 //! The bodies that agents send: bytes, and envelopes that are almost valid.
 
-use crate::common::{builder, call, counter, number};
+use crate::common::{builder, call, counter, parse_u32};
 use crate::fuzz;
 use candid::Principal;
 use ic_transport_types::{Envelope, EnvelopeContent};
@@ -80,8 +80,8 @@ impl TestInstance {
     }
 
     fn assert_alive(&self) {
-        let before = number(&call(&self.pic, self.canister, "inc", &[]).expect("a reply"));
-        assert_eq!(number(&call(&self.pic, self.canister, "inc", &[]).expect("a reply")), before + 1);
+        let before = parse_u32(&call(&self.pic, self.canister, "inc", &[]).expect("a reply"));
+        assert_eq!(parse_u32(&call(&self.pic, self.canister, "inc", &[]).expect("a reply")), before + 1);
     }
 }
 

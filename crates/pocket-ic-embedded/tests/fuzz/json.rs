@@ -8,15 +8,15 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub enum Change {
     /// The part is removed from its object; elsewhere it is replaced by null.
-    Gone,
-    By(Value),
+    Remove,
+    Replace(Value),
 }
 
 /// Which parts of a body are changed, and how.
 pub type Changes = Vec<(Index, Change)>;
 
 pub fn changes() -> impl Strategy<Value = Changes> {
-    let change = prop_oneof![1 => Just(Change::Gone), 4 => value().prop_map(Change::By)];
+    let change = prop_oneof![1 => Just(Change::Remove), 4 => value().prop_map(Change::Replace)];
     vec((any::<Index>(), change), 0..4)
 }
 
@@ -59,11 +59,11 @@ pub fn changed(mut body: Value, changes: &Changes) -> Value {
         };
         if let Some(part) = body.pointer_mut(path) {
             *part = match change {
-                Change::Gone => Value::Null,
-                Change::By(value) => value.clone(),
+                Change::Remove => Value::Null,
+                Change::Replace(value) => value.clone(),
             };
         }
-        if matches!(change, Change::Gone) {
+        if matches!(change, Change::Remove) {
             remove(&mut body, path);
         }
     }

@@ -1,7 +1,8 @@
 //! Calls between canisters: replies, rejections, cleanup, cycles.
 
 use super::common::{
-    ANONYMOUS, builder, call, installed, installed_wasm, instance, long, manage, number, read, wasm,
+    ANONYMOUS, builder, call, call_management, install_counter, install_wasm, instance, parse_u32, parse_u64,
+    read_counter, wasm,
 };
 use candid::Principal;
 use ic_management_canister_types as types;
@@ -100,50 +101,50 @@ const PROXY: &str = r#"
     (i32.store (i32.const 512) (i32.add (i32.load (i32.const 512)) (i32.const 1)))))
 "#;
 
-pub fn to(callee: Principal, method: &str) -> Vec<u8> {
+pub fn forwarded_call(callee: Principal, method: &str) -> Vec<u8> {
     let id = callee.as_slice();
     [&[id.len() as u8], id, method.as_bytes()].concat()
 }
 
-pub fn proxy(pic: &PocketIc) -> Principal {
-    installed_wasm(pic, wasm(PROXY))
+pub fn install_proxy(pic: &PocketIc) -> Principal {
+    install_wasm(pic, wasm(PROXY))
 }
 
 #[test]
 fn canisters_call_each_other() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
-    let answer = call(&pic, proxy, "forward", &to(target, "inc")).unwrap();
-    assert_eq!(number(&answer), 1);
-    assert_eq!(read(&pic, target), 1);
-    let caller = call(&pic, proxy, "forward", &to(target, "caller")).unwrap();
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
+    let answer = call(&pic, proxy, "forward", &forwarded_call(target, "inc")).unwrap();
+    assert_eq!(parse_u32(&answer), 1);
+    assert_eq!(read_counter(&pic, target), 1);
+    let caller = call(&pic, proxy, "forward", &forwarded_call(target, "caller")).unwrap();
     assert_eq!(caller, proxy.as_slice());
-    let own = call(&pic, proxy, "forward", &to(proxy, "read")).unwrap();
-    assert_eq!(number(&own), 0);
+    let own = call(&pic, proxy, "forward", &forwarded_call(proxy, "read")).unwrap();
+    assert_eq!(parse_u32(&own), 0);
 }
 
 #[test]
 fn rejections_reach_the_reject_callback_with_their_code() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
-    let deleted = installed(&pic);
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
+    let deleted = install_counter(&pic);
     pic.stop_canister(deleted, None).unwrap();
-    let stopped = call(&pic, proxy, "forward", &to(deleted, "inc")).unwrap();
+    let stopped = call(&pic, proxy, "forward", &forwarded_call(deleted, "inc")).unwrap();
     assert_eq!(stopped, [5]);
     pic.delete_canister(deleted, None).unwrap();
     for (callee, method, code) in
         [(target, "trap_after_inc", 5), (target, "reject", 4), (target, "missing", 5), (deleted, "inc", 3)]
     {
-        let answer = call(&pic, proxy, "forward", &to(callee, method)).unwrap();
+        let answer = call(&pic, proxy, "forward", &forwarded_call(callee, method)).unwrap();
         assert_eq!(answer, [code], "{method}");
     }
-    assert_eq!(read(&pic, target), 0);
+    assert_eq!(read_counter(&pic, target), 0);
 }
 
 #[test]
 fn cycles_are_added_and_kept() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let before = pic.cycle_balance(id);
     assert_eq!(pic.add_cycles(id, 5), before + 5);
     call(&pic, id, "inc", &[]).unwrap();
@@ -153,16 +154,16 @@ fn cycles_are_added_and_kept() {
 #[test]
 fn cycles_are_sent_with_calls_and_refunded() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
     let (at_target, at_proxy) = (pic.cycle_balance(target), pic.cycle_balance(proxy));
-    let accepted = call(&pic, proxy, "forward", &to(target, "accept")).unwrap();
-    assert_eq!(long(&accepted), 1000);
+    let accepted = call(&pic, proxy, "forward", &forwarded_call(target, "accept")).unwrap();
+    assert_eq!(parse_u64(&accepted), 1000);
     assert_eq!(pic.cycle_balance(target), at_target + 1000);
     assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
-    call(&pic, proxy, "forward", &to(target, "inc")).unwrap();
+    call(&pic, proxy, "forward", &forwarded_call(target, "inc")).unwrap();
     assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
-    assert_eq!(long(&call(&pic, proxy, "refund", &[]).unwrap()), 1000);
-    call(&pic, proxy, "forward", &to(target, "trap_after_inc")).unwrap();
+    assert_eq!(parse_u64(&call(&pic, proxy, "refund", &[]).unwrap()), 1000);
+    call(&pic, proxy, "forward", &forwarded_call(target, "trap_after_inc")).unwrap();
     assert_eq!(pic.cycle_balance(target), at_target + 1000);
     assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
 }
@@ -184,35 +185,35 @@ fn cycles_of_replicated_queries_are_taken_and_burned() {
             (func (export "canister_query take_and_trap")
                 (call $accept (i64.const 0) (i64.const 600) (i32.const 0)) (unreachable)))"#,
     );
-    let (target, proxy) = (installed_wasm(&pic, taking), proxy(&pic));
+    let (target, proxy) = (install_wasm(&pic, taking), install_proxy(&pic));
     let balances = || (pic.cycle_balance(target), pic.cycle_balance(proxy));
     let (at_target, at_proxy) = balances();
-    call(&pic, proxy, "forward", &to(target, "take")).unwrap();
+    call(&pic, proxy, "forward", &forwarded_call(target, "take")).unwrap();
     assert_eq!(balances(), (at_target + 600, at_proxy - 600));
     call(&pic, target, "burn", &[]).unwrap();
     assert_eq!(balances(), (at_target + 550, at_proxy - 600));
-    call(&pic, proxy, "forward", &to(target, "take_and_trap")).unwrap();
+    call(&pic, proxy, "forward", &forwarded_call(target, "take_and_trap")).unwrap();
     assert_eq!(balances(), (at_target + 550, at_proxy - 600));
 }
 
 #[test]
 fn a_trap_in_a_callback_runs_the_cleanup() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
-    let error = call(&pic, proxy, "forward_trap", &to(target, "inc")).unwrap_err();
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
+    let error = call(&pic, proxy, "forward_trap", &forwarded_call(target, "inc")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterCalledTrap);
     // The changes by the callee and by the cleanup are kept, and the change by the callback is rolled back.
-    assert_eq!(read(&pic, target), 1);
-    assert_eq!(read(&pic, proxy), 1);
+    assert_eq!(read_counter(&pic, target), 1);
+    assert_eq!(read_counter(&pic, proxy), 1);
 }
 
 #[test]
 fn a_trap_in_the_cleanup_is_reported_after_the_first() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
     let errors = [
-        call(&pic, proxy, "forward_traps", &to(target, "inc")).unwrap_err(),
-        pic.query_call(proxy, ANONYMOUS, "query_traps", to(target, "read")).unwrap_err(),
+        call(&pic, proxy, "forward_traps", &forwarded_call(target, "inc")).unwrap_err(),
+        pic.query_call(proxy, ANONYMOUS, "query_traps", forwarded_call(target, "read")).unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.error_code, ErrorCode::CanisterCalledTrap);
@@ -224,7 +225,7 @@ fn a_trap_in_the_cleanup_is_reported_after_the_first() {
             )
         );
     }
-    assert_eq!(read(&pic, proxy), 0);
+    assert_eq!(read_counter(&pic, proxy), 0);
 }
 
 /// As on the IC, errors of execution and of the management canister have their code in the text. Texts of the canister
@@ -232,8 +233,8 @@ fn a_trap_in_the_cleanup_is_reported_after_the_first() {
 #[test]
 fn rejections_reach_canisters_with_the_code_in_their_text() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
-    let (stopped, deleted) = (installed(&pic), installed(&pic));
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
+    let (stopped, deleted) = (install_counter(&pic), install_counter(&pic));
     pic.stop_canister(stopped, None).unwrap();
     pic.stop_canister(deleted, None).unwrap();
     pic.delete_canister(deleted, None).unwrap();
@@ -253,7 +254,7 @@ fn rejections_reach_canisters_with_the_code_in_their_text() {
         (nowhere, "inc", format!("No route to canister {nowhere}")),
         (Principal::management_canister(), "start_canister", "IC0408: Error decoding candid".into()),
     ] {
-        let got = text(call(&pic, proxy, "forward_text", &to(callee, method)).unwrap());
+        let got = text(call(&pic, proxy, "forward_text", &forwarded_call(callee, method)).unwrap());
         assert!(got.starts_with(&wanted), "{method} of {callee}: {got}");
     }
     for (callee, method, wanted) in [
@@ -261,7 +262,8 @@ fn rejections_reach_canisters_with_the_code_in_their_text() {
         (stopped, "read", format!("IC0508: Canister {stopped} is stopped")),
         (deleted, "read", format!("IC0301: Canister {deleted} not found")),
     ] {
-        let got = text(pic.query_call(proxy, ANONYMOUS, "query_text", to(callee, method)).unwrap());
+        let got =
+            text(pic.query_call(proxy, ANONYMOUS, "query_text", forwarded_call(callee, method)).unwrap());
         assert!(got.starts_with(&wanted), "{method} of {callee}: {got}");
     }
 }
@@ -269,20 +271,20 @@ fn rejections_reach_canisters_with_the_code_in_their_text() {
 #[test]
 fn a_minimum_of_cycles_applies_to_calls_by_other_canisters() {
     let pic = instance();
-    let (one, other) = (proxy(&pic), proxy(&pic));
+    let (one, other) = (install_proxy(&pic), install_proxy(&pic));
     let settings = types::CanisterSettings {
         minimum_incoming_canister_call_cycles: Some(1_001u32.into()),
         ..Default::default()
     };
     let args = types::UpdateSettingsArgs { canister_id: one, settings, sender_canister_version: None };
-    manage(&pic, one, ANONYMOUS, "update_settings", candid::encode_one(args).unwrap()).unwrap();
+    call_management(&pic, one, ANONYMOUS, "update_settings", candid::encode_one(args).unwrap()).unwrap();
     let before = pic.cycle_balance(other);
     // 1000 cycles are attached to each call; the cycles of a refused call are refunded.
-    assert_eq!(call(&pic, other, "forward", &to(one, "read")).unwrap(), [5]);
+    assert_eq!(call(&pic, other, "forward", &forwarded_call(one, "read")).unwrap(), [5]);
     assert_eq!(pic.cycle_balance(other), before);
     // The minimum does not apply to calls by users, who cannot attach cycles, or by the canister itself.
-    assert_eq!(number(&call(&pic, one, "forward", &to(one, "read")).unwrap()), 0);
-    assert_eq!(number(&call(&pic, one, "forward", &to(other, "read")).unwrap()), 0);
+    assert_eq!(parse_u32(&call(&pic, one, "forward", &forwarded_call(one, "read")).unwrap()), 0);
+    assert_eq!(parse_u32(&call(&pic, one, "forward", &forwarded_call(other, "read")).unwrap()), 0);
 }
 
 #[test]
@@ -300,8 +302,8 @@ fn prices_are_returned_unless_cycles_are_free() {
         [(builder().with_application_subnet(), 500_000_000_000), (builder().with_system_subnet(), 0)]
     {
         let pic = builder.build();
-        let id = installed_wasm(&pic, module.clone());
-        assert_eq!(long(&pic.query_call(id, ANONYMOUS, "cost", vec![]).unwrap()), wanted);
+        let id = install_wasm(&pic, module.clone());
+        assert_eq!(parse_u64(&pic.query_call(id, ANONYMOUS, "cost", vec![]).unwrap()), wanted);
     }
 }
 
@@ -309,8 +311,8 @@ fn prices_are_returned_unless_cycles_are_free() {
 #[test]
 fn raw_rand_is_answered_in_the_next_round() {
     let pic = instance();
-    let proxy = proxy(&pic);
-    let arg = to(Principal::management_canister(), "raw_rand");
+    let proxy = install_proxy(&pic);
+    let arg = forwarded_call(Principal::management_canister(), "raw_rand");
     let ids = [(); 2].map(|()| pic.submit_call(proxy, ANONYMOUS, "forward", arg.clone()).unwrap());
     let before = pic.cycle_balance(proxy);
     pic.tick();
@@ -328,18 +330,18 @@ fn raw_rand_is_answered_in_the_next_round() {
 #[test]
 fn canisters_call_the_management_canister() {
     let pic = instance();
-    let proxy = proxy(&pic);
+    let proxy = install_proxy(&pic);
     let management = Principal::management_canister();
     // The argument is empty, which is not the encoding of an empty argument list: `raw_rand` accepts it, too.
-    let first = call(&pic, proxy, "forward", &to(management, "raw_rand")).unwrap();
-    let second = call(&pic, proxy, "forward", &to(management, "raw_rand")).unwrap();
+    let first = call(&pic, proxy, "forward", &forwarded_call(management, "raw_rand")).unwrap();
+    let second = call(&pic, proxy, "forward", &forwarded_call(management, "raw_rand")).unwrap();
     let first: Vec<u8> = candid::decode_one(&first).unwrap();
     let second: Vec<u8> = candid::decode_one(&second).unwrap();
     assert_eq!((first.len(), second.len()), (32, 32));
     assert_ne!(first, second);
-    let error = call(&pic, proxy, "forward", &to(management, "http_request")).unwrap();
+    let error = call(&pic, proxy, "forward", &forwarded_call(management, "http_request")).unwrap();
     assert_eq!(error, [4]);
-    let error = manage(&pic, proxy, ANONYMOUS, "raw_rand", vec![]).unwrap_err();
+    let error = call_management(&pic, proxy, ANONYMOUS, "raw_rand", vec![]).unwrap_err();
     assert!(error.reject_message.contains("Only canisters can call"), "{error}");
 }
 
@@ -347,8 +349,8 @@ fn canisters_call_the_management_canister() {
 #[test]
 fn one_way_calls_are_made_without_waiting() {
     let pic = instance();
-    let target = installed(&pic);
-    let teller = installed_wasm(
+    let target = install_counter(&pic);
+    let teller = install_wasm(
         &pic,
         wasm(
             r#"(module
@@ -370,7 +372,7 @@ fn one_way_calls_are_made_without_waiting() {
     );
     let before = pic.cycle_balance(teller);
     call(&pic, teller, "tell", target.as_slice()).unwrap();
-    assert_eq!(read(&pic, target), 1);
+    assert_eq!(read_counter(&pic, target), 1);
     // The cycles were not accepted and are refunded; the call is closed, so the canister stops immediately.
     assert_eq!(pic.cycle_balance(teller), before);
     pic.stop_canister(teller, None).unwrap();
@@ -410,9 +412,10 @@ fn a_callee_reads_the_deadline_of_its_call() {
             (func (export "canister_update impatient")
                 (call $prepare) (call $best_effort (i32.const 10)) (drop (call $perform))))"#,
     );
-    let id = installed_wasm(&pic, module);
-    let ask =
-        |method: &str| -> Vec<u64> { call(&pic, id, method, &[]).unwrap().chunks(8).map(long).collect() };
+    let id = install_wasm(&pic, module);
+    let ask = |method: &str| -> Vec<u64> {
+        call(&pic, id, method, &[]).unwrap().chunks(8).map(parse_u64).collect()
+    };
     assert_eq!(ask("patient")[0], 0);
     let impatient = ask("impatient");
     // The time of the call is rounded down to a whole second.

@@ -1,8 +1,8 @@
 //! Canisters from creation to deletion: ids, calls, versions, settings, status.
 
 use super::common::{
-    ANONYMOUS, builder, call, counter, installed_wasm, installed_with, instance, long, number, read, user,
-    wasm,
+    ANONYMOUS, builder, call, counter, install_counter_with, install_wasm, instance, parse_u32, parse_u64,
+    read_counter, user, wasm,
 };
 use candid::Principal;
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, RejectCode};
@@ -30,24 +30,24 @@ fn ids_cycles_and_controllers_of_new_canisters() {
 #[test]
 fn updates_change_queries_do_not() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
-    assert_eq!(number(&call(&pic, id, "inc", &[]).unwrap()), 6);
-    assert_eq!(number(&call(&pic, id, "inc", &[]).unwrap()), 7);
+    let id = install_counter_with(&pic, 5);
+    assert_eq!(parse_u32(&call(&pic, id, "inc", &[]).unwrap()), 6);
+    assert_eq!(parse_u32(&call(&pic, id, "inc", &[]).unwrap()), 7);
     let in_query = pic.query_call(id, ANONYMOUS, "inc_query", vec![]).unwrap();
-    assert_eq!(number(&in_query), 8);
-    assert_eq!(read(&pic, id), 7);
+    assert_eq!(parse_u32(&in_query), 8);
+    assert_eq!(read_counter(&pic, id), 7);
     // A query method called as an update changes nothing either.
-    assert_eq!(number(&call(&pic, id, "inc_query", &[]).unwrap()), 8);
-    assert_eq!(read(&pic, id), 7);
+    assert_eq!(parse_u32(&call(&pic, id, "inc_query", &[]).unwrap()), 8);
+    assert_eq!(read_counter(&pic, id), 7);
     // A mutable global that the module does not export is also kept.
     let hidden = pic.query_call(id, ANONYMOUS, "hidden", vec![]).unwrap();
-    assert_eq!(number(&hidden), 9);
+    assert_eq!(parse_u32(&hidden), 9);
 }
 
 #[test]
 fn the_caller_and_the_argument_arrive() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let caller = pic.query_call(id, user(3), "caller", vec![]).unwrap();
     assert_eq!(caller, user(3).as_slice());
     let payload: Vec<u8> = (0..60_000u32).map(|n| n as u8).collect();
@@ -58,7 +58,7 @@ fn the_caller_and_the_argument_arrive() {
 #[test]
 fn every_failure_has_its_code_and_changes_nothing() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     for (method, code, part) in [
         (
             "trap_after_inc",
@@ -74,7 +74,7 @@ fn every_failure_has_its_code_and_changes_nothing() {
         assert_eq!(error.error_code, code, "{method}: {error}");
         assert!(error.reject_message.contains(part), "{method}: {error}");
         assert!(error.certified, "{method}");
-        assert_eq!(read(&pic, id), 5, "{method}");
+        assert_eq!(read_counter(&pic, id), 5, "{method}");
     }
     let error = call(&pic, id, "reject", &[]).unwrap_err();
     assert_eq!(error.reject_code, RejectCode::CanisterReject);
@@ -87,7 +87,7 @@ fn every_failure_has_its_code_and_changes_nothing() {
 #[test]
 fn errors_say_what_a_developer_can_do() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     for (method, part) in [
         ("trap_after_inc", "Consider gracefully handling failures"),
         ("missing", "Check that the method being called is exported"),
@@ -113,7 +113,7 @@ fn a_canister_without_cycles_is_frozen_without_a_threshold() {
             (func (export "canister_update burn_all")
                 (call $burn (i64.const 1) (i64.const 0) (i32.const 0)) (call $reply)))"#,
     );
-    let id = installed_wasm(&pic, burning);
+    let id = install_wasm(&pic, burning);
     set_freezing_threshold(&pic, id, 0);
     call(&pic, id, "burn_all", &[]).unwrap();
     assert_eq!(pic.cycle_balance(id), 0);
@@ -124,17 +124,17 @@ fn a_canister_without_cycles_is_frozen_without_a_threshold() {
 #[test]
 fn a_query_that_never_ends_is_ended() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let error = pic.query_call(id, ANONYMOUS, "spin", vec![]).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterInstructionLimitExceeded);
     assert!(error.reject_message.contains("5000000000"), "{error}");
-    assert_eq!(read(&pic, id), 5);
+    assert_eq!(read_counter(&pic, id), 5);
 }
 
 #[test]
 fn a_stopped_canister_rejects_calls_and_can_be_deleted() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let error = pic.delete_canister(id, None).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterNotStopped);
     pic.stop_canister(id, None).unwrap();
@@ -145,7 +145,7 @@ fn a_stopped_canister_rejects_calls_and_can_be_deleted() {
     assert_eq!(error.error_code, ErrorCode::CanisterStopped);
     pic.upgrade_canister(id, counter(), vec![], None).unwrap();
     pic.start_canister(id, None).unwrap();
-    assert_eq!(number(&call(&pic, id, "inc", &[]).unwrap()), 1);
+    assert_eq!(parse_u32(&call(&pic, id, "inc", &[]).unwrap()), 1);
     pic.stop_canister(id, None).unwrap();
     pic.stop_canister(id, None).unwrap();
     pic.delete_canister(id, None).unwrap();
@@ -158,16 +158,16 @@ fn a_stopped_canister_rejects_calls_and_can_be_deleted() {
 #[test]
 fn versions_grow_with_every_change() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
-    let first = long(&call(&pic, id, "version", &[]).unwrap());
-    let second = long(&call(&pic, id, "version", &[]).unwrap());
+    let id = install_counter_with(&pic, 5);
+    let first = parse_u64(&call(&pic, id, "version", &[]).unwrap());
+    let second = parse_u64(&call(&pic, id, "version", &[]).unwrap());
     assert!(second > first);
     call(&pic, id, "trap_after_inc", &[]).unwrap_err();
     pic.query_call(id, ANONYMOUS, "read", vec![]).unwrap();
-    let third = long(&call(&pic, id, "version", &[]).unwrap());
+    let third = parse_u64(&call(&pic, id, "version", &[]).unwrap());
     assert_eq!(third, second + 1);
     pic.set_controllers(id, None, vec![user(1), ANONYMOUS]).unwrap();
-    let fourth = long(&call(&pic, id, "version", &[]).unwrap());
+    let fourth = parse_u64(&call(&pic, id, "version", &[]).unwrap());
     assert_eq!(fourth, third + 2);
 }
 
@@ -179,7 +179,7 @@ fn set_freezing_threshold(pic: &PocketIc, id: Principal, seconds: u64) {
 #[test]
 fn status_shows_settings_and_sizes_to_controllers_only() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     set_freezing_threshold(&pic, id, 7);
     let status = pic.canister_status(id, None).unwrap();
     assert_eq!(status.settings.freezing_threshold, 7u8);
@@ -197,21 +197,21 @@ fn status_shows_settings_and_sizes_to_controllers_only() {
 #[test]
 fn a_canister_below_its_freezing_threshold_takes_no_calls() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     set_freezing_threshold(&pic, id, u64::MAX);
     let error = call(&pic, id, "inc", &[]).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterOutOfCycles);
     let error = pic.query_call(id, ANONYMOUS, "read", vec![]).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterOutOfCycles);
     pic.add_cycles(id, u128::MAX / 2);
-    assert_eq!(number(&call(&pic, id, "inc", &[]).unwrap()), 6);
+    assert_eq!(parse_u32(&call(&pic, id, "inc", &[]).unwrap()), 6);
     // A system subnet charges nothing, so an empty balance does not matter there.
     let free = builder().with_system_subnet().build();
     let params = pocket_ic::CreateCanisterParams { cycles: Some(0), ..Default::default() };
     let id = free.create_canister_with_params(None, params).unwrap();
     free.install_canister(id, counter(), vec![], None);
     assert_eq!(free.cycle_balance(id), 0);
-    assert_eq!(number(&call(&free, id, "inc", &[]).unwrap()), 1);
+    assert_eq!(parse_u32(&call(&free, id, "inc", &[]).unwrap()), 1);
 }
 
 #[test]
@@ -232,7 +232,7 @@ fn inspect_message_decides_about_ingress() {
             (func (export "canister_update not") (call $reply))
             (func (export "canister_update trap") (call $reply)))"#,
     );
-    let id = installed_wasm(&pic, gate);
+    let id = install_wasm(&pic, gate);
     assert!(call(&pic, id, "ok", &[]).is_ok());
     let error = call(&pic, id, "not", &[]).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterRejectedMessage);
@@ -247,7 +247,7 @@ fn inspect_message_decides_about_ingress() {
 fn instances_do_not_see_each_other() {
     let first = instance();
     let second = builder().with_application_subnet().build();
-    let id = installed_with(&first, 5);
+    let id = install_counter_with(&first, 5);
     assert!(!second.canister_exists(id));
     assert_eq!(second.create_canister(), id);
     let error = call(&second, id, "inc", &[]).unwrap_err();

@@ -1,43 +1,45 @@
 //! Composite queries: which canisters they can call, how deep they can be nested, and which limit they share.
 
-use super::calls::{proxy, to};
-use super::common::{ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, number, wasm};
+use super::calls::{forwarded_call, install_proxy};
+use super::common::{
+    ANONYMOUS, builder, call, counter, install_counter, install_wasm, instance, parse_u32, wasm,
+};
 use pocket_ic::ErrorCode;
 
 #[test]
 fn a_composite_query_that_has_replied_makes_no_more_calls() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
-    let answer = pic.query_call(proxy, ANONYMOUS, "query_twice", to(target, "read")).unwrap();
-    assert_eq!(number(&answer), 0);
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
+    let answer = pic.query_call(proxy, ANONYMOUS, "query_twice", forwarded_call(target, "read")).unwrap();
+    assert_eq!(parse_u32(&answer), 0);
     assert_eq!(pic.canister_status(target, None).unwrap().query_stats.num_calls_total, 1u8);
 }
 
 #[test]
 fn composite_queries_stay_on_their_subnet() {
     let pic = builder().with_application_subnet().with_application_subnet().build();
-    let proxy = proxy(&pic);
+    let proxy = install_proxy(&pic);
     let subnets = pic.topology().get_app_subnets();
     let own = pic.get_subnet(proxy).unwrap();
     let other = *subnets.iter().find(|subnet| **subnet != own).unwrap();
     let target = pic.create_canister_on_subnet(None, None, other);
     pic.install_canister(target, counter(), vec![], None);
-    let got = pic.query_call(proxy, ANONYMOUS, "query_text", to(target, "read")).unwrap();
+    let got = pic.query_call(proxy, ANONYMOUS, "query_text", forwarded_call(target, "read")).unwrap();
     assert_eq!(String::from_utf8(got).unwrap(), format!("IC0301: Canister {target} not found."));
     // Updates are not limited to their subnet.
-    assert_eq!(number(&call(&pic, proxy, "forward", &to(target, "inc")).unwrap()), 1);
+    assert_eq!(parse_u32(&call(&pic, proxy, "forward", &forwarded_call(target, "inc")).unwrap()), 1);
 }
 
 #[test]
 fn composite_queries_ask_other_canisters() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
     call(&pic, target, "inc", &[]).unwrap();
-    let answer = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "read")).unwrap();
-    assert_eq!(number(&answer), 1);
-    let itself = pic.query_call(proxy, ANONYMOUS, "forward_query", to(proxy, "read")).unwrap();
-    assert_eq!(number(&itself), 0);
-    let error = call(&pic, proxy, "forward_query", &to(target, "read")).unwrap_err();
+    let answer = pic.query_call(proxy, ANONYMOUS, "forward_query", forwarded_call(target, "read")).unwrap();
+    assert_eq!(parse_u32(&answer), 1);
+    let itself = pic.query_call(proxy, ANONYMOUS, "forward_query", forwarded_call(proxy, "read")).unwrap();
+    assert_eq!(parse_u32(&itself), 0);
+    let error = call(&pic, proxy, "forward_query", &forwarded_call(target, "read")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
 }
 
@@ -45,11 +47,12 @@ fn composite_queries_ask_other_canisters() {
 #[test]
 fn the_queries_of_a_graph_share_their_instructions() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
-    let error = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "spin")).unwrap_err();
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
+    let error =
+        pic.query_call(proxy, ANONYMOUS, "forward_query", forwarded_call(target, "spin")).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::QueryCallGraphTotalInstructionLimitExceeded);
-    let later = pic.query_call(proxy, ANONYMOUS, "forward_query", to(target, "read"));
-    assert_eq!(number(&later.unwrap()), 0);
+    let later = pic.query_call(proxy, ANONYMOUS, "forward_query", forwarded_call(target, "read"));
+    assert_eq!(parse_u32(&later.unwrap()), 0);
 }
 
 /// The depth is limited, not the number of calls: `deep` calls itself twice, with 0 and with the next smaller number.
@@ -86,7 +89,7 @@ fn composite_queries_are_nested_up_to_six_deep() {
                 (i32.store8 (i32.const 0) (i32.load8_u (i32.const 8)))
                 (call $ask)))"#,
     );
-    let id = installed_wasm(&pic, module);
+    let id = install_wasm(&pic, module);
     let ask = |depth: u8| pic.query_call(id, ANONYMOUS, "deep", vec![depth]);
     ask(6).unwrap();
     assert_eq!(ask(7).unwrap_err().error_code, ErrorCode::QueryCallGraphTooDeep);

@@ -1,8 +1,8 @@
 //! Installing, upgrading, reinstalling and uninstalling code, whole and in chunks.
 
 use super::common::{
-    ANONYMOUS, COUNTER, call, counter, installed_wasm, installed_with, instance, long, manage, number, read,
-    user, wasm,
+    ANONYMOUS, COUNTER, call, call_management, counter, install_counter_with, install_wasm, instance,
+    parse_u32, parse_u64, read_counter, user, wasm,
 };
 use ic_management_canister_types as types;
 use pocket_ic::ErrorCode;
@@ -10,15 +10,15 @@ use pocket_ic::ErrorCode;
 #[test]
 fn upgrade_keeps_stable_memory_and_drops_the_heap() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     call(&pic, id, "inc", &[]).unwrap();
     call(&pic, id, "stable_inc", &[]).unwrap();
     pic.upgrade_canister(id, counter(), vec![], None).unwrap();
-    assert_eq!(read(&pic, id), 0);
-    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 2);
+    assert_eq!(read_counter(&pic, id), 0);
+    assert_eq!(parse_u32(&call(&pic, id, "stable_inc", &[]).unwrap()), 2);
     pic.reinstall_canister(id, counter(), 9u32.to_le_bytes().to_vec(), None).unwrap();
-    assert_eq!(read(&pic, id), 9);
-    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
+    assert_eq!(read_counter(&pic, id), 9);
+    assert_eq!(parse_u32(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
 }
 
 /// A custom section declares that its module can continue with the memory of the previous module.
@@ -27,7 +27,7 @@ fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
     const SECTION: &[u8] = b"icp:private enhanced-orthogonal-persistence";
     let persistent = [&counter()[..], &[0, SECTION.len() as u8 + 1, SECTION.len() as u8], SECTION].concat();
     let pic = instance();
-    let id = installed_wasm(&pic, persistent.clone());
+    let id = install_wasm(&pic, persistent.clone());
     call(&pic, id, "inc", &[]).unwrap();
     for (persistence, expected) in
         [(types::WasmMemoryPersistence::Keep, 1), (types::WasmMemoryPersistence::Replace, 0)]
@@ -41,15 +41,15 @@ fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
             arg: vec![],
             sender_canister_version: None,
         };
-        manage(&pic, id, ANONYMOUS, "install_code", candid::encode_one(upgrade).unwrap()).unwrap();
-        assert_eq!(read(&pic, id), expected, "{persistence:?}");
+        call_management(&pic, id, ANONYMOUS, "install_code", candid::encode_one(upgrade).unwrap()).unwrap();
+        assert_eq!(read_counter(&pic, id), expected, "{persistence:?}");
     }
 }
 
 #[test]
 fn a_failing_upgrade_leaves_everything_as_it_was() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     call(&pic, id, "inc", &[]).unwrap();
     call(&pic, id, "stable_inc", &[]).unwrap();
     let before = pic.canister_status(id, None).unwrap();
@@ -69,8 +69,8 @@ fn a_failing_upgrade_leaves_everything_as_it_was() {
     let after = pic.canister_status(id, None).unwrap();
     assert_eq!(after.module_hash, before.module_hash);
     assert_eq!(after.version, before.version);
-    assert_eq!(read(&pic, id), 6);
-    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 2);
+    assert_eq!(read_counter(&pic, id), 6);
+    assert_eq!(parse_u32(&call(&pic, id, "stable_inc", &[]).unwrap()), 2);
 }
 
 #[test]
@@ -93,14 +93,14 @@ fn install_modes_and_controllers_are_checked() {
         sender_canister_version: None,
     })
     .unwrap();
-    let error = manage(&pic, id, ANONYMOUS, "install_code", install).unwrap_err();
+    let error = call_management(&pic, id, ANONYMOUS, "install_code", install).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterNonEmpty);
     let error = pic.upgrade_canister(id, counter(), vec![], Some(user(1))).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterInvalidController);
     let error = pic.reinstall_canister(id, b"not wasm".to_vec(), vec![], None).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterInvalidWasm);
     for (method, part) in [("make_coffee", "no method"), ("http_request", "not supported")] {
-        let error = manage(&pic, id, ANONYMOUS, method, vec![]).unwrap_err();
+        let error = call_management(&pic, id, ANONYMOUS, method, vec![]).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::UnknownManagementMessage);
         assert!(error.reject_message.contains(part), "{error}");
     }
@@ -109,13 +109,13 @@ fn install_modes_and_controllers_are_checked() {
 #[test]
 fn uninstalling_removes_code_and_memory() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     call(&pic, id, "stable_inc", &[]).unwrap();
     pic.uninstall_canister(id, None).unwrap();
     let status = pic.canister_status(id, None).unwrap();
     assert_eq!(status.module_hash, None);
     pic.install_canister(id, counter(), vec![], None);
-    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
+    assert_eq!(parse_u32(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn large_modules_are_installed_in_pieces() {
     let large =
         COUNTER.replacen("(memory 1)", &format!("(memory 40) (data (i32.const 8192) \"{filler}\")"), 1);
     pic.install_canister(id, wasm(&large), 3u32.to_le_bytes().to_vec(), None);
-    assert_eq!(number(&call(&pic, id, "inc", &[]).unwrap()), 4);
+    assert_eq!(parse_u32(&call(&pic, id, "inc", &[]).unwrap()), 4);
     assert_eq!(pic.stored_chunks(id, None).unwrap().len(), 3);
     pic.clear_chunk_store(id, None).unwrap();
     assert!(pic.stored_chunks(id, None).unwrap().is_empty());
@@ -144,7 +144,7 @@ fn gzipped_modules_and_the_empty_module_are_installed() {
     gzip.write_all(&counter()).unwrap();
     let packed = gzip.finish().unwrap();
     pic.install_canister(id, packed.clone(), vec![], None);
-    assert_eq!(number(&call(&pic, id, "inc", &[]).unwrap()), 1);
+    assert_eq!(parse_u32(&call(&pic, id, "inc", &[]).unwrap()), 1);
     let status = pic.canister_status(id, None).unwrap();
     let hash: Vec<u8> =
         sha2::Digest::finalize(sha2::Digest::chain_update(<sha2::Sha256 as sha2::Digest>::new(), &packed))
@@ -176,7 +176,7 @@ fn chunks_that_are_missing_or_of_another_module_are_refused() {
     assert!(error.reject_message.contains("was not found"), "{error}");
     install(vec![first, second], hash).unwrap();
     let reply = pic.update_call(id, ANONYMOUS, "inc", vec![]).unwrap();
-    assert_eq!(number(&reply), 1);
+    assert_eq!(parse_u32(&reply), 1);
     let error = pic.upload_chunk(id, None, vec![0; (1 << 20) + 1]).unwrap_err();
     assert!(error.reject_message.contains("exceeds the maximum"), "{error}");
 }
@@ -227,13 +227,13 @@ fn steps_of_an_upgrade_see_what_earlier_ones_have_done() {
                 (call $read (i64.const 0) (i64.const 0) (i64.const 48))
                 (call $append (i32.const 0) (i32.const 48)) (call $reply)))"#,
     );
-    let id = installed_wasm(&pic, module.clone());
+    let id = install_wasm(&pic, module.clone());
     call(&pic, id, "set", &[]).unwrap();
     let balance = u64::try_from(pic.cycle_balance(id)).unwrap();
     let version = pic.canister_status(id, None).unwrap().version;
     pic.upgrade_canister(id, module, vec![], None).unwrap();
     let notes = pic.query_call(id, ANONYMOUS, "notes", vec![]).unwrap();
-    let notes: Vec<u64> = notes.chunks(8).map(long).collect();
+    let notes: Vec<u64> = notes.chunks(8).map(parse_u64).collect();
     // An upgrade deactivates the timer that pre_upgrade set.
     assert_eq!(notes[..3], [0x6000_0000_0000_0000, balance - 42, version]);
     assert_eq!(notes[3..], [0, balance - 84, version + 1]);

@@ -1,6 +1,6 @@
 //! Limits on the sizes of messages and memories, and reproducible instruction counts.
 
-use super::common::{ANONYMOUS, call, installed, installed_wasm, instance, long, wasm};
+use super::common::{ANONYMOUS, call, install_counter, install_wasm, instance, parse_u64, wasm};
 use candid::Principal;
 use pocket_ic::common::rest::{RawCanisterId, RawEffectivePrincipal};
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, PocketIcBuilder, RejectResponse};
@@ -46,7 +46,7 @@ const MIB: u64 = 1 << 20;
 const GIB_PAGES: u64 = (1 << 30) / 65_536;
 
 fn sizes(pic: &PocketIc) -> Principal {
-    installed_wasm(pic, wasm(SIZES))
+    install_wasm(pic, wasm(SIZES))
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn replies_have_at_most_two_and_three_mib() {
 #[test]
 fn ingress_has_at_most_two_mib() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let path = format!("instances/{}/update/submit_ingress_message", pic.instance_id());
     let submit = |bytes: u64| {
         use base64::Engine;
@@ -93,7 +93,7 @@ fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     let id = sizes(&pic);
     // Enough cycles that the memory does not freeze the canister.
     pic.add_cycles(id, 1_000_000_000_000_000_000);
-    let grow = |pages: u64| long(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
+    let grow = |pages: u64| parse_u64(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
     assert_eq!(grow(10 * GIB_PAGES), 0);
     // 10 GiB may be more memory than the machine has: none of these operations copies all of it.
     call(&pic, id, "touch", &[]).unwrap();
@@ -133,7 +133,7 @@ fn counting_repeats_on_another_server() {
     let first = count(EmbeddedServer::shared().unwrap());
     let own = EmbeddedServer::start().unwrap();
     assert_eq!(count(&own), first);
-    assert!(long(&first[0][..8]) > 100_000);
+    assert!(parse_u64(&first[0][..8]) > 100_000);
     assert_eq!(first[1], first[2]);
 }
 
@@ -151,7 +151,7 @@ const GROWING: &str = r#"(module
 #[test]
 fn the_wasm_memory_limit_is_for_updates_and_installations() {
     let pic = instance();
-    let id = installed_wasm(&pic, wasm(GROWING));
+    let id = install_wasm(&pic, wasm(GROWING));
     let limit = |pages: u64| {
         let limited =
             CanisterSettings { wasm_memory_limit: Some((pages * 65_536).into()), ..Default::default() };
@@ -190,7 +190,7 @@ fn pre_upgrade_may_exceed_the_wasm_memory_limit() {
             (func (export "canister_pre_upgrade")
                 (if (i32.eq (memory.grow (i32.const 4)) (i32.const -1)) (then (unreachable)))))"#,
     );
-    let id = installed_wasm(&pic, saving.clone());
+    let id = install_wasm(&pic, saving.clone());
     let limited = CanisterSettings { wasm_memory_limit: Some((2_u64 * 65_536).into()), ..Default::default() };
     pic.update_canister_settings(id, None, limited).unwrap();
     pic.upgrade_canister(id, saving, vec![], None).unwrap();

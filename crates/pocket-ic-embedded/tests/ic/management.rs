@@ -1,6 +1,8 @@
 //! The management canister as canisters call it, and its less common methods.
 
-use super::common::{ANONYMOUS, about, counter, installed_wasm, instance, manage, number, user, wasm};
+use super::common::{
+    ANONYMOUS, call_management, counter, encode_canister_id, install_wasm, instance, parse_u32, user, wasm,
+};
 use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal, decode_one, encode_args, encode_one};
 use ic_management_canister_types as types;
@@ -47,8 +49,8 @@ pub const MESSENGER: &str = r#"
   (@custom "icp:private secret" "red"))
 "#;
 
-pub fn messenger(pic: &PocketIc) -> Principal {
-    installed_wasm(pic, wasm(MESSENGER))
+pub fn install_messenger(pic: &PocketIc) -> Principal {
+    install_wasm(pic, wasm(MESSENGER))
 }
 
 /// Makes the messenger call the management canister with these cycles, and returns the answer.
@@ -64,7 +66,7 @@ pub fn send(
     pic.update_call(messenger, ANONYMOUS, "call", arg)
 }
 
-fn through<T: for<'de> Deserialize<'de> + CandidType>(
+fn call_through<T: for<'de> Deserialize<'de> + CandidType>(
     pic: &PocketIc,
     messenger: Principal,
     cycles: u64,
@@ -74,8 +76,8 @@ fn through<T: for<'de> Deserialize<'de> + CandidType>(
     Ok(decode_one(&send(pic, messenger, cycles, method, args)?).unwrap())
 }
 
-/// Like [`through`], for methods that return nothing.
-fn through_for_nothing(
+/// Like [`call_through`], for methods that return nothing.
+fn call_for_nothing_through(
     pic: &PocketIc,
     messenger: Principal,
     cycles: u64,
@@ -89,11 +91,11 @@ fn through_for_nothing(
 #[test]
 fn a_canister_creates_installs_and_feeds_another() {
     let pic = instance();
-    let parent = messenger(&pic);
+    let parent = install_messenger(&pic);
     let before = pic.cycle_balance(parent);
     let args = types::CreateCanisterArgs { settings: None, sender_canister_version: Some(1) };
     let created: types::CanisterIdRecord =
-        through(&pic, parent, 5_000_000_000_000, "create_canister", (args,)).unwrap();
+        call_through(&pic, parent, 5_000_000_000_000, "create_canister", (args,)).unwrap();
     let child = created.canister_id;
     assert_eq!(pic.get_controllers(child), [parent]);
     assert_eq!(pic.cycle_balance(child), 5_000_000_000_000);
@@ -105,25 +107,25 @@ fn a_canister_creates_installs_and_feeds_another() {
         arg: 3u32.to_le_bytes().to_vec(),
         sender_canister_version: None,
     };
-    through_for_nothing(&pic, parent, 0, "install_code", (install,)).unwrap();
-    assert_eq!(number(&pic.update_call(child, ANONYMOUS, "inc", vec![]).unwrap()), 4);
-    through_for_nothing(&pic, parent, 77, "deposit_cycles", (created.clone(),)).unwrap();
+    call_for_nothing_through(&pic, parent, 0, "install_code", (install,)).unwrap();
+    assert_eq!(parse_u32(&pic.update_call(child, ANONYMOUS, "inc", vec![]).unwrap()), 4);
+    call_for_nothing_through(&pic, parent, 77, "deposit_cycles", (created.clone(),)).unwrap();
     assert_eq!(pic.cycle_balance(child), 5_000_000_000_077);
     // The anonymous user does not control the child.
     let error = pic.stop_canister(child, None).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterInvalidController);
-    through_for_nothing(&pic, parent, 0, "stop_canister", (created.clone(),)).unwrap();
-    through_for_nothing(&pic, parent, 0, "delete_canister", (created,)).unwrap();
+    call_for_nothing_through(&pic, parent, 0, "stop_canister", (created.clone(),)).unwrap();
+    call_for_nothing_through(&pic, parent, 0, "delete_canister", (created,)).unwrap();
     assert!(!pic.canister_exists(child));
 }
 
 #[test]
 fn cycles_of_a_refused_call_are_refunded() {
     let pic = instance();
-    let parent = messenger(&pic);
+    let parent = install_messenger(&pic);
     let before = pic.cycle_balance(parent);
     let nobody = types::CanisterIdRecord { canister_id: user(1) };
-    let error = through_for_nothing(&pic, parent, 99, "deposit_cycles", (nobody,)).unwrap_err();
+    let error = call_for_nothing_through(&pic, parent, 99, "deposit_cycles", (nobody,)).unwrap_err();
     assert!(error.reject_message.contains("not found"), "{error}");
     assert_eq!(pic.cycle_balance(parent), before);
 }
@@ -131,11 +133,11 @@ fn cycles_of_a_refused_call_are_refunded() {
 #[test]
 fn history_and_metadata_are_available_to_canisters() {
     let pic = instance();
-    let asker = messenger(&pic);
+    let asker = install_messenger(&pic);
     pic.upgrade_canister(asker, wasm(MESSENGER), vec![], None).unwrap();
     pic.set_controllers(asker, None, vec![ANONYMOUS, user(2)]).unwrap();
     let args = types::CanisterInfoArgs { canister_id: asker, num_requested_changes: Some(2) };
-    let info: types::CanisterInfoResult = through(&pic, asker, 0, "canister_info", (args,)).unwrap();
+    let info: types::CanisterInfoResult = call_through(&pic, asker, 0, "canister_info", (args,)).unwrap();
     assert_eq!(info.total_num_changes, 4);
     assert_eq!(info.recent_changes.len(), 2);
     assert!(matches!(
@@ -157,11 +159,11 @@ fn history_and_metadata_are_available_to_canisters() {
 #[test]
 fn a_canister_sees_its_own_status() {
     let pic = instance();
-    let id = messenger(&pic);
+    let id = install_messenger(&pic);
     let own = types::CanisterIdRecord { canister_id: id };
-    let status: types::CanisterStatusResult = through(&pic, id, 0, "canister_status", (own,)).unwrap();
+    let status: types::CanisterStatusResult = call_through(&pic, id, 0, "canister_status", (own,)).unwrap();
     assert_eq!(status.status, types::CanisterStatusType::Running);
-    let other = types::CanisterIdRecord { canister_id: messenger(&pic) };
+    let other = types::CanisterIdRecord { canister_id: install_messenger(&pic) };
     let error = through::<types::CanisterStatusResult>(&pic, id, 0, "canister_status", (other,)).unwrap_err();
     assert!(error.reject_message.contains("not allowed to call canister_status"), "{error}");
 }
@@ -170,16 +172,17 @@ fn a_canister_sees_its_own_status() {
 #[test]
 fn a_canister_stores_chunks_in_its_own_store() {
     let pic = instance();
-    let id = messenger(&pic);
+    let id = install_messenger(&pic);
     let args = types::UploadChunkArgs { canister_id: id, chunk: vec![7; 100] };
-    let uploaded: types::UploadChunkResult = through(&pic, id, 0, "upload_chunk", (args,)).unwrap();
+    let uploaded: types::UploadChunkResult = call_through(&pic, id, 0, "upload_chunk", (args,)).unwrap();
     let about = types::CanisterIdRecord { canister_id: id };
-    let stored: types::StoredChunksResult = through(&pic, id, 0, "stored_chunks", (about.clone(),)).unwrap();
+    let stored: types::StoredChunksResult =
+        call_through(&pic, id, 0, "stored_chunks", (about.clone(),)).unwrap();
     assert_eq!(stored, [uploaded]);
-    through_for_nothing(&pic, id, 0, "clear_chunk_store", (about,)).unwrap();
+    call_for_nothing_through(&pic, id, 0, "clear_chunk_store", (about,)).unwrap();
     assert!(pic.stored_chunks(id, None).unwrap().is_empty());
     // The canister cannot use the chunk store of another canister.
-    let args = types::UploadChunkArgs { canister_id: installed_wasm(&pic, counter()), chunk: vec![7; 100] };
+    let args = types::UploadChunkArgs { canister_id: install_wasm(&pic, counter()), chunk: vec![7; 100] };
     through::<types::UploadChunkResult>(&pic, id, 0, "upload_chunk", (args,)).unwrap_err();
 }
 
@@ -188,7 +191,7 @@ fn anybody_tops_up() {
     let pic = instance();
     let id = pic.create_canister();
     let args = types::ProvisionalTopUpCanisterArgs { canister_id: id, amount: 5u8.into() };
-    manage(&pic, id, user(4), "provisional_top_up_canister", encode_one(args).unwrap()).unwrap();
+    call_management(&pic, id, user(4), "provisional_top_up_canister", encode_one(args).unwrap()).unwrap();
     assert_eq!(pic.cycle_balance(id), 100_000_000_000_005);
 }
 
@@ -197,7 +200,7 @@ fn arguments_that_do_not_decode_are_named() {
     let pic = instance();
     let id = pic.create_canister();
     for method in ["canister_status", "install_code", "update_settings", "take_canister_snapshot"] {
-        let error = manage(&pic, id, ANONYMOUS, method, b"nonsense".to_vec()).unwrap_err();
+        let error = call_management(&pic, id, ANONYMOUS, method, b"nonsense".to_vec()).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{method}: {error}");
         assert!(error.reject_message.contains(method), "{error}");
     }
@@ -206,8 +209,9 @@ fn arguments_that_do_not_decode_are_named() {
 #[test]
 fn logs_are_for_queries() {
     let pic = instance();
-    let id = messenger(&pic);
-    let error = manage(&pic, id, ANONYMOUS, "fetch_canister_logs", about(id)).unwrap_err();
+    let id = install_messenger(&pic);
+    let error =
+        call_management(&pic, id, ANONYMOUS, "fetch_canister_logs", encode_canister_id(id)).unwrap_err();
     assert!(error.reject_message.contains("only accessible in non-replicated mode"), "{error}");
 }
 
@@ -217,7 +221,7 @@ fn bitcoin_is_refused_as_not_supported() {
     let id = pic.create_canister();
     for method in ["bitcoin_get_balance", "bitcoin_get_current_fee_percentiles", "bitcoin_get_block_headers"]
     {
-        let update = manage(&pic, id, ANONYMOUS, method, vec![]).unwrap_err();
+        let update = call_management(&pic, id, ANONYMOUS, method, vec![]).unwrap_err();
         let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
         let management = Principal::management_canister();
         let query = pic

@@ -1,7 +1,8 @@
 //! Stable memory that is read and set from outside, and logs.
 
 use super::common::{
-    ANONYMOUS, call, counter, installed_wasm, installed_with, instance, number, query_number, user, wasm,
+    ANONYMOUS, call, counter, install_counter_with, install_wasm, instance, parse_u32, query_number, user,
+    wasm,
 };
 use candid::Principal;
 use pocket_ic::common::rest::BlobCompression;
@@ -17,11 +18,11 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn stable_memory_is_read_and_set() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
     call(&pic, id, "stable_inc", &[]).unwrap();
     let memory = pic.get_stable_memory(id);
-    assert_eq!(number(&memory[..4]), 1);
+    assert_eq!(parse_u32(&memory[..4]), 1);
     pic.set_stable_memory(id, 41u32.to_le_bytes().to_vec(), BlobCompression::NoCompression);
     assert_eq!(query_number(&pic, id, "stable_read"), 41);
     // The memory is padded to whole pages.
@@ -32,7 +33,7 @@ fn stable_memory_is_read_and_set() {
     assert_eq!(memory.len(), 4 * 65_536);
     assert_eq!(&memory[..200_000], large);
     assert!(memory[200_000..].iter().all(|byte| *byte == 0));
-    assert_eq!(number(&call(&pic, id, "stable_inc", &[]).unwrap()), 100);
+    assert_eq!(parse_u32(&call(&pic, id, "stable_inc", &[]).unwrap()), 100);
     // Nothing is left of the previous memory: neither bytes nor size.
     pic.set_stable_memory(id, vec![1; 8], BlobCompression::NoCompression);
     let memory = pic.get_stable_memory(id);
@@ -44,7 +45,7 @@ fn stable_memory_is_read_and_set() {
 #[test]
 fn canisters_with_the_same_blob_as_memory_share_nothing() {
     let pic = instance();
-    let (one, other) = (installed_with(&pic, 5), installed_with(&pic, 5));
+    let (one, other) = (install_counter_with(&pic, 5), install_counter_with(&pic, 5));
     let blob = 41u32.to_le_bytes().to_vec();
     for id in [one, other] {
         pic.set_stable_memory(id, blob.clone(), BlobCompression::NoCompression);
@@ -68,7 +69,7 @@ fn a_canister_without_code_has_no_stable_memory() {
 #[should_panic(expected = "Decompression failed")]
 fn bytes_that_are_not_gzip_are_refused() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     pic.set_stable_memory(id, vec![1, 2, 3], BlobCompression::Gzip);
 }
 
@@ -83,7 +84,7 @@ fn logs(pic: &PocketIc, id: Principal) -> Vec<(u64, String)> {
 #[test]
 fn logs_are_kept_on_upgrade_and_purged_on_reinstall() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     call(&pic, id, "print", b"hello").unwrap();
     call(&pic, id, "trap_after_inc", &[]).unwrap_err();
     let found = logs(&pic, id);
@@ -106,7 +107,7 @@ fn logs_are_kept_on_upgrade_and_purged_on_reinstall() {
 #[test]
 fn the_log_of_a_failed_upgrade_is_kept() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let failing = wasm(
         r#"(module (import "ic0" "debug_print" (func $print (param i32 i32)))
             (memory 1) (data (i32.const 0) "on my way")
@@ -133,7 +134,7 @@ const CHATTY: &str = r#"(module
 #[test]
 fn records_without_content_fill_a_log_too() {
     let pic = instance();
-    let id = installed_wasm(&pic, wasm(CHATTY));
+    let id = install_wasm(&pic, wasm(CHATTY));
     call(&pic, id, "chat", &[]).unwrap();
     // The log has 4 KiB; each record takes twenty bytes in addition to its content.
     let records = logs(&pic, id);

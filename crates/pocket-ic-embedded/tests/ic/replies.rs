@@ -1,8 +1,8 @@
 //! The types of the management canister's replies: every reply must decode as the type that the interface specification
 //! declares, in which a field that the specification requires is not `opt`.
 
-use super::common::{ANONYMOUS, about, installed_wasm, instance, manage, user, wasm};
-use super::management::{MESSENGER, messenger, send};
+use super::common::{ANONYMOUS, call_management, encode_canister_id, install_wasm, instance, user, wasm};
+use super::management::{MESSENGER, install_messenger, send};
 use candid::types::TypeInner;
 use candid::{CandidType, Decode, IDLArgs, Principal, encode_one};
 use candid_parser::{IDLProg, check_prog};
@@ -23,7 +23,7 @@ impl CollectedReplies {
     /// Makes a call by a user, with [`Self::asker`] as the effective canister id, and records the reply.
     fn user(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let arg = encode_one(args).unwrap();
-        let reply = manage(&self.pic, self.asker, ANONYMOUS, method, arg).unwrap();
+        let reply = call_management(&self.pic, self.asker, ANONYMOUS, method, arg).unwrap();
         self.replies.insert(method, reply.clone());
         reply
     }
@@ -49,7 +49,7 @@ impl CollectedReplies {
 /// entries of different kinds.
 fn ask_for_everything() -> CollectedReplies {
     let pic = instance();
-    let asker = messenger(&pic);
+    let asker = install_messenger(&pic);
     pic.set_controllers(asker, None, vec![ANONYMOUS, asker]).unwrap();
     let record = types::CanisterIdRecord { canister_id: asker };
     let mut all = CollectedReplies { pic, asker, replies: BTreeMap::new() };
@@ -187,13 +187,13 @@ fn every_reply_is_of_the_declared_type() {
 #[test]
 fn the_newest_settings_are_stored_and_returned() {
     let pic = instance();
-    let id = installed_wasm(&pic, wasm("(module)"));
+    let id = install_wasm(&pic, wasm("(module)"));
     let set = |settings: types::CanisterSettings| {
         let args = types::UpdateSettingsArgs { canister_id: id, settings, sender_canister_version: None };
-        manage(&pic, id, ANONYMOUS, "update_settings", encode_one(args).unwrap())
+        call_management(&pic, id, ANONYMOUS, "update_settings", encode_one(args).unwrap())
     };
     let status = |who| {
-        let reply = manage(&pic, id, who, "canister_status", about(id))?;
+        let reply = call_management(&pic, id, who, "canister_status", encode_canister_id(id))?;
         Ok::<_, pocket_ic::RejectResponse>(Decode!(&reply, types::CanisterStatusResult).unwrap().settings)
     };
     let before = status(ANONYMOUS).unwrap();
@@ -228,11 +228,11 @@ fn the_newest_settings_are_stored_and_returned() {
 #[test]
 fn queries_are_answered_for_those_who_may_ask() {
     let pic = instance();
-    let id = messenger(&pic);
+    let id = install_messenger(&pic);
     let query = |who, method: &str| {
         let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
         let management = Principal::management_canister();
-        pic.query_call_with_effective_principal(management, place, who, method, about(id))
+        pic.query_call_with_effective_principal(management, place, who, method, encode_canister_id(id))
     };
     let status = query(ANONYMOUS, "canister_status").unwrap();
     assert_eq!(Decode!(&status, types::CanisterStatusResult).unwrap().version, 1);
@@ -264,9 +264,9 @@ fn metrics_report_burned_cycles() {
             (func (export "canister_init") (call $forty_two))
             (func (export "canister_update burn") (call $forty_two) (call $reply)))"#,
     );
-    let id = installed_wasm(&pic, burning);
+    let id = install_wasm(&pic, burning);
     pic.update_call(id, ANONYMOUS, "burn", vec![]).unwrap();
-    let reply = manage(&pic, id, ANONYMOUS, "canister_metrics", about(id)).unwrap();
+    let reply = call_management(&pic, id, ANONYMOUS, "canister_metrics", encode_canister_id(id)).unwrap();
     let consumed = Decode!(&reply, types::CanisterMetricsResult).unwrap().cycles_consumed;
     assert_eq!(consumed.burned_cycles, 84u8);
     assert_eq!(consumed.instructions, 0u8);

@@ -1,6 +1,6 @@
 //! How many messages fit into a round, and how canisters share it.
 
-use super::common::{ANONYMOUS, installed, installed_wasm, instance, number, wasm};
+use super::common::{ANONYMOUS, install_counter, install_wasm, instance, parse_u32, wasm};
 use candid::Principal;
 use pocket_ic::common::rest::RawMessageId;
 use pocket_ic::{ErrorCode, PocketIc};
@@ -51,7 +51,7 @@ const GREEDY: &str = r#"
 "#;
 
 fn greedy(pic: &PocketIc) -> Principal {
-    installed_wasm(pic, wasm(GREEDY))
+    install_wasm(pic, wasm(GREEDY))
 }
 
 fn start_loop(pic: &PocketIc, id: Principal) {
@@ -59,13 +59,13 @@ fn start_loop(pic: &PocketIc, id: Principal) {
 }
 
 fn count(pic: &PocketIc, id: Principal, method: &str) -> u32 {
-    number(&pic.query_call(id, ANONYMOUS, method, vec![]).unwrap())
+    parse_u32(&pic.query_call(id, ANONYMOUS, method, vec![]).unwrap())
 }
 
 #[test]
 fn a_loop_of_calls_does_not_starve_others() {
     let pic = instance();
-    let (looping, other) = (greedy(&pic), installed(&pic));
+    let (looping, other) = (greedy(&pic), install_counter(&pic));
     let others: Vec<Principal> = (0..5).map(|_| greedy(&pic)).collect();
     start_loop(&pic, looping);
     pic.tick();
@@ -88,13 +88,13 @@ fn a_loop_of_calls_does_not_starve_others() {
     let before = all();
     let message = pic.submit_call(other, ANONYMOUS, "inc", vec![]).unwrap();
     pic.tick();
-    assert_eq!(number(&pic.ingress_status(message).expect("an answer").unwrap()), 1);
+    assert_eq!(parse_u32(&pic.ingress_status(message).expect("an answer").unwrap()), 1);
     let answers = all() - before;
     assert!((4 * share - 40..=4 * share + 40).contains(&answers), "{answers}, a share is {share}");
 }
 
 fn hard_working(pic: &PocketIc) -> Principal {
-    installed_wasm(pic, wasm(&GREEDY.replace("(memory 1)", "(memory 1025)")))
+    install_wasm(pic, wasm(&GREEDY.replace("(memory 1)", "(memory 1025)")))
 }
 
 /// Submits nine calls of a method and runs a round. Returns how many calls have ended, and the ids of all nine.
@@ -113,7 +113,7 @@ fn messages_beyond_seven_billion_instructions_wait() {
     let (ended, messages) = ended_in_a_round(&pic, id, "work");
     assert_eq!(ended, 7);
     let answers: Vec<u32> =
-        messages.into_iter().map(|message| number(&pic.await_call(message).unwrap())).collect();
+        messages.into_iter().map(|message| parse_u32(&pic.await_call(message).unwrap())).collect();
     assert_eq!(answers, (1..=9).collect::<Vec<_>>());
 }
 

@@ -1,7 +1,8 @@
 //! Snapshots in folders, as the command-line tools write and read them.
 
 use super::common::{
-    ANONYMOUS, call, counter, installed_wasm, installed_with, instance, number, query_number, read, wasm,
+    ANONYMOUS, call, counter, install_counter_with, install_wasm, instance, parse_u32, query_number,
+    read_counter, wasm,
 };
 use pocket_ic::common::rest::{BlobCompression, RawCanisterSnapshotUpload};
 use pocket_ic_embedded::{ExtensionError, Extensions};
@@ -35,7 +36,7 @@ fn sha256(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn snapshot_folders_round_trip() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     call(&pic, id, "inc", &[]).unwrap();
     call(&pic, id, "stable_inc", &[]).unwrap();
     call(&pic, id, "certify", b"certified").unwrap();
@@ -58,7 +59,7 @@ fn snapshot_folders_round_trip() {
     );
     assert_eq!(written["wasm_module.bin"], counter());
     assert_eq!(written["stable_memory.bin"], pic.get_stable_memory(id));
-    assert_eq!(number(&written["wasm_memory.bin"][512..516]), 6);
+    assert_eq!(parse_u32(&written["wasm_memory.bin"][512..516]), 6);
     let metadata: serde_json::Value = serde_json::from_slice(&written["metadata.json"]).unwrap();
     assert_eq!(metadata["source"], serde_json::json!({ "taken_from_canister": null }));
     assert_eq!(metadata["globals"], serde_json::json!([{ "i32": 8 }]));
@@ -71,7 +72,7 @@ fn snapshot_folders_round_trip() {
     let other = other_pic.create_canister();
     let uploaded = other_pic.canister_snapshot_upload(other, ANONYMOUS, None, first.clone());
     other_pic.load_canister_snapshot(other, None, uploaded.clone()).unwrap();
-    assert_eq!(read(&other_pic, other), 6);
+    assert_eq!(read_counter(&other_pic, other), 6);
     assert_eq!(query_number(&other_pic, other, "hidden"), 8);
     assert_eq!(other_pic.get_stable_memory(other), written["stable_memory.bin"]);
     assert_eq!(other_pic.stored_chunks(other, None).unwrap(), [sha256(b"a chunk")]);
@@ -90,7 +91,7 @@ fn the_metadata_file_is_written_as_the_tools_write_it() {
         r#"(module (memory 1)
             (global (mut i32) (i32.const -5)) (global i32 (i32.const 3)) (global (mut f64) (f64.const 2.5)))"#,
     );
-    let id = installed_wasm(&pic, module.clone());
+    let id = install_wasm(&pic, module.clone());
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("snapshot");
@@ -132,7 +133,7 @@ fn the_metadata_file_is_written_as_the_tools_write_it() {
 #[should_panic(expected = "Snapshot directory is not empty")]
 fn a_folder_with_something_in_it_is_not_written_to() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("note"), b"mine").unwrap();
@@ -143,7 +144,7 @@ fn a_folder_with_something_in_it_is_not_written_to() {
 #[should_panic(expected = "wasm_memory.bin: expected 65536 bytes, got 65535")]
 fn a_folder_with_a_shortened_file_is_refused() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("snapshot");
@@ -158,7 +159,7 @@ fn a_folder_with_a_shortened_file_is_refused() {
 #[test]
 fn a_folder_of_an_unfinished_download_is_refused() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("snapshot");
@@ -187,7 +188,7 @@ fn a_snapshot_with_non_finite_globals_is_refused_unwritten() {
         let module = format!(
             "(module (memory 1) (global (mut i32) (i32.const 1)) (global (mut {kind}) ({kind}.const {value})))"
         );
-        let id = installed_wasm(&pic, wasm(&module));
+        let id = install_wasm(&pic, wasm(&module));
         let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("snapshot");
@@ -205,7 +206,7 @@ fn a_snapshot_with_non_finite_globals_is_refused_unwritten() {
 #[should_panic(expected = "has the SHA-256")]
 fn a_folder_with_a_damaged_chunk_is_refused() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     pic.upload_chunk(id, None, b"a chunk".to_vec()).unwrap();
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -219,7 +220,7 @@ fn a_folder_with_a_damaged_chunk_is_refused() {
 #[test]
 fn a_snapshot_in_place_reads_the_file_and_never_writes_it() {
     let (pic, dir) = (instance(), tempfile::tempdir().unwrap());
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     call(&pic, id, "stable_inc", &[]).unwrap();
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     let folder = dir.path().join("snapshot");

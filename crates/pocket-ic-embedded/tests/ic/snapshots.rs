@@ -1,8 +1,8 @@
 //! Snapshots: taken, loaded, replaced, read and written in pieces.
 
 use super::common::{
-    ANONYMOUS, about, builder, call, counter, installed_with, instance, long, manage, number, query_number,
-    read, user, wasm,
+    ANONYMOUS, builder, call, call_management, counter, encode_canister_id, install_counter_with, instance,
+    parse_u32, parse_u64, query_number, read_counter, user, wasm,
 };
 use candid::{Principal, decode_one, encode_one};
 use ic_management_canister_types as types;
@@ -15,7 +15,7 @@ use std::time::Duration;
 #[test]
 fn a_snapshot_restores_everything() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     call(&pic, id, "inc", &[]).unwrap();
     call(&pic, id, "stable_inc", &[]).unwrap();
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
@@ -26,16 +26,16 @@ fn a_snapshot_restores_everything() {
     );
     call(&pic, id, "inc", &[]).unwrap();
     call(&pic, id, "stable_inc", &[]).unwrap();
-    let before = long(&call(&pic, id, "version", &[]).unwrap());
+    let before = parse_u64(&call(&pic, id, "version", &[]).unwrap());
     pic.load_canister_snapshot(id, None, snapshot.id.clone()).unwrap();
-    assert!(long(&call(&pic, id, "version", &[]).unwrap()) > before);
-    assert_eq!(read(&pic, id), 6);
+    assert!(parse_u64(&call(&pic, id, "version", &[]).unwrap()) > before);
+    assert_eq!(read_counter(&pic, id), 6);
     assert_eq!(query_number(&pic, id, "hidden"), 8);
     assert_eq!(query_number(&pic, id, "stable_read"), 1);
     // Loading the snapshot again restores the same state: messages executed since have not changed the snapshot.
     call(&pic, id, "inc", &[]).unwrap();
     pic.load_canister_snapshot(id, None, snapshot.id.clone()).unwrap();
-    assert_eq!(read(&pic, id), 6);
+    assert_eq!(read_counter(&pic, id), 6);
     assert_eq!(pic.list_canister_snapshots(id, None).unwrap(), std::slice::from_ref(&snapshot));
     pic.delete_canister_snapshot(id, None, snapshot.id.clone()).unwrap();
     assert!(pic.list_canister_snapshots(id, None).unwrap().is_empty());
@@ -46,7 +46,7 @@ fn a_snapshot_restores_everything() {
 #[test]
 fn a_snapshot_restores_chunks_and_certified_data() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let bare = pic.take_canister_snapshot(id, None, None).unwrap().total_size;
     call(&pic, id, "certify", b"then").unwrap();
     let hash = pic.upload_chunk(id, None, b"a chunk".to_vec()).unwrap();
@@ -63,7 +63,7 @@ fn a_snapshot_restores_chunks_and_certified_data() {
 #[test]
 fn snapshots_are_limited_replaced_and_belong_to_their_canister() {
     let pic = instance();
-    let (id, other) = (installed_with(&pic, 5), installed_with(&pic, 5));
+    let (id, other) = (install_counter_with(&pic, 5), install_counter_with(&pic, 5));
     let mut last = Vec::new();
     for _ in 0..10 {
         last = pic.take_canister_snapshot(id, None, None).unwrap().id;
@@ -85,18 +85,19 @@ fn snapshots_are_limited_replaced_and_belong_to_their_canister() {
     call(&pic, id, "inc", &[]).unwrap();
     let snapshot = pic.take_canister_snapshot(id, None, Some(replaced.id)).unwrap();
     pic.load_canister_snapshot(other, None, snapshot.id).unwrap();
-    assert_eq!(read(&pic, other), 6);
+    assert_eq!(read_counter(&pic, other), 6);
 }
 
 #[test]
 fn snapshots_are_read_and_written_in_pieces() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     call(&pic, id, "inc", &[]).unwrap();
     let taken = pic.take_canister_snapshot(id, None, None).unwrap();
     let args = types::ReadCanisterSnapshotMetadataArgs { canister_id: id, snapshot_id: taken.id.clone() };
     let reply =
-        manage(&pic, id, ANONYMOUS, "read_canister_snapshot_metadata", encode_one(args).unwrap()).unwrap();
+        call_management(&pic, id, ANONYMOUS, "read_canister_snapshot_metadata", encode_one(args).unwrap())
+            .unwrap();
     let metadata: types::ReadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
     assert_eq!(metadata.wasm_module_size, counter().len() as u64);
     let slice = |offset, size| {
@@ -105,10 +106,10 @@ fn snapshots_are_read_and_written_in_pieces() {
             snapshot_id: taken.id.clone(),
             kind: types::SnapshotDataKind::WasmMemory { offset, size },
         };
-        manage(&pic, id, ANONYMOUS, "read_canister_snapshot_data", encode_one(args).unwrap())
+        call_management(&pic, id, ANONYMOUS, "read_canister_snapshot_data", encode_one(args).unwrap())
     };
     let data: types::ReadCanisterSnapshotDataResult = decode_one(&slice(512, 4).unwrap()).unwrap();
-    assert_eq!(number(&data.chunk), 6);
+    assert_eq!(parse_u32(&data.chunk), 6);
     // The limit applies to a piece, regardless of the size of the memory.
     let error = slice(0, 2_000_001).unwrap_err();
     assert!(error.reject_message.contains("at most 2000000 bytes"), "{error}");
@@ -124,28 +125,31 @@ fn snapshots_are_read_and_written_in_pieces() {
         chunk: vec![0; 4],
     };
     let error =
-        manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(write).unwrap()).unwrap_err();
+        call_management(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(write).unwrap())
+            .unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterSnapshotImmutable);
 }
 
 #[test]
 fn snapshots_are_read_by_their_viewers() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let snapshot_id = pic.take_canister_snapshot(id, None, None).unwrap().id;
     let settings = types::CanisterSettings {
         snapshot_visibility: Some(types::SnapshotVisibility::AllowedViewers(vec![user(1)])),
         ..Default::default()
     };
     let args = types::UpdateSettingsArgs { canister_id: id, settings, sender_canister_version: None };
-    manage(&pic, id, ANONYMOUS, "update_settings", encode_one(args).unwrap()).unwrap();
+    call_management(&pic, id, ANONYMOUS, "update_settings", encode_one(args).unwrap()).unwrap();
     let args = types::ReadCanisterSnapshotMetadataArgs { canister_id: id, snapshot_id };
     let read = encode_one(args).unwrap();
-    for (method, arg) in [("list_canister_snapshots", about(id)), ("read_canister_snapshot_metadata", read)] {
+    for (method, arg) in
+        [("list_canister_snapshots", encode_canister_id(id)), ("read_canister_snapshot_metadata", read)]
+    {
         for reader in [ANONYMOUS, user(1)] {
-            manage(&pic, id, reader, method, arg.clone()).unwrap();
+            call_management(&pic, id, reader, method, arg.clone()).unwrap();
         }
-        let error = manage(&pic, id, user(2), method, arg).unwrap_err();
+        let error = call_management(&pic, id, user(2), method, arg).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::CanisterInvalidController);
     }
 }
@@ -166,7 +170,7 @@ fn declared_snapshot_sizes_are_checked() {
             global_timer: None,
             on_low_wasm_memory_hook_status: None,
         };
-        manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", encode_one(args).unwrap())
+        call_management(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", encode_one(args).unwrap())
     };
     let declare =
         |wasm_memory_size, stable_memory_size| declare_with(wasm_memory_size, stable_memory_size, vec![]);
@@ -193,7 +197,8 @@ fn declared_snapshot_sizes_are_checked() {
         kind: types::SnapshotDataOffset::WasmModule { offset: 0 },
         chunk: b"\0asm\x01\0\0\0".to_vec(),
     };
-    manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
+    call_management(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap())
+        .unwrap();
     pic.load_canister_snapshot(id, None, upload.snapshot_id).unwrap();
     assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
 }
@@ -203,7 +208,7 @@ fn declared_snapshot_sizes_are_checked() {
 #[test]
 fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let now = pic.get_time().as_nanos_since_unix_epoch();
     let later = |seconds: u64| (now + seconds * 1_000_000_000).to_le_bytes();
     call(&pic, id, "set_timer", &later(10)).unwrap();
@@ -213,12 +218,12 @@ fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     pic.load_canister_snapshot(id, None, with_timer).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
-    assert_eq!(read(&pic, id), 5);
+    assert_eq!(read_counter(&pic, id), 5);
     call(&pic, id, "set_timer", &later(30)).unwrap();
     pic.load_canister_snapshot(id, None, without).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
-    assert_eq!(read(&pic, id), 105);
+    assert_eq!(read_counter(&pic, id), 105);
     // The new settings make the hook due. It stays due: the different status in the snapshot is neither restored nor
     // compared.
     let hook = CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
@@ -242,7 +247,7 @@ fn metadata(
 ) -> types::ReadCanisterSnapshotMetadataResult {
     let args = types::ReadCanisterSnapshotMetadataArgs { canister_id: id, snapshot_id };
     let arg = encode_one(args).unwrap();
-    decode_one(&manage(pic, id, ANONYMOUS, "read_canister_snapshot_metadata", arg).unwrap()).unwrap()
+    decode_one(&call_management(pic, id, ANONYMOUS, "read_canister_snapshot_metadata", arg).unwrap()).unwrap()
 }
 
 /// Uploads a snapshot of a [`counter`], and returns the snapshot's id.
@@ -265,7 +270,7 @@ fn uploaded(
         on_low_wasm_memory_hook_status: hook,
     };
     let arg = encode_one(declared).unwrap();
-    let reply = manage(pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", arg).unwrap();
+    let reply = call_management(pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", arg).unwrap();
     let snapshot_id = decode_one::<types::UploadCanisterSnapshotMetadataResult>(&reply).unwrap().snapshot_id;
     let piece = types::UploadCanisterSnapshotDataArgs {
         canister_id: id,
@@ -273,14 +278,14 @@ fn uploaded(
         kind: types::SnapshotDataOffset::WasmModule { offset: 0 },
         chunk: module,
     };
-    manage(pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
+    call_management(pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
     snapshot_id
 }
 
 #[test]
 fn an_uploaded_snapshot_restores_its_timer() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let due = |seconds: u64| {
         let time = pic.get_time().as_nanos_since_unix_epoch() + seconds * 1_000_000_000;
         Some(types::CanisterTimer::Active(time))
@@ -293,20 +298,20 @@ fn an_uploaded_snapshot_restores_its_timer() {
     pic.load_canister_snapshot(id, None, off).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
-    assert_eq!(read(&pic, id), 0);
+    assert_eq!(read_counter(&pic, id), 0);
     pic.load_canister_snapshot(id, None, later).unwrap();
     // A snapshot without a timer leaves the current one unchanged.
     pic.load_canister_snapshot(id, None, silent).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
-    assert_eq!(read(&pic, id), 100);
+    assert_eq!(read_counter(&pic, id), 100);
 }
 
 #[test]
 fn an_uploaded_hook_status_must_fit_the_canister() {
     use types::OnLowWasmMemoryHookStatus::{ConditionNotSatisfied, Executed, Ready};
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     for (threshold, fitting, others) in [
         (0u64, vec![ConditionNotSatisfied], vec![Ready, Executed]),
         (4 << 30, vec![Ready, Executed], vec![ConditionNotSatisfied]),
@@ -316,7 +321,7 @@ fn an_uploaded_hook_status_must_fit_the_canister() {
         pic.update_canister_settings(id, None, settings).unwrap();
         for status in others {
             call(&pic, id, "inc", &[]).unwrap();
-            let before = (read(&pic, id), pic.canister_status(id, None).unwrap().version);
+            let before = (read_counter(&pic, id), pic.canister_status(id, None).unwrap().version);
             let timer = Some(types::CanisterTimer::Active(1));
             let snapshot = uploaded(&pic, id, timer, Some(status));
             let error = pic.load_canister_snapshot(id, None, snapshot.clone()).unwrap_err();
@@ -325,7 +330,7 @@ fn an_uploaded_hook_status_must_fit_the_canister() {
             pic.delete_canister_snapshot(id, None, snapshot).unwrap();
             // No part of the snapshot was loaded, not even the timer.
             pic.tick();
-            assert_eq!((read(&pic, id), pic.canister_status(id, None).unwrap().version), before);
+            assert_eq!((read_counter(&pic, id), pic.canister_status(id, None).unwrap().version), before);
         }
         for status in fitting {
             let wanted = format!("{status:?}");
@@ -343,7 +348,7 @@ fn an_uploaded_hook_status_must_fit_the_canister() {
 #[test]
 fn an_upload_whose_globals_do_not_fit_its_module_is_refused() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     let snapshot = uploaded(&pic, id, None, None);
     let args = types::UploadCanisterSnapshotDataArgs {
         canister_id: id,
@@ -351,7 +356,7 @@ fn an_upload_whose_globals_do_not_fit_its_module_is_refused() {
         kind: types::SnapshotDataOffset::WasmModule { offset: 0 },
         chunk: padded_module(counter().len()),
     };
-    manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(args).unwrap()).unwrap();
+    call_management(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(args).unwrap()).unwrap();
     let error = pic.load_canister_snapshot(id, None, snapshot).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload);
     assert!(error.reject_message.contains("1 globals given; the module has 0"), "{error}");
@@ -370,7 +375,7 @@ fn padded_module(length: usize) -> Vec<u8> {
 #[test]
 fn every_snapshot_has_the_version_of_its_canister() {
     let pic = instance();
-    let id = installed_with(&pic, 5);
+    let id = install_counter_with(&pic, 5);
     call(&pic, id, "inc", &[]).unwrap();
     let version = pic.canister_status(id, None).unwrap().version;
     assert!(version > 1);
@@ -423,7 +428,7 @@ fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
         on_low_wasm_memory_hook_status: None,
     };
     let arg = encode_one(declared).unwrap();
-    let reply = manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", arg).unwrap();
+    let reply = call_management(&pic, id, ANONYMOUS, "upload_canister_snapshot_metadata", arg).unwrap();
     let upload: types::UploadCanisterSnapshotMetadataResult = decode_one(&reply).unwrap();
     let pieces = [
         (types::SnapshotDataOffset::WasmModule { offset: 0 }, module),
@@ -432,7 +437,8 @@ fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     for (kind, chunk) in pieces {
         let (canister_id, snapshot_id) = (id, upload.snapshot_id.clone());
         let piece = types::UploadCanisterSnapshotDataArgs { canister_id, snapshot_id, kind, chunk };
-        manage(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap()).unwrap();
+        call_management(&pic, id, ANONYMOUS, "upload_canister_snapshot_data", encode_one(piece).unwrap())
+            .unwrap();
     }
     pic.load_canister_snapshot(id, None, upload.snapshot_id).unwrap();
     let taken = pic.take_canister_snapshot(id, None, None).unwrap();
@@ -464,7 +470,7 @@ fn changes(pic: &PocketIc, id: Principal) -> Vec<types::ChangeDetails> {
 #[test]
 fn the_history_names_the_source_of_a_loaded_snapshot() {
     let pic = instance();
-    let (id, other) = (installed_with(&pic, 5), installed_with(&pic, 5));
+    let (id, other) = (install_counter_with(&pic, 5), install_counter_with(&pic, 5));
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     for (loaded, source) in [(id, None), (other, Some(id))] {
         pic.load_canister_snapshot(loaded, None, snapshot.id.clone()).unwrap();

@@ -1,6 +1,6 @@
 //! What `canister_status` counts: memory, storage costs, queries and versions.
 
-use super::common::{ANONYMOUS, call, counter, installed, installed_wasm, instance, long, wasm};
+use super::common::{ANONYMOUS, call, counter, install_counter, install_wasm, instance, parse_u64, wasm};
 use candid::{Nat, Principal};
 use pocket_ic::{CanisterSettings, CanisterStatusResult, PocketIc};
 
@@ -13,7 +13,7 @@ fn status(pic: &PocketIc, id: Principal) -> CanisterStatusResult {
 #[test]
 fn memory_is_the_sum_of_all_that_a_canister_keeps() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     pic.upload_chunk(id, None, vec![7; 1000]).unwrap();
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     call(&pic, id, "print", b"a log").unwrap();
@@ -46,7 +46,7 @@ fn memory_is_the_sum_of_all_that_a_canister_keeps() {
 #[test]
 fn storage_is_priced_by_memory_or_by_what_is_reserved() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let before = status(&pic, id);
     let price = before.memory_size * CYCLES_PER_GIB_DAY / (1_u64 << 30);
     assert_eq!(before.idle_cycles_burned_per_day, price);
@@ -58,7 +58,7 @@ fn storage_is_priced_by_memory_or_by_what_is_reserved() {
 #[test]
 fn queries_are_counted() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let query = || pic.query_call(id, ANONYMOUS, "read", vec![1, 2, 3]).unwrap();
     query();
     let once = status(&pic, id).query_stats;
@@ -77,7 +77,7 @@ fn queries_are_counted() {
 #[test]
 fn versions_count_every_change_once() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let mut last = status(&pic, id).version;
     let mut expect = |what: &str, changes: u64| {
         let now = status(&pic, id).version;
@@ -119,13 +119,13 @@ fn what_storage_needs_cannot_be_spent() {
             (func (export "canister_query liquid")
                 (call $liquid (i32.const 0)) (call $append (i32.const 0) (i32.const 8)) (call $reply)))"#,
     );
-    let id = installed_wasm(&pic, asking);
+    let id = install_wasm(&pic, asking);
     let reserved = CanisterSettings {
         memory_allocation: Some((1_u64 << 30).into()),
         freezing_threshold: Some((10_u64 * 86_400).into()),
         ..Default::default()
     };
     pic.update_canister_settings(id, None, reserved).unwrap();
-    let liquid = long(&pic.query_call(id, ANONYMOUS, "liquid", vec![]).unwrap());
+    let liquid = parse_u64(&pic.query_call(id, ANONYMOUS, "liquid", vec![]).unwrap());
     assert_eq!(u128::from(liquid + 10 * CYCLES_PER_GIB_DAY), pic.cycle_balance(id));
 }

@@ -1,8 +1,9 @@
 //! Stopping and uninstalling canisters that have calls in flight.
 
-use super::calls::{proxy, to};
+use super::calls::{forwarded_call, install_proxy};
 use super::common::{
-    ANONYMOUS, about, call, installed, installed_wasm, instance, number, read, submit_manage, wasm,
+    ANONYMOUS, call, encode_canister_id, install_counter, install_wasm, instance, parse_u32, read_counter,
+    submit_management, wasm,
 };
 use pocket_ic::ErrorCode;
 use std::time::Duration;
@@ -10,10 +11,10 @@ use std::time::Duration;
 #[test]
 fn stopping_waits_for_open_calls() {
     let pic = instance();
-    let (target, proxy) = (proxy(&pic), proxy(&pic));
+    let (target, proxy) = (install_proxy(&pic), install_proxy(&pic));
     // The outer call waits for the inner one, which is still in the queue when the canister is stopped.
-    let open = pic.submit_call(proxy, ANONYMOUS, "forward", to(target, "read")).unwrap();
-    let stop = submit_manage(&pic, proxy, "stop_canister");
+    let open = pic.submit_call(proxy, ANONYMOUS, "forward", forwarded_call(target, "read")).unwrap();
+    let stop = submit_management(&pic, proxy, "stop_canister");
     let late = pic.submit_call(proxy, ANONYMOUS, "refund", vec![]).unwrap();
     pic.await_call(stop).unwrap();
     assert!(pic.await_call(open).is_ok());
@@ -24,13 +25,13 @@ fn stopping_waits_for_open_calls() {
 #[test]
 fn uninstalling_answers_open_calls() {
     let pic = instance();
-    let (target, proxy) = (installed(&pic), proxy(&pic));
-    let open = pic.submit_call(proxy, ANONYMOUS, "forward", to(target, "inc")).unwrap();
-    let uninstall = submit_manage(&pic, proxy, "uninstall_code");
+    let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
+    let open = pic.submit_call(proxy, ANONYMOUS, "forward", forwarded_call(target, "inc")).unwrap();
+    let uninstall = submit_management(&pic, proxy, "uninstall_code");
     pic.await_call(uninstall).unwrap();
     let error = pic.await_call(open).unwrap_err();
     assert!(error.reject_message.contains("uninstalled"), "{error}");
-    assert_eq!(read(&pic, target), 1);
+    assert_eq!(read_counter(&pic, target), 1);
 }
 
 /// A canister that answers with its own status: `now` does so immediately, `later` when a call of the canister itself
@@ -60,12 +61,12 @@ const OWN_STATUS: &str = r#"
 #[test]
 fn a_canister_reads_that_it_is_stopping() {
     let pic = instance();
-    let id = installed_wasm(&pic, wasm(OWN_STATUS));
-    assert_eq!(number(&call(&pic, id, "now", &[]).unwrap()), 1);
+    let id = install_wasm(&pic, wasm(OWN_STATUS));
+    assert_eq!(parse_u32(&call(&pic, id, "now", &[]).unwrap()), 1);
     let open = pic.submit_call(id, ANONYMOUS, "later", vec![]).unwrap();
-    let stop = submit_manage(&pic, id, "stop_canister");
+    let stop = submit_management(&pic, id, "stop_canister");
     pic.await_call(stop).unwrap();
-    assert_eq!(number(&pic.await_call(open).unwrap()), 2);
+    assert_eq!(parse_u32(&pic.await_call(open).unwrap()), 2);
 }
 
 /// A canister that calls itself endlessly: every answer and every rejection triggers the next call. After `give_up`, a
@@ -97,29 +98,29 @@ const RESTLESS: &str = r#"
 #[test]
 fn uninstalling_reaches_canisters_without_an_error_code() {
     let pic = instance();
-    let (target, proxy) = (installed_wasm(&pic, wasm(RESTLESS)), proxy(&pic));
-    let open = pic.submit_call(proxy, ANONYMOUS, "forward_text", to(target, "ping")).unwrap();
+    let (target, proxy) = (install_wasm(&pic, wasm(RESTLESS)), install_proxy(&pic));
+    let open = pic.submit_call(proxy, ANONYMOUS, "forward_text", forwarded_call(target, "ping")).unwrap();
     pic.tick();
-    pic.await_call(submit_manage(&pic, target, "uninstall_code")).unwrap();
+    pic.await_call(submit_management(&pic, target, "uninstall_code")).unwrap();
     assert_eq!(pic.await_call(open).unwrap(), b"Canister has been uninstalled.");
 }
 
 #[test]
 fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     let pic = instance();
-    let id = installed_wasm(&pic, wasm(RESTLESS));
+    let id = install_wasm(&pic, wasm(RESTLESS));
     let endless = pic.submit_call(id, ANONYMOUS, "ping", vec![]).unwrap();
     pic.tick();
     assert_eq!(pic.ingress_status(endless.clone()), None);
     // A start cancels this stop.
-    let stop = submit_manage(&pic, id, "stop_canister");
+    let stop = submit_management(&pic, id, "stop_canister");
     pic.tick();
     assert_eq!(pic.ingress_status(stop.clone()), None);
-    pic.await_call(submit_manage(&pic, id, "start_canister")).unwrap();
+    pic.await_call(submit_management(&pic, id, "start_canister")).unwrap();
     let error = pic.await_call(stop).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterStoppingCancelled);
     // A stop that nobody cancels times out, by the instance's time.
-    let stop = submit_manage(&pic, id, "stop_canister");
+    let stop = submit_management(&pic, id, "stop_canister");
     pic.tick();
     pic.advance_time(Duration::from_secs(299));
     pic.tick();
@@ -128,7 +129,7 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
     pic.tick();
     let error = pic.ingress_status(stop).unwrap().unwrap_err();
     assert_eq!(error.error_code, ErrorCode::StopCanisterRequestTimeout);
-    pic.await_call(submit_manage(&pic, id, "start_canister")).unwrap();
+    pic.await_call(submit_management(&pic, id, "start_canister")).unwrap();
     call(&pic, id, "give_up", &[]).unwrap();
     // While the canister is stopping, its own calls are rejected, and the rejection ends the loop.
     pic.stop_canister(id, None).unwrap();
@@ -141,14 +142,14 @@ fn an_endlessly_busy_canister_blocks_no_round_and_can_stop() {
 #[test]
 fn a_late_answer_runs_no_code_of_a_canister_with_the_same_id() {
     let pic = instance();
-    let id = proxy(&pic);
-    let restless = installed_wasm(&pic, wasm(RESTLESS));
+    let id = install_proxy(&pic);
+    let restless = install_wasm(&pic, wasm(RESTLESS));
     pic.submit_call(restless, ANONYMOUS, "ping", vec![]).unwrap();
     pic.set_controllers(restless, None, vec![ANONYMOUS, id]).unwrap();
     // The canister to stop never stops, so this call is answered after the five minutes of the stop's time limit.
     let stopper = wasm(STOPPER);
     pic.reinstall_canister(id, stopper, vec![], None).unwrap();
-    pic.submit_call(id, ANONYMOUS, "stop", about(restless)).unwrap();
+    pic.submit_call(id, ANONYMOUS, "stop", encode_canister_id(restless)).unwrap();
     pic.tick();
     pic.uninstall_canister(id, None).unwrap();
     pic.stop_canister(id, None).unwrap();
@@ -156,7 +157,7 @@ fn a_late_answer_runs_no_code_of_a_canister_with_the_same_id() {
     let again = pic.create_canister_with_id(None, None, id).unwrap();
     pic.install_canister(again, wasm(STOPPER), vec![], None);
     pic.advance_time(Duration::from_secs(150));
-    let waiting = pic.submit_call(again, ANONYMOUS, "stop", about(restless)).unwrap();
+    let waiting = pic.submit_call(again, ANONYMOUS, "stop", encode_canister_id(restless)).unwrap();
     pic.tick();
     pic.advance_time(Duration::from_secs(150));
     pic.tick();

@@ -1,8 +1,8 @@
 //! Time, and the code that runs without a call: timers, heartbeats, the low-memory hook, automatic progress.
 
 use super::common::{
-    ANONYMOUS, builder, call, counter, installed, installed_wasm, instance, long, query_number, read,
-    wait_for, wasm,
+    ANONYMOUS, builder, call, counter, install_counter, install_wasm, instance, parse_u64, query_number,
+    read_counter, wait_for, wasm,
 };
 use candid::Principal;
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, Time};
@@ -11,7 +11,7 @@ use std::time::Duration;
 const GENESIS: u64 = 1_620_328_630_000_000_000;
 
 fn query_time(pic: &PocketIc, id: Principal) -> u64 {
-    long(&pic.query_call(id, ANONYMOUS, "now", vec![]).unwrap())
+    parse_u64(&pic.query_call(id, ANONYMOUS, "now", vec![]).unwrap())
 }
 
 fn nanos(pic: &PocketIc) -> u64 {
@@ -22,7 +22,7 @@ fn nanos(pic: &PocketIc) -> u64 {
 fn time_is_set_and_moves_by_rounds() {
     let pic = instance();
     assert_eq!(nanos(&pic), GENESIS + 1);
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let target = GENESIS + 1_000_000_000;
     pic.set_time(Time::from_nanos_since_unix_epoch(target));
     assert_eq!(nanos(&pic), target);
@@ -66,30 +66,30 @@ fn time_does_not_go_back() {
 #[test]
 fn the_global_timer_fires_once_when_it_is_due() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let due = nanos(&pic) + 10_000_000_000;
     call(&pic, id, "set_timer", &due.to_le_bytes()).unwrap();
     pic.tick();
-    assert_eq!(read(&pic, id), 0);
+    assert_eq!(read_counter(&pic, id), 0);
     pic.advance_time(Duration::from_secs(10));
-    assert_eq!(read(&pic, id), 0);
+    assert_eq!(read_counter(&pic, id), 0);
     pic.tick();
-    assert_eq!(read(&pic, id), 100);
+    assert_eq!(read_counter(&pic, id), 100);
     pic.tick();
     pic.tick();
-    assert_eq!(read(&pic, id), 100);
+    assert_eq!(read_counter(&pic, id), 100);
 }
 
 #[test]
 fn an_upgrade_cancels_the_timer_and_a_stop_defers_it() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let due = nanos(&pic) + 1_000_000_000;
     call(&pic, id, "set_timer", &due.to_le_bytes()).unwrap();
     pic.upgrade_canister(id, counter(), vec![], None).unwrap();
     pic.advance_time(Duration::from_secs(2));
     pic.tick();
-    assert_eq!(read(&pic, id), 0);
+    assert_eq!(read_counter(&pic, id), 0);
     let due = nanos(&pic) + 1_000_000_000;
     call(&pic, id, "set_timer", &due.to_le_bytes()).unwrap();
     pic.stop_canister(id, None).unwrap();
@@ -97,21 +97,21 @@ fn an_upgrade_cancels_the_timer_and_a_stop_defers_it() {
     pic.tick();
     pic.start_canister(id, None).unwrap();
     pic.tick();
-    assert_eq!(read(&pic, id), 100);
+    assert_eq!(read_counter(&pic, id), 100);
 }
 
 /// In a round one nanosecond before its time, a timer does not fire.
 #[test]
 fn a_timer_for_the_time_of_a_round_fires_in_that_round() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let due = nanos(&pic) + 1_000;
     call(&pic, id, "set_timer", &due.to_le_bytes()).unwrap();
     pic.set_time(Time::from_nanos_since_unix_epoch(due - 1));
     pic.tick();
-    assert_eq!((nanos(&pic), read(&pic, id)), (due - 1, 0));
+    assert_eq!((nanos(&pic), read_counter(&pic, id)), (due - 1, 0));
     pic.tick();
-    assert_eq!((nanos(&pic), read(&pic, id)), (due, 100));
+    assert_eq!((nanos(&pic), read_counter(&pic, id)), (due, 100));
 }
 
 /// A canister that counts its heartbeats, timers and hooks for low memory; `beats`, `timers` and `hooks` return the
@@ -147,7 +147,7 @@ fn check_nothing_runs_while_held(
     hold: impl FnOnce(Principal),
     release: impl FnOnce(Principal),
 ) {
-    let id = installed_wasm(pic, wasm(BUSY));
+    let id = install_wasm(pic, wasm(BUSY));
     let due = nanos(pic) + 1_000_000_000;
     call(pic, id, "set_timer", &due.to_le_bytes()).unwrap();
     let before = counts(pic, id);
@@ -202,18 +202,18 @@ fn heartbeats_run_in_every_round() {
             (func (export "canister_query read")
                 (call $append (i32.const 0) (i32.const 4)) (call $reply)))"#,
     );
-    let id = installed_wasm(&pic, beating);
-    let before = read(&pic, id);
+    let id = install_wasm(&pic, beating);
+    let before = read_counter(&pic, id);
     for _ in 0..3 {
         pic.tick();
     }
-    assert_eq!(read(&pic, id), before + 3);
+    assert_eq!(read_counter(&pic, id), before + 3);
 }
 
 #[test]
 fn time_advances_automatically_with_auto_progress() {
     let pic = instance();
-    let id = installed(&pic);
+    let id = install_counter(&pic);
     let due = 1u64;
     call(&pic, id, "set_timer", &due.to_le_bytes()).unwrap();
     pic.auto_progress();
@@ -221,7 +221,7 @@ fn time_advances_automatically_with_auto_progress() {
     assert!(nanos(&pic) > GENESIS + 1_000_000_000_000);
     let message = pic.submit_call(id, ANONYMOUS, "inc", vec![]).unwrap();
     pic.await_call_no_ticks(message).unwrap();
-    assert_eq!(read(&pic, id), 101);
+    assert_eq!(read_counter(&pic, id), 101);
     pic.stop_progress();
     assert!(!pic.auto_progress_enabled());
     let stopped = nanos(&pic);
@@ -248,7 +248,7 @@ const GROWING: &str = r#"(module
 #[test]
 fn the_hook_for_low_memory_runs_once_memory_is_low() {
     let pic = instance();
-    let id = installed_wasm(&pic, wasm(GROWING));
+    let id = install_wasm(&pic, wasm(GROWING));
     let page = 65_536u64;
     pic.update_canister_settings(
         id,
@@ -262,14 +262,14 @@ fn the_hook_for_low_memory_runs_once_memory_is_low() {
     .unwrap();
     call(&pic, id, "grow", &[]).unwrap();
     pic.tick();
-    assert_eq!(read(&pic, id), 0);
+    assert_eq!(read_counter(&pic, id), 0);
     call(&pic, id, "grow", &[]).unwrap();
     pic.tick();
-    assert_eq!(read(&pic, id), 1);
+    assert_eq!(read_counter(&pic, id), 1);
     call(&pic, id, "grow", &[]).unwrap();
     pic.tick();
     pic.tick();
-    assert_eq!(read(&pic, id), 1);
+    assert_eq!(read_counter(&pic, id), 1);
     let error = (0..3).find_map(|_| call(&pic, id, "grow", &[]).err());
     assert_eq!(error.map(|error| error.error_code), Some(ErrorCode::CanisterWasmMemoryLimitExceeded));
 }
@@ -277,7 +277,7 @@ fn the_hook_for_low_memory_runs_once_memory_is_low() {
 #[test]
 fn memory_is_low_below_the_threshold_only() {
     let pic = instance();
-    let id = installed_wasm(&pic, wasm(GROWING));
+    let id = install_wasm(&pic, wasm(GROWING));
     let set = |limit: u64, threshold: u64| {
         let settings = CanisterSettings {
             wasm_memory_limit: Some((limit * 65_536).into()),
@@ -287,7 +287,7 @@ fn memory_is_low_below_the_threshold_only() {
         pic.update_canister_settings(id, None, settings).unwrap();
         call(&pic, id, "grow", &[]).unwrap();
         pic.tick();
-        read(&pic, id)
+        read_counter(&pic, id)
     };
     assert_eq!(set(20, 15), 0, "five pages leave exactly the threshold");
     assert_eq!(set(0, 15), 0, "without a limit, 4 GiB are left");
@@ -308,7 +308,7 @@ fn a_canister_reads_its_timer_when_it_sets_another() {
                 (i64.store (i32.const 0) (call $set (i64.const 0x7000000000000000)))
                 (call $append (i32.const 0) (i32.const 8)) (call $reply)))"#,
     );
-    let id = installed_wasm(&pic, setting);
-    let set = || long(&call(&pic, id, "set", &[]).unwrap());
+    let id = install_wasm(&pic, setting);
+    let set = || parse_u64(&call(&pic, id, "set", &[]).unwrap());
     assert_eq!([set(), set()], [0, 0x7000_0000_0000_0000]);
 }

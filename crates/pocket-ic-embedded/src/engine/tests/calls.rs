@@ -101,17 +101,17 @@ const CALLS: &str = r#"(module
         (call $reply)
         (if (i64.ne (i64.const 0) (i64.or (call $available) (call $accept (i64.const 1)))) (then (unreachable)))))"#;
 
-fn with_cycles() -> MessageContext {
+fn context_with_cycles() -> MessageContext {
     MessageContext { balance: 1000, frozen_balance: 100, cycles_available: 50, ..context() }
 }
 
 fn run(method: &str) -> MessageOutcome {
-    run_with(method, with_cycles(), Limits::update())
+    run_with(method, context_with_cycles(), Limits::update())
 }
 
 fn run_with(method: &str, ctx: MessageContext, limits: Limits) -> MessageOutcome {
     let entry = EntryPoint::Update(method.into());
-    ENGINE.execute(&fresh(CALLS), entry, ctx, limits)
+    ENGINE.execute(&fresh_state(CALLS), entry, ctx, limits)
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn calls_that_are_not_performed_refund_their_cycles() {
     assert_eq!(reply_u64(&outcome), 700);
     assert_eq!(outcome.calls, []);
     let limits = Limits { calls: 2, ..Limits::update() };
-    let outcome = run_with("three", with_cycles(), limits);
+    let outcome = run_with("three", context_with_cycles(), limits);
     let bytes = reply(&outcome);
     assert_eq!(bytes[..3], [0, 0, 2]);
     assert_eq!(bytes[3..], 1000u64.to_le_bytes());
@@ -186,15 +186,15 @@ fn a_message_responds_only_if_it_calls_reply_or_reject() {
 fn cycles_are_accepted_burned_and_retained() {
     let outcome = run("cycles");
     let bytes = reply(&outcome);
-    let number =
+    let word =
         |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("the slice has eight bytes"));
-    assert_eq!(number(0), 30);
-    assert_eq!(number(8), 20, "the second call of accept takes what is left of 50");
-    assert_eq!(number(16), 0);
-    assert_eq!(number(24), 1050);
-    assert_eq!(number(32), 950, "all but the frozen 100 are burned");
-    assert_eq!(number(48), 100);
-    assert_eq!(number(56), 0);
+    assert_eq!(word(0), 30);
+    assert_eq!(word(8), 20, "the second call of accept takes what is left of 50");
+    assert_eq!(word(16), 0);
+    assert_eq!(word(24), 1050);
+    assert_eq!(word(32), 950, "all but the frozen 100 are burned");
+    assert_eq!(word(48), 100);
+    assert_eq!(word(56), 0);
     assert_eq!((outcome.cycles_accepted, outcome.cycles_burned), (50, 950));
     let outcome = run("all_for_nothing");
     assert_eq!(outcome.result, Err(Trap::Wasm("unreachable".into())));
@@ -207,33 +207,33 @@ fn cycles_are_accepted_burned_and_retained() {
     assert!(matches!(trap, Err(Trap::Wasm(text)) if text.contains("64 bit cycles api")));
 }
 
-fn callback(entry: EntryPoint, ctx: MessageContext) -> MessageOutcome {
-    ENGINE.execute(&fresh(CALLS), entry, ctx, Limits::update())
+fn run_callback(entry: EntryPoint, ctx: MessageContext) -> MessageOutcome {
+    ENGINE.execute(&fresh_state(CALLS), entry, ctx, Limits::update())
 }
 
 #[test]
 fn callbacks_receive_the_response_and_their_environment() {
-    let outcome = callback(EntryPoint::ReplyCallback { fun: 0, env: 71 }, with_arg(b"answer"));
+    let outcome = run_callback(EntryPoint::ReplyCallback { fun: 0, env: 71 }, context_with_arg(b"answer"));
     assert_eq!(reply(&outcome), b"\x47\0\0\0answer");
     let rejected = MessageContext { reject_code: 4, reject_message: "no".into(), ..context() };
     let entry = EntryPoint::RejectCallback { fun: 1, env: 72 };
-    assert_eq!(reply(&callback(entry.clone(), rejected.clone())), b"\x04no");
+    assert_eq!(reply(&run_callback(entry.clone(), rejected.clone())), b"\x04no");
     let responded = MessageContext { responded: true, ..rejected };
-    let trap = callback(entry.clone(), responded).result;
+    let trap = run_callback(entry.clone(), responded).result;
     assert!(matches!(trap, Err(Trap::ContractViolation(text)) if text.contains("already replied")));
-    let trap = callback(entry, context()).result;
+    let trap = run_callback(entry, context()).result;
     assert!(matches!(trap, Err(Trap::ContractViolation(text)) if text.contains("no reject message")));
-    let outcome = callback(EntryPoint::CleanupCallback { fun: 2, env: 73 }, context());
+    let outcome = run_callback(EntryPoint::CleanupCallback { fun: 2, env: 73 }, context());
     assert_eq!(outcome.state.heap().read(200, 4), Some(vec![73, 0, 0, 0]));
 }
 
 #[test]
 fn callbacks_that_do_not_exist_trap() {
     for fun in [4, 5, u32::MAX] {
-        let trap = callback(EntryPoint::ReplyCallback { fun, env: 0 }, context()).result;
+        let trap = run_callback(EntryPoint::ReplyCallback { fun, env: 0 }, context()).result;
         assert_eq!(trap, Err(Trap::FunctionNotFound { table: 0, index: fun }));
     }
-    let trap = callback(EntryPoint::ReplyCallback { fun: 3, env: 0 }, context()).result;
+    let trap = run_callback(EntryPoint::ReplyCallback { fun: 3, env: 0 }, context()).result;
     assert!(matches!(trap, Err(Trap::ContractViolation(text)) if text.contains("type mismatch")));
 }
 
@@ -302,7 +302,7 @@ const INTROSPECTION: &str = r#"(module
 
 #[test]
 fn a_message_reads_its_caller_canister_and_environment() {
-    let state = fresh(INTROSPECTION);
+    let state = fresh_state(INTROSPECTION);
     assert_eq!(reply(&update(&state, "who")), [caller().as_slice(), canister_id().as_slice()].concat());
     let ctx = MessageContext {
         canister_version: 77,
@@ -336,7 +336,7 @@ fn a_message_reads_its_caller_canister_and_environment() {
 
 #[test]
 fn a_call_is_accepted_if_inspect_message_accepts_it_once() {
-    let state = fresh(INTROSPECTION);
+    let state = fresh_state(INTROSPECTION);
     let inspect = |method: &str| {
         let ctx = MessageContext { method: method.into(), ..context() };
         ENGINE.execute(&state, EntryPoint::InspectMessage, ctx, Limits::inspect())
@@ -370,7 +370,7 @@ fn cycles_beyond_64_bits_are_joined_from_two_halves() {
 #[test]
 fn a_method_name_is_as_long_as_its_limit_at_most() {
     let with = |method_name_bytes| {
-        run_with("one", with_cycles(), Limits { method_name_bytes, ..Limits::update() }).result
+        run_with("one", context_with_cycles(), Limits { method_name_bytes, ..Limits::update() }).result
     };
     assert_eq!(with(6), Ok(()));
     let refused = format!("{:?}", with(5));

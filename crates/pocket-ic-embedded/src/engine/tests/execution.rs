@@ -55,7 +55,7 @@ fn numbers(outcome: &MessageOutcome) -> Vec<u32> {
 
 #[test]
 fn heap_globals_and_stable_memory_survive_messages() {
-    let mut state = fresh(COUNTER);
+    let mut state = fresh_state(COUNTER);
     for round in 1..=5 {
         let outcome = update(&state, "bump");
         assert_eq!(numbers(&outcome), [1000 + round, 5 + round, round]);
@@ -68,7 +68,7 @@ fn heap_globals_and_stable_memory_survive_messages() {
 
 #[test]
 fn old_states_are_unchanged() {
-    let first = update(&fresh(COUNTER), "bump").state;
+    let first = update(&fresh_state(COUNTER), "bump").state;
     let second = update(&first, "bump").state;
     let third = update(&second, "bump").state;
     // Back and forth between states that share pages.
@@ -80,7 +80,7 @@ fn old_states_are_unchanged() {
 
 #[test]
 fn traps_roll_back_and_keep_logs_and_counts() {
-    let state = update(&fresh(COUNTER), "bump").state;
+    let state = update(&fresh_state(COUNTER), "bump").state;
     let outcome = update(&state, "bump_and_trap");
     assert_eq!(outcome.result, Err(Trap::CalledTrap("printed".into())));
     assert_eq!(outcome.reply, None);
@@ -100,7 +100,7 @@ fn traps_roll_back_and_keep_logs_and_counts() {
 
 #[test]
 fn queries_leave_no_trace_in_the_state_they_ran_on() {
-    let state = update(&fresh(COUNTER), "bump").state;
+    let state = update(&fresh_state(COUNTER), "bump").state;
     for _ in 0..3 {
         assert_eq!(numbers(&query(&state, "bump_query")), [1002, 7, 2]);
     }
@@ -109,7 +109,7 @@ fn queries_leave_no_trace_in_the_state_they_ran_on() {
 
 #[test]
 fn a_grown_heap_is_rolled_back_to_its_size() {
-    let state = fresh(COUNTER);
+    let state = fresh_state(COUNTER);
     let grown = update(&state, "grow_heap").state;
     assert_eq!(grown.wasm_memory_bytes(), 4 * WASM_PAGE);
     assert_eq!(grown.heap().read(262140, 4), Some(vec![7, 0, 0, 0]));
@@ -127,7 +127,7 @@ fn states_of_many_canisters_in_parallel() {
     std::thread::scope(|scope| {
         for canister in 0..4 {
             scope.spawn(move || {
-                let mut state = fresh(COUNTER);
+                let mut state = fresh_state(COUNTER);
                 for round in 1..=50 {
                     let outcome = update(&state, "bump");
                     assert_eq!(numbers(&outcome), [1000 + round, 5 + round, round], "canister {canister}");
@@ -161,7 +161,7 @@ fn run(state: &CanisterState, entry: EntryPoint) -> MessageOutcome {
 
 #[test]
 fn start_runs_only_when_requested() {
-    let state = fresh(STARTS);
+    let state = fresh_state(STARTS);
     assert!(state.module().exports_system(SystemEntry::Start));
     assert_eq!(state.stable().pages(), 0);
     assert_eq!(reply(&update(&state, "show")), [1, 0]);
@@ -179,7 +179,7 @@ fn start_runs_only_when_requested() {
 
 #[test]
 fn entry_points_that_are_not_exported_do_nothing() {
-    let state = fresh(COUNTER);
+    let state = fresh_state(COUNTER);
     for entry in [
         EntryPoint::Start,
         EntryPoint::Init,
@@ -198,7 +198,7 @@ fn entry_points_that_are_not_exported_do_nothing() {
 
 #[test]
 fn calling_a_method_that_is_not_exported_traps() {
-    let state = fresh(COUNTER);
+    let state = fresh_state(COUNTER);
     let outcome = update(&state, "nothing");
     let trap = outcome.result.expect_err("no such method");
     assert_eq!(trap.to_string(), "Canister has no update method 'nothing'.");
@@ -245,7 +245,7 @@ const FAULTS: &str = r#"(module
 
 #[test]
 fn faults_have_the_texts_of_the_ic() {
-    let state = fresh(FAULTS);
+    let state = fresh_state(FAULTS);
     for (method, code, text) in [
         ("heap", 502, "Canister trapped: heap out of bounds"),
         ("division", 502, "Canister trapped: integer division by 0"),
@@ -272,7 +272,7 @@ fn faults_have_the_texts_of_the_ic() {
         ),
     ] {
         let entry = EntryPoint::Update(method.into());
-        let outcome = ENGINE.execute(&state, entry, with_arg(b"abc"), Limits::update());
+        let outcome = ENGINE.execute(&state, entry, context_with_arg(b"abc"), Limits::update());
         let trap = outcome.result.expect_err(method);
         assert_eq!((trap.to_string().as_str(), trap.error_code()), (text, code), "{method}");
     }
@@ -291,7 +291,7 @@ fn faults_have_the_texts_of_the_ic() {
 /// The method `much` prints 1 MiB of memory five times, and then a word.
 #[test]
 fn the_last_prints_of_a_message_are_kept() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module
             (import "ic0" "debug_print" (func $print (param i32 i32)))
             (import "ic0" "trap" (func $trap (param i32 i32)))
@@ -327,34 +327,34 @@ fn the_last_prints_of_a_message_are_kept() {
 fn messages_of_each_kind_have_the_published_limits() {
     const BILLION: u64 = 1_000_000_000;
     const GIB: u64 = 1 << 30;
-    let of = |limits: Limits| {
+    let main_limits = |limits: Limits| {
         assert_eq!(limits.instructions, limits.message_instructions);
         assert_eq!(limits.stable_accessed_bytes, limits.stable_dirtied_bytes);
         [limits.instructions, limits.stable_accessed_bytes, limits.reply_bytes]
     };
-    assert_eq!(of(Limits::update()), [40 * BILLION, 2 * GIB, 2 << 20]);
-    assert_eq!(of(Limits::query()), [5 * BILLION, GIB, 3 << 20]);
-    assert_eq!(of(Limits::install()), [300 * BILLION, 8 * GIB, 2 << 20]);
-    assert_eq!(of(Limits::inspect()), [BILLION / 5, GIB, 3 << 20]);
+    assert_eq!(main_limits(Limits::update()), [40 * BILLION, 2 * GIB, 2 << 20]);
+    assert_eq!(main_limits(Limits::query()), [5 * BILLION, GIB, 3 << 20]);
+    assert_eq!(main_limits(Limits::install()), [300 * BILLION, 8 * GIB, 2 << 20]);
+    assert_eq!(main_limits(Limits::inspect()), [BILLION / 5, GIB, 3 << 20]);
     assert_eq!((Limits::update().calls, Limits::update().call_bytes), (500, 2 << 20));
 }
 
 #[test]
 fn a_wasm_memory_grows_to_its_limits_and_no_further() {
-    let grown = |limit, desired, maximum| {
+    let grow = |limit, desired, maximum| {
         let mut limiter = HeapLimiter { limit, largest: 300 };
         limiter.memory_growing(0, desired, maximum).map_err(|error| error.downcast::<Trap>().unwrap())
     };
-    assert_eq!((grown(0, 300, None), grown(0, 301, None)), (Ok(true), Ok(false)));
-    assert_eq!((grown(0, 100, Some(100)), grown(0, 101, Some(100))), (Ok(true), Ok(false)));
-    assert_eq!(grown(200, 200, None), Ok(true));
-    assert_eq!(grown(200, 201, None), Err(Trap::WasmMemoryLimit { limit: 200, peak: 201 }));
-    assert_eq!(grown(200, 301, None), Ok(false), "growth beyond the largest memory fails without a trap");
+    assert_eq!((grow(0, 300, None), grow(0, 301, None)), (Ok(true), Ok(false)));
+    assert_eq!((grow(0, 100, Some(100)), grow(0, 101, Some(100))), (Ok(true), Ok(false)));
+    assert_eq!(grow(200, 200, None), Ok(true));
+    assert_eq!(grow(200, 201, None), Err(Trap::WasmMemoryLimit { limit: 200, peak: 201 }));
+    assert_eq!(grow(200, 301, None), Ok(false), "growth beyond the largest memory fails without a trap");
 }
 
 #[test]
 fn a_trap_without_a_message_is_logged_as_such() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module (import "ic0" "trap" (func $trap (param i32 i32))) (memory 1)
             (func (export "canister_update trap") (call $trap (i32.const 0) (i32.const 0))))"#,
     );

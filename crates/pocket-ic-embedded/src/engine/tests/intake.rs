@@ -16,7 +16,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory can be written")
 }
 
-fn refused(uploaded: &[u8]) -> String {
+fn compile_error(uploaded: &[u8]) -> String {
     ENGINE.compile(uploaded).expect_err("the upload is refused").to_string()
 }
 
@@ -60,11 +60,11 @@ fn bytes_that_are_not_wasm_are_refused() {
     for bytes in
         [&b""[..], b"\0as", b"no wasm", b"\x1f\x8b", b"\x1f\x8b\x08", b"\x1f\x8bnonsense", &gzip(b"text")]
     {
-        let text = refused(bytes);
+        let text = compile_error(bytes);
         assert!(text.starts_with("Canister's Wasm module is not valid: Failed to decode"), "{text}");
     }
     for bytes in [&EMPTY[..6], b"\0asm\x02\0\0\0", b"\0asm\x01\0\0\0\x01"] {
-        let text = refused(bytes);
+        let text = compile_error(bytes);
         assert!(text.contains("not valid"), "{text}");
     }
 }
@@ -74,10 +74,10 @@ fn packed_modules_may_not_unpack_to_more_than_100_mib() {
     let mut bomb = EMPTY.to_vec();
     bomb.resize((100 << 20) + 1, 0);
     let too_large = "Wasm module size of 104857601 exceeds the maximum allowed size of 104857600.";
-    assert!(refused(&gzip(&bomb)).ends_with(too_large));
-    assert!(refused(&bomb).ends_with(too_large));
+    assert!(compile_error(&gzip(&bomb)).ends_with(too_large));
+    assert!(compile_error(&bomb).ends_with(too_large));
     bomb.pop();
-    assert!(!refused(&gzip(&bomb)).contains("exceeds"));
+    assert!(!compile_error(&gzip(&bomb)).contains("exceeds"));
 }
 
 /// The IC reads the last four bytes as the unpacked size, and unpacks only the first member.
@@ -90,19 +90,19 @@ fn a_gzip_ends_with_the_size_of_its_only_member() {
         (vec![9, 0, 0, 0], "specified uncompressed size 9 does not match extracted size 8"),
         (b"garbage".to_vec(), "exceeds the maximum allowed size of 104857600"),
     ] {
-        let text = refused(&[&packed[..], &tail].concat());
+        let text = compile_error(&[&packed[..], &tail].concat());
         assert!(text.contains(expected), "{text}");
     }
     for size in [0u32, 7, 9, 8 + (1 << 24)] {
         let mut wrong = packed.clone();
         wrong.splice(packed.len() - 4.., size.to_le_bytes());
-        let text = refused(&wrong);
+        let text = compile_error(&wrong);
         assert!(text.contains("Failed to decode wasm module"), "{size}: {text}");
     }
     for len in 0..packed.len() {
-        refused(&packed[..len]);
+        compile_error(&packed[..len]);
     }
-    assert!(refused(&packed[..15]).contains("gzip stream is too short"));
+    assert!(compile_error(&packed[..15]).contains("gzip stream is too short"));
     // The bytes after the first member are not checked, as long as they end with the size of the first member.
     ENGINE.compile(&[&packed[..], &packed].concat()).expect("the upload ends with the right size");
 }
@@ -136,7 +136,7 @@ fn functions_have_a_complexity_of_at_most_a_million() {
     calls.push(Nop);
     let refusal = "Wasm module contains a function at index 1 with complexity 1000001 which exceeds the maximum complexity allowed 1000000.";
     for body in [vec![Nop; 1_000_000], calls] {
-        let text = refused(&functions([vec![], body]));
+        let text = compile_error(&functions([vec![], body]));
         assert!(text.ends_with(refusal), "{text}");
     }
 }
@@ -151,7 +151,7 @@ fn a_code_section_has_at_most_12_mib() {
         functions((0..13).map(|index| vec![Instruction::Nop; nops / 13 + usize::from(index < nops % 13)]))
     };
     check_code(&module_with(MAX)).expect("12 MiB are allowed");
-    let text = refused(&module_with(MAX + 1));
+    let text = compile_error(&module_with(MAX + 1));
     assert!(
         text.ends_with(
             "Wasm module code section size of 12582913 exceeds the maximum allowed size of 12582912."
@@ -169,7 +169,8 @@ fn operators_that_change_tables_are_refused() {
         ("table.copy", "(table.copy (i32.const 0) (i32.const 0) (i32.const 1))"),
         ("table.init", "(table.init 0 (i32.const 0) (i32.const 0) (i32.const 1))"),
     ] {
-        let text = rejected(&format!("(module (table 1 funcref) (elem func $f) (func) (func $f {code}))"));
+        let text =
+            compile_wat_error(&format!("(module (table 1 funcref) (elem func $f) (func) (func $f {code}))"));
         let expected = format!("contains a function at index 1 with unsupported instruction {name}.");
         assert!(text.contains(&expected), "{text}");
     }
@@ -178,7 +179,7 @@ fn operators_that_change_tables_are_refused() {
     );
     compile("(module (table 1000000 funcref))");
     for tables in ["(table 1000001 funcref)", "(table 1 funcref) (table 1 funcref)"] {
-        let text = rejected(&format!("(module {tables})"));
+        let text = compile_wat_error(&format!("(module {tables})"));
         assert!(text.contains("cannot be instantiated"), "{text}");
     }
 }
@@ -190,16 +191,16 @@ fn reserved_names_and_types_are_refused() {
         r#"(memory (export "stable_memory") 1)"#,
         r#"(global (export "canister counter_instructions") i32 (i32.const 0))"#,
     ] {
-        let text = rejected(&format!("(module {export})"));
+        let text = compile_wat_error(&format!("(module {export})"));
         assert!(text.contains("Exporting reserved symbol"), "{text}");
     }
     compile(r#"(module (func (export "canister something") (param i32)))"#);
-    let text = rejected("(module (func $f) (elem declare func $f) (global funcref (ref.func $f)))");
+    let text = compile_wat_error("(module (func $f) (elem declare func $f) (global funcref (ref.func $f)))");
     assert!(text.contains("Unsupported global type: funcref"), "{text}");
-    let text = rejected("(module (memory i64 1 98305))");
+    let text = compile_wat_error("(module (memory i64 1 98305))");
     assert!(text.contains("up to 98305 pages; at most 98304"), "{text}");
     compile("(module (memory i64 1 98304))");
-    let text = rejected("(module (memory i64 98305))");
+    let text = compile_wat_error("(module (memory i64 98305))");
     assert!(text.contains("declares a memory of 98305 pages; at most 98304 are allowed"), "{text}");
 }
 
@@ -208,7 +209,7 @@ fn a_function_name_has_at_most_1_mib() {
     let named = |len: usize| format!(r#"(module (func $f (@name "{}")))"#, "n".repeat(len));
     compile(&named(1 << 20));
     // The parser of the wasm text limits names in imports to 100,000 bytes, but not names of functions.
-    let text = rejected(&named((1 << 20) + 1));
+    let text = compile_wat_error(&named((1 << 20) + 1));
     assert!(text.contains("at index 0 with name 'nnnn") && text.contains("1048577 bytes"), "{text}");
 }
 
@@ -227,7 +228,7 @@ fn an_engine_may_be_without_limits_on_methods() {
     let wasm = wat::parse_str(&wat).expect("the wasm text is valid");
     let lenient = ENGINE.clone().without_method_limits();
     let state = CanisterState::new(lenient.compile(&wasm).expect("this engine has no limits on methods"));
-    assert!(refused(&wasm).contains("1002 exported methods"), "the other engine has its limits");
+    assert!(compile_error(&wasm).contains("1002 exported methods"), "the other engine has its limits");
     let call = EntryPoint::Update("call".into());
     assert_eq!(lenient.execute(&state, call.clone(), context(), Limits::update()).result, Ok(()));
     let trap = ENGINE
@@ -250,7 +251,7 @@ fn unknown_imports_are_refused() {
         (r#""ic0" "g" (global i32)"#, "'g' from 'ic0'"),
         (r#""ic0" "t" (table 1 funcref)"#, "'t' from 'ic0'"),
     ] {
-        let text = rejected(&format!("(module (import {import}))"));
+        let text = compile_wat_error(&format!("(module (import {import}))"));
         assert!(text.contains(name), "{text}");
     }
 }
@@ -270,7 +271,7 @@ fn invalid_exports_are_refused_and_valid_ones_are_found() {
         (r#"(func (export "canister_query"))"#, "reserved function 'canister_query'"),
         (r#"(func (export "canister_something"))"#, "reserved function 'canister_something'"),
     ] {
-        let text = rejected(&format!("(module {module})"));
+        let text = compile_wat_error(&format!("(module {module})"));
         assert!(text.contains(expected), "{text}");
     }
     let module = compile(
@@ -300,7 +301,7 @@ fn modules_with_unsupported_features_are_refused() {
         "(func (drop (i8x16.relaxed_swizzle (v128.const i64x2 0 0) (v128.const i64x2 0 0))))",
         "(type (struct (field i32)))",
     ] {
-        let text = rejected(&format!("(module {module})"));
+        let text = compile_wat_error(&format!("(module {module})"));
         assert!(text.contains("failed validation"), "{text}");
     }
     compile("(module (func (result v128) (v128.const i64x2 1 2)) (func (return_call 2)) (func))");
@@ -313,15 +314,15 @@ fn modules_over_a_size_limit_are_refused() {
     };
     let method = |i: usize| format!(r#"(func (export "canister_update {i}"))"#);
     compile(&many(&method, 1000));
-    assert!(rejected(&many(&method, 1001)).contains("1001 exported methods"));
+    assert!(compile_wat_error(&many(&method, 1001)).contains("1001 exported methods"));
     let global = |_: usize| "(global i32 (i32.const 0))".to_string();
-    assert!(rejected(&many(&global, 1001)).contains("1001 globals"));
+    assert!(compile_wat_error(&many(&global, 1001)).contains("1001 globals"));
     let name = "n".repeat(20_001);
     assert!(
-        rejected(&many(&|_| format!(r#"(func (export "canister_update {name}"))"#), 1))
+        compile_wat_error(&many(&|_| format!(r#"(func (export "canister_update {name}"))"#), 1))
             .contains("20001 bytes")
     );
-    assert!(rejected(&many(&|_| "(func)".into(), 50_001)).contains("50001 functions"));
+    assert!(compile_wat_error(&many(&|_| "(func)".into(), 50_001)).contains("50001 functions"));
     // Imported functions do not count.
     let import = r#"(import "ic0" "msg_reply" (func)) (import "ic0" "msg_reject" (func (param i32 i32)))"#;
     let most = format!("(module {import} {})", "(func)".repeat(50_000));
@@ -331,9 +332,12 @@ fn modules_over_a_size_limit_are_refused() {
     compile(&many(&section, 16));
     let bytes = |n: usize| format!(r#"(module (@custom "icp:public name" "{}"))"#, "x".repeat(n));
     compile(&bytes((1 << 20) - 4));
-    assert!(rejected(&bytes((1 << 20) - 3)).contains("1048577 bytes in custom sections"));
-    assert!(rejected(&many(&section, 17)).contains("17 custom sections"));
-    assert!(rejected(r#"(module (memory 1) (data (i32.const 65535) "ab"))"#).contains("heap out of bounds"));
+    assert!(compile_wat_error(&bytes((1 << 20) - 3)).contains("1048577 bytes in custom sections"));
+    assert!(compile_wat_error(&many(&section, 17)).contains("17 custom sections"));
+    assert!(
+        compile_wat_error(r#"(module (memory 1) (data (i32.const 65535) "ab"))"#)
+            .contains("heap out of bounds")
+    );
 }
 
 #[test]
@@ -349,15 +353,16 @@ fn icp_custom_sections_are_read_and_checked() {
     assert_eq!(module.custom_section("producers"), None);
     assert_eq!(module.custom_sections().count(), 2);
     assert_eq!(module.custom_sections_bytes(), 5);
-    assert!(rejected(r#"(module (@custom "icp:other x" ""))"#).contains("icp:other x"));
+    assert!(compile_wat_error(r#"(module (@custom "icp:other x" ""))"#).contains("icp:other x"));
     assert!(
-        rejected(r#"(module (@custom "icp:public x" "") (@custom "icp:private x" ""))"#).contains("twice")
+        compile_wat_error(r#"(module (@custom "icp:public x" "") (@custom "icp:private x" ""))"#)
+            .contains("twice")
     );
 }
 
 #[test]
 fn exports_named_like_the_engines_own_do_not_collide() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module
         (import "ic0" "msg_reply" (func $reply))
         (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))

@@ -43,54 +43,54 @@ const METERED: &str = r#"(module
         (call $read (i64.const 0) (i64.const 0) (i64.const 4096)))
     (func (export "canister_update grow_only") (drop (call $grow (i64.const 10)))))"#;
 
-fn cost(state: &CanisterState, method: &str, arg: &[u8]) -> MessageOutcome {
+fn run_with_arg(state: &CanisterState, method: &str, arg: &[u8]) -> MessageOutcome {
     let entry = EntryPoint::Update(method.into());
-    let outcome = ENGINE.execute(state, entry, with_arg(arg), Limits::update());
+    let outcome = ENGINE.execute(state, entry, context_with_arg(arg), Limits::update());
     assert_eq!(outcome.result, Ok(()));
     outcome
 }
 
 #[test]
 fn operators_have_the_weights_of_the_ic() {
-    let state = fresh(METERED);
+    let state = fresh_state(METERED);
     // Entering a function costs one.
-    assert_eq!(cost(&state, "nothing", b"").instructions, 1);
+    assert_eq!(run_with_arg(&state, "nothing", b"").instructions, 1);
     // const and local.set; then ten rounds of const, get, div (10), drop, get, const, sub, tee, br_if (2).
     let round = 1 + 1 + 10 + 1 + 1 + 1 + 1 + 1 + 2;
-    assert_eq!(cost(&state, "ten_divisions", b"").instructions, 1 + 2 + 10 * round);
+    assert_eq!(run_with_arg(&state, "ten_divisions", b"").instructions, 1 + 2 + 10 * round);
     // Three constants; `memory.fill` costs 100, and one per byte.
-    assert_eq!(cost(&state, "fill", b"").instructions, 1 + 3 + 100 + 100_000);
+    assert_eq!(run_with_arg(&state, "fill", b"").instructions, 1 + 3 + 100 + 100_000);
 }
 
 #[test]
 fn system_calls_have_their_charges() {
-    let state = fresh(METERED);
+    let state = fresh_state(METERED);
     // Two constants, two calls (5 each), two charges of 500, one instruction for each byte.
-    let arg = |bytes: usize| cost(&state, "arg", &vec![1; bytes]).instructions;
+    let arg = |bytes: usize| run_with_arg(&state, "arg", &vec![1; bytes]).instructions;
     assert_eq!(arg(0), 1 + 2 + 10 + 1000);
     assert_eq!(arg(10_000) - arg(0), 10_000);
-    assert_eq!(cost(&state, "print", b"").instructions, 1 + 2 + 5 + 100 + 50);
+    assert_eq!(run_with_arg(&state, "print", b"").instructions, 1 + 2 + 5 + 100 + 50);
 
-    let grow = cost(&state, "grow_only", b"").instructions;
-    let page = cost(&state, "write_a_page", b"");
+    let grow = run_with_arg(&state, "grow_only", b"").instructions;
+    let page = run_with_arg(&state, "write_a_page", b"");
     let wasm = 3 + 5;
     assert_eq!(page.instructions - grow, wasm + 20 + 4096 + 1000);
     assert_eq!((page.dirty_stable_pages, page.stable_bytes_written), (1, 4096));
-    let twice = cost(&state, "write_a_page_twice", b"");
+    let twice = run_with_arg(&state, "write_a_page_twice", b"");
     assert_eq!(twice.instructions - page.instructions, wasm + 20 + 4096);
     assert_eq!((twice.dirty_stable_pages, twice.stable_bytes_written), (1, 8192));
-    let halves = cost(&state, "write_two_halves", b"");
+    let halves = run_with_arg(&state, "write_two_halves", b"");
     assert_eq!(halves.instructions - page.instructions, 1000);
     assert_eq!(halves.dirty_stable_pages, 2);
-    let read = cost(&state, "read_a_page", b"");
+    let read = run_with_arg(&state, "read_a_page", b"");
     assert_eq!(read.instructions - grow, wasm + 20 + 4096);
     assert_eq!((read.dirty_stable_pages, read.stable_bytes_read), (0, 4096));
 }
 
 #[test]
 fn performance_counters_count_the_message_or_its_call_context() {
-    let state = fresh(METERED);
-    let read = |earlier: u64| {
+    let state = fresh_state(METERED);
+    let read_counters = |earlier: u64| {
         let ctx = MessageContext { call_context_instructions: earlier, ..context() };
         let entry = EntryPoint::Update("counters".into());
         let bytes = reply(&ENGINE.execute(&state, entry, ctx, Limits::update()));
@@ -99,11 +99,11 @@ fn performance_counters_count_the_message_or_its_call_context() {
         (word(0), word(8))
     };
     // Function entry, the address, the kind, the call, the charge.
-    assert_eq!(read(0).0, 1 + 1 + 1 + 5 + 200);
+    assert_eq!(read_counters(0).0, 1 + 1 + 1 + 5 + 200);
     // In addition to the first counter: store, address, kind, call, charge.
-    assert_eq!(read(0).1, read(0).0 + 1 + 1 + 1 + 5 + 200);
-    assert_eq!(read(7_000).0, read(0).0);
-    assert_eq!(read(7_000).1, read(0).1 + 7_000);
+    assert_eq!(read_counters(0).1, read_counters(0).0 + 1 + 1 + 1 + 5 + 200);
+    assert_eq!(read_counters(7_000).0, read_counters(0).0);
+    assert_eq!(read_counters(7_000).1, read_counters(0).1 + 7_000);
     let odd = update(&state, "odd_counter").result.expect_err("no such counter");
     assert_eq!(odd.error_code(), 504);
 }
@@ -114,12 +114,16 @@ fn counts_repeat_on_any_engine_and_instance() {
     let wasm = wat::parse_str(METERED).expect("the wasm text is valid");
     let module = other.compile(&wasm).expect("the module is valid");
     for method in ["ten_divisions", "counters", "write_a_page", "fill"] {
-        let state = fresh(METERED);
-        let first = cost(&state, method, b"");
-        let second = cost(&state, method, b"");
+        let state = fresh_state(METERED);
+        let first = run_with_arg(&state, method, b"");
+        let second = run_with_arg(&state, method, b"");
         let entry = EntryPoint::Update(method.into());
-        let elsewhere =
-            other.execute(&CanisterState::new(module.clone()), entry, with_arg(b""), Limits::update());
+        let elsewhere = other.execute(
+            &CanisterState::new(module.clone()),
+            entry,
+            context_with_arg(b""),
+            Limits::update(),
+        );
         for again in [&second, &elsewhere] {
             assert_eq!(again.instructions, first.instructions, "{method}");
             assert_eq!(again.reply, first.reply, "{method}");
@@ -129,9 +133,9 @@ fn counts_repeat_on_any_engine_and_instance() {
 
 #[test]
 fn a_limit_ends_a_message_within_twenty_instructions() {
-    let state = fresh(METERED);
+    let state = fresh_state(METERED);
     for method in ["counters", "write_a_page", "print", "arg"] {
-        let needed = cost(&state, method, b"").instructions;
+        let needed = run_with_arg(&state, method, b"").instructions;
         let run = |instructions: u64| {
             let limits = Limits::update().with_instructions(instructions);
             ENGINE.execute(&state, EntryPoint::Update(method.into()), context(), limits)
@@ -148,7 +152,7 @@ fn a_limit_ends_a_message_within_twenty_instructions() {
 
 #[test]
 fn later_steps_name_the_limit_of_the_whole_message() {
-    let state = fresh(METERED);
+    let state = fresh_state(METERED);
     let mut limits = Limits::update().with_instructions(150_000);
     for (method, left) in [("fill", 49_896), ("arg", 48_883)] {
         let entry = EntryPoint::Update(method.into());
@@ -160,7 +164,7 @@ fn later_steps_name_the_limit_of_the_whole_message() {
     // The limit is exceeded once by an operator of the wasm, and once by a charge of the system API.
     for (method, arg) in [("fill", 0), ("arg", 60_000)] {
         let entry = EntryPoint::Update(method.into());
-        let outcome = ENGINE.execute(&state, entry, with_arg(&vec![0; arg]), limits.clone());
+        let outcome = ENGINE.execute(&state, entry, context_with_arg(&vec![0; arg]), limits.clone());
         assert_eq!(outcome.result, Err(Trap::InstructionLimit(150_000)));
         assert_eq!(outcome.instructions, 48_883);
     }
@@ -168,7 +172,7 @@ fn later_steps_name_the_limit_of_the_whole_message() {
 
 #[test]
 fn a_message_accesses_stable_memory_within_its_limits() {
-    let state = fresh(METERED);
+    let state = fresh_state(METERED);
     let run = |method: &str, limits: Limits| {
         ENGINE.execute(&state, EntryPoint::Update(method.into()), context(), limits)
     };
@@ -187,7 +191,7 @@ fn a_message_accesses_stable_memory_within_its_limits() {
 
 #[test]
 fn growing_beyond_the_wasm_memory_limit_traps() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module
         (import "ic0" "msg_reply" (func $reply))
         (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -214,7 +218,7 @@ fn growing_beyond_the_wasm_memory_limit_traps() {
 /// A system call that costs more than the instructions that are left uses up all of them.
 #[test]
 fn a_message_beyond_its_limit_has_used_all_of_it() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module (import "ic0" "debug_print" (func $print (param i32 i32))) (memory 1)
             (func (export "canister_update print") (call $print (i32.const 0) (i32.const 60000))))"#,
     );

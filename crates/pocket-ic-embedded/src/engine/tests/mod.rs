@@ -32,7 +32,7 @@ fn context() -> MessageContext {
     MessageContext::new(canister_id(), caller(), 1_620_328_630_000_000_001)
 }
 
-fn with_arg(arg: &[u8]) -> MessageContext {
+fn context_with_arg(arg: &[u8]) -> MessageContext {
     MessageContext { arg: arg.to_vec(), ..context() }
 }
 
@@ -41,14 +41,14 @@ fn compile(wat: &str) -> Arc<CanisterModule> {
     ENGINE.compile(&wasm).expect("the test's module is valid")
 }
 
-fn rejected(wat: &str) -> String {
+fn compile_wat_error(wat: &str) -> String {
     let wasm = wat::parse_str(wat).expect("the test's WAT is valid");
     let error = ENGINE.compile(&wasm).expect_err("the module is refused");
     assert_eq!(error.error_code(), 505);
     error.to_string()
 }
 
-fn fresh(wat: &str) -> CanisterState {
+fn fresh_state(wat: &str) -> CanisterState {
     CanisterState::new(compile(wat))
 }
 

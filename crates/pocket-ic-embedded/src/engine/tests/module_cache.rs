@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use super::*;
 
 /// Returns a module that replies with this number and is large enough to be cached.
-fn large(answer: u32, memory: &str) -> Vec<u8> {
-    let index = if memory == "i64" { "i64" } else { "i32" };
+fn large_module(answer: u32, address_type: &str) -> Vec<u8> {
+    let index_type = if address_type == "i64" { "i64" } else { "i32" };
     let filler: String = (0..200)
         .map(|n| {
             let step = format!("(i64.const {}) i64.xor (i64.const {}) i64.mul ", i64::MAX - n, i64::MIN + n);
@@ -21,22 +21,22 @@ fn large(answer: u32, memory: &str) -> Vec<u8> {
     let wat = format!(
         r#"(module
         (import "ic0" "msg_reply" (func $reply))
-        (import "ic0" "msg_reply_data_append" (func $append (param {index} {index})))
-        (memory {memory} 1)
+        (import "ic0" "msg_reply_data_append" (func $append (param {index_type} {index_type})))
+        (memory {address_type} 1)
         (func (export "canister_query answer")
-            (i32.store ({index}.const 0) (i32.const {answer}))
-            (call $append ({index}.const 0) ({index}.const 4)) (call $reply))
+            (i32.store ({index_type}.const 0) (i32.const {answer}))
+            (call $append ({index_type}.const 0) ({index_type}.const 4)) (call $reply))
         {filler})"#
     );
     wat::parse_str(wat).expect("the test's WAT is valid")
 }
 
-fn cache(dir: &TempDir) -> ModuleCache {
+fn open_cache(dir: &TempDir) -> ModuleCache {
     ModuleCache::open(dir.path()).expect("a folder of the test's own")
 }
 
 /// Returns the module's answer in a process that has just started, and the number of instructions that it takes.
-fn answer(cache: ModuleCache, wasm: &[u8]) -> (u32, u64) {
+fn answer_in_new_process(cache: ModuleCache, wasm: &[u8]) -> (u32, u64) {
     let engine = Engine::with_cache(Some(cache)).expect("the runtime starts");
     let state = CanisterState::new(engine.compile(wasm).expect("the test's module is valid"));
     let outcome = engine.execute(&state, EntryPoint::Query("answer".into()), context(), Limits::query());
@@ -48,7 +48,7 @@ fn entries(dir: &TempDir) -> Vec<PathBuf> {
     files.map(|entry| entry.expect("readable").path()).collect()
 }
 
-fn the_entry(dir: &TempDir) -> PathBuf {
+fn only_entry(dir: &TempDir) -> PathBuf {
     let [entry] = entries(dir).try_into().expect("one entry");
     entry
 }
@@ -57,29 +57,33 @@ fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).expect("the file exists").ino()
 }
 
-fn used(path: &Path) -> SystemTime {
+fn last_use(path: &Path) -> SystemTime {
     fs::metadata(path).and_then(|metadata| metadata.modified()).expect("the file exists")
 }
 
-fn set_used(path: &Path, hours_ago: u64) {
+fn set_last_use(path: &Path, hours_ago: u64) {
     let then = SystemTime::now() - Duration::from_secs(3600 * hours_ago);
     File::open(path).and_then(|file| file.set_modified(then)).expect("the file belongs to the test");
 }
 
 #[test]
 fn a_large_module_is_found_by_the_next_process() {
-    for memory in ["", "i64"] {
+    for address_type in ["", "i64"] {
         let dir = tempfile::tempdir().unwrap();
-        let wasm = large(42, memory);
-        let first = answer(cache(&dir), &wasm);
+        let wasm = large_module(42, address_type);
+        let first = answer_in_new_process(open_cache(&dir), &wasm);
         assert_eq!(first.0, 42);
-        let entry = the_entry(&dir);
+        let entry = only_entry(&dir);
         let written = inode(&entry);
-        set_used(&entry, 5);
-        assert_eq!(answer(cache(&dir), &wasm), first, "the same answer for the same instructions");
-        assert_eq!(inode(&the_entry(&dir)), written, "nothing was written again");
+        set_last_use(&entry, 5);
+        assert_eq!(
+            answer_in_new_process(open_cache(&dir), &wasm),
+            first,
+            "the same answer for the same instructions"
+        );
+        assert_eq!(inode(&only_entry(&dir)), written, "nothing was written again");
         assert!(
-            used(&entry).elapsed().unwrap() < Duration::from_secs(3600),
+            last_use(&entry).elapsed().unwrap() < Duration::from_secs(3600),
             "the time of its last use is updated"
         );
         assert_eq!(fs::metadata(&entry).unwrap().mode() & 0o777, 0o600);
@@ -102,7 +106,7 @@ fn segments_are_fresh_in_every_message_of_a_cached_module() {
     );
     let wasm = wat::parse_str(text).unwrap();
     for _ in 0..2 {
-        let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
+        let engine = Engine::with_cache(Some(open_cache(&dir))).unwrap();
         let mut state = CanisterState::new(engine.compile(&wasm).unwrap());
         for _ in 0..2 {
             let read = EntryPoint::Update("read".into());
@@ -111,14 +115,14 @@ fn segments_are_fresh_in_every_message_of_a_cached_module() {
             state = outcome.state;
         }
     }
-    the_entry(&dir);
+    only_entry(&dir);
 }
 
 /// The code of a cached module is not checked again, so a refused module must not get an entry.
 #[test]
 fn a_refused_module_leaves_nothing_in_the_cache() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
+    let engine = Engine::with_cache(Some(open_cache(&dir))).unwrap();
     let filler = "x".repeat(40_000);
     for part in ["(func (drop (i32.add (i32.const 1))))", r#"(func (export "canister_x"))"#] {
         let text = format!(r#"(module (memory 1) (data "{filler}") {part})"#);
@@ -132,7 +136,7 @@ fn a_refused_module_leaves_nothing_in_the_cache() {
 #[test]
 fn a_small_module_is_not_cached() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = Engine::with_cache(Some(cache(&dir))).unwrap();
+    let engine = Engine::with_cache(Some(open_cache(&dir))).unwrap();
     engine.compile(&wat::parse_str(r#"(module (func (export "canister_query a")))"#).unwrap()).unwrap();
     assert_eq!(entries(&dir), Vec::<PathBuf>::new());
 }
@@ -140,13 +144,13 @@ fn a_small_module_is_not_cached() {
 #[test]
 fn an_invalid_entry_is_replaced_and_not_run() {
     let dir = tempfile::tempdir().unwrap();
-    let (wasm, other) = (large(1, ""), large(2, ""));
-    let expected = answer(cache(&dir), &wasm);
-    let entry = the_entry(&dir);
+    let (wasm, other) = (large_module(1, ""), large_module(2, ""));
+    let expected = answer_in_new_process(open_cache(&dir), &wasm);
+    let entry = only_entry(&dir);
     let whole = fs::read(&entry).unwrap();
     let elsewhere = tempfile::tempdir().unwrap();
-    assert_eq!(answer(cache(&elsewhere), &other).0, 2);
-    let foreign = the_entry(&elsewhere);
+    assert_eq!(answer_in_new_process(open_cache(&elsewhere), &other).0, 2);
+    let foreign = only_entry(&elsewhere);
 
     let write = |bytes: &[u8]| fs::write(&entry, bytes).unwrap();
     let spoilers: [(&str, &dyn Fn()); 7] = [
@@ -170,10 +174,14 @@ fn an_invalid_entry_is_replaced_and_not_run() {
     for (what, spoil) in spoilers {
         spoil();
         let spoiled = inode(&entry);
-        assert_eq!(answer(cache(&dir), &wasm), expected, "{what}: the module is compiled");
-        let replaced = inode(&the_entry(&dir));
+        assert_eq!(
+            answer_in_new_process(open_cache(&dir), &wasm),
+            expected,
+            "{what}: the module is compiled"
+        );
+        let replaced = inode(&only_entry(&dir));
         assert_ne!(replaced, spoiled, "{what}: the entry is replaced");
-        assert_eq!(answer(cache(&dir), &wasm), expected, "{what}: the new entry works");
+        assert_eq!(answer_in_new_process(open_cache(&dir), &wasm), expected, "{what}: the new entry works");
         assert_eq!(inode(&entry), replaced, "{what}: the new entry is not written again");
     }
 }
@@ -181,26 +189,26 @@ fn an_invalid_entry_is_replaced_and_not_run() {
 #[test]
 fn the_least_recently_used_entry_is_removed() {
     let dir = tempfile::tempdir().unwrap();
-    answer(cache(&dir), &large(1, ""));
-    let first = the_entry(&dir);
+    answer_in_new_process(open_cache(&dir), &large_module(1, ""));
+    let first = only_entry(&dir);
     let size = fs::metadata(&first).unwrap().len();
-    let bounded = || cache(&dir).with_max_bytes(size * 5 / 2);
-    answer(bounded(), &large(2, ""));
+    let bounded = || open_cache(&dir).with_max_bytes(size * 5 / 2);
+    answer_in_new_process(bounded(), &large_module(2, ""));
     let second = entries(&dir).into_iter().find(|entry| *entry != first).unwrap();
     let (killed, running) = (dir.path().join(".new-killed"), dir.path().join(".new-running"));
     for (path, hours) in [(&killed, 30), (&running, 0)] {
         fs::write(path, b"half").unwrap();
-        set_used(path, hours);
+        set_last_use(path, hours);
     }
-    set_used(&first, 2);
-    set_used(&second, 1);
-    answer(bounded(), &large(1, ""));
-    answer(bounded(), &large(3, ""));
+    set_last_use(&first, 2);
+    set_last_use(&second, 1);
+    answer_in_new_process(bounded(), &large_module(1, ""));
+    answer_in_new_process(bounded(), &large_module(3, ""));
     assert!(first.exists(), "the entry used a moment ago stays");
     assert!(!second.exists(), "the entry used an hour ago is removed");
     assert!(!killed.exists(), "the old temporary file is removed");
     assert!(running.exists(), "the new temporary file stays");
     assert_eq!(entries(&dir).len(), 3);
-    answer(cache(&dir).with_max_bytes(size / 2), &large(4, ""));
+    answer_in_new_process(open_cache(&dir).with_max_bytes(size / 2), &large_module(4, ""));
     assert!(first.exists(), "an entry that is too large for the cache evicts nothing");
 }

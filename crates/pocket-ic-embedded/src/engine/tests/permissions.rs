@@ -90,12 +90,12 @@ const TABLE: &[(&str, &str, &str, &str)] = &[
 
 const EVERYWHERE: &str = "I G U RQ NRQ CQ Ry Rt CRy CRt C CC F T";
 
-fn types(keyword: &str, letters: &str) -> String {
+fn wasm_types(keyword: &str, letters: &str) -> String {
     letters.chars().map(|c| format!("({keyword} {})", if c == 'i' { "i32" } else { "i64" })).collect()
 }
 
 /// Returns a module that calls the function with zeros from every kind of entry point.
-fn module(name: &str, params: &str, results: &str) -> String {
+fn calling_module(name: &str, params: &str, results: &str) -> String {
     let zeros: String =
         params.chars().map(|c| if c == 'i' { "(i32.const 0)" } else { "(i64.const 0)" }).collect();
     let call = format!("(call $f {zeros}){}", "(drop)".repeat(results.len()));
@@ -118,8 +118,8 @@ fn module(name: &str, params: &str, results: &str) -> String {
             (memory 1) (table funcref (elem $callback))
             (func $callback (param i32) {call})
             (func $start {call}) (start $start) {entries})"#,
-        types("param", params),
-        types("result", results),
+        wasm_types("param", params),
+        wasm_types("result", results),
     )
 }
 
@@ -163,7 +163,7 @@ fn the_table_has_every_function_but_those_for_minting() {
 fn functions_may_be_called_in_the_contexts_of_the_table() {
     let mut wrong = Vec::new();
     for (name, params, results, allowed) in TABLE {
-        let state = fresh(&module(name, params, results));
+        let state = fresh_state(&calling_module(name, params, results));
         let allowed: Vec<&str> = allowed
             .split(' ')
             .flat_map(|letters| match letters {
@@ -196,7 +196,7 @@ fn functions_may_be_called_in_the_contexts_of_the_table() {
 #[test]
 fn minting_is_refused() {
     for (name, params, results) in [("mint_cycles", "l", "l"), ("mint_cycles128", "lli", "")] {
-        let outcome = update(&fresh(&module(name, params, results)), "u");
+        let outcome = update(&fresh_state(&calling_module(name, params, results)), "u");
         let Err(Trap::ContractViolation(text)) = &outcome.result else {
             panic!("{name}: {:?}", outcome.result);
         };
@@ -206,7 +206,7 @@ fn minting_is_refused() {
 
 #[test]
 fn forbidden_text_names_function_and_mode() {
-    let outcome = query(&fresh(&module("call_perform", "", "i")), "q");
+    let outcome = query(&fresh_state(&calling_module("call_perform", "", "i")), "q");
     let trap = outcome.result.expect_err("a query must not call this function");
     assert_eq!(trap.error_code(), 504);
     assert_eq!(
@@ -217,6 +217,6 @@ fn forbidden_text_names_function_and_mode() {
 
 #[test]
 fn wrong_import_types_are_refused() {
-    let text = rejected(r#"(module (import "ic0" "time" (func (result i32))))"#);
+    let text = compile_wat_error(r#"(module (import "ic0" "time" (func (result i32))))"#);
     assert!(text.contains("time"), "{text}");
 }

@@ -48,7 +48,7 @@ proptest! {
             }
             for entry in entries {
                 let limits = Limits::update().with_instructions(100_000);
-                let outcome = ENGINE.execute(&state, entry, with_arg(b"abc"), limits);
+                let outcome = ENGINE.execute(&state, entry, context_with_arg(b"abc"), limits);
                 prop_assert!(!matches!(outcome.result, Err(Trap::Engine(_))), "{:?}", outcome.result);
                 prop_assert!(outcome.instructions <= 100_000);
             }
@@ -58,11 +58,11 @@ proptest! {
 
 #[test]
 fn the_undamaged_module_works() {
-    let state = fresh(SUBJECT);
+    let state = fresh_state(SUBJECT);
     let started = ENGINE.execute(&state, EntryPoint::Start, context(), Limits::install());
     assert_eq!(started.result, Ok(()));
     let entry = EntryPoint::Update("u".into());
-    let outcome = ENGINE.execute(&started.state, entry, with_arg(b"abc"), Limits::update());
+    let outcome = ENGINE.execute(&started.state, entry, context_with_arg(b"abc"), Limits::update());
     let bytes = reply(&outcome);
     assert_eq!(bytes[..6], *b"\x0c\0\0\0ab");
     assert_eq!(bytes[10..19], *b"some data");
@@ -74,7 +74,7 @@ fn the_undamaged_module_works() {
 fn many_canisters_take_turns() {
     let modules: Vec<_> = (0..20)
         .map(|number| {
-            fresh(&format!(
+            fresh_state(&format!(
                 r#"(module
                 (import "ic0" "msg_reply" (func $reply))
                 (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -99,7 +99,7 @@ fn many_canisters_take_turns() {
 
 #[test]
 fn pages_that_become_zero_again_count_as_changed() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module (memory 2) (data (i32.const 40000) "x")
         (func (export "canister_update clear") (memory.fill (i32.const 0) (i32.const 0) (i32.const 131072)))
         (func (export "canister_update set") (memory.fill (i32.const 0) (i32.const 1) (i32.const 131072))))"#,

@@ -53,7 +53,7 @@ proptest! {
     ) {
         // The file has, for each byte, a page filled with it and a hole of one page.
         let mut model: Vec<u8> = file.iter().flat_map(|byte| [[*byte; PAGE], [0; PAGE]]).flatten().collect();
-        let mut memory = StableMemory::from_file(in_file(&model)).expect("a file");
+        let mut memory = StableMemory::from_file(file_of(&model)).expect("a file");
         model.resize(model.len().next_multiple_of(WASM_PAGE as usize), 0);
         let mut snapshot = (memory.clone(), model.clone());
         for op in ops {
@@ -118,7 +118,7 @@ proptest! {
 }
 
 /// Returns a file of these bytes, with holes for pages of zeros.
-fn in_file(bytes: &[u8]) -> File {
+fn file_of(bytes: &[u8]) -> File {
     let file = tempfile::tempfile().expect("a file");
     file.set_len(bytes.len() as u64).expect("the temporary file has room");
     for (index, page) in bytes.chunks(PAGE).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0))
@@ -151,12 +151,12 @@ const LARGE: &str = r#"(module
 
 /// Returns the outcome of a message that writes at this number of offsets.
 fn touch(state: &CanisterState, entry: EntryPoint, places: usize) -> MessageOutcome {
-    ENGINE.execute(state, entry, with_arg(&vec![0; places]), Limits::update())
+    ENGINE.execute(state, entry, context_with_arg(&vec![0; places]), Limits::update())
 }
 
 #[test]
 fn traps_queries_and_snapshots_of_10_gib_cost_what_they_touch() {
-    let large = update(&fresh(LARGE), "grow_to_10_gib").state;
+    let large = update(&fresh_state(LARGE), "grow_to_10_gib").state;
     assert_eq!(large.stable().bytes(), 10 << 30);
     let nothing = StableMemory::new();
     assert_eq!(large.stable().unshared_bytes(&nothing), 0);
@@ -181,7 +181,7 @@ fn traps_queries_and_snapshots_of_10_gib_cost_what_they_touch() {
 
 #[test]
 fn messages_reach_all_of_500_gib() {
-    let large = update(&fresh(LARGE), "grow_to_500_gib").state;
+    let large = update(&fresh_state(LARGE), "grow_to_500_gib").state;
     assert_eq!(large.stable().bytes(), 500 << 30);
     let written = touch(&large, EntryPoint::Update("touch".into()), 500).state;
     assert_eq!(written.stable().unshared_bytes(&StableMemory::new()), 500 * PAGE as u64);
@@ -217,7 +217,7 @@ fn contents_are_padded_to_whole_pages() {
 
 #[test]
 fn the_32_bit_interface_grows_to_4_gib() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module
             (import "ic0" "stable_grow" (func $grow (param i32) (result i32)))
             (import "ic0" "msg_reply" (func $reply))
@@ -263,7 +263,7 @@ fn pages_beyond_the_bound_are_not_in_memory() {
 
 #[test]
 fn a_page_in_a_file_that_became_shorter_is_not_zeros() {
-    let file = in_file(&[7; 4 * PAGE]);
+    let file = file_of(&[7; 4 * PAGE]);
     let memory = StableMemory::from_file(file.try_clone().expect("a file")).expect("a file");
     file.set_len(0).expect("a file");
     let read = std::panic::AssertUnwindSafe(|| memory.read(0, &mut [0; 8]));

@@ -21,7 +21,7 @@ const GLOBALS: &str = r#"(module
 
 #[test]
 fn globals_are_saved_and_restored() {
-    let state = fresh(GLOBALS);
+    let state = fresh_state(GLOBALS);
     let initial = state.globals();
     assert_eq!(
         initial,
@@ -63,7 +63,7 @@ fn globals_are_saved_and_restored() {
 
 #[test]
 fn parts_that_do_not_fit_the_module_are_refused() {
-    let state = fresh(GLOBALS);
+    let state = fresh_state(GLOBALS);
     let build = |pages: u64, globals: Vec<GlobalValue>| {
         let module = state.module().clone();
         CanisterState::from_parts(module, Heap::zeroed(pages), globals, StableMemory::new())
@@ -90,7 +90,7 @@ fn parts_that_do_not_fit_the_module_are_refused() {
 
 #[test]
 fn an_upgrade_keeps_stable_memory_and_on_request_the_heap() {
-    let mut old = update(&fresh(GLOBALS), "change").state;
+    let mut old = update(&fresh_state(GLOBALS), "change").state;
     let module =
         compile(r#"(module (memory 5) (data (i32.const 70000) "new") (global (mut i32) (i32.const 9)))"#);
     old.stable_mut().grow(1, 1 << 20).expect("the limit allows a page");
@@ -108,7 +108,7 @@ fn an_upgrade_keeps_stable_memory_and_on_request_the_heap() {
 /// The IC runs each message on a new instance, so a segment that one message has dropped is there again in the next.
 #[test]
 fn segments_are_fresh_in_every_message() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module
         (import "ic0" "msg_reply" (func $reply))
         (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -125,7 +125,7 @@ fn segments_are_fresh_in_every_message() {
 
 #[test]
 fn memories_with_64_bit_addresses() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module
         (import "ic0" "msg_reply" (func $reply))
         (import "ic0" "msg_reply_data_append" (func $append (param i64 i64)))
@@ -151,7 +151,7 @@ fn memories_with_64_bit_addresses() {
                 (i64.const 0x100000000) (i64.const 0) (i64.const 0) (i64.const 1))))"#,
     );
     let entry = EntryPoint::Update("echo".into());
-    let outcome = ENGINE.execute(&state, entry, with_arg(b"sixty-four"), Limits::update());
+    let outcome = ENGINE.execute(&state, entry, context_with_arg(b"sixty-four"), Limits::update());
     assert_eq!(reply(&outcome), b"sixty-four");
     assert_eq!(reply_u64(&update(&state, "grow_beyond_6_gib")), u64::MAX);
     let calls = update(&state, "call").calls;
@@ -165,16 +165,17 @@ fn memories_with_64_bit_addresses() {
         504
     );
     // The original 32-bit functions are not available for these memories, nor are 32-bit parameters.
-    let text = rejected(r#"(module (import "ic0" "stable_size" (func (result i32))) (memory i64 1))"#);
+    let text =
+        compile_wat_error(r#"(module (import "ic0" "stable_size" (func (result i32))) (memory i64 1))"#);
     assert!(text.contains("'stable_size' from 'ic0'"), "{text}");
-    rejected(r#"(module (import "ic0" "msg_arg_data_size" (func (result i32))) (memory i64 1))"#);
+    compile_wat_error(r#"(module (import "ic0" "msg_arg_data_size" (func (result i32))) (memory i64 1))"#);
     assert_eq!(state.wasm_memory_bytes(), WASM_PAGE);
 }
 
 /// The hardware of most hosts would set the sign of the NaN that is the result of 0/0.
 #[test]
 fn computed_nans_have_the_same_bits_on_every_host() {
-    let state = fresh(
+    let state = fresh_state(
         r#"(module
         (import "ic0" "msg_reply" (func $reply))
         (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))

@@ -98,7 +98,7 @@ const CAPPED: &[(u64, u64, &str, &[&str], bool)] =
 /// Returns the cost of one operator, without its operands and the drop of its result.
 fn weight(operator: &str, operands: &[&str], leaves_value: bool, address_type: &str) -> u64 {
     let drop = if leaves_value { "drop" } else { "" };
-    let state = fresh(&format!(
+    let state = fresh_state(&format!(
         r#"(module (memory {address_type} 1) (data "x") (type $nothing (func))
             (global (mut i32) (i32.const 0)) (table 2 funcref) (elem (i32.const 0) $empty)
             (func $empty) (func (export "canister_update u") {} {operator} {drop}))"#,
