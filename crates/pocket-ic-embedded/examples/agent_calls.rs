@@ -35,10 +35,10 @@ struct Prepared {
     body: Vec<u8>,
 }
 
-struct Way<'a> {
+struct WayToCall<'a> {
     name: &'static str,
     /// The name of the way with which this one is compared, and the maximum ratio for each of [`CLIENTS`].
-    limits: Option<(&'static str, [f64; 2])>,
+    max_ratios: Option<(&'static str, [f64; 2])>,
     prepare: Box<dyn Fn() -> Prepared + 'a>,
     call: AgentCall<'a>,
 }
@@ -79,7 +79,7 @@ fn main() {
     let agent = Agent::builder().with_url(&url).with_identity(AnonymousIdentity).build().expect("an agent");
     runtime.block_on(agent.fetch_root_key()).expect("the root key");
     let client = Client::new();
-    let ways = ways(&pic, &agent, &runtime, &client, &url, id);
+    let ways = ways_to_call(&pic, &agent, &runtime, &client, &url, id);
     let mut times = vec![[vec![], vec![]]; ways.len()];
     for _ in 0..ROUNDS {
         for (column, clients) in CLIENTS.into_iter().enumerate() {
@@ -89,17 +89,17 @@ fn main() {
         }
     }
     let medians: Vec<[f64; 2]> = times.into_iter().map(|[one, many]| [median(one), median(many)]).collect();
-    print(&ways, &medians);
+    print_table(&ways, &medians);
 }
 
-fn ways<'a>(
+fn ways_to_call<'a>(
     pic: &'a PocketIc,
     agent: &'a Agent,
     runtime: &'a Runtime,
     client: &'a Client,
     url: &str,
     id: Principal,
-) -> Vec<Way<'a>> {
+) -> Vec<WayToCall<'a>> {
     const UPDATE: &str = "update, submit and await";
     const QUERY: &str = "query, PocketIC";
     let at = |path: &str| format!("{url}api/{path}");
@@ -115,58 +115,58 @@ fn ways<'a>(
     let signed = |query, is_signed| move || Prepared { body: envelope(id, query, is_signed) };
     let nothing = || Prepared::default();
     vec![
-        Way {
+        WayToCall {
             name: "`GET /status`, for comparison",
-            limits: None,
+            max_ratios: None,
             prepare: Box::new(nothing),
             call: Box::new(move |_| client.send(client.http.get(&status_url))),
         },
-        Way {
+        WayToCall {
             name: UPDATE,
-            limits: None,
+            max_ratios: None,
             prepare: Box::new(nothing),
             call: Box::new(move |_| {
                 drop(pic.update_call(id, Principal::anonymous(), "nothing", vec![]).expect("a reply"))
             }),
         },
-        Way {
+        WayToCall {
             name: "update, `/api/v4`, anonymous",
-            limits: Some((UPDATE, [2.5, 1.5])),
+            max_ratios: Some((UPDATE, [2.5, 1.5])),
             prepare: Box::new(signed(false, false)),
             call: Box::new(post(call_url.clone())),
         },
-        Way {
+        WayToCall {
             name: "update, `/api/v4`, signed with Ed25519",
-            limits: Some((UPDATE, [2.5, 1.5])),
+            max_ratios: Some((UPDATE, [2.5, 1.5])),
             prepare: Box::new(signed(false, true)),
             call: Box::new(post(call_url)),
         },
-        Way {
+        WayToCall {
             name: "update by `ic-agent`, which verifies the certificate",
-            limits: None,
+            max_ratios: None,
             prepare: Box::new(nothing),
             call: Box::new(move |_| {
                 runtime
                     .block_on(async { agent.update(&id, "nothing").call_and_wait().await.expect("a reply") });
             }),
         },
-        Way {
+        WayToCall {
             name: QUERY,
-            limits: None,
+            max_ratios: None,
             prepare: Box::new(nothing),
             call: Box::new(move |_| {
                 drop(pic.query_call(id, Principal::anonymous(), "nothing_query", vec![]).expect("a reply"));
             }),
         },
-        Way {
+        WayToCall {
             name: "query, `/api/v3`, anonymous",
-            limits: Some((QUERY, [3.0, 3.0])),
+            max_ratios: Some((QUERY, [3.0, 3.0])),
             prepare: Box::new(signed(true, false)),
             call: Box::new(post(query_url.clone())),
         },
-        Way {
+        WayToCall {
             name: "query, `/api/v3`, signed with Ed25519",
-            limits: Some((QUERY, [3.0, 3.0])),
+            max_ratios: Some((QUERY, [3.0, 3.0])),
             prepare: Box::new(signed(true, true)),
             call: Box::new(post(query_url)),
         },
@@ -215,7 +215,7 @@ fn envelope(id: Principal, is_query: bool, is_signed: bool) -> Vec<u8> {
 }
 
 /// Returns the time per call, in microseconds.
-fn measure(way: &Way<'_>, clients: usize) -> f64 {
+fn measure(way: &WayToCall<'_>, clients: usize) -> f64 {
     let prepared: Vec<Vec<Prepared>> =
         (0..clients).map(|_| (0..CALLS).map(|_| (way.prepare)()).collect()).collect();
     let (begun, call) = (Instant::now(), &way.call);
@@ -232,15 +232,15 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-fn print(ways: &[Way<'_>], medians: &[[f64; 2]]) {
+fn print_table(ways: &[WayToCall<'_>], medians: &[[f64; 2]]) {
     println!("| one call | µs, 1 client | ratio | limit | µs, 16 clients | ratio | limit |");
     println!("|---|---|---|---|---|---|---|");
     for (way, times) in ways.iter().zip(medians) {
-        let other = way.limits.and_then(|(name, _)| ways.iter().position(|other| other.name == name));
+        let other = way.max_ratios.and_then(|(name, _)| ways.iter().position(|other| other.name == name));
         let cells: Vec<String> = (0..CLIENTS.len())
             .map(|column| {
                 let ratio = other.map_or("- | -".to_owned(), |other| {
-                    let limit = way.limits.map_or(0.0, |(_, limits)| limits[column]);
+                    let limit = way.max_ratios.map_or(0.0, |(_, max_ratios)| max_ratios[column]);
                     format!("{:.2} | {limit}", times[column] / medians[other][column])
                 });
                 format!("{:.0} | {ratio}", times[column])

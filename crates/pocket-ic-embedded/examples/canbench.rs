@@ -86,7 +86,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
-    let module = read(&arguments.module)?;
+    let module = read_file(&arguments.module)?;
     let mut names = benchmarks(&module)?;
     names.retain(|name| name.contains(&arguments.filter));
     if names.is_empty() {
@@ -95,7 +95,7 @@ fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let published = match &arguments.results {
         None => BTreeMap::new(),
         Some(path) => {
-            let text = read(path)?;
+            let text = read_file(path)?;
             let results: Published =
                 serde_yaml_ng::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
             results.benches
@@ -114,7 +114,7 @@ fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let canister = pic.create_canister();
     pic.install_canister(canister, module, hex::decode(&arguments.init_arg)?, None);
     if let Some(path) = &arguments.stable_memory {
-        pic.set_stable_memory(canister, read(path)?, BlobCompression::NoCompression);
+        pic.set_stable_memory(canister, read_file(path)?, BlobCompression::NoCompression);
     }
     let total = names.len();
     let results = names.into_iter().zip(1..).map(|(name, number)| {
@@ -126,7 +126,7 @@ fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     Ok(report(&results.collect::<Result<_, String>>()?, &published))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
+fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
@@ -174,17 +174,17 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
         let known = published.get(name);
         ratios.extend(known.map(|known| ratio(result.total.instructions, known.total.instructions)));
         let rows = [(name.clone(), &result.total, known.map(|known| &known.total))];
-        let scopes = result.scopes.iter().map(|(scope, here)| {
-            (format!("{name} / {scope}"), here, known.and_then(|known| known.scopes.get(scope)))
+        let scopes = result.scopes.iter().map(|(scope, measured)| {
+            (format!("{name} / {scope}"), measured, known.and_then(|known| known.scopes.get(scope)))
         });
-        for (name, here, there) in rows.into_iter().chain(scopes) {
-            let ratio = there.map(|there| ratio(here.instructions, there.instructions));
+        for (name, measured, reference) in rows.into_iter().chain(scopes) {
+            let ratio = reference.map(|reference| ratio(measured.instructions, reference.instructions));
             let shown = |count: Option<u64>| count.map_or("-".to_owned(), |count| count.to_string());
             let _ = writeln!(
                 text,
                 "| {name} | {} | {} | {} |",
-                shown(there.map(|there| there.instructions)),
-                here.instructions,
+                shown(reference.map(|reference| reference.instructions)),
+                measured.instructions,
                 ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.4}"))
             );
             if let Some(ratio) = ratio {
@@ -192,9 +192,9 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
                 same += u32::from((ratio - 1.0).abs() <= SAME);
                 close += u32::from((ratio - 1.0).abs() <= CLOSE);
             }
-            if there.is_some_and(|there| {
-                (here.heap_increase, here.stable_memory_increase)
-                    != (there.heap_increase, there.stable_memory_increase)
+            if reference.is_some_and(|reference| {
+                (measured.heap_increase, measured.stable_memory_increase)
+                    != (reference.heap_increase, reference.stable_memory_increase)
             }) {
                 pages.push(name);
             }
@@ -218,8 +218,8 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
 }
 
 /// Returns the ratio of two counts, and 1 if both are 0.
-fn ratio(here: u64, there: u64) -> f64 {
-    if here == there { 1.0 } else { here as f64 / there as f64 }
+fn ratio(measured: u64, reference: u64) -> f64 {
+    if measured == reference { 1.0 } else { measured as f64 / reference as f64 }
 }
 
 #[cfg(test)]
