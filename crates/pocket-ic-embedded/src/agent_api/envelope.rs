@@ -70,7 +70,7 @@ pub struct Content {
 impl Envelope {
     /// Returns how long the verification of this envelope may take: far less than a millisecond if there is at most one
     /// signature, by an Ed25519 key.
-    pub fn verification(&self) -> Work {
+    pub fn verification_work(&self) -> Work {
         let is_quick =
             self.sender_delegation.is_none() && self.sender_pubkey.as_deref().is_none_or(is_ed25519);
         Work::long_if(!is_quick)

@@ -192,7 +192,7 @@ pub(super) fn enter(c: &mut ApiCaller<'_>, api: &'static Api) -> Result<()> {
 }
 
 /// Returns the wasm memory (empty if there is none) and the host.
-pub(super) fn split<'a>(c: &'a mut ApiCaller<'_>) -> (&'a mut [u8], &'a mut Host) {
+pub(super) fn heap_and_host<'a>(c: &'a mut ApiCaller<'_>) -> (&'a mut [u8], &'a mut Host) {
     match c.data().memory {
         Some(memory) => memory.data_and_store_mut(c),
         None => (&mut [], c.data_mut()),

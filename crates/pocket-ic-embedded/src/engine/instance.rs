@@ -23,7 +23,7 @@ pub(super) struct LiveInstance {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
     /// The instance cannot be brought into the state.
-    None,
+    Impossible,
     /// The instance can be brought into the state.
     Restorable,
     /// The instance can be brought into the state, and its memory already has the contents of the state.
@@ -101,7 +101,7 @@ impl LiveInstance {
 
     pub(super) fn fit(&self, state: &CanisterState) -> Fit {
         if !Arc::ptr_eq(&self.module, state.module()) || self.parts.memory_bytes() > state.heap.bytes {
-            return Fit::None;
+            return Fit::Impossible;
         }
         match self.resident.pages.is_clone_of(&state.heap.pages) {
             true => Fit::SameMemory,

@@ -176,7 +176,7 @@ fn write_entry(file: &mut NamedTempFile, key: &Key, keeps_segments: bool, code: 
 }
 
 /// Returns `keeps_segments` and the machine code of an entry; `None` if the entry is damaged or for another key.
-fn code_of<'a>(entry: &'a [u8], key: &Key) -> Option<(bool, &'a [u8])> {
+fn parse_entry<'a>(entry: &'a [u8], key: &Key) -> Option<(bool, &'a [u8])> {
     let entry = entry.strip_prefix(MAGIC)?.strip_prefix(key)?;
     let (expected, entry) = entry.split_first_chunk::<HASH_BYTES>()?;
     let (flag, code) = entry.split_first()?;

@@ -147,7 +147,7 @@ fn history_and_metadata_are_available_to_canisters() {
     assert!(matches!(&info.recent_changes[1].details, Some(types::ChangeDetails::ControllersChange(_))));
     let section = |name: &str| {
         let args = types::CanisterMetadataArgs { canister_id: asker, name: name.into() };
-        through::<types::CanisterMetadataResult>(&pic, asker, 0, "canister_metadata", (args,))
+        call_through::<types::CanisterMetadataResult>(&pic, asker, 0, "canister_metadata", (args,))
     };
     assert_eq!(section("colour").unwrap().value, b"blue");
     assert!(section("secret").is_err());
@@ -164,7 +164,8 @@ fn a_canister_sees_its_own_status() {
     let status: types::CanisterStatusResult = call_through(&pic, id, 0, "canister_status", (own,)).unwrap();
     assert_eq!(status.status, types::CanisterStatusType::Running);
     let other = types::CanisterIdRecord { canister_id: install_messenger(&pic) };
-    let error = through::<types::CanisterStatusResult>(&pic, id, 0, "canister_status", (other,)).unwrap_err();
+    let error =
+        call_through::<types::CanisterStatusResult>(&pic, id, 0, "canister_status", (other,)).unwrap_err();
     assert!(error.reject_message.contains("not allowed to call canister_status"), "{error}");
 }
 
@@ -183,7 +184,7 @@ fn a_canister_stores_chunks_in_its_own_store() {
     assert!(pic.stored_chunks(id, None).unwrap().is_empty());
     // The canister cannot use the chunk store of another canister.
     let args = types::UploadChunkArgs { canister_id: install_wasm(&pic, counter()), chunk: vec![7; 100] };
-    through::<types::UploadChunkResult>(&pic, id, 0, "upload_chunk", (args,)).unwrap_err();
+    call_through::<types::UploadChunkResult>(&pic, id, 0, "upload_chunk", (args,)).unwrap_err();
 }
 
 #[test]
