@@ -201,7 +201,7 @@ fn unsound_units_fail_a_canister_that_has_no_finalize() {
         MigrationState { phase: Phase::Converted, note: note.into(), ..MigrationState::default() };
     let status = candid::encode_one(Ok::<_, EndpointError>(state.to_api(1, Layout(2), 0))).unwrap();
     let data: String = status.iter().map(|byte| format!("\\{byte:02x}")).collect();
-    let new = module(&format!(
+    let new = module_with(&format!(
         r#"(data (i32.const 1024) "{data}")
             (func $status (call $reply (i32.const 1024) (i32.const {})))
             (func (export "canister_query migration_status") (call $status))
@@ -209,7 +209,8 @@ fn unsound_units_fail_a_canister_that_has_no_finalize() {
             (func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#,
         status.len()
     ));
-    let old = module(r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#);
+    let old =
+        module_with(r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#);
     let folder = tempfile::tempdir().unwrap();
     for (name, bytes) in
         [("old.wasm", old.as_slice()), ("new.wasm", &new), ("calls.txt", b"[before]\nstep\n")]

@@ -21,7 +21,7 @@ use super::outcome::MessageOutcome;
 use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{Limits, MessageContext};
-use crate::locks::unpoisoned;
+use crate::locks::lock_unpoisoned;
 
 const PANICKED: &str = "the thread that ran the message panicked";
 /// Maximum number of modules that are kept compiled for future canisters.
@@ -95,7 +95,7 @@ impl Engine {
     fn compile_once(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let hash: [u8; 32] = Sha256::digest(uploaded).into();
         let slot = self.slot_for(hash);
-        let mut compiled = unpoisoned(&slot);
+        let mut compiled = lock_unpoisoned(&slot);
         if let Some(module) = &*compiled {
             return Ok(module.clone());
         }
@@ -107,15 +107,15 @@ impl Engine {
         match module {
             Ok(module) => Ok(compiled.insert(Arc::new(module)).clone()),
             Err(error) => {
-                unpoisoned(&self.shared.modules).remove(&hash);
+                lock_unpoisoned(&self.shared.modules).remove(&hash);
                 Err(error)
             }
         }
     }
 
     /// Returns the slot for the module with this hash. If too many slots are in use, the slot is new and not shared.
-    fn slot_for(&self, hash: [u8; 32]) -> Compiled {
-        let mut modules = unpoisoned(&self.shared.modules);
+    fn slot_for(&self, hash: [u8; 32]) -> ModuleSlot {
+        let mut modules = lock_unpoisoned(&self.shared.modules);
         if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {
             // A locked slot is in use: its module may be being compiled.
             modules.retain(|_, slot| match slot.try_lock() {
@@ -185,12 +185,10 @@ impl Engine {
     /// can be brought into the state, otherwise a new one.
     fn instance_for(&self, state: &CanisterState) -> Result<LiveInstance, Trap> {
         let existing = {
-            let mut instances = unpoisoned(&self.shared.instances);
-            let fits: Vec<_> = instances.iter().map(|live| live.fits(state)).collect();
-            let found = fits
-                .iter()
-                .rposition(|fit| *fit == Some(true))
-                .or_else(|| fits.iter().rposition(|fit| *fit == Some(false)));
+            let mut instances = lock_unpoisoned(&self.shared.instances);
+            let fits: Vec<_> = instances.iter().map(|live| live.fit(state)).collect();
+            let latest = |wanted: Fit| fits.iter().rposition(|fit| *fit == wanted);
+            let found = latest(Fit::SameMemory).or_else(|| latest(Fit::Restorable));
             found.map(|index| instances.remove(index))
         };
         let mut live = match existing {
@@ -206,7 +204,7 @@ impl Engine {
         if !live.is_reusable() {
             return;
         }
-        let mut instances = unpoisoned(&self.shared.instances);
+        let mut instances = lock_unpoisoned(&self.shared.instances);
         instances.push(live);
         let mut bytes: u64 = instances.iter().map(LiveInstance::memory_bytes).sum();
         let mut surplus = 0;

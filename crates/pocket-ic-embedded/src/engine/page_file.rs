@@ -1,6 +1,6 @@
 //! Pages of memories that are kept in a file.
 
-use crate::locks::unpoisoned;
+use crate::locks::lock_unpoisoned;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -52,7 +52,7 @@ impl PageFile {
     pub(super) fn store(self: &Arc<Self>, bytes: &[u8; PAGE]) -> io::Result<StoredPage> {
         let Some(places) = &self.places else { return Err(io::ErrorKind::ReadOnlyFilesystem.into()) };
         let number = {
-            let mut places = unpoisoned(places);
+            let mut places = lock_unpoisoned(places);
             places.free.pop().unwrap_or_else(|| {
                 places.end += 1;
                 places.end - 1
@@ -80,7 +80,7 @@ impl StoredPage {
 impl Drop for StoredPage {
     fn drop(&mut self) {
         if let Some(places) = &self.file.places {
-            unpoisoned(places).free.push(self.number);
+            lock_unpoisoned(places).free.push(self.number);
         }
     }
 }

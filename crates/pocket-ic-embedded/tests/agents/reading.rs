@@ -29,7 +29,7 @@ fn is_absent<T: std::fmt::Debug>(result: Result<T, AgentError>) -> bool {
 }
 
 /// Returns the HTTP status and the text of a refusal.
-fn refused<T: std::fmt::Debug>(result: Result<T, AgentError>) -> (u16, String) {
+fn refusal<T: std::fmt::Debug>(result: Result<T, AgentError>) -> (u16, String) {
     let Err(AgentError::HttpError(refused)) = result else { panic!("{result:?}") };
     (refused.status, String::from_utf8(refused.content).unwrap())
 }

@@ -66,7 +66,7 @@ const MAX_NUMBER: u64 = 1_000_000_000_000;
 impl Heap {
     /// Returns the session numbers that the release is known to have issued.
     pub fn numbers(&self) -> impl Iterator<Item = u64> {
-        self.sessions.iter().map(|session| session.id).chain(self.next)
+        self.sessions.iter().map(|session| session.id).chain(self.next_number)
     }
 
     /// Refuses numbers after which hardly any session ids would be left.
@@ -312,8 +312,10 @@ mod tests {
     #[test]
     fn impossible_session_numbers_are_refused_with_the_limit() {
         let line = |id: u64| format!("Session {id}: caller=aaaaa-aa, capsule=c, status=Pending, created=1");
-        let heap =
-            |id: u64, next: u64| Heap { sessions: vec![parse_session(&line(id)).unwrap()], next: Some(next) };
+        let heap = |id: u64, next: u64| Heap {
+            sessions: vec![parse_session(&line(id)).unwrap()],
+            next_number: Some(next),
+        };
         heap(7, MAX_NUMBER).check_numbers().unwrap();
         for wrong in [heap(7, u64::MAX), heap(u64::MAX, 8)] {
             let error = wrong.check_numbers().unwrap_err();

@@ -215,7 +215,7 @@ impl<'a> Journal<'a> {
             }
             lines.push((index + 1, line));
         }
-        let written = bytes[..whole].iter().filter(|byte| **byte == b'\n').count();
+        let written = bytes[..complete_len].iter().filter(|byte| **byte == b'\n').count();
         // If the last line has no end, the process ended while it was writing. Nothing was sent after that.
         let torn = &bytes[complete_len..];
         if !torn.is_empty() {

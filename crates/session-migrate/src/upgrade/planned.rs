@@ -149,7 +149,7 @@ mod tests {
             replace_snapshot: None,
         };
         let conditions = |to, method: &str| -> Vec<String> {
-            let calls = planned(&plan(to)).into_iter();
+            let calls = planned_calls(&plan(to)).into_iter();
             calls.filter(|call| call.call.contains(method)).map(|call| call.when).collect()
         };
         for to in [Build::Staged, Build::Direct] {

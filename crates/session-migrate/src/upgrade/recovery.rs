@@ -180,7 +180,7 @@ impl Driver<'_, '_> {
     }
 
     /// Returns what clients have written since the snapshot; `None` if the canister does not report it.
-    async fn lost(&self) -> Option<WriteCounts> {
+    async fn loss(&self) -> Option<WriteCounts> {
         let before = self.journal.known("written").ok()??;
         Some(self.written().await.ok()?.since(before))
     }

@@ -117,7 +117,7 @@ fn a_damaged_blob_is_not_taken() {
 fn sessions_of_chunks_are_the_same_in_adopt_and_inspect() {
     let victim = victim();
     let [first, last] = [100_001, 1_000_000];
-    [first, last, 1_000_001].iter().for_each(|session| victim.memories.put(*session, 0, &other(9)));
+    [first, last, 1_000_001].iter().for_each(|session| victim.memories.put(*session, 0, &other_bytes(9)));
     let adopted = victim.adopted();
     let snapshot = adopted.folder.path().join("old.bin");
     let inspected = inspect::run(&inspect::Options { snapshot, deep: false }, &Progress::hidden());

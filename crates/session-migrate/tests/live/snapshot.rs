@@ -205,7 +205,7 @@ fn upload_whose_announcement_is_lost_finds_its_snapshot() {
     kill_before_its_end(network.start_in_background(&args), &progress_file);
     lose_the_outcome(&progress_file, &network.path("folder"), other, network.owner);
 
-    let (code, out) = outcome_of(&network.run(&args).output().unwrap());
+    let (code, out) = outcome_of(&network.program_command(&args).output().unwrap());
     assert_eq!(code, 0, "{out}");
     let snapshots = network.pic.list_canister_snapshots(other, None).unwrap();
     assert_eq!(snapshots.len(), 2, "one was there before, and one is uploaded");

@@ -351,7 +351,7 @@ fn a_call_is_accepted_if_inspect_message_accepts_it_once() {
 #[test]
 fn a_call_takes_all_that_can_be_spent_and_no_more() {
     let with = |balance| {
-        let outcome = run_with("one", MessageContext { balance, ..with_cycles() }, Limits::update());
+        let outcome = run_with("one", MessageContext { balance, ..context_with_cycles() }, Limits::update());
         (outcome.result, outcome.calls.iter().map(|call| call.cycles).collect::<Vec<_>>())
     };
     assert_eq!(with(600), (Ok(()), vec![500]), "all but the frozen 100 can be attached");
@@ -362,7 +362,7 @@ fn a_call_takes_all_that_can_be_spent_and_no_more() {
 
 #[test]
 fn cycles_beyond_64_bits_are_joined_from_two_halves() {
-    let rich = MessageContext { balance: 1 << 70, ..with_cycles() };
+    let rich = MessageContext { balance: 1 << 70, ..context_with_cycles() };
     let outcome = run_with("much", rich, Limits::update());
     assert_eq!(outcome.calls.first().map(|call| call.cycles), Some((1 << 64) + 100));
 }

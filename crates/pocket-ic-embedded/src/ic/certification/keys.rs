@@ -3,7 +3,7 @@
 //! These are TEST KEYS: they are derived from a public text, and the same in every process. Their signatures prove
 //! nothing outside of a test.
 
-use crate::locks::unpoisoned;
+use crate::locks::lock_unpoisoned;
 use blst::min_sig::SecretKey;
 use candid::Principal;
 use ic_certification::Hash;
@@ -47,7 +47,7 @@ impl SubnetKeys {
     /// takes a millisecond.
     pub fn of(index: usize) -> &'static Self {
         static DERIVED: Mutex<Vec<&'static SubnetKeys>> = Mutex::new(Vec::new());
-        let mut derived = unpoisoned(&DERIVED);
+        let mut derived = lock_unpoisoned(&DERIVED);
         while derived.len() <= index {
             let next = Self::derive(derived.len());
             derived.push(Box::leak(Box::new(next)));
