@@ -167,7 +167,7 @@ fn the_memory_of_another_canister_is_named() {
     release.put(1, b"not it");
     let cases = [
         (whole, "1 capsules with 1 memories".to_owned()),
-        (release.stable_memory(), format!("damaged: blob_{blob}: 6 bytes are stored")),
+        (release.stable_memory(), format!("damaged: blob_{blob}: 6 bytes with the SHA-256 ")),
         (release.after_pre_upgrade(), "stable_save".to_owned()),
     ];
     for (memory, expected) in cases {
