@@ -1,4 +1,5 @@
-//! The folder in which compiled modules are cached: chosen by the command line, the environment or the user's folders.
+//! The folder in which compiled modules are cached: from the command line or the environment variable, or else
+//! in the user's cache folder.
 
 use crate::engine::{ModuleCache, ModuleCacheError};
 use crate::stderr;

@@ -90,7 +90,7 @@ impl Extensions {
     }
 
     /// Returns the costs of a canister's executions starting at index `from`, oldest first. The server keeps the
-    /// last 10,000.
+    /// last 10,000 of each canister.
     ///
     /// # Errors
     /// [`ExtensionError`]; refused if there is no such canister.

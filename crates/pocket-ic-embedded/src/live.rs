@@ -24,8 +24,9 @@ pub enum LiveError {
 pub struct Network {
     gateway: SocketAddr,
     root_key: &'static [u8],
-    /// An effective canister id with which canisters are created on the default subnet.
-    first_canister: Principal,
+    /// An id of the default subnet, of a canister that need not exist: calls with this effective canister id create
+    /// canisters on that subnet.
+    default_effective_id: Principal,
 }
 
 /// Starts an NNS and an application subnet that follow the host's time, and a gateway.
@@ -56,20 +57,22 @@ pub async fn start(state: &Arc<ServerState>, ip_addr: IpAddr, port: u16) -> Resu
     Ok(Network {
         gateway: SocketAddr::from((ip_addr, gateway.port)),
         root_key,
-        first_canister: Principal::from_slice(&created.topology.default_effective_canister_id.canister_id),
+        default_effective_id: Principal::from_slice(
+            &created.topology.default_effective_canister_id.canister_id,
+        ),
     })
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (gateway, first) = (self.gateway, self.first_canister);
+        let (gateway, effective_id) = (self.gateway, self.default_effective_id);
         let root_key = hex::encode(self.root_key);
         write!(
             f,
             "\
 url:       http://{gateway}
 root key:  {root_key}
-canisters: http://<canister id>.localhost:{port}/, created on the subnet of {first}
+canisters: http://<canister id>.localhost:{port}/, created on the subnet of {effective_id}
 
 A network for tests: its keys are public, and its state is lost when this program exits.
 To use it with icp, add to icp.yaml:

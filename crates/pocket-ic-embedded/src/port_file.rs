@@ -81,6 +81,7 @@ impl PortFile {
                 return Ok(claim);
             }
         }
+        // The file keeps changing, so other servers are starting.
         Ok(Claim::Running)
     }
 
@@ -114,6 +115,7 @@ impl PortFile {
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(failed)?;
         let Some(file_at_path) = if_exists(fs::metadata(path)).map_err(failed)? else { return Ok(None) };
+        // Another process may have rewritten or replaced the file before this one locked it.
         if text != stale || file_at_path.ino() != file.metadata().map_err(failed)?.ino() {
             return Ok(None);
         }

@@ -25,6 +25,8 @@ use tokio::sync::watch;
 const EXIT_ENVIRONMENT: u8 = 3;
 /// Interval at which the time to live is checked.
 const TTL_CHECK: Duration = Duration::from_secs(1);
+/// How long idle connections and running requests may delay the exit.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The port where tools expect a local network.
 pub const DEFAULT_GATEWAY_PORT: u16 = 8000;
@@ -140,7 +142,7 @@ fn report_failure(error: &ServeError) -> ExitCode {
     ExitCode::from(EXIT_ENVIRONMENT)
 }
 
-/// Prints in a single write: a reader may exit once it has the last line.
+/// Prints in a single write: a reader may exit once it has the last line, and a further write would fail.
 fn print_to_stdout(text: impl Display) -> Result<(), ServeError> {
     let text = format!("{text}\n");
     let mut stdout = io::stdout().lock();
@@ -207,8 +209,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     // Clients must not find the port of a server that is about to exit.
     drop(port_file);
     let _ = end.send(true);
-    // Idle connections must not delay the shutdown.
-    let _ = tokio::time::timeout(TTL_CHECK, serving).await;
+    let _ = tokio::time::timeout(SHUTDOWN_TIMEOUT, serving).await;
     Ok(())
 }
 

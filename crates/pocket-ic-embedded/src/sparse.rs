@@ -18,6 +18,7 @@ pub fn data_ranges(file: &File, len: u64) -> io::Result<Vec<Range<u64>>> {
         let start = match seek(file, SeekFrom::Data(at)) {
             // The rest of the file is a hole.
             Err(Errno::NXIO) => break,
+            // The file system does not report holes, so all of the file counts as data.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
             start => start?,
         };

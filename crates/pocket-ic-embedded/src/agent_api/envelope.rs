@@ -41,7 +41,8 @@ pub struct Envelope {
     /// The signature of the content, by the last key of the delegations.
     #[serde(default, with = "serde_bytes")]
     pub sender_sig: Option<Vec<u8>>,
-    /// Delegations, each to the next key.
+    /// The chain of delegations from `sender_pubkey` to the key that signed the content: each is signed by the key before
+    /// it, and delegates to the next.
     #[serde(default)]
     pub sender_delegation: Option<Vec<SignedDelegation>>,
 }
@@ -78,6 +79,7 @@ impl Envelope {
 }
 
 impl Content {
+    /// Checks the type of the request and the length of the nonce.
     pub fn check(&self, action: Action) -> Result<(), Refusal> {
         if self.request_type != action.request_type() {
             return Err(Refusal::bad_request(format!(

@@ -89,6 +89,7 @@ impl Sender {
         Ok(sender)
     }
 
+    /// Returns what all delegations of a chain allow; an error if one does not permit the action.
     fn of_delegations(delegations: &[SignedDelegation], action: Action) -> Result<Self, Refusal> {
         if delegations.len() > MAX_DELEGATIONS {
             return Err(invalid_delegation(&format!(

@@ -1,4 +1,4 @@
-//! Memory that the compiler used and the allocator still holds.
+//! Memory that is no longer used, but that the allocator still holds.
 
 /// Returns unused memory to the system, where the allocator does not do so on its own.
 ///

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::contexts::execution_kind_of;
 use super::entry::{EntryPoint, MethodKind, SystemEntry};
 use super::error::{EngineError, InvalidWasm, Trap};
 use super::host::Message;
@@ -18,6 +17,7 @@ use super::intake::check_methods;
 use super::module::CanisterModule;
 use super::module_cache::ModuleCache;
 use super::outcome::MessageOutcome;
+use super::permissions::execution_kind_of;
 use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{Limits, MessageContext};
@@ -145,8 +145,8 @@ impl Engine {
         match has_entry_point(state.module(), &entry) {
             Ok(true) => {}
             // The system function is not exported, so there is nothing to do.
-            Ok(false) => return MessageOutcome::new(Ok(()), state.clone(), message, 0, 0),
-            Err(trap) => return MessageOutcome::new(Err(trap), state.clone(), message, 0, 0),
+            Ok(false) => return MessageOutcome::without_counts(Ok(()), state, message),
+            Err(trap) => return MessageOutcome::without_counts(Err(trap), state, message),
         }
         let run = || self.run(state, &entry, message);
         let outcome = if RUNS_MESSAGES.get() {
@@ -155,14 +155,14 @@ impl Engine {
             on_new_thread(run)
         };
         outcome.unwrap_or_else(|text| {
-            MessageOutcome::new(Err(Trap::Engine(text)), state.clone(), Message::none(), 0, 0)
+            MessageOutcome::without_counts(Err(Trap::Engine(text)), state, Message::none())
         })
     }
 
     fn run(&self, state: &CanisterState, entry: &EntryPoint, message: Message) -> MessageOutcome {
         let mut live = match self.instance_for(state) {
             Ok(live) => live,
-            Err(trap) => return MessageOutcome::new(Err(trap), state.clone(), message, 0, 0),
+            Err(trap) => return MessageOutcome::without_counts(Err(trap), state, message),
         };
         let began = Instant::now();
         let (result, mut message, instructions) = live.run(entry, message);
@@ -263,6 +263,11 @@ fn has_entry_point(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, 
 }
 
 impl MessageOutcome {
+    /// Returns the outcome of a message that did not run, or of which it is not known how far it ran.
+    fn without_counts(result: Result<(), Trap>, state: &CanisterState, message: Message) -> Self {
+        Self::new(result, state.clone(), message, 0, 0)
+    }
+
     /// Returns the outcome of a message; after a trap, without the effects that are rolled back.
     fn new(
         result: Result<(), Trap>,

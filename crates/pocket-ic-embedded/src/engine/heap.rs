@@ -12,8 +12,8 @@ pub struct Heap {
 }
 
 impl Heap {
-    pub fn zeroed(pages: u64) -> Self {
-        Self { bytes: pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
+    pub fn zeroed(wasm_pages: u64) -> Self {
+        Self { bytes: wasm_pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
     }
 
     pub fn bytes(&self) -> u64 {

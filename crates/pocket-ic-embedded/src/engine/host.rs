@@ -2,8 +2,8 @@
 
 use wasmtime::{Caller, Error, Memory, ResourceLimiter, Result};
 
-use super::contexts::{Api, Contexts};
 use super::error::Trap;
+use super::permissions::{Api, ExecutionKinds};
 use super::prices::Prices;
 use super::stable::{StableAccess, StableMemory};
 use super::texts::Texts;
@@ -20,7 +20,7 @@ pub(super) struct Host {
 
 /// One message: its inputs and its effects so far.
 pub(super) struct Message {
-    pub(super) execution_kind: Contexts,
+    pub(super) execution_kind: ExecutionKinds,
     /// The name of `execution_kind` in error texts.
     pub(super) execution_kind_name: &'static str,
     /// Inputs. Balance, available cycles, timer and `responded` are updated as the message runs.
@@ -51,7 +51,7 @@ pub(super) struct Message {
 
 impl Message {
     pub(super) fn new(
-        (execution_kind, execution_kind_name): (Contexts, &'static str),
+        (execution_kind, execution_kind_name): (ExecutionKinds, &'static str),
         ctx: MessageContext,
         limits: Limits,
         stable: StableMemory,
@@ -100,10 +100,13 @@ impl Message {
     }
 }
 
+/// A limit of the wasm memory that means: no limit.
+pub(super) const NO_LIMIT: u64 = 0;
+
 /// Limits the growth of the wasm memory, and the number and sizes of tables.
 #[derive(Default)]
 pub(super) struct HeapLimiter {
-    /// The canister's limit in bytes; 0 = none.
+    /// The limit in the canister's settings, bytes; or [`NO_LIMIT`].
     pub(super) limit: u64,
     /// The largest memory that the module may have, in bytes.
     pub(super) largest: u64,
@@ -115,7 +118,7 @@ impl ResourceLimiter for HeapLimiter {
         if desired > self.largest || maximum.is_some_and(|max| desired > max as u64) {
             return Ok(false);
         }
-        if self.limit != 0 && desired > self.limit {
+        if self.limit != NO_LIMIT && desired > self.limit {
             return Err(Error::from(Trap::WasmMemoryLimit { limit: self.limit, peak: desired }));
         }
         Ok(true)
@@ -134,7 +137,7 @@ impl ResourceLimiter for HeapLimiter {
 
 /// A word of the wasm memory's index type: `u32`, or `u64` with memory64.
 pub(super) trait Word: wasmtime::WasmTy + Copy + Send + Sync + 'static {
-    /// Whether this is the index type of 64-bit memories. The functions marked as narrow in `contexts.rs` do not exist
+    /// Whether this is the index type of 64-bit memories. The functions marked as narrow in `permissions.rs` do not exist
     /// for it.
     const MEMORY64: bool;
     fn into_u64(self) -> u64;
@@ -181,7 +184,7 @@ pub(super) fn charge(c: &mut ApiCaller<'_>, instructions: u64) -> Result<()> {
 pub(super) fn enter(c: &mut ApiCaller<'_>, api: &'static Api) -> Result<()> {
     charge(c, api.cost)?;
     let message = &c.data().message;
-    if api.contexts & message.execution_kind == 0 {
+    if api.allowed_kinds & message.execution_kind == 0 {
         return Err(Trap::ContractViolation(format!(
             "\"ic0_{}\" cannot be executed in {} mode",
             api.name, message.execution_kind_name

@@ -7,7 +7,7 @@ use wasmtime::{Global, Instance, Memory, Ref, Store, Table};
 use super::entry::EntryPoint;
 use super::error::Trap;
 use super::heap::Heap;
-use super::host::{HeapLimiter, Host, Message};
+use super::host::{HeapLimiter, Host, Message, NO_LIMIT};
 use super::module::{CanisterModule, GlobalValue};
 use super::state::CanisterState;
 
@@ -47,10 +47,11 @@ fn engine_error(error: impl std::fmt::Display) -> Trap {
 impl Parts {
     fn new(module: &CanisterModule, message: Message) -> Result<Self, Trap> {
         let (_, largest) = module.memory_limits();
-        let host = Host { memory: None, message, limiter: HeapLimiter { limit: 0, largest } };
+        let host = Host { memory: None, message, limiter: HeapLimiter { limit: NO_LIMIT, largest } };
         let mut store = Store::new(module.code().module().engine(), host);
         store.limiter(|host| &mut host.limiter);
-        // Instantiation consumes fuel for segments, but only messages are metered.
+        // Instantiation consumes fuel for segments, but only messages are metered. This fuel never runs out, so no error
+        // names a limit.
         store.set_fuel(u64::MAX).map_err(engine_error)?;
         let instance = module.code().instantiate(&mut store).map_err(|error| trap_of(&error, 0))?;
         let names = module.names();
@@ -119,7 +120,8 @@ impl LiveInstance {
         if let Some(memory) = parts.memory {
             let missing_bytes = state.heap.bytes.saturating_sub(memory.data_size(&parts.store) as u64);
             if missing_bytes > 0 {
-                parts.store.data_mut().limiter.limit = 0;
+                // The limit in the settings is for growth by the canister.
+                parts.store.data_mut().limiter.limit = NO_LIMIT;
                 let page = memory.page_size(&parts.store);
                 memory.grow(&mut parts.store, missing_bytes / page).map_err(|_| Trap::OutOfMemory)?;
             }

@@ -12,9 +12,9 @@ use wasmparser::{
     Payload, TypeRef, ValType, Validator, WasmFeatures,
 };
 
-use super::contexts;
 use super::entry::{MAX_METHOD_NAME_BYTES, MethodKind, SystemEntry};
 use super::error::InvalidWasm;
+use super::permissions;
 
 /// Largest unpacked module in bytes.
 pub const MAX_MODULE_BYTES: u64 = 100 << 20;
@@ -267,7 +267,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
         }
     }
     for name in &imports {
-        if !contexts::may_import(name, info.memory64) {
+        if !permissions::may_import(name, info.memory64) {
             return Err(unknown_import("ic0", name));
         }
     }

@@ -11,7 +11,6 @@
 
 mod allocator;
 mod api;
-mod contexts;
 mod costs;
 mod entry;
 mod error;
@@ -25,6 +24,7 @@ mod module_cache;
 mod outcome;
 mod page_file;
 mod paged;
+mod permissions;
 mod prices;
 mod rewrite;
 mod runtime;

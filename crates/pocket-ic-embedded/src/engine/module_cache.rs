@@ -10,7 +10,8 @@
 //! folder or file that belongs to another user, or that others may write to, is refused. The digest in each entry
 //! protects against damage, not against the user who owns the folder.
 //!
-//! The cache that is part of wasmtime checks neither the owner nor a digest: it runs whatever it can decompress.
+//! The cache that is part of wasmtime is not used: it checks neither the owner nor a digest, and runs whatever it can
+//! decompress.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -30,8 +31,8 @@ const MAX_CACHE_BYTES: u64 = 2 << 30;
 /// Age at which a temporary file counts as left by a killed process.
 const MAX_TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
-/// The beginning of an entry; its last byte is the version of the layout. An entry consists of magic, key, digest,
-/// whether the code leaves segments as they are, and machine code.
+/// The first bytes of an entry; the last of them is the version of the layout of entries: magic, key, digest, whether
+/// the code leaves segments as they are, and machine code.
 const MAGIC: &[u8; 8] = b"PICMOD\0\x01";
 const HASH_BYTES: usize = 32;
 /// The name of an entry.

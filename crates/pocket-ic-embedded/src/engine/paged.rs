@@ -207,9 +207,12 @@ impl Paged {
 
 /// Returns how many 4 KiB pages of two equally long pieces of memory differ.
 fn count_differing(before: &[u8], after: &[u8]) -> u64 {
-    const DELTA_PAGE: usize = 4096;
-    before.chunks(DELTA_PAGE).zip(after.chunks(DELTA_PAGE)).filter(|(before, after)| before != after).count()
-        as u64
+    const COUNTED_PAGE: usize = 4096;
+    before
+        .chunks(COUNTED_PAGE)
+        .zip(after.chunks(COUNTED_PAGE))
+        .filter(|(before, after)| before != after)
+        .count() as u64
 }
 
 fn same_arc<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {

@@ -15,6 +15,7 @@ const CALL: u128 = 260_000;
 const CALL_BYTE: u128 = 1_000;
 /// Maximum size of a response, bytes, for which a call reserves cycles.
 const LARGEST_RESPONSE: u128 = 2 << 20;
+/// Price of executing one message, without its instructions.
 const EXECUTION: u128 = 5_000_000;
 /// Instruction limit of a callback, for which a call reserves cycles: one cycle for each instruction, two with a 64-bit
 /// memory.
@@ -36,10 +37,12 @@ pub(super) struct Outcall {
 }
 
 impl Prices {
+    /// Scales a price on a subnet of [`REFERENCE_NODES`] to this subnet.
     fn scaled(&self, cycles: u128) -> u128 {
         if self.cycles_are_free { 0 } else { cycles * u128::from(self.nodes) / REFERENCE_NODES }
     }
 
+    /// Returns the price of what costs this many cycles on each node.
     fn per_node(&self, cycles: u128) -> u128 {
         if self.cycles_are_free { 0 } else { cycles * u128::from(self.nodes) }
     }

@@ -24,6 +24,7 @@ pub(super) const MAX_RESIDENT_PAGES: usize = (128 << 20) / PAGE;
 /// written takes no space.
 #[derive(Clone, Default)]
 pub struct StableMemory {
+    /// The size, in wasm pages.
     pages: u64,
     contents: Paged,
 }
@@ -84,7 +85,7 @@ impl StableMemory {
         self.pages * WASM_PAGE
     }
 
-    /// Adds pages of zeros; returns the previous size, in pages, or `None` if the size would exceed
+    /// Adds wasm pages of zeros; returns the previous size, in wasm pages, or `None` if the size would exceed
     /// `max_bytes`.
     pub fn grow(&mut self, pages: u64, max_bytes: u64) -> Option<u64> {
         let before = self.pages;
@@ -150,6 +151,7 @@ pub(super) struct StableAccess {
     touched: HashMap<u64, (u64, u64)>,
     /// Pages read or written.
     pub(super) accessed: u64,
+    /// Pages written.
     pub(super) dirtied: u64,
 }
 

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-/// Header field that shows whether the response is the certified one.
+/// Header field that says whether the response was verified, and if not, why.
 const VERIFICATION_HEADER: HeaderName = HeaderName::from_static("x-response-verification");
 /// Header fields about the connection; the gateway sets its own.
 const CONNECTION_FIELDS: [HeaderName; 4] =
@@ -32,7 +32,7 @@ pub fn to_http_response(
             ),
         );
     };
-    let is_complete = canister_response.rest.is_none() && *method != Method::HEAD;
+    let sends_whole_body = canister_response.rest.is_none() && *method != Method::HEAD;
     let mut headers = HeaderMap::new();
     for (name, value) in &canister_response.headers {
         let parsed = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()));
@@ -43,7 +43,7 @@ pub fn to_http_response(
             );
         };
         // The server sets the length of a whole body itself, since a wrong length would break the connection.
-        if CONNECTION_FIELDS.contains(&name) || (is_complete && name == header::CONTENT_LENGTH) {
+        if CONNECTION_FIELDS.contains(&name) || (sends_whole_body && name == header::CONTENT_LENGTH) {
             continue;
         }
         headers.append(name, value);

@@ -68,6 +68,7 @@ impl HttpResponse {
             #[serde(with = "serde_bytes")]
             body: Vec<u8>,
             upgrade: Option<bool>,
+            /// Only whether there is one: its token can be of any type, so [`decode_rest`] decodes it.
             streaming_strategy: Option<Reserved>,
         }
         let typed = Decode!(reply, Typed).map_err(malformed)?;
@@ -99,11 +100,13 @@ impl Piece {
         struct Typed {
             #[serde(with = "serde_bytes")]
             body: Vec<u8>,
+            /// Only whether there is one, since it can be of any type.
             token: Option<Reserved>,
         }
         // By convention the reply is an optional record; some canisters reply with the record itself, which means the
         // same.
         let Some(Typed { body, token }) = Decode!(reply, Option<Typed>).map_err(malformed)? else {
+            // Candid decodes a value of another type as `None`, too.
             return match decode_untyped(reply)? {
                 IDLValue::None | IDLValue::Null => Ok(Self { body: Vec::new(), token: None }),
                 _ => Err(Malformed("it is not a piece of a body".into())),
@@ -125,7 +128,7 @@ pub fn encode_token(token: &IDLValue) -> candid::Result<Vec<u8>> {
     IDLArgs::new(std::slice::from_ref(token)).to_bytes()
 }
 
-/// Decodes the streaming strategy as an untyped value, since its token can be of any type.
+/// Decodes the streaming strategy as an untyped value.
 fn decode_rest(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
     let record = decode_untyped(reply)?;
     let Some(strategy) = field(&record, "streaming_strategy").map(unwrap_opt) else {

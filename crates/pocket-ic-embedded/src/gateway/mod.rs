@@ -122,6 +122,7 @@ pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result
     let (running, stopped) = watch::channel(());
     let router = router(state, instance, Domains::new(domains.clone()));
     tokio::spawn(serve(listener, router, stopped));
+    // The protocol's name for the number of a gateway is `instance_id`.
     let number = state.gateways().add(running, |number| HttpGatewayDetails {
         instance_id: number,
         port,
@@ -153,8 +154,8 @@ fn router(state: &Arc<ServerState>, instance: usize, domains: Domains) -> Router
         let pages = pages.clone();
         async move { pages.answer(parts, body).await }
     };
-    let own = Router::new().route("/_/topology", get(topology)).fallback(fallback);
-    agent_api::add_layers(own, state.clone())
+    let pages_and_topology = Router::new().route("/_/topology", get(topology)).fallback(fallback);
+    agent_api::add_layers(pages_and_topology, state.clone())
         .merge(agent_api::routes(state.clone(), instance))
         .with_state(state.clone())
 }

@@ -20,7 +20,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// A streamed body is not verified if it exceeds this length, in bytes, before its last piece.
+/// If a streamed body has more bytes than this before its last piece, it is served without verification.
 const MAX_VERIFIED_BYTES: usize = 64 << 20;
 /// Number of pieces of a body that are buffered until the client reads them.
 const PIECES_AHEAD: usize = 2;
@@ -125,9 +125,9 @@ async fn request_page(
     let authority = slot.operate(Work::Brief, |instance| {
         Ok(Authority { root_key: instance.root_key(), now: instance.time() })
     });
-    let authority = authority.await.map_err(to_failure)?.map_err(Failure::Refused)?;
+    let authority = authority.await.map_err(panic_to_failure)?.map_err(Failure::Refused)?;
     let verified = threads::run(Work::Long, || verify(&request, &response, canister, &authority));
-    let verified = verified.map_err(to_failure)?.map_err(Failure::Uncertified)?;
+    let verified = verified.map_err(panic_to_failure)?.map_err(Failure::Uncertified)?;
     if let Some(headers) = verified.headers {
         response.headers = headers;
     }
@@ -184,10 +184,10 @@ async fn update(
 }
 
 fn reply_or_failure(done: Result<Result<CallResult, OpError>, Panicked>) -> Result<Vec<u8>, Failure> {
-    done.map_err(to_failure)?.map_err(Failure::Refused)?.map_err(Failure::Rejected)
+    done.map_err(panic_to_failure)?.map_err(Failure::Refused)?.map_err(Failure::Rejected)
 }
 
-fn to_failure(panic: Panicked) -> Failure {
+fn panic_to_failure(panic: Panicked) -> Failure {
     Failure::Refused(OpError::Other(panic.to_string()))
 }
 

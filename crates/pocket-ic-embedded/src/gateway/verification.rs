@@ -7,7 +7,7 @@ use ic_response_verification::verify_request_response_pair;
 use std::time::Duration;
 
 /// Maximum difference between the times of a certificate and of the instance.
-const MAX_AGE: Duration = Duration::from_secs(5 * 60);
+const MAX_TIME_DIFFERENCE: Duration = Duration::from_secs(5 * 60);
 /// The oldest version of response verification that is accepted.
 const OLDEST_VERSION: u8 = 1;
 
@@ -52,7 +52,7 @@ pub fn verify(
         response,
         canister.as_slice(),
         authority.now.into(),
-        MAX_AGE.as_nanos(),
+        MAX_TIME_DIFFERENCE.as_nanos(),
         authority.root_key,
         OLDEST_VERSION,
     )

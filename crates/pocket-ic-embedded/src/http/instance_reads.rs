@@ -83,7 +83,8 @@ pub(super) async fn ingress_status(State(state): Server, Path(id): Path<usize>, 
     .await
 }
 
-/// Returns an empty list: a canister that tries to make an outcall gets an error.
+/// Returns the outcalls that wait for an answer of the client: always none, since outcalls are not
+/// supported: a canister that makes one gets an error.
 pub(super) async fn canister_http(State(state): Server, Path(id): Path<usize>) -> Response {
     operate(&state, id, Work::Brief, |_| Ok(Vec::<RawCanisterHttpRequest>::new())).await
 }

@@ -79,11 +79,11 @@ pub(super) async fn add_cycles(State(state): Server, Path(id): Path<usize>, body
 }
 
 pub(super) async fn set_stable_memory(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
-    let blobs = state.clone();
+    let server = state.clone();
     operate(&state, id, Work::Long, move |instance| {
         let raw: RawSetStableMemory = parse_json(&body)?;
         let canister = parse_principal(&raw.canister_id, "Bad canister id")?;
-        let blob = blobs.blob(&raw.blob_id.0).ok_or_else(|| OpError::Other("Bad blob id".into()))?;
+        let blob = server.blob(&raw.blob_id.0).ok_or_else(|| OpError::Other("Bad blob id".into()))?;
         instance.set_stable_memory(canister, unpack(&blob)?)
     })
     .await

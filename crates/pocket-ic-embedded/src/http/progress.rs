@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
 
 impl AutoProgress {
-    /// Sets the instance's time to the current time, unless it is ahead, and starts the task.
+    /// Sets the instance's time to the host's time, unless the instance is ahead, and starts the task.
     async fn start(slot: Arc<Slot>, delay_ms: Option<u64>) -> Result<Self, OpError> {
         let pause = match delay_ms {
             // An interval cannot be zero.
@@ -42,6 +42,7 @@ impl AutoProgress {
                     Ok(())
                 });
                 if step.await.is_err() {
+                    // The instance is unusable, and stays so.
                     break;
                 }
             }
@@ -88,7 +89,7 @@ pub(super) async fn end(slot: &Slot, next: AutoProgressState) {
 }
 
 fn set_to_host_time(instance: &mut Instance) -> Result<(), OpError> {
-    // The time of an instance that is ahead of the current time is left unchanged.
+    // The time of an instance that is ahead of the host is left unchanged.
     let target = clock::host_time().max(instance.time());
     instance.set_certified_time(target)
 }

@@ -12,6 +12,7 @@ pub(crate) struct Slot {
     turn: tokio::sync::Mutex<()>,
     instance: Mutex<Instance>,
     pub(super) progress: tokio::sync::Mutex<AutoProgressState>,
+    /// See [`Instance::checks_envelopes`].
     checks_envelopes: bool,
     /// The instance's root key, DER.
     root_key: &'static [u8],
@@ -87,10 +88,6 @@ pub(super) struct AutoProgress {
 
 fn unusable() -> OpError {
     OpError::Other("The instance is unusable after an internal error of the embedded server".into())
-}
-
-pub(super) fn update_error(text: &str) -> OpError {
-    OpError::Other(format!("UpdateError {{ message: {text:?} }}"))
 }
 
 #[cfg(test)]

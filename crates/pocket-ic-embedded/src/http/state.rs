@@ -1,6 +1,6 @@
 //! The state of the server: instances, blobs, gateways, and when the server was last used.
 
-use super::slot::{Slot, update_error};
+use super::slot::Slot;
 use crate::engine::{Engine, StableMemory};
 use crate::gateway::Gateways;
 use crate::ic::{Instance, OpError};
@@ -28,14 +28,15 @@ pub struct ServerState {
 #[derive(Clone, Debug)]
 pub(super) struct Blob {
     memory: StableMemory,
-    bytes: usize,
+    /// Number of bytes, without the padding of the memory.
+    len: usize,
     /// Whether the bytes are compressed with gzip.
     pub is_gzip: bool,
 }
 
 impl Blob {
     pub fn new(bytes: &[u8], is_gzip: bool) -> Blob {
-        Blob { memory: StableMemory::from_bytes(bytes), bytes: bytes.len(), is_gzip }
+        Blob { memory: StableMemory::from_bytes(bytes), len: bytes.len(), is_gzip }
     }
 
     /// Returns the bytes, padded with zeros to whole pages.
@@ -45,7 +46,7 @@ impl Blob {
 
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = self.memory.to_vec();
-        bytes.truncate(self.bytes);
+        bytes.truncate(self.len);
         bytes
     }
 }
@@ -136,6 +137,11 @@ fn not_found() -> OpError {
     update_error("Instance not found")
 }
 
+/// Returns an error with the text that the official server has for it.
+fn update_error(text: &str) -> OpError {
+    OpError::Other(format!("UpdateError {{ message: {text:?} }}"))
+}
+
 /// Whether requests are being answered; if not, since when.
 pub struct Activity(Mutex<ActivityState>);
 
@@ -192,8 +198,8 @@ mod tests {
         let mut bytes = vec![0; 64 << 20];
         bytes[40 << 20] = 1;
         let blob = Blob::new(&bytes, false);
-        let page = blob.memory().unshared_bytes(&StableMemory::new());
-        assert!((1..=1 << 16).contains(&page), "one byte that is not zero takes {page} bytes");
+        let resident = blob.memory().unshared_bytes(&StableMemory::new());
+        assert!((1..=1 << 16).contains(&resident), "one byte that is not zero takes {resident} bytes");
         assert!(blob.to_vec() == bytes);
         assert_eq!(Blob::new(b"abc", true).to_vec(), b"abc");
     }

@@ -8,7 +8,7 @@ use super::canister::{Canister, RunStatus};
 use super::error::{UserError, cleanup_error, reject_number, trap_error};
 use super::instance::Instance;
 use super::management::empty_reply;
-use super::work::Work;
+use super::queued_message::QueuedMessage;
 use crate::MessageCost;
 use crate::engine::{
     CallerInfo, EntryPoint, Limits, MessageContext, MessageOutcome, MethodKind, OutgoingCall, Response, Trap,
@@ -43,7 +43,7 @@ impl Instance {
                 }
             }
             Origin::Canister { caller, callback, .. } => {
-                self.queue.push_back(Work::Answer { canister: caller, callback, result, refund })
+                self.queue.push_back(QueuedMessage::Answer { canister: caller, callback, result, refund })
             }
             Origin::System => {}
         }
@@ -335,6 +335,7 @@ impl Instance {
     ) {
         if let Some(canister) = self.canisters.get_mut(&id) {
             canister.costs.push(MessageCost {
+                // `CostRing::push` sets it.
                 index: 0,
                 entry: entry.into(),
                 method: method.to_owned(),
@@ -405,7 +406,7 @@ fn register_call(
     context: ContextId,
     call: OutgoingCall,
     now: u64,
-) -> Work {
+) -> QueuedMessage {
     // Deadlines are whole seconds, counted from the current time rounded down to seconds.
     let deadline = call.timeout_seconds.map_or(0, |seconds| {
         (now / NANOS_PER_SECOND).saturating_add(seconds.into()).saturating_mul(NANOS_PER_SECOND)
@@ -418,7 +419,7 @@ fn register_call(
         deadline,
     };
     let callback_id = canister.calls.register(ids, callback);
-    Work::Request {
+    QueuedMessage::Request {
         caller: canister.id,
         callback: callback_id,
         deadline,

@@ -5,9 +5,9 @@ use super::error::{OpError, UserError, trap_error};
 use super::ingress_record::{IngressRecord, RecordedAgentCall};
 use super::instance::Instance;
 use super::management;
+use super::queued_message::QueuedMessage;
 use super::subnet;
 use super::user_call::{UserCall, parse_principal};
-use super::work::Work;
 use crate::engine::{EntryPoint, Limits, SystemEntry};
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -52,7 +52,7 @@ impl Instance {
         let record =
             IngressRecord { sender: call.sender, call: Some(call), subnet, answer: None, agent_call };
         self.ingress.insert(id, record);
-        self.queue.push_back(Work::Ingress(id));
+        self.queue.push_back(QueuedMessage::Ingress(id));
         Ok(Ok(()))
     }
 
@@ -154,13 +154,13 @@ impl Instance {
         if !state.module().exports_system(SystemEntry::InspectMessage) {
             return Ok(());
         }
-        let mut context = canister.message_context(call.sender, now);
-        context.method = call.method.clone();
-        context.arg = call.arg.clone();
-        context.caller_info = call.caller_info.clone();
+        let mut message = canister.message_context(call.sender, now);
+        message.method = call.method.clone();
+        message.arg = call.arg.clone();
+        message.caller_info = call.caller_info.clone();
         let entry = EntryPoint::InspectMessage;
         let limits = canister.limits(Limits::inspect(), &entry);
-        let outcome = self.engine.execute(state, entry, context, limits);
+        let outcome = self.engine.execute(state, entry, message, limits);
         let accepted = outcome.message_accepted;
         let result = outcome.result.clone();
         self.record_cost(call.callee, "inspect_message", &call.method, &outcome, now);

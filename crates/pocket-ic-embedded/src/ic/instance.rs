@@ -9,9 +9,9 @@ use super::certification::Certifier;
 use super::clock::{Clock, GENESIS_NANOS};
 use super::error::OpError;
 use super::ingress_record::IngressRecord;
+use super::queued_message::QueuedMessage;
 use super::request_table::Requests;
 use super::subnet::{self, Subnet};
-use super::work::Work;
 use crate::MessageCost;
 use crate::engine::{Engine, MAX_STABLE_BYTES, StableMemory};
 use candid::Principal;
@@ -32,7 +32,7 @@ pub struct Instance {
     pub(super) canisters: BTreeMap<Principal, Canister>,
     pub(super) ingress: BTreeMap<MessageId, IngressRecord>,
     pub(super) submitted_count: u64,
-    pub(super) queue: VecDeque<Work>,
+    pub(super) queue: VecDeque<QueuedMessage>,
     pub(super) call_ids: CallIds,
     /// Who is waiting for the next round's randomness, and the cycles to refund.
     pub(super) raw_rand_calls: Vec<(Origin, u128)>,

@@ -15,6 +15,7 @@ mod ingress_record;
 mod instance;
 mod management;
 mod query;
+mod queued_message;
 mod read_state;
 mod records;
 mod replies;
@@ -27,7 +28,6 @@ mod snapshot_dir;
 mod stderr_log;
 mod subnet;
 mod user_call;
-mod work;
 
 pub use calls::CallResult;
 pub use certification::{RangesForm, SubnetKeys};

@@ -115,14 +115,14 @@ impl ReadableTree<'_> {
     /// on the form of the ranges.
     fn subnet_paths(&self, path: &Path, labels: &[&[u8]]) -> Result<Vec<Path>, ReadRefusal> {
         let as_requested = || Ok(vec![path.clone()]);
-        let is_read_at = |id: &[u8]| id == self.subnet.id.as_slice();
+        let is_read_subnet = |id: &[u8]| id == self.subnet.id.as_slice();
         let subnet_ids = || self.instance.subnets.iter().map(|subnet| subnet.id);
         let below = |id: &[u8], label: &str| path_of(&[b"subnet", id, label.as_bytes()]);
         let all_below = |id: &[u8]| -> Vec<Path> {
             let labels = ["public_key", "type", "node", "canister_ranges", "metrics"];
             let readable = labels.into_iter().filter(|label| match *label {
                 "canister_ranges" => self.may_read_ranges(id),
-                "node" | "metrics" => is_read_at(id),
+                "node" | "metrics" => is_read_subnet(id),
                 _ => true,
             });
             readable.map(|label| below(id, label)).collect()
@@ -132,7 +132,7 @@ impl ReadableTree<'_> {
             [id] if subnet_ids().any(|known| known.as_slice() == *id) => Ok(all_below(id)),
             [_] | [_, b"public_key" | b"type"] => as_requested(),
             [id, b"node", rest @ ..] if rest.len() <= 2 => {
-                if is_read_at(id) {
+                if is_read_subnet(id) {
                     return as_requested();
                 }
                 // For another subnet, the certificate shows the subnet's public key instead of its nodes.
@@ -140,7 +140,7 @@ impl ReadableTree<'_> {
             }
             [id, b"canister_ranges"] if self.may_read_ranges(id) => as_requested(),
             [id, b"metrics"]
-                if is_read_at(id) && self.read_request.effective == Effective::Subnet(self.subnet.id) =>
+                if is_read_subnet(id) && self.read_request.effective == Effective::Subnet(self.subnet.id) =>
             {
                 as_requested()
             }

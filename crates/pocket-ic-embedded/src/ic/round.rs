@@ -7,9 +7,9 @@ use super::error::UserError;
 use super::execute::MethodCall;
 use super::instance::Instance;
 use super::management::{self, ManagementCall};
+use super::queued_message::QueuedMessage;
 use super::requests;
-use super::subnet::Subnet;
-use super::work::Work;
+use super::subnet::{Subnet, THREAD_INSTRUCTIONS};
 use crate::engine::{CallerInfo, EntryPoint, SystemEntry};
 use candid::Principal;
 use pocket_ic::ErrorCode;
@@ -18,9 +18,9 @@ use std::time::Duration;
 
 /// Instructions that a round is charged for each message, in addition to those that the message uses.
 const MESSAGE_OVERHEAD: u64 = 2_000_000;
-/// Maximum number of messages of one canister in a round: as many as fit into one thread's budget if only their
-/// overhead is counted.
-const CANISTER_MESSAGES: u64 = 7_000_000_000 / MESSAGE_OVERHEAD;
+/// Maximum number of messages of one canister in a round: as many as fit into the budget of one thread of an application
+/// subnet if only their overhead is counted.
+const CANISTER_MESSAGES: u64 = THREAD_INSTRUCTIONS / MESSAGE_OVERHEAD;
 /// Number of threads of a subnet: its share of a round is this many times a canister's share.
 const THREADS: u64 = 4;
 /// How long a stop call waits for open calls.
@@ -41,13 +41,13 @@ impl Instance {
         }
         let mut shares = Shares::default();
         let mut postponed = VecDeque::new();
-        while let Some(work) = self.queue.pop_front() {
-            let payer = self.payer_of(&work);
+        while let Some(message) = self.queue.pop_front() {
+            let payer = self.payer_of(&message);
             if payer.is_some_and(|payer| shares.are_used_up(payer)) {
-                postponed.push_back(work);
+                postponed.push_back(message);
                 continue;
             }
-            let used = self.run_work(work, now);
+            let used = self.run_queued(message, now);
             if let Some(payer) = payer {
                 shares.charge(payer, used);
             }
@@ -61,14 +61,14 @@ impl Instance {
 
     /// Returns the shares to which a message is charged; `None` for a message that does not run, but is only answered
     /// or dropped.
-    fn payer_of(&self, work: &Work) -> Option<Payer> {
-        let (callee, sending_subnet) = match work {
-            Work::Ingress(id) => {
+    fn payer_of(&self, message: &QueuedMessage) -> Option<Payer> {
+        let (callee, sending_subnet) = match message {
+            QueuedMessage::Ingress(id) => {
                 let record = self.ingress.get(id)?;
                 (record.call.as_ref()?.callee, Some(record.subnet))
             }
-            Work::Request { caller, callee, .. } => (*callee, self.subnet_of_canister(*caller)),
-            Work::Answer { canister, .. } => (*canister, None),
+            QueuedMessage::Request { caller, callee, .. } => (*callee, self.subnet_of_canister(*caller)),
+            QueuedMessage::Answer { canister, .. } => (*canister, None),
         };
         let (canister, subnet) = if callee == Principal::management_canister() {
             (None, sending_subnet?)
@@ -80,10 +80,10 @@ impl Instance {
     }
 
     /// Executes a message, and returns the instructions that it used.
-    fn run_work(&mut self, work: Work, now: u64) -> u64 {
-        match work {
-            Work::Ingress(id) => self.run_ingress(id, now),
-            Work::Request { caller, callback, deadline, callee, method, arg, cycles } => {
+    fn run_queued(&mut self, message: QueuedMessage, now: u64) -> u64 {
+        match message {
+            QueuedMessage::Ingress(id) => self.run_ingress(id, now),
+            QueuedMessage::Request { caller, callback, deadline, callee, method, arg, cycles } => {
                 let origin = Origin::Canister { caller, callback, deadline };
                 if callee == Principal::management_canister() {
                     let call = ManagementCall::by_canister(caller, &method, &arg, cycles, origin, now);
@@ -102,7 +102,7 @@ impl Instance {
                     now,
                 )
             }
-            Work::Answer { canister, callback, result, refund } => {
+            QueuedMessage::Answer { canister, callback, result, refund } => {
                 self.run_callback(canister, callback, result, refund, now)
             }
         }
@@ -161,6 +161,7 @@ impl Instance {
         let mut answers = Vec::new();
         for canister in self.canisters.values_mut() {
             for callback in canister.calls.expired_callbacks(now) {
+                // The answer is delivered without regard to the deadline.
                 answers.push((
                     Origin::Canister { caller: canister.id, callback, deadline: 0 },
                     UserError::new(ErrorCode::DeadlineExpired, "Call deadline has expired.").hiding_code(),
@@ -311,8 +312,8 @@ mod tests {
                 target: Target::default(),
             };
             instance.submit(call).unwrap().unwrap();
-            let work = instance.queue.pop_front().unwrap();
-            instance.run_work(work, 1)
+            let message = instance.queue.pop_front().unwrap();
+            instance.run_queued(message, 1)
         };
         let create = types::ProvisionalCreateCanisterWithCyclesArgs::default();
         assert_eq!(run("provisional_create_canister_with_cycles", encode_one(create).unwrap()), 0);

@@ -17,7 +17,9 @@ const MAX_VIEWERS: usize = 10;
 const MAX_ENVIRONMENT_VARIABLES: usize = 20;
 /// Maximum length of the name or value of an environment variable, in bytes.
 const MAX_ENVIRONMENT_VARIABLE_BYTES: usize = 128;
-/// The largest wasm memory limit that can be set, in bytes.
+/// The largest memory allocation that can be set, in bytes.
+const MAX_MEMORY_ALLOCATION: u64 = 1 << 48;
+/// The largest wasm memory limit and threshold that can be set, in bytes.
 const MAX_WASM_MEMORY_LIMIT: u64 = 1 << 48;
 /// The default wasm memory limit of a canister, in bytes.
 const DEFAULT_WASM_MEMORY_LIMIT: u64 = 3 << 30;
@@ -92,7 +94,7 @@ impl Settings {
             new.compute_allocation = parse_bounded("compute_allocation", &value, 100)?;
         }
         if let Some(value) = change.memory_allocation {
-            new.memory_allocation = parse_bounded("memory_allocation", &value, 1 << 48)?;
+            new.memory_allocation = parse_bounded("memory_allocation", &value, MAX_MEMORY_ALLOCATION)?;
         }
         if let Some(value) = change.freezing_threshold {
             new.freezing_threshold = parse_bounded("freezing_threshold", &value, u64::MAX)?;

@@ -23,6 +23,7 @@ use std::io;
 pub const MAX_SNAPSHOTS: usize = 10;
 /// Maximum number of bytes that one management call reads from the module or a memory of a snapshot.
 pub const MAX_SLICE_BYTES: u64 = 2_000_000;
+const MAX_CERTIFIED_DATA_BYTES: u64 = 32;
 
 /// The snapshots of one canister by id, in order of creation.
 #[derive(Clone, Debug, Default)]
@@ -128,8 +129,9 @@ impl Snapshot {
         if stable.grow(stable_pages, MAX_STABLE_BYTES).is_none() {
             return Err(out_of_range("stable_memory_size", args.stable_memory_size, MAX_STABLE_BYTES));
         }
-        if args.certified_data.len() > 32 {
-            return Err(out_of_range("certified_data", args.certified_data.len() as u64, 32));
+        let certified_bytes = args.certified_data.len() as u64;
+        if certified_bytes > MAX_CERTIFIED_DATA_BYTES {
+            return Err(out_of_range("certified_data", certified_bytes, MAX_CERTIFIED_DATA_BYTES));
         }
         Ok(Self {
             contents: Contents::Uploaded {
@@ -190,7 +192,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns whether a part of a memory is known to be zeros without being read; `false` for other parts.
+    /// Returns whether a part of a memory is known to be zeros without being read; `false` for the module and chunks.
     pub fn is_hole(&self, part: &SnapshotDataKind) -> bool {
         let length = |size: u64| usize::try_from(size).ok();
         match part {

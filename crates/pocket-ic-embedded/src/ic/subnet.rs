@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 /// Number of canister ids in one range.
 const RANGE_LEN: u64 = 1 << 20;
 
+/// Instructions per round of one thread of an application subnet.
+pub const THREAD_INSTRUCTIONS: u64 = 7_000_000_000;
+
 /// Returns the ranges of canister ids that the mainnet's subnet of this kind owns, each as its first and last id; empty
 /// for kinds without such a subnet. `None` for a kind whose ids are not known here.
 fn mainnet_ranges(kind: SubnetKind) -> Option<&'static [(&'static str, &'static str)]> {
@@ -55,6 +58,7 @@ pub struct Subnet {
     /// Whether the client requested free cycles. This server never charges cycles; but unless cycles are free, a
     /// canister with an empty balance is frozen.
     pub cost_schedule: CanisterCyclesCostSchedule,
+    /// The seed that the topology shows; nothing is derived from it.
     seed: [u8; 32],
     /// First and last number of each range of ids that the mainnet's subnet of this kind owns.
     mainnet_number_ranges: Vec<(u64, u64)>,
@@ -110,7 +114,7 @@ impl Subnet {
     pub fn round_instructions(&self) -> u64 {
         match self.instruction_config {
             SubnetInstructionConfig::Production if self.is_system() => 52_000_000_000,
-            SubnetInstructionConfig::Production => 7_000_000_000,
+            SubnetInstructionConfig::Production => THREAD_INSTRUCTIONS,
             // The subnet's messages may use any number of instructions, and so may a round.
             SubnetInstructionConfig::Benchmarking => u64::MAX,
         }

@@ -205,6 +205,7 @@ fn prices(c: &ApiCaller<'_>) -> Prices {
 /// Decodes the argument of `cost_http_request_v2`.
 fn decode_outcall(bytes: &[u8]) -> Result<Outcall> {
     let mut config = DecoderConfig::new();
+    // An argument with a value that [`Outcall`] does not have is refused.
     config.set_skipping_quota(0);
     let decoded = decode_args_with_config(bytes, &config).map(|(outcall,)| outcall);
     decoded.map_err(|error| {

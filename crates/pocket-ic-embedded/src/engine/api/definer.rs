@@ -1,10 +1,10 @@
-//! Defines functions of the system API, each with its row of the table in `contexts.rs`.
+//! Defines functions of the system API, each with its row of the table in `permissions.rs`.
 
 use wasmtime::{IntoFunc, Linker, Result};
 
-use crate::engine::contexts::{self, Api};
 use crate::engine::error::EngineError;
 use crate::engine::host::{ApiCaller, Host, enter};
+use crate::engine::permissions::{self, Api};
 
 pub(super) struct Definer<'a> {
     pub(super) linker: &'a mut Linker<Host>,
@@ -12,7 +12,7 @@ pub(super) struct Definer<'a> {
 
 impl Definer<'_> {
     pub(super) fn api(&self, name: &'static str) -> Result<&'static Api> {
-        contexts::find_api(name).ok_or_else(|| {
+        permissions::find_api(name).ok_or_else(|| {
             EngineError(format!("the system API function {name} is missing from the table of permissions"))
                 .into()
         })

@@ -1,6 +1,6 @@
 //! The system API: the functions of the import module `ic0`.
 //!
-//! `contexts.rs` lists the kinds of execution in which each function may be called, and its fixed charge; the helpers
+//! `permissions.rs` lists the kinds of execution in which each function may be called, and its fixed charge; the helpers
 //! that check, charge and copy are in `host.rs`.
 
 mod blobs;

@@ -3,9 +3,9 @@
 use wasmtime::{Error, Result};
 
 use super::definer::Definer;
-use crate::engine::contexts::Api;
 use crate::engine::error::Trap;
 use crate::engine::host::{ApiCaller, Message, Word, charge, enter, heap_and_host};
+use crate::engine::permissions::Api;
 use crate::engine::stable::{ACCESS_PAGE, WASM_PAGE};
 
 /// Instructions charged for a 4 KiB page when a message first writes to it.
@@ -85,6 +85,7 @@ fn write_from_heap(c: &mut ApiCaller<'_>, offset: u64, src: u64, len: u64) -> Re
     let (memory, host) = heap_and_host(c);
     let message = &mut host.message;
     message.stable.check(offset, len).map_err(stable_out_of_bounds)?;
+    // Both ranges are checked before the pages are counted and charged.
     heap_range(src, len, memory.len())?;
     let new_pages = message.access.write(offset, len);
     check_access_limits(message)?;

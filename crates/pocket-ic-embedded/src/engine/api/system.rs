@@ -4,9 +4,9 @@ use wasmtime::Result;
 
 use super::calls::parse_principal;
 use super::definer::Definer;
-use crate::engine::contexts::REPLICATED;
 use crate::engine::error::Trap;
 use crate::engine::host::{ApiCaller, Word, copy_from_heap, copy_start_from_heap, enter, violation};
+use crate::engine::permissions::REPLICATED;
 use crate::engine::texts::MAX_TEXT_BYTES;
 
 /// Maximum length of certified data, bytes.

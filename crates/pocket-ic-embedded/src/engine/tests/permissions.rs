@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::engine::contexts::APIS;
+use crate::engine::permissions::APIS;
 
 /// Each function's name, parameters and results as letters (i: i32, l: i64), and the kinds of execution in which it may
 /// be called, as the specification's letters. Transcribed from the specification, independently of the engine's own

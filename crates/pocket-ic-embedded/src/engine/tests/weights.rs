@@ -5,7 +5,7 @@
 //! for stable memory, `overhead_native` of its system API complexity.
 
 use super::*;
-use crate::engine::contexts::APIS;
+use crate::engine::permissions::APIS;
 
 /// An operator's weight, the operator, its operands (each weighs 1), and whether it leaves a value (dropping weighs 1).
 type Row = (u64, &'static str, &'static [&'static str], bool);

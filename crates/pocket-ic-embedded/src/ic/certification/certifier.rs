@@ -12,8 +12,7 @@ use ic_certification::{Certificate, Delegation, HashTree};
 use ic_transport_types::SubnetMetrics;
 use std::sync::Arc;
 
-/// Maximum difference between the time of a delegation and the current time, nanoseconds: JavaScript agents accept an
-/// age of 30 days, and no time that is more than five minutes ahead.
+/// Age at which a delegation is made again, nanoseconds: far below the 30 days up to which JavaScript agents accept it.
 const MAX_DELEGATION_AGE: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 impl Instance {
@@ -50,6 +49,7 @@ impl Instance {
             return None;
         }
         let now = self.clock.last_round();
+        // A delegation from the future is made again, too: agents accept at most five minutes.
         if let Some((made_at, delegation)) = self.certifier.delegations.get(&(subnet, ranges_form))
             && now.checked_sub(*made_at).is_some_and(|age| age < MAX_DELEGATION_AGE)
         {

@@ -115,7 +115,7 @@ mod tests {
         let keys = SubnetKeys::of(0);
         let signature = keys.sign_root(&[7; 32]);
         let message = [b"\x0dic-state-root".as_slice(), &[7; 32]].concat();
-        bls::verify_bls_signature(&signature, &message, &keys.public_key[37..]).unwrap();
+        bls::verify_bls_signature(&signature, &message, &keys.public_key[BLS_DER_PREFIX.len()..]).unwrap();
         let node = ic_ed25519::PublicKey::deserialize_rfc8410_der(&keys.node_public_key).unwrap();
         node.verify_signature(b"message", &keys.sign_as_node(b"message")).unwrap();
         assert!(node.verify_signature(b"messagf", &keys.sign_as_node(b"message")).is_err());
@@ -128,7 +128,7 @@ mod tests {
         for index in 0..4 {
             let keys = SubnetKeys::of(index);
             let reference = bls::PrivateKey::deserialize(&derive_bls_secret(index)).unwrap();
-            assert_eq!(reference.public_key().serialize(), keys.public_key[37..]);
+            assert_eq!(reference.public_key().serialize(), keys.public_key[BLS_DER_PREFIX.len()..]);
             for byte in 0..8 {
                 let root = [byte; 32];
                 let message = [b"\x0dic-state-root".as_slice(), &root].concat();

@@ -142,7 +142,8 @@ impl StateTree {
         }
     }
 
-    /// Updates the tree to the state of the subnet.
+    /// Updates the tree to the state of the subnet. `requests` are those whose status has changed, without a record if
+    /// they are forgotten.
     pub fn update<'a>(
         &mut self,
         time_nanos: u64,

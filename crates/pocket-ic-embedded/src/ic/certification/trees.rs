@@ -29,7 +29,9 @@ pub(super) struct Moment {
 /// The state trees that have been requested so far, by subnet, and the root subnet's delegations.
 #[derive(Default)]
 pub struct Certifier {
+    /// With each tree, the state that it shows.
     pub(super) trees: BTreeMap<Principal, (Moment, StateTree)>,
+    /// With each delegation, the time at which it was made, nanoseconds since 1970.
     pub(super) delegations: BTreeMap<(Principal, RangesForm), (u64, Arc<Delegation>)>,
     /// Requests whose status in the tree of their subnet is out of date.
     pub(super) changed_requests: BTreeMap<Principal, BTreeSet<MessageId>>,

@@ -217,7 +217,7 @@ impl Deployment {
         };
         let takes_arg = matches!(entry, EntryPoint::Init | EntryPoint::PostUpgrade);
         let base = canister.message_context(self.caller.id, self.now);
-        let context = MessageContext {
+        let message = MessageContext {
             arg: if takes_arg { self.arg.clone() } else { Vec::new() },
             canister_version: self.version,
             global_timer: self.global_timer,
@@ -226,7 +226,7 @@ impl Deployment {
         };
         let (name, method) = entry_name(&entry, "");
         let limits = Limits { wasm_memory_bytes: canister.wasm_memory_limit(&entry), ..self.limits.clone() };
-        let outcome = instance.engine.execute(state, entry, context, limits);
+        let outcome = instance.engine.execute(state, entry, message, limits);
         instance.record_cost(self.id, name, &method, &outcome, self.now);
         self.apply_outcome(outcome)
     }

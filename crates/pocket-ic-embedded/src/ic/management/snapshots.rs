@@ -147,6 +147,7 @@ fn find_readable_canister(
 ) -> Result<&Canister, UserError> {
     let canister = instance.find_canister(id)?;
     if !canister.settings.may_read_snapshots(caller.id) {
+        // Always an error: controllers may read.
         canister.check_controller(caller.id)?;
     }
     Ok(canister)
@@ -236,6 +237,7 @@ impl Instance {
 fn folder_error(error: SnapshotDirError) -> OpError {
     match error {
         SnapshotDirError::Rejected(message) => OpError::Snapshot(message),
+        // The reason is in the snapshot, not in the folder.
         SnapshotDirError::NotFinite { .. } => OpError::Snapshot(error.to_string()),
         other => OpError::InvalidSnapshotDirectory(other.to_string()),
     }

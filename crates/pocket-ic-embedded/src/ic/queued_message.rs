@@ -4,7 +4,7 @@ use super::calls::{CallResult, CallbackId, MessageId};
 use candid::Principal;
 
 #[derive(Debug)]
-pub(super) enum Work {
+pub(super) enum QueuedMessage {
     /// A user's call.
     Ingress(MessageId),
     /// A call by a canister.
@@ -17,6 +17,6 @@ pub(super) enum Work {
         arg: Vec<u8>,
         cycles: u128,
     },
-    /// An answer to a canister.
+    /// The answer to a call by a canister.
     Answer { canister: Principal, callback: CallbackId, result: CallResult, refund: u128 },
 }

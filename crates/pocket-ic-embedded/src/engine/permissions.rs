@@ -9,59 +9,60 @@
 use super::entry::EntryPoint;
 
 /// A set of kinds of execution, one bit each.
-pub(super) type Contexts = u16;
+pub(super) type ExecutionKinds = u16;
 
 /// The `(start)` function.
-pub(super) const S: Contexts = 1;
+pub(super) const S: ExecutionKinds = 1;
 /// `canister_init` and `canister_post_upgrade`.
-pub(super) const I: Contexts = 1 << 1;
+pub(super) const I: ExecutionKinds = 1 << 1;
 /// `canister_pre_upgrade`.
-pub(super) const G: Contexts = 1 << 2;
+pub(super) const G: ExecutionKinds = 1 << 2;
 /// Update methods.
-pub(super) const U: Contexts = 1 << 3;
+pub(super) const U: ExecutionKinds = 1 << 3;
 /// Query methods in replicated mode.
-pub(super) const RQ: Contexts = 1 << 4;
+pub(super) const RQ: ExecutionKinds = 1 << 4;
 /// Query methods in non-replicated mode.
-pub(super) const NRQ: Contexts = 1 << 5;
+pub(super) const NRQ: ExecutionKinds = 1 << 5;
 /// Composite query methods.
-pub(super) const CQ: Contexts = 1 << 6;
+pub(super) const CQ: ExecutionKinds = 1 << 6;
 /// Reply callbacks.
-pub(super) const RY: Contexts = 1 << 7;
+pub(super) const RY: ExecutionKinds = 1 << 7;
 /// Reject callbacks.
-pub(super) const RT: Contexts = 1 << 8;
+pub(super) const RT: ExecutionKinds = 1 << 8;
 /// Reply callbacks of composite queries.
-pub(super) const CRY: Contexts = 1 << 9;
+pub(super) const CRY: ExecutionKinds = 1 << 9;
 /// Reject callbacks of composite queries.
-pub(super) const CRT: Contexts = 1 << 10;
+pub(super) const CRT: ExecutionKinds = 1 << 10;
 /// Cleanup callbacks.
-pub(super) const C: Contexts = 1 << 11;
+pub(super) const C: ExecutionKinds = 1 << 11;
 /// Cleanup callbacks of composite queries.
-pub(super) const CC: Contexts = 1 << 12;
+pub(super) const CC: ExecutionKinds = 1 << 12;
 /// `canister_inspect_message`.
-pub(super) const F: Contexts = 1 << 13;
+pub(super) const F: ExecutionKinds = 1 << 13;
 /// System tasks: heartbeat, global timer, low wasm memory hook.
-pub(super) const T: Contexts = 1 << 14;
+pub(super) const T: ExecutionKinds = 1 << 14;
 
 /// Everywhere but in `(start)`: the specification's `*`.
-const ANY: Contexts = I | G | U | RQ | NRQ | CQ | RY | RT | CRY | CRT | C | CC | F | T;
+const ANY: ExecutionKinds = I | G | U | RQ | NRQ | CQ | RY | RT | CRY | CRT | C | CC | F | T;
 /// The specification's `* s`.
-const ALL: Contexts = ANY | S;
-const ARG: Contexts = I | U | RQ | NRQ | CQ | RY | CRY | F;
-const CALLER_INFO: Contexts = U | RQ | NRQ | CQ | RY | RT | CRY | CRT | C | CC | F;
-const RESPOND: Contexts = U | RQ | NRQ | CQ | RY | RT | CRY | CRT;
-const DEADLINE: Contexts = U | RQ | NRQ | CQ | RY | RT | CRY | CRT;
-const CYCLES: Contexts = U | RQ | RT | RY;
-const BURN: Contexts = I | G | U | RQ | RY | RT | C | T;
-const CALL: Contexts = U | CQ | RY | RT | CRY | CRT | T;
-const CALL_CYCLES: Contexts = U | RY | RT | T;
-const CERTIFY: Contexts = I | G | U | RY | RT | T;
-const TIMER: Contexts = I | G | U | RY | RT | C | T;
+const ALL: ExecutionKinds = ANY | S;
+const ARG: ExecutionKinds = I | U | RQ | NRQ | CQ | RY | CRY | F;
+const CALLER_INFO: ExecutionKinds = U | RQ | NRQ | CQ | RY | RT | CRY | CRT | C | CC | F;
+const RESPOND: ExecutionKinds = U | RQ | NRQ | CQ | RY | RT | CRY | CRT;
+const DEADLINE: ExecutionKinds = U | RQ | NRQ | CQ | RY | RT | CRY | CRT;
+const CYCLES: ExecutionKinds = U | RQ | RT | RY;
+const BURN: ExecutionKinds = I | G | U | RQ | RY | RT | C | T;
+const ROOT_KEY: ExecutionKinds = I | G | U | RQ | RY | RT | C | T;
+const CALL: ExecutionKinds = U | CQ | RY | RT | CRY | CRT | T;
+const CALL_CYCLES: ExecutionKinds = U | RY | RT | T;
+const CERTIFY: ExecutionKinds = I | G | U | RY | RT | T;
+const TIMER: ExecutionKinds = I | G | U | RY | RT | C | T;
 
 /// Kinds of execution whose results all nodes of the subnet agree on.
-pub(super) const REPLICATED: Contexts = ALL & !(NRQ | CQ | CRY | CRT | CC | F);
+pub(super) const REPLICATED: ExecutionKinds = ALL & !(NRQ | CQ | CRY | CRT | CC | F);
 
 /// Returns the kind of execution of an entry point, and its name in error texts.
-pub(super) fn execution_kind_of(entry: &EntryPoint, composite_query: bool) -> (Contexts, &'static str) {
+pub(super) fn execution_kind_of(entry: &EntryPoint, composite_query: bool) -> (ExecutionKinds, &'static str) {
     match (entry, composite_query) {
         (EntryPoint::Start, _) => (S, "start"),
         (EntryPoint::Init | EntryPoint::PostUpgrade, _) => (I, "init"),
@@ -87,19 +88,19 @@ pub(super) fn execution_kind_of(entry: &EntryPoint, composite_query: bool) -> (C
 #[derive(Debug)]
 pub(super) struct Api {
     pub(super) name: &'static str,
-    pub(super) contexts: Contexts,
+    pub(super) allowed_kinds: ExecutionKinds,
     /// Instructions charged for every call; charges that depend on sizes are added to this.
     pub(super) cost: u64,
     /// Whether modules with a 64-bit memory must not import the function, since it has a 64-bit or 128-bit successor.
     is_narrow: bool,
 }
 
-const fn api(name: &'static str, contexts: Contexts, cost: u64) -> Api {
-    Api { name, contexts, cost, is_narrow: false }
+const fn api(name: &'static str, allowed_kinds: ExecutionKinds, cost: u64) -> Api {
+    Api { name, allowed_kinds, cost, is_narrow: false }
 }
 
-const fn narrow(name: &'static str, contexts: Contexts, cost: u64) -> Api {
-    Api { is_narrow: true, ..api(name, contexts, cost) }
+const fn narrow(name: &'static str, allowed_kinds: ExecutionKinds, cost: u64) -> Api {
+    Api { is_narrow: true, ..api(name, allowed_kinds, cost) }
 }
 
 /// Every function that modules may import.
@@ -167,8 +168,8 @@ pub(super) static APIS: &[Api] = &[
     api("msg_reply", RESPOND, 500),
     api("msg_reply_data_append", RESPOND, 500),
     api("performance_counter", ALL, 200),
-    api("root_key_copy", BURN, 500),
-    api("root_key_size", BURN, 500),
+    api("root_key_copy", ROOT_KEY, 500),
+    api("root_key_size", ROOT_KEY, 500),
     api("stable64_grow", ALL, 100),
     api("stable64_read", ALL, 20),
     api("stable64_size", ALL, 0),
