@@ -143,7 +143,7 @@ impl Instance {
             let subnet = canister.subnet;
             message.data_certificate = Some(match state.module().reads_certificate() {
                 true => self.data_certificate(id, subnet),
-                // The module can only find out that there is one.
+                // The module cannot read the certificate, and can only ask whether there is one.
                 false => DataCertificate::new(Vec::new),
             });
         }

@@ -24,7 +24,7 @@ const CALLS: &str = r#"(module
     (import "ic0" "msg_cycles_accept" (func $accept (param i64) (result i64)))
     (import "ic0" "msg_cycles_available" (func $available (result i64)))
     (import "ic0" "cycles_burn128" (func $burn (param i64 i64 i32)))
-    (memory 40) (table funcref (elem $on_reply $on_reject $on_cleanup $odd))
+    (memory 40) (table funcref (elem $on_reply $on_reject $on_cleanup $not_a_callback))
     (data (i32.const 0) "\01\02\03")
     (data (i32.const 10) "method")
     (data (i32.const 20) "\ff\fe")
@@ -37,7 +37,7 @@ const CALLS: &str = r#"(module
         (i32.store8 (i32.const 99) (call $reject_code))
         (call $append (i32.const 99) (i32.add (i32.const 1) (call $reject_size))) (call $reply))
     (func $on_cleanup (param $env i32) (i32.store (i32.const 200) (local.get $env)))
-    (func $odd (param i64))
+    (func $not_a_callback (param i64))
     (func $prepare (call $new
         (i32.const 0) (i32.const 3) (i32.const 10) (i32.const 6)
         (i32.const 0) (i32.const 71) (i32.const 1) (i32.const 72)))
@@ -76,7 +76,7 @@ const CALLS: &str = r#"(module
     (func (export "canister_update reject_not_text") (call $reject (i32.const 20) (i32.const 2)))
     (func (export "canister_update reject_limit") (call $reject (i32.const 300) (i32.const 2097152)))
     (func (export "canister_update reject_over") (call $reject (i32.const 300) (i32.const 2097153)))
-    (func (export "canister_update much")
+    (func (export "canister_update attach_over_64_bits")
         (call $prepare) (call $add128 (i64.const 1) (i64.const 100)) (drop (call $perform)))
     (func (export "canister_update reply_twice") (call $reply) (call $reply))
     (func (export "canister_update append_after") (call $reply) (call $append (i32.const 0) (i32.const 1)))
@@ -129,6 +129,7 @@ fn a_call_has_all_its_parts() {
             on_reply: (0, 71),
             on_reject: (1, 72),
             on_cleanup: Some((2, 73)),
+            // The maximum; the method requests 1000.
             timeout_seconds: Some(300),
         }]
     );
@@ -295,6 +296,7 @@ const INTROSPECTION: &str = r#"(module
         (call $append (i32.const 0) (i32.const 16)) (call $reply))
     (func (export "canister_update certify") (call $certify (i32.const 0) (i32.const 32)))
     (func (export "canister_update certify_too_much") (call $certify (i32.const 0) (i32.const 33)))
+    ;; Accepts a method once if its name begins with "y", and twice if it begins with "t".
     (func (export "canister_inspect_message")
         (call $method_copy (i32.const 0) (i32.const 0) (call $method_size))
         (if (i32.eq (i32.load8_u (i32.const 0)) (i32.const 0x79)) (then (call $accept)))
@@ -363,7 +365,7 @@ fn a_call_takes_all_that_can_be_spent_and_no_more() {
 #[test]
 fn cycles_beyond_64_bits_are_joined_from_two_halves() {
     let rich = MessageContext { balance: 1 << 70, ..context_with_cycles() };
-    let outcome = run_with("much", rich, Limits::update());
+    let outcome = run_with("attach_over_64_bits", rich, Limits::update());
     assert_eq!(outcome.calls.first().map(|call| call.cycles), Some((1 << 64) + 100));
 }
 

@@ -1,6 +1,7 @@
 //! Instructions: what is charged, that counts are reproducible, and that limits are enforced.
 
 use super::*;
+use crate::engine::host::NO_LIMIT;
 
 /// A canister with one method for each operator or system call whose charge is tested.
 const METERED: &str = r#"(module
@@ -24,7 +25,7 @@ const METERED: &str = r#"(module
         (i64.store (i32.const 0) (call $counter (i32.const 0)))
         (i64.store (i32.const 8) (call $counter (i32.const 1)))
         (call $append (i32.const 0) (i32.const 16)) (call $reply))
-    (func (export "canister_update odd_counter") (drop (call $counter (i32.const 2))))
+    (func (export "canister_update unknown_counter") (drop (call $counter (i32.const 2))))
     (func (export "canister_update arg") (call $arg (i32.const 0) (i32.const 0) (call $arg_size)))
     (func (export "canister_update print") (call $print (i32.const 0) (i32.const 50)))
     (func (export "canister_update fill") (memory.fill (i32.const 0) (i32.const 1) (i32.const 100000)))
@@ -35,7 +36,7 @@ const METERED: &str = r#"(module
         (drop (call $grow (i64.const 10)))
         (call $write (i64.const 0) (i64.const 0) (i64.const 4096))
         (call $write (i64.const 0) (i64.const 0) (i64.const 4096)))
-    (func (export "canister_update write_two_halves")
+    (func (export "canister_update write_across_a_border")
         (drop (call $grow (i64.const 10)))
         (call $write (i64.const 2048) (i64.const 0) (i64.const 4096)))
     (func (export "canister_update read_a_page")
@@ -79,9 +80,9 @@ fn system_calls_have_their_charges() {
     let twice = run_with_arg(&state, "write_a_page_twice", b"");
     assert_eq!(twice.instructions - page.instructions, wasm + 20 + 4096);
     assert_eq!((twice.dirty_stable_pages, twice.stable_bytes_written), (1, 8192));
-    let halves = run_with_arg(&state, "write_two_halves", b"");
-    assert_eq!(halves.instructions - page.instructions, 1000);
-    assert_eq!(halves.dirty_stable_pages, 2);
+    let across = run_with_arg(&state, "write_across_a_border", b"");
+    assert_eq!(across.instructions - page.instructions, 1000, "the charge for a second page");
+    assert_eq!(across.dirty_stable_pages, 2);
     let read = run_with_arg(&state, "read_a_page", b"");
     assert_eq!(read.instructions - grow, wasm + 20 + 4096);
     assert_eq!((read.dirty_stable_pages, read.stable_bytes_read), (0, 4096));
@@ -104,8 +105,8 @@ fn performance_counters_count_the_message_or_its_call_context() {
     assert_eq!(read_counters(0).1, read_counters(0).0 + 1 + 1 + 1 + 5 + 200);
     assert_eq!(read_counters(7_000).0, read_counters(0).0);
     assert_eq!(read_counters(7_000).1, read_counters(0).1 + 7_000);
-    let odd = update(&state, "odd_counter").result.expect_err("no such counter");
-    assert_eq!(odd.error_code(), 504);
+    let trap = update(&state, "unknown_counter").result.expect_err("there is no counter 2");
+    assert_eq!(trap.error_code(), 504);
 }
 
 #[test]
@@ -150,23 +151,25 @@ fn a_limit_ends_a_message_within_twenty_instructions() {
     }
 }
 
+/// The steps of an upgrade share the instructions of one message: each step has what the steps before it have left.
 #[test]
 fn later_steps_name_the_limit_of_the_whole_message() {
     let state = fresh_state(METERED);
     let mut limits = Limits::update().with_instructions(150_000);
-    for (method, left) in [("fill", 49_896), ("arg", 48_883)] {
+    for (method, used) in [("fill", 100_104), ("arg", 1_013)] {
         let entry = EntryPoint::Update(method.into());
         let outcome = ENGINE.execute(&state, entry, context(), limits.clone());
         assert_eq!(outcome.result, Ok(()));
-        limits.instructions -= outcome.instructions;
-        assert_eq!(limits.instructions, left);
+        assert_eq!(outcome.instructions, used);
+        limits.instructions -= used;
     }
-    // The limit is exceeded once by an operator of the wasm, and once by a charge of the system API.
+    // What is left is exceeded once by an operator of the wasm, and once by a charge of the system API.
+    let left = limits.instructions;
     for (method, arg) in [("fill", 0), ("arg", 60_000)] {
         let entry = EntryPoint::Update(method.into());
         let outcome = ENGINE.execute(&state, entry, context_with_arg(&vec![0; arg]), limits.clone());
         assert_eq!(outcome.result, Err(Trap::InstructionLimit(150_000)));
-        assert_eq!(outcome.instructions, 48_883);
+        assert_eq!(outcome.instructions, left);
     }
 }
 
@@ -178,7 +181,7 @@ fn a_message_accesses_stable_memory_within_its_limits() {
     };
     let dirtied = Limits { stable_dirtied_bytes: 4096, ..Limits::update() };
     assert_eq!(run("write_a_page_twice", dirtied.clone()).result, Ok(()));
-    let trap = run("write_two_halves", dirtied).result.expect_err("the write modifies two pages");
+    let trap = run("write_across_a_border", dirtied).result.expect_err("the write modifies two pages");
     assert_eq!(trap.error_code(), 524);
     let accessed = Limits { stable_accessed_bytes: 4095, ..Limits::update() };
     let trap = run("read_a_page", accessed).result.expect_err("a page has more than 4095 bytes");
@@ -207,7 +210,7 @@ fn growing_beyond_the_wasm_memory_limit_traps() {
         let limits = Limits { wasm_memory_bytes, ..Limits::update() };
         ENGINE.execute(&state, EntryPoint::Update("grow".into()), context(), limits)
     };
-    assert_eq!(reply_u32(&run(0)), 1);
+    assert_eq!(reply_u32(&run(NO_LIMIT)), 1);
     assert_eq!(reply_u32(&run(10 * WASM_PAGE)), 1);
     let trap = run(10 * WASM_PAGE - 1).result.expect_err("ten pages are over the limit");
     assert_eq!(trap, Trap::WasmMemoryLimit { limit: 10 * WASM_PAGE - 1, peak: 10 * WASM_PAGE });

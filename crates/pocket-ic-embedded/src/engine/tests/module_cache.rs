@@ -9,7 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Returns a module that replies with this number and is large enough to be cached.
+/// Returns a module that replies with this number and is large enough to be cached. `address_type` is `i64` for a memory
+/// with 64-bit addresses, otherwise empty.
 fn large_module(answer: u32, address_type: &str) -> Vec<u8> {
     let index_type = if address_type == "i64" { "i64" } else { "i32" };
     let filler: String = (0..200)
@@ -35,7 +36,8 @@ fn open_cache(dir: &TempDir) -> ModuleCache {
     ModuleCache::open(dir.path()).expect("a folder of the test's own")
 }
 
-/// Returns the module's answer in a process that has just started, and the number of instructions that it takes.
+/// Returns the module's answer and the number of instructions that it takes, on a new engine: like the engine of a process
+/// that has just started, it finds compiled modules only in the cache.
 fn answer_in_new_process(cache: ModuleCache, wasm: &[u8]) -> (u32, u64) {
     let engine = Engine::with_cache(Some(cache)).expect("the runtime starts");
     let state = CanisterState::new(engine.compile(wasm).expect("the test's module is valid"));
@@ -115,6 +117,7 @@ fn segments_are_fresh_in_every_message_of_a_cached_module() {
             state = outcome.state;
         }
     }
+    // Panics if the module was not cached.
     only_entry(&dir);
 }
 
@@ -192,6 +195,7 @@ fn the_least_recently_used_entry_is_removed() {
     answer_in_new_process(open_cache(&dir), &large_module(1, ""));
     let first = only_entry(&dir);
     let size = fs::metadata(&first).unwrap().len();
+    // Two entries fit, three do not.
     let bounded = || open_cache(&dir).with_max_bytes(size * 5 / 2);
     answer_in_new_process(bounded(), &large_module(2, ""));
     let second = entries(&dir).into_iter().find(|entry| *entry != first).unwrap();
@@ -208,7 +212,7 @@ fn the_least_recently_used_entry_is_removed() {
     assert!(!second.exists(), "the entry used an hour ago is removed");
     assert!(!killed.exists(), "the old temporary file is removed");
     assert!(running.exists(), "the new temporary file stays");
-    assert_eq!(entries(&dir).len(), 3);
+    assert_eq!(entries(&dir).len(), 3, "two entries and the temporary file");
     answer_in_new_process(open_cache(&dir).with_max_bytes(size / 2), &large_module(4, ""));
     assert!(first.exists(), "an entry that is too large for the cache evicts nothing");
 }

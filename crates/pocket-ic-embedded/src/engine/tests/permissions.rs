@@ -160,7 +160,7 @@ fn the_table_has_every_function_but_those_for_minting() {
 }
 
 #[test]
-fn functions_may_be_called_in_the_contexts_of_the_table() {
+fn functions_may_be_called_as_the_table_says() {
     let mut wrong = Vec::new();
     for (name, params, results, allowed) in TABLE {
         let state = fresh_state(&calling_module(name, params, results));

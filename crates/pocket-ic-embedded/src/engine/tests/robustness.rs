@@ -69,10 +69,10 @@ fn the_undamaged_module_works() {
     assert_eq!(bytes[30..34], *b"more");
 }
 
-/// The test has more modules than the engine keeps instances, and two canisters for each module.
+/// The test has more modules than the engine keeps instances, and two canisters for each module, one after the other.
 #[test]
 fn many_canisters_take_turns() {
-    let modules: Vec<_> = (0..20)
+    let fresh_states: Vec<_> = (0..20)
         .map(|number| {
             fresh_state(&format!(
                 r#"(module
@@ -86,7 +86,7 @@ fn many_canisters_take_turns() {
         })
         .collect();
     for _ in 0..2 {
-        let mut states = modules.clone();
+        let mut states = fresh_states.clone();
         for round in 1..=3 {
             for (number, state) in (0..).zip(&mut states) {
                 let outcome = update(state, "next");

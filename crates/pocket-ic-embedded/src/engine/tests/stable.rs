@@ -247,6 +247,7 @@ fn pages_beyond_the_bound_are_not_in_memory() {
     for index in 0..pages {
         memory.write((index * PAGE) as u64, &page(index)).expect("the access is within stable memory");
     }
+    // All pages were moved to a file when the bound was exceeded; only those written since are in memory.
     assert!(memory.unshared_bytes(&StableMemory::new()) < 10 * PAGE as u64);
     let earlier = memory.clone();
     memory.write(5, b"changed").expect("the access is within stable memory");
