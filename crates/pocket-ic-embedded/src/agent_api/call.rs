@@ -34,7 +34,7 @@ pub async fn call(
         let submitted = threads::within(inspection, || instance.submit_request(call))?;
         Ok(submitted.map(|()| match reply {
             CallReply::Accepted => None,
-            CallReply::Certificate(ranges_form) => Some(instance.wait_for_request(id, ranges_form)),
+            CallReply::Certificate(ranges_form) => Some(instance.certificate_channel(id, ranges_form)),
         }))
     })
     .await?;

@@ -38,11 +38,10 @@ pub struct Envelope {
     /// The public key that the sender's principal is derived from, DER.
     #[serde(default, with = "serde_bytes")]
     pub sender_pubkey: Option<Vec<u8>>,
-    /// The signature of the content, by the last key of the delegations.
+    /// The signature of the content, by the last key of the delegations; by `sender_pubkey` if there are none.
     #[serde(default, with = "serde_bytes")]
     pub sender_sig: Option<Vec<u8>>,
-    /// The chain of delegations from `sender_pubkey` to the key that signed the content: each is signed by the key before
-    /// it, and delegates to the next.
+    /// A chain of delegations: the first is signed by `sender_pubkey`, each names a key, and this key signs the next.
     #[serde(default)]
     pub sender_delegation: Option<Vec<SignedDelegation>>,
 }

@@ -137,8 +137,8 @@ impl ResourceLimiter for HeapLimiter {
 
 /// A word of the wasm memory's index type: `u32`, or `u64` with memory64.
 pub(super) trait Word: wasmtime::WasmTy + Copy + Send + Sync + 'static {
-    /// Whether this is the index type of 64-bit memories. The functions marked as narrow in `permissions.rs` do not exist
-    /// for it.
+    /// Whether this is the index type of 64-bit memories. The functions marked as narrow in `permissions.rs` do not
+    /// exist for it.
     const MEMORY64: bool;
     fn into_u64(self) -> u64;
     fn from_u64(value: u64) -> Self;

@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// Bytes in a page, the unit in which memories are stored and shared: larger than the pages of 4 KiB in which changes and
-/// accesses are counted, smaller than a wasm page.
+/// Bytes in a page, the unit in which memories are stored and shared: larger than the pages of 4 KiB in which changes
+/// and accesses are counted, smaller than a wasm page.
 pub(super) const PAGE: usize = 16 * 1024;
 
 /// A file of immutable pages: a changed page is stored as a new one.

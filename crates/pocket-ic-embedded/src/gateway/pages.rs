@@ -34,6 +34,7 @@ pub struct Pages {
 
 /// Why a canister's response cannot be served.
 enum Failure {
+    /// The call was rejected by the canister, or by the subnet on its behalf.
     Rejected(UserError),
     /// The request could not be delivered, or the server failed.
     Refused(OpError),

@@ -83,8 +83,8 @@ pub(super) async fn ingress_status(State(state): Server, Path(id): Path<usize>, 
     .await
 }
 
-/// Returns the outcalls that wait for an answer of the client: always none, since outcalls are not
-/// supported: a canister that makes one gets an error.
+/// Returns the outcalls that wait for an answer of the client: always none, since a canister that makes an outcall gets
+/// an error.
 pub(super) async fn canister_http(State(state): Server, Path(id): Path<usize>) -> Response {
     operate(&state, id, Work::Brief, |_| Ok(Vec::<RawCanisterHttpRequest>::new())).await
 }

@@ -142,7 +142,7 @@ impl Instance {
         let canister = self.canisters.get(&id)?;
         let state = canister.state.as_ref()?;
         let limits = canister.limits(Limits::update(), &entry);
-        let (name, method) = entry_name(&entry, &message.method);
+        let (name, method) = names_in_costs(&entry, &message.method);
         let now = message.time_nanos;
         let outcome = self.engine.execute(state, entry, message, limits);
         self.record_cost(id, name, &method, &outcome, now);
@@ -431,7 +431,7 @@ fn register_call(
 }
 
 /// Returns the names of an entry point and of its method in the cost list.
-pub(super) fn entry_name(entry: &EntryPoint, method: &str) -> (&'static str, String) {
+pub(super) fn names_in_costs(entry: &EntryPoint, method: &str) -> (&'static str, String) {
     let (name, method) = match entry {
         EntryPoint::Start => ("start", ""),
         EntryPoint::Init => ("init", ""),

@@ -3,7 +3,7 @@
 
 use super::calls::CallResult;
 use super::error::{OpError, UserError, cleanup_error, reject_number, trap_error};
-use super::execute::entry_name;
+use super::execute::names_in_costs;
 use super::instance::Instance;
 use super::management;
 use super::user_call::UserCall;
@@ -268,7 +268,7 @@ impl Instance {
             None => Limits::query(),
         };
         let instructions = limits.instructions.min(graph.instructions_left);
-        let (name, method) = entry_name(&entry, &message.method);
+        let (name, method) = names_in_costs(&entry, &message.method);
         let now = message.time_nanos;
         let outcome = self.engine.execute(state, entry, message, limits.with_instructions(instructions));
         graph.charge(outcome.instructions);

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn cost_indexes_survive_the_ring() {
+    fn cost_indexes_also_count_dropped_entries() {
         let mut ring = CostRing::default();
         for _ in 0..MAX_COSTS + 3 {
             ring.push(MessageCost::default());

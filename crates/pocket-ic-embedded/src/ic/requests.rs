@@ -66,7 +66,11 @@ impl Instance {
 
     /// Returns a channel that receives the certificate of a request's answer; the channel is closed without one if the
     /// request is unknown or forgotten.
-    pub fn wait_for_request(&mut self, id: MessageId, ranges_form: RangesForm) -> oneshot::Receiver<Vec<u8>> {
+    pub fn certificate_channel(
+        &mut self,
+        id: MessageId,
+        ranges_form: RangesForm,
+    ) -> oneshot::Receiver<Vec<u8>> {
         let (certificate, receiver) = oneshot::channel();
         self.requests.waiters.push(Waiter { id, ranges_form, certificate });
         // The request may already have been answered, and there may be no further round.

@@ -36,8 +36,8 @@ fn open_cache(dir: &TempDir) -> ModuleCache {
     ModuleCache::open(dir.path()).expect("a folder of the test's own")
 }
 
-/// Returns the module's answer and the number of instructions that it takes, on a new engine: like the engine of a process
-/// that has just started, it finds compiled modules only in the cache.
+/// Returns the module's answer and the number of instructions that it takes, on a new engine: like the engine of a
+/// process that has just started, it finds compiled modules only in the cache.
 fn answer_in_new_process(cache: ModuleCache, wasm: &[u8]) -> (u32, u64) {
     let engine = Engine::with_cache(Some(cache)).expect("the runtime starts");
     let state = CanisterState::new(engine.compile(wasm).expect("the test's module is valid"));

@@ -6,7 +6,7 @@ use crate::engine::{
 };
 use crate::ic::canister::{Canister, LowMemoryHook};
 use crate::ic::error::{UserError, trap_error};
-use crate::ic::execute::entry_name;
+use crate::ic::execute::names_in_costs;
 use crate::ic::instance::Instance;
 use crate::ic::records::change_origin;
 use candid::Principal;
@@ -224,7 +224,7 @@ impl Deployment {
             balance: base.balance.saturating_sub(self.cycles_burned),
             ..base
         };
-        let (name, method) = entry_name(&entry, "");
+        let (name, method) = names_in_costs(&entry, "");
         let limits = Limits { wasm_memory_bytes: canister.wasm_memory_limit(&entry), ..self.limits.clone() };
         let outcome = instance.engine.execute(state, entry, message, limits);
         instance.record_cost(self.id, name, &method, &outcome, self.now);
