@@ -5,8 +5,8 @@
 //! a limited time. Whenever it is used, the canister checks that its reader is still on an access list.
 //!
 //! ```text
-//! token = 1 ‖ expires, u64 big-endian, seconds ‖ HMAC-SHA-256 ‖ principal                             in hex
-//! HMAC of "upload-canister blob access" ‖ 1 ‖ blob, u64 big-endian ‖ expires ‖ principal
+//! token = hex of: version 1 ‖ expiry in seconds, u64 big-endian ‖ HMAC-SHA-256 ‖ principal
+//! HMAC of: "upload-canister blob access" ‖ version ‖ blob, u64 big-endian ‖ expiry ‖ principal
 //! ```
 
 use candid::Principal;
@@ -45,7 +45,7 @@ pub enum Grant {
     Token,
 }
 
-/// Returns the blob of a locator, if `caller` may read it.
+/// Returns the blob of a locator (`blob_<number>`), if `caller` may read it.
 ///
 /// # Errors
 /// [`Error::NotFound`] if there is no such blob, the caller may not read it, or a record needed to decide that is

@@ -105,7 +105,8 @@ impl HttpResponse {
         let content_type = "text/plain; version=0.0.4; charset=utf-8";
         Self {
             status_code,
-            // Metrics change with every message: a gateway must not serve a cached response.
+            // The content type of Prometheus metrics is also valid for other texts. Metrics change with every message,
+            // so a gateway must not serve a cached response.
             headers: vec![
                 ("content-type".into(), content_type.into()),
                 ("cache-control".into(), "no-store".into()),

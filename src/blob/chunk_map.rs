@@ -1,8 +1,8 @@
 //! Payload of layouts 1 and 2: each chunk is one value of a stable map.
 //!
 //! ```text
-//! id 6    ([u8; 32], u32) -> bytes      chunk `n` under SHA-256(memory id ‖ "#" ‖ le64(session id))
-//! id 24   [u8; 32] -> ()                chunks under this prefix are to be removed
+//! id 6    ([u8; 32], u32) -> bytes      chunks by prefix (see `ChunkPrefix::of`) and chunk number
+//! id 24   [u8; 32] -> ()                prefixes whose chunks are to be removed
 //! ```
 
 use std::ops::RangeInclusive;
@@ -37,6 +37,7 @@ pub struct ChunkMap {
     /// `None` until the first chunk is stored.
     chunks: Option<Chunks>,
     memory: Memory,
+    /// Finds keys in the same memory without reading payload. If that fails, `chunks` finds them.
     keys: MapKeys<KEY_BYTES>,
     released: Table<[u8; 32], ()>,
     room: StableRoom,
@@ -250,9 +251,10 @@ impl ChunkMap {
     }
 
     /// Returns the next step to try. After a failure to empty a chunk, this is the removal of that chunk; after a
-    /// failure to remove it, a chunk under the next prefix; after the last prefix, the next chunk under the first one.
-    /// Chunks that still have bytes come first; if all chunks under a prefix are empty, one is removed.
+    /// failure to remove it, a step for a chunk under the next prefix; after the last prefix, for the next chunk under
+    /// the first one. Under one prefix, all chunks are emptied before the first is removed.
     fn next_step(&self) -> Option<Step> {
+        // Limits the prefixes, and the chunks under one of them, that are considered.
         const CANDIDATES: usize = 64;
         // Two failures skip a chunk: one to empty it, and one to remove it.
         let (skipped, must_remove) = (self.attempt.failures >> 1, self.attempt.failures & 1 == 1);

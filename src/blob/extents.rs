@@ -48,7 +48,7 @@ impl ExtentStore {
     /// # Errors
     /// A damaged table, or an extent that is not allocated; nothing is freed then.
     pub fn free(&mut self, extents: &Extents) -> Result<(), StableError> {
-        // A single extent is checked when it is freed.
+        // All of several extents are checked before the first is freed; a single one is checked by `Allocator::free`.
         if extents.iter().count() > 1 {
             extents.iter().try_for_each(|extent| self.allocator.check_allocated(*extent))?;
         }

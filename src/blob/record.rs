@@ -3,11 +3,11 @@
 //! ```text
 //! id 7    u64 blob id -> Candid (1 : nat16, record { size; checksum; created_at; pmid_hash })
 //! id 40   u64 blob id -> CBOR of BlobRecord, of a blob in extents
-//! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map under a digest other than SHA-256
+//! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map whose digest is not a SHA-256
 //! ```
-//! The record under id 7 has the same fields as the record of the first public release, but is encoded as two Candid
+//! The record in memory id 7 has the same fields as the record of the first public release, but is encoded as two Candid
 //! arguments instead of one tuple, so this canister and that release cannot decode each other's records. Ids 40 and 41
-//! have the blobs that the record under id 7 cannot represent.
+//! have the blobs that this record cannot represent.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};
@@ -110,7 +110,7 @@ impl Record for BlobRecord {
 #[cfg(test)]
 crate::stable::schema::described!(BlobRecord, cbor VERSION);
 
-/// A blob as layouts 1 and 2 store it: in the chunk map, under its SHA-256.
+/// The record of a blob in the chunk map whose digest is a SHA-256; other blobs have a [`BlobRecord`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sha256Blob {
     /// Size, bytes.
@@ -124,7 +124,7 @@ pub struct Sha256Blob {
 }
 
 impl Sha256Blob {
-    /// Converts a blob to the record of layout 1; `None` if that record cannot represent it.
+    /// Returns `None` for a blob in extents, or with another digest.
     pub fn of(blob: &BlobRecord) -> Option<Self> {
         let BlobRecord { size, digest, created_at, ref place } = *blob;
         match (digest.algorithm, place) {
@@ -151,6 +151,7 @@ struct Stored {
     size: u64,
     checksum: ByteBuf,
     created_at: u64,
+    /// The prefix of the chunks, which is a hash of the provisional memory id, among others.
     pmid_hash: ByteBuf,
 }
 
@@ -198,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mapped_blob_is_encoded_as_by_the_candid_library() {
+    fn a_sha256_blob_is_encoded_as_by_the_candid_library() {
         let blob = Sha256Blob {
             size: 5,
             sha256: [1; 32],

@@ -146,7 +146,7 @@ fn content_stored_twice_is_found_while_one_copy_is_left() {
 }
 
 #[test]
-fn only_a_blob_under_its_sha256_is_in_the_table_of_layout_1() {
+fn only_a_blob_with_a_sha256_has_a_sha256_blob_record() {
     let raw = RawMemory::default();
     let memories = Memories::init(raw.clone());
     let mut blobs = BlobStore::open(&memories, &StableRoom::of(&memories, raw));
@@ -158,11 +158,11 @@ fn only_a_blob_under_its_sha256_is_in_the_table_of_layout_1() {
         commit(&mut blobs, prefix(n).blob_id(), blob, &format!("mem{n}"), "capsule_1").unwrap();
         assert_eq!(blobs.blob(prefix(n).blob_id()).as_ref(), Ok(blob));
     }
-    let layout_1_table: Table<u64, Sha256Blob> = Table::open(&memories, memory_ids::BLOB_META);
+    let sha256_blobs: Table<u64, Sha256Blob> = Table::open(&memories, memory_ids::BLOB_META);
     let BlobRecord { size, created_at, .. } = by_sha256;
     let expected = Sha256Blob { size, sha256: [7; 32], created_at, prefix: prefix(1) };
-    assert_eq!(layout_1_table.get(&prefix(1).blob_id().0), Ok(Some(expected)));
-    assert_eq!(layout_1_table.len(), 1);
+    assert_eq!(sha256_blobs.get(&prefix(1).blob_id().0), Ok(Some(expected)));
+    assert_eq!(sha256_blobs.len(), 1);
 }
 
 #[test]

@@ -114,6 +114,7 @@ fn no_byte_of_a_token_can_be_changed() {
     assert!(!opens(&canister, &a, &hex::encode(longer)));
     let mut other = TestCanister { raw: RawMemory::default(), ..canisters().remove(0) };
     let same = store_key_and_files(&mut other);
+    // Twice, since a token of the previous key would still be valid.
     other.storage.access_keys.renew([8; 32], other.now);
     other.storage.access_keys.renew([9; 32], other.now);
     assert!(!opens(&other, &same[0], &hex::encode(&good)), "another canister has other keys");
@@ -170,6 +171,7 @@ proptest! {
             };
         }
         CANISTER.with(|(canister, a)| {
+            // All tokens begin with the version, 01.
             for text in [&text, &format!("01{text}")] {
                 prop_assert!(!opens(canister, a, text), "{}", text);
             }

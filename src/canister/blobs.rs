@@ -21,7 +21,7 @@ fn blob_get_meta(locator: String) -> Result<BlobMeta> {
     })
 }
 
-/// Runs `read`, which must send the reply unless it fails; then replies with the error.
+/// Runs `read`, which must send the reply itself; if it fails, replies with its error.
 fn reply_by(read: impl FnOnce(&Storage) -> Result<()>) {
     if let Err(error) = with_app(|App { storage, .. }| read(storage)) {
         streams::reply(&Result::<ByteBuf>::Err(error));

@@ -61,8 +61,8 @@ fn capsules_set_access(capsule_id: String, access: CapsuleAccess) -> Result<Caps
     with_app(|App { storage, .. }| Ok(storage.capsules.set_access(caller(), &capsule_id, access)?))
 }
 
-/// Makes the blobs of a capsule readable by everyone, by locator and over HTTP, or only by its readers. For
-/// its owners. Lists and metadata remain visible only to the readers.
+/// Makes the blobs of a capsule readable by everyone, by locator (`blob_<number>`) and over HTTP, or only by
+/// its readers. For its owners. Lists and metadata remain visible only to the readers.
 #[apply(update)]
 fn capsules_set_public(capsule_id: String, is_public: bool) -> Result<Capsule> {
     with_app(|App { storage, .. }| Ok(storage.capsules.set_public(caller(), &capsule_id, is_public)?))

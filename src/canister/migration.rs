@@ -21,12 +21,13 @@ const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
 
 thread_local! {
-    /// State of `Engine::watch`: the message count of the migration with work left when [`watch`] last ran.
+    /// For `Engine::watch`: how many messages the first migration with work left had used when [`watch`] last ran.
     static SEEN_MESSAGES: Cell<Option<u64>> = const { Cell::new(None) };
 
     static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
 
-    /// The chain of the engine's messages. Calls by controllers also run the engine, and must not start a second chain.
+    /// Timer messages of the engine, each of which schedules the next. Calls by controllers also run the engine, and must
+    /// not start a second chain.
     static MESSAGES: Chain = const { Chain::new() };
 }
 

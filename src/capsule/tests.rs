@@ -114,7 +114,7 @@ fn a_capsule_keeps_an_owner() {
 }
 
 #[test]
-fn capsules_made_at_the_same_time_are_two() {
+fn capsules_created_at_the_same_time_have_different_ids() {
     let mut capsules = store();
     let (a, b) = (capsules.create(person(1), None, NOW), capsules.create(person(2), None, NOW));
     assert_ne!(a.unwrap().id, b.unwrap().id);
@@ -337,7 +337,7 @@ fn a_public_capsule_shows_its_bytes_and_nothing_else() {
     }
 }
 
-/// A capsule as stored by releases without public capsules.
+/// A capsule as stored by releases without public capsules: the fields 0 to 8 of [`CapsuleRecord`].
 #[derive(minicbor::Encode)]
 struct OlderRecord(
     #[cbor(n(0), with = "crate::stable::codec::principals")] Vec<Principal>,

@@ -66,7 +66,7 @@ memory_ids! {
     SESSION_COUNTER = 5, Cell;
     /// Chunks: (SHA-256 of memory id and session id, chunk number) to bytes.
     CHUNKS = 6, Map;
-    /// Committed blobs in the chunk map under their SHA-256: blob id to size, checksum and prefix of the chunks.
+    /// Committed blobs in the chunk map whose digest is a SHA-256: blob id to size, checksum and prefix of the chunks.
     BLOB_META = 7, Map;
     /// Blob counter of the first public release.
     RESERVED_BLOB_COUNTER = 8, Reserved;
@@ -134,7 +134,7 @@ memory_ids! {
     EXTENT_STATE = 39, Cell;
     /// Layout 3: committed blobs in extents.
     BLOBS = 40, Map;
-    /// Committed blobs in the chunk map under a digest other than SHA-256.
+    /// Committed blobs in the chunk map whose digest is not a SHA-256.
     MAPPED_BLOBS = 41, Map;
     /// HTTP secret of a later public release, in a second memory manager. Never to be used.
     RESERVED_HTTP_SECRET = 42, Reserved;

@@ -23,7 +23,7 @@ pub struct Survey {
     /// All keys up to this one have been checked.
     last: Option<EncodedKey>,
     /// Number of keys in the map up to `last`.
-    keys: u64,
+    keys_up_to_last: u64,
     /// The keys up to `last` that were in use when they were added or last checked.
     in_use: BTreeSet<EncodedKey>,
 }
@@ -42,14 +42,14 @@ impl Survey {
     pub fn add(&mut self, key: EncodedKey) {
         // Keys after `last` will be checked later.
         if self.last.is_some_and(|last| key <= last) {
-            self.keys = self.keys.saturating_add(1);
+            self.keys_up_to_last = self.keys_up_to_last.saturating_add(1);
             self.in_use.insert(key);
         }
     }
 
     pub fn remove(&mut self, key: EncodedKey) {
         if self.last.is_some_and(|last| key <= last) {
-            self.keys = self.keys.saturating_sub(1);
+            self.keys_up_to_last = self.keys_up_to_last.saturating_sub(1);
             self.in_use.remove(&key);
         }
     }
@@ -63,21 +63,21 @@ impl Survey {
         total: u64,
         max_in_use: usize,
     ) -> SurveyResult {
-        let Self { last, keys: keys_seen, in_use } = self;
+        let Self { last, keys_up_to_last, in_use } = self;
         in_use.retain(|key| !is_released(released, key));
         if in_use.len() > max_in_use {
             return SurveyResult::TooMany;
         }
         let low = last.unwrap_or([0; KEY_BYTES]);
-        let (mut checked, mut prefix) = (0_usize, None);
+        let (mut checked, mut released_prefix) = (0_usize, None);
         let walked = keys.between(&low, &[u8::MAX; KEY_BYTES], &mut |key| {
             if *last == Some(*key) {
                 return true;
             }
             // The chunks of one object follow each other, so a released prefix is looked up once.
-            if prefix != key.first_chunk::<PREFIX_BYTES>().copied() {
+            if released_prefix != key.first_chunk::<PREFIX_BYTES>().copied() {
                 if is_released(released, key) {
-                    prefix = key.first_chunk().copied();
+                    released_prefix = key.first_chunk().copied();
                 } else {
                     in_use.insert(*key);
                 }
@@ -86,12 +86,12 @@ impl Survey {
             checked = checked.saturating_add(1);
             checked < KEYS_AT_ONCE && in_use.len() <= max_in_use
         });
-        *keys_seen = keys_seen.saturating_add(checked as u64);
+        *keys_up_to_last = keys_up_to_last.saturating_add(checked as u64);
         if walked.is_none() || in_use.len() > max_in_use {
             SurveyResult::TooMany
         } else if checked >= KEYS_AT_ONCE {
             SurveyResult::More
-        } else if *keys_seen == total {
+        } else if *keys_up_to_last == total {
             SurveyResult::InUse(in_use.iter().copied().collect())
         } else {
             // The walk over the keys did not find all chunks of the map.

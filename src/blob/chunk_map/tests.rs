@@ -19,7 +19,7 @@ fn prefix(n: u8) -> ChunkPrefix {
     ChunkPrefix([n; 32])
 }
 
-/// Returns a map with these chunks, and the memories that contain it, in buckets of one page.
+/// Returns a map with these chunks (prefix and number), and the memories that contain it, in buckets of one page.
 fn with_chunks(chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     map_over(whole_memory(1), chunks)
 }
@@ -41,7 +41,7 @@ fn fill_memory(map: &ChunkMap, memories: &Memories) {
 /// Prefix of chunks in use, after all other prefixes.
 const IN_USE: u8 = 200;
 
-/// One chunk in use more than a compaction allows: the map is not emptied in one step.
+/// With one more chunk in use than a compaction allows, the map is not emptied in one step.
 const MANY: u64 = MAX_IN_USE as u64 + 1;
 
 fn insert_in_use(map: &mut ChunkMap, count: u64) {
@@ -72,9 +72,9 @@ fn a_message_removes_a_few_released_chunks() {
         map.release(prefix(1));
         let total = u64::from(left) + MANY;
         assert_eq!((map.total(), map.release_total()), (total, u64::from(left > 0)), "{stored} chunks");
-        // A map of more than 50 keys takes two messages to survey; this is the first.
-        let surveys = usize::from(total > 50);
-        assert!(surveys == 0 || !map.sweep());
+        // A survey checks 50 keys in a message. If it takes two messages, this is the first.
+        let takes_two_messages = total > 50;
+        assert!(!takes_two_messages || !map.sweep());
         let sweeps = sweep_to_end(&mut map);
         assert_eq!((sweeps, map.total()), (left.div_ceil(AT_ONCE).max(1) as usize, MANY), "{stored} chunks");
     }
@@ -188,7 +188,9 @@ fn a_chunk_that_arrives_during_a_survey_is_not_lost() {
 #[test]
 fn chunks_that_keep_arriving_do_not_hold_up_removal() {
     const CHUNKS: u32 = 500;
-    // If few chunks arrive, the map is compacted after the survey; if many arrive, chunks are removed one by one.
+    // If few chunks arrive, the map is compacted after the survey; if many arrive, chunks are removed one by one. To
+    // check 500 keys, 50 in a sweep, takes 10 sweeps, and at most 12 with the keys that arrive. The compaction takes 2:
+    // one marks it, one performs it. To remove 500 chunks, 32 in a sweep, takes 16.
     for (arriving, sweeps) in [(1, 10 + 2), (4, 12 + 16)] {
         let (mut map, _) = with_chunks(&(0..CHUNKS).map(|idx| (100, idx)).collect::<Vec<_>>());
         map.release_copied(prefix(100));
@@ -233,8 +235,9 @@ fn a_chunk_in_use_that_is_released_later_is_found() {
 
 #[derive(Clone, Debug)]
 enum Operation {
+    /// Prefix and number of a chunk.
     Insert(u8, u32),
-    /// Several chunks of one object.
+    /// Prefix and number of chunks of an object.
     Upload(u8, u32),
     Release(u8),
     ReleaseCopied(u8),
@@ -338,6 +341,7 @@ proptest! {
             (0..*chunks).for_each(|idx| map.insert(prefix(n), idx, &content(n)));
         }
         memories.get(memory_ids::EXTENT_REGION).grow(map.room.bytes_left() / PAGE - pages_left);
+        // All objects but the last may be released.
         let in_use = objects.len() - 1;
         for object in released {
             map.release(prefix(object.index(in_use) as u8));

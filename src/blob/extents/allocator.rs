@@ -95,8 +95,10 @@ impl Allocator {
         let mut missing = wanted;
         // An extent shorter than this is not worth an entry in the record.
         let shortest_useful = wanted.div_ceil(MAX_EXTENTS as u64);
+        // Length and offset of the last extent chosen; the chosen ones get shorter, so smaller entries are unused.
         let mut shorter_than = (u64::MAX, u64::MAX);
         while missing > 0 {
+            // The smallest extent that holds everything that is missing.
             if let Some((len, offset)) =
                 self.free_by_len.next_key(Some(&(missing.saturating_sub(1), u64::MAX)))
                 && (len, offset) < shorter_than
@@ -104,7 +106,7 @@ impl Allocator {
                 holes.push(Extent { offset, len });
                 return (holes, 0);
             }
-            // The last extent is reserved for the end of the region.
+            // The last of an object's extents is reserved for bytes at the end of the region.
             if holes.len().saturating_add(1) >= MAX_EXTENTS {
                 break;
             }
@@ -160,7 +162,8 @@ impl Allocator {
         self.free_neighbors(extent, self.state()?).map(drop)
     }
 
-    /// Returns the free extents before and after an allocated extent, adjacent or not.
+    /// Returns the free extents before and after an allocated extent, adjacent or not. Fails if the extent is not
+    /// completely allocated.
     fn free_neighbors(
         &self,
         extent: Extent,

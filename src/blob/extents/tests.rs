@@ -183,10 +183,12 @@ fn a_gap_too_short_to_be_worth_an_entry_stays() {
 #[test]
 fn damaged_tables_are_found() {
     let damage: [fn(&Memories); 6] = [
+        // A free extent of no bytes.
         |memories| {
             Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).insert(448, &0);
             Table::<(u64, u64), ()>::open(memories, memory_ids::FREE_EXTENTS_BY_LEN).insert((0, 448), &());
         },
+        // Two adjacent free extents instead of one.
         |memories| {
             let mut free = Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS);
             let mut by_len = Table::<(u64, u64), ()>::open(memories, memory_ids::FREE_EXTENTS_BY_LEN);
@@ -196,15 +198,19 @@ fn damaged_tables_are_found() {
                 by_len.insert((128, half), &());
             }
         },
+        // Different lengths in the two tables.
         |memories| {
             Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).insert(128, &64);
         },
+        // An extent that only the table by length has.
         |memories| {
             Table::<(u64, u64), ()>::open(memories, memory_ids::FREE_EXTENTS_BY_LEN).insert((1, 1), &());
         },
+        // The same for the only free extent.
         |memories| {
             Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).remove(&128);
         },
+        // An extent that only the table by offset has.
         |memories| {
             Allocator::open(memories).allocate(1 << 20).unwrap();
             Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).insert(1 << 19, &64);

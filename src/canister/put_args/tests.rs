@@ -32,7 +32,7 @@ fn agree(message: &[u8]) -> bool {
         ours.as_ref().map(|(args, _)| args.clone()),
         decode_by_library(message),
         "{:02x?}",
-        &message[..message.len().min(96)]
+        &message[..message.len().min(HEAD_BYTES)]
     );
     ours.is_some_and(|(_, in_place)| in_place)
 }

@@ -21,6 +21,7 @@ fn a_retried_unit_is_counted_once() {
     let state = finish(&mut canister, &reels);
     assert_eq!((state.phase, counts(&state)), (Phase::Converted, [3, 2, 1]), "{}", state.note);
 
+    // Repairs the torn reel.
     reels.old.borrow_mut().insert(12, Reel::of(vec![9; 15]));
     control(&mut canister, &reels).retry(Some(12)).unwrap();
     let state = finish(&mut canister, &reels);

@@ -1,5 +1,5 @@
 //! Batches in which one record is not converted correctly: that record stays unchanged, the engine gets stuck, and the
-//! records that it has converted stay converted.
+//! records that it has converted stay converted. And the number of units in a batch.
 
 use super::*;
 use crate::api::AdminConfig;

@@ -245,14 +245,11 @@ fn records_left_in_quarantine_count_against_no_limit() {
         // The record of `trapped` is put into quarantine without being read, like a poison record.
         let is_converted = canister.storage.sessions.metas.contains(&trapped);
         assert!(is_converted);
-        let record = QuarantineRecord {
-            was_indexed: Some(true),
-            ..QuarantineRecord::new("cut off".into(), {
-                controls::rollback(&mut canister.storage, canister.now).unwrap();
-                run_to_end(&mut canister);
-                canister.storage.sessions.legacy.get_raw(&trapped).unwrap()
-            })
-        };
+        controls::rollback(&mut canister.storage, canister.now).unwrap();
+        run_to_end(&mut canister);
+        let raw = canister.storage.sessions.legacy.get_raw(&trapped).unwrap();
+        let record =
+            QuarantineRecord { was_indexed: Some(true), ..QuarantineRecord::new("cut off".into(), raw) };
         canister.storage.sessions.legacy.remove(&trapped);
         canister.storage.migration.quarantine.insert(1, trapped, &record);
         controls::go_forward(&mut canister.storage, canister.now, false).unwrap();

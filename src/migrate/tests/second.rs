@@ -56,9 +56,7 @@ fn a_large_unit_survives_pause_resume_and_retry() {
     control(&mut canister, &reels).resume().unwrap();
     assert_eq!(finish(&mut canister, &reels).quarantined, 1);
 
-    reels.old.borrow_mut().get_mut(&12).unwrap().bytes = vec![9; 15];
-    let whole = Reel::of(vec![9; 15]).digest;
-    assert_ne!(reels.old.borrow()[&12].digest, whole, "the reel is still torn");
+    // Nobody has repaired the torn reel.
     control(&mut canister, &reels).retry(None).unwrap();
     let state = finish(&mut canister, &reels);
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 2, 1), "{}", state.note);

@@ -7,7 +7,7 @@ use super::*;
 type Stored = (ChunkPrefix, u32, Vec<u8>);
 
 /// Returns a map with `released` released chunks and, between them, `in_use` chunks in use of different lengths; the
-/// memories of the map; and the chunks in use.
+/// memories of the map; and the chunks in use. Prefixes of released chunks are even, those of chunks in use are odd.
 fn map_with(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<Stored>) {
     let (mut map, memories) = with_chunks(&[]);
     let kept: Vec<_> = (0..in_use)
@@ -25,7 +25,7 @@ fn map_with(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<Stored>) {
     (map, memories, kept)
 }
 
-/// Sweeps until the survey is complete. The last of these sweeps also acts on the result of the survey.
+/// Sweeps until the survey is complete, with 50 keys in each sweep. The last of these sweeps also acts on the result of the survey.
 fn survey(map: &mut ChunkMap) {
     for _ in 0..(map.total() as usize).div_ceil(50) - 1 {
         let total = map.total();
@@ -167,6 +167,7 @@ fn chunks_stored_again_take_no_room_for_splitting_nodes() {
         let kept: Vec<_> = (0..chunks).map(|idx| (([1; 32], idx), vec![idx as u8; BYTES])).collect();
         let mut map = Chunks::init(memory.clone());
         compaction::store(&mut map, kept.clone());
+        // About a 32nd of the payload is added for the structure of the nodes.
         let pages = (u64::from(chunks) * (BYTES as u64 + BYTES as u64 / 32)).div_ceil(PAGE);
         assert!((pages..=pages + 1).contains(&memory.size()), "{} pages for {chunks} chunks", memory.size());
         assert!(
