@@ -101,7 +101,8 @@ pub enum OpenError {
     NoRoom(#[from] NoRoom),
 }
 
-/// Creates those structures of every memory of the layout that are missing; in layout 3, also marks all that exist.
+/// Creates the structures that every stable memory of this layout has, unless they exist; in layout 3, also marks all
+/// structures that exist.
 fn make_structures(memories: &Memories, layout: Layout, room: &StableRoom) -> Result<(), NoRoom> {
     if layout < Layout::EXTENTS {
         return Structures::of(memories, |id| id <= LAST_CREATED_BEFORE_LAYOUT_3).create(room);

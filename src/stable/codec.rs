@@ -65,7 +65,7 @@ thread_local! {
 /// # Errors
 /// None for a static type.
 pub fn cache_candid_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
-    // The library clears its environment before each message; without this line the type table could differ.
+    // As the library does before each message: types that it remembers from other messages would change the table.
     candid::types::internal::env_clear();
     let header = candid_header(&[u16::ty(), T::ty()])?;
     HEADERS.with_borrow_mut(|headers| headers.insert(T::id(), header.clone()));

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! map       byte 0..4     "BTR", 2
-//!           byte 4..12    page size, all ones: it is not derived from bounds
+//!           byte 4..12    page size; all ones, since that size is not derived from bounds
 //!           byte 12..28   address of the root, 0 for none; number of entries
 //!           byte 52..56   "BTA", 1: the allocator
 //!           byte 60..68   page size
@@ -179,8 +179,8 @@ impl<M: Memory> RawMap<M> {
         self.leaf(end)?.map(|mut leaf| leaf.entry(end, key_len)).transpose()
     }
 
-    /// Returns the key at an end, and the length of the first value of the same leaf; `None` if the map is empty.
-    /// Values are not read.
+    /// Returns the key at an end, and the length of the first value of the same leaf; `None` if the map is empty. The
+    /// lengths of the other values come after values, which are not read.
     ///
     /// # Errors
     /// Damage of the nodes down to the leaf.

@@ -138,6 +138,7 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         prop_oneof![
             6 => (1..20_u16).prop_map(Event::Message),
+            // More than `PER_MESSAGE`.
             1 => Just(Event::Message(2_500)),
             2 => (0..1_000_u64).prop_map(Event::OtherMessages),
             2 => Just(Event::TakeSnapshot),

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! map     byte 0..4    "BTR", 2
-//!         byte 4..12   bytes of a page, all ones: the page size is not derived from bounds
+//!         byte 4..12   page size; all ones, since that size is not derived from bounds
 //!         byte 12..20  address of the root, 0 for none
 //! node    byte 0..4    "BTN", 2
 //!         byte 4       0 leaf, 1 internal
@@ -209,20 +209,22 @@ mod tests {
             memory().read(12, &mut root);
             u64::from_le_bytes(root)
         };
-        for (at, byte) in
-            [(3, 1), (4, 0), (11, 0), (root, b'X'), (root + 3, 1), (root + 4, 2), (root + 5, 12)]
-        {
-            let mut before = [0; 2];
+        // At offset 4: a page size of 256 bytes, too few for the keys of a node.
+        let changes: [(u64, &[u8]); 7] = [
+            (3, &[1]),
+            (4, &[0, 1]),
+            (11, &[0]),
+            (root, b"X"),
+            (root + 3, &[1]),
+            (root + 4, &[2]),
+            (root + 5, &[12]),
+        ];
+        for (at, bytes) in changes {
+            let mut before = vec![0; bytes.len()];
             memory().read(at, &mut before);
-            memory().write(at, &[byte]);
-            if at == 4 {
-                memory().write(5, &[1]);
-            }
+            memory().write(at, bytes);
             assert_eq!(keys(memory()), None, "byte {at}");
             memory().write(at, &before);
-            if at == 4 {
-                memory().write(4, &1024_u32.to_le_bytes());
-            }
         }
         assert_eq!(keys(memory()), Some(()));
     }

@@ -169,14 +169,15 @@ impl StableRoom {
     pub fn can_hold(&self, lens: impl Iterator<Item = u64>) -> bool {
         let pages = lens.map(pages_in_map).fold(0, u64::saturating_add);
         let has = self.round_up_to_buckets(self.0.chunks.size().saturating_mul(PAGE_BYTES));
+        // After the last page in use comes the header of the next one, as in `fill_of`.
         FIRST_PAGE_OFFSET.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
     }
 
     /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or, if `region_capacity` is
     /// given, in the payload region, which has that many bytes and can still grow.
     pub fn payload_limit(&self, region_capacity: Option<u64>, limit: u64) -> u64 {
-        // The first chunk also needs the room for removing one, and a session that begins now writes records
-        // before its last chunk arrives.
+        // With `chunks` above 0, the room for removing a chunk is reserved, too. The bytes are for records: a session
+        // that begins now writes some before its last chunk arrives.
         let room_for_chunk = if region_capacity.is_none() { RESERVED_BYTES } else { 0 };
         let reserve = self.needed_at_most(Additions {
             chunks: room_for_chunk,

@@ -257,6 +257,7 @@ fn an_unsound_record_stays_noted_while_the_compat_path_is_used() {
 fn a_verification_goes_stale_with_many_writes() {
     let (mut canister, _) = staged();
     let now = canister.now.plus_seconds(1);
+    // One more than finalizing itself checks (`MAX_RECHECKED` of the engine).
     for n in 0..1_001 {
         let owner = candid::Principal::self_authenticating([n as u8]);
         let id = SessionId(1_000_000 + n);
