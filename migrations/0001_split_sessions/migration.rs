@@ -159,7 +159,8 @@ impl Migration<Storage> for SplitSessions {
                 storage.index.insert_without_key(id, legacy.caller, last_seen);
             }
         }
-        // A record quarantined without being read is still in the index, without its last activity.
+        // A record quarantined without being read is still indexed, but not by activity. `move_activity` only adds that
+        // entry, since there is none at the default time.
         if was_indexed && let Some(last_seen) = activity {
             storage.index.move_activity(id, Time::default(), last_seen);
         }

@@ -48,7 +48,7 @@ proptest! {
 }
 
 proptest! {
-    /// The fast reader and the library agree on every record, and on every record with one bit changed.
+    /// The reader in `wire.rs` and the library agree on every record, and on every record with one bit changed.
     #[test]
     fn the_fast_reader_agrees_with_the_library((legacy, ..) in record(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let bytes = legacy.encode();

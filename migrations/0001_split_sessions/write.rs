@@ -45,7 +45,7 @@ pub fn convert_record(
             let Split { session, meta } = *split;
             let upload = Upload { session, meta, path: SessionPath::Compat };
             let limits = storage.config()?;
-            // The session may have reached its maximum age before it was idle for too long.
+            // Counted from the earlier of two times: when the session was idle for too long, or reached its maximum age.
             let receipt_expires_at = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
             let Upload { session, meta, .. } = &upload;
             let hash = storage.payload_of(id)?.hash.algorithm();
@@ -86,6 +86,7 @@ pub fn convert_and_read_back(
     Ok((class, fate))
 }
 
+/// Returns the quarantine record of a session; its field `beside` is the time of the last activity.
 pub fn new_quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRecord {
     let LegacySession { id: _, raw, activity } = legacy;
     QuarantineRecord { beside: activity.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }

@@ -114,6 +114,7 @@ impl Migration<Storage> for MoveToExtents {
         let id = BlobId(key);
         match storage.blobs.in_chunk_map(id)? {
             Some(blob) => blob::convert(storage, id, &blob, work),
+            // The client has removed the unit.
             None => {
                 self.abandon(storage, key, std::mem::take(&mut work.progress));
                 mapped_sessions::shrink(storage)?;

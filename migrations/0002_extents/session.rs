@@ -65,9 +65,9 @@ pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
 ///
 /// # Errors
 /// If copying fails because there is no room, a chunk reads back differently, or the stored ranges of copied chunks are
-/// malformed, the session is unchanged and its extents are freed. A damaged record of the session is reported before
-/// anything is changed; [`digest`] finds it, too, and the engine calls that first, while it still has the progress. If
-/// `mapped_sessions::shrink` fails, the session has already switched to the extents.
+/// malformed, the session is unchanged and its extents are freed. If `mapped_sessions::shrink` fails, the session has
+/// already switched to the extents. A damaged record of the session is reported before anything is changed. Its extents
+/// are not lost then: the engine calls [`digest`] before it takes the progress out of its state, and stops at that error.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
     let (session, meta) = read_records(storage, id)?;
     let replaced = storage.payload_of(id)?.replaced;

@@ -9,7 +9,7 @@ pub use asset::{PublicAssetMetadata, PublicAssetType, PublicBase, PublicNote};
 pub use record::{
     PublicAccess, PublicBlob, PublicBlobAsset, PublicBlobRef, PublicCapsule, PublicExternalAsset,
     PublicInlineAsset, PublicMemory, PublicMemoryMetadata, PublicMemoryType, PublicOwner, PublicPerson,
-    PublicStore, chunk_key, decode,
+    PublicStore, decode, session_prefix,
 };
 
 #[cfg(test)]

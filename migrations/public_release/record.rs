@@ -284,7 +284,7 @@ pub struct PublicBlob {
     pub checksum: ByteBuf,
     /// Nanoseconds.
     pub created_at: u64,
-    /// First part of the keys of its chunks, 32 bytes; see [`chunk_key`].
+    /// First part of the keys of its chunks, 32 bytes; see [`session_prefix`].
     pub pmid_hash: ByteBuf,
 }
 
@@ -301,6 +301,6 @@ pub fn decode<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result
 
 /// Returns the first part of the keys of a session's chunks in memory id 6. That release gives sessions no memory id,
 /// so the hash covers only a separator and the session number; numbers start at 1.
-pub fn chunk_key(session: u64) -> [u8; 32] {
+pub fn session_prefix(session: u64) -> [u8; 32] {
     Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize().into()
 }

@@ -44,7 +44,7 @@ fn the_golden_records_are_those_of_the_generator_and_decode() {
     let [capsule, blob] = GOLDEN;
     let blob: PublicBlob = decode(blob).unwrap();
     assert_eq!((blob.size, blob.created_at), (CHUNK_SIZE as u64 + 5, NOW + 1));
-    assert_eq!(blob.pmid_hash, ByteBuf::from(chunk_key(1)));
+    assert_eq!(blob.pmid_hash, ByteBuf::from(session_prefix(1)));
     let capsule: PublicCapsule = decode(capsule).unwrap();
     assert_eq!(capsule.owners[0].0.principal(), Some(owner()));
     let (id, memory) = &capsule.memories[0];
@@ -87,6 +87,6 @@ fn another_version_and_every_truncation_are_errors() {
 #[test]
 fn chunks_are_under_the_hash_of_their_session() {
     for session in [1, 2, 500] {
-        assert_eq!(chunk_key(session), model::key_of(session));
+        assert_eq!(session_prefix(session), model::key_of(session));
     }
 }

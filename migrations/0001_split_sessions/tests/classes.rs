@@ -91,6 +91,7 @@ impl Layout1 {
         legacy.session_id = self.next_id;
         legacy.caller = Principal::self_authenticating(self.next_id.to_be_bytes());
         legacy.created_at = self.canister.now.as_nanos() - 1;
+        // The sample has two chunks of this size.
         (legacy.expected_chunks, legacy.chunk_count, legacy.chunk_size) = (CHUNKS, CHUNKS, 20_000_000);
         legacy.provisional_memory_id = format!("mem_{}", self.next_id);
         legacy
@@ -263,19 +264,21 @@ fn a_key_that_leads_to_an_ended_session_is_free() {
 
 #[test]
 fn an_expired_session_leaves_a_receipt_for_as_long_as_others_do() {
-    for (idle, receipts) in [(DEFAULT_SESSION_TTL_SECONDS, 1), (2 * DEFAULT_SESSION_TTL_SECONDS, 0)] {
-        for nanos_left in [1, 0] {
-            let mut layout_1 = Layout1::new();
-            let mut legacy = layout_1.record();
-            legacy.created_at = layout_1.canister.now.as_nanos() - idle * 1_000_000_000 + nanos_left;
-            let is_expired = idle > DEFAULT_SESSION_TTL_SECONDS || nanos_left == 0;
-            layout_1.add(&legacy, if is_expired { Class::Expired } else { Class::PendingEmpty });
-            let state = layout_1.migrate();
-            assert_eq!(state.expired, u64::from(is_expired), "{idle} s, {nanos_left} ns");
-            // The receipt exists until its last nanosecond.
-            let expected = if is_expired { receipts.max(nanos_left) } else { 0 };
-            assert_eq!(layout_1.canister.storage.receipts.len(), expected, "{idle} s, {nanos_left} ns");
-        }
+    // A session expires after its time to live, and its receipt after the same time again.
+    const TTL: u64 = DEFAULT_SESSION_TTL_SECONDS;
+    for (idle, nanos_left, expired, receipts) in
+        [(TTL, 1, 0, 0), (TTL, 0, 1, 1), (2 * TTL, 1, 1, 1), (2 * TTL, 0, 1, 0)]
+    {
+        let mut layout_1 = Layout1::new();
+        let mut legacy = layout_1.record();
+        legacy.created_at = layout_1.canister.now.as_nanos() - idle * 1_000_000_000 + nanos_left;
+        layout_1.add(&legacy, if expired == 1 { Class::Expired } else { Class::PendingEmpty });
+        let state = layout_1.migrate();
+        assert_eq!(
+            (state.expired, layout_1.canister.storage.receipts.len()),
+            (expired, receipts),
+            "{idle} s, {nanos_left} ns"
+        );
     }
 }
 

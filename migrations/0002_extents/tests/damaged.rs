@@ -21,6 +21,7 @@ fn a_session_with_a_lost_chunk_is_quarantined_in_place() {
     let content = file(3 * CHUNK);
     let (id, prefix) = begin_and_send(&mut canister, &content, "a chunk will be lost");
     assert_eq!(run_until_in_progress(&mut canister), id);
+    // Chunk 0 has been copied already; chunk 1 is the first one that is missed.
     canister.storage.blobs.release(prefix);
     let other = begin_and_send(&mut canister, &file(CHUNK), "after it").0;
     let state = run_to_end(&mut canister);

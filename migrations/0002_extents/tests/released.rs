@@ -99,7 +99,7 @@ fn a_quarantined_blob_keeps_its_chunks_and_the_others_go() {
 fn a_quarantined_blob_is_stored_again_in_the_emptied_map() {
     let mut canister = finalized_canister();
     let moved = upload(&mut canister, &file(6 * CHUNK), "moved");
-    let [torn, begun] = [CHUNK + 1, 2 * CHUNK].map(file);
+    let [torn, unrelated] = [CHUNK + 1, 2 * CHUNK].map(file);
     let locator = upload(&mut canister, &torn, "torn");
     let id = BlobId::from_locator(&locator).unwrap();
     let Place::Chunks(prefix) = canister.storage.blobs.blob(id).unwrap().place else {
@@ -134,10 +134,9 @@ fn a_quarantined_blob_is_stored_again_in_the_emptied_map() {
     assert!(canister.storage.blobs.read_chunk(id, 0).unwrap() == torn[..CHUNK]);
     assert!(read_back(&canister, &moved) == file(6 * CHUNK));
 
-    // An unrelated upload.
-    let session = canister.begin(begun.len(), "begun");
-    (0..2).for_each(|idx| canister.put(session, &begun, idx).unwrap());
-    canister.finish(session, &begun).unwrap();
+    let session = canister.begin(unrelated.len(), "unrelated");
+    (0..2).for_each(|idx| canister.put(session, &unrelated, idx).unwrap());
+    canister.finish(session, &unrelated).unwrap();
 
     canister.storage.blobs.write_chunk(prefix, 1, &torn[CHUNK..]);
     control(&mut canister).retry(None).unwrap();

@@ -10,8 +10,8 @@ use crate::stable::{Register, Table, memory_ids, preflight};
 /// The records of layout 3 as its first release wrote them, in hexadecimal. Never generate them again.
 const LAYOUT_3: &str = include_str!("../golden/layout_3.txt");
 
-/// Any later release may read the records that migration 2 writes. If this test fails, migration 2 needs a frozen copy
-/// of layout 3's types.
+/// Migration 2 writes the live types of layout 3. If this test fails, one of them has changed, and migration 2 needs a
+/// frozen copy of the old type: any later release may run migration 2, or read what it has written.
 #[test]
 fn moved_records_have_the_bytes_of_layout_3() {
     let mut canister = finalized_canister();

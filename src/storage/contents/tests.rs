@@ -83,9 +83,13 @@ fn maps() -> impl Iterator<Item = (u8, MapContents)> {
 fn key(map: &MapContents, n: u8) -> Vec<u8> {
     let principal = |len: usize| [vec![n; 29], vec![n; len]].concat();
     let candidates = [
+        // A key of fixed length, a text, a principal, or a number and a text.
         vec![n; map.key_len.unwrap_or(29) as usize],
+        // Two texts, the first of one byte.
         [vec![0, 0, 0, 1], vec![b'a' + n; 3]].concat(),
+        // A principal and a number.
         [principal(8), vec![29]].concat(),
+        // A principal and a capsule id.
         [principal(32), vec![29, 32]].concat(),
     ];
     candidates.into_iter().find(|key| (map.is_key)(key)).expect("a candidate is a key of the map")
@@ -154,7 +158,7 @@ fn a_record_of_a_newer_engine_is_refused_by_its_format() {
 }
 
 #[test]
-fn a_treated_record_of_a_newer_build_is_refused() {
+fn a_newer_record_is_refused_where_damage_is_tolerated() {
     // Newer than every format that this build knows.
     let newer = vec![3, 0x80];
     for (id, map) in maps().filter(|(_, map)| map.on_damage == OnDamage::TolerateUnlessCandid) {
@@ -178,7 +182,7 @@ fn a_treated_record_of_a_newer_build_is_refused() {
 
 /// The library would panic on such a key.
 #[test]
-fn a_foreign_key_is_refused_even_where_damage_is_treated() {
+fn a_foreign_key_is_refused_even_where_damage_is_tolerated() {
     for id in [ids::CAPSULES, ids::MEMORIES] {
         let raw = intact_layout_1();
         insert_entries(&raw, id, &[(vec![0xff; 3], b"rubbish".to_vec())], None);
@@ -190,7 +194,7 @@ fn a_foreign_key_is_refused_even_where_damage_is_treated() {
 }
 
 #[test]
-fn one_wrong_record_is_refused_where_nothing_treats_it() {
+fn one_wrong_record_is_refused_where_it_is_not_tolerated() {
     let layout = crate::build_profile::FRESH_LAYOUT;
     for (id, map) in maps().filter(|(_, map)| matches!(map.values, Values::Records(_))) {
         let raw = intact_layout_1();
@@ -235,7 +239,7 @@ fn both_ends_of_a_deep_table_are_read() {
 }
 
 #[test]
-fn treated_damage_at_one_end_is_accepted_and_at_both_refused() {
+fn tolerated_damage_is_accepted_at_one_end_but_not_at_both() {
     let raw = intact_layout_1();
     let with_damaged = |damaged: &[u64]| {
         let raw = copy(&raw);
@@ -375,10 +379,10 @@ fn existing_ids(raw: &RawMemory) -> Vec<u8> {
 /// Makes a memory empty, as if it had never been created. Its buckets are assigned to a memory that nobody opens.
 fn lose(raw: &RawMemory, id: u8) {
     const NOBODY: u8 = ids::RESERVED_SESSION_CHUNKS;
-    let sizes = [id, NOBODY].map(|id| 40 + 8 * u64::from(id));
-    let [lost, others] = [id, NOBODY].map(|id| memory(raw, id).size());
-    raw.write(sizes[0], &[0; 8]);
-    raw.write(sizes[1], &(lost + others).to_le_bytes());
+    let size_offsets = [id, NOBODY].map(|id| 40 + 8 * u64::from(id));
+    let [lost_pages, nobodys_pages] = [id, NOBODY].map(|id| memory(raw, id).size());
+    raw.write(size_offsets[0], &[0; 8]);
+    raw.write(size_offsets[1], &(lost_pages + nobodys_pages).to_le_bytes());
     for owner in raw.borrow_mut()[2_080..2_080 + 32_768].iter_mut().filter(|owner| **owner == id) {
         *owner = NOBODY;
     }
@@ -417,6 +421,7 @@ fn without_marks_an_early_structure_must_exist() {
     for (intact, missing) in
         installed_in_layout_3().into_iter().zip([ids::CAPSULES, ids::LEGACY_SESSIONS, ids::LEGACY_SESSIONS])
     {
+        // Removes the marks.
         memory(&intact, ids::UPLOAD_COUNTS).write(32_896, &[0; 32]);
         assert_refused(
             &intact,
@@ -430,6 +435,7 @@ fn a_manager_from_before_the_first_upload_is_refused() {
     let [empty, with_capsule, intact] = installed_in_layout_3();
     for (earlier, lost) in [(empty, ids::CAPSULES), (with_capsule, ids::SESSIONS)] {
         let raw = copy(&intact);
+        // The first page is the header of the memory manager.
         raw.write(0, &earlier.borrow()[..65_536]);
         assert_refused(&raw, &[&format!("memory id {lost} ({}) is empty, and the marks", name_of(lost))]);
     }

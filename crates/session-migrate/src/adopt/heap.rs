@@ -23,7 +23,7 @@ use candid::{CandidType, Deserialize, Principal};
 use pocket_ic::{PocketIc, RejectResponse};
 use sha2::{Digest, Sha256};
 use upload_canister::migrations::public_release::{
-    PublicAssetMetadata, PublicAssetType, PublicBase, PublicMemory, PublicNote, chunk_key,
+    PublicAssetMetadata, PublicAssetType, PublicBase, PublicMemory, PublicNote, session_prefix,
 };
 use upload_canister::upload::limits::MAX_CHUNKS;
 
@@ -148,7 +148,7 @@ impl<'p> RunningRelease<'p> {
 
     fn read_upload(&self, session: &Session, source: &Source) -> Result<Upload, String> {
         let caller = session.caller;
-        let key = chunk_key(session.id);
+        let key = session_prefix(session.id);
         let stored =
             source.chunks_by_prefix.get(&key).map(|stored| stored.chunks.clone()).unwrap_or_default();
         let stored_bytes: u64 = stored.values().map(|len| u64::from(*len)).sum();

@@ -13,7 +13,7 @@ use upload_canister::blob::{BlobId, BlobRecord, CHUNK_SIZE, ChunkPrefix, Content
 use upload_canister::capsule::{CapsuleRecord, Content, MAX_LIST, MAX_SUBJECT_BYTES, MemoryRecord};
 use upload_canister::migrations::public_release::{
     PublicAccess, PublicAssetMetadata, PublicBlob, PublicBlobRef, PublicCapsule, PublicExternalAsset,
-    PublicMemory, PublicMemoryMetadata, PublicPerson, PublicStore, chunk_key,
+    PublicMemory, PublicMemoryMetadata, PublicPerson, PublicStore, session_prefix,
 };
 use upload_canister::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
 use upload_canister::session::{Chunking, SessionId, Time};

@@ -8,7 +8,7 @@ use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
 use sha2::{Digest, Sha256};
 use upload_canister::blob::BlobId;
 use upload_canister::migrations::public_release::{
-    PublicBlob, PublicBlobRef, PublicCapsule, chunk_key, decode,
+    PublicBlob, PublicBlobRef, PublicCapsule, decode, session_prefix,
 };
 use upload_canister::stable::memory_ids::numbers as ids;
 use upload_canister::stable::{Damage, Key};
@@ -149,7 +149,7 @@ pub(crate) fn sessions_of_chunks(
         if left.is_empty() {
             break;
         }
-        let prefix = chunk_key(session);
+        let prefix = session_prefix(session);
         if left.remove(&prefix) {
             found.insert(session, prefix);
         }
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn sessions_of_chunks_are_found_by_number_or_if_known() {
         let sessions = [1, 100_001, LAST_SESSION, u64::MAX - 1];
-        let prefixes = || sessions.map(chunk_key).into_iter().chain([[9; 32]]);
+        let prefixes = || sessions.map(session_prefix).into_iter().chain([[9; 32]]);
         let found = |known: &[u64]| -> Vec<u64> {
             sessions_of_chunks(prefixes(), known.iter().copied()).into_keys().collect()
         };

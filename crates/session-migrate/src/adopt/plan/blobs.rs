@@ -62,7 +62,7 @@ impl Planner<'_> {
             }
         }
         for session in heap.sessions.iter().filter(|session| session.is_committed) {
-            let blob = ChunkPrefix(chunk_key(session.id)).blob_id().0;
+            let blob = ChunkPrefix(session_prefix(session.id)).blob_id().0;
             if self.plan.capsules.contains_key(&session.capsule) && !refs.contains_key(&blob) {
                 refs.entry(blob).or_default().insert(&session.capsule, true);
             }

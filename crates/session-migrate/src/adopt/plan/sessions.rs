@@ -6,7 +6,7 @@ impl Planner<'_> {
     pub(super) fn plan_sessions(&mut self, heap: &Heap) -> Result<(), SnapshotError> {
         for session in &heap.sessions {
             let id = session.id.to_string();
-            let prefix = chunk_key(session.id);
+            let prefix = session_prefix(session.id);
             let decided = match session.is_committed {
                 true => self.plan_committed(session),
                 false => self.plan_pending(session),
@@ -50,7 +50,7 @@ impl Planner<'_> {
 
     fn plan_pending(&mut self, session: &Session) -> Result<Vec<String>, String> {
         self.check_may_upload(session)?;
-        let prefix = chunk_key(session.id);
+        let prefix = session_prefix(session.id);
         if self.source.chunks_by_prefix.get(&prefix).is_some_and(|stored| stored.hashed.is_some()) {
             return Err(
                 "a committed blob has the same chunks: the release issued its number again after an \
@@ -122,7 +122,7 @@ impl Planner<'_> {
 
     /// Plans a session whose blob is committed: that release failed to create the memory, or to remove the session.
     fn plan_committed(&mut self, session: &Session) -> Result<Vec<String>, String> {
-        let prefix = ChunkPrefix(chunk_key(session.id));
+        let prefix = ChunkPrefix(session_prefix(session.id));
         let blob = prefix.blob_id();
         let Some(sound) = self.sound_blobs.get(&blob.0) else {
             return Err(format!("{blob}, which it has committed, is not taken"));
