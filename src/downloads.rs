@@ -1,7 +1,7 @@
 //! Tracked downloads: a second kind of session on the generic session layer. The chunks of an upload are read from a
 //! message and written to storage; the chunks of a download are read from storage and written to a reply. The session
-//! layer's rules about order, repetition, lengths, owners and expiry apply to both. The idempotency key of a download is
-//! the locator of its blob, `blob_<number>`.
+//! layer's rules about order, repetition, lengths, owners and expiry apply to both. The idempotency key of a download
+//! is the locator of its blob, `blob_<number>`.
 //!
 //! Each chunk is read by an update call, so that the subnet certifies its bytes, and is recorded as sent. A client that
 //! has lost track asks what is missing, even after an upgrade. The right to read is checked for every chunk.

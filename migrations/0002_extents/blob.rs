@@ -18,8 +18,8 @@ pub fn digest(id: BlobId, blob: &BlobRecord) -> [u8; 32] {
     Sha256::new().chain_update(id.0.to_be_bytes()).chain_update(without_place.encode()).finalize().into()
 }
 
-/// Copies chunks until none is left or the message's budget is used up. The progress is stored as a [`PayloadState`]: the
-/// new extents, and the next chunk to copy.
+/// Copies chunks until none is left or the message's budget is used up. The progress is stored as a [`PayloadState`]:
+/// the new extents, and the next chunk to copy.
 ///
 /// # Errors
 /// No room, or a chunk that reads back differently. The blob stays in the chunk map, and the new extents are freed.

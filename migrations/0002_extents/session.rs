@@ -67,7 +67,8 @@ pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
 /// If copying fails because there is no room, a chunk reads back differently, or the stored ranges of copied chunks are
 /// malformed, the session is unchanged and its extents are freed. If `mapped_sessions::shrink` fails, the session has
 /// already switched to the extents. A damaged record of the session is reported before anything is changed. Its extents
-/// are not lost then: the engine calls [`digest`] before it takes the progress out of its state, and stops at that error.
+/// are not lost then: the engine calls [`digest`] before it takes the progress out of its state, and stops at that
+/// error.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
     let (session, meta) = read_records(storage, id)?;
     let replaced = storage.payload_of(id)?.replaced;

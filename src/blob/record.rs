@@ -5,9 +5,9 @@
 //! id 40   u64 blob id -> CBOR of BlobRecord, of a blob in extents
 //! id 41   u64 blob id -> CBOR of BlobRecord, of a blob in the chunk map whose digest is not a SHA-256
 //! ```
-//! The record in memory id 7 has the same fields as the record of the first public release, but is encoded as two Candid
-//! arguments instead of one tuple, so this canister and that release cannot decode each other's records. Ids 40 and 41
-//! have the blobs that this record cannot represent.
+//! The record in memory id 7 has the same fields as that of the first public release, but is encoded as two Candid
+//! arguments instead of one tuple, so this canister and that release cannot decode each other's records. Memory ids 40
+//! and 41 have the blobs that this record cannot represent.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};

@@ -26,8 +26,8 @@ thread_local! {
 
     static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
 
-    /// Timer messages of the engine, each of which schedules the next. Calls by controllers also run the engine, and must
-    /// not start a second chain.
+    /// Timer messages of the engine, each of which schedules the next. Calls by controllers also run the engine, and
+    /// must not start a second chain.
     static MESSAGES: Chain = const { Chain::new() };
 }
 

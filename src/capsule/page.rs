@@ -4,7 +4,8 @@
 /// 2 MiB. The largest capsule has 93 KB, and the largest memory, with all inline bytes of its capsule, 54 KB.
 const MAX_PAGE_BYTES: usize = 1_500_000;
 
-/// Bytes by which an entry may be longer in a reply than in storage: its key, and its numbers, which are shorter in storage.
+/// Bytes by which an entry may be longer in a reply than in storage: its key, and its numbers, which are shorter in
+/// storage.
 const FRAME_BYTES: usize = 512;
 
 #[derive(Default)]

@@ -377,8 +377,8 @@ impl CapsuleStore {
         Ok(record)
     }
 
-    /// Returns whether a memory is in a capsule of `caller`, according to the indexes. To limit the cost, checks only the
-    /// first 1,000 capsules.
+    /// Returns whether a memory is in a capsule of `caller`, according to the indexes. To limit the cost, checks only
+    /// the first 1,000 capsules.
     fn is_in_a_capsule_of(&self, caller: Principal, memory_id: &str) -> bool {
         const MAX_CAPSULES: usize = 1_000;
         let keys = self.by_member.keys((caller, member_key(""))..);

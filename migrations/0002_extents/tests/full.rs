@@ -8,8 +8,8 @@ use crate::stable::{Memories, memory_ids};
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
-/// Returns a [`finalized_canister`] with a blob, and the locator of the blob. With its buckets of one page, the canister
-/// has at most 2 GiB of memory.
+/// Returns a [`finalized_canister`] with a blob, and the locator of the blob. With its buckets of one page, the
+/// canister has at most 2 GiB of memory.
 fn small_canister_with_blob() -> (TestCanister, String) {
     let mut canister = finalized_canister();
     let locator = upload(&mut canister, &file(CHUNKS * CHUNK), "a");

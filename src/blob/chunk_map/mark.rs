@@ -1,6 +1,6 @@
 //! A step that may trap: one message marks it, and the next one takes the mark and performs the step. If that message
-//! traps, the removal of the mark is rolled back, too. So if two checks in separate messages find the same mark, the step
-//! has trapped.
+//! traps, the removal of the mark is rolled back, too. So if two checks in separate messages find the same mark, the
+//! step has trapped.
 
 /// The mark of a step, on the heap: after an upgrade, nothing is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

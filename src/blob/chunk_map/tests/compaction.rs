@@ -25,7 +25,8 @@ fn map_with(released: u32, in_use: u32) -> (ChunkMap, Memories, Vec<Stored>) {
     (map, memories, kept)
 }
 
-/// Sweeps until the survey is complete, with 50 keys in each sweep. The last of these sweeps also acts on the result of the survey.
+/// Sweeps until the survey is complete, with 50 keys in each sweep. The last of these sweeps also acts on the result of
+/// the survey.
 fn survey(map: &mut ChunkMap) {
     for _ in 0..(map.total() as usize).div_ceil(50) - 1 {
         let total = map.total();
