@@ -44,7 +44,8 @@ pub struct Storage {
     pub usage: Usage,
     /// Bytes that sessions in flight have reserved but not filled yet.
     pub promises: Promises,
-    /// Where the next search for a session to evict starts; on the heap, since any start will do.
+    /// The entry of the index by activity, time and session id, after which the next search for a session to evict
+    /// starts; on the heap, since any start will do.
     pub eviction_cursor: Option<(u64, u64)>,
     /// Counts of sessions, calls and errors, by path.
     pub counters: PathCounters,

@@ -17,7 +17,7 @@ use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
 pub fn release_owners_quota(storage: &mut Storage, migration: u16) -> Result<()> {
-    let mut unread = BTreeSet::new();
+    let mut undecodable = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {
         let Some(quarantined) = storage.migration.quarantine.get_or_damaged(migration, key) else { continue };
         match LegacyUploadSession::read_after_header(&quarantined.raw) {
@@ -25,15 +25,15 @@ pub fn release_owners_quota(storage: &mut Storage, migration: u16) -> Result<()>
                 withdraw(storage, SessionId(key), Some(&legacy), quarantined.beside.map(Time::from_nanos))?;
             }
             None => {
-                unread.insert(key);
+                undecodable.insert(key);
             }
         }
     }
-    if unread.is_empty() {
+    if undecodable.is_empty() {
         return Ok(());
     }
     let mut owners = BTreeSet::new();
-    for (owner, id) in storage.index.owners_of(&unread) {
+    for (owner, id) in storage.index.owners_of(&undecodable) {
         if let Ok(Some(quarantined)) = storage.migration.quarantine.get(migration, id.0) {
             // The owner must still be able to learn the outcome of the session.
             let quarantined = crate::migrate::QuarantineRecord {

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::class::Class;
-use super::{Moved, abandon_on_error, copy_and_compare};
+use super::{Moved, copy_and_compare, free_extents_on_failure};
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, BlobRecord, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
@@ -33,7 +33,7 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
     };
     let extents = progress.extents.clone().unwrap_or_default();
     let moved = copy_some(storage, id, blob, &extents, &mut progress, work);
-    let (class, fate) = match abandon_on_error(storage, &extents, moved)? {
+    let (class, fate) = match free_extents_on_failure(storage, &extents, moved)? {
         Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);

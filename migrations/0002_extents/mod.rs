@@ -40,7 +40,7 @@ fn copy_and_compare(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Exte
 }
 
 /// Returns `moved`. If it is an error or the unit is damaged, frees the extents, which the unit will not use.
-fn abandon_on_error(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
+fn free_extents_on_failure(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
     if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
         storage.blobs.extents_mut().free(extents)?;
     }

@@ -147,7 +147,8 @@ impl BlobStore {
         self.release_total() > 0 && self.chunk_map.has_ample_room()
     }
 
-    /// Records that the next message does not remove released chunks.
+    /// Must be called if a message that could remove released chunks does not: a removal that is marked for the next
+    /// message would be taken for one that trapped.
     pub const fn defer_removal(&mut self) {
         self.chunk_map.cancel_compaction();
     }

@@ -4,8 +4,10 @@ use super::migration;
 use super::timers::Job;
 use crate::metrics::Readings;
 
+const PAGE_BYTES: u64 = 64 * 1024;
+
 pub fn stable_memory_bytes() -> u64 {
-    ic_cdk::stable::stable_size() << 16
+    ic_cdk::stable::stable_size().saturating_mul(PAGE_BYTES)
 }
 
 fn heap_memory_bytes() -> u64 {
@@ -13,7 +15,7 @@ fn heap_memory_bytes() -> u64 {
     let pages = core::arch::wasm32::memory_size(0);
     #[cfg(not(target_arch = "wasm32"))]
     let pages = 0_usize;
-    (pages as u64) << 16
+    (pages as u64).saturating_mul(PAGE_BYTES)
 }
 
 /// Returns the values that `/metrics` shows in addition to the contents of stable memory.

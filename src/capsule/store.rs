@@ -33,6 +33,7 @@ pub struct CapsuleStore {
     pub(super) memories: Table<String, MemoryRecord>,
     by_capsule: Table<TwoTexts, ()>,
     by_member: Table<(Principal, Blob<32>), ()>,
+    /// Deleted capsules whose memories are still to be removed.
     condemned: Table<String, ()>,
     by_idem: Table<[u8; 32], String>,
     by_creator: Table<Principal, u64>,

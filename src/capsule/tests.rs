@@ -76,7 +76,8 @@ fn restored_capsule_keeps_its_id_rights_and_creator() {
     }
     let full = capsules.create_within(1, owner, None, NOW);
     assert!(matches!(full, Err(CapsuleError::Full { allowed: 1, requested: 2, .. })), "{full:?}");
-    // An existing capsule is not replaced, and a refused one is not counted.
+    // An existing capsule is not replaced, and an id of 33 bytes does not fit the index. A refused capsule is not
+    // counted.
     let theirs = CapsuleRecord::new(PersonRef::Principal(other), other, 1);
     for id in ["capsule_7", &"c".repeat(33)] {
         assert_eq!(capsules.restore(id, &theirs), Ok(false), "{id}");

@@ -1,4 +1,4 @@
-//! Upload counts as Prometheus text: one sample or more for each path and name.
+//! Upload counts as Prometheus text: under each name, one or more samples for each path.
 
 use crate::api::{CallCounts, PathCounts, UploadCounts};
 

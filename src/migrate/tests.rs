@@ -43,7 +43,7 @@ impl Meter for OneStep {
 type Begun = (u64, Vec<u8>, Vec<usize>);
 
 /// Returns a canister in layout 1 with five sessions, which have received none, some or all of their chunks.
-fn layout_1() -> (TestCanister, Vec<Begun>) {
+fn canister_in_layout_1() -> (TestCanister, Vec<Begun>) {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);
     let sessions = [vec![], vec![0], vec![0, 2], vec![0, 1, 2], vec![2, 1]];
@@ -59,18 +59,18 @@ fn layout_1() -> (TestCanister, Vec<Begun>) {
     (canister, sessions)
 }
 
-/// Returns the canister of [`layout_1`] after the upgrade to the staged build and after the migration.
-fn staged() -> (TestCanister, Vec<Begun>) {
-    let (mut canister, sessions) = layout_1();
+/// Returns the canister of [`canister_in_layout_1`] after the upgrade to the staged build and after the migration.
+fn staged_canister() -> (TestCanister, Vec<Begun>) {
+    let (mut canister, sessions) = canister_in_layout_1();
     upgrade(&mut canister);
     canister.path = TestCanister::staged().path;
     run_to_end(&mut canister);
     (canister, sessions)
 }
 
-/// Like [`staged`], but the first of the five sessions is in quarantine, since its record did not decode.
+/// Like [`staged_canister`], but the first of the five sessions is in quarantine, since its record did not decode.
 fn staged_with_one_in_quarantine() -> (TestCanister, SessionId) {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     let id = sessions[0].0;
     canister.storage.sessions.legacy.insert(id, &RawRecord(b"rubbish".to_vec()));
     upgrade(&mut canister);
@@ -105,7 +105,7 @@ fn run_to_end(canister: &mut TestCanister) -> MigrationState {
 
 #[test]
 fn every_session_continues_where_it_was() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     let before: Vec<_> = sessions.iter().map(|(id, ..)| canister.service().status(*id).unwrap()).collect();
     upgrade(&mut canister);
     let state = run_to_end(&mut canister);
@@ -128,7 +128,7 @@ fn every_session_continues_where_it_was() {
 /// The first public release may have stored a session under an id above its counter.
 #[test]
 fn ids_continue_after_the_highest_session_of_layout_1() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     let highest = 1 << 40;
     let raw = canister.storage.sessions.legacy.get_raw(&sessions[4].0).unwrap();
     for id in [highest, u64::MAX] {
@@ -145,7 +145,7 @@ fn ids_continue_after_the_highest_session_of_layout_1() {
 
 #[test]
 fn the_migration_resumes_exactly_where_a_message_ended() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     upgrade(&mut canister);
     let mut messages = 0;
     while run(&mut canister.storage, canister.now, &OneStep, 0) == Ok(RunOutcome::More) {
@@ -160,7 +160,7 @@ fn the_migration_resumes_exactly_where_a_message_ended() {
 
 #[test]
 fn retry_and_verify_are_refused_while_compat_is_in_use() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     canister.storage.sessions.legacy.insert(sessions[0].0, &RawRecord(b"rubbish".to_vec()));
     upgrade(&mut canister);
     let before = run_to_end(&mut canister);
@@ -189,7 +189,7 @@ fn a_touched_session_is_converted_at_once_and_counted_once() {
     // One step enters each phase, five steps count, and five convert. The touched session is the last of the five.
     let steps_before_touch = [0, 1, 2, 6, 7, 9, 11, 12];
     for steps in steps_before_touch {
-        let (mut canister, sessions) = layout_1();
+        let (mut canister, sessions) = canister_in_layout_1();
         upgrade(&mut canister);
         for _ in 0..steps {
             let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
@@ -207,7 +207,7 @@ fn a_touched_session_is_converted_at_once_and_counted_once() {
 
 #[test]
 fn an_unconvertible_record_is_quarantined_with_the_reason() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     let [undecodable, stray] = [sessions[0].0, sessions[1].0];
     canister.storage.sessions.legacy.insert(undecodable, &RawRecord(b"rubbish".to_vec()));
     let status = canister.service().status(stray).unwrap();
@@ -237,7 +237,7 @@ fn an_unconvertible_record_is_quarantined_with_the_reason() {
 
 #[test]
 fn a_session_is_converted_for_its_owner_and_for_no_stranger() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     upgrade(&mut canister);
     let (id, file, _) = &sessions[1];
     let stranger = canister.as_person(2).status(*id);
@@ -252,7 +252,7 @@ fn a_session_is_converted_for_its_owner_and_for_no_stranger() {
 
 #[test]
 fn expired_sessions_are_released_and_accounted_for() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     let active = &sessions[3];
     canister.storage.sessions.legacy.record_activity(active.0, canister.now);
@@ -264,7 +264,7 @@ fn expired_sessions_are_released_and_accounted_for() {
 
 #[test]
 fn a_lost_record_is_noticed() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     upgrade(&mut canister);
     while canister.storage.migration.state().unwrap().phase != Phase::Converting {
         let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
@@ -277,7 +277,7 @@ fn a_lost_record_is_noticed() {
 
 #[test]
 fn a_changed_record_is_noticed() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     upgrade(&mut canister);
     while canister.storage.migration.state().unwrap().phase != Phase::Converting {
         let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
@@ -294,7 +294,7 @@ fn a_changed_record_is_noticed() {
 
 #[test]
 fn while_the_compat_path_is_in_use_nothing_is_converted() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     assert_eq!(run(&mut canister.storage, canister.now, &Unmetered, 0), Ok(RunOutcome::Done));
     assert_eq!(canister.storage.sessions.legacy.len(), 5);
     assert_eq!(canister.storage.migration.state().unwrap(), MigrationState::default());
@@ -302,7 +302,7 @@ fn while_the_compat_path_is_in_use_nothing_is_converted() {
 
 #[test]
 fn sessions_that_the_compat_path_made_later_are_converted_later() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     run_to_end(&mut canister);
     let mut late = TestCanister::compat();
@@ -325,7 +325,7 @@ fn empty_layout_1_becomes_layout_2_and_fresh_layout_2_stays() {
 
 #[test]
 fn the_journal_is_a_chain_of_what_happened() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     run_to_end(&mut canister);
     let journal = canister.storage.migration.journal(0).unwrap();
@@ -355,7 +355,7 @@ fn a_digest_does_not_depend_on_order_and_tells_one_from_three() {
 
 #[test]
 fn a_resume_continues_where_the_pause_stopped() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     assert!(controls::pause(&mut canister.storage, canister.now).is_err(), "nothing is running");
     for _ in 0..8 {
@@ -372,7 +372,7 @@ fn a_resume_continues_where_the_pause_stopped() {
 
 #[test]
 fn the_compat_path_cannot_be_opened_while_converting() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     assert_eq!(controls::check_share(&canister.storage, 50), Ok(()), "nothing has begun");
     let _ = run(&mut canister.storage, canister.now, &OneStep, 0);

@@ -8,7 +8,8 @@
 //! byte 3     1       version
 //! byte 64..          numbers, eight bytes each, big-endian
 //! ```
-//! The bytes after the counters may hold other values at fixed offsets, all 0 initially.
+//! The bytes after the counters may hold other values at fixed offsets, all 0 initially. All of this is in one page of
+//! 64 KiB.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;

@@ -4,6 +4,7 @@ use super::*;
 use crate::blob::BlobRecord;
 use crate::stable::{Table, memory_ids, preflight};
 
+/// Returns how many units were counted, converted and quarantined.
 fn unit_counts(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }

@@ -9,6 +9,7 @@ fn reels_counted_as_they_go() -> (TestCanister, Reels) {
     (canister, Reels { counts_as_it_goes: true, ..reels })
 }
 
+/// Returns how many units were counted, converted and quarantined.
 fn counts(state: &MigrationState) -> [u64; 3] {
     [state.source, state.converted, state.quarantined]
 }
@@ -43,7 +44,7 @@ fn a_unit_removed_from_quarantine_by_its_client_is_not_missed() {
 fn a_poison_unit_is_counted_and_abandoned() {
     let (mut canister, reels) = reels_counted_as_they_go();
     while state(&canister).unit.is_none() {
-        slice(&mut canister, &reels);
+        run_message(&mut canister, &reels);
     }
     let mut trapped = state(&canister);
     trapped.pace.skip_next = true;
@@ -58,7 +59,7 @@ fn a_poison_unit_is_counted_and_abandoned() {
 fn a_unit_removed_by_its_client_is_abandoned() {
     let (mut canister, reels) = reels_counted_as_they_go();
     while state(&canister).unit.is_none() {
-        slice(&mut canister, &reels);
+        run_message(&mut canister, &reels);
     }
     reels.old.borrow_mut().remove(&11);
     let state = finish(&mut canister, &reels);

@@ -68,7 +68,7 @@ const DAMAGES: &[(&str, Damage)] = &[
 fn a_record_that_reads_back_differently_stays_what_it_was() {
     for (what, damage) in DAMAGES {
         for place in 0..5 {
-            let (mut canister, sessions) = layout_1();
+            let (mut canister, sessions) = canister_in_layout_1();
             upgrade(&mut canister);
             let (id, file, _) = &sessions[place];
             let before = legacy_record(&canister, *id);
@@ -111,7 +111,7 @@ fn a_record_that_reads_back_differently_stays_what_it_was() {
 /// damaged.
 #[test]
 fn an_error_in_the_middle_of_a_batch_ends_it_before_that_record() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     let (id, file, _) = &sessions[2];
     let caller = person(OWNER);
     forget(&mut canister, *id, file, "2");
@@ -207,6 +207,7 @@ fn a_batch_ends_when_its_message_is_full() {
     assert_eq!(phase(&canister), Phase::RolledBack);
     controls::resume(&mut canister.storage, canister.now).unwrap();
     let (max, messages) =
+        // A bulk conversion reads the meter only once for each unit.
         run_in_messages(&mut canister, 30, |canister| canister.storage.sessions.sessions.len());
     assert!((1..=30).contains(&max) && messages > 2, "converted: {max}, {messages} messages");
     assert_eq!(phase(&canister), Phase::Converted);

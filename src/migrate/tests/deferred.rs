@@ -5,7 +5,7 @@ use crate::api::SessionPath;
 
 /// Returns a canister upgraded to the staged build, after the migration was deferred on the legacy build.
 fn staged_deferred() -> (TestCanister, Vec<Begun>) {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     defer(&mut canister.storage, canister.now).unwrap();
     assert!(defer(&mut canister.storage, canister.now).is_err(), "the migration is deferred already");
     set_share(&mut canister.storage, 0);
@@ -63,7 +63,7 @@ fn a_deferred_migration_can_be_rolled_back() {
 /// The legacy build would not find a session in layout 2, so it must refuse the memory.
 #[test]
 fn a_new_session_in_layout_2_locks_the_legacy_build_out() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
     assert_eq!(
@@ -81,7 +81,7 @@ fn a_new_session_in_layout_2_locks_the_legacy_build_out() {
 fn new_sessions_take_layout_1_while_deferred_or_rolled_back() {
     let (canister, _) = staged_deferred();
     assert_eq!(compat_share(&canister.storage), Ok(100));
-    let (mut canister, _) = staged();
+    let (mut canister, _) = staged_canister();
     assert_eq!(compat_share(&canister.storage), Ok(0));
     controls::rollback(&mut canister.storage, canister.now).unwrap();
     assert_eq!(compat_share(&canister.storage), Ok(100));
@@ -91,7 +91,7 @@ fn new_sessions_take_layout_1_while_deferred_or_rolled_back() {
 
 #[test]
 fn a_staged_build_without_a_share_converts_what_is_touched() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     set_share(&mut canister.storage, 0);
     canister.path = TestCanister::staged().path;
     let (id, file, _) = &sessions[0];

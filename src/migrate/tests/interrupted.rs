@@ -36,7 +36,7 @@ fn one_step(canister: &mut TestCanister) -> RunOutcome {
 
 #[test]
 fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
-    let (mut uninterrupted, _) = layout_1();
+    let (mut uninterrupted, _) = canister_in_layout_1();
     upgrade(&mut uninterrupted);
     let mut steps = 0;
     while one_step(&mut uninterrupted) == RunOutcome::More {
@@ -45,7 +45,7 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
     let expected = final_state(&uninterrupted);
     assert!(steps > 12, "{steps} steps");
     for k in 0..=steps {
-        let (mut canister, _) = layout_1();
+        let (mut canister, _) = canister_in_layout_1();
         upgrade(&mut canister);
         for _ in 0..k {
             one_step(&mut canister);
@@ -61,7 +61,7 @@ fn a_step_that_traps_leaves_no_trace_wherever_it_is() {
 /// Runs a migration in which every message that converts one of the records traps. Returns the canister, the id of that
 /// record, and the number of messages that trapped.
 fn migrate_with_poison() -> (TestCanister, u64, u64) {
-    let (canister, sessions) = layout_1();
+    let (canister, sessions) = canister_in_layout_1();
     migrate_with_poison_session(canister, sessions[2].0)
 }
 
@@ -137,7 +137,7 @@ fn finalize_does_not_decode_a_poison_record_by_the_library() {
 
 #[test]
 fn a_retried_poison_record_without_index_gets_its_key() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     let (id, file, _) = &sessions[2];
     forget(&mut canister, *id, file, "2");
     let (mut canister, poison, _) = migrate_with_poison_session(canister, *id);
@@ -152,7 +152,7 @@ fn a_retried_poison_record_without_index_gets_its_key() {
 
 #[test]
 fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     let mut seen = None;
     let mut attempts = 0;
@@ -184,7 +184,7 @@ fn trap_engine_times(canister: &mut TestCanister, times: u32) {
 /// Messages that count records trap, even with a single record. The first record to be converted is not to blame.
 #[test]
 fn a_record_is_quarantined_only_for_its_own_traps() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     one_step(&mut canister);
     assert_eq!(phase(&canister), Phase::Validating);
@@ -193,7 +193,7 @@ fn a_record_is_quarantined_only_for_its_own_traps() {
     let state = canister.storage.migration.state().unwrap();
     assert_eq!((state.phase, state.converted, state.quarantined), (Phase::Converted, 5, 0), "{}", state.note);
 
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     one_step(&mut canister);
     trap_engine_times(&mut canister, 10);
@@ -207,7 +207,7 @@ fn a_record_is_quarantined_only_for_its_own_traps() {
 
 #[test]
 fn finalizing_checks_writes_since_the_verification() {
-    let (mut canister, sessions) = staged();
+    let (mut canister, sessions) = staged_canister();
     let (id, file, _) = &sessions[3];
     canister.now = canister.now.plus_seconds(1);
     canister.put(*id, file, 0).unwrap();
@@ -233,7 +233,7 @@ fn finalizing_checks_writes_since_the_verification() {
 
 #[test]
 fn an_unsound_record_stays_noted_while_the_compat_path_is_used() {
-    let (mut canister, sessions) = staged();
+    let (mut canister, sessions) = staged_canister();
     let id = sessions[3].0;
     let meta = canister.storage.sessions.metas.get(&id).unwrap().unwrap();
     let broken = UploadMeta { expected_chunks: meta.expected_chunks + 1, ..meta.clone() };
@@ -255,7 +255,7 @@ fn an_unsound_record_stays_noted_while_the_compat_path_is_used() {
 
 #[test]
 fn a_verification_goes_stale_with_many_writes() {
-    let (mut canister, _) = staged();
+    let (mut canister, _) = staged_canister();
     let now = canister.now.plus_seconds(1);
     // One more than finalizing itself checks (`MAX_RECHECKED` of the engine).
     for n in 0..1_001 {

@@ -6,7 +6,7 @@ use crate::migrate::open_storage;
 
 /// Returns a canister of the staged build that has counted all five records and converted `converted` of them.
 fn staged_after_converting(converted: u64) -> (TestCanister, Vec<Begun>) {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     set_share(&mut canister.storage, 0);
     canister.path = TestCanister::staged().path;
     while canister.storage.migration.state().unwrap().converted < converted {
@@ -115,7 +115,7 @@ fn leftovers_of_an_abandoned_rollback_are_cleared_without_work() {
 
 #[test]
 fn retry_is_refused_until_leftovers_are_cleared() {
-    let (mut canister, sessions) = layout_1();
+    let (mut canister, sessions) = canister_in_layout_1();
     let rubbish = sessions[0].0;
     canister.storage.sessions.legacy.insert(rubbish, &RawRecord(b"rubbish".to_vec()));
     upgrade(&mut canister);
@@ -139,8 +139,9 @@ fn retry_is_refused_until_leftovers_are_cleared() {
 /// A record may have an id that was never issued: the counter of the legacy build may have been lost.
 #[test]
 fn no_session_gets_the_id_of_a_leftover() {
+    // Steps at which records are being counted, converted and verified.
     for steps in [1, 3, 6, 8, 11, 14] {
-        let (mut canister, sessions) = layout_1();
+        let (mut canister, sessions) = canister_in_layout_1();
         canister.storage.sessions.ids.continue_after(sessions[3].0);
         upgrade(&mut canister);
         for _ in 0..steps {
@@ -164,7 +165,7 @@ fn no_session_gets_the_id_of_a_leftover() {
 
 #[test]
 fn a_damaged_key_uses_up_no_ids() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     canister.storage.sessions.legacy.insert(u64::MAX, &RawRecord(b"rubbish".to_vec()));
     upgrade(&mut canister);
     let state = run_to_end(&mut canister);

@@ -144,7 +144,7 @@ impl Migration<Storage> for Reels {
 
 /// Returns a canister after the first migration, and three reels: the second takes five messages, the third is torn.
 pub fn reels() -> (TestCanister, Reels) {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     run_to_end(&mut canister);
     let reels = Reels::default();
@@ -155,15 +155,16 @@ pub fn reels() -> (TestCanister, Reels) {
 }
 
 /// Upgrades the canister, and runs one message of the engine.
-pub fn slice(canister: &mut TestCanister, reels: &Reels) -> RunOutcome {
+pub fn run_message(canister: &mut TestCanister, reels: &Reels) -> RunOutcome {
     let layouts = [Layout::SPLIT, EXTENTS];
     canister.storage = Storage::open_accepting(canister.raw.clone(), &layouts).unwrap();
     let message = MessageBudget { now: canister.now.into(), meter: &OneStep, budget: 0 };
     Engine::new(&[&SplitSessions, reels]).run(&mut canister.storage, message).unwrap()
 }
 
+/// Runs messages until the migration of the reels has no work left.
 pub fn finish(canister: &mut TestCanister, reels: &Reels) -> MigrationState {
-    while slice(canister, reels) == RunOutcome::More {}
+    while run_message(canister, reels) == RunOutcome::More {}
     state(canister)
 }
 

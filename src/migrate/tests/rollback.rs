@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_rollback_includes_everything_that_came_since() {
-    let (mut canister, sessions) = staged();
+    let (mut canister, sessions) = staged_canister();
     let (id, new_file, _) = &sessions[0];
     canister.put(*id, new_file, 1).unwrap();
     let since = canister.begin(10, "since");
@@ -44,7 +44,7 @@ fn a_rollback_includes_everything_that_came_since() {
 #[test]
 fn clients_continue_in_the_middle_of_a_rollback() {
     for steps in 0..8 {
-        let (mut canister, sessions) = staged();
+        let (mut canister, sessions) = staged_canister();
         controls::rollback(&mut canister.storage, canister.now).unwrap();
         for _ in 0..steps {
             let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
@@ -67,7 +67,7 @@ fn clients_continue_in_the_middle_of_a_rollback() {
 
 #[test]
 fn a_rollback_can_be_paused_and_the_migration_run_again() {
-    let (mut canister, _) = staged();
+    let (mut canister, _) = staged_canister();
     controls::rollback(&mut canister.storage, canister.now).unwrap();
     let _ = run(&mut canister.storage, canister.now, &OneStep, 0);
     controls::pause(&mut canister.storage, canister.now).unwrap();
@@ -94,7 +94,7 @@ fn what_was_in_quarantine_is_rolled_back_as_it_was() {
 
 #[test]
 fn a_session_that_layout_1_cannot_hold_stops_the_rollback() {
-    let (mut canister, sessions) = staged();
+    let (mut canister, sessions) = staged_canister();
     let id = sessions[2].0;
     let mut meta = canister.storage.sessions.metas.get(&id).unwrap().unwrap();
     meta.expected_chunks += 1;
@@ -109,7 +109,7 @@ fn a_session_that_layout_1_cannot_hold_stops_the_rollback() {
 
 #[test]
 fn rollback_is_refused_after_finalize() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     assert!(
         controls::finalize(&mut canister.storage, canister.now, false).is_err(),
@@ -155,7 +155,7 @@ fn the_status_tells_how_far_a_rollback_is() {
 
 #[test]
 fn what_is_refused_says_what_to_do_in_this_phase() {
-    let (mut canister, _) = staged();
+    let (mut canister, _) = staged_canister();
     let now = canister.now;
     let refusal_text = |refused: Result<(), Error>| refused.unwrap_err().to_string();
     controls::rollback(&mut canister.storage, now).unwrap();
@@ -191,10 +191,10 @@ fn what_is_refused_says_what_to_do_in_this_phase() {
 
 #[test]
 fn discarding_progress_of_an_idle_or_final_run_does_nothing() {
-    let (mut canister, _) = layout_1();
+    let (mut canister, _) = canister_in_layout_1();
     discard_progress(&mut canister.storage, canister.now).unwrap();
     assert_eq!(canister.storage.migration.journal(0).unwrap(), []);
-    let (mut canister, _) = staged();
+    let (mut canister, _) = staged_canister();
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
     let before =
         (canister.storage.migration.state().unwrap(), canister.storage.migration.journal(0).unwrap());

@@ -8,7 +8,7 @@ use crate::migrate::controls::Control;
 #[test]
 fn a_second_migration_waits_for_the_first() {
     let (mut canister, reels) = reels();
-    assert_eq!(slice(&mut canister, &reels), RunOutcome::Done);
+    assert_eq!(run_message(&mut canister, &reels), RunOutcome::Done);
     assert_eq!(state(&canister), MigrationState::default());
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
     let first = canister.storage.migration.state().unwrap();
@@ -47,7 +47,7 @@ fn a_large_unit_survives_pause_resume_and_retry() {
     let (mut canister, reels) = reels();
     controls::finalize(&mut canister.storage, canister.now, false).unwrap();
     while state(&canister).unit.is_none() {
-        slice(&mut canister, &reels);
+        run_message(&mut canister, &reels);
     }
     control(&mut canister, &reels).pause().unwrap();
     let slices = reels.slices.get();
