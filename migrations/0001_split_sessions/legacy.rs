@@ -141,8 +141,8 @@ impl LegacyUploadSession {
         blake3::hash(after_header(bytes).unwrap_or(bytes)).into()
     }
 
-    /// Returns the [`Self::digest_of_stored`] of `stored` if these bytes, which another encoder may have written, decode
-    /// to this record.
+    /// Returns the [`Self::digest_of_stored`] of `stored` if these bytes, which another encoder may have written,
+    /// decode to this record.
     pub fn digest_if_decoded_from(&self, stored: &[u8]) -> Option<[u8; 32]> {
         let value = self.encode_value();
         if after_header(stored).is_some_and(|stored| is_same(stored, &value)) {
