@@ -185,7 +185,7 @@ pub fn check_map<M: Memory>(
     let mut check_end = |end: End| {
         let found = match values {
             Values::Bytes(max) => map.key(end, key_len).map_err(to_error)?.map(|(key, len)| {
-                let too_long = || format!("{len} bytes as its value, expected at most {max}");
+                let too_long = || format!("a value of {len} bytes in its node, expected at most {max}");
                 (key, if len <= max { Ok(()) } else { Err(too_long().into()) })
             }),
             Values::Records(check_record) => map.entry(end, key_len).map_err(to_error)?.map(|entry| {
