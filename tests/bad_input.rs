@@ -286,7 +286,7 @@ fn memory_cases(scene: &Scene) -> Vec<Case> {
         new("empty key", create(Some(b"1"), None, None, 1, ""), Invalid("idem")),
         new("huge key", create(Some(b"1"), None, None, 1, &huge), Invalid("idem")),
         new("unknown blob", create(None, blob("blob_1", 5), None, 5, "k"), NotFound),
-        new("no blob", create(None, blob("", 5), None, 5, "k"), NotFound),
+        new("empty locator", create(None, blob("", 5), None, 5, "k"), NotFound),
         new(
             "blob of another size",
             create(None, blob(&own.locator, u64::MAX), None, 5, "k"),

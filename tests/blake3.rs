@@ -11,7 +11,7 @@ const HASH: HashAlgorithm = HashAlgorithm::Blake3;
 /// after each chunk the canister is upgraded to the next build, if there is one left.
 fn upload_across(builds: &[Build], order: &[u32]) {
     let mut canister = InstalledCanister::new(builds[0]);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let file = file(order.len() * CHUNK - 7, 3);
     let session = canister.begin_hashed(owner(), &capsule, &file, "a", HASH).unwrap();
     let mut upgrades = builds[1..].iter();
@@ -22,9 +22,11 @@ fn upload_across(builds: &[Build], order: &[u32]) {
         }
     }
     let (expected, len) = (digest(HASH, &file), file.len() as u64);
-    let wrong = canister.finish_as(owner(), session, &digest(HashAlgorithm::Sha256, &file), len).unwrap_err();
+    let wrong = canister
+        .finish_with_digest(owner(), session, &digest(HashAlgorithm::Sha256, &file), len)
+        .unwrap_err();
     assert!(matches!(&wrong, Error::ChecksumMismatch { got, .. } if got.as_slice() == expected), "{wrong}");
-    let finished = canister.finish_as(owner(), session, &expected, len).unwrap();
+    let finished = canister.finish_with_digest(owner(), session, &expected, len).unwrap();
     assert_eq!(finished.checksum_blake3.as_deref(), Some(&expected.to_vec()), "{builds:?}");
     assert_eq!(finished.checksum_sha256, None);
     assert!(canister.read_back(owner(), &finished.blob_id) == file, "{builds:?}");

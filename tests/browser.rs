@@ -18,13 +18,14 @@ use crate::support::{InstalledCanister, owner, reader, stranger};
 /// A file in the owner's capsule that the reader may read.
 struct StoredFile {
     capsule: String,
+    /// The text by which calls and paths name the blob.
     locator: String,
     file: Vec<u8>,
 }
 
 impl StoredFile {
     fn new(canister: &InstalledCanister, len: usize) -> Self {
-        let capsule = canister.capsule();
+        let capsule = canister.create_capsule();
         canister.share(&capsule, &[], &[reader()]);
         let file = file(len, 7);
         let base = AssetMetadataBase::new("cat.png", "image/png", AssetType::Original, len as u64, 0);
@@ -201,6 +202,7 @@ fn every_page_carries_the_proof_that_it_is_not_certified() {
                 let page = get(&canister, path, &[]);
                 let proof = header(&page, "ic-certificate").unwrap();
                 let expression = header(&page, "ic-certificateexpression").unwrap();
+                // In base64, `2dn3` is the beginning of every certificate: the tag of CBOR, d9d9f7.
                 assert!(proof.contains("version=2") && proof.contains("certificate=:2dn3"), "{proof}");
                 assert!(expression.contains("no_certification"), "{path} in {build}, {upgraded}");
             }

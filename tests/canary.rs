@@ -56,7 +56,7 @@ fn upload_until(
         canister.put_all(owner(), session, &file);
         seen.bytes += file.len() as u64;
         if seen.begun % 3 == 0 {
-            canister.finish_as(owner(), session, &[0; 32], 100).unwrap_err();
+            canister.finish_with_digest(owner(), session, &[0; 32], 100).unwrap_err();
             seen.wrong_hashes += 1;
         }
         if seen.begun % 4 == 0 {
@@ -110,7 +110,7 @@ fn assert_scraped(canister: &InstalledCanister, counts: &UploadCounts) {
 #[test]
 fn a_share_of_5_percent_can_be_judged_by_its_counts() {
     let mut canister = InstalledCanister::new(Build::Legacy);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.upload(owner(), &capsule, &file(100, 1_000), "before the canary");
     let before = canister.stats().counts;
     assert_eq!((before.compat.sessions_finished, before.direct), (1, PathCounts::default()));
@@ -121,6 +121,7 @@ fn a_share_of_5_percent_can_be_judged_by_its_counts() {
     let seen = upload_until(&canister, &capsule, 4);
     let counts = canister.stats().counts;
     assert_eq!(ObservedCounts::of(&counts.direct), seen["direct"]);
+    // Without the upload before the canary.
     let mut compat = ObservedCounts::of(&counts.compat);
     compat.begun -= 1;
     compat.finished -= 1;
@@ -152,7 +153,7 @@ fn a_share_of_5_percent_can_be_judged_by_its_counts() {
 fn expiry_is_counted_on_the_path_of_the_session() {
     for build in [Build::Legacy, Build::Direct] {
         let canister = InstalledCanister::new(build);
-        let capsule = canister.capsule();
+        let capsule = canister.create_capsule();
         let content = two_chunks(1);
         let session = canister.begin(owner(), &capsule, &content, "left alone").unwrap();
         canister.put(owner(), session, 1, &content).unwrap();

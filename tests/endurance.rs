@@ -22,6 +22,12 @@ const HEAP_BYTES_IN_EXTENTS: u64 = 4 << 20;
 /// after some tens of chunks, and no larger after a thousand.
 const HEAP_BYTES_IN_CHUNKS: u64 = 64 << 20;
 
+/// Number of chunks from one measurement of the heap to the next.
+const MEASURED_CHUNKS: u32 = 10;
+
+/// Bytes that are sent until the first measurement.
+const FIRST_MEASURED: u64 = MEASURED_CHUNKS as u64 * CHUNK as u64;
+
 /// Generates the order in which the chunks of two files are sent, and a seed for their bytes. Each call sends a chunk
 /// of the second file if its element of the list is `true`, and of the first file otherwise. The second file is sent
 /// from its last chunk to its first. So is the first file, unless the other boolean is `true`.
@@ -36,7 +42,7 @@ fn check_interleaved(
     seed: u64,
 ) -> Result<(), TestCaseError> {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let files = [file(2 * CHUNK + 9, seed), file(3 * CHUNK, seed + 1)];
     let sessions: Vec<u64> =
         (0..2).map(|n| canister.begin(owner(), &capsule, &files[n], &format!("file-{n}")).unwrap()).collect();
@@ -56,7 +62,7 @@ fn check_interleaved(
     }
     // The digest of one file does not match the bytes of the other session.
     for index in 0..2 {
-        let swapped = canister.finish_as(
+        let swapped = canister.finish_with_digest(
             owner(),
             sessions[index],
             &sha256(&files[1 - index]),
@@ -98,7 +104,7 @@ fn a_file_is_read_a_hundred_times_right_after_it_was_finished() {
     for build in [Build::Legacy, Build::Direct] {
         let canister = InstalledCanister::new(build);
         let file = file(2 * CHUNK + 77, 5);
-        let finished = canister.upload(owner(), &canister.capsule(), &file, "a");
+        let finished = canister.upload(owner(), &canister.create_capsule(), &file, "a");
         for n in 0..100_u64 {
             let idx = (n % 3) as u32;
             let chunk = canister.read_chunk(owner(), &finished.blob_id, idx).unwrap();
@@ -128,24 +134,25 @@ fn a_long_finish_continues_on_its_own() {
     let mut sha256 = Sha256::new();
     (0..count).for_each(|idx| sha256.update(chunk(idx)));
     let digest: [u8; 32] = sha256.finalize().into();
-    let session: u64 =
-        canister.update(owner(), "uploads_begin", (canister.capsule(), metadata(bytes), count, "a")).unwrap();
+    let session: u64 = canister
+        .update(owner(), "uploads_begin", (canister.create_capsule(), metadata(bytes), count, "a"))
+        .unwrap();
     for idx in (0..count).rev() {
         canister.put_bytes(owner(), session, idx, &chunk(idx)).unwrap();
     }
-    let hashing = canister.finish_as(owner(), session, &digest, bytes).unwrap_err();
+    let hashing = canister.finish_with_digest(owner(), session, &digest, bytes).unwrap_err();
     let Error::Hashing { hashed, total } = hashing else { panic!("{hashing}") };
     assert_eq!(total, bytes);
     assert!(hashed > 0 && total - hashed > hashed, "one more call would not be enough: {hashed} of {total}");
     assert_eq!(canister.status(owner(), session).unwrap().bytes_received, bytes, "the session stays");
     canister.pic.tick();
     canister.pic.tick();
-    let finished = canister.finish_as(owner(), session, &digest, bytes).unwrap();
+    let finished = canister.finish_with_digest(owner(), session, &digest, bytes).unwrap();
     assert_eq!((finished.size, finished.checksum_sha256.as_deref()), (bytes, Some(&digest.to_vec())));
 }
 
-/// Uploads a file of `count` generated chunks. Returns, after every tenth chunk and after the finish, the number of
-/// bytes sent and the size of the heap in bytes.
+/// Uploads a file of `count` generated chunks. Returns the number of bytes sent and the size of the heap in bytes,
+/// measured after every [`MEASURED_CHUNKS`] chunks and after the finish.
 fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64)> {
     let measure = |sent: u32| {
         let status = canister.pic.canister_status(canister.id, Some(controller())).unwrap();
@@ -153,7 +160,7 @@ fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64
         (u64::from(sent) * CHUNK as u64, heap)
     };
     let bytes = u64::from(count) * CHUNK as u64;
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let session: u64 =
         canister.update(owner(), "uploads_begin", (capsule, metadata(bytes), count, "a")).unwrap();
     let mut sha256 = Sha256::new();
@@ -163,12 +170,12 @@ fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64
         chunk[..4].copy_from_slice(&idx.to_le_bytes());
         sha256.update(&chunk);
         canister.put_bytes(owner(), session, idx, &chunk).unwrap();
-        if idx % 10 == 9 {
+        if (idx + 1).is_multiple_of(MEASURED_CHUNKS) {
             measured.push(measure(idx + 1));
         }
     }
     let digest: [u8; 32] = sha256.finalize().into();
-    canister.finish_as(owner(), session, &digest, bytes).unwrap();
+    canister.finish_with_digest(owner(), session, &digest, bytes).unwrap();
     measured.push(measure(count));
     measured
 }
@@ -178,7 +185,7 @@ fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64
 fn check_heap_does_not_grow(build: Build, count: u32, settled_after: u64, max_heap: u64) {
     let measured = heap_during_upload(&InstalledCanister::new(build), count);
     let after = |bytes: u64| *measured.iter().find(|(sent, _)| *sent >= bytes).unwrap();
-    let (first, settled, last) = (after(18_000_000), after(settled_after), *measured.last().unwrap());
+    let (first, settled, last) = (after(FIRST_MEASURED), after(settled_after), *measured.last().unwrap());
     for (sent, heap) in [first, settled, last] {
         println!("{build}: after {sent:>11} bytes the heap has {heap} bytes");
     }
@@ -193,5 +200,5 @@ fn the_heap_does_not_grow_with_the_file_200_mb_on_legacy() {
 
 #[test]
 fn the_heap_does_not_grow_with_the_file_500_mb_on_direct() {
-    check_heap_does_not_grow(Build::Direct, 278, 18_000_000, HEAP_BYTES_IN_EXTENTS);
+    check_heap_does_not_grow(Build::Direct, 278, FIRST_MEASURED, HEAP_BYTES_IN_EXTENTS);
 }

@@ -66,7 +66,7 @@ mod check_that {
 
     pub fn the_memories_of_a_capsule_are_limited(build: Build) {
         let canister = InstalledCanister::new(build);
-        let capsule = canister.capsule();
+        let capsule = canister.create_capsule();
         canister.configure(|config| config.max_memories_per_capsule = Some(3));
         let elsewhere = |idem| NewMemory {
             capsule: &capsule,
@@ -96,7 +96,7 @@ mod check_that {
 
     pub fn every_text_has_a_length(build: Build) {
         let canister = InstalledCanister::new(build);
-        let capsule = canister.capsule();
+        let capsule = canister.create_capsule();
         canister.share(&capsule, &[writer()], &[]);
         let memory = canister.upload(owner(), &capsule, b"", "stored").memory_id;
         let before = canister.holdings();
@@ -138,7 +138,7 @@ mod check_that {
     pub fn settings_that_close_the_service_need_force(build: Build) {
         type Change = fn(&mut AdminConfig);
         let canister = InstalledCanister::new(build);
-        let capsule = canister.capsule();
+        let capsule = canister.create_capsule();
         canister.upload(owner(), &capsule, b"stored", "stored");
         let in_use = canister.stats().bytes_in_use;
         let open = canister.config();

@@ -158,7 +158,7 @@ const CLIENTS: &[(&str, Interruption)] = &[
 
 fn finish(canister: &InstalledCanister, uploaded: &UploadedFile) -> UploadFinishResult {
     let digest = digest(uploaded.hash, &uploaded.content);
-    canister.finish_as(owner(), uploaded.session, &digest, uploaded.content.len() as u64).unwrap()
+    canister.finish_with_digest(owner(), uploaded.session, &digest, uploaded.content.len() as u64).unwrap()
 }
 
 /// Waits until the migration and the timers have nothing left to do. Returns everything that is stored, without times.
@@ -209,7 +209,7 @@ const QUARANTINED: u64 = 3;
 fn chunks_in_quarantine_are_stored_again_in_an_emptied_map() {
     let (canister, chunks) = before_compaction();
     let mut expected = Held::of(&storage(&canister));
-    assert!(chunks > 3 * QUARANTINED, "{chunks} chunks");
+    assert!(chunks > 3 * QUARANTINED, "most of the {chunks} chunks can be removed");
     let seen: BTreeSet<u64> = (0..4).map(|_| sweep(&canister, 0)).filter(|left| *left != chunks).collect();
     assert_eq!(seen, BTreeSet::from([QUARANTINED]), "all other chunks are removed at once");
     expected.chunk_map = [QUARANTINED, 0];

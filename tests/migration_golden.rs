@@ -32,7 +32,7 @@ fn two_chunks() -> Vec<u8> {
 /// unfinished file that is verified by BLAKE3. The ids are the same in each run, since the canister issues them in
 /// order.
 fn fill(canister: &InstalledCanister, layout: u16) {
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.upload(owner(), &capsule, b"a finished file", "finished");
     let session = canister.begin(owner(), &capsule, &two_chunks(), "half").unwrap();
     canister.put(owner(), session, 1, &two_chunks()).unwrap();
@@ -58,7 +58,7 @@ fn finish_upload(
     assert_eq!(status.received.len(), 1, "{idem} on {}", canister.build);
     canister.put(owner(), session, 0, &two_chunks()).unwrap();
     let digest = digest(hash, &two_chunks());
-    let finished = canister.finish_as(owner(), session, &digest, two_chunks().len() as u64).unwrap();
+    let finished = canister.finish_with_digest(owner(), session, &digest, two_chunks().len() as u64).unwrap();
     assert_eq!(canister.read_back(owner(), &finished.blob_id), two_chunks());
     assert_eq!(
         canister.memories(owner(), capsule, None, None).unwrap().len(),

@@ -56,6 +56,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
         set(canister, u64::MAX >> 1);
         canister.pic.advance_time(Duration::from_secs(61));
         canister.pic.tick();
+        // The IC's default, 30 days.
         set(canister, 2_592_000);
     }),
 ];

@@ -26,7 +26,7 @@ fn replace_all(raw: &RawMemory, bytes: Vec<u8>) {
 fn public_release() -> PublicRelease {
     let now = 1_759_000_000_000_000_000;
     let mut release = PublicRelease::new(128);
-    let capsule = release.capsule(client(1), now);
+    let capsule = release.create_capsule(client(1), now);
     release.upload(&capsule, 1, &[7; CHUNK_SIZE + 5], now + 1);
     release.upload(&capsule, 2, b"a small file", now + 2);
     release.put(3, &[8; 1_000]);

@@ -199,6 +199,7 @@ fn migrate(sessions: u64) -> Figures {
     let accounted = state.converted + state.already + state.quarantined + state.expired;
     assert_eq!((state.source, accounted, state.quarantined), (sessions, sessions, 0), "{state:?}");
     assert_eq!(state.digest_before, state.digest_after);
+    // Few sessions may be converted before a client has touched or finished one.
     if sessions > 10_000 {
         assert!(state.already > 0, "no client touched a legacy record");
         traffic.read_back(&canister);

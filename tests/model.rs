@@ -201,7 +201,7 @@ impl Target for ModelCanister {
         _: bool,
     ) -> TargetResult<Finished> {
         let finished: Result<UploadFinishResult, Error> =
-            self.canister.finish_as(person(who), session, digest, bytes);
+            self.canister.finish_with_digest(person(who), session, digest, bytes);
         let finished = finished.map_err(refusal)?;
         Ok(Finished { memory: finished.memory_id, locator: finished.blob_id, size: finished.size })
     }

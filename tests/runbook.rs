@@ -57,7 +57,7 @@ fn refusal(reply: &[u8]) -> Option<String> {
 #[test]
 fn every_command_does_what_the_runbook_says() {
     let mut canister = InstalledCanister::new(Build::Legacy);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let file = two_chunks(1);
     let session = canister.begin(owner(), &capsule, &file, "a").unwrap();
     canister.put(owner(), session, 0, &file).unwrap();

@@ -11,7 +11,7 @@ use upload_canister::api::Error;
 fn issue_ids(canister: &InstalledCanister, who: candid::Principal, round: u32) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for n in 0..3 {
-        let capsule = canister.capsule_of(who);
+        let capsule = canister.create_capsule_of(who);
         let content = file(10, n);
         let session = canister.begin(who, &capsule, &content, &format!("{round}, session {n}")).unwrap();
         ids.insert(canister.status(who, session).unwrap().provisional_memory_id);
@@ -45,9 +45,9 @@ fn the_id_of_a_lost_session_is_never_someone_elses() {
         let canister = InstalledCanister::new(build);
         let content = file(10, 1);
         let snapshot = canister.take_snapshot();
-        let lost = canister.begin(owner(), &canister.capsule(), &content, "a").unwrap();
+        let lost = canister.begin(owner(), &canister.create_capsule(), &content, "a").unwrap();
         canister.load_snapshot(&snapshot);
-        let capsule = canister.capsule_of(stranger());
+        let capsule = canister.create_capsule_of(stranger());
         let new = canister.begin(stranger(), &capsule, &content, "b").unwrap();
         assert_ne!(lost, new);
         for who in [owner(), stranger()] {
@@ -64,16 +64,16 @@ fn a_clone_issues_no_id_twice_either() {
     let canister = InstalledCanister::new(Build::Direct);
     let mut issued = issue_ids(&canister, owner(), 0);
     for n in 0..20 {
-        canister.capsule_of(owner());
+        canister.create_capsule_of(owner());
         issued.extend(issue_ids(&canister, owner(), 100 + n));
     }
     let snapshot = canister.take_snapshot();
     let canister = canister.cloned(&snapshot);
-    let on_clone = canister.take_snapshot();
+    let snapshot_of_clone = canister.take_snapshot();
     for round in 1..4 {
         for id in issue_ids(&canister, owner(), round) {
             assert!(issued.insert(id.clone()), "round {round}: {id} was issued before");
         }
-        canister.load_snapshot(&on_clone);
+        canister.load_snapshot(&snapshot_of_clone);
     }
 }

@@ -151,13 +151,13 @@ fn build_facts_come_from_the_build_profile() {
         lines_with(&elsewhere, &["const BUILD", "const FEATURES", "const LAYOUTS"]),
         Vec::<String>::new()
     );
-    let is_below = |(path, _): &(PathBuf, String)| {
+    let is_lower_layer = |(path, _): &(PathBuf, String)| {
         let path = path.to_string_lossy();
         ["config.rs", "metrics.rs", "migrate/", "src/storage.rs"].iter().any(|part| path.contains(part))
     };
-    let below: Vec<_> = elsewhere.into_iter().filter(is_below).collect();
-    assert!(below.len() > 5, "{below:?}");
-    assert_eq!(lines_with(&below, &["upload::path"]), Vec::<String>::new());
+    let lower: Vec<_> = elsewhere.into_iter().filter(is_lower_layer).collect();
+    assert!(lower.len() > 5, "{lower:?}");
+    assert_eq!(lines_with(&lower, &["upload::path"]), Vec::<String>::new());
 }
 
 #[test]
@@ -295,15 +295,16 @@ fn below_wasmtime(selection: &[&str]) -> BTreeSet<String> {
         cargo.args(["--prefix", "depth", "--format", "\t{p} [{f}]"]).args(selection).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut found = BTreeSet::new();
-    let mut above = None;
+    // The depth of wasmtime, while the lines are about its dependencies.
+    let mut wasmtime_depth = None;
     for line in String::from_utf8(output.stdout).unwrap().lines() {
         let Some((depth, package)) = line.split_once('\t') else { continue };
         let depth: usize = depth.parse().unwrap();
-        above = above.filter(|wasmtime| depth > *wasmtime);
-        if above.is_none() && package.starts_with("wasmtime v") {
-            above = Some(depth);
+        wasmtime_depth = wasmtime_depth.filter(|wasmtime| depth > *wasmtime);
+        if wasmtime_depth.is_none() && package.starts_with("wasmtime v") {
+            wasmtime_depth = Some(depth);
         }
-        if above.is_some() {
+        if wasmtime_depth.is_some() {
             found.insert(package.to_owned());
         }
     }

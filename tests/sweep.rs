@@ -24,7 +24,7 @@ fn sessions_with_many_chunks_expire_in_separate_messages() {
         return;
     }
     let canister = InstalledCanister::new(Build::Legacy);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let bytes = u64::from(CHUNKS) * CHUNK as u64;
     for n in 0..3_u8 {
         let args = (&capsule, metadata(bytes), chunk_count(bytes as usize), n.to_string());

@@ -52,7 +52,7 @@ fn an_update_restarts_timers_lost_by_a_trap() {
     }
     for build in [Build::Legacy, Build::Direct] {
         let mut canister = InstalledCanister::new(build);
-        let capsule = canister.capsule();
+        let capsule = canister.create_capsule();
         canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
         let trapped = with_message_limit(&canister, TOO_FEW_INSTRUCTIONS, pass_minute);
         assert_eq!(trapped.len(), 1, "{trapped:?}");
@@ -84,7 +84,7 @@ fn an_update_restarts_timers_lost_by_a_trap() {
 #[test]
 fn timers_continue_by_themselves_after_a_freeze() {
     let canister = InstalledCanister::new(Build::Direct);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
     let freeze = |seconds: u64| {
         let settings = CanisterSettings { freezing_threshold: Some(seconds.into()), ..Default::default() };
@@ -106,7 +106,7 @@ fn timers_continue_by_themselves_after_a_freeze() {
 fn a_clone_sweeps_after_its_first_update() {
     for build in [Build::Legacy, Build::Direct] {
         let canister = InstalledCanister::new(build);
-        let capsule = canister.capsule();
+        let capsule = canister.create_capsule();
         canister.begin(owner(), &capsule, &file(10, 1), "left alone").unwrap();
         pass_minute(&canister);
         let snapshot = canister.take_snapshot();
@@ -146,7 +146,7 @@ fn the_sweep_is_one_chain_of_messages() {
         return;
     }
     let canister = InstalledCanister::new(Build::Direct);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     for n in 0..400 {
         put_whole(&canister, &capsule, n);
     }
@@ -160,7 +160,7 @@ fn the_sweep_is_one_chain_of_messages() {
         let jobs = all.iter().filter(|message: &&MessageCost| message.entry == "update").count();
         assert!(
             jobs <= 4,
-            "round {round}: expected sweep, watch, the key of tokens and one that follows, got {jobs}"
+            "round {round}: expected sweep, watch, the key of tokens and one message that these schedule, got {jobs}"
         );
     }
     canister.run_timers_until(|stats| stats.memories == 0);
@@ -176,7 +176,7 @@ fn candid_headers_are_cached_after_a_lost_first_minute() {
     for build in [Build::Legacy, Build::Direct] {
         let begin_cost_after = |first_minute: fn(&InstalledCanister)| {
             let canister = InstalledCanister::new(build);
-            let capsule = canister.capsule();
+            let capsule = canister.create_capsule();
             first_minute(&canister);
             pass_minute(&canister);
             pass_minute(&canister);

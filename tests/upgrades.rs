@@ -14,7 +14,7 @@ struct HalfUpload {
 
 impl HalfUpload {
     fn begin(canister: &InstalledCanister, seed: u64) -> Self {
-        let capsule = canister.capsule();
+        let capsule = canister.create_capsule();
         let content = file(CHUNK + 100, seed);
         let session = canister.begin(owner(), &capsule, &content, &format!("key {seed}")).unwrap();
         canister.put(owner(), session, 1, &content).unwrap();

@@ -34,7 +34,7 @@ fn assert_gone(canister: &InstalledCanister, methods: &[&str]) {
 /// Anybody could read any blob. Now every function that reads a blob requires read access to its capsule.
 pub fn d13_anybody_could_read_any_blob(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[writer()], &[reader()]);
     let content = file(50, 1);
     let blob = canister.upload(owner(), &capsule, &content, "private").blob_id;
@@ -66,7 +66,7 @@ pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
             "get_canister_size_stats",
         ],
     );
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let session = canister.begin(owner(), &capsule, &file(5, 1), "mine").unwrap();
     let list = |caller: Principal| -> Vec<u64> {
         let listed: Result<Vec<upload_canister::api::UploadStatus>> =
@@ -83,7 +83,7 @@ pub fn d14_anybody_could_list_and_clear_sessions(build: Build) {
 /// is checked first now.
 pub fn d15_a_strangers_chunk_spoiled_the_owners_hash(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[writer()], &[reader()]);
     let content = two_chunks(1);
     let session = canister.begin(owner(), &capsule, &content, "mine").unwrap();
@@ -104,14 +104,14 @@ pub fn d15_a_strangers_chunk_spoiled_the_owners_hash(build: Build) {
 /// call changes nothing.
 pub fn d16_a_strangers_finish_destroyed_the_session(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[writer()], &[reader()]);
     let content = file(70, 1);
     let session = canister.begin(owner(), &capsule, &content, "mine").unwrap();
     canister.put_all(owner(), session, &content);
     let before = (canister.holdings(), canister.status(owner(), session).unwrap());
     for caller in [Principal::anonymous(), stranger(), reader(), writer(), controller()] {
-        assert!(is_not_found(canister.finish_as(caller, session, &[0; 32], 70)));
+        assert!(is_not_found(canister.finish_with_digest(caller, session, &[0; 32], 70)));
         assert!(is_not_found(canister.finish(caller, session, &content)));
         assert!(is_not_found(canister.abort(caller, session)));
     }
@@ -133,11 +133,11 @@ pub fn d17_anybody_could_write_into_stable_memory(build: Build) {
 pub fn d18_a_debug_finish_took_any_hash(build: Build) {
     let canister = InstalledCanister::new(build);
     assert_gone(&canister, &["debug_finish_hex", "debug_put_chunk_b64", "debug_sha256"]);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = file(33, 1);
     let session = canister.begin(owner(), &capsule, &content, "hashed").unwrap();
     canister.put_all(owner(), session, &content);
-    let unrelated = canister.finish_as(owner(), session, &[7; 32], 33);
+    let unrelated = canister.finish_with_digest(owner(), session, &[7; 32], 33);
     assert!(matches!(unrelated, Err(Error::ChecksumMismatch { .. })), "{unrelated:?}");
     let result = canister.finish(owner(), session, &content).unwrap();
     assert_eq!(result.checksum_sha256.unwrap().as_slice(), sha256(&content));
@@ -150,9 +150,9 @@ pub fn d18_a_debug_finish_took_any_hash(build: Build) {
 /// frees its blob only if no other memory refers to that blob.
 pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[], &[reader()]);
-    let theirs = canister.capsule_of(stranger());
+    let theirs = canister.create_capsule_of(stranger());
     let content = file(60, 1);
     let first = canister.upload(owner(), &capsule, &content, "first");
     let second = canister.upload(owner(), &capsule, &content, "second");
@@ -195,7 +195,7 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
 /// access is checked again at every chunk and at finish. Abort stays possible, since it only frees bytes.
 pub fn d20_access_was_checked_at_begin_only(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
     let session = canister.begin(writer(), &capsule, &content, "mine").unwrap();
@@ -229,7 +229,7 @@ pub fn d21_anonymous_callers_subjects_and_first_callers_had_rights(build: Build)
     let nobody = Principal::anonymous();
     let created = canister.update::<Capsule>(nobody, "capsules_create", (None::<PersonRef>,));
     assert!(is_unauthorized(created));
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let access = CapsuleAccess { owners: vec![owner()], writers: vec![nobody], readers: vec![nobody] };
     canister.update::<Capsule>(owner(), "capsules_set_access", (&capsule, access)).unwrap();
     let content = file(8, 1);

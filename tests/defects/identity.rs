@@ -12,8 +12,8 @@ use crate::support::{InstalledCanister, controller, owner, stranger, writer};
 /// session number. Now the id is unique and never empty, and becomes the id of the memory that finish creates.
 pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
-    let other = canister.capsule_of(stranger());
+    let capsule = canister.create_capsule();
+    let other = canister.create_capsule_of(stranger());
     let content = file(9, 1);
     let sessions = [
         (owner(), canister.begin(owner(), &capsule, &content, "a").unwrap()),
@@ -37,7 +37,7 @@ pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
 /// cannot be computed this way, and someone without access cannot distinguish an existing blob from a missing one.
 pub fn d02_blob_ids_could_be_guessed(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let guess = |session: u64| {
         let hash = Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize();
         format!("blob_{}", u64::from_be_bytes(hash[..8].try_into().unwrap()))
@@ -57,8 +57,8 @@ pub fn d02_blob_ids_could_be_guessed(build: Build) {
 /// Ids are now issued from stable memory, and are never reused.
 pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
-    let capsule = canister.capsule();
-    let theirs = canister.capsule_of(stranger());
+    let capsule = canister.create_capsule();
+    let theirs = canister.create_capsule_of(stranger());
     let old = file(1_013, 1);
     let session = canister.begin(owner(), &capsule, &old, "old").unwrap();
     canister.put_all(owner(), session, &old);
@@ -84,7 +84,7 @@ pub fn d03_session_ids_began_again_after_an_upgrade(course: Course) {
 /// begin with the memory manager's header, the upgrade is refused and changes nothing.
 pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let files = [two_chunks(1), file(10, 2), Vec::new()];
     let stored: Vec<_> = files
         .iter()
@@ -126,7 +126,7 @@ pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
 /// upgrade, with their hash state, and aborting one afterwards frees its bytes.
 pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let (content, half) = (file(2 * CHUNK + 7, 1), two_chunks(2));
     let session = canister.begin(owner(), &capsule, &content, "continues").unwrap();
     let aborted = canister.begin(owner(), &capsule, &half, "abandoned").unwrap();
@@ -161,7 +161,7 @@ pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
 /// beyond it, and a missing chunk is an error.
 pub fn d06_reads_continued_until_a_page_was_missing(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let long = two_chunks(1);
     let short = file(13, 2);
     let long_one = canister.upload(owner(), &capsule, &long, "long");
@@ -208,21 +208,21 @@ fn check_hole_is_an_error() {
 /// and returned "not found". Now a failed finish says what is wrong, changes nothing, and can be repeated.
 pub fn d07_a_failed_finish_deleted_somebody_elses_blob(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[writer()], &[]);
     let (committed, late) = (file(100, 1), file(100, 2));
     let result = canister.upload(owner(), &capsule, &committed, "kept");
     let session = canister.begin(writer(), &capsule, &late, "late").unwrap();
     canister.put_all(writer(), session, &late);
     let before = canister.holdings();
-    match canister.finish_as(writer(), session, &sha256(&committed), 100) {
+    match canister.finish_with_digest(writer(), session, &sha256(&committed), 100) {
         Err(Error::ChecksumMismatch { expected, got }) => {
             assert_eq!(expected.as_slice(), sha256(&committed));
             assert_eq!(got.as_slice(), sha256(&late));
         }
         other => panic!("the digest of other bytes is not refused: {other:?}"),
     }
-    let size = canister.finish_as(writer(), session, &sha256(&late), 101);
+    let size = canister.finish_with_digest(writer(), session, &sha256(&late), 101);
     assert_eq!(size, Err(Error::invalid("total_len", "100", 101)));
     assert_eq!(canister.holdings(), before);
     assert_eq!(canister.read_back(owner(), &result.blob_id), committed);

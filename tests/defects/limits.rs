@@ -19,7 +19,7 @@ fn exhausted(limit: &str, allowed: u64, requested: u64) -> Error {
 /// hundred idle sessions was locked out. Now idle sessions end on their own, and their bytes are released.
 pub fn d08_nothing_ever_expired(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.configure(|config| config.max_sessions_per_caller = 3);
     let content = file(10, 1);
     for n in 0..3 {
@@ -40,7 +40,7 @@ pub fn d08_nothing_ever_expired(build: Build) {
 /// activity, and begin never returns an expired session.
 pub fn d09_expiry_counted_from_the_beginning(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.configure(|config| config.session_ttl_seconds = 3_600);
     let content = file(2 * CHUNK + 1, 1);
     let session = canister.begin(owner(), &capsule, &content, "slow").unwrap();
@@ -68,7 +68,7 @@ pub fn d09_expiry_counted_from_the_beginning(build: Build) {
 /// live sessions hold bytes.
 pub fn d10_ended_sessions_released_nothing(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let empty = canister.holdings();
     let content = two_chunks(1);
 
@@ -112,7 +112,7 @@ pub fn d10_ended_sessions_released_nothing(build: Build) {
 /// A finished session counted as an active one. Now only sessions in flight count.
 pub fn d11_finished_sessions_counted_as_active(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.configure(|config| config.max_sessions_per_caller = 1);
     for n in 0..3 {
         canister.upload(owner(), &capsule, &file(4, n), &format!("{n}"));
@@ -122,7 +122,7 @@ pub fn d11_finished_sessions_counted_as_active(build: Build) {
     canister.begin(owner(), &capsule, &file(4, 8), "in flight").unwrap();
     let second = canister.begin(owner(), &capsule, &file(4, 9), "second");
     assert_eq!(second, Err(exhausted("sessions per caller", 1, 2)));
-    let theirs = canister.capsule_of(stranger());
+    let theirs = canister.create_capsule_of(stranger());
     canister.begin(stranger(), &theirs, &file(4, 9), "somebody else's").unwrap();
 }
 
@@ -131,7 +131,7 @@ pub fn d11_finished_sessions_counted_as_active(build: Build) {
 /// limit's numbers.
 pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     check_declared_sizes(&canister, &capsule);
     check_limits_of_texts(&canister, &capsule);
     check_limits_of_inline_bytes(&canister, &capsule);
@@ -143,7 +143,7 @@ fn check_declared_sizes(canister: &InstalledCanister, capsule: &str) {
     let too_long = canister.put_bytes(owner(), session, 0, &file(CHUNK, 1));
     assert_eq!(too_long, Err(Error::invalid("chunk", "2 bytes for chunk 0", "1800000 bytes")));
     canister.put(owner(), session, 0, &file(2, 1)).unwrap();
-    let other = canister.finish_as(owner(), session, &sha256(&file(2, 1)), 999_999_999);
+    let other = canister.finish_with_digest(owner(), session, &sha256(&file(2, 1)), 999_999_999);
     assert_eq!(other, Err(Error::invalid("total_len", "2", 999_999_999)));
     canister.finish(owner(), session, &file(2, 1)).unwrap();
 

@@ -19,7 +19,7 @@ fn is_conflict<T: std::fmt::Debug>(answer: Result<T>, with: &str) -> bool {
 /// never created. Now a commit is all or nothing, and the session's bytes can be released.
 pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[writer()], &[]);
     let content = file(40, 1);
     let aborted = canister.begin(writer(), &capsule, &content, "abandoned").unwrap();
@@ -46,7 +46,7 @@ pub fn d22_a_capsule_that_vanished_left_half_a_commit(build: Build) {
 /// a refused call changes nothing.
 pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = two_chunks(1);
     let session = canister.begin(owner(), &capsule, &content, "repeated").unwrap();
     canister.put(owner(), session, 0, &content).unwrap();
@@ -75,7 +75,7 @@ pub fn d23_a_repeated_chunk_broke_the_upload(build: Build) {
 /// any order gives the same file.
 pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = file(2 * CHUNK + 3, 1);
     for (n, order) in [[2, 0, 1], [1, 2, 0]].into_iter().enumerate() {
         let session = canister.begin(owner(), &capsule, &content, &format!("order {n}")).unwrap();
@@ -92,7 +92,7 @@ pub fn d24_chunks_out_of_order_broke_the_upload(build: Build) {
 /// parameters differ.
 pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
     let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
@@ -123,7 +123,7 @@ pub fn d25_a_repeated_begin_reset_the_hash(build: Build) {
 /// refused finish leaves the session unchanged, and a successful one returns the same answer again.
 pub fn d26_finish_could_be_called_once_only(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = two_chunks(1);
     let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
     canister.put(owner(), session, 1, &content).unwrap();
@@ -131,7 +131,7 @@ pub fn d26_finish_could_be_called_once_only(build: Build) {
     let missing = vec![ChunkRange { first: 0, last: 0 }];
     assert_eq!(early, Err(Error::Incomplete { expected_chunks: 2, missing_chunks: 1, missing }));
     canister.put(owner(), session, 0, &content).unwrap();
-    let wrong = canister.finish_as(owner(), session, &[1; 32], content.len() as u64);
+    let wrong = canister.finish_with_digest(owner(), session, &[1; 32], content.len() as u64);
     assert!(matches!(wrong, Err(Error::ChecksumMismatch { .. })), "{wrong:?}");
 
     let result = canister.finish(owner(), session, &content).unwrap();
@@ -143,7 +143,7 @@ pub fn d26_finish_could_be_called_once_only(build: Build) {
         "begun again after a lost reply"
     );
     assert_eq!(canister.finish(owner(), session, &content).as_ref(), Ok(&result));
-    let contradiction = canister.finish_as(owner(), session, &[1; 32], content.len() as u64);
+    let contradiction = canister.finish_with_digest(owner(), session, &[1; 32], content.len() as u64);
     assert!(is_conflict(contradiction, "session"));
     assert!(is_conflict(canister.put(owner(), session, 0, &content), "session"));
     assert!(is_conflict(canister.abort(owner(), session), "session"));
@@ -155,7 +155,7 @@ pub fn d26_finish_could_be_called_once_only(build: Build) {
 /// and the session stays.
 pub fn d27_a_short_digest_trapped(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = file(20, 1);
     let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
     for length in [0, 7, 31, 33, 1_000_000] {
@@ -167,7 +167,7 @@ pub fn d27_a_short_digest_trapped(build: Build) {
             (session, 0u32, Bytes::new(&content), Some(Bytes::new(&digest))),
         );
         assert_eq!(put, Err(refused("sha256")));
-        assert_eq!(canister.finish_as(owner(), session, &digest, 20), Err(refused("digest")));
+        assert_eq!(canister.finish_with_digest(owner(), session, &digest, 20), Err(refused("digest")));
     }
     canister.put_all(owner(), session, &content);
     canister.finish(owner(), session, &content).unwrap();
@@ -177,7 +177,7 @@ pub fn d27_a_short_digest_trapped(build: Build) {
 /// must have its exact length, and an empty file is a file like any other.
 pub fn d28_chunks_had_no_length(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = two_chunks(1);
     let session = canister.begin(owner(), &capsule, &content, "lengths").unwrap();
     for (idx, bytes) in [(0, &b""[..]), (0, &content[1..CHUNK]), (1, b""), (1, b"four"), (1, b"sixsix")] {
@@ -202,7 +202,7 @@ pub fn d28_chunks_had_no_length(build: Build) {
 /// second one replaced the first. Now no two have the same id, regardless of the time.
 pub fn d29_ids_were_made_from_the_time(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let calls: Vec<_> = (0..4u64)
         .map(|n| {
             let content = file(30, n);

@@ -14,7 +14,7 @@ pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
     let canister = InstalledCanister::new(build);
     let names = did::names(build);
     assert!(!names.iter().any(|name| name == "blob_read"), "the read without a limit is gone");
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = file(2 * CHUNK + 100, 1);
     let size = content.len() as u64;
     let blob = canister.upload(owner(), &capsule, &content, "large").blob_id;
@@ -46,7 +46,7 @@ pub fn d34_a_large_blob_came_in_one_reply(build: Build) {
 /// payload plus at most a quarter, rounded up to buckets of 8 MiB.
 pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let bucket = 8 << 20;
     canister.upload(owner(), &capsule, &file(CHUNK, 1), "first");
     let before = canister.stats().stable_memory_bytes;
@@ -62,7 +62,7 @@ pub fn d35_stable_memory_grew_faster_than_the_payload(build: Build) {
 /// a separate record, the record of the capsule does not grow, and lists have pages.
 pub fn d36_a_commit_rewrote_the_whole_capsule(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let mut uploaded: Vec<String> =
         (0..23).map(|n| canister.upload(owner(), &capsule, b"", &format!("{n}")).memory_id).collect();
     uploaded.sort();
@@ -97,7 +97,7 @@ fn check_record_does_not_grow() {
 /// content is stored once per capsule, and no log contains any of its bytes.
 pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let secret = "a secret that is worth sixteen bytes and more ".repeat(20);
     let results: Vec<_> =
         (0..3).map(|n| canister.upload(owner(), &capsule, secret.as_bytes(), &format!("{n}"))).collect();
@@ -129,7 +129,7 @@ pub fn d37_the_same_content_was_stored_again_and_payload_was_logged(build: Build
 /// memory ids.
 pub fn d38_two_memory_managers_shared_one_memory(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.upload(owner(), &capsule, &file(CHUNK + 1, 1), "before");
     for (n, build) in course[1..].iter().enumerate() {
         canister.upgrade(*build);

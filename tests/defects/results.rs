@@ -12,7 +12,7 @@ use crate::support::{InstalledCanister, owner, reader};
 /// and deleting a memory frees its bytes.
 pub fn d30_memories_could_not_be_deleted_or_changed(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[], &[reader()]);
     let content = two_chunks(1);
     let result = canister.upload(owner(), &capsule, &content, "key");
@@ -109,7 +109,7 @@ fn all_kinds(content: &[u8]) -> Vec<AssetMetadata> {
 /// given at begin, field by field, in all five kinds, and says who uploaded it.
 pub fn d31_metadata_was_lost_on_the_way(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = file(12, 1);
     for (n, asset) in all_kinds(&content).into_iter().enumerate() {
         let args = (&capsule, &asset, 1u32, format!("kind {n}"));
@@ -138,7 +138,7 @@ pub fn d32_times_came_in_two_units(build: Build) {
     let canister = InstalledCanister::new(build);
     let now = || canister.pic.get_time().as_nanos_since_unix_epoch();
     let began = now();
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = file(6, 1);
     let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
     canister.put_all(owner(), session, &content);
@@ -161,7 +161,7 @@ pub fn d32_times_came_in_two_units(build: Build) {
 /// A client could not learn which chunks had arrived, or find its sessions again. Now it can query both.
 pub fn d33_a_client_could_not_learn_what_had_arrived(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let content = file(3 * CHUNK + 9, 1);
     let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
     canister.put(owner(), session, 3, &content).unwrap();

@@ -38,7 +38,7 @@ fn spec(chunk_size: u32, bytes_expected: u64) -> SessionSpec {
 /// the owner. Now it does none of this, either inside a build or on its own.
 pub fn d39_the_session_service_counted_instead_of_checking(build: Build) {
     let canister = InstalledCanister::new(build);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
     let session = canister.begin(owner(), &capsule, &content, "key").unwrap();
@@ -121,7 +121,7 @@ fn check_service_alone() {
 /// service does all of this correctly at any point of an upgrade, with sessions in flight.
 pub fn d40_the_target_design_had_holes_of_its_own(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     canister.share(&capsule, &[writer()], &[]);
     let content = two_chunks(1);
     let session = canister.begin(owner(), &capsule, &content, "key").unwrap();

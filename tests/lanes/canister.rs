@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::picture;
 use crate::support::{InstalledCanister, owner};
 
-/// The builds that a lane's canister runs, one after the other.
+/// The builds that the canister of a lane (an end-to-end scenario) runs, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Course {
     /// The legacy build alone.
@@ -44,7 +44,7 @@ impl LaneCanister {
     pub fn new(course: Course) -> Self {
         let (first, next_builds) = course.builds().split_first().unwrap();
         let installed = InstalledCanister::new(*first);
-        let capsule = installed.capsule();
+        let capsule = installed.create_capsule();
         Self { installed, next_builds, capsule, folder: TempDir::new().unwrap(), uploads: 0 }
     }
 
@@ -52,8 +52,8 @@ impl LaneCanister {
         self.installed.typed_client()
     }
 
-    /// Upgrades to the next build of the course, and checks the migration's digests and the layout. Does nothing at the
-    /// end of the course.
+    /// Upgrades to the next build of the course, and checks the migration's digests, and that the layout is 2: without
+    /// finalization, the direct build stays in it. Does nothing at the end of the course.
     pub fn upgrade(&mut self) {
         let Some((next, next_builds)) = self.next_builds.split_first() else { return };
         self.next_builds = next_builds;

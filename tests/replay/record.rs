@@ -69,7 +69,7 @@ impl Scene<'_> {
     }
 
     /// Creates an upload of file `seed` into a capsule, without beginning it.
-    fn upload(&self, client: Principal, capsule: &str, seed: u64, bytes: u64) -> Uploader {
+    fn uploader(&self, client: Principal, capsule: &str, seed: u64, bytes: u64) -> Uploader {
         let path = self.folder.join(format!("{seed}.bin"));
         let chunking = Chunking::new(bytes, u64::from(CHUNK));
         let ranges = (0..chunking.count()).filter_map(|idx| chunking.range(idx));
@@ -86,7 +86,7 @@ impl Scene<'_> {
         }
     }
 
-    fn capsule(&self, client: Principal) -> String {
+    fn create_capsule(&self, client: Principal) -> String {
         self.wait(1);
         self.canister.capsules_create(client, None).unwrap().id
     }
@@ -95,7 +95,7 @@ impl Scene<'_> {
 /// Creates sessions at every stage: begun, with a hole, complete, finished, aborted.
 fn in_flight(scene: &Scene<'_>) {
     let client = person(1);
-    let capsule = scene.capsule(client);
+    let capsule = scene.create_capsule(client);
     for (seed, steps) in [
         (1, vec![UploadStep::Begin]),
         (2, vec![UploadStep::Begin, UploadStep::Put(2), UploadStep::Put(0)]),
@@ -112,7 +112,7 @@ fn in_flight(scene: &Scene<'_>) {
         ),
         (5, vec![UploadStep::Begin, UploadStep::Put(0), UploadStep::Abort]),
     ] {
-        let mut upload = scene.upload(client, &capsule, seed, 4_000_000);
+        let mut upload = scene.uploader(client, &capsule, seed, 4_000_000);
         scene.steps(&mut upload, &steps);
         if upload.result().is_none() && !upload.aborted() {
             upload.ask(&scene.canister).unwrap();
@@ -126,8 +126,8 @@ fn in_flight(scene: &Scene<'_>) {
 /// owner's hash state removed.
 fn strangers(scene: &Scene<'_>) {
     let (owner, stranger) = (person(1), person(2));
-    let capsule = scene.capsule(owner);
-    let mut upload = scene.upload(owner, &capsule, 1, 4_000_000);
+    let capsule = scene.create_capsule(owner);
+    let mut upload = scene.uploader(owner, &capsule, 1, 4_000_000);
     scene.steps(&mut upload, &[UploadStep::Begin, UploadStep::Put(0)]);
     let session = upload.session().unwrap();
     for caller in [stranger, Principal::anonymous()] {
@@ -146,14 +146,14 @@ fn strangers(scene: &Scene<'_>) {
 /// again.
 fn upgraded_in_flight(scene: &Scene<'_>) {
     let (first, second) = (person(1), person(2));
-    let capsule = scene.capsule(first);
-    let mut upload = scene.upload(first, &capsule, 1, 4_000_000);
+    let capsule = scene.create_capsule(first);
+    let mut upload = scene.uploader(first, &capsule, 1, 4_000_000);
     scene.steps(&mut upload, &[UploadStep::Begin, UploadStep::Put(2), UploadStep::Put(0)]);
     scene.wait(60);
     let legacy = Builds::default().get("legacy").unwrap();
     scene.canister.upgrade(scene.controller, "legacy", &legacy).unwrap();
-    let other = scene.capsule(second);
-    let mut later = scene.upload(second, &other, 2, 1_000);
+    let other = scene.create_capsule(second);
+    let mut later = scene.uploader(second, &other, 2, 1_000);
     scene.steps(&mut later, &[UploadStep::Begin]);
     upload.ask(&scene.canister).unwrap();
     scene.steps(
@@ -169,8 +169,8 @@ fn same_round(scene: &Scene<'_>) {
     let mut uploads: Vec<Uploader> = (1..=3)
         .map(|number| {
             let client = person(number);
-            let capsule = scene.capsule(client);
-            scene.upload(client, &capsule, number, 1_000)
+            let capsule = scene.create_capsule(client);
+            scene.uploader(client, &capsule, number, 1_000)
         })
         .collect();
     for step in [UploadStep::Begin, UploadStep::Put(0), UploadStep::Finish] {

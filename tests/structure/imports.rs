@@ -12,6 +12,9 @@ use syn::{Attribute, File, ImplItem, Item, ItemMod, Meta, UseTree, Visibility};
 
 use super::tree;
 
+/// Maximum number of steps in which a name is followed through re-exports.
+const MAX_STEPS: usize = 8;
+
 /// A module's path in its crate.
 type ModulePath = Vec<String>;
 
@@ -59,6 +62,7 @@ fn items_of_branches(tokens: TokenStream) -> Vec<Item> {
 /// Adds every path in `tokens` to `found`, including paths in the groups of a `use` and in the arguments of macros.
 fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<ModulePath>) {
     let mut path = prefix.to_vec();
+    // Number of colons directly before the token: after two, it continues the path.
     let mut colons = if prefix.is_empty() { 0 } else { 2 };
     for token in tokens {
         match token {
@@ -191,7 +195,7 @@ impl Modules {
 
     /// Returns the module that defines the item that a path in `module` refers to. Returns `None` if the item is in
     /// another crate, or is itself a module: only the names that are used from a module count. `depth` bounds
-    /// re-exports of re-exports.
+    /// the steps through re-exports of re-exports.
     fn defining_module(&self, module: &ModulePath, path: &[String], depth: usize) -> Option<ModulePath> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
@@ -248,7 +252,7 @@ impl Modules {
     fn imports(&self) -> BTreeMap<&ModulePath, BTreeSet<&ModulePath>> {
         let mut imports = BTreeMap::<_, BTreeSet<_>>::new();
         for (name, module) in &self.0 {
-            let found = module.paths.iter().filter_map(|path| self.defining_module(name, path, 8));
+            let found = module.paths.iter().filter_map(|path| self.defining_module(name, path, MAX_STEPS));
             let files = found.map(|found| &self.0[&found].file).filter(|file| **file != module.file);
             imports.entry(&module.file).or_default().extend(files);
         }

@@ -52,6 +52,7 @@ pub fn idem(session: u64) -> String {
     format!("upload-1759000000000-{session:09}")
 }
 
+/// Returns a stable memory with these bytes.
 pub fn memory_of(bytes: &[u8]) -> RawMemory {
     let raw = RawMemory::default();
     raw.grow(bytes.len().div_ceil(65_536) as u64);
@@ -83,7 +84,7 @@ fn image_in(raw: RawMemory, sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
         .collect();
     for session in 1..=sessions {
         let n = session % CLIENTS.min(sessions);
-        add(&mut storage, session, client(n), &capsules[n as usize], now);
+        add_session(&mut storage, session, client(n), &capsules[n as usize], now);
     }
     storage.sessions.ids.continue_after(sessions);
     drop(storage);
@@ -91,7 +92,7 @@ fn image_in(raw: RawMemory, sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     (bytes, capsules)
 }
 
-fn add(storage: &mut Storage, session: u64, caller: Principal, capsule: &str, now: Time) {
+fn add_session(storage: &mut Storage, session: u64, caller: Principal, capsule: &str, now: Time) {
     let id = SessionId(session);
     let legacy = LegacyUploadSession {
         session_id: session,

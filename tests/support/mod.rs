@@ -243,11 +243,11 @@ impl InstalledCanister {
     }
 
     /// Creates a capsule of [`owner`].
-    pub fn capsule(&self) -> String {
-        self.capsule_of(owner())
+    pub fn create_capsule(&self) -> String {
+        self.create_capsule_of(owner())
     }
 
-    pub fn capsule_of(&self, owner: Principal) -> String {
+    pub fn create_capsule_of(&self, owner: Principal) -> String {
         let created: Result<Capsule> =
             self.update(owner, "capsules_create", (None::<upload_canister::api::PersonRef>,));
         created.unwrap().id

@@ -45,7 +45,7 @@ pub struct State {
 impl Scene {
     /// Creates a scene whose session has the first `sent` chunks of `content`.
     pub fn new(canister: &InstalledCanister, content: Vec<u8>, sent: u32) -> Self {
-        let capsule = canister.capsule();
+        let capsule = canister.create_capsule();
         canister.share(&capsule, &[writer()], &[reader()]);
         let stored = file(5, 1);
         let finished = canister.begin(owner(), &capsule, &stored, "stored").unwrap();

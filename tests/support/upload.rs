@@ -110,10 +110,11 @@ impl InstalledCanister {
 
     /// Finishes the upload of a file that is verified by SHA-256.
     pub fn finish(&self, caller: Principal, session: u64, file: &[u8]) -> Result<UploadFinishResult> {
-        self.finish_as(caller, session, &sha256(file), file.len() as u64)
+        self.finish_with_digest(caller, session, &sha256(file), file.len() as u64)
     }
 
-    pub fn finish_as(
+    /// Finishes an upload with any digest and any length, right or wrong.
+    pub fn finish_with_digest(
         &self,
         caller: Principal,
         session: u64,

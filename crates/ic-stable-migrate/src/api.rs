@@ -103,8 +103,8 @@ pub struct MigrationStatus<K = u64> {
     pub expired: u64,
     /// Order-independent digest of all source records, taken before the first was converted.
     pub digest_before: ByteBuf,
-    /// The digest of the converted records, read back from stable memory and converted back to the source
-    /// form.
+    /// The same digest afterwards: of the converted records, read back from stable memory and converted back
+    /// to the source form, and of the expired and quarantined ones.
     pub digest_after: ByteBuf,
     /// Instructions the migration has used so far.
     pub instructions: u64,
@@ -188,7 +188,7 @@ pub struct DryRun<K = u64> {
     pub waits_for: Option<String>,
     /// Units on this page.
     pub units: u64,
-    /// Start of the next page; absent on the last one.
+    /// Key of the last unit of this page, after which the next page begins; absent on the last page.
     pub next: Option<K>,
     /// The classes that occur on this page.
     pub classes: Vec<ClassForecast<K>>,

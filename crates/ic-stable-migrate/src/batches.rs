@@ -82,6 +82,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
 
     /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit.
     pub(super) fn convert_batch(&mut self) -> Result<bool, H::Error> {
+        // A unit that must be quarantined without being decoded is handled alone.
         match self.migration.bulk().filter(|_| !self.state.pace.skip_next) {
             Some(bulk) => self.convert_in_bulk(bulk),
             None => {
@@ -112,6 +113,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     fn convert(&mut self, key: H::Key) -> Result<(), H::Error> {
         self.host.check_room()?;
         let number = self.migration.plan().number;
+        // A unit that is quarantined in place is still listed, and is accounted for already.
         if self.state.quarantined > 0 && self.host.ledger().quarantine.contains(number, &key) {
             self.state.cursor = Some(key);
             return Ok(());

@@ -1,6 +1,6 @@
 //! What a canister needs in addition to the engine: a first slice in `post_upgrade`, timers that recover on their own,
-//! and endpoints. The example is the rest of the canister for the bank of the crate's documentation; `examples/one-map`
-//! in the repository compiles it for wasm and tests it:
+//! and endpoints. The example makes a whole canister of the bank in the crate's documentation; in the repository,
+//! `examples/one-map` is this canister, compiled for wasm and tested:
 //!
 //! ```standalone_crate
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));

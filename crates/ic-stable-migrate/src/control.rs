@@ -290,9 +290,9 @@ impl<'a, H: Host> Control<'a, H> {
     /// the error of [`Migration::leave_in_quarantine`].
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // While the migration is idle, only clients' calls have converted units, if any.
-        let has_nothing_to_do = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
-        if self.state.phase != Phase::Converted && !has_nothing_to_do {
+        // The engine had nothing to convert. Clients' calls may have converted units; `source` then counts them.
+        let is_idle_in_new_layout = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
+        if self.state.phase != Phase::Converted && !is_idle_in_new_layout {
             return Err(self.refused("finalize", &self.why_not_converted()?));
         }
         self.check_not_held("finalize")?;
@@ -308,7 +308,7 @@ impl<'a, H: Host> Control<'a, H> {
             let why = "quarantined records cannot be retried afterwards; retry them, or finalize with `true` to leave them there";
             return Err(self.refused("finalize", why));
         }
-        if !has_nothing_to_do || self.state.source > 0 {
+        if !is_idle_in_new_layout || self.state.source > 0 {
             self.recheck_written()?;
         }
         self.migration.leave_in_quarantine(self.host)?;

@@ -97,8 +97,8 @@ impl<'m, H: Host> Engine<'m, H> {
         watch::watch(self.migrations, host, now.into(), messages)
     }
 
-    /// Returns the controls of the [current](crate::Ledger::current) migration. If the list does not contain it, the
-    /// next migration of the list is current.
+    /// Returns the controls of the [current](crate::Ledger::current) migration, or of the next one in the list if the
+    /// list does not contain the current one.
     ///
     /// # Errors
     /// [`Error::UnknownMigration`] if the list contains neither, or a damaged record.
@@ -270,9 +270,9 @@ impl<'m, H: Host> Engine<'m, H> {
             if !(is_deferred || found.is_going_back()) {
                 continue;
             }
-            // Not `Idle`: the migration must run even if no unit was rolled back yet.
             let (phase, event) = match is_deferred {
                 true => (Phase::Idle, "released"),
+                // Not `Idle`: the migration must run even if no unit was rolled back yet.
                 false => (Phase::Validating, "rollback abandoned"),
             };
             let mut state = MigrationState { phase, ..found.restarted() };

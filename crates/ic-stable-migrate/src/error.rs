@@ -18,10 +18,15 @@ use crate::{Layout, Phase, StableError};
 ///         // What is stored.
 ///         Error::Stable(_) | Error::DamagedKey { .. } => "load a snapshot, or repair the record in an upgrade",
 ///         // From the controls.
-///         Error::Refused { .. } | Error::WrongPhase { .. } => "wait for the phase that it names",
+///         Error::Refused { .. } => "do what its reason says, then try again",
+///         // From `defer` and `release`.
+///         Error::WrongPhase { .. } => "defer only before the migration begins, and release only while it is deferred",
 ///         // From `Engine::enter_layout`.
 ///         Error::NotEntered { .. } => "write the unit in the previous layout",
-///         Error::NotQuarantined { .. } | Error::UnknownMigration { .. } => "name another one",
+///         // From `Control::retry`.
+///         Error::NotQuarantined { .. } => "name a unit that is quarantined",
+///         // From `Engine::control` and `Engine::dry_run`.
+///         Error::UnknownMigration { .. } => "install a build with this migration or a later one",
 ///         _ => "read its message",
 ///     }
 /// }
@@ -86,10 +91,10 @@ pub enum Error {
         /// The phase that the migration is in.
         found: Phase,
     },
-    /// This build contains neither this migration nor a later one.
+    /// The list of this build contains neither the [current](crate::Ledger::current) migration nor a later one.
     #[error("this build has no migration {number}")]
     UnknownMigration {
-        /// Number of the migration.
+        /// Number of the current migration.
         number: u16,
     },
     /// Two migrations have the same number.

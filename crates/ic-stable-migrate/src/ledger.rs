@@ -30,7 +30,8 @@ const MAX_KEYS_READ: usize = 100_000;
 const MAX_BYTES: usize = 1_500_000;
 
 /// Maximum number of keys of each quarantine that [`Ledger::check`] decodes, at 2,700 instructions each, so that the
-/// cost of `post_upgrade` does not grow with the quarantine. If the keys are of another type, the first ones fail.
+/// cost of `post_upgrade` does not grow with the quarantine. That is enough to detect keys of another type: already the
+/// first ones do not decode.
 const MAX_KEYS_CHECKED: usize = 350;
 
 /// Memories of a [`Ledger`]. Nothing else may use them.
@@ -141,7 +142,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
             let raw = self.by_number.get_raw(&number).unwrap_or_default();
             check_format::<MigrationState<K>>(number, &raw)?;
         }
-        for number in self.begun() {
+        for number in self.numbers_with_state() {
             self.state_of(number)?;
         }
         if let Some(last) = self.journal.last_key() {
@@ -154,7 +155,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     }
 
     /// Returns the numbers of the migrations that have a stored state: those that have ever begun or been deferred.
-    pub(crate) fn begun(&self) -> Vec<u16> {
+    pub(crate) fn numbers_with_state(&self) -> Vec<u16> {
         let first = self.first.iter().filter(|first| !first.raw().is_empty()).map(|_| FIRST_MIGRATION);
         first.chain(self.by_number.keys(..)).collect()
     }
@@ -162,7 +163,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// Returns the migrations that are neither idle, finalized, rolled back nor deferred, and their states.
     pub(crate) fn unfinished(&self) -> Result<Vec<(u16, MigrationState<K>)>, StableError> {
         let mut unfinished = Vec::new();
-        for number in self.begun() {
+        for number in self.numbers_with_state() {
             let state = self.state_of(number)?;
             let is_at_rest = matches!(state.phase, Phase::Idle | Phase::Finalized | Phase::RolledBack);
             if !is_at_rest && !state.is_deferred() {
@@ -203,13 +204,13 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     /// Returns the number of the current migration: the first whose stored state is neither idle nor finalized. If
     /// there is none, it is the last with a stored state; if no state is stored, 1.
     pub fn current(&self) -> u16 {
-        let begun = self.begun();
+        let stored = self.numbers_with_state();
         // A state that does not decode makes its migration current, so that the damage is reported.
         let is_settled = |number: &u16| {
             self.state_of(*number).is_ok_and(|state| matches!(state.phase, Phase::Idle | Phase::Finalized))
         };
-        let unsettled = begun.iter().find(|number| !is_settled(number));
-        unsettled.or(begun.last()).copied().unwrap_or(FIRST_MIGRATION)
+        let unsettled = stored.iter().find(|number| !is_settled(number));
+        unsettled.or(stored.last()).copied().unwrap_or(FIRST_MIGRATION)
     }
 
     /// Appends an entry to the journal.

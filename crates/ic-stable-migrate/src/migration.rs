@@ -189,7 +189,8 @@ pub trait Migration<H: Host> {
     /// A damaged record other than the unit itself.
     fn check(&self, host: &H, key: H::Key) -> Result<Option<String>, H::Error>;
 
-    /// Lists up to `limit` target units that clients have written at or after `since`.
+    /// Lists up to `limit` target units that clients have written at or after `since`. Finalization checks these; with
+    /// the default, none, it relies on the last verification.
     fn written_since(&self, _: &H, _: Time, _: usize) -> Vec<H::Key> {
         Vec::new()
     }
@@ -204,8 +205,9 @@ pub trait Migration<H: Host> {
         None
     }
 
-    /// Returns the number of steps after which a run of this many units counts as failed: each unit is digested,
-    /// converted and checked once, and again if a controller requests it. Units that are converted in slices need more.
+    /// Returns the number of steps after which a run of this many units counts as failed. A unit takes one step to be
+    /// digested, and one to be converted, or one for each of its slices. The default allows several times as many;
+    /// a migration with more slices must allow more.
     fn max_steps(&self, units: u64) -> u64 {
         units.saturating_mul(8).saturating_add(10_000)
     }
@@ -269,10 +271,11 @@ pub trait Migration<H: Host> {
 /// ```
 pub trait Bulk<H: Host> {
     /// Converts the first source units, ascending, at most `limit`. Calls `has_budget` after each unit, and stops if it
-    /// returns `false`. Also stops at the first unit that fails. Returns the outcomes of the units that it has handled.
+    /// returns `false`. Also stops before a unit that fails, with which the next call then begins. Returns the outcomes
+    /// of the units that it has handled.
     ///
     /// # Errors
-    /// If the first unit fails, its error.
+    /// The error of the failed unit, if no unit was handled before it.
     fn convert_first(
         &self,
         host: &mut H,

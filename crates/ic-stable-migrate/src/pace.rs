@@ -72,7 +72,8 @@ impl Pace {
         usize::try_from(units).unwrap_or(usize::MAX)
     }
 
-    /// Fits the size of the next batch to a budget of `left` instructions, if a unit takes `each`.
+    /// Fits the size of the next batch to a budget of `left` instructions, if a unit takes `each`: halves it until it
+    /// fits, or doubles it if even twice the doubled batch fits, so that its units may cost more than `each`.
     pub(crate) fn fit_batch(&mut self, each: u64, left: u64) {
         let costs = |batch: u32| each.saturating_mul(u64::from(batch));
         let mut batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };

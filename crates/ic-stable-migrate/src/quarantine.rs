@@ -121,7 +121,7 @@ pub struct Quarantine<K: Key, M: Memory> {
     by_number: Table<NumberedKey<K>, QuarantineRecord, M>,
 }
 
-/// Calls a method of the table with a migration's quarantine, with the stored key of a unit as the argument.
+/// Calls `$method`, with the stored key of a unit, on the table that holds the migration's quarantine.
 macro_rules! call {
     ($first:expr, $by_number:expr, $migration:ident, $key:ident, $method:ident) => {{
         let key = StoredKey::of($key.borrow());

@@ -145,11 +145,12 @@ fn compare_layouts(direction: &Direction<'_>) -> Vec<Reason> {
                 let (number, build) = (migration.number, &from.build);
                 format!(
                     "layout {layout} is refused, and the {build} build cannot roll migration {number} back: \
-                     only until that begins"
+                     possible only until that migration begins"
                 )
             }
             (None, None) => format!("layout {layout} is refused"),
         };
+        // No step helps if every layout is refused, or if no migration leads into this layout or out of it.
         let verdict =
             if refused.len() == from.layouts.len() || (migration_into.is_none() && migration_out.is_none()) {
                 Compatibility::Forbidden
@@ -212,7 +213,7 @@ fn compare_contents(direction: &Direction<'_>, rules: &mut Rules, stored: &Memor
         // A reserved id may be renamed: it has no data.
         (true, true, _) => return,
         (true, false, Way::Upgrade) => {
-            let text = format!("id {} is reserved for no memory; it is now {}", stored.id, read.name);
+            let text = format!("id {} is reserved, and must not be used; it is now {}", stored.id, read.name);
             return rules.add_reason("", Rule::ReusedId, Compatibility::Forbidden, text);
         }
         (false, true, Way::Upgrade) => {
@@ -300,7 +301,9 @@ fn add_migrations(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
                         direction.from.build
                     )
                 } else {
-                    format!("only until migration {number}, {name}, begins: it cannot be rolled back")
+                    format!(
+                        "possible only until migration {number}, {name}, begins: it cannot be rolled back"
+                    )
                 };
                 rules.add_reason("", Rule::Migration, Compatibility::Conditional, text);
             }

@@ -122,7 +122,8 @@ fn changed_options(old: &Interface, new: &Interface) -> Vec<MethodNote> {
     notes
 }
 
-/// Lists what a front end made for the interface `client` misreads or cannot decode in the replies of `canister`.
+/// Lists what is misread, or cannot be decoded, in the replies of `canister` by a front end that was made for the
+/// interface `client`.
 fn front_end_notes(client: &Interface, canister: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &client.methods {
@@ -155,8 +156,8 @@ struct ResultWalk<'a> {
 }
 
 impl ResultWalk<'_> {
-    fn compare(&mut self, place: &str, wanted: &Type, answered: &Type, is_optional: bool) {
-        if !self.compared.insert((wanted.clone(), answered.clone(), is_optional)) {
+    fn compare(&mut self, place: &str, wanted: &Type, answered: &Type, is_within_opt: bool) {
+        if !self.compared.insert((wanted.clone(), answered.clone(), is_within_opt)) {
             return;
         }
         let (Ok(wanted), Ok(answered)) = (self.client.trace_type(wanted), self.canister.trace_type(answered))
@@ -165,28 +166,27 @@ impl ResultWalk<'_> {
         };
         match (wanted.as_ref(), answered.as_ref()) {
             (TypeInner::Int, TypeInner::Nat) => {
-                let effect = if is_optional { "silently none" } else { "an error" };
+                let effect = if is_within_opt { "silently none" } else { "an error" };
                 self.notes.insert(format!("{place} is nat where int is expected: {effect} in @icp-sdk/core"));
             }
             (TypeInner::Opt(wanted), TypeInner::Opt(answered)) => self.compare(place, wanted, answered, true),
             (TypeInner::Opt(_), TypeInner::Null | TypeInner::Reserved) => {}
             (TypeInner::Opt(wanted), _) => match self.client.trace_type(wanted) {
                 Ok(inner) if matches!(inner.as_ref(), TypeInner::Opt(_)) => {
-                    let text =
-                        "has no option where one of an option is expected: silently none in @icp-sdk/core";
+                    let text = "is not an option, where an option of an option is expected: silently none in @icp-sdk/core";
                     self.notes.insert(format!("{place} {text}"));
                 }
                 Ok(_) => self.compare(place, wanted, &answered, true),
                 Err(_) => {}
             },
             (TypeInner::Vec(wanted), TypeInner::Vec(answered)) => {
-                self.compare(&format!("{place}[]"), wanted, answered, is_optional);
+                self.compare(&format!("{place}[]"), wanted, answered, is_within_opt);
             }
             (TypeInner::Record(wanted), TypeInner::Record(answered)) => {
                 for field in wanted {
                     let place = format!("{place}.{}", field.id);
                     match find_field(answered, field) {
-                        Some(other) => self.compare(&place, &field.ty, &other.ty, is_optional),
+                        Some(other) => self.compare(&place, &field.ty, &other.ty, is_within_opt),
                         None => self.note_absent_field(&place, &field.ty),
                     }
                 }
@@ -194,7 +194,12 @@ impl ResultWalk<'_> {
             (TypeInner::Variant(wanted), TypeInner::Variant(answered)) => {
                 for variant in answered {
                     if let Some(other) = find_field(wanted, variant) {
-                        self.compare(&format!("{place}.{}", variant.id), &other.ty, &variant.ty, is_optional);
+                        self.compare(
+                            &format!("{place}.{}", variant.id),
+                            &other.ty,
+                            &variant.ty,
+                            is_within_opt,
+                        );
                     }
                 }
             }

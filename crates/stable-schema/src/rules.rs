@@ -132,7 +132,8 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Compares the types of the same value in the old and in the new build, which are `old` and `new` for either `way`.
+/// Compares the type that a value has in the old build with its type in the new one. The order of the arguments is the
+/// same for both directions.
 pub fn compare_values(old: &Value, new: &Value, way: Way) -> Vec<Reason> {
     let mut rules = Rules::new(way);
     match way {
@@ -223,8 +224,8 @@ impl Rules {
             (Size::Max(_) | Size::Unbounded, Size::Max(_)) => {
                 self.add_reason(place, Rule::ShrunkBound, self.verdict_once_written(), text);
             }
-            // Forbidden in the upgrade: in a map that an older release of the library created, the size of a page
-            // follows from the bounds. Without bounds, the library would write beyond the page.
+            // In the upgrade, the last case forbids this: in a map that an older release of the library created, the size
+            // of a page follows from the bounds, so without bounds, the library would write beyond the page.
             (Size::Max(_), Size::Unbounded) if self.way == Way::Rollback => {
                 self.add_reason(place, Rule::GrownBound, Compatibility::Compatible, text);
             }
@@ -369,7 +370,7 @@ impl Rules {
                 continue;
             };
             if stored.name != field.name {
-                // The type that is read has the stored field under another number, and reports it there, too.
+                // The field with the stored name is read under another number, where this loop reports it, too.
                 if read.iter().any(|other| other.name == stored.name) {
                     let text = format!("number {} is stored as `{}`", field.number, stored.name);
                     self.add_reason(&place, Rule::Renumbered, Compatibility::Forbidden, text);

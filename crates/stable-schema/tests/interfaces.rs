@@ -36,7 +36,11 @@ fn changes_that_only_front_ends_misread_are_reported() {
             "(record { n : opt nat })",
             "the result.n is nat where int is expected: silently none",
         ),
-        ("(opt opt text)", "(text)", "no option where one of an option is expected: silently none"),
+        (
+            "(opt opt text)",
+            "(text)",
+            "not an option, where an option of an option is expected: silently none",
+        ),
         ("(text, opt nat)", "(text)", "1 results where 2 are expected: an error"),
         ("(record { a : nat; b : null })", "(record { a : nat })", "the result.b, null, is absent: an error"),
         (

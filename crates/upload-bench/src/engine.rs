@@ -46,7 +46,7 @@ pub mod limits {
     /// Maximum instructions of a message of the engine.
     pub const MESSAGE: u64 = 1_500_000_000;
     /// Instructions of `post_upgrade` that 10,000 units in quarantine may add.
-    pub const CHECK: u64 = 2_000_000;
+    pub const QUARANTINE: u64 = 2_000_000;
     /// Pages by which the heap may grow from the smallest state to the largest.
     pub const HEAP_PAGES: u64 = 4;
 }
@@ -225,6 +225,7 @@ fn run_until_converted(canister: &MeteredCanister, records: u64) -> Result<Vec<M
         }
         canister.tick();
     }
+    // Never equal: the error of a migration that does not end.
     canister.check_equal("phase", "Converted", "another")?;
     Ok(messages)
 }
@@ -341,11 +342,11 @@ impl EngineCosts {
         }
         if let [without, with_few, ..] = self.quarantines.as_slice() {
             let added = with_few.taken_out.saturating_sub(without.taken_out);
-            if added > limits::CHECK {
+            if added > limits::QUARANTINE {
                 faults.push(format!(
                     "{} units in quarantine add {added} instructions to post_upgrade, limit {}",
                     with_few.units,
-                    limits::CHECK
+                    limits::QUARANTINE
                 ));
             }
         }

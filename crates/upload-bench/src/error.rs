@@ -93,7 +93,7 @@ pub enum BenchError {
     },
     /// A part of the figures is to be measured again, but none are checked in.
     #[error(
-        "no figures are checked in of which a part could be kept: measure everything, cargo bench-costs {subcommand} --update"
+        "no figures are checked in, to which those of a part could be added: measure everything, cargo bench-costs {subcommand} --update"
     )]
     NothingRecorded {
         /// The subcommand.

@@ -64,12 +64,12 @@ struct Meter {
 }
 
 impl MeteredCanister {
-    /// Returns a canister without code, for the benchmark of this name.
+    /// Returns a canister without code, for the benchmark of this name; [`Self::install`] installs this build.
     pub fn empty(bench: impl Into<String>, wasm: &Wasm) -> Result<Self, BenchError> {
         Self::of(bench, wasm.build.name(), wasm.gz.clone())
     }
 
-    /// Returns a canister without code, for any module.
+    /// Returns a canister without code; [`Self::install`] installs this module.
     pub fn of(
         bench: impl Into<String>,
         module_name: impl Into<String>,
@@ -82,7 +82,7 @@ impl MeteredCanister {
         Ok(Self { bench: bench.into(), module_name: module_name.into(), module, pic, id, meter })
     }
 
-    /// Returns a freshly installed canister after its first minute; neither is measured.
+    /// Returns a freshly installed canister after its first minute. Neither the installation nor the minute is measured.
     ///
     /// # Errors
     /// If there is no usable server or it does not report costs, the installation fails, or a message traps.

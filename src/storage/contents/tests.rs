@@ -291,7 +291,8 @@ fn memory_of_the_public_release_is_refused_by_name() {
     let public_release =
         |in_use: &str| OpenError::Preflight(PreflightError::PublicRelease { in_use: in_use.into() });
     assert_eq!(refusal(&memory_of(release.stable_memory())), public_release("memory ids 0, 1, 2, 6, 7, 8"));
-    let capsule = release.capsule(candid::Principal::self_authenticating([1]), 1_759_000_000_000_000_000);
+    let capsule =
+        release.create_capsule(candid::Principal::self_authenticating([1]), 1_759_000_000_000_000_000);
     release.upload(&capsule, 1, &[7; 5_000], 1_759_000_000_000_000_001);
     let raw = memory_of(release.stable_memory());
     assert_eq!(refusal(&raw), public_release("memory ids 0, 1, 2, 6, 7, 8"));

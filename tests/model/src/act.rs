@@ -8,7 +8,7 @@ use super::operation::{FinishKind, Guest, MemoryKind, Operation, PutKind, Stage,
 use super::run::ModelRun;
 use super::state::{Capsule, Model, Session, chunk_count, chunk_len, fills, idem};
 use super::target::{NewContent, NewMemory, Phase, Put, Refusal};
-use super::{PEOPLE, TTL_SECONDS, chunk_bytes, fill};
+use super::{ALL_EXPIRED_SECONDS, PEOPLE, chunk_bytes, fill};
 
 /// Byte that fills a chunk whose bytes are not those of the file.
 const OTHER_FILL: u8 = 0xee;
@@ -132,7 +132,7 @@ impl ModelRun<'_> {
                 Ok(())
             }
             Operation::UpgradeLate => {
-                self.target.pass_without_timers(TTL_SECONDS + 37);
+                self.target.pass_without_timers(ALL_EXPIRED_SECONDS);
                 self.upgrade(0);
                 self.target.migrate(30);
                 Ok(())
@@ -333,6 +333,7 @@ impl ModelRun<'_> {
         let content = receipt
             .and_then(|receipt| receipt.finished.as_ref())
             .and_then(|(_, fills)| fills.first())
+            // The inverse of `fill` for the first chunk.
             .map_or(0, |first| (first - 1) / 16);
         (receipt.map_or(1, |receipt| receipt.bytes), content)
     }

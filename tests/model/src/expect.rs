@@ -102,7 +102,7 @@ impl Model {
             begun_at: now,
             is_new: true,
             last_seen: now,
-            is_open: false,
+            may_replace_chunks: false,
             memory: None,
         };
         self.sessions.insert(id, session);
@@ -137,7 +137,7 @@ impl Model {
                 PutKind::WrongDigest => Some(Refusal::Checksum),
                 _ if out_of_range => Some(Refusal::Invalid),
                 PutKind::TooLong | PutKind::Empty => Some(Refusal::Invalid),
-                _ if session.is_open => None,
+                _ if session.may_replace_chunks => None,
                 _ => session.chunks.get(&idx).filter(|stored| **stored != fill).map(|_| Refusal::Conflict),
             }
         });
@@ -189,7 +189,7 @@ impl Model {
             return Ok(());
         }
         if let (Some(Refusal::Checksum), Some(session)) = (refusal, self.sessions.get_mut(&id)) {
-            session.is_open = true;
+            session.may_replace_chunks = true;
         }
         match (refusal, got) {
             (Some(refusal), _) => check_same("finish", &Err(refusal), got),

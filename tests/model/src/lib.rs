@@ -36,6 +36,9 @@ pub const EXTENT_UNIT: u64 = 64;
 /// Time, in seconds, that a session may be idle. A receipt is kept for the same time.
 pub const TTL_SECONDS: u64 = 1_000;
 
+/// Time, in seconds, after which every idle session has expired, and every receipt that exists at its beginning.
+pub const ALL_EXPIRED_SECONDS: u64 = TTL_SECONDS + 37;
+
 /// Maximum age of a session in seconds.
 pub const AGE_SECONDS: u64 = 2_500;
 

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::CHUNK;
+use super::{ALL_EXPIRED_SECONDS, CHUNK};
 
 /// The builds, in the order of the upgrade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -199,7 +199,7 @@ fn finish_kind() -> impl Strategy<Value = FinishKind> {
 }
 
 fn seconds() -> impl Strategy<Value = u64> {
-    prop_oneof![3 => Just(61), 3 => Just(488), 1 => Just(999), 1 => Just(1), 3 => Just(1_037)]
+    prop_oneof![3 => Just(61), 3 => Just(488), 1 => Just(999), 1 => Just(1), 3 => Just(ALL_EXPIRED_SECONDS)]
 }
 
 fn share() -> impl Strategy<Value = u8> {

@@ -4,7 +4,7 @@
 //! id 0   text -> Candid ((1 : nat16, Capsule))            every memory of a capsule is in its record
 //! id 1   principal of the subject -> text
 //! id 2   u32 length, principal of an owner, capsule id -> nothing
-//! id 6   ([u8; 32], u32) -> bytes                         SHA-256(memory id, always "", "#", le64 session)
+//! id 6   ([u8; 32], u32) -> bytes                         SHA-256 of memory id (always ""), "#" and le64 session; chunk
 //! id 7   u64 -> Candid ((1 : nat16, BlobMeta))            the first eight bytes of that hash, big-endian
 //! id 8   u64                                              a counter that nothing uses
 //! id 9   principal -> nothing                             created when an administrator is first looked up
@@ -120,7 +120,7 @@ impl PublicRelease {
     }
 
     /// Creates a capsule of `owner`, about its owner, with a gallery and an entry in its social graph.
-    pub fn capsule(&mut self, owner: Principal, now: u64) -> String {
+    pub fn create_capsule(&mut self, owner: Principal, now: u64) -> String {
         let id = format!("capsule_{now}");
         let person = PersonRef::Principal(owner);
         let peer = PersonRef::Opaque("grandmother".into());

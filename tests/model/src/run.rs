@@ -3,7 +3,7 @@
 use super::operation::{Operation, Stage};
 use super::state::{Capsule, Model, Session, chunk_len};
 use super::target::{Holdings, Payload, Target};
-use super::{PEOPLE, TTL_SECONDS, chunk_bytes};
+use super::{ALL_EXPIRED_SECONDS, PEOPLE, chunk_bytes};
 
 pub struct ModelRun<'a> {
     pub target: &'a mut dyn Target,
@@ -138,6 +138,7 @@ impl ModelRun<'_> {
                 self.model.check_read_memory(who, id, &self.target.memory(who, id))?;
             }
         }
+        // The other memories are removed with their capsules, and the other sessions expire.
         for id in memories.into_iter().step_by(2) {
             let owner = self.model.capsules[self.model.memories[&id].capsule].owner;
             let got = self.target.delete_memory(owner, &id);
@@ -156,7 +157,7 @@ impl ModelRun<'_> {
         }
         // Sessions that expire in the first round leave receipts, which expire in the second.
         for _ in 0..2 {
-            self.target.pass(TTL_SECONDS + 37);
+            self.target.pass(ALL_EXPIRED_SECONDS);
             self.sweep();
         }
         self.compare(self.target.now())?;

@@ -36,7 +36,7 @@ pub struct Session {
     pub is_new: bool,
     pub last_seen: u64,
     /// Whether a finish has failed on the checksum, so that the session's chunks may be replaced.
-    pub is_open: bool,
+    pub may_replace_chunks: bool,
     /// The id of the memory that the session will become; known from its first status on.
     pub memory: Option<String>,
 }

@@ -33,7 +33,7 @@ pub type TargetResult<T> = Result<T, Refusal>;
 pub struct Finished {
     /// The memory that was created.
     pub memory: String,
-    /// The locator of the memory's blob.
+    /// The text by which calls name the memory's blob.
     pub locator: String,
     pub size: u64,
 }

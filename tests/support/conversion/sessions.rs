@@ -22,13 +22,17 @@ pub struct Dump {
     pub legacy: Vec<u64>,
     pub activity: u64,
     pub quarantine: Vec<u64>,
+    /// All sessions in the index, by last activity.
     pub idle: Vec<u64>,
+    /// The sessions of each client.
     pub owned: Vec<Vec<u64>>,
     pub accounts: u64,
     pub bytes: u64,
     pub layout: Option<u16>,
     pub phase: Phase,
+    /// Source units; converted, also on touch; quarantined; expired.
     pub counts: [u64; 4],
+    /// Before and after the migration.
     pub digests: [[u8; 32]; 2],
 }
 

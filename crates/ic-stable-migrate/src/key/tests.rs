@@ -25,8 +25,8 @@ fn keys_decode_from_their_stored_bytes() {
     assert_stored_as(("ab".to_owned(), 8_u8, vec![9]), &[0, 2, b'a', b'b', 8, 9]);
 }
 
-/// Checks that stored bytes of another length, or with one byte changed, are either refused or the stored bytes of the
-/// key as which they are read.
+/// Changes the length or one byte of the key's stored bytes. Checks that the result is either refused, or read as a key
+/// whose stored bytes are exactly the result.
 fn assert_read_or_refused<K: Key>(key: K) {
     let stored = key.to_bytes().into_owned();
     assert_eq!(K::from_stored(&stored).as_ref(), Ok(&key));

@@ -103,7 +103,7 @@ fn a_host_without_room_stops_the_migration_with_the_reason() {
     assert!(refused.0.contains("it cannot be rolled back"), "{refused}");
 }
 
-/// The unit takes room in both places until it is removed from quarantine.
+/// While a unit is restored, it takes room in the old table and in quarantine, so room is checked first.
 #[test]
 fn a_host_without_room_restores_nothing_from_quarantine() {
     let mut full = Full(Notes::<u64>::open(old_release(1..=4_u64)));

@@ -59,7 +59,7 @@ fn each_migration_has_its_own_quarantine() {
     let units = [(1, 10), (2, 20), (3, 30)];
     units.iter().for_each(|(migration, key)| ledger.quarantine.insert(*migration, *key, &record));
     [2, 3].iter().for_each(|later| ledger.set_state(*later, &MigrationState::default()));
-    assert_eq!(ledger.begun(), [2, 3]);
+    assert_eq!(ledger.numbers_with_state(), [2, 3]);
     for (migration, key) in units {
         assert_eq!(ledger.quarantine.keys(migration, None, 9), [key]);
         assert!(ledger.quarantine.keys(migration, Some(key), 9).is_empty());
@@ -74,7 +74,7 @@ fn each_migration_has_its_own_quarantine() {
     assert!(ledger.quarantine.remove(2, 20) && !ledger.quarantine.remove(2, 10));
     assert_eq!((ledger.quarantine.len(2), ledger.quarantine.len(1)), (0, 1));
     ledger.set_state(1, &MigrationState::default());
-    assert_eq!(ledger.begun(), [1, 2, 3]);
+    assert_eq!(ledger.numbers_with_state(), [1, 2, 3]);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn a_touched_unit_is_converted_at_once_and_counted_once() {
 #[test]
 fn a_touched_unit_in_quarantine_is_counted_once() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
-    let _ = Engine::touch(&ONLY, &mut notes, 4, NOW);
+    Engine::touch(&ONLY, &mut notes, 4, NOW).unwrap();
     let touched = notes.ledger.state_of(1).unwrap();
     assert_eq!((touched.phase, touched.quarantined), (Phase::Idle, 1));
     Engine::new(&[&ONLY]).run(&mut notes, UNLIMITED).unwrap();

@@ -14,7 +14,7 @@ fn a_whole_memory_is_adopted_and_inspects_clean() {
     let sizes = [1, 2, 1_000, CHUNK_SIZE - 1, CHUNK_SIZE, CHUNK_SIZE + 1, 3 * CHUNK_SIZE + 5];
     let mut session = 0;
     for owner in 1..=3 {
-        let capsule = release.capsule(person(owner), NOW + owner);
+        let capsule = release.create_capsule(person(owner), NOW + owner);
         for size in sizes {
             session += 1;
             release.upload(&capsule, session, &file(size, session), NOW + 100 + session);
@@ -47,7 +47,7 @@ fn a_whole_memory_is_adopted_and_inspects_clean() {
 #[test]
 fn records_without_a_counterpart_are_in_left_jsonl() {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     let (memory, _) = release.upload(&capsule, 1, b"a small file", NOW + 1);
     release.put(9, b"abandoned");
     let adopted = Adopted::of(&release.stable_memory());

@@ -28,7 +28,7 @@ struct Victim {
 
 fn victim() -> Victim {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     let first = release.upload(&capsule, 1, &file(SIZE, 1), NOW + 1).0;
     let second = release.upload(&capsule, 2, &file(700, 2), NOW + 2).0;
     Victim { memories: ReleaseMemory::of(&release), capsule, ids: [first, second] }
@@ -302,7 +302,7 @@ fn access_rules_and_titles_are_in_the_file_and_grant_nothing() {
 #[test]
 fn a_blob_of_two_capsules_stays_in_the_capsule_of_its_upload() {
     let mut release = PublicRelease::new(1);
-    let [own, foreign] = [1, 2].map(|n| release.capsule(person(n), NOW + n));
+    let [own, foreign] = [1, 2].map(|n| release.create_capsule(person(n), NOW + n));
     release.upload(&own, 1, &file(900, 1), NOW + 10);
     release.upload(&foreign, 2, &file(800, 2), NOW + 11);
     let memories = ReleaseMemory::of(&release);
@@ -343,7 +343,7 @@ fn a_second_memory_of_a_blob_shares_it() {
 #[test]
 fn uploads_of_the_same_content_keep_one_blob_each() {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     for session in 1..=3 {
         release.upload(&capsule, session, &file(5_000, 1), NOW + session);
     }
@@ -354,7 +354,7 @@ fn uploads_of_the_same_content_keep_one_blob_each() {
 #[test]
 fn an_id_in_two_capsules_stays_with_one_of_them() {
     let mut release = PublicRelease::new(1);
-    let capsules = [1, 2].map(|n| release.capsule(person(n), NOW + n));
+    let capsules = [1, 2].map(|n| release.create_capsule(person(n), NOW + n));
     // Two uploads that were finished in the same round, so that their memories have the same id.
     for (session, capsule) in (1..).zip(&capsules) {
         release.upload(capsule, session, &file(300, session), NOW + 10);
@@ -471,7 +471,7 @@ fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
     // The Candid of one gallery overwrites the header; that of 2,000 galleries extends into the first bucket.
     for galleries in [1, 2_000] {
         let mut release = PublicRelease::new(128);
-        let capsule = release.capsule(person(1), NOW);
+        let capsule = release.create_capsule(person(1), NOW);
         release.pad_galleries(&capsule, galleries);
         release.upload(&capsule, 1, &file(6 * CHUNK_SIZE + 5, 1), NOW + 1);
         release.upload(&capsule, 2, &file(500, 2), NOW + 2);
@@ -497,7 +497,7 @@ fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
 #[test]
 fn a_chunk_map_that_cannot_be_reconstructed_is_the_reason() {
     let mut release = PublicRelease::new(128);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     let chunk = file(500, 1);
     release.upload(&capsule, 1, &chunk, NOW + 1);
     let mut bytes = release.after_pre_upgrade();

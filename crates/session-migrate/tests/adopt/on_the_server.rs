@@ -79,7 +79,7 @@ fn every_blob_is_read_back_through_every_build() {
     let sizes = [1, 777, CHUNK_SIZE, 2 * CHUNK_SIZE + 1, 20_000_000];
     let mut session = 0;
     for n in 1..=2 {
-        let capsule = release.capsule(person(n), NOW + n);
+        let capsule = release.create_capsule(person(n), NOW + n);
         for size in sizes {
             session += 1;
             let bytes = file(size, session);
@@ -123,7 +123,7 @@ fn thousands_of_capsules_and_a_large_blob_reach_direct() {
     let mut release = PublicRelease::new(128);
     let mut blobs = Vec::new();
     for n in 0..CAPSULES {
-        let (owner, capsule) = (person(n), release.capsule(person(n), NOW + n));
+        let (owner, capsule) = (person(n), release.create_capsule(person(n), NOW + n));
         let bytes = file(100 + n as usize, n);
         let (_, blob) = release.upload(&capsule, n + 1, &bytes, NOW + CAPSULES + n);
         blobs.push((owner, format!("blob_{blob}"), bytes));
@@ -159,7 +159,7 @@ fn thousands_of_capsules_and_a_large_blob_reach_direct() {
 fn an_adopted_snapshot_is_rehearsed() {
     let mut release = PublicRelease::new(16);
     for n in 1..=5 {
-        let capsule = release.capsule(person(n), NOW + n);
+        let capsule = release.create_capsule(person(n), NOW + n);
         release.upload(&capsule, n, &file(3_000, n), NOW + 100 + n);
     }
     let adopted = Adopted::of(&release.stable_memory());

@@ -39,8 +39,8 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
     for (other, still_exists) in [(false, true), (true, true), (true, false)] {
         let case = format!("in another capsule: {other}, which still exists: {still_exists}");
         let mut release = PublicRelease::new(1);
-        let own = release.capsule(person(1), NOW);
-        let foreign = release.capsule(person(2), NOW + 1);
+        let own = release.create_capsule(person(1), NOW);
+        let foreign = release.create_capsule(person(2), NOW + 1);
         let (first, blob) = release.upload(&own, 1, &file(CHUNK_SIZE + 1_000, 1), NOW + 2);
         let target = if other { &foreign } else { &own };
         let (second, same) = release.upload(target, 1, &file(13, 2), NOW + 3);
@@ -82,7 +82,7 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
 #[test]
 fn an_upgrade_of_that_release_to_itself_mixes_no_files() {
     let mut release = PublicRelease::new(128);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     let (first, blob) = release.upload(&capsule, 1, &file(6 * CHUNK_SIZE + 5, 1), NOW + 1);
     let mut after = release.upgraded_to_itself();
     let lost = Adopted::of(&after.stable_memory());
@@ -108,7 +108,7 @@ fn an_upgrade_of_that_release_to_itself_mixes_no_files() {
 #[test]
 fn a_memory_whose_blob_was_deleted_is_not_taken() {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     let (memory, blob) = release.upload(&capsule, 1, &file(2 * CHUNK_SIZE + 30, 1), NOW + 1);
     let (whole, _) = release.upload(&capsule, 2, &file(30, 2), NOW + 2);
     let memories = ReleaseMemory::of(&release);
@@ -128,7 +128,7 @@ fn a_memory_whose_blob_was_deleted_is_not_taken() {
 #[test]
 fn bytes_of_a_debugging_function_are_distinguished_from_files() {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     for session in 1..=2 {
         release.upload(&capsule, session, &file(CHUNK_SIZE, session), NOW + session);
     }
@@ -152,7 +152,7 @@ fn bytes_of_a_debugging_function_are_distinguished_from_files() {
 #[test]
 fn what_was_replaced_in_the_same_round_is_in_the_file() {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     let [first, second] = [1, 2].map(|seed| file(400, seed));
     release.upload(&capsule, 1, &first, NOW + 5);
     let (second_memory, _) = release.upload(&capsule, 2, &second, NOW + 5);
@@ -163,7 +163,7 @@ fn what_was_replaced_in_the_same_round_is_in_the_file() {
     assert_eq!(left_bytes(&adopted), std::slice::from_ref(&first));
 
     // Somebody else's capsule gets the same id.
-    assert_eq!(release.capsule(person(2), NOW), capsule);
+    assert_eq!(release.create_capsule(person(2), NOW), capsule);
     let adopted = Adopted::of(&release.stable_memory());
     assert_eq!(outcome_of(&adopted.report, RecordKind::Capsule, &capsule).0, RecordOutcome::Taken);
     let (outcome, why) = outcome_of(&adopted.report, RecordKind::IndexEntry, &person(1).to_text());
@@ -181,7 +181,7 @@ fn what_was_replaced_in_the_same_round_is_in_the_file() {
 #[test]
 fn texts_beyond_a_limit_are_truncated_and_kept_in_the_file() {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     let (memory, _) = release.upload(&capsule, 1, &file(10, 1), NOW + 1);
     let memories = ReleaseMemory::of(&release);
     memories.change_capsule(&capsule, |capsule| {
@@ -230,7 +230,7 @@ fn texts_beyond_a_limit_are_truncated_and_kept_in_the_file() {
 #[test]
 fn a_capsule_of_thousands_of_memories_is_split_into_records() {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     release.upload(&capsule, 1, &file(10, 1), NOW + 1);
     let memories = ReleaseMemory::of(&release);
     memories.change_capsule(&capsule, |capsule| {
@@ -250,7 +250,7 @@ fn a_capsule_of_thousands_of_memories_is_split_into_records() {
 #[test]
 fn damage_by_a_second_memory_manager_is_detected() {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     let (sound, _) = release.upload(&capsule, 1, &file(3_000, 1), NOW + 1);
     let second = release.second_manager();
     second.write_secret([1; 32]);

@@ -11,7 +11,7 @@ use super::release::{NOW, file, person};
 
 fn release() -> Vec<u8> {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), NOW);
+    let capsule = release.create_capsule(person(1), NOW);
     release.upload(&capsule, 1, &file(900, 1), NOW + 1);
     release.stable_memory()
 }

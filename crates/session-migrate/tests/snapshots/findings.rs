@@ -160,7 +160,7 @@ fn a_wrong_last_record_of_any_table_is_found_by_its_key() {
 #[test]
 fn the_memory_of_another_canister_is_named() {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(person(1), 1_759_000_000_000_000_000);
+    let capsule = release.create_capsule(person(1), 1_759_000_000_000_000_000);
     let (_, blob) = release.upload(&capsule, 1, b"a file", 1_759_000_000_000_000_001);
     release.put(3, b"half of another");
     let whole = release.stable_memory();

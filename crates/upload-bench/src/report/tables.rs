@@ -133,6 +133,7 @@ pub fn move_with_quarantine_table(style: Style, figures: &Figures) -> Table {
             sweep.messages.to_string(),
             format!("{:.0}", sweep.instructions as f64 / 1e6),
             format!("{:.0}", sweep.stable_bytes_written as f64 / f64::from(1 << 20)),
+            // Sixteen pages are one MiB.
             format!("{:.0}", sweep.heap_increase as f64 / 16.0),
         ]);
     }

@@ -19,7 +19,7 @@ use crate::metered_canister::{MeteredCanister, NO_ARGUMENTS, Wasm, client};
 use crate::payload::{CHUNK_BYTES, File, metadata};
 use crate::seed::{Population, Seed};
 
-use super::uploads::{begin, create_capsule_in_use, finish, put};
+use super::uploads::{begin, create_capsule_and_tables, finish, put};
 use super::{MOVE_WITH_QUARANTINE, Seeds};
 
 /// Measures the upgrade that opens a state of this many sessions and memories in the build's layout, and calls on it.
@@ -120,7 +120,7 @@ pub fn small(wasm: &Wasm) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new("file_1_kib", wasm)?;
     let file = File { bytes: 1024, seed: 1 };
     run.set_payload(file.bytes);
-    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_and_tables(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put", |canister| put(canister, session, &file, 0))?;
     run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
@@ -173,7 +173,7 @@ fn put_many(canister: &MeteredCanister, capsule: &str, seeds: Range<u64>) -> Res
         files.iter().zip(&bytes).map(|(file, bytes)| small_file(capsule, file, bytes)).collect();
     let answers: Vec<upload_canister::api::Result<UploadFinishResult>> =
         canister.update("uploads_put_many", (small,))?;
-    // The number is that of the seeds, not of the list that was sent, since the figures are published for it.
+    // The figures are published for the number of seeds, and a list that is too short would agree with itself.
     canister.check_equal("files stored", seeds.count(), answers.iter().flatten().count())
 }
 
@@ -289,12 +289,13 @@ pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Res
     Ok(run.finish())
 }
 
-/// Measures the timer run that ends twenty expired sessions of one stored chunk each, and one with nothing to do.
+/// Measures the timer run that ends twenty expired sessions of one stored chunk each, and a timer run with nothing to
+/// do.
 pub fn expiry(wasm: &Wasm) -> Result<Bench, BenchError> {
     const SESSIONS: u64 = 20;
     let mut run = Recorder::new("expiry", wasm)?;
     let file = File { bytes: CHUNK_BYTES + 1, seed: 1 };
-    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_and_tables(canister, wasm.build))?;
     for number in 0..SESSIONS {
         let session = run.unmeasured(|canister| begin(canister, &capsule, &file, &number.to_string()))?;
         run.unmeasured(|canister| put(canister, session, &file, 0))?;

@@ -25,9 +25,9 @@ pub fn create_capsule(canister: &MeteredCanister) -> Result<String, BenchError> 
     Ok(created.id)
 }
 
-/// Creates a capsule of the client on a canister whose tables exist: the direct build creates most tables with the
-/// first capsule and the first record in it, which [`first_calls`] measures.
-pub fn create_capsule_in_use(canister: &MeteredCanister, build: Build) -> Result<String, BenchError> {
+/// Creates a capsule of the client, and the tables that the direct build creates with the first capsule and the first
+/// record in it. [`first_calls`] measures that.
+pub fn create_capsule_and_tables(canister: &MeteredCanister, build: Build) -> Result<String, BenchError> {
     let capsule = create_capsule(canister)?;
     if build == Build::Direct {
         let memory = create_inline(canister, &capsule, 1, "first")?;
@@ -91,7 +91,7 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let file = File::of_chunks(chunks, 1);
     let sha256 = file.sha256();
     run.set_payload(file.bytes);
-    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_and_tables(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
         let step = match index {
@@ -166,7 +166,7 @@ pub fn out_of_order(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("out_of_order_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
     run.set_payload(file.bytes);
-    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_and_tables(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..chunks).rev() {
         run.measure("put", |canister| put(canister, session, &file, index))?;
@@ -181,7 +181,7 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     let mut run = Recorder::new(format!("{name}_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
     run.set_payload(file.bytes);
-    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_and_tables(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin_blake3(canister, &capsule, &file))?;
     for n in 0..chunks {
         let index = if in_order { n } else { chunks - 1 - n };
@@ -196,7 +196,7 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
 pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);
-    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_and_tables(canister, wasm.build))?;
     let session = run.unmeasured(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in (0..10).step_by(2) {
         run.unmeasured(|canister| put(canister, session, &file, index))?;
@@ -224,7 +224,7 @@ pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
 pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("abort_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks.max(1), 1);
-    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_and_tables(canister, wasm.build))?;
     let session = run.unmeasured(|canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
         run.unmeasured(|canister| put(canister, session, &file, index))?;
@@ -239,7 +239,7 @@ pub fn abort(wasm: &Wasm, chunks: u32) -> Result<Bench, BenchError> {
 pub fn largest(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new(format!("chunks_of_{MAX_CHUNKS}"), wasm)?;
     let file = File::of_chunks(MAX_CHUNKS, 1);
-    let capsule = run.unmeasured(|canister| create_capsule_in_use(canister, wasm.build))?;
+    let capsule = run.unmeasured(|canister| create_capsule_and_tables(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     run.measure("put_last", |canister| put(canister, session, &file, MAX_CHUNKS - 1))?;
     run.measure("put_first", |canister| put(canister, session, &file, 0))?;

@@ -69,7 +69,7 @@ pub(super) fn make(folder: &Path) -> Result<(), BenchError> {
     let mut release = PublicRelease::new(128);
     let mut capsules = Vec::new();
     for number in 0..CAPSULES {
-        let capsule = release.capsule(owner(number), NOW + number);
+        let capsule = release.create_capsule(owner(number), NOW + number);
         for (session, bytes) in files_of(number) {
             release.upload(&capsule, session, &bytes, NOW + CAPSULES + session);
         }

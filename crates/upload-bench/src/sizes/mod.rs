@@ -28,6 +28,12 @@ const ADOPTED_READ: &str = "every file read back on every build";
 /// Bytes of the files in the snapshot that is sent over the network; rounded up as [`Options::file_bytes`].
 const SENT_BYTES: u64 = 150_000_000;
 
+/// Maximum memory of `inspect`.
+const INSPECT_PEAK_LIMIT: u64 = 256 << 20;
+
+/// Maximum memory of `plan`, and of `rehearse`: 1.5 GiB.
+const REHEARSAL_PEAK_LIMIT: u64 = 3 << 29;
+
 /// Options of [`measure`].
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -138,7 +144,7 @@ pub fn measure(options: &Options, wasms: &[Wasm], done: &dyn Fn(&str)) -> Result
             limit: Some(Limit { other: "`cp -r`".into(), seconds: copy_seconds, ratio: Some(1.0) }),
             peak_limit: None,
         });
-        figures.rows.push(row(format!("`{what}`"), &ran, None, Some(3 << 29)));
+        figures.rows.push(row(format!("`{what}`"), &ran, None, Some(REHEARSAL_PEAK_LIMIT)));
     }
     let sent = options.folder.join("sent");
     if !sent.exists() {
@@ -223,7 +229,7 @@ fn measure_read_only(
     let [sum, inspect, deep, cp] = runs.map(median);
     for (what, ran, ratio) in [("`inspect`", inspect, 0.5), ("`inspect --deep`", deep, 1.5)] {
         let limit = Limit { other: "`sha256sum`".into(), seconds: sum.seconds, ratio: Some(ratio) };
-        figures.rows.push(row(what.into(), &ran, Some(limit), Some(256 << 20)));
+        figures.rows.push(row(what.into(), &ran, Some(limit), Some(INSPECT_PEAK_LIMIT)));
     }
     Ok(cp.seconds)
 }

@@ -50,7 +50,7 @@ pub static PLAN: Plan = Plan {
     to: SPLIT,
     classes: &[
         ClassPlan { name: "account", treatment: Treatment::Convert, what: "the record decodes" },
-        ClassPlan { name: "damaged", treatment: Treatment::Quarantine, what: "it does not" },
+        ClassPlan { name: "damaged", treatment: Treatment::Quarantine, what: "the record does not decode" },
         ClassPlan { name: "trapped", treatment: Treatment::Quarantine, what: "its conversion trapped" },
     ],
     fields: &[

@@ -5,7 +5,7 @@
 //! id 1   Layout                      header; absent in layout 1
 //! id 2   Principal -> balance        layout 2
 //! id 3   Principal -> Profile        layout 2
-//! id 4   name 0 Principal -> ()      layout 2: accounts by name
+//! id 4   (name, zero, principal)     layout 2: accounts by name; no values
 //! id 5   states, 6 journal, 7 quarantine: the engine's
 //! ```
 

@@ -21,7 +21,9 @@ pub struct Held {
     sessions: BTreeMap<u64, HeldSession>,
     receipts: u64,
     memories: u64,
+    /// All sessions in the index, by last activity.
     idle: Vec<u64>,
+    /// The owner's sessions.
     owned: Vec<u64>,
     accounts: u64,
     bytes: u64,
@@ -37,6 +39,7 @@ struct HeldBlob {
     size: u64,
     digest: [u8; 32],
     created_at: Time,
+    /// Whether it is in the payload region.
     is_moved: bool,
     /// SHA-256 of the blob's bytes, or the error of reading them.
     content: Result<[u8; 32], String>,

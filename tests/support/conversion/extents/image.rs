@@ -34,6 +34,7 @@ pub struct UploadedFile {
 }
 
 impl UploadedFile {
+    /// Returns the text by which calls name the blob.
     pub fn locator(&self) -> String {
         self.blob.expect("the upload is not finished").to_string()
     }
@@ -126,7 +127,7 @@ fn make_image() -> Image {
     canister.set_stable_memory(&raw);
     canister.try_upgrade(Build::Legacy).unwrap();
 
-    let capsule = canister.capsule();
+    let capsule = canister.create_capsule();
     let mut files: BTreeMap<_, _> =
         IN_LAYOUT_1.iter().map(|upload| (upload.0, send_upload(&canister, &capsule, upload))).collect();
     change_storage(&canister, |storage| {
@@ -168,8 +169,9 @@ fn send_upload(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> 
         canister.put(owner(), session, *idx, &content).unwrap();
     }
     let blob = finished.then(|| {
-        let result =
-            canister.finish_as(owner(), session, &digest(hash, &content), content.len() as u64).unwrap();
+        let result = canister
+            .finish_with_digest(owner(), session, &digest(hash, &content), content.len() as u64)
+            .unwrap();
         BlobId::from_locator(&result.blob_id).unwrap()
     });
     UploadedFile { content, hash, session, blob }
