@@ -160,16 +160,16 @@ pub fn d19_a_memory_could_free_somebody_elses_blob(build: Build) {
     assert_eq!(first.blob_id, second.blob_id, "stored once in a capsule");
     assert_ne!(first.blob_id, attacker.blob_id, "not shared across capsules");
 
-    let victims = canister.memory(owner(), &first.memory_id).unwrap().blob;
-    let gone = BlobRef { locator: "blob_1".into(), ..victims.clone() };
-    let prefixed = BlobRef { locator: format!("x:{}", &victims.locator[5..]), ..victims.clone() };
+    let victim_blob = canister.memory(owner(), &first.memory_id).unwrap().blob;
+    let gone = BlobRef { locator: "blob_1".into(), ..victim_blob.clone() };
+    let prefixed = BlobRef { locator: format!("x:{}", &victim_blob.locator[5..]), ..victim_blob.clone() };
     let before = canister.holdings();
-    for blob in [&victims, &gone, &prefixed] {
+    for blob in [&victim_blob, &gone, &prefixed] {
         let memory = NewMemory::blob(&theirs, blob, "over somebody else's blob");
         assert!(is_not_found(canister.create_memory(stranger(), memory)));
     }
-    assert!(is_not_found(canister.update::<()>(stranger(), "blob_delete", (&victims.locator,))));
-    let shared = canister.update::<()>(owner(), "blob_delete", (&victims.locator,));
+    assert!(is_not_found(canister.update::<()>(stranger(), "blob_delete", (&victim_blob.locator,))));
+    let shared = canister.update::<()>(owner(), "blob_delete", (&victim_blob.locator,));
     assert!(matches!(shared, Err(Error::Conflict { .. })), "{shared:?}");
     assert_eq!(canister.holdings(), before);
 

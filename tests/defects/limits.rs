@@ -220,5 +220,6 @@ fn check_numbers_of_quotas(canister: &InstalledCanister, capsule: &str) {
     canister.abort(owner(), session).unwrap();
     begin("second").unwrap();
     assert_eq!(chunk_count(content.len()), 1);
+    // The aborted session's receipt is for its client only.
     assert!(matches!(canister.status(controller(), session), Err(Error::NotFound { .. })));
 }

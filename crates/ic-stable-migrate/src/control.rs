@@ -262,6 +262,7 @@ impl<'a, H: Host> Control<'a, H> {
                     self.why_idle()?.map_or_else(|| "; wait for Converted".into(), |why| format!(": {why}"));
                 return Ok(format!("it has not begun{why}"));
             }
+            // `Converted` does not occur: no caller refuses it.
             Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted => {
                 "not everything is converted and verified yet"
             }

@@ -282,6 +282,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         };
         let mut keys: Vec<_> = migrations.flat_map(keys_of).collect();
         keys.sort_unstable();
+        // A page of keys, and all units with the last of these keys.
         let last = keys.get(MAX_ENTRIES.saturating_sub(1)).map(|(stored, ..)| stored.clone());
         keys.retain(|(stored, ..)| last.as_ref().is_none_or(|last| stored <= last));
         let (mut page, mut bytes) = (Vec::new(), 0_usize);

@@ -20,6 +20,7 @@ use crate::{
     Host, MessageBudget, Migration, MigrationState, Phase, Recheck, Rollback, RunOutcome, StableError,
 };
 
+/// Number of source units that [`first_unconverted`] lists at a time.
 const LISTED_AT_ONCE: usize = 64;
 
 pub fn has_work<H: Host>(
@@ -247,6 +248,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 self.state.proven_since = None;
                 self.state.note = format!("{unsound} of {seen} records are not sound, the first: {first}");
             }
+            // Without a recheck, the next step compares counts and digests.
             return Ok(());
         }
         self.handle_batch(keys, Self::recheck)

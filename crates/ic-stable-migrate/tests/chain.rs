@@ -315,9 +315,12 @@ fn make_call(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// Number of calls of a controller, each followed by a whole run, that suffice in any state of three migrations.
+const ENOUGH_CALLS: usize = 20;
+
 /// Finalizes all migrations, with only the controls of the current migration.
 fn finalize_all(words: &mut Words) -> Result<(), TestCaseError> {
-    for _ in 0..20 {
+    for _ in 0..ENOUGH_CALLS {
         while ENGINE.run(words, UNLIMITED)? == RunOutcome::More {}
         let phase = words.ledger.status(words.layout()?)?.phase;
         let control = ENGINE.control(words, NOW)?;
@@ -334,7 +337,7 @@ fn finalize_all(words: &mut Words) -> Result<(), TestCaseError> {
 
 /// Rolls back everything that is not finalized, with only the controls of the current migration.
 fn roll_back_all(words: &mut Words) -> Result<(), TestCaseError> {
-    for _ in 0..20 {
+    for _ in 0..ENOUGH_CALLS {
         let phase = words.ledger.state_of(words.ledger.current())?.phase;
         let control = ENGINE.control(words, NOW)?;
         match phase {

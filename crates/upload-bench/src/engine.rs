@@ -157,11 +157,13 @@ pub fn measure(full: bool, done: &dyn Fn(&str)) -> Result<EngineCosts, BenchErro
 
 fn measure_loop(way: &str, method: &'static str, module: &[u8], records: &[u8]) -> Result<Moved, BenchError> {
     let canister = install_with_image(way, module, records)?;
+    // Without a list, the upgrade runs no migration.
     canister.upgrade(&candid::encode_args((None::<String>,)).unwrap_or_default())?;
     canister.take_messages()?;
     loop {
         let reply = canister.controller_call(method, ())?;
-        if !candid::decode_one::<bool>(&reply).map_err(|error| canister.reply_error(method, &error))? {
+        let has_more = candid::decode_one::<bool>(&reply);
+        if !has_more.map_err(|error| canister.reply_error(method, &error))? {
             break;
         }
     }

@@ -120,12 +120,12 @@ pub enum Phase {
 pub struct Holdings {
     pub sessions: u64,
     pub receipts: u64,
-    /// Bytes of sessions and of blobs, by place.
+    /// The room that the chunks of sessions and of blobs take, by place.
     pub payload: Payload,
     pub blobs: u64,
     pub memories: u64,
     pub capsules: u64,
-    /// Bytes reserved or stored.
+    /// Bytes on the quotas: those that sessions have reserved, and those of blobs.
     pub bytes: u64,
 }
 

@@ -251,6 +251,7 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
             Ok(())
         })?;
     }
+    // Never equal: the error of a move that does not end.
     run.canister.check_equal("the move", "finished", "still running")?;
     Ok(run.finish())
 }
@@ -285,6 +286,7 @@ pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Res
             Ok(())
         })?;
     }
+    // Never equal: the error of a move that does not end.
     run.canister.check_equal("the move", "finished", "still running")?;
     Ok(run.finish())
 }

@@ -31,6 +31,7 @@ const LARGE_CHUNKS: u32 = 56;
 /// Number of uploads in flight, each of two chunks. The second chunk of those with an odd number has arrived.
 pub(super) const IN_FLIGHT: u64 = 30;
 
+/// Number of the first session in flight; the sessions before it have uploaded the files of [`files_of`].
 const FIRST_IN_FLIGHT: u64 = CAPSULES + 2;
 
 const NOW: u64 = BEGINNING_SECONDS * 1_000_000_000;
@@ -193,9 +194,9 @@ fn read_file(canister: &Canister<'_>, number: u64, blob: &str, bytes: &[u8]) -> 
 fn complete_upload(canister: &Canister<'_>, number: u64) -> Result<(), BenchError> {
     let (session, chunks) = (FIRST_IN_FLIGHT + number, chunks_in_flight(number));
     let status = canister.uploads_status(owner(number), session).map_err(call_error)?;
-    let last = if number % 2 == 1 { 0 } else { 1 };
-    check_equal("missing chunks", vec![ChunkRange { first: 0, last }], status.missing)?;
-    for (index, chunk) in (0..=last).zip(&chunks) {
+    let last_missing = if number % 2 == 1 { 0 } else { 1 };
+    check_equal("missing chunks", vec![ChunkRange { first: 0, last: last_missing }], status.missing)?;
+    for (index, chunk) in (0..=last_missing).zip(&chunks) {
         canister.uploads_put_chunk(owner(number), session, index, chunk.clone(), None).map_err(call_error)?;
     }
     let bytes = chunks.concat();
