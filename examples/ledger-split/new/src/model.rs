@@ -199,7 +199,10 @@ impl Accounts {
     pub fn find_by_name(&self, name: &str) -> Vec<Principal> {
         let prefix = [name.as_bytes(), &[0]].concat();
         let keys = self.names.keys(prefix.clone()..).take_while(|key| key.starts_with(&prefix));
-        keys.filter_map(|key| Principal::try_from_slice(key.get(prefix.len()..)?).ok()).collect()
+        keys.filter_map(|key| Principal::try_from_slice(key.get(prefix.len()..)?).ok())
+            // Names may contain zero bytes, so the key can be that of a longer name.
+            .filter(|who| matches!(self.get_split(*who), Ok(Some(account)) if account.name == name))
+            .collect()
     }
 }
 
