@@ -91,12 +91,12 @@ impl CheckError {
 pub struct Side {
     /// The schema of the build's stable memory.
     pub schema: Schema,
-    /// The build's Candid interface; `None` for a schema file, and if it cannot be read from a wasm.
+    /// The build's Candid interface; `None` for a schema file, and for a wasm or canister without a readable interface.
     pub interface: Option<String>,
 }
 
 impl Side {
-    /// Reads a wasm, gzipped or not, or a schema file.
+    /// Reads a wasm, gzipped or not, or a schema file, which is recognized by its first character, `{`.
     ///
     /// # Errors
     /// [`CheckError`].
@@ -211,7 +211,12 @@ pub fn compare(old: &Side, new: &Side) -> Result<Report, CheckError> {
         (Some(old), Some(new)) => Some(interface::compare(old, new)?),
         _ => None,
     };
-    let is_safe = |verdict: Compatibility| verdict < Compatibility::Conditional;
+    let is_safe = |compatibility: Compatibility| {
+        matches!(
+            compatibility,
+            Compatibility::Unchanged | Compatibility::Compatible | Compatibility::NeedsMigration(_)
+        )
+    };
     let breaks_clients = interfaces.as_ref().is_some_and(|interfaces| !interfaces.breaking.is_empty());
     let to_verdict = |passes| if passes { Verdict::Pass } else { Verdict::Fail };
     Ok(Report {

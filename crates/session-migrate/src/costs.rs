@@ -8,7 +8,7 @@ pub use pocket_ic_embedded::MessageCost;
 
 use crate::server::{self, ServerKind};
 
-/// Why the server's list is not available.
+/// Why the costs of messages, or another extension of the embedded server, cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CostError {
     /// The server does not keep a list: only the embedded server does.
@@ -49,8 +49,8 @@ pub fn last_install(pic: &PocketIc, canister: Principal, from: u64) -> Option<u6
 fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     let last = costs.iter().rposition(MessageCost::is_install)?;
     let until_last = &costs[..=last];
-    let earlier = until_last.windows(2).rposition(|pair| !is_same_install(&pair[0], &pair[1]));
-    let begin = earlier.map_or(0, |at| at + 1);
+    let last_of_earlier = until_last.windows(2).rposition(|pair| !is_same_install(&pair[0], &pair[1]));
+    let begin = last_of_earlier.map_or(0, |index| index + 1);
     Some(until_last[begin..].iter().map(|cost| cost.instructions).sum())
 }
 
@@ -60,7 +60,7 @@ fn is_same_install(earlier: &MessageCost, later: &MessageCost) -> bool {
         (&*earlier.entry, &*later.entry),
         ("pre_upgrade", "start" | "post_upgrade") | ("start", "init" | "post_upgrade")
     );
-    // An entry point that traps ends the install.
+    // An entry point that traps ends the install. All entry points of an install see the same time.
     is_next && earlier.ok && earlier.time_nanos == later.time_nanos
 }
 
@@ -73,6 +73,7 @@ pub fn limit_message(
     Ok(extensions(pic)?.set_instruction_cap(canister, instructions)?)
 }
 
+/// Returns the requests that only the embedded server understands.
 pub(crate) fn extensions(pic: &PocketIc) -> Result<Extensions, CostError> {
     let server = server::chosen()?;
     match server.kind {

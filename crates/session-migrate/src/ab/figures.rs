@@ -25,8 +25,8 @@ impl Figure<'_> {
         more_percent(self.a, self.b)
     }
 
-    /// Like [`Figure::more_percent`], after `instructions` per message are subtracted from side B's figure. The
-    /// subtraction does not take the figure below side A's.
+    /// Like [`Figure::more_percent`], after `instructions` per message are subtracted from side B's figure. A figure
+    /// above side A's becomes at least equal to side A's; one below stays as it is.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
         let tolerated = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);
@@ -43,15 +43,15 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     }
 }
 
-/// Returns the worst figure of each endpoint and the three figures of the whole trace, each with its
-/// [`Figure::more_percent_beyond`] for this number of `instructions`.
+/// Returns the worst figure of each endpoint and the three figures of the whole trace. With each figure, returns the
+/// percentage that is judged: [`Figure::more_percent_beyond`] the `tolerance` in instructions.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],
     totals: &Sides<Totals>,
-    instructions: u64,
+    tolerance: u64,
 ) -> impl Iterator<Item = (Figure<'r>, f64)> {
     let with_percent = move |figure: Figure<'r>| {
-        let more_percent = figure.more_percent_beyond(instructions);
+        let more_percent = figure.more_percent_beyond(tolerance);
         (figure, more_percent)
     };
     let worst_figure = move |endpoint| {

@@ -97,7 +97,7 @@ impl Report {
             writeln!(
                 page,
                 "| {name} | {calls} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} |",
-                *uploaded_bytes as f64 / 1e6,
+                *uploaded_bytes as f64 / MILLION,
                 instructions.a / MILLION,
                 instructions.b / MILLION,
                 instructions.b / instructions.a,

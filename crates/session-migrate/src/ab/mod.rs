@@ -214,12 +214,12 @@ impl TraceComparison {
         for (figure, judged_percent) in
             figures::figures(&self.endpoints, totals, tally.tolerance_instructions())
         {
-            let (allowed, rule) = tally.cost_allowance(figure.name, judged_percent);
-            if rule.is_none() && judged_percent <= f64::from(allowed) {
+            let (allowed_percent, rule) = tally.cost_allowance(figure.name, judged_percent);
+            if rule.is_none() && judged_percent <= f64::from(allowed_percent) {
                 self.equal.costs += 1;
                 continue;
             }
-            let b = format!("{}, {:.2} % more, {allowed} % allowed", figure.b, figure.more_percent());
+            let b = format!("{}, {:.2} % more, {allowed_percent} % allowed", figure.b, figure.more_percent());
             let difference = Difference { field: figure.field.into(), a: figure.a.to_string(), b };
             found.push((figure.of, difference, rule));
         }

@@ -6,7 +6,8 @@ use super::report::{BuildReport, DifferenceReport, Place, Report, RuleUse, Sides
 use crate::page::{self, Bar, Row, Scale, Side, plot};
 use crate::shorten_both;
 
-/// Maximum number of differences of a trace listed for each rule, and for no rule; the JSON report has all differences.
+/// Maximum number of a trace's differences listed under each rule that allows them, and under "allowed by no rule"; the
+/// JSON report has all differences.
 const MAX_SHOWN_BY_RULE: usize = 10;
 
 /// Maximum number of regressions listed at the beginning of the page.

@@ -19,10 +19,11 @@ pub(super) fn bytes<'t>(calls: impl Iterator<Item = (usize, &'t TracedCall)>, pl
         else {
             continue;
         };
-        for stored in stored(arguments, reply) {
-            let payloads = stored.split('"').filter_map(PayloadRef::parse);
+        for text in stored(arguments, reply) {
+            // In a trace, payload is replaced by a reference to it, which is a text: "@seed:1:0:700".
+            let payloads = text.split('"').filter_map(PayloadRef::parse);
             let length = payloads.map(|reference| reference.length()).sum::<u64>();
-            bytes += if counted.insert(stored) { length } else { 0 };
+            bytes += if counted.insert(text) { length } else { 0 };
         }
     }
     bytes

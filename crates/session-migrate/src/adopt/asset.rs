@@ -26,11 +26,11 @@ pub(super) fn convert(
         changes.push(format!("the metadata said {} bytes", base.bytes));
         base.bytes = bytes;
     }
-    let claim_is_true = base
+    let claim_is_possible = base
         .sha256
         .as_deref()
         .map(|claimed| claimed.len() == 32 && sha256.is_none_or(|actual| actual == claimed.as_slice()));
-    if claim_is_true == Some(false) {
+    if claim_is_possible == Some(false) {
         changes.push("the metadata had another SHA-256".into());
         base.sha256 = sha256.map(|actual| ByteBuf::from(actual.to_vec()));
     }

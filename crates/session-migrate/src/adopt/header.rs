@@ -20,11 +20,17 @@ use crate::snapshot::{PAGE_BYTES, StableFile, Tree};
 /// Number of wasm pages in a bucket, in the first public release.
 const BUCKET_PAGES: u64 = 128;
 
+/// Offset in the header of the table with the number of pages of each memory.
+const MEMORY_SIZES: usize = 40;
+
 /// Offset in the header of the table with the memory id of each bucket.
-const BUCKET_OWNERS: usize = 40 + 255 * 8;
+const BUCKET_OWNERS: usize = MEMORY_SIZES + 255 * 8;
 
 /// Memory id of a bucket that belongs to no memory.
 const UNALLOCATED: u8 = u8::MAX;
+
+/// Index of the chunk map if none of the maps is recognized as the chunk map.
+const NO_CHUNK_MAP: usize = usize::MAX;
 
 /// Maximum number of assignments of ambiguous buckets that [`reconstruct`] tries for each candidate for the chunk map.
 const MAX_ASSIGNMENTS: u32 = 32;
@@ -105,9 +111,10 @@ struct Map {
 pub(super) fn reconstruct(file: &StableFile) -> Result<PatchedMemory, String> {
     let buckets = (file.size().saturating_sub(1) / BUCKET_PAGES).min(MAX_BUCKETS);
     let firsts = first_buckets(file, buckets);
-    let unbounded = (0..firsts.maps.len()).filter(|index| firsts.maps[*index].id.is_none());
-    for chunk_map in unbounded {
-        // The chunk map is by far the largest, so it gets every bucket that may belong to it, except a few.
+    let candidates = (0..firsts.maps.len()).filter(|index| firsts.maps[*index].id.is_none());
+    for chunk_map in candidates {
+        // The chunk map is by far the largest, so it gets every bucket that may belong to it, except the few whose bits
+        // are set in `exceptions`.
         for exceptions in 0..MAX_ASSIGNMENTS {
             let Some(header) = assign_buckets(file, buckets, &firsts, chunk_map, exceptions) else { break };
             let patched = PatchedMemory { file: file.clone(), first_page: Some(header) };
@@ -120,7 +127,7 @@ pub(super) fn reconstruct(file: &StableFile) -> Result<PatchedMemory, String> {
         // No map is recognized as the chunk map. An empty chunk map has no page by which it could be
         // recognized.
         true => {
-            let header = assign_buckets(file, buckets, &firsts, usize::MAX, 0);
+            let header = assign_buckets(file, buckets, &firsts, NO_CHUNK_MAP, 0);
             Ok(PatchedMemory { file: file.clone(), first_page: header })
         }
         false => Err("its `pre_upgrade` has overwritten the header of the memory manager, and no structures of that release are found after it".into()),
@@ -173,6 +180,7 @@ fn assign_buckets(
         let chosen = match (candidates.contains(&chunk_map), other) {
             (true, Some(other)) => {
                 ambiguous += 1;
+                // Later buckets have no bit of their own and share bit 31, which `reconstruct` never sets.
                 let is_exception = exceptions >> (ambiguous - 1).min(31) & 1 == 1;
                 Some(if is_exception { other } else { chunk_map })
             }
@@ -202,7 +210,8 @@ fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
         return None;
     }
     let page_bytes = u64::from(u32_at(60)?);
-    // If both keys and values have a maximum length, the library makes a page three quarters of the longest node.
+    // If both keys and values have a maximum length, the library makes a page three quarters of the longest node: a
+    // header of 7 bytes, 11 entries with the lengths of key and value, and the addresses of 12 children.
     let page_bytes_for = |key: u32, value: u32| (7 + 11 * (key + value + 8) + 12 * 8) / 4 * 3;
     let has_bounds = |key, value| match second {
         u32::MAX => first.abs_diff(page_bytes_for(key, value)) < 4,
@@ -212,13 +221,14 @@ fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
         _ if has_bounds(8, 512) => Some(ids::BLOB_META),
         _ if has_bounds(284, 0) => Some(ids::RESERVED_BY_OWNER),
         (UNBOUNDED_PAGE, u32::MAX) => None,
+        // The only other map with bounds.
         _ => Some(ids::RESERVED_ADMINS),
     };
     (page_bytes > 0).then_some((page_bytes + PAGE_HEADER, id))
 }
 
-/// Returns whether the bucket at offset `at` can be the `ordinal`th of a map with this `stride`: whether the map's
-/// first page that begins in the bucket has a header.
+/// Returns whether the bucket at offset `at` can be bucket `ordinal`, counted from 0, of a map with this `stride`: the
+/// first page that would begin in this bucket must have the header of a page.
 fn has_page(file: &StableFile, at: u64, stride: u64, ordinal: u64) -> bool {
     let bytes_before = ordinal * BUCKET_PAGES * PAGE_BYTES;
     let offset_in_bucket =
@@ -238,7 +248,7 @@ fn header_page(buckets: u64, maps: &[Map], chunk_map: usize, blob_counter: Optio
     header[BUCKET_OWNERS..BUCKET_OWNERS + MAX_BUCKETS as usize].fill(UNALLOCATED);
     let mut assign_to = |id: u8, map_buckets: &[u64]| {
         let pages = map_buckets.len() as u64 * BUCKET_PAGES;
-        let size = 40 + usize::from(id) * 8;
+        let size = MEMORY_SIZES + usize::from(id) * 8;
         header[size..size + 8].copy_from_slice(&pages.to_le_bytes());
         map_buckets.iter().for_each(|bucket| header[BUCKET_OWNERS + *bucket as usize] = id);
     };

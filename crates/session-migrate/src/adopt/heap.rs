@@ -46,7 +46,7 @@ pub(super) struct Session {
 
 #[derive(Clone, Debug)]
 pub(super) struct Upload {
-    /// Number of chunks; if the blob is committed, of stored chunks.
+    /// Number of chunks of the file; of a committed session, the number of stored chunks.
     pub chunks: u32,
     /// Numbers of the chunks that have arrived and are stored.
     pub received: BTreeSet<u32>,
@@ -122,6 +122,7 @@ impl<'p> RunningRelease<'p> {
             .query(Principal::anonymous(), "sessions_list", ())
             .map_err(|error| error.describe("sessions_list"))?;
         let mut sessions = Vec::new();
+        // The first line says how many sessions follow.
         for line in text.lines().skip(1).filter(|line| !line.is_empty()) {
             let session = parse_session(line)
                 .ok_or_else(|| format!("sessions_list has a line that is not a session: {line}"))?;
@@ -172,27 +173,27 @@ impl<'p> RunningRelease<'p> {
         if chunks > MAX_CHUNKS {
             return Err(format!("it has {chunks} chunks, at most {MAX_CHUNKS} are possible"));
         }
-        let (mut received, mut stored_lens) = (BTreeSet::new(), BTreeMap::new());
+        let (mut received, mut lens_on_copy) = (BTreeSet::new(), BTreeMap::new());
         for idx in 0..chunks {
             match self.put(caller, session.id, idx, &[0]) {
-                Ok(()) => drop(stored_lens.insert(idx, 1_u32)),
+                Ok(()) => drop(lens_on_copy.insert(idx, 1_u32)),
                 Err(CallError::Refused(ReleaseError::InvalidArgument(_))) => {
                     if let Some(len) = stored.get(&idx) {
                         received.insert(idx);
-                        stored_lens.insert(idx, *len);
+                        lens_on_copy.insert(idx, *len);
                     }
                 }
                 Err(error) => return Err(error.describe("debug_put_chunk_b64")),
             }
         }
-        if stored_lens.len() < chunks as usize {
+        if lens_on_copy.len() < chunks as usize {
             return Err(format!(
                 "{} of its chunks have arrived according to the heap, and are not stored",
-                chunks as usize - stored_lens.len()
+                chunks as usize - lens_on_copy.len()
             ));
         }
-        let copy_bytes = stored_lens.values().map(|len| u64::from(*len)).sum();
-        let metadata = self.finish(caller, session.id, copy_bytes)?;
+        let bytes_on_copy = lens_on_copy.values().map(|len| u64::from(*len)).sum();
+        let metadata = self.finish(caller, session.id, bytes_on_copy)?;
         Ok(Upload { chunks, received, metadata })
     }
 
@@ -205,6 +206,7 @@ impl<'p> RunningRelease<'p> {
     fn finish(&self, caller: Principal, id: u64, bytes: u64) -> Result<PublicAssetMetadata, String> {
         // The release derives the memory's id from the time, so the time must be different for each memory.
         self.pic.advance_time(Duration::from_secs(1));
+        // That release accepts any digest.
         let digest = hex::encode(Sha256::digest(b"the bytes of the copy are not read"));
         let (_, memory): (String, String) = self
             .update(caller, "debug_finish_hex", (id, digest, bytes))

@@ -63,7 +63,8 @@ pub struct Options {
     pub legacy: Option<PathBuf>,
 }
 
-/// Returns the path of the file next to `folder` with the data that have no counterpart here or were not taken.
+/// Returns the path of the file next to `folder` for what is left: data without a counterpart in this canister, and
+/// records that were not taken.
 pub fn left_path(folder: &Path) -> PathBuf {
     let mut name = folder.file_name().unwrap_or_default().to_owned();
     name.push(".left.jsonl");
@@ -114,7 +115,7 @@ impl Scratch {
         for (renamed, (from, to)) in moves.iter().enumerate() {
             if let Err(error) = fs::rename(from, to) {
                 for (from, to) in moves.iter().take(renamed) {
-                    // If a file cannot be moved back, the error of the next attempt names it.
+                    // A file that cannot be moved back is named by the next attempt: `AdoptError::Exists`.
                     let _ = fs::rename(to, from);
                 }
                 return Err(SnapshotError::io("create", to)(error));
@@ -168,10 +169,10 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, AdoptError>
         verify_adopted(&scratch.adopted_folder(), &plan, &mut |bytes| progress.add_bytes(bytes))?;
     new_manifest(&scratch.adopted_folder(), &snapshot, taken_at)?.write(&scratch.adopted_folder())?;
 
-    let is_complete = counts.iter().all(|count| count.not_taken == 0) && source.damage.is_empty();
-    let heap_is_known = why_heap_unknown.is_none() || !source::has_heap(&snapshot);
+    let is_all_taken = counts.iter().all(|count| count.not_taken == 0) && source.damage.is_empty();
+    let heap_was_read_if_any = why_heap_unknown.is_none() || !source::has_heap(&snapshot);
     let report = Report {
-        verdict: if is_complete && heap_is_known { Verdict::Pass } else { Verdict::Fail },
+        verdict: if is_all_taken && heap_was_read_if_any { Verdict::Pass } else { Verdict::Fail },
         provenance: provenance.on(server::chosen()?),
         phases: progress.finish(),
         snapshot: options.snapshot.display().to_string(),
@@ -218,7 +219,7 @@ fn read_heap(
         return Ok(Err("the release's `pre_upgrade` has run, so the heap of the snapshot does not belong to its stable memory".into()));
     }
     progress.phase("asking the release's own module for its sessions");
-    // To find one memory, that release reads every capsule, which may exceed the instruction limit of the IC.
+    // For `memories_read`, that release reads every capsule, which may exceed the instruction limit of the IC.
     let pic = server::without_instruction_limit()?;
     let id = pic.create_canister_with_settings(Some(controller()), None);
     if let Err(error) = load(&pic, id, controller(), snapshot, taken_at, legacy_module) {
@@ -275,12 +276,13 @@ fn start_legacy_build(
 /// Inspects the adopted folder, and compares every blob in it with the plan. Returns the bytes of all blobs.
 fn verify_adopted(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u64, AdoptError> {
     let snapshot = Snapshot::open(folder)?;
-    let report = inspect::run_on(&snapshot, true, Provenance::now(), &Progress::hidden())?;
+    let deep = true;
+    let report = inspect::run_on(&snapshot, deep, Provenance::now(), &Progress::hidden())?;
     let damage = report.findings.iter().find(|finding| finding.severity == Severity::Damage);
     if let Some(finding) = damage {
         return Err(AdoptError::Fault(format!("the inspection of the result found: {finding}")));
     }
-    let sound = report.deep.as_ref().map_or(0, |deep| deep.sound);
+    let sound = report.deep.as_ref().map_or(0, |hashed| hashed.sound);
     let memory = MemoryManager::init(snapshot.stable.clone()).get(MemoryId::new(ids::BLOB_META));
     let mut stored_blobs: BTreeMap<u64, Result<Sha256Blob, String>> = BTreeMap::new();
     if let Ok(Some(tree)) = Tree::open(&memory) {
@@ -309,6 +311,8 @@ fn verify_adopted(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> 
     Ok(plan.blobs.values().map(|blob| blob.record.size).sum())
 }
 
+/// Creates the manifest of the adopted folder. It names neither a network nor a root key, because the folder was not
+/// downloaded.
 fn new_manifest(folder: &Path, snapshot: &Snapshot, taken_at: u64) -> Result<Manifest, SnapshotError> {
     let canister = source::canister(snapshot).unwrap_or_default();
     let mut manifest = Manifest::new(canister, "adopted".into(), String::new(), String::new());

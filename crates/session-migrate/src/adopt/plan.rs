@@ -72,6 +72,7 @@ pub(super) enum ChunkUse {
 /// The plan for the chunks under one key prefix.
 pub(super) struct PlannedChunks {
     pub used: ChunkUse,
+    /// The session of the chunks, if known.
     pub session: Option<u64>,
     /// Why the other chunks under the prefix are not taken.
     pub why: String,
@@ -96,9 +97,9 @@ pub(super) struct Plan {
 struct SoundBlob {
     record: BlobRecord,
     notes: Vec<String>,
-    /// The capsule to which the blob belongs: only memories in this capsule may refer to it.
+    /// The capsule to which the blob belongs, if there is one: only memories in this capsule may refer to it.
     capsule: Option<String>,
-    /// The reason, if the blob is not taken.
+    /// The reason that is reported if the blob is not taken.
     why: &'static str,
 }
 
@@ -144,7 +145,7 @@ pub(super) fn plan(
     planner.plan_sessions(heap)?;
     planner.finish_blobs()?;
     planner.report_admins_and_index()?;
-    planner.find_numbers(heap);
+    planner.plan_unclaimed_chunks(heap);
     planner.report_chunks();
     Ok(planner.plan)
 }
@@ -274,12 +275,13 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Finds the numbers above which ids are issued, and the sessions to which unclaimed chunks belong.
-    fn find_numbers(&mut self, heap: &Heap) {
+    /// Plans the chunks that no blob and no session has claimed: none of them is taken. Then sets the numbers above
+    /// which ids are issued; the sessions that have left these chunks count, too.
+    fn plan_unclaimed_chunks(&mut self, heap: &Heap) {
         let prefixes = self.source.chunks_by_prefix.keys().copied();
-        let sessions = sessions_of_chunks(prefixes, heap.numbers());
-        let highest = heap.numbers().chain(sessions.keys().copied()).max().unwrap_or(0);
-        for (session, prefix) in sessions {
+        let prefix_of_session = sessions_of_chunks(prefixes, heap.numbers());
+        let highest = heap.numbers().chain(prefix_of_session.keys().copied()).max().unwrap_or(0);
+        for (session, prefix) in prefix_of_session {
             let why = match self.refused_chunks.remove(&prefix) {
                 Some(why) => why,
                 None => {
@@ -316,8 +318,9 @@ impl Planner<'_> {
             (0..taken).for_each(|_| outcomes.count_taken_chunk());
             if total > taken {
                 let id = session.map_or_else(|| hex::encode(prefix), |session| format!("session {session}"));
-                let is_of_blob = matches!(used, ChunkUse::Nothing) && blob_prefixes.contains(prefix);
-                let outcome = if is_of_blob { RecordOutcome::NotTaken } else { RecordOutcome::NoCounterpart };
+                let is_of_refused_blob = matches!(used, ChunkUse::Nothing) && blob_prefixes.contains(prefix);
+                let outcome =
+                    if is_of_refused_blob { RecordOutcome::NotTaken } else { RecordOutcome::NoCounterpart };
                 outcomes.add(RecordKind::Chunk, &id, None, outcome, vec![why.clone()]).count = total - taken;
             }
         }

@@ -225,6 +225,7 @@ impl Outcomes {
         self.chunks_taken += 1;
     }
 
+    /// Returns the counts of every kind of which there is a record.
     pub fn counts(&self) -> Vec<KindCount> {
         let mut counts: BTreeMap<RecordKind, KindCount> = BTreeMap::new();
         let without_items = |kind: RecordKind| KindCount {

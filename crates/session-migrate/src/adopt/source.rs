@@ -22,7 +22,8 @@ use crate::snapshot::{Entry, Snapshot, StableFile, Tree, read_cell};
 /// Memory id of the HTTP secret, which a later version of that release stores.
 const HTTP_SECRET: u8 = ids::RESERVED_HTTP_SECRET;
 
-/// Memory ids that the first public release uses or has reserved.
+/// Memory ids that the first public release uses or has reserved, and that of the HTTP secret, which has a damage
+/// report of its own.
 const KNOWN_MEMORIES: [u8; 11] = [
     ids::CAPSULES,
     ids::RESERVED_BY_SUBJECT,
@@ -39,6 +40,7 @@ const KNOWN_MEMORIES: [u8; 11] = [
 
 type SourceMemory = VirtualMemory<PatchedMemory>;
 
+/// A record that does not decode.
 pub(super) struct Undecodable {
     pub kind: super::RecordKind,
     pub key: String,
@@ -46,7 +48,8 @@ pub(super) struct Undecodable {
     pub why: String,
 }
 
-/// The stored chunks under one key prefix.
+/// The stored chunks under one key prefix. A chunk's key is this prefix (a hash of the session's number) and the number
+/// of the chunk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StoredChunks {
     /// Length of each chunk, by number.
@@ -60,6 +63,7 @@ pub(super) struct StoredChunks {
 pub(super) struct HashedChunks {
     /// Size according to the record of the blob.
     size: u64,
+    /// Number of the chunk to be hashed next.
     next: u32,
     /// Bytes hashed so far, at most `size`.
     pub bytes: u64,
@@ -87,6 +91,7 @@ impl HashedChunks {
         self.hasher.clone().finalize().into()
     }
 
+    /// Returns the number of chunks hashed so far.
     pub fn chunk_count(&self) -> u32 {
         self.next
     }
@@ -156,8 +161,10 @@ impl Source {
             PatchedMemory::unpatched(snapshot.stable.clone())
         };
         snapshot.stable.failure()?;
-        let bucket_pages = u16::try_from(allocated_buckets(&raw)[1]).unwrap_or(u16::MAX);
+        let [_, bucket_pages] = allocated_buckets(&raw);
+        let bucket_pages = u16::try_from(bucket_pages).unwrap_or(u16::MAX);
         let memories = MemoryManager::init(raw);
+        // The preflight of this canister refuses a memory of that release: one that it accepts is not of that release.
         if saved.is_none() && preflight::check_public_release(&memories).is_ok() {
             let is_memory_used = |id: &u8| memories.get(MemoryId::new(*id)).size() > 0;
             let why = match is_memory_used(&ids::LAYOUT) {
@@ -377,7 +384,8 @@ pub(super) fn has_heap(snapshot: &Snapshot) -> bool {
         .is_some_and(|metadata| metadata.wasm_module_size > 0 && metadata.wasm_memory_size > 0)
 }
 
-/// Returns the time of the snapshot in nanoseconds; if it is not recorded, the time of the last change to a capsule.
+/// Returns the time of the snapshot in nanoseconds; if it is not recorded, the time of the last change to a capsule. At
+/// least 1.
 pub(super) fn taken_at(snapshot: &Snapshot, source: &Source) -> u64 {
     let changed = source.capsules.values().map(|capsule| capsule.updated_at).max().unwrap_or_default();
     snapshot.metadata.as_ref().map_or(changed, |metadata| metadata.taken_at_timestamp).max(1)

@@ -20,8 +20,8 @@ pub(crate) struct CargoOutput {
     pub dep_info: PathBuf,
 }
 
-/// Returns the compiler's version, the arguments of cargo, and the flags for rustc: a record of a build with another
-/// recipe is stale.
+/// Returns what determines the compiled wasm in addition to the sources: the compiler's version, the arguments of cargo
+/// and the flags for rustc. A cached build with another recipe is stale.
 pub(crate) fn recipe(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
     let mut recipe = vec![toolchain.version.clone()];
     recipe.extend(arguments(build, workspace, toolchain));

@@ -177,6 +177,7 @@ mod tests {
         std::fs::write(cache.join("legacy.did"), b"service : {}").unwrap();
         let workspace = Workspace { target_dir: root.join("target"), root, rust_version: (1, 95) };
         let recipe = vec!["rustc 1.95.0".to_owned(), "--features".to_owned()];
+        // In the future, so that the files above count as older than the compilation.
         let began = SystemTime::now() + std::time::Duration::from_secs(5);
         write_record(Build::Legacy, &workspace, &cache, compilation(&recipe, &dep_info, began)).unwrap();
         Tree { _dir: dir, workspace, cache, recipe }

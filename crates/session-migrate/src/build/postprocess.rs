@@ -55,8 +55,8 @@ pub enum WasmError {
     },
 }
 
-/// Copies the module, with readable names but only those other custom sections that [`is_kept`] selects, and adds the
-/// metadata.
+/// Copies the module with demangled names of functions. Removes all other custom sections except those that [`is_kept`]
+/// selects, and adds the metadata.
 pub(crate) fn finish(wasm: &[u8], build: Build, did: &str, schema: &str) -> Result<Vec<u8>, WasmError> {
     let mut module = Module::new();
     for payload in Parser::new(0).parse_all(wasm) {

@@ -15,6 +15,7 @@ use super::report_file::{ReportArgs, ReportFile};
 use super::table::table;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
+/// Maximum number of differences printed for each trace.
 const MAX_SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
@@ -128,13 +129,13 @@ fn print(report: &Report) {
         say!();
     }
     for run in &report.runs {
-        let regressions: Vec<_> =
+        let not_allowed: Vec<_> =
             run.differences.iter().filter(|difference| difference.rule.is_none()).collect();
-        for difference in regressions.iter().take(MAX_SHOWN) {
+        for difference in not_allowed.iter().take(MAX_SHOWN) {
             eprintln!("error: {}", describe_difference(&run.name, difference, report));
         }
-        if regressions.len() > MAX_SHOWN {
-            eprintln!("error: {}: and {} more", run.name, regressions.len() - MAX_SHOWN);
+        if not_allowed.len() > MAX_SHOWN {
+            eprintln!("error: {}: and {} more", run.name, not_allowed.len() - MAX_SHOWN);
         }
     }
     for rule in report.rules.iter().filter(|rule| rule.matched > 0) {

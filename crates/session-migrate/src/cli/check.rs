@@ -138,6 +138,7 @@ fn print_lines(lines: &[Line], all: bool) {
         say!("  {line}");
         line.reasons.iter().for_each(|reason| say!("    {reason}"));
     }
+    // The line without an id is about the layouts, not about a memory.
     let unchanged = lines.iter().filter(|line| line.id.is_some() && line.reasons.is_empty()).count();
     if !all && unchanged > 0 {
         say!("  {unchanged} other memories: unchanged");

@@ -11,7 +11,11 @@ use super::report_file::ReportArgs;
 use super::table::print_rows;
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail};
 
+/// Maximum number of findings printed.
 const MAX_SHOWN: usize = 40;
+
+/// Maximum number of reasons printed for the quarantine of a migration.
+const MAX_REASONS: usize = 5;
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
@@ -113,7 +117,7 @@ fn print(report: &Report) {
             migration.expired,
             if migration.note.is_empty() { String::new() } else { format!("; {}", migration.note) }
         );
-        for (reason, count) in migration.reasons.iter().take(5) {
+        for (reason, count) in migration.reasons.iter().take(MAX_REASONS) {
             say!("       {count} in quarantine: {reason}");
         }
     }

@@ -30,7 +30,7 @@ impl AddressArgs {
     }
 
     fn root_key(&self) -> Result<RootKey, Failed> {
-        RootKey::of(&self.network, self.root_key.as_deref()).map_err(with_exit_code)
+        RootKey::of(&self.network, self.root_key.as_deref()).map_err(usage_failure)
     }
 }
 
@@ -58,15 +58,15 @@ impl NetworkArgs {
     /// Checks the root key and the identity file before the first call to the network.
     pub fn check(&self) -> Result<(), Failed> {
         self.address.root_key()?;
-        read_identity(&self.identity).map(drop).map_err(with_exit_code)
+        read_identity(&self.identity).map(drop).map_err(usage_failure)
     }
 
     pub async fn connect(&self) -> Result<Network, Failed> {
-        let identity = read_identity(&self.identity).map_err(with_exit_code)?;
+        let identity = read_identity(&self.identity).map_err(usage_failure)?;
         self.address.connect(identity).await
     }
 }
 
-fn with_exit_code(error: NetworkError) -> Failed {
+fn usage_failure(error: NetworkError) -> Failed {
     (USAGE, error.to_string())
 }

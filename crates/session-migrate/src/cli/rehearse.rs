@@ -65,7 +65,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    // Read before the work begins, since it is the age of this process.
+    // Read before the work begins: cargo compiled in this very process, so the time is the age of the process so far.
     let compiled = provenance::compiled_for();
     let report = match with_progress(|progress| rehearse::run(&options, progress)) {
         Ok(report) => report,
@@ -99,6 +99,7 @@ fn run_foreign(options: ForeignOptions, report: &ReportArgs) -> u8 {
     code_of(report.verdict)
 }
 
+/// Runs a rehearsal with progress on stderr. An error or a panic becomes an exit code and a text.
 fn with_progress(run: impl FnOnce(&Progress) -> Result<Report, RehearseError>) -> Result<Report, Failed> {
     let progress = Progress::stderr();
     match without_panic(|| run(&progress)) {

@@ -12,6 +12,7 @@ use session_migrate::{Verdict, shorten_both};
 
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail, without_panic};
 
+/// Maximum number of differences printed.
 const MAX_SHOWN: usize = 20;
 
 #[derive(Debug, Args)]

@@ -87,7 +87,7 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
                     UploadError::FileChanged { .. } => {
                         format!("{error}; repeat the command to upload it again")
                     }
-                    // The same call would be refused again.
+                    // The canister would refuse the same call again.
                     _ if exit_code(&error) == LOSS => format!("{}: {error}", asset.name),
                     _ => format!("{}: {error}; repeat the command to resume", asset.name),
                 };

@@ -13,6 +13,9 @@ use super::ClientError;
 /// Size of the buffer for hashing, bytes.
 const BLOCK_BYTES: usize = 256 * 1024;
 
+/// The time of creation in the metadata of every file: a constant, since a repeated begin must send the same metadata.
+const TIME_OF_CREATION: u64 = 0;
+
 /// A file on disk and its metadata for an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asset {
@@ -84,7 +87,7 @@ impl Asset {
             self.mime_type.clone(),
             self.asset_type,
             self.bytes,
-            0,
+            TIME_OF_CREATION,
         );
         if self.mime_type.starts_with("image/") {
             api::AssetMetadata::image(base)

@@ -11,8 +11,8 @@ impl Canister<'_> {
     /// Returns the running build.
     ///
     /// # Errors
-    /// If the call fails. Functions that return `variant { Ok; Err }` also fail if the canister returns an error of its
-    /// own.
+    /// Like every function here: if the call fails. Those that return `variant { Ok; Err }` also fail if the canister
+    /// returns an error of its own.
     pub fn build_info(&self) -> Result<api::BuildInfo, ClientError> {
         let reply = self.query_with(Principal::anonymous(), "build_info", ())?;
         Ok(decode::<(api::BuildInfo,)>("build_info", &reply)?.0)

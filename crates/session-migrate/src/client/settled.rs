@@ -6,7 +6,8 @@ use upload_canister::api::{MigrationPhase, MigrationStatus};
 
 use super::{Canister, ClientError};
 
-/// Rounds without progress after which the migration counts as stuck; one round is a second of IC time.
+/// Rounds without a change of the status after which a migration is no longer waited for. One round is a second of IC
+/// time.
 pub(crate) const PATIENCE_ROUNDS: u32 = 300;
 
 impl Canister<'_> {

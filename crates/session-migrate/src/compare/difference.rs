@@ -66,22 +66,23 @@ pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     if found.is_empty() { whole_difference() } else { found }
 }
 
-fn collect_differences(field: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>) {
+/// Compares two values at the same `path` of fields.
+fn collect_differences(path: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>) {
     if a == b {
         return;
     }
     match (a, b) {
-        (IDLValue::Record(a), IDLValue::Record(b)) => collect_fields(field, a, b, found),
+        (IDLValue::Record(a), IDLValue::Record(b)) => collect_fields(path, a, b, found),
         (IDLValue::Variant(a), IDLValue::Variant(b)) if a.0.id == b.0.id => {
-            collect_differences(&join_path(field, &a.0), &a.0.val, &b.0.val, found);
+            collect_differences(&join_path(path, &a.0), &a.0.val, &b.0.val, found);
         }
-        (IDLValue::Opt(a), IDLValue::Opt(b)) => collect_differences(field, a, b, found),
+        (IDLValue::Opt(a), IDLValue::Opt(b)) => collect_differences(path, a, b, found),
         (IDLValue::Vec(a), IDLValue::Vec(b)) if a.len() == b.len() => {
             for (a, b) in a.iter().zip(b) {
-                collect_differences(&format!("{field}[]"), a, b, found);
+                collect_differences(&format!("{path}[]"), a, b, found);
             }
         }
-        _ => found.push(Difference { field: field.into(), a: format!("{a:?}"), b: format!("{b:?}") }),
+        _ => found.push(Difference { field: path.into(), a: format!("{a:?}"), b: format!("{b:?}") }),
     }
 }
 
@@ -112,8 +113,8 @@ fn only_in_b(outer: &str, field: &IDLField) -> Difference {
     Difference { field: join_path(outer, field), a: NO_FIELD.to_owned(), b: format!("{:?}", field.val) }
 }
 
-fn join_path(field: &str, inner: &IDLField) -> String {
-    if field.is_empty() { inner.id.to_string() } else { format!("{field}.{}", inner.id) }
+fn join_path(outer: &str, inner: &IDLField) -> String {
+    if outer.is_empty() { inner.id.to_string() } else { format!("{outer}.{}", inner.id) }
 }
 
 #[cfg(test)]

@@ -63,8 +63,8 @@ pub struct Rules {
     /// How many more instructions a message may take on side B, in addition to the percentage.
     #[serde(default)]
     pub tolerance_instructions: u64,
-    /// The builds on which, with all workloads, a rule that matches no difference is stale. If absent, such a rule is
-    /// stale on any builds.
+    /// The builds for which the rules are written; if absent, any two. A rule is stale if it matched no difference when
+    /// these builds were compared with all workloads.
     #[serde(default)]
     pub builds: Option<RuleBuilds>,
     /// Allowed differences.
@@ -190,8 +190,8 @@ impl Tally {
         self.rules.tolerance_instructions
     }
 
-    /// Returns by how many percent an endpoint may cost more. If `more_percent` exceeds the common tolerance and a rule
-    /// allows it, also counts the match, and returns the rule's name.
+    /// Returns by how many percent an endpoint may cost more. `more_percent` is by how many it does cost more: if that
+    /// is beyond the common tolerance and a rule allows it, also counts the match, and returns the rule's name.
     pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
         let common = self.rules.tolerance_percent;
         let index =

@@ -140,7 +140,7 @@ fn capsules(facts: &Facts) -> Vec<CapsuleContents> {
 
 /// Returns the sessions that their owners can continue, in the order of [`Contents::open`].
 fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
-    let now = facts.now.as_nanos() / 1_000_000_000;
+    let now_seconds = facts.now.as_nanos() / 1_000_000_000;
     let ttl = facts.config.0.session_ttl_seconds;
     let class_if_open = |id: &u64| {
         let session = facts.sessions.get(id)?;
@@ -153,14 +153,15 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
                 | Class::PendingComplete
                 | Class::PendingEmpty
         );
-        let idle = now.saturating_sub(session.last_seen.as_nanos() / 1_000_000_000);
+        let idle = now_seconds.saturating_sub(session.last_seen.as_nanos() / 1_000_000_000);
         let is_sha256 =
             facts.payloads.get(id).is_none_or(|state| state.hash.algorithm() == HashAlgorithm::Sha256);
-        let is_owned = facts.capsules.get(&session.capsule)?.uploaders.contains(&session.owner);
-        let fits = !session.is_committed
+        let may_upload = facts.capsules.get(&session.capsule)?.uploaders.contains(&session.owner);
+        let is_unfinished = !session.is_committed
             && session.blob.is_none()
             && session.received.len() <= u64::from(session.chunk_count);
-        (can_continue && idle + SOON_SECONDS < ttl && is_sha256 && is_owned && fits).then_some(class)
+        (can_continue && idle + SOON_SECONDS < ttl && is_sha256 && may_upload && is_unfinished)
+            .then_some(class)
     };
     let open_classes: BTreeMap<u64, Class> =
         facts.examinations.keys().filter_map(|id| Some((*id, class_if_open(id)?))).collect();
@@ -173,7 +174,8 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     scan.for_each_record(ids::LEGACY_SESSIONS, |id: u64, RawRecord(raw)| {
         let (Some(class), Some(session)) = (open_classes.get(&id), facts.sessions.get(&id)) else { return };
         let Ok(legacy) = LegacyUploadSession::decode(&raw) else { return };
-        let age = now.saturating_sub(legacy.created_at / 1_000_000_000);
+        let age = now_seconds.saturating_sub(legacy.created_at / 1_000_000_000);
+        // The creation time of a record of the class `TimeUnit` is in another unit, and says nothing about its age.
         if *class != Class::TimeUnit && age + SOON_SECONDS >= facts.config.0.session_age_seconds() {
             return;
         }

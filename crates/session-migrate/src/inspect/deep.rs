@@ -123,6 +123,7 @@ fn hash_extents(
     let mut unhashed = blob.size;
     let mut buffer = vec![0; BLOCK_BYTES as usize];
     for extent in extents.iter() {
+        // The offset of an extent is relative to the payload, which follows the header of the region.
         let (mut at, end) =
             (extent.offset.saturating_add(HEADER_BYTES), extent.end().saturating_add(HEADER_BYTES));
         while at < end && unhashed > 0 {

@@ -74,25 +74,29 @@ pub(super) struct QuarantineFact {
     pub migration: u16,
     pub unit: u64,
     pub reason: String,
-    /// The legacy record, if it decodes.
+    /// The legacy record; `None` if it does not decode, or the unit is not of the first migration.
     pub legacy: Option<Box<LegacyUploadSession>>,
 }
 
 #[derive(Default)]
 pub(super) struct Facts {
+    /// The time of the snapshot, or else of the last activity of any session.
     pub now: Time,
     pub layout: Option<Layout>,
     pub config: AdminConfigOrDefault,
     pub last_session_id: u64,
-    /// Bytes that sessions have promised, and the id of the first session that is counted.
+    /// The stored sum of promised bytes, and the id of the first session whose bytes are in it; 0 if it counts none
+    /// yet.
     pub promised: Option<[u64; 2]>,
     /// The mark up to which records in layout 1 are leftovers.
     pub mark: Option<Leftovers>,
     pub sessions: BTreeMap<u64, Session>,
     /// Sessions with a record that does not decode, or without upload meta, each with its layout.
     pub unreadable: BTreeMap<u64, u16>,
+    /// Keys of the table of layout 1, also those of leftovers.
     pub legacy_ids: BTreeSet<u64>,
     pub examinations: BTreeMap<u64, Examination>,
+    /// Keys of the two tables of layout 2.
     pub split_ids: BTreeSet<u64>,
     pub meta_ids: BTreeSet<u64>,
     /// Stored chunks by key prefix.
@@ -115,10 +119,12 @@ pub(super) struct Facts {
     pub memories: BTreeMap<String, MemoryFact>,
     pub memories_by_capsule: BTreeSet<TwoTexts>,
     pub capsules_by_member: BTreeSet<(Principal, String)>,
+    /// Deleted capsules whose memories must still be removed.
     pub condemned_capsules: BTreeSet<String>,
     pub memories_by_idem: BTreeMap<[u8; 32], String>,
     pub capsules_by_creator: BTreeMap<Principal, u64>,
     pub download_count: u64,
+    /// Bytes by account: `caller`, `capsule` or `canister`, and its id.
     pub usage: BTreeMap<TwoTexts, u64>,
     /// Lengths of free extents by offset.
     pub free_extents: BTreeMap<u64, u64>,
@@ -186,6 +192,7 @@ impl Facts {
             || self.quarantine.iter().any(|unit| unit.migration == 1 && unit.legacy.is_none())
     }
 
+    /// Reads the tables that have a single value. Values that are not kept are read only to check that they decode.
     fn read_registers(&mut self, scan: &mut Scan) {
         self.layout = scan.read_cell::<Layout>(ids::LAYOUT);
         self.last_session_id = scan.read_cell::<u64>(ids::SESSION_COUNTER).unwrap_or(0);
@@ -199,6 +206,7 @@ impl Facts {
         self.mark = scan.read_cell::<Leftovers>(ids::LEGACY_LEFT_BEHIND);
         self.extent_state = scan.read_cell::<AllocatorState>(ids::EXTENT_STATE).unwrap_or_default();
         self.promised = scan.read_counters(ids::UPLOAD_COUNTS, PROMISES_PLACE);
+        // The first migration has tables of its own for its state and its quarantine.
         if let Some(state) = scan.read_cell::<MigrationState>(ids::MIGRATION_STATE) {
             self.migrations.insert(1, state);
         }
@@ -424,6 +432,7 @@ impl Facts {
             last_seen: Time::from_nanos(activity.unwrap_or(record.created_at)),
             is_committed: false,
             idem_key: IdemKey::of(&record.capsule_id, &record.caller, &record.idem),
+            // If the record names another session, the chunks under its prefix belong to that session.
             prefix: if record.session_id == id { prefix } else { ChunkPrefix::of("", SessionId(id)) },
             blob: record.blob_id,
             activity,

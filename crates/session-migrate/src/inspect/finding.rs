@@ -9,9 +9,8 @@ macro_rules! kinds {
     ($($(#[doc = $what:literal])+ $kind:ident = $name:literal => $severity:ident;)*) => {
         /// A kind of finding.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
         pub enum FindingKind {
-            $($(#[doc = $what])+ $kind,)*
+            $($(#[doc = $what])+ #[serde(rename = $name)] $kind,)*
         }
 
         impl FindingKind {
@@ -88,7 +87,7 @@ kinds! {
     /// bytes of the payload region are allocated but have no owner
     ExtentWithoutOwner = "extent_without_owner" => Damage;
     /// bytes of the payload region that have two owners, or an owner while they are free
-    ExtentOfTwo = "extent_of_two" => Damage;
+    ExtentsOverlap = "extent_of_two" => Damage;
     /// an extent ends after the used part of the region, or extents are too short for their bytes
     ExtentOutOfBounds = "extent_out_of_bounds" => Damage;
     /// the tables of free extents contradict one another

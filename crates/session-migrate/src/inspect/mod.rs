@@ -232,6 +232,7 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
     let [buckets, pages] = allocated_buckets(stable);
     let memory = MemoryReport {
         bytes: stable.bytes(),
+        // Counted by `run_on`.
         bytes_in_use: 0,
         bucket_bytes: pages * crate::snapshot::PAGE_BYTES,
         buckets,
@@ -332,6 +333,7 @@ fn age_counts(facts: &Facts) -> Vec<AgeCount> {
     const HOUR: u64 = 3_600;
     let ttl = facts.config.0.session_ttl_seconds;
     let bounds = [(HOUR, "less than an hour"), (24 * HOUR, "less than a day"), (u64::MAX, "a day or more")];
+    // One count for each bound, and one for the sessions that have outlived the time to live.
     let mut counts = [0; 4];
     for session in facts.sessions.values() {
         let idle = facts.now.as_nanos().saturating_sub(session.last_seen.as_nanos()) / 1_000_000_000;

@@ -137,20 +137,20 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     PublicContents { damage, ..contents }
 }
 
-/// Finds the sessions to which chunks belong; returns the prefix of their keys by session. A prefix is only a hash of the
-/// session's number, so all numbers up to a million are tried, and the `known` ones.
+/// Finds the sessions to which chunks belong, and returns the key prefix of each. A prefix is only a hash of the
+/// session's number, so the `known` numbers are tried, and all numbers up to a million.
 pub(crate) fn sessions_of_chunks(
     prefixes: impl IntoIterator<Item = [u8; 32]>,
     known: impl IntoIterator<Item = u64>,
 ) -> BTreeMap<u64, [u8; 32]> {
-    let mut left: BTreeSet<[u8; 32]> = prefixes.into_iter().collect();
+    let mut unmatched: BTreeSet<[u8; 32]> = prefixes.into_iter().collect();
     let mut found = BTreeMap::new();
     for session in known.into_iter().chain(1..=LAST_SESSION) {
-        if left.is_empty() {
+        if unmatched.is_empty() {
             break;
         }
         let prefix = session_prefix(session);
-        if left.remove(&prefix) {
+        if unmatched.remove(&prefix) {
             found.insert(session, prefix);
         }
     }

@@ -12,13 +12,20 @@ use super::finding::{FindingKind, Findings};
 use super::report::TableReport;
 use crate::snapshot::{Entry, Key, PAGE_BYTES, StableFile, Tree, read_cell};
 
+/// Offset of the value in a cell.
+const CELL_VALUE: u64 = 8;
+
+/// Offset of the version in a memory of counters.
+const COUNTERS_VERSION: u64 = 3;
+
 pub(super) type SnapshotMemory = ic_stable_structures::memory_manager::VirtualMemory<StableFile>;
 
 pub(super) struct Scan {
     memories: MemoryManager<StableFile>,
     pub findings: Findings,
     pub tables: Vec<TableReport>,
-    /// Memories that could not be read completely: the absence of an entry in them proves nothing.
+    /// Memories with a damaged structure or a record that does not decode: the absence of an entry in them proves
+    /// nothing.
     damaged: BTreeSet<u8>,
 }
 
@@ -39,6 +46,7 @@ impl Scan {
                 );
                 scan.damaged.insert(*id);
             }
+            // Maps and cells are added when they are read.
             let pages = scan.memory(*id).size();
             if matches!(structure, Structure::Region | Structure::Counters | Structure::Reserved) && pages > 0
             {
@@ -157,7 +165,7 @@ impl Scan {
                     FindingKind::DamagedRecord,
                     id,
                     None,
-                    8,
+                    CELL_VALUE,
                     format!("{}: {why}", V::NAME),
                 );
                 self.damaged.insert(id);
@@ -173,10 +181,10 @@ impl Scan {
             return None;
         }
         let mut version = [0; 1];
-        memory.read(3, &mut version);
+        memory.read(COUNTERS_VERSION, &mut version);
         if version != [counters::VERSION] {
             let what = format!("version {}, expected {}", version[0], counters::VERSION);
-            self.findings.add_at_offset(FindingKind::DamagedStructure, id, None, 3, what);
+            self.findings.add_at_offset(FindingKind::DamagedStructure, id, None, COUNTERS_VERSION, what);
             self.damaged.insert(id);
             return None;
         }

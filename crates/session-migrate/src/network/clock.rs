@@ -1,4 +1,4 @@
-//! The clock of a driver, for pauses before a retry and for the time that has passed.
+//! The clock for pauses before a retry, and for the time that has passed.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};

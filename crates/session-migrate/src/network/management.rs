@@ -98,7 +98,8 @@ impl Management {
         let paths = ["module_hash", "last_install_timestamp"].map(|name| self.path(name));
         let read = self.agent.read_state_raw(paths.to_vec(), self.canister).await;
         let certificate = match read {
-            // Networks with an interface older than version 0.66 refuse a request for `last_install_timestamp`.
+            // Networks before version 0.66 of the interface specification refuse a request for
+            // `last_install_timestamp`.
             Err(AgentError::HttpError(payload)) if payload.status == 400 => {
                 self.agent.read_state_raw(vec![self.path("module_hash")], self.canister).await
             }

@@ -1,8 +1,8 @@
 //! Calls that are executed at most once, however often they are sent, even by a later process.
 //!
 //! The Internet Computer executes each request id at most once, and the same call with the same nonce and expiry has
-//! the same id. A driver that keeps nonce and expiry (in a [`Ticket`]) can therefore send the same request again after
-//! a lost answer or a restart, until the request expires. Afterwards, the driver can still ask for the outcome.
+//! the same id. A program that keeps nonce and expiry (in a [`Ticket`]) can therefore send the same request again after
+//! a lost answer or a restart, until the request expires. Afterwards, the program can still ask for the outcome.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -213,6 +213,7 @@ impl Network {
         let method = call.method;
         let sent = retry.again(|| async {
             if now() >= call.ticket.expiry {
+                // Too late to send it: below, the network is only asked for the outcome.
                 return Ok(None);
             }
             let answer = self.agent.update_signed(call.effective, call.envelope.clone()).await;
@@ -305,6 +306,7 @@ impl Network {
                     status => status.map(Some).map_err(|error| to_client_error(method, error)),
                 }
             });
+            // The time at which the network did not know the request, if it did not.
             let unknown_at = match asked.await? {
                 Some((RequestStatusResponse::Replied(reply), certificate)) => {
                     let certificate = encode_certificate(&certificate);
@@ -314,6 +316,7 @@ impl Network {
                     let error = AgentError::CertifiedReject { reject, operation: None };
                     return outcome_of_error(to_client_error(method, error));
                 }
+                // The network has removed the reply.
                 Some((RequestStatusResponse::Done, _)) => return Ok(RequestOutcome::Lost),
                 Some((RequestStatusResponse::Unknown, certificate)) => certified_time(&certificate),
                 Some((RequestStatusResponse::Received | RequestStatusResponse::Processing, _)) => None,

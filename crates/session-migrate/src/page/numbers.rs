@@ -1,6 +1,6 @@
 //! Human-readable numbers.
 
-/// Formats a number of instructions: `1.32 M`.
+/// Formats a number of instructions or cycles: `1.32 M`.
 pub fn instructions(count: u64) -> String {
     format_scaled(count, 1_000, &["", " k", " M", " B", " T"])
 }

@@ -8,7 +8,10 @@ use maud::{Markup, html};
 /// The inner width of a drawing, which is stretched to the available width.
 const WIDTH: f64 = 1_000.0;
 
-/// Distance from one bar to the next; 16 is the font size of the page.
+/// Font size of the page, in pixels: 1 rem.
+const REM: f64 = 16.0;
+
+/// Distance from one bar to the next, in pixels of a page with this font size.
 const BAR_PITCH: f64 = 15.0;
 
 const BAR_HEIGHT: f64 = 11.0;
@@ -47,7 +50,7 @@ pub struct Bar {
     pub reach: u64,
 }
 
-/// The side that a bar belongs to, where two are compared.
+/// The side that a bar belongs to; in plots that do not compare two sides, only its color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The first side.
@@ -75,7 +78,9 @@ impl Bar {
 /// An axis that has room for all values of a plot.
 struct Axis {
     scale: Scale,
+    /// The value at the beginning of the axis; if it is logarithmic, the power of ten.
     lowest: f64,
+    /// The value at the end of the axis; if it is logarithmic, the power of ten.
     highest: f64,
 }
 
@@ -152,7 +157,7 @@ fn bars(row: &Row, axis: &Axis, grid_lines: &[(f64, u64)]) -> Markup {
     let label = format!("{}: {}", row.name, row.values);
     let height = BAR_PITCH * row.bars.len() as f64;
     html! {
-        svg viewBox=(format!("0 0 {WIDTH} {height}")) style=(format!("height:{:.2}rem", height / 16.0))
+        svg viewBox=(format!("0 0 {WIDTH} {height}")) style=(format!("height:{:.2}rem", height / REM))
             preserveAspectRatio="none" role="img" aria-label=(label)
         {
             @for (position, _) in grid_lines {

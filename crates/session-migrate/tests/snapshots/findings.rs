@@ -386,12 +386,12 @@ fn extents_with_no_owner_or_two_are_found() {
             canister.table::<u64, RawRecord>(ids::BLOBS).remove(&id);
         });
     assert!(lost.offset.is_some(), "{lost}");
-    let two = expect_finding(LAYOUT_3, FindingKind::ExtentOfTwo, numbers::EXTENT_REGION, |canister| {
+    let two = expect_finding(LAYOUT_3, FindingKind::ExtentsOverlap, numbers::EXTENT_REGION, |canister| {
         let (id, _, blob) = extent_of_a_blob(canister);
         canister.table(ids::BLOBS).insert(id ^ 1, &blob);
     });
     assert!(two.what.matches("blob_").count() == 2, "{two}");
-    expect_finding(LAYOUT_3, FindingKind::ExtentOfTwo, numbers::EXTENT_REGION, |canister| {
+    expect_finding(LAYOUT_3, FindingKind::ExtentsOverlap, numbers::EXTENT_REGION, |canister| {
         let (_, extent, _) = extent_of_a_blob(canister);
         canister.table(ids::FREE_EXTENTS).insert(extent.offset, &extent.len);
     });

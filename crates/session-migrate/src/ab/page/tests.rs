@@ -70,7 +70,7 @@ fn report(differences: Vec<DifferenceReport>) -> Report {
     }
 }
 
-/// Returns the text of a page's body, without tags.
+/// Returns the text of a page's body, without tags: adjacent cells of a table are joined without a blank.
 fn text(page: &str) -> String {
     let body = page.split_once("<body>").unwrap().1;
     let parts = body.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text));

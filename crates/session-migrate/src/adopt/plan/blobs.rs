@@ -43,7 +43,9 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Decides to which capsule each sound blob belongs. In this canister, a blob belongs to one capsule at most.
+    /// Decides to which capsule each sound blob belongs, since a blob of this canister belongs to one capsule at most:
+    /// the only one whose memories refer to it; of several, the only one with the memory that the blob's upload
+    /// created.
     pub(super) fn assign_blobs(&mut self, heap: &Heap) {
         // For each blob, the capsules with a reference to it, and whether one of the references is that of its upload.
         let mut refs: BTreeMap<u64, BTreeMap<&str, bool>> = BTreeMap::new();
@@ -61,6 +63,7 @@ impl Planner<'_> {
                 }
             }
         }
+        // A committed session whose memory was never created counts as a reference: the adoption creates the memory.
         for session in heap.sessions.iter().filter(|session| session.is_committed) {
             let blob = ChunkPrefix(session_prefix(session.id)).blob_id().0;
             if self.plan.capsules.contains_key(&session.capsule) && !refs.contains_key(&blob) {

@@ -91,6 +91,8 @@ impl Planner<'_> {
         left_record: &PublicMemory,
     ) -> Result<(), SnapshotError> {
         let is_taken = |asset: &&Asset| asset.content.is_ok();
+        // A memory has one asset here: the primary asset keeps the memory's id, every other one becomes a memory
+        // itself.
         let primary = assets
             .iter()
             .filter(is_taken)
@@ -132,6 +134,7 @@ impl Planner<'_> {
                 false => self.unused_id(&format!("{id}.asset{index}")),
             };
             if let (Content::Blob { id: blob, checksum, size, .. }, Some(bytes)) = (&mut content, inline) {
+                // No session has the number 0, so no upload has this prefix.
                 let prefix = ChunkPrefix::of(&asset_id, SessionId(0));
                 *blob = prefix.blob_id().0;
                 changes.push(format!(
@@ -265,7 +268,7 @@ fn content_of_external_asset(asset: &PublicExternalAsset) -> AssetContent {
         PublicStore::Arweave => StorageBackend::Arweave,
         PublicStore::Ipfs => StorageBackend::Ipfs,
         PublicStore::Icp | PublicStore::Neon => {
-            let why = format!("assets elsewhere cannot be in {:?} here", asset.location);
+            let why = format!("external assets cannot be in {:?} here", asset.location);
             return Err((RecordOutcome::NoCounterpart, why));
         }
     };

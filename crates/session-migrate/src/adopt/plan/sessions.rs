@@ -63,13 +63,15 @@ impl Planner<'_> {
         let stored = &self.source.chunks_by_prefix.get(&prefix).unwrap_or(&no_chunks).chunks;
         let declared = asset::declared_bytes(&metadata);
         let full_len = u64::from(CHUNK_SIZE);
-        let before_last = full_len * u64::from(chunks.saturating_sub(1));
+        let bytes_before_last = full_len * u64::from(chunks.saturating_sub(1));
         let mut notes = Vec::new();
         let last = chunks.checked_sub(1).filter(|last| received.contains(last));
         let last_len = last.and_then(|last| stored.get(&last)).map(|len| u64::from(*len));
+        // The size of the file follows from the last chunk. If that has not arrived, the declared size is used, unless
+        // it contradicts the number of chunks.
         let bytes = match last_len.filter(|len| (1..=full_len).contains(len)) {
-            Some(len) => before_last + len,
-            None if declared > before_last && declared <= before_last + full_len => declared,
+            Some(len) => bytes_before_last + len,
+            None if declared > bytes_before_last && declared <= bytes_before_last + full_len => declared,
             None => {
                 return Err(format!(
                     "{declared} bytes were declared for {chunks} chunks, and the last one has not arrived: its size is unknown"

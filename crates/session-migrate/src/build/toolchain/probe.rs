@@ -84,26 +84,28 @@ fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
         return Ok(None);
     };
     let host = answer.lines().find_map(|line| line.strip_prefix("host: ")).unwrap_or_default().to_owned();
-    let root = sysroot(rustc)?;
+    let sysroot_folder = sysroot(rustc)?;
     Ok(Some(Distribution {
         rustc: rustc.to_path_buf(),
         version,
-        has_sources: root.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file(),
-        linker: probe_linker(&root, &host),
+        has_sources: sysroot_folder.join("lib/rustlib/src/rust/library/std/Cargo.toml").is_file(),
+        linker: probe_linker(&sysroot_folder, &host),
     }))
 }
 
-/// Finds a linker. Rustc looks for `rust-lld` next to its libraries and on the PATH. If the linker is in neither place,
-/// the active toolchain's copy or a plain `wasm-ld` can be used as well.
-fn probe_linker(root: &Path, host: &str) -> Linker {
-    let rust_lld_in = |root: &Path| root.join("lib/rustlib").join(host).join("bin/rust-lld");
-    if rust_lld_in(root).is_file() || find_on_path("rust-lld").is_some() {
+/// Finds a linker for the distribution's compiler, whose libraries are in `sysroot_folder`. Rustc looks for `rust-lld`
+/// next to its libraries and on the PATH. If the linker is in neither place, the active toolchain's copy or a plain
+/// `wasm-ld` can be used as well.
+fn probe_linker(sysroot_folder: &Path, host: &str) -> Linker {
+    let rust_lld_in =
+        |sysroot_folder: &Path| sysroot_folder.join("lib/rustlib").join(host).join("bin/rust-lld");
+    if rust_lld_in(sysroot_folder).is_file() || find_on_path("rust-lld").is_some() {
         return Linker::Own;
     }
     if let Ok(active) = sysroot(Path::new("rustc")) {
-        let borrowed = rust_lld_in(&active);
-        if borrowed.is_file() {
-            return Linker::Named(borrowed);
+        let linker_of_active = rust_lld_in(&active);
+        if linker_of_active.is_file() {
+            return Linker::Named(linker_of_active);
         }
     }
     find_on_path("wasm-ld").map_or(Linker::Missing, Linker::Named)

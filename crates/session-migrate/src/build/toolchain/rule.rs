@@ -72,14 +72,14 @@ pub(crate) fn decide(facts: &Facts) -> Decision {
     if let Rustup::Allowed { toolchain } = &facts.rustup {
         return Decision::AddTarget { toolchain: toolchain.clone() };
     }
-    let decided = decide_on_distribution(facts);
-    if let Ok(decision) = decided {
-        return decision;
-    }
+    let why_no_distribution = match decide_on_distribution(facts) {
+        Ok(decision) => return decision,
+        Err(why) => why,
+    };
     if let Apt::Offers { packages } = &facts.apt {
         return Decision::InstallPackages { packages: packages.clone() };
     }
-    NoCompilerText { facts }.decision(decided.err().unwrap_or_default())
+    NoCompilerText { facts }.decision(why_no_distribution)
 }
 
 /// Returns the decision for the distribution's compiler, or why this compiler cannot be used.
@@ -110,7 +110,7 @@ struct NoCompilerText<'f> {
 }
 
 impl NoCompilerText<'_> {
-    fn decision(&self, distribution: String) -> Decision {
+    fn decision(&self, why_no_distribution: String) -> Decision {
         let rustup = match &self.facts.rustup {
             Rustup::Absent => "no rustup".to_owned(),
             Rustup::NotAllowed => "rustup is set not to install anything".to_owned(),
@@ -125,7 +125,7 @@ impl NoCompilerText<'_> {
             Apt::Offers { packages } => format!("apt offers {}", packages.join(" ")),
         };
         Decision::NoCompiler {
-            tried: format!("{rustup}; {distribution}; {apt}"),
+            tried: format!("{rustup}; {why_no_distribution}; {apt}"),
             advice: format!(
                 "Install it with `rustup target add {}`, or as root on Debian with `apt-get install {}`",
                 crate::build::TARGET,

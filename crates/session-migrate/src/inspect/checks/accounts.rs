@@ -91,6 +91,7 @@ fn check_usage(facts: &Facts, scan: &mut Scan) {
     }
 }
 
+/// Compares the sum of promised bytes with the bytes missing from the sessions that it counts.
 fn check_promises(facts: &Facts, scan: &mut Scan) {
     let Some([recorded, first_counted]) = facts.promised.filter(|[_, first_counted]| *first_counted > 0)
     else {
@@ -99,12 +100,12 @@ fn check_promises(facts: &Facts, scan: &mut Scan) {
     let counted = facts.sessions.iter().filter(|(id, session)| {
         **id >= first_counted && facts.sessions_by_owner.contains(&(session.owner, **id))
     });
-    let counted: u64 = counted.map(|(_, session)| session.bytes_missing()).sum();
-    let kind = match recorded.cmp(&counted) {
+    let missing: u64 = counted.map(|(_, session)| session.bytes_missing()).sum();
+    let kind = match recorded.cmp(&missing) {
         std::cmp::Ordering::Equal => return,
         std::cmp::Ordering::Greater if facts.has_unreadable() => FindingKind::AccountUnattributed,
         _ => FindingKind::AccountDisagrees,
     };
-    let what = format!("{recorded} bytes are promised, but {counted} are reserved and have not arrived");
+    let what = format!("{recorded} bytes are promised, but {missing} are reserved and have not arrived");
     scan.findings.add_general(kind, Some(ids::UPLOAD_COUNTS), what);
 }

@@ -1,4 +1,4 @@
-//! Checks that every byte of the payload region has one owner, or is free.
+//! Checks that every byte in the used part of the payload region has exactly one owner, or is free.
 
 use upload_canister::blob::extents::Extent;
 use upload_canister::blob::{Extents, Place};
@@ -14,11 +14,11 @@ use crate::snapshot::Key as _;
 /// An extent, and what it belongs to.
 struct OwnedExtent {
     extent: Extent,
-    /// A blob, a session, a unit of the running migration, or `a free extent`.
+    /// As a text: a blob, a session, the unit that the second migration is moving, or `a free extent`.
     owner: String,
 }
 
-/// Returns every extent of a blob, a session or a running migration, in order of offset.
+/// Returns every extent of a blob, a session, or the unit that the second migration is moving, in order of offset.
 fn owned_extents(facts: &Facts) -> Vec<OwnedExtent> {
     let mut owned: Vec<OwnedExtent> = Vec::new();
     let mut add = |extents: &Extents, owner: String| {
@@ -34,8 +34,8 @@ fn owned_extents(facts: &Facts) -> Vec<OwnedExtent> {
             add(extents, format!("session {id}"));
         }
     }
-    let unfinished = facts.migrations.get(&2).filter(|state| state.phase != Phase::Converted);
-    if let Some(unit) = unfinished.and_then(|state| state.unit.as_ref())
+    let not_converted = facts.migrations.get(&2).filter(|state| state.phase != Phase::Converted);
+    if let Some(unit) = not_converted.and_then(|state| state.unit.as_ref())
         && let Some(extents) = extents_of(&unit.progress)
     {
         add(&extents, format!("unit {} being moved into extents", unit.key));
@@ -94,7 +94,7 @@ fn check_owners(extents: &[OwnedExtent], region_end: u64, scan: &mut Scan) {
         if extent.offset < checked_to {
             let what = format!("the {} bytes from here ({owner}) overlap with {last_owner}", extent.len);
             scan.findings.add_at_offset(
-                FindingKind::ExtentOfTwo,
+                FindingKind::ExtentsOverlap,
                 ids::EXTENT_REGION,
                 None,
                 extent.offset,
@@ -113,7 +113,8 @@ fn check_owners(extents: &[OwnedExtent], region_end: u64, scan: &mut Scan) {
     }
 }
 
-/// Checks that no bytes are between `start`, the end of an extent, and `end`.
+/// Checks that there is no byte from `start`, where an extent ends, to `end`, where the next extent or the unused part
+/// of the region begins.
 fn check_gap(start: u64, end: u64, scan: &mut Scan) {
     if start < end {
         let what = format!("{} bytes there are allocated but have no owner", end - start);
@@ -121,8 +122,8 @@ fn check_gap(start: u64, end: u64, scan: &mut Scan) {
     }
 }
 
-/// Checks that every blob and every session fits into its extents. A finding of extents that are too short has the same
-/// kind as that of an extent beyond the end of the region: the file ends outside its extents.
+/// Checks that every blob and every session fits into its extents. Extents that are too short are reported as
+/// [`FindingKind::ExtentOutOfBounds`], as is an extent beyond the end of the region.
 fn check_lengths(facts: &Facts, scan: &mut Scan) {
     let blobs = facts.blobs.iter().filter_map(|(id, (memory, blob))| match &blob.place {
         Place::Extents(extents) => Some((*memory, *id, blob.size, extents)),

@@ -34,6 +34,7 @@ fn check_session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Sessi
     }
     let chunk_key = |idx: u32| (session.prefix.0, idx).shown();
     let stored: ChunkSet = facts.chunks_under(session.prefix).map(|(idx, _)| idx).collect();
+    // In layout 1, the chunks that are stored are those that have arrived.
     if session.layout == 2 {
         for idx in difference(&session.received, &stored) {
             let what = format!("chunk {idx} of session {id} has arrived but is not stored");

@@ -77,7 +77,8 @@ fn report_unconvertible(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Returns whether the build that stored a session had indexes of sessions: the first public release had none.
+/// Returns whether the build that stored a session had indexes of sessions. The first public release had none, and did
+/// not record the last activity.
 fn is_indexed_by_its_build(session: &Session) -> bool {
     session.layout == 2 || session.activity.is_some()
 }
@@ -107,7 +108,7 @@ fn check_index_entries(facts: &Facts, scan: &mut Scan, id: u64, session: &Sessio
     }
 }
 
-/// Returns whether every table was read completely from which it follows that a session is in flight.
+/// Returns whether the tables that show which sessions are in flight were all read completely.
 fn all_live_sessions_are_known(scan: &Scan) -> bool {
     scan.fully_read(&[
         ids::LEGACY_SESSIONS,
@@ -196,12 +197,13 @@ fn check_receipts(facts: &Facts, scan: &mut Scan) {
 
 fn check_migrations(facts: &Facts, scan: &mut Scan) {
     for (number, state) in &facts.migrations {
-        let is_at_rest = matches!(state.phase, Phase::Converted | Phase::Finalized);
-        if let Some(imbalance) = state.imbalance().filter(|_| is_at_rest) {
+        let must_reconcile = matches!(state.phase, Phase::Converted | Phase::Finalized);
+        if let Some(imbalance) = state.imbalance().filter(|_| must_reconcile) {
             let what = format!("migration {number} is in phase {:?}: {imbalance}", state.phase);
             scan.findings.add_general(FindingKind::CountDisagrees, Some(ids::MIGRATION_STATE), what);
         }
     }
+    // The second table is for all migrations but the first; there is only one so far.
     for (number, memory) in [(1, ids::MIGRATION_QUARANTINE), (2, ids::MIGRATION_QUARANTINES)] {
         let quarantined = facts
             .quarantine
