@@ -45,6 +45,7 @@ network. The live upgrade, step by step: docs/runbook.md. Your own canister: doc
 Exit codes: 0 pass, 1 a loss or difference was found, 2 invalid usage or input, 3 something else failed, such as the \
 compiler, the server, the network or the disk";
 
+/// Exit codes, as explained in [`AFTER_HELP`].
 const LOSS: u8 = 1;
 const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 3;

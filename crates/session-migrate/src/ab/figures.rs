@@ -55,7 +55,7 @@ pub(super) fn figures<'r>(
         (figure, more_percent)
     };
     let worst_figure = move |endpoint| {
-        // On ties, prefer the total.
+        // `max_by` returns the last of equal figures. In reverse order, that is the total.
         endpoint_figures(endpoint).map(with_percent).rev().max_by(|(_, x), (_, y)| x.total_cmp(y))
     };
     endpoints.iter().filter_map(worst_figure).chain(trace_figures(totals).map(with_percent))

@@ -93,6 +93,7 @@ impl Report {
         for TraceComparison { name, calls, uploaded_bytes, totals, .. } in &self.runs {
             let Some(totals) = totals else { continue };
             let instructions = figure_of_both(totals, |side| side.instructions_per_mib);
+            // Divided by a MiB below, which gives bytes written per byte.
             let written = figure_of_both(totals, |side| side.stable_bytes_written_per_mib);
             writeln!(
                 page,

@@ -56,6 +56,7 @@ pub struct Options {
 
 /// A trace that has been read, or a workload that is still to be recorded.
 enum Prepared {
+    /// A trace, and its name in the report.
     Trace(String, Trace),
     Workload(Order),
 }

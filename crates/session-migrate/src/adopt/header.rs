@@ -102,6 +102,7 @@ struct Map {
     stride: u64,
     /// Memory id of the map; `None` if it is one of the three maps whose values have no maximum length.
     id: Option<u8>,
+    /// Numbers of the map's buckets, in ascending order; the first one begins with the header of the map.
     buckets: Vec<u64>,
 }
 
@@ -145,6 +146,7 @@ fn first_buckets(file: &StableFile, buckets: u64) -> FirstBuckets {
     for bucket in 0..buckets {
         let mut header = [0; 64];
         file.read(bucket_offset(bucket), &mut header);
+        // A cell with a value of eight bytes.
         if header.starts_with(b"SCL\x01\x08\0\0\0") {
             firsts.blob_counter.get_or_insert(bucket);
         } else if let Some((stride, id)) = map_header(&header) {
@@ -209,7 +211,8 @@ fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
     if !header.starts_with(b"BTR") || !header[52..].starts_with(b"BTA") {
         return None;
     }
-    let page_bytes = u64::from(u32_at(60)?);
+    // The header of the map's allocator begins at offset 52.
+    let page_bytes = u64::from(u32_at(52 + 8)?);
     // If both keys and values have a maximum length, the library makes a page three quarters of the longest node: a
     // header of 7 bytes, 11 entries with the lengths of key and value, and the addresses of 12 children.
     let page_bytes_for = |key: u32, value: u32| (7 + 11 * (key + value + 8) + 12 * 8) / 4 * 3;

@@ -4,8 +4,9 @@
 //! Owns: the treatment of each record, and the report. Does not own: the formats of that release (they are in
 //! `migrations::public_release`), and how this canister stores records (its [`Storage`] writes them).
 //!
-//! `source` and `heap` read that release, `plan` decides, `write` and `left` write. Everything is written under
-//! temporary names, and renamed once it is complete and verified.
+//! `source` reads the stable memory of that release, and `heap` its heap; `plan` decides; `write` writes the new stable
+//! memory, and `left` the file next to the folder. Everything is written under temporary names, and renamed once it is
+//! complete and verified.
 //!
 //! [`Storage`]: upload_canister::storage::Storage
 
@@ -107,6 +108,7 @@ impl Scratch {
 
     /// Renames everything to its final name. If one of the renames fails, the earlier ones are reversed.
     fn publish(self) -> Result<(), SnapshotError> {
+        // The folder comes last: once it exists, the files next to it exist, too.
         let moves = [
             (self.left_file(), left_path(&self.out)),
             (Manifest::path(&self.adopted_folder()), Manifest::path(&self.out)),

@@ -191,7 +191,7 @@ impl Planner<'_> {
             let owners_cut = truncate_list(&mut owners);
             writers.retain(|who| !owners.contains(who));
             let writers_cut = truncate_list(&mut writers);
-            let why = match owners.first() {
+            let refusal = match owners.first() {
                 None => Some("no owner has a principal that may own a capsule here".to_owned()),
                 Some(_) if id.len() > MAX_CAPSULE_ID => {
                     Some(format!("its id has {} bytes, at most {MAX_CAPSULE_ID} are possible", id.len()))
@@ -202,7 +202,7 @@ impl Planner<'_> {
             let capsule_alone =
                 PublicCapsule { memories: Vec::new(), galleries: Vec::new(), ..capsule.clone() };
             let rest = capsule_rest(capsule, owners_cut, writers_cut);
-            let reason = why.clone().unwrap_or_else(|| match rest.is_empty() {
+            let reason = refusal.clone().unwrap_or_else(|| match rest.is_empty() {
                 true => "taken; the record as it was".into(),
                 false => format!("taken, except for {}", rest.join(", ")),
             });
@@ -214,7 +214,7 @@ impl Planner<'_> {
                 )?;
                 self.plan.outcomes.add_no_counterpart(RecordKind::Gallery, gallery, Some(id), why);
             }
-            match (why, owners.first().copied()) {
+            match (refusal, owners.first().copied()) {
                 (None, Some(owner)) => {
                     let mut notes = Vec::new();
                     let subject = match &capsule.subject {
@@ -240,8 +240,9 @@ impl Planner<'_> {
                     }
                     self.plan.outcomes.add_taken(RecordKind::Capsule, id, None, notes).rest = rest;
                 }
-                (why, _) => {
-                    self.plan.outcomes.add_not_taken(RecordKind::Capsule, id, None, &why.unwrap_or_default())
+                (refusal, _) => {
+                    let why = refusal.unwrap_or_default();
+                    self.plan.outcomes.add_not_taken(RecordKind::Capsule, id, None, &why);
                 }
             }
         }

@@ -66,7 +66,7 @@ impl RecordKind {
     }
 }
 
-/// The outcome of a record.
+/// The outcome of a record; the variants are in the order from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordOutcome {
@@ -171,6 +171,7 @@ pub struct Report {
     pub items: Vec<Item>,
 }
 
+/// The outcomes of the records so far, and the numbers of records found.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes {
     pub items: Vec<Item>,

@@ -255,7 +255,7 @@ impl Source {
                 match (blob.checksum.len(), blob.pmid_hash.len()) {
                     (32, 32) => Ok(blob),
                     (checksum, prefix) => Err(format!(
-                        "a checksum of {checksum} bytes and a chunk prefix of {prefix}, expected 32"
+                        "a checksum of {checksum} bytes and a chunk prefix of {prefix}, expected 32 each"
                     )),
                 }
             });

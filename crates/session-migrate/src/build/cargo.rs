@@ -82,6 +82,7 @@ fn rustflags(workspace: &Workspace, toolchain: &Toolchain) -> Vec<String> {
         folders.sort();
         remapped.extend(folders.into_iter().map(|path| (path, "/crates".to_owned())));
     }
+    // If the library's folder is a link, the compiler may use either path.
     if let Ok(real) = library.canonicalize() {
         remapped.push((real, "/rust".to_owned()));
     }

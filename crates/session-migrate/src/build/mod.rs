@@ -10,7 +10,7 @@ mod builds;
 mod cargo;
 mod command;
 mod error;
-mod fingerprint;
+mod freshness;
 mod interface;
 mod module;
 mod postprocess;
@@ -103,9 +103,9 @@ fn bring_up_to_date(
     workspace: &Workspace,
     toolchain: &toolchain::Toolchain,
     cache: &Path,
-) -> Result<fingerprint::BuildRecord, BuildError> {
+) -> Result<freshness::BuildRecord, BuildError> {
     let recipe = cargo::recipe(build, workspace, toolchain);
-    if let Some(fresh) = fingerprint::find_fresh(build, workspace, cache, &recipe) {
+    if let Some(fresh) = freshness::find_fresh(build, workspace, cache, &recipe) {
         return Ok(fresh);
     }
     let progress = Progress::stderr();
@@ -125,8 +125,8 @@ fn bring_up_to_date(
         progress.line(&format!("built the {build} canister in {:.0} s", phase.seconds));
     }
     let compilation =
-        fingerprint::Compilation { recipe, dep_info: &output.dep_info, began, wasm: &finished, gz: &gz };
-    fingerprint::write_record(build, workspace, cache, compilation)
+        freshness::Compilation { recipe, dep_info: &output.dep_info, began, wasm: &finished, gz: &gz };
+    freshness::write_record(build, workspace, cache, compilation)
 }
 
 /// Returns the checked-in schema of a build as compact JSON. A test of the canister compares the schema with the types.

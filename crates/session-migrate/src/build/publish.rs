@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::fingerprint::BuildRecord;
+use super::freshness::BuildRecord;
 use super::write::write_atomically;
 use super::{Build, BuildError, Workspace};
 use crate::progress::Progress;
@@ -109,6 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let first = lock(dir.path()).unwrap();
         let file = File::create(dir.path().join("lock")).unwrap();
+        // A second builder would wait in `lock` now.
         assert!(file.try_lock().is_err());
         drop(first);
         file.try_lock().unwrap();

@@ -78,6 +78,7 @@ fn first_line(error: &candid::Error) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
+/// Returns a closure for `map_err` on the answers of PocketIC.
 pub(crate) fn rejected(method: &'static str) -> impl FnOnce(RejectResponse) -> ClientError {
     move |reject| ClientError::Rejected {
         method,

@@ -168,6 +168,7 @@ impl Rule {
 #[derive(Clone, Debug)]
 pub struct Tally {
     rules: Rules,
+    /// In the order of [`Rules::names`].
     matched: Vec<u64>,
 }
 

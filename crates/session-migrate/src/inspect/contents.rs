@@ -64,7 +64,7 @@ pub struct OpenSession {
     /// The chunks that are stored.
     pub stored: BTreeSet<u32>,
     /// Whether a repeated begin finds the session.
-    pub is_indexed: bool,
+    pub is_found_by_begin: bool,
     /// Class of the legacy record.
     pub class: &'static str,
     prefix: ChunkPrefix,
@@ -180,7 +180,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
             return;
         }
         let key = IdemKey::of(&legacy.capsule_id, &legacy.caller, &legacy.idem);
-        let is_indexed = facts.sessions_by_owner.contains(&(session.owner, id))
+        let is_found_by_begin = facts.sessions_by_owner.contains(&(session.owner, id))
             && facts.sessions_by_idem.get(&key.0) == Some(&id)
             && sessions_per_key.get(&key.0) == Some(&1);
         by_class.entry(*class).or_default().push(OpenSession {
@@ -191,7 +191,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
             bytes: session.bytes_expected,
             chunk_size: session.chunk_size,
             stored: session.received.ranges().flat_map(|(first, last)| first..=last).collect(),
-            is_indexed,
+            is_found_by_begin,
             class: CLASSES[class.index()].name,
             prefix: ChunkPrefix::of(&legacy.provisional_memory_id, SessionId(id)),
             idem: legacy.idem,
@@ -201,6 +201,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
         sessions.sort_by_key(|session| std::cmp::Reverse(session.bytes_to_send()));
     }
     let mut open = Vec::new();
+    // One session of each class at a time; `pop` takes the last one, which has the fewest bytes to send.
     while by_class.values().any(|sessions| !sessions.is_empty()) {
         open.extend(by_class.values_mut().filter_map(Vec::pop));
     }

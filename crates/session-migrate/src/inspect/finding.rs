@@ -45,6 +45,7 @@ pub enum Severity {
     Warning,
 }
 
+// The comment on a kind is its explanation for operators, `FindingKind::what`.
 kinds! {
     /// a memory does not begin with the header of its structure
     ForeignStructure = "foreign_structure" => Damage;

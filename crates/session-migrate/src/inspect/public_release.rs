@@ -46,7 +46,7 @@ pub struct PublicContents {
 
 /// The stored chunks under one key prefix.
 struct StoredChunks {
-    chunks: u64,
+    count: u64,
     /// Number of the first missing chunk, if a later chunk is stored.
     gap: Option<u32>,
     bytes: u64,
@@ -79,7 +79,7 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     let mut stored: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
     walk(memories, ids::CHUNKS, &mut damage, |(key, idx): ([u8; 32], u32), entry| {
         let chunks_of_key = stored.entry(key).or_insert_with(|| StoredChunks {
-            chunks: 0,
+            count: 0,
             gap: None,
             bytes: 0,
             sha256: Sha256::new(),
@@ -87,10 +87,10 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
         let bytes = entry.value();
         chunks_of_key.sha256.update(&bytes);
         chunks_of_key.bytes += bytes.len() as u64;
-        if chunks_of_key.chunks < u64::from(idx) {
-            chunks_of_key.gap.get_or_insert(u32::try_from(chunks_of_key.chunks).unwrap_or(u32::MAX));
+        if chunks_of_key.count < u64::from(idx) {
+            chunks_of_key.gap.get_or_insert(u32::try_from(chunks_of_key.count).unwrap_or(u32::MAX));
         }
-        chunks_of_key.chunks += 1;
+        chunks_of_key.count += 1;
         Ok(())
     });
     contents.blobs = blobs.len() as u64;
@@ -126,11 +126,11 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
         }
     }
     for (session, prefix) in sessions_of_chunks(stored.keys().copied(), []) {
-        if let Some(StoredChunks { chunks, .. }) = stored.remove(&prefix) {
-            contents.in_flight.insert(Some(session), chunks);
+        if let Some(StoredChunks { count, .. }) = stored.remove(&prefix) {
+            contents.in_flight.insert(Some(session), count);
         }
     }
-    let chunks_of_unknown_sessions: u64 = stored.values().map(|stored| stored.chunks).sum();
+    let chunks_of_unknown_sessions: u64 = stored.values().map(|stored| stored.count).sum();
     if chunks_of_unknown_sessions > 0 {
         contents.in_flight.insert(None, chunks_of_unknown_sessions);
     }

@@ -90,6 +90,7 @@ pub(super) fn to_client_error(method: &'static str, error: AgentError) -> Client
 }
 
 fn rejection_error(method: &'static str, reject: &RejectResponse) -> ClientError {
+    // An error code is a text such as `IC0503`.
     let code = reject.error_code.as_deref().and_then(|code| code.strip_prefix("IC")?.parse::<u64>().ok());
     match code.and_then(|code| pocket_ic::ErrorCode::try_from(code).ok()) {
         Some(code) => ClientError::Rejected {

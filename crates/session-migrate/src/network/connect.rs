@@ -136,24 +136,24 @@ impl Network {
         root_key: &RootKey,
         identity: Arc<dyn Identity>,
     ) -> Result<Network, NetworkError> {
-        let refused = |error: ic_agent::AgentError| NetworkError::Url {
+        let agent_error = |error: ic_agent::AgentError| NetworkError::Url {
             url: url.to_owned(),
             detail: error.to_string(),
         };
         // Parsed first, since the agent's builder panics on an invalid URL.
         let api = parse_url(url)?;
-        let no_client =
+        let client_error =
             |error: reqwest::Error| NetworkError::Url { url: url.to_owned(), detail: error.to_string() };
-        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().map_err(no_client)?;
+        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build().map_err(client_error)?;
         let agent = Agent::builder()
             .with_url(url)
             .with_http_client(http.clone())
             .with_arc_identity(identity.clone())
             .build()
-            .map_err(refused)?;
+            .map_err(agent_error)?;
         match root_key {
             RootKey::Mainnet => {}
-            RootKey::Fetch => agent.fetch_root_key().await.map_err(refused)?,
+            RootKey::Fetch => agent.fetch_root_key().await.map_err(agent_error)?,
             RootKey::Der(key) => agent.set_root_key(key.clone()),
         }
         Ok(Network { agent, identity, http, api, url: url.to_owned() })

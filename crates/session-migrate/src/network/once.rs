@@ -371,6 +371,7 @@ fn encode_certificate(certificate: &Certificate) -> Vec<u8> {
     serde_cbor::to_vec(certificate).unwrap_or_default()
 }
 
+/// Returns the time by the clock of this machine, nanoseconds since 1970.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos)
 }

@@ -72,7 +72,7 @@ pub(super) fn continued_runs(
             chunks_before: session.stored.len() as u32,
             read_back: None,
             problems: Vec::new(),
-            repeats_begin: session.is_indexed,
+            repeats_begin: session.is_found_by_begin,
             is_from_snapshot: true,
             uploader,
         });

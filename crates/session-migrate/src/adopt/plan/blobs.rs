@@ -8,6 +8,7 @@ impl Planner<'_> {
         let mut seen = BTreeSet::new();
         for (id, blob) in &self.source.blobs {
             let prefix = chunk_prefix(blob);
+            // The chunks under a prefix belong to the first blob that names it.
             let checked = match self.source.chunks_by_prefix.get(&prefix) {
                 _ if !seen.insert(prefix) => Err("another blob has the same chunks".into()),
                 _ if blob.size > 0 && self.source.lacks_chunk_map() => {

@@ -1,4 +1,4 @@
-//! Freshness of a build: a record next to each artifact in the cache folder.
+//! Whether a cached build is fresh, as recorded next to each artifact in the cache folder.
 //!
 //! Cargo's own freshness check cannot be used across the three builds, which share one file name, and starting cargo
 //! three times takes seconds. The record has the hashes of all source files that rustc read, of the manifests and of
