@@ -18,7 +18,7 @@ pub enum CostError {
     #[error(transparent)]
     Server(#[from] server::ServerError),
     /// The request failed.
-    #[error("the costs of messages: {0}")]
+    #[error("the embedded server refuses a request of its own interface: {0}")]
     Extension(#[from] ExtensionError),
 }
 
