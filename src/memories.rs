@@ -21,7 +21,7 @@ const SWEEP_BATCH: usize = 20;
 pub struct NewContent {
     /// Bytes to store in the record.
     pub inline: Option<ByteBuf>,
-    /// A blob of the same capsule.
+    /// A blob of the same capsule, by its locator, the text that clients know it by.
     pub blob: Option<BlobRef>,
     /// An asset that is stored elsewhere, with its size and SHA-256 according to the client.
     pub external: Option<(ExternalAsset, u64, Option<ByteBuf>)>,
@@ -69,6 +69,7 @@ pub fn create(
     storage.room.check_for_records()?;
     CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
+    // These structures are also created with the first memory, which needs them when it is deleted.
     storage.created_with_first_upload.create(&storage.room)?;
     let number = SessionId(storage.sessions.ids.issue()?);
     let memory_id = memory_id(number, idem_key, now);
@@ -88,7 +89,7 @@ pub fn create(
     Ok(memory_id)
 }
 
-/// Returns `Ok(())` unless the metadata claims a SHA-256 that is known not to be that of the content.
+/// Returns an error if the SHA-256 of the content is known and the metadata claims another one.
 fn check_claimed_sha256(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> {
     let Some(claimed) = &asset_metadata.base().sha256 else { return Ok(()) };
     match content.sha256() {
@@ -132,7 +133,8 @@ fn check_content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result
             if blob.len != stored.size {
                 return Err(Error::invalid("blob_ref.len", stored.size.to_string(), blob.len));
             }
-            // A digest by a function other than the one that verified the blob proves nothing.
+            // Only the digest by the function that verified the blob is known. One that the client gives by the other
+            // function cannot be checked, so it counts as different.
             let differs = |claimed: Option<ByteBuf>, known: Option<ByteBuf>| {
                 claimed.is_some_and(|claimed| known.is_none_or(|known| known != claimed))
             };
@@ -234,7 +236,7 @@ pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     // Only an empty batch is the last: a short one may be the end of a capsule, while other capsules follow.
     let none_left = to_remove.is_empty();
     for capsule_and_memory in to_remove {
-        let memory_id = &capsule_and_memory.1;
+        let (_, memory_id) = &capsule_and_memory;
         let removed = match storage.capsules.memory_record_unchecked(memory_id) {
             Ok(record) => remove(storage, memory_id, record),
             Err(error) => Err(error.into()),
@@ -255,13 +257,13 @@ fn remove(storage: &mut Storage, memory_id: &str, record: MemoryRecord) -> Resul
         return Ok(storage.capsules.detach(memory_id, &record)?);
     };
     // If an account or the record of the blob is damaged, the memory is kept: otherwise the bytes would stay on the
-    // account, or nothing would refer to the blob.
-    let stored = storage.usage.stored_accounts(&record.capsule_id)?;
+    // accounts, or nothing would refer to the blob.
+    let accounts = storage.usage.stored_accounts(&record.capsule_id)?;
     let freed = storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?;
     storage.capsules.detach(memory_id, &record)?;
-    // A blob that other memories refer to stays.
+    // If other memories refer to the blob, it stays and `freed` is 0.
     if freed > 0 {
-        storage.usage.free_from(&stored, freed);
+        storage.usage.subtract_freed(&accounts, freed);
     }
     Ok(())
 }

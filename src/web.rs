@@ -1,8 +1,9 @@
 //! Answers browsers that request `/blob/blob_<number>` by `GET` or `HEAD`, with `?token=…` if the blob is not public.
+//! The last part of this path is the locator of the blob.
 //!
-//! Owns: paths, preconditions, ranges, header fields, and the pieces of a streamed body. Does not own: who
-//! may read (see [`crate::blob_access`]), nor where the bytes are stored (see [`crate::blob`]). Boundary:
-//! independent of the IC; the entry point adds certificates.
+//! Owns: paths, preconditions, ranges, header fields, and the pieces of a streamed body. Does not own: who may read (see
+//! [`crate::blob_access`]), and where the bytes are stored (see [`crate::blob`]). Boundary: independent of the IC; the
+//! entry point adds certificates.
 
 mod media;
 mod preconditions;
@@ -57,7 +58,8 @@ pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Str
     })
 }
 
-/// Returns the response about a damaged blob that the client may read; a query returns the details.
+/// Returns the response to a client that may read a blob whose record or metadata is damaged. The error with the details
+/// is in the reply of `blob_get_meta`.
 fn damaged_blob_response() -> HttpResponse {
     HttpResponse::text(500, "the stored blob is damaged\n")
 }
@@ -77,15 +79,17 @@ pub fn next_piece(storage: &Storage, token: StreamingToken, now: Time) -> Result
             format!("{offset}..{end}"),
         ));
     }
-    let (body, offset) = readable.read_piece(storage, offset, end)?;
-    let token = (offset < end).then_some(StreamingToken { offset, ..token });
+    let (body, piece_end) = readable.read_piece(storage, offset, end)?;
+    let token = (piece_end < end).then_some(StreamingToken { offset: piece_end, ..token });
     Ok(StreamingBody { body, token })
 }
 
+/// A blob that the client may read.
 struct ReadableBlob<'a> {
     id: BlobId,
     blob: BlobRecord,
     grant: Grant,
+    /// The access token, if the client needs it to read the blob.
     token: Option<&'a str>,
 }
 
@@ -143,11 +147,11 @@ impl<'a> ReadableBlob<'a> {
         if request.method == "HEAD" {
             return without_body(status, headers);
         }
-        let (body, offset) = self.read_piece(storage, first, end)?;
-        let rest = (offset < end).then(|| StreamingToken {
+        let (body, piece_end) = self.read_piece(storage, first, end)?;
+        let rest = (piece_end < end).then(|| StreamingToken {
             locator: self.id.to_string(),
             access: self.token.map(str::to_owned),
-            offset,
+            offset: piece_end,
             end,
         });
         let response = HttpResponse { status_code: status, headers, body, streaming_strategy: None };

@@ -91,7 +91,8 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
         matches!(read(&canister, &shared), Err(Error::NotFound { .. })),
         "the memory is deleted with the blob"
     );
-    assert_eq!((canister.storage.blobs.blob_total(), canister.live_counts()[3]), (0, 0));
+    let [.., chunks, _] = canister.live_counts();
+    assert_eq!((canister.storage.blobs.blob_total(), chunks), (0, 0));
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn the_number_of_memories_in_a_capsule_is_limited() {
     assert!(canister.try_begin(1, "c").is_ok());
 }
 
-/// A memory may have so many chunks to release that twenty memories do not fit into one message.
+/// A memory may have many chunks to release, so a sweep whose budget is used up ends after one memory instead of twenty.
 #[cfg(feature = "compat")]
 #[test]
 fn memories_of_a_deleted_capsule_are_removed_within_the_budget() {
@@ -178,7 +179,7 @@ fn memories_of_a_deleted_capsule_are_removed_within_the_budget() {
 
 #[cfg(feature = "compat")]
 #[test]
-fn memories_of_a_deleted_capsule_use_the_whole_budget() {
+fn a_sweep_that_has_used_exactly_its_budget_continues() {
     let mut canister = TestCanister::compat();
     for n in 0..3 {
         try_create(&mut canister, OWNER, inline(b"1"), 1, &n.to_string()).unwrap();
@@ -278,7 +279,8 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
     for id in [&created[0], &created[SWEEP_BATCH + 4], &created[created.len() - 1]] {
         damage_memory(&canister, id);
     }
-    // The next build would refuse a table whose first and last record do not decode.
+    // The next build would refuse the table of memories if neither its first nor its last record decoded. The first
+    // is damaged, so a sound memory is added as the last.
     canister.capsule = canister.storage.capsules.create(person(OWNER), None, canister.now).unwrap().id;
     try_create(&mut canister, OWNER, inline(b"1"), 1, "kept").unwrap();
     for capsule in &deleted {
@@ -292,7 +294,7 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
     assert_eq!(
         canister.storage.capsules.memory_total(),
         5,
-        "what stays is damaged, has a damaged blob, or is in a capsule that exists"
+        "three are damaged, one has a damaged blob, and one is in a capsule that exists"
     );
     assert_eq!(
         sweep(&mut canister.storage, &crate::meter::Unmetered),

@@ -1,7 +1,7 @@
 //! A set of chunk numbers, stored as ranges.
 //!
-//! Chunks mostly arrive in order, so most sets consist of one range. A set of numbers below 16,384 has at most 8,192
-//! ranges, or 64 KiB.
+//! Chunks mostly arrive in order, so most sets consist of one range. In the worst case, every second chunk has arrived:
+//! of 16,384 chunks, the most that an upload may have, these are 8,192 ranges, or 64 KiB.
 
 use std::collections::BTreeMap;
 

@@ -21,7 +21,8 @@ impl Chunking {
         Self { chunk_size, bytes }
     }
 
-    /// Returns the number of chunks; zero for an empty object. A chunk size of zero counts as one byte.
+    /// Returns the number of chunks; zero for an empty object. With a chunk size of zero, this is the number of bytes,
+    /// and all these chunks are empty.
     #[inline]
     pub const fn chunks(self) -> u64 {
         let size = if self.chunk_size == 0 { 1 } else { self.chunk_size };

@@ -28,7 +28,8 @@ pub struct NewChunk<'a> {
 
 /// Sessions and their rules, over any store.
 ///
-/// Every method except [`Self::tick_ttl`] leaves all stored sessions as they were if it returns an error.
+/// If a method other than [`Self::tick_ttl`] returns an error, all stored sessions are as before. Bytes may have reached
+/// the sink.
 #[derive(Debug, Default)]
 pub struct SessionService<S> {
     store: S,
@@ -112,20 +113,20 @@ impl<S: SessionStore> SessionService<S> {
         sink: &mut dyn ByteSink,
         clock: &dyn Clock,
     ) -> Result<PutOutcome, SessionError> {
-        let NewChunk { idx, bytes: chunk, replace } = chunk;
+        let NewChunk { idx, bytes, replace } = chunk;
         if session.session_meta.status != SessionStatus::Pending {
             return Err(SessionError::NotPending(id));
         }
         let chunks = session.chunk_count();
         let expected = session.chunk_len(idx).ok_or(SessionError::IndexOutOfRange { id, idx, chunks })?;
-        let got = chunk.len();
+        let got = bytes.len();
         if got != expected {
             return Err(SessionError::WrongLength { id, idx, expected, got });
         }
         let offset = session.offset(idx);
         let outcome = if session.received_idxs.contains(idx) {
             let mut is_same = true;
-            chunk.each_block(&mut |at, block| {
+            bytes.each_block(&mut |at, block| {
                 is_same = is_same && sink.holds_at(offset.saturating_add(at), block)?;
                 Ok(())
             })?;
@@ -135,10 +136,10 @@ impl<S: SessionStore> SessionService<S> {
             if !replace {
                 return Err(SessionError::DifferentBytes { id, idx });
             }
-            chunk.each_block(&mut |at, block| sink.replace_at(offset.saturating_add(at), block))?;
+            bytes.each_block(&mut |at, block| sink.replace_at(offset.saturating_add(at), block))?;
             PutOutcome::Replaced
         } else {
-            chunk.each_block(&mut |at, block| sink.write_at(offset.saturating_add(at), block))?;
+            bytes.each_block(&mut |at, block| sink.write_at(offset.saturating_add(at), block))?;
             session.received_idxs.insert(idx);
             session.bytes_received = session.bytes_received.saturating_add(got);
             PutOutcome::Stored

@@ -65,9 +65,9 @@ pub enum SinkError {
     },
     /// Stable memory has no room for the bytes.
     MemoryFull {
-        /// Number of bytes that the sink needs: the size of its memory, or room for one chunk.
+        /// What the sink needs, bytes: the size to which its memory would have to grow, or the room for one chunk.
         needed: u64,
-        /// Number of bytes that the sink has, counted in the same way.
+        /// What the sink has, bytes: the size of its memory, or the room that is left.
         has: u64,
     },
 }

@@ -16,7 +16,7 @@ use super::limits::{
     MAX_WORD_BYTES,
 };
 
-/// The name of a text in errors, the text, and its maximum length in bytes.
+/// The field by which an error names a text, the text, and its maximum length in bytes.
 type LimitedText<'a> = (&'static str, &'a str, usize);
 
 /// Returns `Ok(())` if an asset's metadata may be stored.
@@ -62,6 +62,7 @@ pub fn check_text(field: &str, text: Option<&str>, max: usize) -> Result<()> {
     Ok(())
 }
 
+/// Returns those of the texts that are set.
 fn present_texts<'a>(
     texts: impl IntoIterator<Item = (&'static str, &'a Option<String>, usize)>,
 ) -> Vec<LimitedText<'a>> {

@@ -7,7 +7,7 @@ use crate::session::{Chunking, SessionId, SessionSpec};
 use crate::stable::layout::Layout;
 
 use super::asset_metadata::check_metadata;
-use super::chunk_hashing::subtree_bytes;
+use super::chunk_hashing::bytes_of_slots;
 use super::counts::CountedCall;
 use super::evict::RoomFor;
 use super::idempotency::{Fingerprint, IdemKey, memory_id};
@@ -94,7 +94,8 @@ impl UploadService<'_> {
         Ok(id.0)
     }
 
-    /// Releases the bytes and extents reserved for a call that was then refused.
+    /// Releases `bytes` on the accounts, and the extents of `payload`, which were reserved for a call that was then
+    /// refused.
     pub(super) fn release_reservation(
         &mut self,
         capsule_id: &str,
@@ -141,7 +142,8 @@ impl UploadService<'_> {
         }
         let extents = self.storage.blobs.allocate(bytes)?;
         if hash == HashAlgorithm::Blake3 {
-            match self.storage.blobs.allocate(subtree_bytes(expected_chunks)) {
+            // A slot for each chunk, for its chaining values in case it arrives out of order.
+            match self.storage.blobs.allocate(bytes_of_slots(expected_chunks)) {
                 Ok(slots) => payload.subtrees = Some(slots),
                 Err(refused) => {
                     self.storage.blobs.extents_mut().free(&extents)?;
@@ -157,8 +159,8 @@ impl UploadService<'_> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
-    /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call has to begin a new one. Ends
-    /// an expired session.
+    /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call has to begin a new one. If the
+    /// session of this key has expired, ends it and returns `None`.
     pub(super) fn find_begun_session(
         &mut self,
         key: IdemKey,

@@ -1,16 +1,16 @@
 //! Canary: outcomes of the sessions begun since a mark, by the path on which each began, and by size.
 //!
 //! The path on which a session began is not stored: as long as the compat share does not change, the share and the
-//! session's idempotency key determine it. The first session that begins on the other path ends the canary. Sessions
-//! begun before that are still counted when they end.
+//! session's idempotency key determine it. The first session that does not begin on the path so determined ends the
+//! canary. Sessions begun before that are still counted when they end.
 //!
 //! The counts are stored in the memory of the upload counters:
 //!
 //! ```text
 //! place 192..195   start in nanoseconds (0: never begun), compat share in percent, end in nanoseconds (0: running)
-//! place 256..      32 places for each size class on the compat path, the smallest first, then on the direct path:
-//!                  begun, finished, aborted, expired, bytes finished, messages, instructions, internal errors,
-//!                  refusals
+//! place 256..      cells of 32 places: one for each size class on the compat path, the smallest size first, then the
+//!                  same for the direct path. A cell has: begun, finished, aborted, expired, bytes finished, messages,
+//!                  instructions, internal errors, refusals
 //! ```
 
 use candid::Principal;
@@ -61,7 +61,7 @@ impl Mark {
     }
 }
 
-/// A path and a size class, represented by the place of their first counter.
+/// The counters of a path and a size class, represented by the place of the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CanaryCell(u32);
 
@@ -73,11 +73,11 @@ impl CanaryCell {
     }
 
     fn at(path: SessionPath, size: usize) -> Self {
-        let row = match path {
+        let first_of_path = match path {
             SessionPath::Compat => 0,
             SessionPath::Direct => SIZE_CLASSES.len(),
         };
-        let index = u32::try_from(row.saturating_add(size)).unwrap_or_default();
+        let index = u32::try_from(first_of_path.saturating_add(size)).unwrap_or_default();
         Self(index.saturating_mul(PLACES_PER_CELL).saturating_add(FIRST_CELL_PLACE))
     }
 }
@@ -141,6 +141,7 @@ impl Canary<'_> {
 
     pub(super) fn count_message(&self, cell: CanaryCell, instructions: u64, error: Option<&Error>) {
         let [internal, refused] = match error {
+            // `Hashing` is no refusal: the client has to call again.
             None | Some(Error::Hashing { .. }) => [0, 0],
             Some(Error::Internal(_)) => [1, 0],
             Some(_) => [0, 1],

@@ -31,14 +31,15 @@ impl Arm {
         })
     }
 
-    /// Returns the observed share of sessions without a file. [`Self::estimated_share`] differs from it, since the
-    /// interval's additions pull it towards one half.
+    /// Returns the observed share of sessions without a file, while [`Self::estimated_share`] includes the success and
+    /// the failure that the interval adds, and is therefore closer to one half.
     fn observed_share(&self) -> f64 {
         if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
     }
 
     /// Returns the estimated share of sessions without a file, and its variance: the square of its standard error.
     fn estimated_share(&self) -> (f64, f64) {
+        // One success and one failure are added.
         let ended = self.ended as f64 + 2.0;
         let share = (self.without_file as f64 + 1.0) / ended;
         let variance = share * (1.0 - share) / ended;
@@ -91,6 +92,8 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
 /// difference stays the same. The width of the interval is inversely proportional to the square root of the number of
 /// sessions, which includes the four that the interval adds.
 fn sessions_needed(ended: u64, difference: f64, uncertainty: f64, margin: f64) -> u64 {
+    // The verdict is "no difference" at an uncertainty of up to `margin - difference`, and "worse" at one below
+    // `difference`: the larger of the two is reached first. The tenth of a point keeps the estimate finite.
     let narrow_enough_uncertainty = (margin - difference).max(difference).max(0.1);
     let counted_sessions = ended as f64 + 4.0;
     let needed_sessions = counted_sessions * (uncertainty / narrow_enough_uncertainty).powi(2);

@@ -11,15 +11,16 @@ use super::hashing::{
     leaf_count, leaf_range_within, subtree_heights, to_chaining_values,
 };
 
-/// Bytes of a slot, which holds the chaining values of one chunk: its leaves, at most 1,758, form at most 22 subtrees,
-/// each with a value of 32 bytes.
+/// Bytes of a slot, which has room for the chaining values of one chunk: its leaves, at most 1,758, form at most 22
+/// subtrees, each with a value of 32 bytes.
 const SLOT_BYTES: u64 = 22 * 32;
 
 /// Returns the size of the slots of this many chunks, which is also the offset of the next chunk's slot.
-pub fn subtree_bytes(chunks: u32) -> u64 {
+pub fn bytes_of_slots(chunks: u32) -> u64 {
     u64::from(chunks).saturating_mul(SLOT_BYTES)
 }
 
+/// Returns the hasher for chunk `idx`, which is arriving: it skips a chunk whose hash could not be used later.
 pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkHasher {
     match &payload.hash {
         PrefixHash::Sha256(sha256) if idx == payload.next_chunk => ChunkHasher::Sha256(sha256.clone()),
@@ -30,12 +31,13 @@ pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkH
     }
 }
 
-/// If chunk `idx` arrives out of order, grows stable memory for its chaining values.
+/// If the chaining values of chunk `idx` will have to be stored, since it arrives out of order, grows stable memory for
+/// them.
 pub fn grow_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Session, idx: u32) -> Result<()> {
     let slots =
         payload.subtrees.as_ref().filter(|_| idx != payload.next_chunk && idx < session.chunk_count());
     let Some(slots) = slots else { return Ok(()) };
-    let grown = blobs.extents_mut().grow_for(slots, subtree_bytes(idx), SLOT_BYTES as usize);
+    let grown = blobs.extents_mut().grow_for(slots, bytes_of_slots(idx), SLOT_BYTES as usize);
     Ok(grown.map_err(SessionError::from)?)
 }
 
@@ -61,7 +63,7 @@ pub fn add_hashed_chunk(
                 let values = to_chaining_values(&leaf_hasher.finish());
                 blobs
                     .extents_mut()
-                    .write_at(slots, subtree_bytes(idx), &values)
+                    .write_at(slots, bytes_of_slots(idx), &values)
                     .map_err(to_internal_error)?;
             }
             return Ok(false);
@@ -118,6 +120,7 @@ pub fn final_digest(
     }
 }
 
+/// Returns how many bytes of the file are in the intermediate digest.
 pub fn hashed_bytes(payload: &PayloadState, session: &Session) -> u64 {
     session.offset(payload.next_chunk).min(session.bytes_expected)
 }
@@ -133,8 +136,8 @@ fn leaf_hasher_for(session: &Session, idx: u32) -> LeafHasher {
     LeafHasher::new(session.offset(idx), session.chunking().end(idx), session.bytes_expected)
 }
 
-/// Appends the subtrees of chunk `idx` to the intermediate digest, after the leaf that spans this chunk and the one
-/// before, if there is such a leaf.
+/// Appends the subtrees of chunk `idx` to the intermediate digest. If a leaf begins in the chunk before and ends in this
+/// one, appends that leaf first.
 fn push_subtrees(
     blobs: &BlobStore,
     payload: &mut PayloadState,
@@ -185,7 +188,7 @@ fn stored_subtrees(blobs: &BlobStore, slots: &Extents, session: &Session, idx: u
         values.extend_from_slice(block);
         Ok(())
     };
-    blobs.extents().read_at(slots, subtree_bytes(idx), len, &mut append).map_err(to_internal_error)?;
+    blobs.extents().read_at(slots, bytes_of_slots(idx), len, &mut append).map_err(to_internal_error)?;
     Ok(from_chaining_values(&values, heights.into_iter()))
 }
 

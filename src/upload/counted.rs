@@ -14,6 +14,7 @@ impl UploadService<'_> {
     ) -> Result<T> {
         self.served_on = None;
         self.canary_cell = None;
+        // A call with many files decodes and stores the record of their capsule only once.
         self.storage.capsules.records.hold();
         let result = work(self);
         self.storage.capsules.records.let_go();

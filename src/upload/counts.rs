@@ -28,7 +28,7 @@ const BYTES_OFFSET: u32 = 4;
 const CALLS_OFFSET: u32 = 16;
 const ERRORS_OFFSET: u32 = 32;
 
-/// The call that a message serves. The numbers are offsets in a row.
+/// The call that a message serves. Each number is the offset of two places in a row: messages and instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum CountedCall {

@@ -1,6 +1,7 @@
 //! The events of sessions that are counted.
 
-/// An event that is counted. Its number is an offset in its path's row of counters.
+/// An event that is counted. Its number is an offset in its path's row of counters, where 4 is not an event: it counts
+/// the bytes stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Event {

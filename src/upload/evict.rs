@@ -18,7 +18,7 @@ use super::Outcome;
 use super::in_flight::Upload;
 use super::limits::{CATCH_UP_INSTRUCTIONS, EVICTED_CHUNKS, EVICTION_CHECKS};
 use super::service::UploadService;
-use super::usage::Shortage;
+use super::usage::Demand;
 
 /// What needs the room.
 #[derive(Clone, Copy, Debug)]
@@ -50,19 +50,20 @@ impl UploadService<'_> {
     ) -> Result<()> {
         let mut reservation = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
         reservation.check_caller(limits)?;
-        let [capsule_shortage, canister_shortage] = reservation.shortages(limits);
+        let [on_capsule, on_canister] = reservation.demands(limits);
         let promised_bytes = match room_for {
             RoomFor::Session => self.storage.promises.total().saturating_add(bytes),
+            // The bytes of a file are stored in the same call, so they are never promised.
             RoomFor::File => 0,
         };
-        let promise_shortage = Shortage {
+        let on_promises = Demand {
             limit: "bytes promised in the canister",
             allowed: limits.max_promised_bytes(),
             requested: promised_bytes,
         };
-        let shortages = [capsule_shortage, canister_shortage, promise_shortage];
-        if shortages.iter().any(|shortage| shortage.missing() > 0) {
-            self.evict_for(capsule_id, shortages, limits)?;
+        let demands = [on_capsule, on_canister, on_promises];
+        if demands.iter().any(|demand| demand.excess() > 0) {
+            self.evict_for(capsule_id, demands, limits)?;
             reservation = self.storage.usage.after_adding(self.caller, capsule_id, bytes)?;
         }
         match room_for {
@@ -72,9 +73,10 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Evicts as many candidates as necessary, or none if those that one message can evict do not suffice.
-    fn evict_for(&mut self, capsule_id: &str, shortages: [Shortage; 3], limits: &AdminConfig) -> Result<()> {
-        let mut missing = shortages.map(|shortage| shortage.missing());
+    /// Evicts as many candidates as necessary, or none if those that one message can evict do not suffice. The demands
+    /// are those on the capsule, on the canister and on the promised bytes.
+    fn evict_for(&mut self, capsule_id: &str, demands: [Demand; 3], limits: &AdminConfig) -> Result<()> {
+        let mut missing = demands.map(|demand| demand.excess());
         let mut released_chunks = 0_u64;
         let mut evicted = Vec::new();
         let mut candidates = self.find_candidates(limits);
@@ -103,8 +105,8 @@ impl UploadService<'_> {
                 break;
             }
         }
-        let remaining_shortage = shortages.iter().zip(missing).find(|(_, missing)| *missing > 0);
-        if let Some((Shortage { limit, allowed, requested }, _)) = remaining_shortage {
+        let unmet = demands.iter().zip(missing).find(|(_, missing)| *missing > 0);
+        if let Some((Demand { limit, allowed, requested }, _)) = unmet {
             return Err(Error::exhausted(limit, *allowed, *requested));
         }
         self.storage.eviction_cursor = None;

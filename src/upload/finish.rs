@@ -86,9 +86,10 @@ impl UploadService<'_> {
         if payload.replaced.is_some() || is_committed {
             return Ok(());
         }
+        // From now on, chunks may be replaced; none has been so far.
         payload.replaced = Some(0);
-        // Every chunk is hashed by now. If one is replaced, hashing restarts from the stored bytes, not from the
-        // chaining values.
+        // The chaining values are no longer needed: every chunk is hashed by now, and if one is replaced, hashing restarts
+        // from the stored bytes.
         if let Some(slots) = &payload.subtrees {
             self.storage.blobs.extents_mut().free(slots)?;
         }
@@ -159,6 +160,7 @@ impl UploadService<'_> {
         // would leave a memory whose session has no receipt.
         let ttl = self.storage.config()?.session_ttl_seconds;
         let caller_in_flight = self.storage.usage.in_flight(self.caller)?;
+        // A foreign session, one of the first public release, is on no account until it is converted or committed.
         // Every session of the direct path is on the accounts; on the compat path, only sessions in the index are.
         let is_on_accounts = *path == SessionPath::Direct || self.storage.index.contains(id, self.caller);
         let finished = if is_on_accounts {
@@ -187,7 +189,8 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Attaches a session of the first public release: its bytes are on no account yet, so they are reserved first.
+    /// Does the same as [`Self::commit_blob`] for a foreign session: its bytes are on no account yet, so they are reserved
+    /// first.
     fn commit_foreign_blob(
         &mut self,
         id: SessionId,
@@ -226,6 +229,7 @@ impl UploadService<'_> {
         let memory_id = self.memory_id_of(id, meta);
         let blob_id = ChunkPrefix::of(&meta.provisional_memory_id, id).blob_id();
         let destination = self.storage.blobs.destination(blob_id, blob.digest, capsule_id)?;
+        // If the capsule already has the same content, the bytes of this upload are freed.
         let accounts =
             (!destination.is_new).then(|| self.storage.usage.stored_accounts(capsule_id)).transpose()?;
         let memory = MemoryRecord {
@@ -241,13 +245,13 @@ impl UploadService<'_> {
             storage.blobs.commit(destination, blob, &memory_id, capsule_id)
         });
         if let Err(damage) = committed {
-            // The tables of free extents are read only when something is freed: reading them before the first change,
-            // too, would double the cost of freeing.
+            // Damage to the tables of free extents is noticed only now, when something is freed. To notice it before the
+            // first change, they would have to be read twice, which would double the cost of freeing.
             self.storage.capsules.detach(&memory_id, &memory)?;
             return Err(damage.into());
         }
         if let Some(accounts) = accounts {
-            self.storage.usage.free_from(&accounts, blob.size);
+            self.storage.usage.subtract_freed(&accounts, blob.size);
         }
         Ok(Finished {
             memory_id,

@@ -90,6 +90,7 @@ fn push_digits(text: &mut String, number: u64, digits: u32) {
         text.push(char::from(if digit < 10 {
             b'0'.saturating_add(digit)
         } else {
+            // `W` is ten before `a`.
             b'W'.saturating_add(digit)
         }));
     }
@@ -135,6 +136,7 @@ mod tests {
         // The key of a chunk hashes the id, "#" and the eight bytes of the session. SHA-256 pads with at least one
         // byte and the eight bytes of the length, so one block of 64 bytes has room for 55.
         assert!(id_of(u64::MAX).len() + 9 <= 55, "{}", id_of(u64::MAX));
+        // The second id that the canister issues at version 5,000,000.
         let id = id_of((5_000_000 << 10) + 1);
         assert!(id.starts_with("mem_g4oiq001_") && id.len() == 39, "{id}");
     }

@@ -30,7 +30,8 @@ impl Upload {
         }
     }
 
-    /// Returns when the upload expires, if it has no further activity, because it is idle too long or too old.
+    /// Returns when the upload expires unless there is further activity: when it has been idle too long or is too old,
+    /// whichever is earlier.
     pub fn expires_at(&self, limits: &AdminConfig) -> Time {
         let idle_expiry = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
         idle_expiry.min(self.begun_at().plus_seconds(limits.session_age_seconds()))

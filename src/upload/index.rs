@@ -50,12 +50,13 @@ impl SessionIndex {
         is_new
     }
 
-    /// Maps a key to the session of a whole file, which is in no other index.
+    /// Adds only the idempotency key of a session. That of a whole file begins and ends in one call, so no list of its
+    /// owner's sessions contains it, and it cannot expire.
     pub fn insert_key(&mut self, key: IdemKey, id: SessionId) {
         self.by_idem.insert(key.0, &id.0);
     }
 
-    /// Removes a session whose owner is unknown from the activity index.
+    /// Removes a session from the activity index only, since its owner is unknown.
     pub fn remove_activity(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
@@ -65,7 +66,7 @@ impl SessionIndex {
         self.by_owner.contains(&(owner, id.0))
     }
 
-    /// Returns whether this is the last activity of a session according to the index.
+    /// Returns whether the activity index has this time as the last activity of the session.
     pub fn is_active_at(&self, id: SessionId, last_seen: Time) -> bool {
         self.by_activity.contains(&(last_seen.as_nanos(), id.0))
     }
@@ -98,8 +99,8 @@ impl SessionIndex {
         self.by_activity.is_empty()
     }
 
-    /// Changes the time of a session's last activity from `before` to `after`. If the times differ, an entry with
-    /// `before` need not exist.
+    /// Makes `after` the last activity of a session. Removes the entry of its earlier activity, `before`, if there is one.
+    /// If `before` and `after` are equal, changes nothing, not even if the entry is missing.
     pub fn move_activity(&mut self, id: SessionId, before: Time, after: Time) {
         if before != after {
             self.by_activity.remove(&(before.as_nanos(), id.0));

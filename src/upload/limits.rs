@@ -116,5 +116,7 @@ pub fn check_idem(idem: &str) -> Result<()> {
     Err(Error::invalid("idem", format!("1 to {MAX_IDEM_BYTES} bytes"), format!("{} bytes", idem.len())))
 }
 
-const _: () =
-    assert!(MAX_FILES_PER_CALL <= crate::stable::PER_MESSAGE, "a message has numbers for all its files");
+const _: () = assert!(
+    MAX_FILES_PER_CALL <= crate::stable::PER_MESSAGE,
+    "a message can issue an id for each of its files"
+);

@@ -30,10 +30,10 @@ pub fn forget_session(
     let key_leads_here = storage.index.find(key).map_or(true, |found| found == Some(id));
     // A legacy record in no index is on no account.
     let is_on_accounts = storage.index.contains(id, owner);
-    let reserved = is_on_accounts.then(|| storage.usage.reserved(owner, capsule_id)).transpose()?;
+    let accounts = is_on_accounts.then(|| storage.usage.session_accounts(owner, capsule_id)).transpose()?;
     release(storage)?;
-    if let Some(reserved) = reserved {
-        storage.usage.forget_from(&reserved, session.bytes_expected);
+    if let Some(accounts) = accounts {
+        storage.usage.subtract_reserved(&accounts, session.bytes_expected);
         storage.promises.subtract(id, session.bytes_missing());
     }
     storage.index.remove_keeping_key(id, owner, session.session_meta.last_seen);

@@ -50,36 +50,38 @@ impl Reservation<'_> {
         Ok(())
     }
 
-    pub fn shortages(&self, limits: &AdminConfig) -> [Shortage; 2] {
+    /// Returns the demands on the capsule and on the canister.
+    pub fn demands(&self, limits: &AdminConfig) -> [Demand; 2] {
         let Self([_, (_, in_capsule), (_, in_canister)]) = *self;
         [
-            Shortage {
+            Demand {
                 limit: "bytes per capsule",
                 allowed: limits.max_bytes_per_capsule,
                 requested: in_capsule,
             },
-            Shortage { limit: "bytes in the canister", allowed: limits.max_bytes, requested: in_canister },
+            Demand { limit: "bytes in the canister", allowed: limits.max_bytes, requested: in_canister },
         ]
     }
 }
 
-/// The bytes on the accounts of a caller, a capsule and the canister.
-pub struct ReservedBytes<'a>([(Account<'a>, u64); 3]);
+/// The accounts on which the bytes of a session are reserved: those of its caller, its capsule and the canister, each
+/// with all of its bytes.
+pub struct SessionAccounts<'a>([(Account<'a>, u64); 3]);
 
-/// The bytes on the accounts of a capsule and of the canister.
-pub struct StoredBytes<'a>([(Account<'a>, u64); 2]);
+/// The accounts on which stored bytes are: those of their capsule and the canister, each with all of its bytes.
+pub struct StoredAccounts<'a>([(Account<'a>, u64); 2]);
 
-/// A limit, and the value that a call would need, which is a shortage only if it exceeds the limit.
+/// A limit, and the value that a call would need, which may or may not exceed the limit.
 #[derive(Clone, Copy, Debug)]
-pub struct Shortage {
+pub struct Demand {
     pub limit: &'static str,
     pub allowed: u64,
     pub requested: u64,
 }
 
-impl Shortage {
+impl Demand {
     /// Returns by how many bytes the limit is exceeded, 0 if it is not.
-    pub const fn missing(&self) -> u64 {
+    pub const fn excess(&self) -> u64 {
         self.requested.saturating_sub(self.allowed)
     }
 }
@@ -144,28 +146,28 @@ impl Usage {
         capsule: &str,
         bytes: u64,
     ) -> std::result::Result<(), StableError> {
-        let reserved = self.reserved(caller, capsule)?;
-        self.forget_from(&reserved, bytes);
+        let accounts = self.session_accounts(caller, capsule)?;
+        self.subtract_reserved(&accounts, bytes);
         Ok(())
     }
 
-    /// Reads the accounts of a caller, a capsule and the canister, for [`Self::forget_from`].
-    pub fn reserved<'a>(
+    /// Reads the accounts of a caller, a capsule and the canister, for [`Self::subtract_reserved`].
+    pub fn session_accounts<'a>(
         &self,
         caller: Principal,
         capsule: &'a str,
-    ) -> std::result::Result<ReservedBytes<'a>, StableError> {
+    ) -> std::result::Result<SessionAccounts<'a>, StableError> {
         let accounts = [Account::Caller(caller), Account::Capsule(capsule), Account::Canister];
-        Ok(ReservedBytes(self.read_accounts(accounts)?))
+        Ok(SessionAccounts(self.read_accounts(accounts)?))
     }
 
     /// Subtracts reserved bytes from accounts that were read before the call's first change, so that a damaged account
     /// cannot stop the call in the middle.
-    pub fn forget_from(&mut self, ReservedBytes(before): &ReservedBytes<'_>, bytes: u64) {
+    pub fn subtract_reserved(&mut self, SessionAccounts(before): &SessionAccounts<'_>, bytes: u64) {
         self.subtract(before, bytes);
     }
 
-    /// Sets the bytes that a caller has in flight.
+    /// Sets the bytes that a caller has in flight; the accounts of capsule and canister stay as they are.
     pub fn set_in_flight(&mut self, caller: Principal, bytes: u64) {
         self.set_bytes(Account::Caller(caller), bytes);
     }
@@ -183,14 +185,17 @@ impl Usage {
         self.bytes_of(Account::Caller(caller))
     }
 
-    /// Reads the accounts of a capsule and of the canister, for [`Self::free_from`].
-    pub fn stored_accounts<'a>(&self, capsule: &'a str) -> std::result::Result<StoredBytes<'a>, StableError> {
-        Ok(StoredBytes(self.read_accounts([Account::Capsule(capsule), Account::Canister])?))
+    /// Reads the accounts of a capsule and of the canister, for [`Self::subtract_freed`].
+    pub fn stored_accounts<'a>(
+        &self,
+        capsule: &'a str,
+    ) -> std::result::Result<StoredAccounts<'a>, StableError> {
+        Ok(StoredAccounts(self.read_accounts([Account::Capsule(capsule), Account::Canister])?))
     }
 
     /// Subtracts freed bytes from accounts that were read before the call's first change, so that a damaged account
     /// cannot stop the call in the middle.
-    pub fn free_from(&mut self, StoredBytes(before): &StoredBytes<'_>, bytes: u64) {
+    pub fn subtract_freed(&mut self, StoredAccounts(before): &StoredAccounts<'_>, bytes: u64) {
         self.subtract(before, bytes);
     }
 
@@ -199,8 +204,8 @@ impl Usage {
     /// # Errors
     /// If an account is damaged. No account is changed.
     pub fn free(&mut self, capsule: &str, bytes: u64) -> std::result::Result<(), StableError> {
-        let stored = self.stored_accounts(capsule)?;
-        self.free_from(&stored, bytes);
+        let accounts = self.stored_accounts(capsule)?;
+        self.subtract_freed(&accounts, bytes);
         Ok(())
     }
 

@@ -135,7 +135,7 @@ fn a_part_is_served_byte_for_byte() {
 }
 
 #[test]
-fn a_client_with_the_content_gets_no_bytes() {
+fn preconditions_decide_whether_and_which_bytes_are_sent() {
     on_every_path(|mut canister| {
         let (url, file) = public_file(&mut canister, 9);
         let etag = header(&get(&canister, &url, &[]).response, "etag").unwrap().to_owned();
@@ -169,9 +169,9 @@ fn missing_and_forbidden_blobs_get_the_same_answer() {
         set_public(&mut canister, false);
         let absent = get(&canister, "/blob/blob_99999", &[]).response;
         assert_eq!(absent.status_code, 404);
-        for token in
-            ["", "?", "?token=", "?token=00", "?token=ü", "?tokens=1", &format!("?token={}", "0".repeat(82))]
-        {
+        // A token without a reader has 41 bytes.
+        let zeros = format!("?token={}", "00".repeat(41));
+        for token in ["", "?", "?token=", "?token=00", "?token=ü", "?tokens=1", &zeros] {
             let forbidden = get(&canister, &format!("{url}{token}"), &[("if-none-match", "*")]).response;
             assert_eq!(forbidden, absent, "{token}");
         }
@@ -211,7 +211,7 @@ fn a_body_ends_when_access_to_it_ends() {
         assert!(second.body == file[CHUNK..2 * CHUNK]);
         let rest = second.token.unwrap();
         let gone = Err(Error::not_found("blob", locator));
-        let later = canister.now.plus_seconds(301);
+        let later = canister.now.plus_seconds(u64::from(blob_access::DEFAULT_TOKEN_SECONDS) + 1);
         assert_eq!(next_piece(&canister.storage, rest.clone(), later), gone, "the token has expired");
         canister.storage.capsules.set_access(person(OWNER), &capsule, access(vec![])).unwrap();
         assert_eq!(next_piece(&canister.storage, rest, canister.now), gone, "the reader was removed");
@@ -241,7 +241,7 @@ fn a_streaming_token_grants_nothing() {
 }
 
 #[test]
-fn damaged_records_are_errors_to_readers_and_nothing_to_others() {
+fn damaged_blobs_are_errors_to_readers_and_missing_to_others() {
     on_every_path(|mut canister| {
         let (url, _) = public_file(&mut canister, 9);
         let number: u64 = url.strip_prefix("/blob/blob_").unwrap().parse().unwrap();
@@ -268,6 +268,7 @@ proptest! {
     #[test]
     fn no_request_for_a_blob_goes_unanswered(
         method in "GET|HEAD|[A-Z]{0,5}",
+        // "!" stands for the URL of a blob that exists.
         rest in "!|.{0,20}",
         name in "range|if-range|if-match|if-none-match|.{0,8}",
         value in ".{0,40}",

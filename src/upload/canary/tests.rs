@@ -55,7 +55,8 @@ fn sessions_count_by_the_path_and_the_size_that_they_began_with() {
     for id in small.iter().map(|ids| ids[1]) {
         canister.service().abort(id).unwrap();
     }
-    // The remaining sessions are converted, and expire on the direct path.
+    // With a share of 0, a status call converts a legacy record: all remaining sessions expire on the direct path. Each
+    // must still be counted for the path on which it began.
     set_share(&mut canister.storage, 0);
     for id in small.iter().chain(&large).flatten() {
         let _ = canister.service().status(*id);

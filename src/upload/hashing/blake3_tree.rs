@@ -40,6 +40,7 @@ fn largest_height_at(first: u64, end: u64, total_leaves: u64) -> u8 {
         let leaves = 1_u64 << height;
         first & leaves.saturating_sub(1) == 0 && first.saturating_add(leaves) <= end && leaves < total_leaves
     };
+    // No file has a subtree of height 62, and no shift overflows below.
     (1..62).take_while(|height| fits(*height)).last().unwrap_or(0)
 }
 
@@ -149,6 +150,8 @@ impl TreePrefix {
         self.leaves
     }
 
+    /// Appends the next subtree. As long as the last two subtrees are the halves of a larger one, other than the whole
+    /// tree, merges them.
     pub fn push(&mut self, subtree: Subtree, total_leaves: u64) {
         let Subtree { mut height, mut value } = subtree;
         self.leaves = self.leaves.saturating_add(1 << height);

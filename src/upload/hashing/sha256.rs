@@ -1,7 +1,8 @@
 //! SHA-256 with the message schedules of four blocks computed at once, in vector instructions.
 //!
 //! A block's schedule depends only on the block; its rounds also depend on the previous block. So the schedules of four
-//! blocks are computed side by side, one per lane. The rounds follow block by block in scalar instructions, for which
+//! blocks are computed side by side in vectors of four words, one block in each lane (the place of a word in a vector).
+//! The rounds follow block by block in scalar instructions, for which
 //! the IC charges less than for any vector version. On wasm and in tests, the `sha2` crate hashes only what remains
 //! after the last group of four blocks; elsewhere it does all the hashing.
 //!
@@ -89,7 +90,8 @@ fn expand_schedules(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     }
 }
 
-/// Runs the rounds of one block, whose schedule is every fourth word of `words`, starting with the first.
+/// Runs the rounds of one block, whose schedule is every fourth word of `words`, from the first to the last: 64 words,
+/// and between them the 63 times three words of the other blocks.
 #[inline(never)]
 fn run_rounds(state: &mut [u32; 8], words: &[u32; 253]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;

@@ -30,6 +30,7 @@ fn digest_in_parts(file: &[u8], chunk: usize, block: usize) -> [u8; 32] {
         restored.into_iter().for_each(|subtree| prefix.push(subtree, leaf_count(total)));
     }
     assert!(prefix.leaves() == leaf_count(total) || leaf_count(total) < 2);
+    // A file of at most one leaf has no tree.
     prefix.digest().unwrap_or_else(|| blake3::hash(file).into())
 }
 
@@ -40,6 +41,7 @@ fn file(len: usize) -> Vec<u8> {
 #[test]
 fn files_of_up_to_seventy_leaves_have_their_digests() {
     for len in 0..70 * 1024 {
+        // Every length within one byte of a leaf boundary, and of the others every 97th.
         if len % 1024 > 1 && len % 1024 < 1023 && len % 97 != 0 {
             continue;
         }
@@ -67,13 +69,14 @@ proptest! {
 #[test]
 fn the_chaining_values_of_a_chunk_fit_its_slot() {
     use crate::blob::CHUNK_SIZE;
-    let (chunk, total) = (u64::from(CHUNK_SIZE), 16_384 * u64::from(CHUNK_SIZE));
-    let most = (0..16_384)
+    use crate::upload::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES};
+    let (chunk, total) = (u64::from(CHUNK_SIZE), MAX_UPLOAD_BYTES);
+    let most = (0..u64::from(MAX_CHUNKS))
         .map(|n| leaf_range_within(n * chunk, (n + 1) * chunk, total))
         .map(|(first_leaf, end_leaf)| subtree_heights(first_leaf, end_leaf, leaf_count(total)).count())
         .max();
     assert!(
-        most.unwrap() * 32 <= crate::upload::chunk_hashing::subtree_bytes(1) as usize,
+        most.unwrap() * blake3::OUT_LEN <= crate::upload::chunk_hashing::bytes_of_slots(1) as usize,
         "{most:?} subtrees"
     );
 }
