@@ -1,9 +1,9 @@
 //! Answers browsers that request `/blob/blob_<number>` by `GET` or `HEAD`, with `?token=…` if the blob is not public.
 //! The last part of this path is the locator of the blob.
 //!
-//! Owns: paths, preconditions, ranges, header fields, and the pieces of a streamed body. Does not own: who may read (see
-//! [`crate::blob_access`]), and where the bytes are stored (see [`crate::blob`]). Boundary: independent of the IC; the
-//! entry point adds certificates.
+//! Owns: paths, preconditions, ranges, header fields, and the pieces of a streamed body. Does not own: who may read
+//! (see [`crate::blob_access`]), and where the bytes are stored (see [`crate::blob`]). Boundary: independent of the IC;
+//! the entry point adds certificates.
 
 mod media;
 mod preconditions;
@@ -58,8 +58,8 @@ pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Str
     })
 }
 
-/// Returns the response to a client that may read a blob whose record or metadata is damaged. The error with the details
-/// is in the reply of `blob_get_meta`.
+/// Returns the response to a client that may read a blob whose record or metadata is damaged. The queries
+/// `blob_get_meta` and `memories_read` return the details.
 fn damaged_blob_response() -> HttpResponse {
     HttpResponse::text(500, "the stored blob is damaged\n")
 }

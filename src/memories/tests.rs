@@ -160,7 +160,8 @@ fn the_number_of_memories_in_a_capsule_is_limited() {
     assert!(canister.try_begin(1, "c").is_ok());
 }
 
-/// A memory may have many chunks to release, so a sweep whose budget is used up ends after one memory instead of twenty.
+/// A memory may have many chunks to release, so a sweep whose budget is used up ends after one memory instead of
+/// twenty.
 #[cfg(feature = "compat")]
 #[test]
 fn memories_of_a_deleted_capsule_are_removed_within_the_budget() {

@@ -28,8 +28,8 @@ pub struct NewChunk<'a> {
 
 /// Sessions and their rules, over any store.
 ///
-/// If a method other than [`Self::tick_ttl`] returns an error, all stored sessions are as before. Bytes may have reached
-/// the sink.
+/// If a method other than [`Self::tick_ttl`] returns an error, all stored sessions are as before. Bytes may have
+/// reached the sink.
 #[derive(Debug, Default)]
 pub struct SessionService<S> {
     store: S,

@@ -159,8 +159,8 @@ impl UploadService<'_> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
-    /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call has to begin a new one. If the
-    /// session of this key has expired, ends it and returns `None`.
+    /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call has to begin a new one. If
+    /// the session of this key has expired, ends it and returns `None`.
     pub(super) fn find_begun_session(
         &mut self,
         key: IdemKey,

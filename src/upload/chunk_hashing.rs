@@ -136,8 +136,8 @@ fn leaf_hasher_for(session: &Session, idx: u32) -> LeafHasher {
     LeafHasher::new(session.offset(idx), session.chunking().end(idx), session.bytes_expected)
 }
 
-/// Appends the subtrees of chunk `idx` to the intermediate digest. If a leaf begins in the chunk before and ends in this
-/// one, appends that leaf first.
+/// Appends the subtrees of chunk `idx` to the intermediate digest. If a leaf begins in the chunk before and ends in
+/// this one, appends that leaf first.
 fn push_subtrees(
     blobs: &BlobStore,
     payload: &mut PayloadState,

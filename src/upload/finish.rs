@@ -88,8 +88,8 @@ impl UploadService<'_> {
         }
         // From now on, chunks may be replaced; none has been so far.
         payload.replaced = Some(0);
-        // The chaining values are no longer needed: every chunk is hashed by now, and if one is replaced, hashing restarts
-        // from the stored bytes.
+        // The chaining values are no longer needed: every chunk is hashed by now, and if one is replaced, hashing
+        // restarts from the stored bytes.
         if let Some(slots) = &payload.subtrees {
             self.storage.blobs.extents_mut().free(slots)?;
         }
@@ -189,8 +189,8 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Does the same as [`Self::commit_blob`] for a foreign session: its bytes are on no account yet, so they are reserved
-    /// first.
+    /// Does the same as [`Self::commit_blob`] for a foreign session: its bytes are on no account yet, so they are
+    /// reserved first.
     fn commit_foreign_blob(
         &mut self,
         id: SessionId,
@@ -245,8 +245,8 @@ impl UploadService<'_> {
             storage.blobs.commit(destination, blob, &memory_id, capsule_id)
         });
         if let Err(damage) = committed {
-            // Damage to the tables of free extents is noticed only now, when something is freed. To notice it before the
-            // first change, they would have to be read twice, which would double the cost of freeing.
+            // Damage to the tables of free extents is noticed only now, when something is freed. To notice it before
+            // the first change, they would have to be read twice, which would double the cost of freeing.
             self.storage.capsules.detach(&memory_id, &memory)?;
             return Err(damage.into());
         }

@@ -99,8 +99,8 @@ impl SessionIndex {
         self.by_activity.is_empty()
     }
 
-    /// Makes `after` the last activity of a session. Removes the entry of its earlier activity, `before`, if there is one.
-    /// If `before` and `after` are equal, changes nothing, not even if the entry is missing.
+    /// Makes `after` the last activity of a session. Removes the entry of its earlier activity, `before`, if there is
+    /// one. If `before` and `after` are equal, changes nothing, not even if the entry is missing.
     pub fn move_activity(&mut self, id: SessionId, before: Time, after: Time) {
         if before != after {
             self.by_activity.remove(&(before.as_nanos(), id.0));

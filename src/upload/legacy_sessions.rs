@@ -1,4 +1,4 @@
-//! Sessions of layout 1: their records, as bytes, and their last activity.
+//! Sessions of layout 1: their records, as bytes, their last activity, and the mark that hides converted ones.
 //!
 //! ```text
 //! id 3    u64 -> Candid (1 : nat16, UploadSessionMeta)   raw bytes here, decoded by their readers
@@ -78,7 +78,7 @@ pub struct LegacySessions {
     records: Table<u64, RawRecord>,
     activity: Table<u64, u64>,
     stored_mark: Register<Leftovers>,
-    /// The contents of `stored_mark`; `None` if it is empty, or if no leftover is stored.
+    /// The contents of `stored_mark`; `None` if it is empty, or if no leftover is stored: then it hides nothing.
     mark: Option<Leftovers>,
 }
 

@@ -103,7 +103,7 @@ pub const FINISH_INSTRUCTIONS: u64 = 20_000_000_000;
 /// checking sessions for eviction: half of the 2 billion of one round.
 pub const CATCH_UP_INSTRUCTIONS: u64 = 1_000_000_000;
 
-/// Returns the sizes that a client needs to know before it splits a file.
+/// Returns the sizes that a client needs to know before it splits a file, and the limits of inline bytes.
 pub const fn upload_config() -> UploadConfig {
     UploadConfig { inline_max: 32 * 1024, chunk_size: CHUNK_SIZE, inline_budget_per_capsule: 32 * 1024 }
 }

@@ -33,7 +33,8 @@ pub fn close_range(storage: &mut Storage) -> Result<(), StableError> {
 }
 
 /// Lists up to `limit` sessions after `after` whose bytes are in the chunk map, in order of id. After skipping
-/// `MAX_SKIPPED` other sessions, ends the list with the last one skipped, so that the next call can continue there.
+/// `MAX_SKIPPED` other sessions, ends the list with the last one skipped, so that the next call can continue there:
+/// the migration then finds nothing to move for it.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = recorded_range(storage)?;
     let mut found = Vec::new();
@@ -41,6 +42,7 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
     let first = range.after.max(after.unwrap_or(0)).saturating_add(1);
     // The table does not accept an empty range.
     let following = (first <= range.through).then(|| storage.sessions.sessions.keys(first..=range.through));
+    // They come first: their ids are not above `range.after`.
     let retried = range.again.iter().copied().filter(|id| after.is_none_or(|after| *id > after));
     for id in retried.chain(following.into_iter().flatten()) {
         if found.len() >= limit {
@@ -101,8 +103,8 @@ pub fn is_payload_moving(storage: &Storage) -> Result<bool, StableError> {
     Ok(matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying))
 }
 
-/// Shrinks the range and the list of retried sessions: removes from the start of each, up to the first session that
-/// is still to be moved, at most `MAX_SKIPPED` sessions that have moved, have ended or are quarantined.
+/// Removes sessions that have moved, have ended or are quarantined from the start of the range and from the start of
+/// the list of retried sessions: in each, up to the first session that is still to be moved, but at most `MAX_SKIPPED`.
 pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     let is_to_be_moved = |id: u64| {

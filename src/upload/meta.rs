@@ -5,8 +5,8 @@ use minicbor::{Decode, Encode};
 use crate::api::AssetMetadata;
 use crate::stable::{Record, codec};
 
-/// The upload's half of a session: capsule, metadata and memory. Layout 2 stores it in a table of its own, keyed by
-/// session id.
+/// The upload's half of a session: capsule, metadata and memory. Layouts 2 and 3 store it in a table of its own, keyed
+/// by session id.
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct UploadMeta {

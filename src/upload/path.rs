@@ -44,8 +44,8 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<()>;
 
-    /// Returns the upload, if it is in flight. With an `asker`, converts only a session of the asker: the call of a
-    /// stranger must change nothing.
+    /// Returns the upload, if it is in flight, and may convert its session on touch. With an `asker`, converts only a
+    /// session of the asker, since the call of a stranger must change nothing; without one, any session.
     fn load(
         &mut self,
         storage: &mut Storage,

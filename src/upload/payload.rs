@@ -24,8 +24,8 @@ use super::hashing::{PrefixHash, TreePrefix, sha256_from_bytes, sha256_to_bytes}
 pub struct PayloadState {
     /// Where the bytes are stored; absent for the chunk map.
     pub extents: Option<Extents>,
-    /// Where the chaining values of chunks that arrived out of order are stored. Present only for BLAKE3 in extents,
-    /// until a finish fails on the checksum.
+    /// A slot for each chunk, in which the chaining values of a chunk that arrives out of order are stored. Present
+    /// only for BLAKE3 in extents, until a finish fails on the checksum.
     pub subtrees: Option<Extents>,
     /// The first chunk that is not hashed yet; all chunks before it are.
     pub next_chunk: u32,

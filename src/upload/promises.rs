@@ -6,13 +6,13 @@
 //!
 //! ```text
 //! place 4096    bytes promised
-//! place 4097    1 + the last session that is not counted; 0 while nothing is counted
+//! place 4097    the first session that is counted, or 0 while none is; all later ones are counted, too
 //! ```
 
 use crate::session::SessionId;
 use crate::stable::{Counters, Memories, memory_ids};
 
-/// Place of the sum among the upload counters. The next place determines which sessions are counted.
+/// Place of the sum among the upload counters. The next place has the first session that is counted.
 pub const PROMISES_PLACE: u32 = 4096;
 
 /// The sum of promised bytes.
@@ -43,15 +43,16 @@ impl Promises {
     /// Returns whether a session is counted.
     pub fn is_counted(&self, id: SessionId) -> bool {
         let [first_counted] = self.counters.get(PROMISES_PLACE.saturating_add(1));
+        // While it is 0, no session is counted.
         (1..=id.0).contains(&first_counted)
     }
 
-    /// Adds bytes that a session has reserved but not filled yet.
+    /// Adds bytes that a session has reserved but not filled yet, if the session is counted.
     pub fn add(&self, id: SessionId, bytes: u64) {
         self.update(id, |promised| promised.saturating_add(bytes));
     }
 
-    /// Subtracts bytes that a session has filled or no longer needs.
+    /// Subtracts bytes that a session has filled or no longer needs, if the session is counted.
     pub fn subtract(&self, id: SessionId, bytes: u64) {
         self.update(id, |promised| promised.saturating_sub(bytes));
     }

@@ -1,7 +1,7 @@
 //! The canister's logic compared with the model of the upload contract, natively, over a memory in the process.
 //!
-//! The tests cover every build: an upgrade opens the same memory again with the path of the next build. An operation
-//! says how many steps the migration takes, one in each message.
+//! The tests cover every build: an upgrade opens the same memory again with the path of the next build. The migration
+//! advances only by `Operation::Migrate`, which says how many steps it takes, one in each message.
 
 use proptest::prelude::*;
 
@@ -29,8 +29,8 @@ fn begin(who: u8, capsule: u8, bytes: u64) -> Operation {
 /// if the call converted the session's legacy record.
 #[test]
 fn an_expired_session_is_gone_before_the_sweep() {
-    let late =
-        [begin(0, 0, 1), Operation::PassWithoutTimers { seconds: 1_037 }, Operation::Complete { session: 0 }];
+    let expire = Operation::PassWithoutTimers { seconds: upload_model::TTL_SECONDS + 37 };
+    let late = [begin(0, 0, 1), expire, Operation::Complete { session: 0 }];
     for stage in [Stage::Legacy, Stage::Staged, Stage::Direct] {
         check(stage, &late).unwrap();
     }
@@ -43,6 +43,7 @@ fn a_session_that_is_too_old_has_a_receipt_after_the_migration() {
     let (put, wait) =
         (Operation::PutMissing { session: 0, last: false }, Operation::PassWithoutTimers { seconds: 900 });
     let begun = [begin(0, 1, 2 * upload_model::CHUNK + 1)];
+    // Each wait is shorter than `TTL_SECONDS`; together the three are longer than `AGE_SECONDS`.
     let puts = [wait, put].into_iter().cycle().take(6);
     let late = [Operation::UpgradeLate, Operation::PutMissing { session: 0, last: true }];
     let course: Vec<_> = begun.into_iter().chain(puts).chain(late).collect();

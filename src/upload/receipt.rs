@@ -188,8 +188,8 @@ impl Receipts {
         self.by_session.insert_raw(id.0, bytes);
     }
 
-    /// Drops up to `limit` entries of the expiry index that have expired at `now`, with their receipts. Returns a
-    /// result for each entry: an error if the receipt is damaged, `None` if the entry has no receipt.
+    /// Drops up to `limit` entries of the expiry index that have expired at `now`, with their receipts. For each entry,
+    /// returns the session and its receipt: an error if the receipt is damaged, `None` if there was none.
     pub fn drop_expired(
         &mut self,
         now: Time,

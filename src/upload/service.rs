@@ -172,12 +172,13 @@ impl UploadService<'_> {
     pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
         let mut page = Vec::new();
         let limits = self.storage.config()?;
-        // A caller has only a limited number of sessions.
+        // All ids are read, since the number of sessions of a caller is limited.
         for id in self.storage.index.sessions_of(self.caller, after, usize::MAX) {
             if page.len() == limit {
                 break;
             }
-            // A quarantined session may still be in the index: if its record does not decode, its owner is unknown.
+            // Loading a session that migration 1 has quarantined would fail. It may still be in the owner index: if its
+            // record was not read then, its owner was unknown.
             if self.storage.migration.quarantine.contains(1, id.0) {
                 continue;
             }
@@ -207,6 +208,7 @@ impl UploadService<'_> {
                 first_error = first_error.and(Err(error));
             }
             if self.meter.used() > SWEEP_INSTRUCTIONS {
+                // If this message was to empty the chunk map, it does not, which must not count as a trap.
                 self.storage.blobs.defer_removal();
                 return first_error.and(Ok(false));
             }
@@ -364,6 +366,7 @@ impl UploadService<'_> {
         })?;
         self.path.abort(self.storage, id, upload)?;
         self.storage.counters.count_dropped(upload, outcome.event());
+        // An expired session ended when it expired, however much later it is dropped.
         let ended_at = upload.expires_at(&limits).min(self.now);
         let receipt_expires_at = ended_at.plus_seconds(limits.session_ttl_seconds);
         if receipt_expires_at > self.now {

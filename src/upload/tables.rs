@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! id 5    u64                                            the last id that was issued, see `Ids`
-//! id 11   u64 -> SessionRecord                           layout 2
-//! id 12   u64 -> UploadMeta                              layout 2
+//! id 11   u64 -> SessionRecord                           layouts 2 and 3
+//! id 12   u64 -> UploadMeta                              layouts 2 and 3
 //! ```
 //! The sessions of layout 1 are in [`LegacySessions`].
 
@@ -21,9 +21,9 @@ use super::{LegacySessions, UploadMeta};
 pub struct SessionTables {
     /// Layout 1.
     pub legacy: LegacySessions,
-    /// Layout 2: the session's half.
+    /// Layouts 2 and 3: the session's half.
     pub sessions: Table<u64, SessionRecord>,
-    /// Layout 2: the upload's half.
+    /// Layouts 2 and 3: the upload's half.
     pub metas: Table<u64, UploadMeta>,
     /// The source of the ids of sessions and downloads, and of the numbers in memory ids.
     pub ids: Ids,
@@ -133,7 +133,7 @@ impl Record for SessionRecord {
 #[cfg(test)]
 crate::stable::schema::described!(SessionRecord, cbor VERSION);
 
-/// The sessions of layout 2, as a store for the session service.
+/// The split records (layouts 2 and 3), as a store for the session service.
 pub struct DirectStore<'a> {
     /// The session's half of each split session.
     pub sessions: &'a mut Table<u64, SessionRecord>,

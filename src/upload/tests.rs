@@ -72,13 +72,16 @@ impl Meter for Used {
 
 const START: Time = Time::from_nanos(1_700_000_000_000_000_000);
 
+/// A canister without the IC around it: its memory, what it has opened, and what the next message gets from the IC.
 pub struct TestCanister {
     pub raw: RawMemory,
     pub storage: Storage,
     pub path: Box<dyn UploadPath>,
     pub now: Time,
     pub meter: Box<dyn Meter>,
+    /// The capsule that uploads go to.
     pub capsule: String,
+    /// The hash function with which uploads are verified.
     pub hash: HashAlgorithm,
 }
 
@@ -177,6 +180,7 @@ impl TestCanister {
         self.service().put_chunk(id, idx as u32, &mut chunk, None)
     }
 
+    /// Begins an upload of a file and puts all of its chunks, but does not finish it.
     pub fn send(&mut self, file: &[u8], idem: &str) -> u64 {
         let id = self.begin(file.len(), idem);
         (0..file.len().div_ceil(CHUNK)).for_each(|idx| self.put(id, file, idx).unwrap());
@@ -194,12 +198,12 @@ impl TestCanister {
         self.path = path;
     }
 
-    /// Returns the path on which a session begins now.
+    /// Returns the path on which a session begins now, if the share is 0 % or 100 %.
     fn session_path(&self) -> SessionPath {
         self.path.for_new(&self.storage, IdemKey([0; 32])).unwrap()
     }
 
-    /// Upgrades to the same build.
+    /// Upgrades to the same build, or in the staged build to that of the path on which sessions begin now.
     pub fn upgrade(&mut self) {
         let path: Box<dyn UploadPath> = match self.session_path() {
             #[cfg(feature = "compat")]
@@ -238,6 +242,7 @@ impl TestCanister {
     /// Returns what a committed file of this many bytes takes: chunks in the chunk map, and bytes in extents.
     fn committed_size(&self, bytes: usize) -> [u64; 2] {
         if self.storage.layout.get().unwrap() == Some(Layout::EXTENTS) {
+            // Extents are allocated in units of 64 bytes.
             [0, bytes.next_multiple_of(64) as u64]
         } else {
             [bytes.div_ceil(CHUNK) as u64, 0]

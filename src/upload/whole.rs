@@ -64,6 +64,7 @@ impl UploadService<'_> {
         let limits = self.storage.limits()?;
         self.storage.room.check_for_records()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
+        // The capsule's record is changed in place only if nothing else refers to it.
         drop(capsule);
         self.storage.created_with_first_upload.create(&self.storage.room)?;
         self.reserve_room(&capsule_id, size, RoomFor::File, &limits)?;
@@ -82,6 +83,7 @@ impl UploadService<'_> {
         let finished = match self.commit_blob(id, &meta, &blob, &PayloadState::default()) {
             Ok(finished) => finished,
             Err(refused) => {
+                // If the memory could not be removed again, or existed before, it may refer to these bytes.
                 if !self.storage.capsules.has_memory(&meta.provisional_memory_id) {
                     self.storage.blobs.free(&blob.place)?;
                     self.storage.usage.free(&meta.capsule_id, size)?;

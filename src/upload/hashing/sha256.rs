@@ -2,9 +2,9 @@
 //!
 //! A block's schedule depends only on the block; its rounds also depend on the previous block. So the schedules of four
 //! blocks are computed side by side in vectors of four words, one block in each lane (the place of a word in a vector).
-//! The rounds follow block by block in scalar instructions, for which
-//! the IC charges less than for any vector version. On wasm and in tests, the `sha2` crate hashes only what remains
-//! after the last group of four blocks; elsewhere it does all the hashing.
+//! The rounds follow block by block in scalar instructions, for which the IC charges less than for any vector version.
+//! On wasm and in tests, the `sha2` crate hashes only what remains after the last group of four blocks; elsewhere it
+//! does all the hashing.
 //!
 //! The digest and the serialized intermediate state are the same as with [`sha2::Sha256`].
 

@@ -45,6 +45,7 @@ fn one_call_checks_a_bounded_number_of_retried_sessions() {
     let storage = &mut canister.storage;
     let session = storage.sessions.sessions.get(&ids[1]).unwrap().unwrap();
     let moved = storage.payloads.get(&ids[1]).unwrap().unwrap();
+    // Two and a half times as many as a call skips. All but the last have moved.
     let (first, last) = (ids[4] + 1, ids[4] + 2_500);
     for id in first..=last {
         storage.sessions.sessions.insert(id, &session);
@@ -64,6 +65,7 @@ fn one_call_checks_a_bounded_number_of_retried_sessions() {
         }
         LOOKED_UP.set(0);
         shrink(storage).unwrap();
+        // At the end, `shrink` also looks up the session at which it stops.
         assert!(LOOKED_UP.get() <= MAX_SKIPPED + 1, "{} looked up to shrink", LOOKED_UP.get());
     }
 }

@@ -11,7 +11,7 @@ use crate::upload::{DirectStore, IdemKey, SessionTables, UploadMeta};
 
 use super::{Chunk, Upload, UploadPath};
 
-/// Stores sessions in layout 2. A session that is still a legacy record is converted on touch.
+/// Stores sessions as split records, in layout 2 or 3. A session that is still a legacy record is converted on touch.
 #[derive(Debug, Default)]
 pub struct DirectPath;
 
@@ -29,6 +29,7 @@ impl UploadPath for DirectPath {
         meta: UploadMeta,
         now: Time,
     ) -> Result<()> {
+        // In layout 1, a legacy build could still be installed, and would not find the session.
         migrate::leave_layout_1(storage, now)?;
         session_service(&mut storage.sessions).begin_with_id(id, spec, &now)?;
         storage.sessions.metas.insert(id.0, &meta);
@@ -43,6 +44,7 @@ impl UploadPath for DirectPath {
         now: Time,
     ) -> Result<Option<Upload>> {
         if !migrate::touch(storage, id, asker, now)? {
+            // The session is not the asker's.
             return Ok(None);
         }
         let session = match session_service(&mut storage.sessions).session(id) {

@@ -20,8 +20,9 @@ pub struct StagedPath {
 }
 
 impl StagedPath {
-    /// Returns the path that serves an existing session: the compat path for a legacy record while the compat share is
-    /// above 0, otherwise the direct path.
+    /// Returns the path that serves an existing session. A legacy record is served by the compat path while the compat
+    /// share is above 0, and by the direct path, which converts it, once the share is 0. All other sessions are served
+    /// by the direct path.
     fn path_serving(&mut self, storage: &Storage, id: SessionId) -> Result<&mut dyn UploadPath> {
         let is_on_compat = migrate::compat_share(storage)? > 0 && storage.sessions.legacy.contains(&id.0);
         if is_on_compat {

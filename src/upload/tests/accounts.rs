@@ -19,6 +19,7 @@ enum End {
     Aborted,
     /// Ended by the sweep, together with all other idle sessions.
     Expired,
+    /// Left in flight.
     Left,
 }
 
@@ -26,8 +27,10 @@ enum End {
 struct Plan {
     /// Whether the first public release began the session. If so, it is in no index and on no account.
     is_foreign: bool,
+    /// The byte of which the file consists. There are few values and lengths, so that files may have the same content.
     content: u8,
     len: usize,
+    /// Whether the only chunk arrives right after begin, and is only repeated later.
     is_put_before: bool,
     end: End,
 }
@@ -37,7 +40,7 @@ struct Plan {
 enum Upgrade {
     BeforeThePuts,
     BeforeTheEnds,
-    Never,
+    AfterTheEnds,
 }
 
 fn plans() -> impl Strategy<Value = Vec<Plan>> {
@@ -208,7 +211,7 @@ proptest! {
         upgrade in prop_oneof![
             Just(Upgrade::BeforeThePuts),
             Just(Upgrade::BeforeTheEnds),
-            Just(Upgrade::Never),
+            Just(Upgrade::AfterTheEnds),
         ],
         rolls_back in any::<bool>(),
     ) {

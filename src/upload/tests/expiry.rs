@@ -20,7 +20,7 @@ pub fn damage_session(canister: &mut TestCanister, id: u64) {
     }
 }
 
-/// The chunks of twenty sessions may be too many to release in one message.
+/// The chunks of [`SWEEP_BATCH`] sessions may be too many to release in one message, so a slice may be shorter.
 #[test]
 fn a_slice_ends_when_its_instructions_are_used_up() {
     on_every_path(|mut canister| {
@@ -58,6 +58,7 @@ fn a_wrong_index_entry_ends_no_session() {
         let id = canister.begin(1, "a");
         canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
         canister.put(id, &file(1), 0).unwrap();
+        // A second, wrong entry, according to which the session has been idle since it began.
         canister.storage.index.move_activity(SessionId(id), Time::default(), START);
         canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(sweep(&mut canister, 3), []);
@@ -101,8 +102,8 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
         canister.now = START.plus_seconds(1);
         let good = canister.begin(1, "good");
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-        let wrong = sweep(&mut canister, 3);
-        assert!(wrong[0].to_string().contains("session"), "the error is about a session: {wrong:?}");
+        let errors = sweep(&mut canister, 3);
+        assert!(errors[0].to_string().contains("session"), "the error is about a session: {errors:?}");
         assert!(
             !canister.storage.index.contains(SessionId(good), person(OWNER)),
             "the good session has expired"
@@ -134,8 +135,8 @@ fn receipts_that_do_not_decode_do_not_stop_the_others() {
         crate::stable::Table::open(&memories, crate::stable::memory_ids::RECEIPTS);
     receipts.insert(1, &RawRecord(b"rubbish".to_vec()));
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
-    let wrong = sweep(&mut canister, 3);
-    assert!(wrong.len() == 1 && wrong[0].to_string().contains("receipt"), "{wrong:?}");
+    let errors = sweep(&mut canister, 3);
+    assert!(errors.len() == 1 && errors[0].to_string().contains("receipt"), "{errors:?}");
     assert!(canister.storage.receipts.is_empty());
 }
 
@@ -203,6 +204,7 @@ fn a_message_at_its_limit_ends_no_session_for_its_age() {
         let ttl = DEFAULT_SESSION_TTL_SECONDS;
         let id = canister.begin(2, "a");
         let age = canister.storage.config().unwrap().max_session_age_seconds.unwrap();
+        // According to the index, the session is not idle, so only its age can end it.
         canister.storage.index.move_activity(SessionId(id), canister.now, canister.now.plus_seconds(age));
         canister.now = canister.now.plus_seconds(age.max(ttl));
         canister.meter = Box::new(Exhausted);
@@ -237,6 +239,7 @@ fn the_timer_continues_while_released_chunks_are_left() {
     let prefix = crate::blob::ChunkPrefix([1; 32]);
     let at_once = crate::blob::RELEASE_AT_ONCE as u32;
     (0..=2 * at_once).for_each(|idx| canister.storage.blobs.write_chunk(prefix, idx, b"chunk"));
+    // So many chunks in use that the map is not emptied in one step.
     let in_use = at_once + 1;
     (0..in_use).for_each(|idx| {
         canister.storage.blobs.write_chunk(crate::blob::ChunkPrefix([2; 32]), idx, b"in use");

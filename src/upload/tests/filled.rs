@@ -35,6 +35,7 @@ impl SmallMemory {
         for n in 0..300 {
             canister.begin(1, &format!("small {n}"));
         }
+        // Their seventy chunks do not all fit.
         let begun = (0..7).map(|n| canister.begin(10 * CHUNK, &format!("begun {n}"))).collect();
         let taken = fill_memory(&mut canister, BYTES_LEFT);
         Self { canister, taken, begun }
@@ -117,9 +118,11 @@ pub fn fill_memory(canister: &mut TestCanister, left: u64) -> Range<usize> {
     let pages = (canister.storage.room.bytes_left().saturating_sub(left)) / PAGE as u64;
     let region = Memories::init(canister.raw.clone()).get(memory_ids::EXTENT_REGION);
     region.grow(pages);
+    // Without its header, the region would be refused when the memory is opened again.
     region.write(0, b"EXT\x01");
     canister.storage = Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
     let end = canister.raw.borrow().len() - canister.storage.room.bytes_left() as usize;
+    // All pages but the first, which has the header.
     end - (pages as usize - 1) * PAGE..end
 }
 

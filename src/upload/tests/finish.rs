@@ -198,8 +198,7 @@ fn files_of_a_few_leaves_of_the_hash_tree_are_finished() {
     on_every_path(|mut canister| {
         for len in [0, 1, 1_024, 1_025, 2_048, 2_049, 4_096, 4_097, 8_192] {
             let file = file(len);
-            let id = canister.begin(len, &len.to_string());
-            (0..len.min(1)).for_each(|idx| canister.put(id, &file, idx).unwrap());
+            let id = canister.send(&file, &len.to_string());
             let finished = canister.finish(id, &file).unwrap();
             assert_eq!(canister.checksum(&finished), Some(canister.digest(&file)), "{len} bytes");
         }

@@ -89,8 +89,8 @@ fn committed_as(
     (0..2).for_each(|idx| canister.put(id, &file, idx).unwrap());
     let raw = canister.storage.sessions.legacy.get_raw(&id).unwrap();
     let finished = canister.finish(id, &file).unwrap();
-    let all = Time::from_nanos(u64::MAX);
-    canister.storage.receipts.drop_expired(all, 9);
+    let end_of_time = Time::from_nanos(u64::MAX);
+    canister.storage.receipts.drop_expired(end_of_time, 9);
     canister.storage.sessions.legacy.insert(id, &RawRecord(raw));
     let blob_id = BlobId::from_locator(&finished.blob_id).map(|blob| blob.0);
     rewrite(&mut canister, id, |record| {

@@ -19,6 +19,8 @@ fn small_canister() -> TestCanister {
 fn a_chunk_without_room_for_its_hash_is_accepted_in_order() {
     let mut canister = small_canister();
     let file = file(2 * CHUNK);
+    // The session gets the freed extents. Its chaining values get extents after the 4 GiB, beyond the end of the
+    // memory.
     let blobs = &mut canister.storage.blobs;
     let freed_extents = blobs.allocate(file.len() as u64).unwrap();
     blobs.allocate(4 << 30).unwrap();
@@ -97,6 +99,7 @@ fn the_first_record_creates_all_tables_that_its_end_needs() {
         while !memories::sweep(&mut canister.storage, &Unmetered).unwrap() {}
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         while !canister.service().sweep().unwrap() {}
+        // The region is created with the first chunk in extents.
         let new: Vec<_> =
             nonempty_memories(&canister).into_iter().filter(|id| !before.contains(id)).collect();
         assert!([&[][..], &[memory_ids::numbers::EXTENT_REGION]].contains(&new.as_slice()), "{new:?}");

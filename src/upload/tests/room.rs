@@ -281,7 +281,8 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
     });
 }
 
-/// Expired sessions of empty files count as complete and release no bytes, so eviction skips them.
+/// If the order were not total, sorting might panic. Expired sessions of empty files are sorted with the others as
+/// complete, but they release no bytes, so they are not evicted.
 #[test]
 fn the_eviction_order_is_total_for_sessions_of_every_size() {
     on_every_path(|mut canister| {

@@ -149,6 +149,7 @@ fn abort_and_expiry_release_everything() {
         assert_eq!(canister.finish(idle, &file), Err(expired()));
         assert_eq!(canister.service().abort(idle), Err(expired()));
         assert_eq!(canister.as_person(2).status(idle), Err(Error::not_found("session", idle)));
+        // The active session has its second chunk. In extents there are no chunks to count, before or after.
         let one_chunk_more = one_alive[3] + one_alive[3].min(1);
         assert_eq!(canister.live_counts()[..3], one_alive[..3]);
         assert_eq!(canister.live_counts()[3..], [one_chunk_more, one_alive[4]]);

@@ -83,7 +83,7 @@ fn raw_accounts(canister: &TestCanister) -> Table<TwoTexts, RawRecord> {
 }
 
 /// If the account were read after the memory was created, the session would end without a receipt, and a repeated
-/// finish would find neither.
+/// finish would find neither the session nor a receipt.
 #[test]
 fn a_finish_with_a_damaged_account_changes_nothing() {
     for account in ["caller", "capsule", "canister"] {

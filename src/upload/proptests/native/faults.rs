@@ -114,14 +114,14 @@ impl Native {
     /// Checks that each unreadable record is still stored, either in layout 1 or in quarantine.
     pub(super) fn unreadable_records_invariant(&self) -> Result<(), String> {
         let Storage { sessions, migration, .. } = &self.canister.storage;
-        let lost = self
+        let misplaced = self
             .faults
             .unreadable
             .iter()
             .find(|id| sessions.legacy.contains(id) == migration.quarantine.contains(1, **id));
         let quarantined = migration.quarantine.len(1);
         let expected = self.faults.unreadable.len() as u64 - self.unreadable_in_layout_1();
-        match lost {
+        match misplaced {
             Some(id) => Err(format!("record {id} is stored nowhere, or twice")),
             None if quarantined != expected => {
                 Err(format!("{quarantined} are in quarantine, expected {expected}"))
@@ -130,7 +130,7 @@ impl Native {
         }
     }
 
-    /// Damages a record in the quarantine. Returns `false` if there is none.
+    /// Damages one of the records in the quarantine, chosen by `record`. Returns `false` if there is none.
     pub(super) fn damage_quarantined_record(&mut self, record: u8) -> bool {
         let keys = self.canister.storage.migration.quarantine.keys(1, None, usize::MAX);
         let Some(key) = keys.get(usize::from(record).checked_rem(keys.len()).unwrap_or(0)) else {

@@ -45,9 +45,9 @@ impl Native {
         if self.stage == Stage::Legacy && !sessions.sessions.is_empty() {
             return Err("the legacy build has written a record of layout 2".into());
         }
-        let left = [live, payloads.len(), index.len(), receipts.len(), usage.accounts()];
-        if settled && left != [0; 5] {
-            return Err(format!("sessions, payload states, index, receipts, accounts left: {left:?}"));
+        let remaining = [live, payloads.len(), index.len(), receipts.len(), usage.accounts()];
+        if settled && remaining != [0; 5] {
+            return Err(format!("sessions, payload states, index, receipts, accounts left: {remaining:?}"));
         }
         Ok(())
     }

@@ -23,7 +23,8 @@ fn accepted_by(stage: Stage) -> &'static [Layout] {
 }
 
 impl Native {
-    /// Runs the engine for one message of the build of this stage.
+    /// Runs the engine for one message of the build of this stage. The budget of 0 is always used up with an exhausted
+    /// meter, which allows one step, and never if the message is unmetered.
     pub(super) fn run_one_message(&mut self, meter: &dyn Meter) {
         let move_to_extents = MoveToExtents { layouts: accepted_by(self.stage) };
         let TestCanister { storage, now, .. } = &mut self.canister;
@@ -111,7 +112,8 @@ impl Native {
     /// Runs the migration to its end, and checks the result.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.canister.storage, 0);
-        // If a rollback is paused, the first turn completes it, and the second migrates again.
+        // An unmetered message runs to the end. If a rollback is paused, the first one completes it, and the second
+        // migrates again.
         for _ in 0..2 {
             let TestCanister { storage, now, .. } = &mut self.canister;
             // The controls refuse to resume if the migration is neither paused nor rolled back.
