@@ -71,6 +71,7 @@ pub fn create(
     check_inline_budget(&content, capsule.inline_bytes)?;
     // These structures are also created with the first memory, which needs them when it is deleted.
     storage.created_with_first_upload.create(&storage.room)?;
+    // Memory ids contain numbers from the sequence of session ids, even if there was no session.
     let number = SessionId(storage.sessions.ids.issue()?);
     let memory_id = memory_id(number, idem_key, now);
     if let Content::Blob { id, .. } = content {

@@ -20,7 +20,8 @@ use serde_bytes::ByteBuf;
 
 use range::RequestedRange;
 
-/// Maximum length of the answer to a range request, bytes: a gateway requests at most a thousand pieces of a body.
+/// Maximum length of the answer to a range request, bytes: a gateway requests at most a thousand pieces of a body. A
+/// longer blob needs several range requests; a request for the whole of it fails at the gateway.
 pub const MAX_PART_BYTES: u64 = 1_000 * CHUNK_SIZE as u64;
 
 /// How long caches may keep a public blob, seconds. Its bytes never change, but its capsule may become

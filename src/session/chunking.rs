@@ -29,7 +29,7 @@ impl Chunking {
         self.bytes.div_ceil(size)
     }
 
-    /// Returns the number of chunks, or `u32::MAX` if there are more.
+    /// Returns the number of chunks in the type of chunk numbers: `u32::MAX` if there are more.
     #[inline]
     pub const fn count(self) -> u32 {
         let chunks = self.chunks();

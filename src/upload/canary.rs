@@ -1,7 +1,7 @@
 //! Canary: outcomes of the sessions begun since a mark, by the path on which each began, and by size.
 //!
 //! The path on which a session began is not stored: as long as the compat share does not change, the share and the
-//! session's idempotency key determine it. The first session that does not begin on the path so determined ends the
+//! session's idempotency key determine it. The first session that begins on another path than this one ends the
 //! canary. Sessions begun before that are still counted when they end.
 //!
 //! The counts are stored in the memory of the upload counters:

@@ -31,8 +31,8 @@ impl Arm {
         })
     }
 
-    /// Returns the observed share of sessions without a file, while [`Self::estimated_share`] includes the success and
-    /// the failure that the interval adds, and is therefore closer to one half.
+    /// Returns the observed share of sessions without a file. [`Self::estimated_share`] is closer to one half, since it
+    /// includes the success and the failure that the interval adds.
     fn observed_share(&self) -> f64 {
         if self.ended == 0 { 0.0 } else { self.without_file as f64 / self.ended as f64 }
     }

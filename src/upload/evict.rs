@@ -165,10 +165,10 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     let session = &upload.session;
     let age = now.as_nanos().saturating_sub(upload.begun_at().as_nanos());
     let max_age = u128::from(limits.session_age_seconds()).saturating_mul(1_000_000_000);
-    // The shares are compared as products, without a division.
-    let share_received = u128::from(session.bytes_received).saturating_mul(max_age);
-    let share_of_age = u128::from(session.bytes_expected).saturating_mul(age.into());
-    session.bytes_missing() > 0 && (session.bytes_received == 0 || share_received < share_of_age)
+    // The shares received / expected and age / max_age are compared as products, without a division.
+    let received_by_max_age = u128::from(session.bytes_received).saturating_mul(max_age);
+    let expected_by_age = u128::from(session.bytes_expected).saturating_mul(age.into());
+    session.bytes_missing() > 0 && (session.bytes_received == 0 || received_by_max_age < expected_by_age)
 }
 
 fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {

@@ -90,6 +90,7 @@ mod tests {
 
         #[test]
         fn a_single_range_is_what_the_standard_says(first: u64, last: u64, size: u64, kind in 0..3) {
+            // The bytes from `first` on, the final `last` bytes, or those from `first` to `last`.
             let (field, bounds) = match kind {
                 0 => (format!("bytes={first}-"), Some((first, u64::MAX))),
                 1 => (format!("bytes=-{last}"), (last > 0).then(|| (size.saturating_sub(last), u64::MAX))),

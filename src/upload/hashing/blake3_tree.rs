@@ -40,7 +40,7 @@ fn largest_height_at(first: u64, end: u64, total_leaves: u64) -> u8 {
         let leaves = 1_u64 << height;
         first & leaves.saturating_sub(1) == 0 && first.saturating_add(leaves) <= end && leaves < total_leaves
     };
-    // No file has a subtree of height 62, and no shift overflows below.
+    // Up to height 61, no shift overflows, and no file has a higher subtree.
     (1..62).take_while(|height| fits(*height)).last().unwrap_or(0)
 }
 

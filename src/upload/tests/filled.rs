@@ -224,13 +224,14 @@ fn a_memory_filled_without_a_check_is_emptied() {
             let _ = small.run_message(|canister| {
                 (0..*stored as u32).for_each(|idx| canister.storage.blobs.remove_unreported(*prefix, idx));
                 is_completed = true;
+                // The removal was only tried: a panic rolls it back.
                 panic!("rolled back");
             });
             !is_completed
         };
         assert!(sessions.iter().any(|session| traps(session, &mut small)), "no removal traps");
         if aborts {
-            // As long as many chunks are in use, the released ones are removed one by one.
+            // As long as more than 32 chunks are in use, the released ones are removed one by one.
             let (in_use, ended) = sessions.split_at(4);
             let in_use: usize = in_use.iter().map(|(.., stored)| stored).sum();
             assert!(in_use > 32 && !ended.is_empty(), "{sessions:?}");

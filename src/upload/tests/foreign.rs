@@ -27,6 +27,9 @@ fn upgrade_to_direct(canister: &mut TestCanister) {
     canister.path = Box::<DirectPath>::default();
 }
 
+/// Leaves a canister on the compat path, or upgrades it to the direct build.
+const UPGRADES: [fn(&mut TestCanister); 2] = [|_| {}, upgrade_to_direct];
+
 /// Creates a canister with two complete uploads in one capsule, whose records have the same memory id.
 fn uploads_of_one_memory_id(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
     let mut canister = canister_in_layout_1();
@@ -42,9 +45,9 @@ fn uploads_of_one_memory_id(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 
 
 #[test]
 fn sessions_without_a_memory_id_become_separate_memories() {
-    for prepare in [|_: &mut TestCanister| {}, upgrade_to_direct] {
+    for upgrade in UPGRADES {
         let (mut canister, uploads) = uploads_of_one_memory_id("");
-        prepare(&mut canister);
+        upgrade(&mut canister);
         let finished = uploads.each_ref().map(|(id, file)| canister.finish(*id, file).unwrap());
         let [one, two] = &finished;
         assert!(!one.memory_id.is_empty() && one.memory_id != two.memory_id, "{finished:?}");
@@ -58,9 +61,9 @@ fn sessions_without_a_memory_id_become_separate_memories() {
 
 #[test]
 fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
-    for prepare in [|_: &mut TestCanister| {}, upgrade_to_direct] {
+    for upgrade in UPGRADES {
         let (mut canister, [(first, one), (second, two)]) = uploads_of_one_memory_id("mem_1700000000");
-        prepare(&mut canister);
+        upgrade(&mut canister);
         let finished = canister.finish(first, &one).unwrap();
         let bytes = |canister: &TestCanister| {
             (canister.live_counts()[3..].to_vec(), canister.storage.blobs.blob_total())
@@ -154,9 +157,9 @@ fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
 /// The bytes of a committed session belong to its blob: even after a failed finish, they are not replaced.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
-    for prepare in [|_: &mut TestCanister| {}, upgrade_to_direct] {
+    for upgrade in UPGRADES {
         let (mut canister, id, file, finished) = committed_as(LegacyStatus::Pending, true);
-        prepare(&mut canister);
+        upgrade(&mut canister);
         let mut other = file.clone();
         other[0] ^= 1;
         let failed = canister.finish(id, &other).unwrap_err();

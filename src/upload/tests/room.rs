@@ -142,7 +142,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
         let [(a, fuller), (b, emptier), (c, first), (d, second)] = begun[..] else { panic!("{begun:?}") };
         (0..2).for_each(|idx| put_as(&mut canister, a, fuller, idx).unwrap());
         put_as(&mut canister, b, emptier, 0).unwrap();
-        canister.now = canister.now.plus_seconds(5 * 24 * HOUR / 10);
+        canister.now = canister.now.plus_seconds(12 * HOUR);
         // After twelve hours, 7 % of the bytes are due: only the two empty sessions lag. 37 of the 40 chunks that may
         // be promised are promised, so each of the two begins has to evict a session.
         let mut expected = Vec::new();
