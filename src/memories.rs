@@ -5,7 +5,7 @@ use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
 use crate::api::{AssetMetadata, BlobRef, Error, ExternalAsset, Memory, Result, StorageBackend};
-use crate::blob::BlobId;
+use crate::blob::{BlobError, BlobId};
 use crate::capsule::{Access, CapsuleStore, Content, MemoryRecord, Request};
 use crate::meter::Meter;
 use crate::session::{SessionId, Time};
@@ -127,8 +127,10 @@ fn check_content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result
         NewContent { inline: None, blob: Some(blob), external: None } => {
             let missing = || Error::not_found("blob", &blob.locator);
             let id = BlobId::from_locator(&blob.locator).ok_or_else(missing)?;
-            if storage.blobs.capsule_of(id).ok().as_deref() != Some(capsule_id) {
-                return Err(missing());
+            match storage.blobs.capsule_of(id) {
+                Ok(owner) if owner == capsule_id => {}
+                Ok(_) | Err(BlobError::NotFound(_)) => return Err(missing()),
+                Err(damage) => return Err(damage.into()),
             }
             let stored = storage.blobs.blob(id)?;
             if blob.len != stored.size {

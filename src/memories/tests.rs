@@ -3,6 +3,7 @@
 use super::*;
 use crate::api::{AdminConfig, AssetType, StorageBackend};
 use crate::config::Config;
+use crate::stable::keys::NumberAndText;
 use crate::stable::{Memories, Table, memory_ids};
 use crate::upload::RawRecord;
 use crate::upload::path::ActivePath;
@@ -93,6 +94,22 @@ fn a_memory_can_share_a_blob_of_its_own_capsule_and_of_no_other() {
     );
     let [.., chunks, _] = canister.live_counts();
     assert_eq!((canister.storage.blobs.blob_total(), chunks), (0, 0));
+}
+
+#[test]
+fn a_blob_with_a_damaged_reference_is_not_called_missing() {
+    let mut canister = TestCanister::direct();
+    let file = file(10);
+    let session = canister.send(&file, "a");
+    let uploaded = canister.finish(session, &file).unwrap();
+    let id = BlobId::from_locator(&uploaded.blob_id).unwrap();
+    let memories = Memories::init(canister.raw.clone());
+    let mut refs: Table<NumberAndText, RawRecord> = Table::open(&memories, memory_ids::BLOB_REFS);
+    refs.insert(NumberAndText(id.0, uploaded.memory_id), &RawRecord(vec![0xff]));
+    let blob = BlobRef { locator: uploaded.blob_id, hash: None, len: 10, blake3: None };
+    let new = NewContent { blob: Some(blob), ..no_content() };
+    let refused = try_create(&mut canister, OWNER, new, 10, "b").unwrap_err();
+    assert!(matches!(refused, Error::Internal(_)), "{refused}");
 }
 
 #[test]
