@@ -128,6 +128,7 @@ const TICKS_PER_SECOND: f64 = 100.0;
 fn process_age(stat: &str, uptime: &str) -> Option<Duration> {
     // The name of the program, in parentheses, may itself contain parentheses and blanks.
     let (_, after_name) = stat.rsplit_once(')')?;
+    // The start is field 22 of the line; the name is field 2.
     let started: f64 = after_name.split_whitespace().nth(19)?.parse().ok()?;
     let now: f64 = uptime.split_whitespace().next()?.parse().ok()?;
     Duration::try_from_secs_f64(now - started / TICKS_PER_SECOND).ok()

@@ -158,7 +158,7 @@ pub fn pocket_ic() -> Result<PocketIc, ServerError> {
 }
 
 /// Creates an instance like [`pocket_ic()`], but with instruction limits above those of the IC.
-pub fn without_instruction_limit() -> Result<PocketIc, ServerError> {
+pub fn with_higher_instruction_limits() -> Result<PocketIc, ServerError> {
     build_instance(PocketIcBuilder::new().with_benchmarking_application_subnet())
 }
 

@@ -214,13 +214,15 @@ impl LiveUpload<'_> {
         }
     }
 
-    /// Stores chunks, [`Options::parallel`] at a time. With `counted`, their bytes are added to the progress.
+    /// Stores chunks, [`Options::parallel`] at a time. If `counted`, their bytes are added to the progress; those of chunks
+    /// that are sent again have been added already.
     async fn put_chunks(
         &self,
         uploader: &mut Uploader,
         chunks: Vec<u32>,
         counted: bool,
     ) -> Result<(), UploadError> {
+        // The answers change the uploader, so the calls are made from a copy.
         let before = uploader.clone();
         let calls = chunks.into_iter().map(|index| {
             let before = &before;

@@ -222,7 +222,7 @@ fn read_heap(
     }
     progress.phase("asking the release's own module for its sessions");
     // For `memories_read`, that release reads every capsule, which may exceed the instruction limit of the IC.
-    let pic = server::without_instruction_limit()?;
+    let pic = server::with_higher_instruction_limits()?;
     let id = pic.create_canister_with_settings(Some(controller()), None);
     if let Err(error) = load(&pic, id, controller(), snapshot, taken_at, legacy_module) {
         return Ok(Err(format!("its own module does not run on a copy: {error}")));

@@ -54,7 +54,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, PlanError> 
     Ok(report)
 }
 
-/// Leaves the report's phases and duration empty; [`run`] adds them once every byte of the snapshot is verified.
+/// Makes the plan on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once every byte of the snapshot is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -83,7 +83,7 @@ fn on_copy(
     plan.reasons.extend(damage.map(|finding| {
         format!("the snapshot is damaged: {} times {}; see inspect", finding.count, finding.kind.name())
     }));
-    let before = plan.steps.memory();
+    let heap_before = plan.steps.memory().heap_bytes;
     let converted = plan.run_steps([legacy, staged, direct], progress)?;
     let after = plan.steps.memory();
     plan.reasons.extend(plan.steps.done.iter().flat_map(|step| {
@@ -109,7 +109,7 @@ fn on_copy(
         classes,
         stable_before: inspection.memory.bytes,
         stable_after: after.stable_bytes,
-        heap_before: before.heap_bytes,
+        heap_before,
         heap_after: after.heap_bytes,
         steps: steps.done,
         prices: PRICE_SOURCE.into(),
@@ -117,6 +117,7 @@ fn on_copy(
 }
 
 fn class_plan(count: &upload_canister::api::ClassCount) -> ClassPlan {
+    // Only a given module can have a class that this program does not know. Most classes are converted.
     let known = CLASSES.iter().find(|class| class.name == count.class);
     ClassPlan {
         class: count.class.clone(),
@@ -133,8 +134,9 @@ struct Plan<'p> {
 }
 
 impl Plan<'_> {
-    /// Runs the steps, with a rollback in the middle to measure it. A refused step ends the run, unless it belongs to
-    /// the rollback. Returns the status of migration 1 when it first reached `Converted`; `None` if it never did.
+    /// Runs the steps, with a rollback in the middle to measure it. Whatever fails is a reason against the upgrade. The
+    /// run ends at a refused step, or if the first conversion fails; but it continues if the rollback fails. Returns the
+    /// status of migration 1 when it first reached `Converted`; `None` if it never did.
     fn run_steps(
         &mut self,
         [legacy, staged, direct]: [&Wasm; 3],
@@ -204,8 +206,8 @@ impl Plan<'_> {
         Ok(upgraded.is_ok())
     }
 
-    /// Waits for the migration to settle, and records the cost. Returns the status if the migration is in the expected
-    /// phase.
+    /// Waits until the migration does nothing more by itself, and records the cost. Returns the status if the migration is
+    /// in the expected phase; otherwise, this is a reason against the upgrade.
     fn settle(&mut self, name: &str, expected: MigrationPhase) -> Result<Option<MigrationStatus>, PlanError> {
         let status = self.steps.settle(name)?;
         let is_expected = status.phase == expected;

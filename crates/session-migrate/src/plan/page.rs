@@ -36,7 +36,8 @@ impl Report {
             p {
                 "Stable memory: " (page::bytes(self.stable_before)) " before, " (page::bytes(self.stable_after)) " after. Heap: "
                 (page::bytes(self.heap_before)) " before, " (page::bytes(self.heap_after)) " after. "
-                "The growth of both costs " (memory.nodes_13) " cycles a year on 13 nodes, " (memory.nodes_34) " on 34."
+                "The additional stable memory and heap cost " (memory.nodes_13) " cycles a year on 13 nodes, "
+                (memory.nodes_34) " on 34."
             }
             h2 { "For your users" }
             p { (self.for_users()) }
@@ -62,6 +63,7 @@ fn steps_section(report: &Report) -> Markup {
         .map(|step| Row {
             name: step.name.clone(),
             detail: format!("{} messages, {} s", step.messages, step.seconds),
+            // Nothing is compared here, so the side only selects the color.
             bars: vec![Bar { side: Side::B, length: step.largest, reach: step.limit }],
             values: format!(
                 "{}, largest {} of {}",

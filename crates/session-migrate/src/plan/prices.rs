@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 pub const PRICE_SOURCE: &str = "\"Cycles costs\" of the Internet Computer's documentation: 5,000,000 cycles a message and 1 cycle an instruction on \
      a subnet of 13 nodes, in proportion on others";
 
+/// Number of nodes of the subnets for which the prices below are published.
 const REFERENCE_NODES: u128 = 13;
 const CYCLES_PER_MESSAGE: u128 = 5_000_000;
 const CYCLES_PER_INSTRUCTION: u128 = 1;
-/// Cycles for a GiB of memory per second on [`REFERENCE_NODES`] nodes.
+/// Cycles for a GiB of memory per second.
 const CYCLES_PER_GIB_SECOND: u128 = 127_000;
 const SECONDS_PER_YEAR: u128 = 31_557_600;
 

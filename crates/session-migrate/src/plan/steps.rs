@@ -18,6 +18,10 @@ pub(super) const UPDATE_LIMIT: u64 = 40_000_000_000;
 /// Heap that a canister without the setting `wasm_memory_limit` may have, bytes.
 const HEAP_LIMIT: u64 = 3 << 30;
 
+/// Maximum size of stable memory, bytes: a page for the header of the memory manager, and all its buckets.
+const STABLE_LIMIT: u64 = PAGE_BYTES + MAX_BUCKETS * BUCKET_BYTES;
+
+/// Default size of a bucket of the memory manager.
 const BUCKET_BYTES: u64 = 128 * PAGE_BYTES;
 
 /// The steps that have been run, and the messages since the last step.
@@ -61,7 +65,8 @@ impl<'p> Steps<'p> {
         let memory = MemorySizes::of(canister, controller)?;
         let (done, since_last_step) = (Vec::new(), MessageCounts::default());
         let mut steps = Steps { canister, controller, done, next_message: 0, since_last_step, memory };
-        // Skip the messages that were executed before the first step.
+        // Skip the messages that were executed before the first step, and the sizes that they report: a snapshot may
+        // have been loaded after them.
         steps.count_messages()?;
         steps.memory = memory;
         steps.since_last_step = MessageCounts::default();
@@ -103,14 +108,14 @@ impl<'p> Steps<'p> {
             cycles: Cycles::of_messages(messages, instructions),
             seconds: messages,
             stable_bytes,
-            stable_limit: PAGE_BYTES + MAX_BUCKETS * BUCKET_BYTES,
+            stable_limit: STABLE_LIMIT,
             heap_bytes,
             heap_limit: HEAP_LIMIT,
         });
         Ok(())
     }
 
-    /// Waits for the migration to settle.
+    /// Waits until the migration does nothing more by itself ([`Canister::settled`]), and records the step.
     pub fn settle(&mut self, name: &str) -> Result<MigrationStatus, PlanError> {
         let canister = self.canister;
         let status = canister.settled(canister.migration_status()?, || self.count_messages())?;

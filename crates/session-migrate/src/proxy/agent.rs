@@ -171,6 +171,7 @@ mod tests {
             matches!(outcome_in(&reply, &message), Some(RawCanisterResult::Ok(reply)) if reply == b"yes")
         );
         assert!(outcome_in(&with_status("processing", ic_certification::empty()), &message).is_none());
+        // `done` means that the state no longer contains the outcome.
         assert!(outcome_in(&with_status("done", ic_certification::empty()), &message).is_none());
         let other = super::message_id(canister(), vec![8; 32]);
         assert!(outcome_in(&reply, &other).is_none());

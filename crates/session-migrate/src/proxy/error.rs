@@ -42,7 +42,7 @@ pub enum ProxyError {
     Trace(#[from] TraceError),
     /// No upload canister was installed or called.
     #[error(
-        "the proxy received no call of an upload canister, so no trace was written: point the client at \
+        "the proxy received no call to an upload canister, so no trace was written: point the client at \
         the proxy's address"
     )]
     NoCallReceived,

@@ -20,6 +20,7 @@ use super::gateway::{Gateways, RequestedGateway, read_opened};
 use super::protocol::{Action, InstanceId, Opening, Operation, OperationId, Route, parse_json};
 use super::watch::{Begun, Watch};
 
+/// What all listening ports of a proxy share.
 pub(super) struct Forward {
     client: Client<HttpConnector, Body>,
     server: Authority,

@@ -49,6 +49,7 @@ impl Opening {
     /// Returns the JSON pointer to the gateway's configuration in a request.
     fn config_pointer(self) -> &'static str {
         match self {
+            // The whole request is the configuration.
             Opening::Alone => "",
             Opening::WithInstance => "/http_gateway_config",
         }
@@ -80,7 +81,8 @@ impl RequestedGateway {
             return Some(Err("it speaks TLS".into()));
         }
         let host = ip_addr.as_deref().unwrap_or(DEFAULT_HOST);
-        let port = port.unwrap_or_default();
+        // Port 0 stands for any free port.
+        let port = port.unwrap_or(0);
         let listener = match TcpListener::bind((host, port)) {
             Ok(listener) => listener,
             Err(error) => return Some(Err(format!("cannot listen on {host}:{port}: {error}"))),
@@ -110,6 +112,7 @@ impl RequestedGateway {
         let port = listener.local_addr()?.port();
         listener.set_nonblocking(true)?;
         let serving = serve(tokio::net::TcpListener::from_std(listener)?, gateway_address, instance);
+        // In this answer and in the list of gateways, `instance_id` is the number of the gateway.
         gateways.0.insert(info.instance_id.to_string(), Gateway { port, serving });
         if let Some(gateway) = answer.pointer_mut(opening.info_pointer()) {
             gateway["port"] = json!(port);

@@ -1,8 +1,8 @@
-//! Calls of the management canister that change a canister.
+//! Calls to the management canister that change another canister.
 
 use candid::{CandidType, Deserialize, Principal, Reserved};
 
-/// What a call of the management canister does to another canister.
+/// What a call to the management canister does to another canister.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// An installation into an empty canister, or a reinstallation.
@@ -116,6 +116,7 @@ mod tests {
         }
         assert_eq!(read_change("install_code", b"DIDL"), None);
         assert_eq!(read_change("create_canister", &sent(SentMode::install)), None);
+        // Of these arguments, `stop_canister` has only the canister's id; candid ignores the others.
         let stopped = read_change("stop_canister", &sent(SentMode::install));
         assert_eq!(stopped, Some((Principal::anonymous(), Change::Stop)));
     }

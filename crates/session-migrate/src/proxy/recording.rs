@@ -45,8 +45,8 @@ pub(super) struct Recording {
     /// Canisters that are not upload canisters.
     not_upload_canisters: HashSet<(InstanceId, Principal)>,
     last_time: u64,
-    /// Whether the trace says that the clock advances automatically.
-    clock_ran: bool,
+    /// Whether the trace already says that the clock advances automatically.
+    clock_is_recorded: bool,
     pub transcript: Transcript,
 }
 
@@ -59,7 +59,7 @@ impl Recording {
             recorded: None,
             not_upload_canisters: HashSet::new(),
             last_time: 0,
-            clock_ran: false,
+            clock_is_recorded: false,
             transcript: Transcript::default(),
         }
     }
@@ -69,7 +69,7 @@ impl Recording {
         self.is_on(instance) && self.recorded.as_ref().is_some_and(|it| it.canister == canister)
     }
 
-    /// Returns whether the recorded canister is on this instance.
+    /// Returns whether a canister on this instance is being recorded.
     pub fn is_on(&self, instance: &str) -> bool {
         self.transcript.is_open() && self.recorded.as_ref().is_some_and(|it| it.instance == instance)
     }
@@ -103,13 +103,13 @@ impl Recording {
         self.transcript.begin(&self.out, Header::new(start, &build, source, controllers));
         self.recorded = Some(RecordedInstance { instance: instance.into(), canister, build });
         if self.upstream.clock_runs(instance).await {
-            self.clock_runs(instance).await;
+            self.record_running_clock(instance).await;
         }
     }
 
     /// Records that the time of an instance advances automatically.
-    pub async fn clock_runs(&mut self, instance: &str) {
-        if self.is_on(instance) && !std::mem::replace(&mut self.clock_ran, true) {
+    pub async fn record_running_clock(&mut self, instance: &str) {
+        if self.is_on(instance) && !std::mem::replace(&mut self.clock_is_recorded, true) {
             self.transcript.note("the time advanced automatically, so later answers contain no times, and timers may run between other calls");
             let at = self.now(instance).await;
             self.transcript.push(Entry::Event { at, what: EventKind::ClockRuns });
@@ -148,9 +148,9 @@ impl Recording {
         self.transcript.complete();
     }
 
-    /// Returns whether an earlier call is still unanswered. Before that, asks the server for answers that no client has
-    /// requested yet, and records them.
-    pub async fn has_unanswered(&mut self) -> bool {
+    /// Asks the server for the answers to earlier calls that no client has requested yet, and records them. Returns
+    /// `true` at the first call that is still unanswered.
+    pub async fn still_has_unanswered(&mut self) -> bool {
         for (message, caller) in self.transcript.unanswered() {
             match self.outcome(&message, caller).await {
                 Some(result) => self.transcript.answer(&message, result.into()),

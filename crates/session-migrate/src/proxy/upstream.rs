@@ -120,6 +120,7 @@ impl Upstream {
                     request = self.client.get(self.url_of(&format!("read_graph/{state_label}/{op_id}")));
                     continue;
                 }
+                // The instance is busy, or the result to poll for does not exist yet.
                 StatusCode::CONFLICT | StatusCode::NOT_FOUND if Instant::now() < until => {}
                 _ => return None,
             }

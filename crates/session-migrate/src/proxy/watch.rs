@@ -14,7 +14,7 @@ use crate::trace::{CallKind, EventKind, SentCall};
 
 pub(super) struct Watch {
     pub recording: Recording,
-    /// Submitted calls of the management canister that change a canister.
+    /// Submitted calls to the management canister that change a canister.
     changes: HashMap<(InstanceId, Vec<u8>), (Principal, Change)>,
     /// Operations that continue on the server.
     running: HashMap<OperationId, Begun>,
@@ -23,12 +23,12 @@ pub(super) struct Watch {
     by_agents: HashSet<(InstanceId, Vec<u8>)>,
 }
 
-/// An operation that was forwarded.
+/// An operation that is being forwarded, until its result is recorded.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
     instance: InstanceId,
     operation: Operation,
-    /// Time at which the operation was forwarded, nanoseconds; 0 if it is not recorded.
+    /// Time at which the operation was forwarded, nanoseconds; 0 if it is not recorded with a time.
     at: u64,
     /// Whether an earlier call was still unanswered.
     together: bool,
@@ -60,7 +60,7 @@ impl Watch {
                 }
                 if self.recording.is_on(&begun.instance) {
                     begun.at = self.recording.now(&begun.instance).await;
-                    begun.together = self.recording.has_unanswered().await;
+                    begun.together = self.recording.still_has_unanswered().await;
                 }
             }
             Operation::Tick if self.recording.is_on(&begun.instance) => {
@@ -148,7 +148,7 @@ impl Watch {
                 let Ok(canister) = Principal::try_from_slice(&canister.canister_id) else { return false };
                 self.recording.record_change(&instance, canister, Change::Replace).await;
             }
-            Operation::AutoProgress => self.recording.clock_runs(&instance).await,
+            Operation::AutoProgress => self.recording.record_running_clock(&instance).await,
             Operation::AgentCall(_, message) => {
                 let Some(called) = agent::read_call_answer(answer, &message) else { return false };
                 if let Some(result) = called {
@@ -178,6 +178,7 @@ impl Watch {
         (at, together): (u64, bool),
         submitted: Submitted,
     ) {
+        // The id of the management canister has no bytes.
         if let Ok(message) = &submitted
             && call.canister_id.is_empty()
             && let Some(change) = management::read_change(&call.method, &call.payload)
@@ -218,7 +219,8 @@ impl Watch {
         self.recording.records(instance, canister).then_some(sent)
     }
 
-    /// Records the result of a call; for a call of the management canister, records the change of the canister.
+    /// Records the result of a call; if it was a call to the management canister that changes a canister, records that
+    /// change instead.
     async fn record_result(&mut self, instance: &str, message: &RawMessageId, result: RawCanisterResult) {
         let change = self.changes.remove(&(instance.to_owned(), message.message_id.clone()));
         if let Some((canister, change)) = change {

@@ -2,10 +2,10 @@
 
 use ic_stable_migrate::api::{MigrationPhase, MigrationStatus};
 
-/// What the rehearsal knows about the records before the migration.
+/// Bounds for the counts of a migration.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Expected {
-    /// Uploads that were open when the legacy build was replaced.
+    /// Minimum number of source records: the uploads that were open when the legacy build was replaced.
     pub in_flight: u64,
     /// Maximum number of records in quarantine.
     pub quarantined: u64,

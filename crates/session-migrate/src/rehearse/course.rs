@@ -20,25 +20,25 @@ pub(super) fn play(
 ) -> Result<Build, ClientError> {
     progress.phase("uploading to the legacy build");
     traffic::before_upgrade(canister, clients, progress)?;
-    let mut is_staged = upgrade_and_continue(canister, stages, clients, 1, progress)?;
+    let mut is_staged = upgrade_and_continue(canister, stages, clients, Build::Staged, progress)?;
     after_step(stages, clients);
     if is_staged && rollback {
         progress.phase("rolling back");
         stages.wait_until_rolled_back(canister, clients);
         after_step(stages, clients);
-        is_staged = upgrade_and_continue(canister, stages, clients, 0, progress)?
-            && upgrade_and_continue(canister, stages, clients, 1, progress)?;
+        is_staged = upgrade_and_continue(canister, stages, clients, Build::Legacy, progress)?
+            && upgrade_and_continue(canister, stages, clients, Build::Staged, progress)?;
         after_step(stages, clients);
     }
     if !is_staged {
         return Ok(Build::Legacy);
     }
     progress.phase("verifying and finalizing the migration");
-    let mut is_direct = stages.finalize(canister, clients);
-    if is_direct {
+    let is_finalized = stages.finalize(canister, clients);
+    let is_direct = is_finalized && {
         progress.phase("upgrading to the direct build");
-        is_direct = stages.upgrade(2, clients);
-    }
+        stages.upgrade(Build::Direct, clients)
+    };
     progress.phase(format!("finishing after {}", stages.last_name()));
     traffic::after_upgrades(canister, clients, progress)?;
     if is_direct {
@@ -53,22 +53,22 @@ pub(super) fn play(
     Ok(if is_direct { Build::Direct } else { Build::Staged })
 }
 
-/// Upgrades to the wasm `number` and lets the clients continue on it; some uploads stay unfinished. Then waits for the
+/// Upgrades to a build and lets the clients continue on it; some uploads stay unfinished. Then waits for the
 /// migration, except on the legacy build. Returns `false` if the upgrade failed.
 fn upgrade_and_continue(
     canister: &Canister<'_>,
     stages: &mut Stages<'_>,
     clients: &mut Clients,
-    number: usize,
+    build: Build,
     progress: &Progress,
 ) -> Result<bool, ClientError> {
-    progress.phase(format!("upgrading to the {} build", Build::ALL[number]));
-    if !stages.upgrade(number, clients) {
+    progress.phase(format!("upgrading to the {build} build"));
+    if !stages.upgrade(build, clients) {
         return Ok(false);
     }
     progress.phase(format!("continuing after {}", stages.last_name()));
     traffic::between_upgrades(canister, clients, progress)?;
-    if number > 0 {
+    if build != Build::Legacy {
         progress.phase("migrating the rest of the sessions");
         stages.wait_until_converted(canister, clients);
     }

@@ -15,15 +15,16 @@
 //! continues.
 
 mod accounting;
+mod continued;
 mod course;
 mod error;
 mod files;
 pub mod foreign;
 mod on_snapshot;
 mod options;
-mod own;
 mod page;
 mod plan;
+mod read_answers;
 mod report;
 mod stages;
 mod summary;

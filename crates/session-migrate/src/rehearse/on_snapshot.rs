@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use super::own::{self, ReadAnswers};
+use super::read_answers::ReadAnswers;
 use super::report::SnapshotPart;
 use super::stages::{Stages, controller};
 use super::summary::{self, Circumstances};
 use super::upload_run::Clients;
 use super::wasms::BUILDING;
-use super::{Options, RehearseError, Report, course, files};
+use super::{Options, RehearseError, Report, continued, course, files};
 use crate::client::Canister;
 use crate::inspect::{self, Contents, FindingKind};
 use crate::progress::Progress;
@@ -70,7 +70,7 @@ fn on_copy(
     progress.phase("preparing files");
     let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
     let assets = files::assets(options, folder.path())?;
-    let continued_runs = own::continued_runs(snapshot, &mut contents, options.seed, folder.path())?;
+    let continued_runs = continued::continued_runs(snapshot, &mut contents, options.seed, folder.path())?;
     let mut clients = Clients::assemble(&canister, options, assets)?;
     clients.known_memories =
         contents.capsules.iter().flat_map(|capsule| &capsule.memories).map(|(id, _)| id.clone()).collect();

@@ -81,6 +81,7 @@ fn stages_section(report: &Report) -> Markup {
         .map(|stage| Row {
             name: stage.name.clone(),
             detail: if stage.upgrade_ok { String::new() } else { "failed".into() },
+            // Nothing is compared on this page, so the side only selects the color.
             bars: vec![Bar::new(Side::B, stage.instructions.unwrap_or(0))],
             values: stage.instructions.map_or("not measured".into(), page::instructions),
         })

@@ -12,7 +12,8 @@ pub enum StopPoint {
     NotBegun,
     /// Begun; no chunk was sent.
     Begun,
-    /// Chunks before and after a missing chunk are stored.
+    /// Chunks before and after a missing chunk are stored; for an upload of a snapshot: some chunks are stored, and some
+    /// are missing.
     Hole,
     /// All chunks are stored; finish was not called.
     Complete,

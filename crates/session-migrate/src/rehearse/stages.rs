@@ -93,13 +93,12 @@ impl<'p> Stages<'p> {
         Ok(self.canister)
     }
 
-    /// Upgrades to the wasm with the index `number`. If the upgrade fails, records the problem and returns `false`.
-    pub fn upgrade(&mut self, number: usize, clients: &mut Clients) -> bool {
-        let Some(wasm) = self.wasms.get(number) else {
-            clients.problems.push(format!("there is no wasm number {number}"));
+    /// Upgrades to a build. If the upgrade fails, records the problem and returns `false`.
+    pub fn upgrade(&mut self, build: Build, clients: &mut Clients) -> bool {
+        let Some(wasm) = self.wasms.iter().find(|wasm| wasm.build == build) else {
+            clients.problems.push(format!("there is no wasm of the {build} build"));
             return false;
         };
-        let build = wasm.build;
         if self.done.last().is_some_and(|stage| stage.build == Build::Legacy.name()) {
             self.in_flight = clients.runs.iter().filter(|run| run.is_in_flight()).count() as u64;
         }

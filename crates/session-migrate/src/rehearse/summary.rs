@@ -52,7 +52,7 @@ pub(super) fn sum_up(circumstances: Circumstances<'_>, stages: Stages<'_>, clien
 
 fn upload_report(run: &UploadRun) -> UploadReport {
     let asset = &run.uploader.asset;
-    let arrived = run.uploader.aborted() || run.read_back == Some(asset.sha256);
+    let ended_as_expected = run.uploader.aborted() || run.read_back == Some(asset.sha256);
     UploadReport {
         client: run.client,
         name: asset.name.clone(),
@@ -62,6 +62,6 @@ fn upload_report(run: &UploadRun) -> UploadReport {
         state_at_upgrade: run.stop,
         chunks_before_upgrade: run.chunks_before,
         chunks_total: run.uploader.chunks(),
-        intact: run.is_sound() && arrived,
+        intact: run.is_sound() && ended_as_expected,
     }
 }

@@ -113,12 +113,9 @@ fn continue_uploads(
             if run.is_sound() {
                 let mut rest = run.uploader.remaining();
                 let stays = some_stay && run.stays;
-                if let Some(UploadStep::Finish) = rest.last().filter(|_| stays) {
-                    rest.pop();
-                }
+                let finish = rest.pop_if(|step| *step == UploadStep::Finish).filter(|_| !stays);
                 let (begin, mut puts): (Vec<UploadStep>, Vec<UploadStep>) =
                     rest.into_iter().partition(|&step| step == UploadStep::Begin);
-                let finish = puts.pop_if(|step| *step == UploadStep::Finish);
                 plan::shuffle(&mut puts, &mut clients.rng);
                 if stays {
                     puts.truncate(puts.len() / 2);
@@ -132,7 +129,8 @@ fn continue_uploads(
 }
 
 /// Asks the canister which chunks of an open upload have arrived, and compares them with those that the client has
-/// sent. Returns the calls that the client repeats, since it does not know their outcome.
+/// sent. Returns the calls that the client repeats as if it did not know their outcome: begin, and the chunk whose
+/// reply was lost or, if none was, the last chunk.
 fn reconnect(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<StepCall>, ClientError> {
     let expected = run.must_be_stored();
     match run.uploader.ask(canister) {

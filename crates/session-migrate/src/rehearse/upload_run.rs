@@ -12,7 +12,7 @@ use crate::client::{Asset, Canister, ClientError, Uploader};
 
 /// An upload, and what is recorded about it.
 pub(super) struct UploadRun {
-    /// Number of the client, from 1.
+    /// Number of the client: from 1 for new clients, from 1,001 for those of uploads in flight in a snapshot.
     pub client: u32,
     /// The upload as its client sees it.
     pub uploader: Uploader,
@@ -60,7 +60,7 @@ impl UploadRun {
     }
 }
 
-/// All uploads, and what concerns none of them alone.
+/// All uploads, and what is recorded about the rehearsal as a whole.
 pub(super) struct Clients {
     /// The uploads, client by client.
     pub runs: Vec<UploadRun>,

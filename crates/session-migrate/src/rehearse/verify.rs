@@ -28,7 +28,7 @@ pub(super) fn read_back(canister: &Canister<'_>, clients: &mut Clients, progress
             }
             continue;
         };
-        match read_blob(canister, run, &result.blob_id, progress) {
+        match hash_blob(canister, run, &result.blob_id, progress) {
             Ok((bytes, sha256)) => {
                 run.read_back = Some(sha256);
                 let (expected, hash) = (run.uploader.asset.bytes, run.uploader.asset.sha256);
@@ -49,8 +49,8 @@ pub(super) fn read_back(canister: &Canister<'_>, clients: &mut Clients, progress
     }
 }
 
-/// Returns the length and the SHA-256 of a blob.
-fn read_blob(
+/// Reads a blob, and returns its length and SHA-256.
+fn hash_blob(
     canister: &Canister<'_>,
     run: &UploadRun,
     blob: &str,

@@ -142,7 +142,8 @@ impl<'a> Player<'a> {
     }
 }
 
-/// Returns the call at `first`, and the following calls that were sent while an earlier call was not answered.
+/// Returns the call at `first`, and the following calls that were sent while an earlier call was not answered; nothing if
+/// the event at `first` is not a call.
 fn calls_in_flight_together(events: &[Event], first: usize) -> Vec<&TracedCall> {
     let calls = events.iter().skip(first).map_while(|event| match &event.what {
         EventKind::Call(call) => Some(call),

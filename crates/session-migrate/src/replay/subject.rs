@@ -20,7 +20,7 @@ use crate::trace::{CallKind, Header};
 pub struct Builds(HashMap<String, Arc<Module>>);
 
 impl Builds {
-    /// Returns the module of the build `name`, or of the file at this path.
+    /// Returns the module of the build `name` or, if there is no such build, of the file at the path `name`.
     pub fn get(&mut self, name: &str) -> Result<Arc<Module>, ReplayError> {
         if let Some(module) = self.0.get(name) {
             return Ok(module.clone());
@@ -52,8 +52,8 @@ pub struct ReplayCanister {
 }
 
 impl ReplayCanister {
-    /// Installs a module on a new instance, with the controllers of the header, and at its time unless the instance's
-    /// time is later. `build` is the module's name in errors.
+    /// Installs a module on a new instance, with the controllers of the header, and at the time of the header unless the
+    /// instance's time is later. `build` is the module's name in errors.
     ///
     /// # Errors
     /// If there is no usable server, the module cannot be installed, or the controllers cannot be set.
@@ -132,6 +132,7 @@ impl ReplayCanister {
     /// # Errors
     /// A refusal by the IC or the canister; nothing is changed then.
     pub fn upgrade(&self, module: &Module) -> Result<(), RejectResponse> {
+        // This handle has no tape, so the build's name is not used.
         self.canister().upgrade(self.controller(), "", module)
     }
 

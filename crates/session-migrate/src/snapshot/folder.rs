@@ -23,8 +23,8 @@ pub const CHUNK_STORE: &str = "wasm_chunk_store";
 /// have their full length, but with holes.
 pub const PROGRESS: &str = ".download_progress.json";
 const PROGRESS_BEING_WRITTEN: &str = ".download_progress.json.tmp";
-/// A field of the progress file that only this program writes.
-const OWN_PROGRESS: &str = "session_migrate";
+/// A field of the progress file that this program writes, but `icp` does not.
+const FIELD_OF_THIS_PROGRAM: &str = "session_migrate";
 
 /// The fields of the metadata that are used here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,11 +52,15 @@ struct StoredChunk {
 }
 
 fn resume_command(progress: &Path) -> &'static str {
-    let is_own = fs::read(progress)
+    let is_by_this_program = fs::read(progress)
         .ok()
         .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok())
-        .is_some_and(|progress| progress.get(OWN_PROGRESS).is_some());
-    if is_own { "session-migrate snapshot download" } else { "icp canister snapshot download --resume" }
+        .is_some_and(|progress| progress.get(FIELD_OF_THIS_PROGRAM).is_some());
+    if is_by_this_program {
+        "session-migrate snapshot download"
+    } else {
+        "icp canister snapshot download --resume"
+    }
 }
 
 /// Reads the metadata of a folder. Checks that the download is finished, that the files have the listed sizes, and that

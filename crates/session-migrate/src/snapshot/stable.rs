@@ -16,8 +16,8 @@ use super::{Form, SnapshotError};
 /// Bytes of a page of stable memory.
 pub const PAGE_BYTES: u64 = 65_536;
 
-/// Bytes that are read and cached together.
-const BLOCK_BYTES: usize = 65_536;
+/// Bytes that are read and cached together: one page.
+const BLOCK_BYTES: usize = PAGE_BYTES as usize;
 
 /// Maximum number of cached blocks: 64 MiB.
 const MAX_CACHED_BLOCKS: usize = 1_024;
@@ -185,6 +185,7 @@ impl Cache {
             let mut block = match self.order.len() < MAX_CACHED_BLOCKS {
                 true => vec![0; block_len].into_boxed_slice(),
                 false => {
+                    // The new block gets the buffer of the evicted one, if it fits.
                     let oldest = self.order.pop_front().and_then(|oldest| self.blocks.remove(&oldest));
                     oldest
                         .filter(|block| block.len() == block_len)

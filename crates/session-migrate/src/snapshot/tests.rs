@@ -88,7 +88,7 @@ proptest! {
             memory.borrow_mut()[place] ^= change;
         }
         let (found, walked) = walk::<u64>(&memory);
-        // Even if the damage goes unnoticed, the walk finds at most a node's entries more than the map had.
+        // Even if the damage goes unnoticed, the walk finds at most one node's entries (11) more than the map had.
         if let Ok(walked) = walked && walked.damage.is_empty() && walked.entries != 0 {
             prop_assert!(found.len() <= model.len() + 11);
         }

@@ -21,7 +21,11 @@ use super::{Damage, Key, PAGE_BYTES};
 const ALLOCATOR_OFFSET: u64 = 52;
 const PAGES_OFFSET: u64 = 100;
 const PAGE_HEADER_BYTES: u64 = 16;
-const NODE_HEADER_BYTES: u64 = 15;
+/// Offset of the address of the next page in a node.
+const NEXT_PAGE_OFFSET: u64 = 7;
+const NODE_HEADER_BYTES: u64 = NEXT_PAGE_OFFSET + 8;
+/// In version 1 a node has no next page, and its header ends before that address.
+const V1_NODE_HEADER_BYTES: u64 = NEXT_PAGE_OFFSET;
 const OVERFLOW_HEADER_BYTES: u64 = 11;
 /// Maximum number of entries of a node.
 const MAX_ENTRIES: usize = 11;
@@ -146,8 +150,13 @@ impl<'m, M: Memory> Tree<'m, M> {
         let [first, second] = [u64_at(4) & 0xffff_ffff, u64_at(4) >> 32];
         let page_bytes = match second {
             0xffff_ffff if header[3] == 2 => first,
-            // Keys and values have maximum lengths, and every page has room for the largest node.
-            _ => 7 + MAX_ENTRIES as u64 * (first + second + 8) + (MAX_ENTRIES as u64 + 1) * 8,
+            // Keys and values have maximum lengths, and every page has room for the largest node: its entries, with two
+            // lengths of 4 bytes each, and the addresses of its children.
+            _ => {
+                V1_NODE_HEADER_BYTES
+                    + MAX_ENTRIES as u64 * (first + second + 8)
+                    + (MAX_ENTRIES as u64 + 1) * 8
+            }
         };
         let allocator = ALLOCATOR_OFFSET as usize;
         if header[allocator..allocator + 4] != *b"BTA\x01" {
@@ -244,10 +253,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         if kind == 0 && *self.leaves_at.get_or_insert(depth) != depth {
             return Err(Damage::at(
                 address,
-                format!(
-                    "a leaf {depth} levels below the root, unlike the \
-                others"
-                ),
+                format!("a leaf {depth} levels below the root, unlike the others"),
             ));
         }
         let mut node =
@@ -318,8 +324,8 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
 
     fn add_overflow_pages(&mut self, node: &mut Node<'_, M>, address: u64) -> Result<(), Damage> {
         let mut next = [0; 8];
-        node.memory.read(address + 7, &mut next);
-        let mut from = address + 7;
+        let mut from = address + NEXT_PAGE_OFFSET;
+        node.memory.read(from, &mut next);
         let mut next = u64::from_le_bytes(next);
         while next != 0 {
             self.take_page(next, from)?;
@@ -354,7 +360,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
             node.read(at, &mut bytes);
             u32::from_le_bytes(bytes)
         };
-        let mut at = 7;
+        let mut at = V1_NODE_HEADER_BYTES;
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
             let (key_len, value_at) = (u32_at(at), at + 4 + u64::from(key_max));

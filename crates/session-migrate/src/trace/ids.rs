@@ -25,7 +25,7 @@ impl IdKind {
     }
 
     /// Recognizes an id by its format: `capsule_1`; `blob_1`; `mem_1_` and 32 hexadecimal digits; or `mem_`, a letter
-    /// for the length of the number, the number in base 32, `_`, and 26 digits in base 32.
+    /// for the length of a number (`a`: one digit), this number in base 32, `_`, and 26 digits in base 32.
     fn of_text(text: &str) -> Option<IdKind> {
         let are_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if text.strip_prefix("capsule_").is_some_and(are_digits) {
@@ -40,8 +40,8 @@ impl IdKind {
             32 => are_digits(number) && digest.bytes().all(|byte| byte.is_ascii_hexdigit()),
             26 => {
                 let (length, number) = number.split_at_checked(1)?;
-                let digit_count = length.bytes().next()?.checked_sub(b'a')?;
-                number.len() == usize::from(digit_count) + 1 && is_base_32(number) && is_base_32(digest)
+                let digit_count = usize::from(length.bytes().next()?.checked_sub(b'a')?) + 1;
+                number.len() == digit_count && is_base_32(number) && is_base_32(digest)
             }
             _ => false,
         };

@@ -149,7 +149,7 @@ fn read_header(path: &Path, line: &str, checksums: &mut ChecksumChain) -> Result
     let not_a_trace = |detail: String| TraceError::NotATrace { path: path.to_path_buf(), detail };
     let beginning: Beginning = serde_json::from_str(line).map_err(|error| not_a_trace(error.to_string()))?;
     if beginning.trace != FORMAT {
-        return Err(not_a_trace(format!("it is of `{}`, expected `{FORMAT}`", beginning.trace)));
+        return Err(not_a_trace(format!("its format is `{}`, expected `{FORMAT}`", beginning.trace)));
     }
     if beginning.version > VERSION {
         return Err(TraceError::NewerVersion {

@@ -52,7 +52,7 @@ struct SnapshotSource {
 }
 
 impl SnapshotSource {
-    /// Checks that this is the snapshot `requested`, or any snapshot if it is `None`, of this canister.
+    /// Checks that the canister is `canister` and, if `requested` is the id of a snapshot, that the snapshot is that one.
     fn check_same(
         &self,
         canister: Principal,
@@ -285,7 +285,7 @@ impl Download<'_> {
             Ok(written) if written == text => {}
             Ok(_) => {
                 return Err(TransferError::OtherTransfer {
-                    path,
+                    path: self.folder.to_path_buf(),
                     expected: format!("{}, as downloaded from the network", manifest.snapshot),
                     got: "with other metadata".into(),
                 });

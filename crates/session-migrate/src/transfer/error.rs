@@ -59,7 +59,7 @@ pub enum TransferError {
         "{path} belongs to a transfer of snapshot {got}, expected {expected}: name another folder, or remove it"
     )]
     OtherTransfer {
-        /// The folder or the progress file of the transfer.
+        /// The folder, or the progress file of an upload.
         path: PathBuf,
         /// The requested canister and snapshot.
         expected: String,

@@ -263,6 +263,7 @@ impl Sender<'_> {
         let sent = self.retry.again(|| async {
             let chunk = match read() {
                 Ok(chunk) => chunk,
+                // The outer result is `Ok`, so that an unreadable file is not retried.
                 Err(error) => return Ok(Err(error)),
             };
             let (canister_id, snapshot_id) = (self.canister, self.id.clone());

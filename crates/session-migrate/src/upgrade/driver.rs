@@ -167,6 +167,7 @@ impl Driver<'_, '_> {
                 Err(ending) => return Ok(ending),
             },
         };
+        // An earlier process has begun to recover. With `OnFailure::Hold`, only an abort does so: by a rollback.
         if let (Some(why), Some(snapshot)) = (self.failure()?, self.snapshot()?) {
             let on_failure = self.plan.on_failure.or_rollback();
             return self.recover(&facts, &snapshot, why, on_failure).await;
@@ -417,6 +418,7 @@ impl Driver<'_, '_> {
     async fn wait_until_verified(&mut self, facts: &Facts) -> Checked<u64> {
         let goal = match (facts.build, self.plan.to, facts.phase.as_str()) {
             (from, to, _) if from == to => Goal::Unchanged,
+            // The direct build begins the migration after the finalized one.
             (_, Build::Direct, "Finalized") => Goal::Converted(facts.migration + 1),
             _ => Goal::Converted(facts.migration),
         };
@@ -459,8 +461,8 @@ impl Driver<'_, '_> {
     }
 }
 
-/// A rejection shows that the canister does not answer, and becomes [`Unconfirmed::NoAnswer`]. Other errors say nothing
-/// about the canister, and are returned.
+/// A rejection shows that the canister does not answer, and becomes [`Unconfirmed::NoAnswer`]. Other errors are returned:
+/// a lack of cycles, after which the upgrade can be resumed, and errors that say nothing about the canister.
 fn rejection_as_unconfirmed(error: ClientError) -> Checked<(), Unconfirmed> {
     match error {
         ClientError::Rejected { .. } if !error.is_out_of_cycles() => Ok(Err(Unconfirmed::NoAnswer(error))),

@@ -433,6 +433,11 @@ mod tests {
             assert!(matches!(error, UpgradeError::Damaged { line: 1, .. }), "{error}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn an_open_journal_is_locked() {
+        let folder = tempfile::tempdir().unwrap();
         let (mut one, mut other) = (Silent, Silent);
         let path = folder.path().join("journal");
         let _held = Journal::open(&path, &mut one).unwrap();

@@ -62,7 +62,7 @@ pub struct Plan {
     pub rehearse: bool,
     /// What to do if the upgrade fails after the installation.
     pub on_failure: OnFailure,
-    /// The upgrade fails if more records than this are quarantined.
+    /// The upgrade fails if more records than this are quarantined; absent if their number does not matter.
     pub max_quarantined: Option<u64>,
     /// The upgrade fails if the migration takes more seconds than this.
     pub time_limit: u64,

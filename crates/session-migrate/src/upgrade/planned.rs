@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::{OnFailure, Plan};
 use crate::build::Build;
 
-/// The condition of calls that are not made if the upgrade is to another module of the same build.
-const OTHER_BUILD: &str = "the build changes";
+/// The condition of calls that are made only if the build changes, and not for another module of the same build.
+const BUILD_CHANGES: &str = "the build changes";
 
 /// A call that would be made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -70,8 +70,8 @@ pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
     calls.add("query", &own_call("build_info ()"), "three answers in a row");
     let purpose = "every second until Converted; if the build stays the same, until at rest";
     calls.add("update", &own_call("migration_status ()"), purpose);
-    calls.add_if("update", &own_call("migration_verify ()"), "everything is checked again", OTHER_BUILD);
-    calls.add_if("update", &own_call("migration_status ()"), "every second until Converted", OTHER_BUILD);
+    calls.add_if("update", &own_call("migration_verify ()"), "everything is checked again", BUILD_CHANGES);
+    calls.add_if("update", &own_call("migration_status ()"), "every second until Converted", BUILD_CHANGES);
     calls.add("read", &module_hash_path, "the new module is still certified");
     if plan.on_failure != OnFailure::Hold {
         let when = "the upgrade has failed after the install";
@@ -153,7 +153,7 @@ mod tests {
             calls.filter(|call| call.call.contains(method)).map(|call| call.when).collect()
         };
         for to in [Build::Staged, Build::Direct] {
-            assert_eq!(conditions(to, "migration_verify"), [OTHER_BUILD]);
+            assert_eq!(conditions(to, "migration_verify"), [BUILD_CHANGES]);
         }
         let rollback = conditions(Build::Staged, "migration_rollback");
         assert!(rollback.len() == 1 && rollback[0].ends_with("the previous build is legacy"), "{rollback:?}");

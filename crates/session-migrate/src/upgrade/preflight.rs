@@ -64,10 +64,8 @@ impl Driver<'_, '_> {
         let migration = match self.migration_status().await {
             Ok(status) => status,
             Err(error @ (ClientError::Rejected { .. } | ClientError::Refused { .. })) => {
-                return Ok(Err(vec![format!(
-                    "the canister does not report the state of its migration: \
-                    {error}"
-                )]));
+                let reason = format!("the canister does not report the state of its migration: {error}");
+                return Ok(Err(vec![reason]));
             }
             Err(error) => return Err(error.into()),
         };
@@ -81,7 +79,7 @@ impl Driver<'_, '_> {
         }
         let snapshots = retry.again(|| self.management.snapshots()).await?;
         let snapshots: Vec<String> = snapshots.iter().map(|snapshot| hex::encode(&snapshot.id)).collect();
-        reasons.extend(self.no_room_for_a_snapshot(&snapshots));
+        reasons.extend(self.why_no_snapshot(&snapshots));
         reasons.extend(too_few_cycles(&status));
         if !reasons.is_empty() {
             return Ok(Err(reasons));
@@ -137,7 +135,8 @@ impl Driver<'_, '_> {
         })
     }
 
-    fn no_room_for_a_snapshot(&self, snapshots: &[String]) -> Option<String> {
+    /// Returns why no snapshot can be taken: there is no room, or no such snapshot to replace.
+    fn why_no_snapshot(&self, snapshots: &[String]) -> Option<String> {
         match &self.plan.replace_snapshot {
             Some(replaced) if !snapshots.contains(replaced) => {
                 Some(format!("the canister has no snapshot {replaced} to be replaced"))

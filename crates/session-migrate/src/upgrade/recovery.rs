@@ -53,7 +53,7 @@ impl Driver<'_, '_> {
                 Err(no_rollback) => self.record_fact(NO_ROLLBACK, no_rollback)?,
             },
         };
-        // Restoring the snapshot also restores the counts from which the loss is computed, so it is recorded before.
+        // The loss is recorded before the restore, which also resets the counts from which the loss is computed.
         let lost: Option<WriteCounts> = match self.journal.known(LOST)? {
             Some(known) => known,
             None => {
@@ -116,7 +116,7 @@ impl Driver<'_, '_> {
 
     /// Rolls the migration back if the previous build is the legacy build, which cannot read converted records.
     async fn roll_back_migration(&mut self, facts: &Facts) -> Checked<()> {
-        // The previous module is sent only once everything is rolled back.
+        // The previous module is sent only once everything is rolled back, so a request that was sent proves the rollback.
         if facts.build != Build::Legacy || self.journal.intent(Step::InstallBefore).is_some() {
             return Ok(Ok(()));
         }
@@ -171,6 +171,7 @@ impl Driver<'_, '_> {
             let size = (bytes - offset).min(SLICE);
             let kind = SnapshotDataKind::WasmModule { offset, size };
             let slice = retry.again(|| self.management.snapshot_data(snapshot, kind.clone())).await?;
+            // If the network sends too little, the caller finds a wrong module hash.
             if slice.is_empty() {
                 break;
             }

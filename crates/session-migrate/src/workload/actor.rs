@@ -82,13 +82,9 @@ impl Actor {
         for step in steps {
             if habits.flaky && canister.one_in(2) {
                 actions.push_back(ClientAction::Step { step, is_reply_lost: true });
-                if canister.one_in(2) {
-                    actions.extend(
-                        (step != UploadStep::Begin)
-                            .then_some([with_reply(UploadStep::Begin), ClientAction::Ask])
-                            .into_iter()
-                            .flatten(),
-                    );
+                // After half of the lost replies, the client reconnects before it repeats the step.
+                if canister.one_in(2) && step != UploadStep::Begin {
+                    actions.extend([with_reply(UploadStep::Begin), ClientAction::Ask]);
                 }
             }
             actions.push_back(with_reply(step));
@@ -121,6 +117,7 @@ impl Actor {
             }
             Some(ClientAction::Step { step, is_reply_lost }) => match self.uploader.call(step) {
                 Ok(call) => {
+                    // A rejection is an answer, which the tape has recorded.
                     let submitted = canister.handle.submit(self.uploader.client, call).ok();
                     Ok(submitted.map(|call| SentStep { step, is_reply_lost, call }))
                 }

@@ -135,11 +135,11 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
             Actor::new(canister, client, &capsule, TWO_CHUNKS, Habits::PLAIN)?,
             Actor::new(canister, client, &capsule, TWO_CHUNKS, Habits::PLAIN)?,
         ];
-        let [active, lost] = &mut actors;
+        let [active, idle] = &mut actors;
         // Each upload begins and sends a chunk.
         for _ in 0..2 {
             run_round(canister, std::slice::from_mut(active), 1)?;
-            run_round(canister, std::slice::from_mut(lost), 1)?;
+            run_round(canister, std::slice::from_mut(idle), 1)?;
         }
         // Only one of them makes another call shortly before its session expires.
         canister.pass(ttl.saturating_sub(minute));
@@ -148,13 +148,14 @@ fn slow_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), Cli
         canister.pass(minute * 3);
         canister.read_everything(client)?;
         drive(canister, std::slice::from_mut(active), 1)?;
-        drive(canister, std::slice::from_mut(lost), 1)?;
-        lost.start_over();
-        drive(canister, std::slice::from_mut(lost), 1)?;
+        drive(canister, std::slice::from_mut(idle), 1)?;
+        idle.start_over();
+        drive(canister, std::slice::from_mut(idle), 1)?;
         let mut abandoned = [Actor::new(canister, client, &capsule, MIDDLE, Habits::PLAIN)?];
         for _ in 0..3 {
             run_round(canister, &mut abandoned, 1)?;
         }
+        // The abandoned upload expires.
         canister.pass(ttl + minute);
         canister.pass(minute * 2);
     }
@@ -172,8 +173,8 @@ fn abusive_client(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), 
             abuse::make_all_calls(canister, &actors[0].uploader)?;
         }
         let other = client_principal(2);
-        let own = canister.create_capsule(other)?;
-        abuse::begin_too_many(canister, other, &own)?;
+        let capsule_of_other = canister.create_capsule(other)?;
+        abuse::begin_too_many(canister, other, &capsule_of_other)?;
         canister.read_everything(other)?;
     }
     canister.read_everything(client)
@@ -209,5 +210,6 @@ fn mixed(canister: &mut RecordedCanister<'_>, size: u32) -> Result<(), ClientErr
             _ => {}
         }
     }
+    // The fourth client is only a reader of the third client's capsule.
     (1..=4).try_for_each(|number| canister.read_everything(client_principal(number)))
 }

@@ -10,7 +10,7 @@ pub enum Workload {
     SingleLarge,
     /// Many files smaller than a chunk: each in a session, each in one call, several in one call.
     ManySmall,
-    /// Several clients, with several calls in flight at once.
+    /// Several clients, with several calls (lanes) in flight at once.
     ParallelLanes,
     /// Files whose chunks are sent backwards or shuffled.
     OutOfOrder,

@@ -19,6 +19,9 @@ use crate::trace::Tape;
 /// Maximum pause between two calls. Pauses are whole milliseconds, like the times in a trace.
 const MAX_PAUSE_MILLIS: u64 = 2_000;
 
+/// Number of file seeds for each seed of a workload, so that workloads with consecutive seeds have different files.
+const FILE_SEEDS: u64 = 1_000_000;
+
 pub(super) struct RecordedCanister<'p> {
     pub handle: Canister<'p>,
     tape: &'p Tape,
@@ -96,7 +99,7 @@ impl<'p> RecordedCanister<'p> {
     /// Returns a seed that no earlier file of the workload has.
     fn next_seed(&mut self) -> u64 {
         self.file_count += 1;
-        self.seed.wrapping_mul(1_000_000).wrapping_add(self.file_count)
+        self.seed.wrapping_mul(FILE_SEEDS).wrapping_add(self.file_count)
     }
 
     fn generate_file(&mut self, bytes: u64) -> Result<Asset, ClientError> {

@@ -23,8 +23,8 @@ const ENDPOINTS: [(&str, &str); 5] = [
     ("migration_finalize", "that the migration ends"),
 ];
 
-/// Returns a line for each missing endpoint: what cannot be tested. Without [`STATUS`], no endpoint can be used, so
-/// there is a line for each.
+/// Returns a line for each missing endpoint: what cannot be tested. Without [`STATUS`], no endpoint can be used, so the
+/// others get a line, too.
 pub(super) fn untestable_notes(methods: &Methods) -> Vec<String> {
     let lacks_all = !methods.has(STATUS);
     let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_all || !methods.has(name));

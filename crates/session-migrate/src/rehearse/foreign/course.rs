@@ -8,8 +8,8 @@ use pocket_ic::PocketIc;
 
 use super::calls::Section;
 use super::contract::{STATUS, Status, finalize_arg, untestable_notes};
+use super::inputs::{EncodedCall, Inputs};
 use super::pair::{Pair, not_installed};
-use super::subject::{EncodedCall, Inputs};
 use super::{CanisterPart, ForeignOptions, MigrationInterruption};
 use crate::client::{NO_ARGUMENTS, PATIENCE_ROUNDS, is_at_rest};
 use crate::costs;
@@ -31,7 +31,7 @@ const WATCHDOG_TIME: Duration = Duration::from_secs(61);
 /// How often, at most, the migration is resumed or its units are retried after messages that were made to trap.
 const RECOVERIES: u32 = 20;
 
-/// Maximum number of upgrades in the middle of one migration.
+/// Maximum number of upgrades in the middle of one migration, in the rounds 1, 2, 4, 8, …
 const UPGRADES: u32 = 5;
 
 pub(super) struct Course<'a> {
@@ -44,7 +44,9 @@ pub(super) struct Course<'a> {
     stages: Vec<StageReport>,
     runs: Vec<MigrationRun>,
     notes: Vec<String>,
+    /// Descriptions of the interruptions, for the report.
     interruptions: Vec<String>,
+    /// Whether the migration was interrupted at least once.
     is_interrupted: bool,
     /// Number of messages that trapped at the [`LIMITS`]; `None` if no limits were set, or the traps were not counted.
     trapped: Option<usize>,
@@ -105,7 +107,7 @@ impl<'a> Course<'a> {
     }
 
     pub fn run(&mut self) {
-        if !self.install("upgrade to new", true) {
+        if !self.upgrade("upgrade to new", true) {
             return;
         }
         self.compare_queries();
@@ -187,7 +189,7 @@ impl<'a> Course<'a> {
     }
 
     /// Upgrades the canister to one of the wasms; returns whether the upgrade succeeded.
-    fn install(&mut self, name: &str, is_new: bool) -> bool {
+    fn upgrade(&mut self, name: &str, is_new: bool) -> bool {
         self.progress.phase(name);
         let (module, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
         // The upgrade back to the old wasm has the same arguments as its installation.
@@ -227,12 +229,12 @@ impl<'a> Course<'a> {
         self.play(self.calls_of(Section::After));
         self.compare_queries();
         if self.options.interruptions.contains(&MigrationInterruption::Upgrade)
-            && self.install("upgrade again", true)
+            && self.upgrade("upgrade again", true)
         {
             self.is_interrupted = true;
             self.compare_queries();
         }
-        if self.options.rollback && self.install("back to old", false) {
+        if self.options.rollback && self.upgrade("back to old", false) {
             self.compare_queries();
         }
     }
@@ -243,7 +245,7 @@ impl<'a> Course<'a> {
         while has_next == Some(true) {
             has_next = self.run_migration(false);
         }
-        if has_next == Some(false) && self.install("upgrade after the end", true) {
+        if has_next == Some(false) && self.upgrade("upgrade after the end", true) {
             self.compare_queries();
         }
     }
@@ -263,7 +265,8 @@ impl<'a> Course<'a> {
             let verified = self.pair.control("migration_verify", NO_ARGUMENTS);
             self.ok_or_problem(verified)?;
             let Status { note, .. } = self.settle_and_reconcile(false)?;
-            // After a verification the phase is `Converted` also if units are not sound, and the counts agree.
+            // If the verification has found unsound units, the phase is `Converted` and the counts agree all the same;
+            // only the note says so.
             if !note.is_empty() {
                 return self.ok_or_problem(Err(format!("migration_verify has found: {note}")));
             }
@@ -347,18 +350,20 @@ impl<'a> Course<'a> {
     /// Returns whether messages that were made to trap have left the migration stuck, or too many units in quarantine.
     /// Until it has recovered, the canister rightly refuses calls about these units.
     fn needs_recovery(&self, status: &Status) -> bool {
-        let is_trapped =
+        let may_have_trapped =
             self.is_interrupted && self.options.interruptions.contains(&MigrationInterruption::Trap);
         let is_stuck = status.phase == MigrationPhase::Stuck;
-        is_trapped && (is_stuck || status.quarantined > self.options.max_quarantined)
+        may_have_trapped && (is_stuck || status.quarantined > self.options.max_quarantined)
     }
 
     /// If the migration needs recovery, resumes it or retries the units in quarantine, as a controller would. Returns
     /// `false` if nothing was called.
     fn recover(&self, status: &Status) -> Result<bool, String> {
         use MigrationPhase::{Converted, Converting, Stuck, Verifying};
+        if !self.needs_recovery(status) {
+            return Ok(false);
+        }
         let (endpoint, arg) = match status.phase {
-            _ if !self.needs_recovery(status) => return Ok(false),
             Stuck => ("migration_resume", NO_ARGUMENTS.to_vec()),
             Converting | Verifying | Converted => ("migration_retry", retry_all_arg()),
             _ => return Ok(false),
@@ -387,17 +392,18 @@ impl<'a> Course<'a> {
     /// Makes the migration's messages trap, at each of the [`LIMITS`].
     fn trap_messages(&mut self) {
         let (pic, id) = (self.pair.pic, self.pair.id);
+        // One round without a limit shows how many instructions the migration's messages use.
         self.pair.pass(Duration::from_secs(1));
         let costs = match costs::messages(pic, id, 0) {
             Ok(costs) => costs,
             Err(error) => return self.notes.push(format!("not tested: messages that trap: {error}")),
         };
-        let install = costs.iter().rposition(|cost| cost.is_install()).map_or(0, |last| last + 1);
+        let after_install = costs.iter().rposition(|cost| cost.is_install()).map_or(0, |last| last + 1);
         // The migration's messages are those that no call of the rehearsal has caused.
         let is_called = |method: &str| {
             method.starts_with("migration_") || self.inputs.calls.iter().any(|call| call.method == method)
         };
-        let messages = costs.iter().skip(install).filter(|cost| !is_called(&cost.method));
+        let messages = costs.iter().skip(after_install).filter(|cost| !is_called(&cost.method));
         let Some(largest) = messages.map(|cost| cost.instructions).max() else {
             self.trapped = Some(0);
             return;
@@ -443,12 +449,12 @@ impl<'a> Course<'a> {
             return false;
         }
         self.compare_queries();
-        if to_old && !self.install("back to old", false) {
+        if to_old && !self.upgrade("back to old", false) {
             return false;
         }
         self.play(self.calls_of(Section::During).chain(self.calls_of(Section::After)));
         self.compare_queries();
-        if to_old && !self.install("upgrade to new again", true) {
+        if to_old && !self.upgrade("upgrade to new again", true) {
             return false;
         }
         let status = self.pair.status();
@@ -469,7 +475,7 @@ impl<'a> Course<'a> {
     /// Returns whether another migration has begun; `None` if the rehearsal cannot continue.
     fn finalize(&mut self) -> Option<bool> {
         self.progress.phase("finalizing");
-        let number = self.runs.last().map_or(0, |run| run.migration);
+        let this_migration = self.runs.last().map_or(0, |run| run.migration);
         let leaves_quarantined = self.runs.last().is_some_and(|run| run.counts.quarantined > 0);
         let finalized = self.pair.control("migration_finalize", &finalize_arg(leaves_quarantined));
         let finalized = self.ok_or_problem(finalized)?;
@@ -478,7 +484,7 @@ impl<'a> Course<'a> {
         let status = self.pair.status();
         let Status { migration, phase, note, .. } = self.ok_or_problem(status)?;
         self.compare_queries();
-        if migration.max(finalized.migration) > number {
+        if migration.max(finalized.migration) > this_migration {
             return Some(true);
         }
         if phase != MigrationPhase::Finalized {

@@ -8,10 +8,10 @@
 mod calls;
 mod contract;
 mod course;
+mod inputs;
 mod options;
 mod pair;
 mod part;
-mod subject;
 
 use std::time::Instant;
 
@@ -26,7 +26,7 @@ pub use options::{ForeignOptions, MigrationInterruption};
 pub use part::{CanisterPart, MethodReport};
 
 use course::Course;
-use subject::Inputs;
+use inputs::Inputs;
 
 /// Inputs that were read and checked.
 pub struct CheckedInputs {

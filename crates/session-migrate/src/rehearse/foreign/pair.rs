@@ -8,7 +8,7 @@ use candid::Principal;
 use pocket_ic::{PocketIc, RejectResponse};
 
 use super::MethodReport;
-use super::subject::{EncodedCall, RehearsedModule};
+use super::inputs::{EncodedCall, RehearsedModule};
 use crate::build::Module;
 use crate::rehearse::RehearseError;
 use crate::rehearse::stages::controller;
@@ -81,6 +81,7 @@ impl<'p> Pair<'p> {
         Ok(())
     }
 
+    /// Lets time pass, and runs a round on both canisters.
     pub fn pass(&self, time: Duration) {
         self.pic.advance_time(time);
         self.pic.tick();

@@ -19,6 +19,8 @@ pub(super) struct ReceiptShown {
     pub key_leads_to: Option<SessionOfKey>,
 }
 
+/// The session to which an idempotency key leads: a record, since the codec replaces ids by names only in fields named
+/// `session`.
 #[derive(CandidType)]
 pub(super) struct SessionOfKey {
     pub session: u64,
@@ -69,6 +71,7 @@ impl CountsShown {
     }
 }
 
+/// The bytes of a blob.
 #[derive(CandidType)]
 pub(super) struct ContentShown {
     pub bytes: u64,

@@ -41,6 +41,7 @@ impl RehearsedModule {
     }
 
     fn install_args(&self, option: &str, text: &str) -> Result<Vec<u8>, RehearseError> {
+        // The error names the option in place of a file.
         let unusable = |why: String| RehearseError::File { path: option.into(), why };
         let args = calls::parse_arguments(text).map_err(unusable)?;
         match &self.interface {
