@@ -54,7 +54,8 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, PlanError> 
     Ok(report)
 }
 
-/// Makes the plan on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once every byte of the snapshot is verified.
+/// Makes the plan on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once every
+/// byte of the snapshot is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -135,8 +136,8 @@ struct Plan<'p> {
 
 impl Plan<'_> {
     /// Runs the steps, with a rollback in the middle to measure it. Whatever fails is a reason against the upgrade. The
-    /// run ends at a refused step, or if the first conversion fails; but it continues if the rollback fails. Returns the
-    /// status of migration 1 when it first reached `Converted`; `None` if it never did.
+    /// run ends at a refused step, or if the first conversion fails; but it continues if the rollback fails. Returns
+    /// the status of migration 1 when it first reached `Converted`; `None` if it never did.
     fn run_steps(
         &mut self,
         [legacy, staged, direct]: [&Wasm; 3],
@@ -206,8 +207,8 @@ impl Plan<'_> {
         Ok(upgraded.is_ok())
     }
 
-    /// Waits until the migration does nothing more by itself, and records the cost. Returns the status if the migration is
-    /// in the expected phase; otherwise, this is a reason against the upgrade.
+    /// Waits until the migration does nothing more by itself, and records the cost. Returns the status if the migration
+    /// is in the expected phase; any other phase is a reason against the upgrade.
     fn settle(&mut self, name: &str, expected: MigrationPhase) -> Result<Option<MigrationStatus>, PlanError> {
         let status = self.steps.settle(name)?;
         let is_expected = status.phase == expected;

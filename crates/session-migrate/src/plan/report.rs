@@ -116,7 +116,8 @@ impl Report {
         }
         if self.quarantined > 0 {
             text.push_str(&format!(
-                " {} old uploads are an exception, and cannot be continued: their clients get a conflict and start again.",
+                " {} old uploads are an exception: they cannot be continued, their clients get a conflict and start \
+                again.",
                 self.quarantined
             ));
         }

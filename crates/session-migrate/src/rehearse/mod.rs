@@ -23,10 +23,10 @@ pub mod foreign;
 mod on_snapshot;
 mod options;
 mod page;
-mod plan;
 mod read_answers;
 mod report;
 mod stages;
+mod stop_points;
 mod summary;
 mod traffic;
 mod upload_run;
@@ -49,11 +49,11 @@ pub use error::RehearseError;
 pub use files::{MAX_CHUNKS, MAX_FILE_BYTES};
 pub use foreign::CanisterPart;
 pub use options::Options;
-pub use plan::StopPoint;
-pub(crate) use plan::shuffle;
 pub use report::{
     BuildReport, MigrationReport, MigrationRun, Report, SnapshotPart, StageReport, UploadReport,
 };
+pub use stop_points::StopPoint;
+pub(crate) use stop_points::shuffle;
 pub use wasms::{BUILDING, Wasm, Wasms};
 
 use stages::Stages;

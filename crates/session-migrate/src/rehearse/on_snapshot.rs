@@ -119,6 +119,7 @@ fn on_copy(
 /// Maximum number of differences that are reported for each comparison.
 const MAX_DIFFERENCES: usize = 20;
 
+/// Inspects a snapshot of the canister.
 fn damage_of_result(
     canister: &Canister<'_>,
     folder: &Path,
@@ -132,6 +133,7 @@ fn damage_of_result(
     Ok(inspect::damage(&Snapshot::open(&folder)?)?)
 }
 
+/// Returns a line for each kind of damage that is more frequent than before.
 fn new_damage(before: &BTreeMap<FindingKind, u64>, after: &BTreeMap<FindingKind, u64>) -> Vec<String> {
     let line = |(kind, count): (&FindingKind, &u64)| {
         let count_before = before.get(kind).copied().unwrap_or(0);

@@ -176,7 +176,7 @@ impl<'p> Stages<'p> {
         });
     }
 
-    /// Lets time pass until the migration is at rest, and reconciles it.
+    /// Lets time pass until the migration is at rest. Records a problem unless everything is converted and reconciles.
     pub fn wait_until_converted(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let status = canister.migration_status().and_then(|status| canister.settled(status, || Ok(())));
         let Some(status) = clients.ok_or_problem(status) else { return };

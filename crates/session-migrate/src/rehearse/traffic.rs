@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use upload_canister::api;
 
-use super::plan::{self, StopPoint};
+use super::stop_points::{self, StopPoint};
 use super::upload_run::{Clients, UploadRun};
 use crate::client::{Canister, ClientError, StepOutcome, UploadStep};
 use crate::progress::Progress;
@@ -38,7 +38,7 @@ pub(super) fn before_upgrade(
             StopPoint::NotBegun => calls.clear(),
             StopPoint::Begun => {}
             StopPoint::Hole => {
-                let sent = plan::chunks_with_a_hole(chunks, &mut clients.rng);
+                let sent = stop_points::chunks_with_a_hole(chunks, &mut clients.rng);
                 calls.extend(sent.into_iter().map(|index| with_reply(UploadStep::Put(index))));
                 // The upgrade follows so soon after the last chunk that the client misses the reply.
                 if let Some(last) = calls.back_mut() {
@@ -47,7 +47,7 @@ pub(super) fn before_upgrade(
             }
             StopPoint::Complete => {
                 let mut order: Vec<u32> = (0..chunks).collect();
-                plan::shuffle(&mut order, &mut clients.rng);
+                stop_points::shuffle(&mut order, &mut clients.rng);
                 calls.extend(order.into_iter().map(|index| with_reply(UploadStep::Put(index))));
             }
             StopPoint::Finished => {
@@ -116,7 +116,7 @@ fn continue_uploads(
                 let finish = rest.pop_if(|step| *step == UploadStep::Finish).filter(|_| !stays);
                 let (begin, mut puts): (Vec<UploadStep>, Vec<UploadStep>) =
                     rest.into_iter().partition(|&step| step == UploadStep::Begin);
-                plan::shuffle(&mut puts, &mut clients.rng);
+                stop_points::shuffle(&mut puts, &mut clients.rng);
                 if stays {
                     puts.truncate(puts.len() / 2);
                 }
@@ -176,6 +176,7 @@ fn check_status(run: &mut UploadRun, expected: &std::collections::BTreeSet<u32>,
     }
 }
 
+/// Checks that the session of an aborted upload no longer exists.
 fn check_gone(canister: &Canister<'_>, run: &mut UploadRun) -> Result<(), ClientError> {
     let uploader = &run.uploader;
     let Some(session) = uploader.session() else {

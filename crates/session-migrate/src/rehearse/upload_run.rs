@@ -6,7 +6,7 @@ use candid::Principal;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use super::plan::{self, StopPoint};
+use super::stop_points::{self, StopPoint};
 use super::{Options, RehearseError};
 use crate::client::{Asset, Canister, ClientError, Uploader};
 
@@ -108,8 +108,8 @@ impl Clients {
             }
         }
         let chunks: Vec<u32> = runs.iter().map(|run| run.uploader.chunks()).collect();
-        let points = plan::assign_stop_points(&chunks);
-        let notes = plan::unassigned_notes(&chunks, &points);
+        let points = stop_points::assign(&chunks);
+        let notes = stop_points::unassigned_notes(&chunks, &points);
         let mut open_count = 0;
         for (run, point) in runs.iter_mut().zip(points) {
             run.stop = point;

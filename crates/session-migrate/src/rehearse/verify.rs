@@ -114,6 +114,7 @@ pub(super) fn check_memories(canister: &Canister<'_>, clients: &mut Clients) {
 
 /// Number of sweeps in which the canister may free what is left of aborted uploads.
 const SWEEPS: u32 = 5;
+/// Time between two sweeps.
 const SWEEP_SECONDS: u64 = 60;
 
 /// Extents are allocated in units of this many bytes.

@@ -1,7 +1,7 @@
 //! Replays the events of a trace one after the other, and calls that were in flight together at once.
 
+use super::canister::PendingAnswer;
 use super::interrupt::Interruption;
-use super::subject::PendingAnswer;
 use super::{Builds, ReplayCanister, ReplayError};
 use crate::trace::{Codec, CodecError, Event, EventKind, Trace, TracedAnswer, TracedCall};
 
@@ -142,8 +142,8 @@ impl<'a> Player<'a> {
     }
 }
 
-/// Returns the call at `first`, and the following calls that were sent while an earlier call was not answered; nothing if
-/// the event at `first` is not a call.
+/// Returns the call at `first`, and the following calls that were sent while an earlier call was not answered; nothing
+/// if the event at `first` is not a call.
 fn calls_in_flight_together(events: &[Event], first: usize) -> Vec<&TracedCall> {
     let calls = events.iter().skip(first).map_while(|event| match &event.what {
         EventKind::Call(call) => Some(call),

@@ -75,8 +75,8 @@ impl Manifest {
         }
     }
 
-    /// Returns the path of a folder's manifest. It is next to the folder, not in it, so that the folder contains only the
-    /// files of the snapshot format.
+    /// Returns the path of a folder's manifest. It is next to the folder, not in it, so that the folder contains only
+    /// the files of the snapshot format.
     pub fn path(folder: &Path) -> PathBuf {
         let folder = fs::canonicalize(folder)
             .or_else(|_| std::path::absolute(folder))

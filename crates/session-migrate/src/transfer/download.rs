@@ -52,7 +52,7 @@ struct SnapshotSource {
 }
 
 impl SnapshotSource {
-    /// Checks that the canister is `canister` and, if `requested` is the id of a snapshot, that the snapshot is that one.
+    /// Checks that the canister is `canister` and, if a snapshot is requested, that the snapshot is that one.
     fn check_same(
         &self,
         canister: Principal,

@@ -35,6 +35,7 @@ impl Part {
         }
     }
 
+    /// Returns the argument that selects the bytes to download.
     pub fn data_kind(self, offset: u64, size: u64) -> SnapshotDataKind {
         match self {
             Part::Module => SnapshotDataKind::WasmModule { offset, size },
@@ -43,6 +44,7 @@ impl Part {
         }
     }
 
+    /// Returns the argument that says where uploaded bytes belong.
     pub fn data_offset(self, offset: u64) -> SnapshotDataOffset {
         match self {
             Part::Module => SnapshotDataOffset::WasmModule { offset },

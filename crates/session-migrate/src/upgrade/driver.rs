@@ -159,6 +159,7 @@ impl Driver<'_, '_> {
         Ok(found.map_err(|reasons| Ending::Refused { reasons }))
     }
 
+    /// Makes all steps. Those whose outcome is in the journal are not made again.
     async fn drive(&mut self) -> Result<Ending, UpgradeError> {
         let facts = match self.facts()? {
             Some(facts) => facts,
@@ -461,8 +462,8 @@ impl Driver<'_, '_> {
     }
 }
 
-/// A rejection shows that the canister does not answer, and becomes [`Unconfirmed::NoAnswer`]. Other errors are returned:
-/// a lack of cycles, after which the upgrade can be resumed, and errors that say nothing about the canister.
+/// A rejection shows that the canister does not answer, and becomes [`Unconfirmed::NoAnswer`]. Other errors are
+/// returned: a lack of cycles, after which the upgrade can be resumed, and errors that say nothing about the canister.
 fn rejection_as_unconfirmed(error: ClientError) -> Checked<(), Unconfirmed> {
     match error {
         ClientError::Rejected { .. } if !error.is_out_of_cycles() => Ok(Err(Unconfirmed::NoAnswer(error))),

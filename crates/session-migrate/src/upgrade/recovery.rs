@@ -116,7 +116,7 @@ impl Driver<'_, '_> {
 
     /// Rolls the migration back if the previous build is the legacy build, which cannot read converted records.
     async fn roll_back_migration(&mut self, facts: &Facts) -> Checked<()> {
-        // The previous module is sent only once everything is rolled back, so a request that was sent proves the rollback.
+        // The previous module is sent only once everything is rolled back, so its request in the journal proves that.
         if facts.build != Build::Legacy || self.journal.intent(Step::InstallBefore).is_some() {
             return Ok(Ok(()));
         }

@@ -12,7 +12,7 @@ pub enum StopPoint {
     NotBegun,
     /// Begun; no chunk was sent.
     Begun,
-    /// Chunks before and after a missing chunk are stored; for an upload of a snapshot: some chunks are stored, and some
+    /// Chunks before and after a missing chunk are stored; for an upload of a snapshot: some chunks are stored, some
     /// are missing.
     Hole,
     /// All chunks are stored; finish was not called.
@@ -58,7 +58,7 @@ impl StopPoint {
 
 /// Assigns a point to each upload, given its number of chunks. Starting with the largest upload, each gets the possible
 /// point that was assigned least often so far.
-pub(super) fn assign_stop_points(chunks: &[u32]) -> Vec<StopPoint> {
+pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     let mut order: Vec<usize> = (0..chunks.len()).collect();
     order.sort_by_key(|&upload| std::cmp::Reverse(chunks[upload]));
     let mut use_counts = [0usize; StopPoint::ORDER.len()];
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn the_default_set_stops_at_every_point() {
         let chunks: Vec<u32> = (0..3).flat_map(|_| [13, 1, 1, 1]).collect();
-        let points = assign_stop_points(&chunks);
+        let points = assign(&chunks);
         assert!(unassigned_notes(&chunks, &points).is_empty());
         for point in StopPoint::ORDER {
             assert!(points.contains(&point), "{point:?}");
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn small_files_cannot_have_a_hole_and_a_note_says_so() {
         let chunks = [1, 2, 1, 1, 1, 1, 2];
-        let points = assign_stop_points(&chunks);
+        let points = assign(&chunks);
         assert!(!points.contains(&StopPoint::Hole));
         let notes = unassigned_notes(&chunks, &points);
         assert_eq!(notes.len(), 1);
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn too_few_uploads_are_named_as_the_reason() {
-        let points = assign_stop_points(&[13]);
+        let points = assign(&[13]);
         assert_eq!(points, [StopPoint::Hole]);
         let notes = unassigned_notes(&[13], &points);
         assert_eq!(notes.len(), 1);

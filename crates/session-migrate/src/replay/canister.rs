@@ -52,8 +52,8 @@ pub struct ReplayCanister {
 }
 
 impl ReplayCanister {
-    /// Installs a module on a new instance, with the controllers of the header, and at the time of the header unless the
-    /// instance's time is later. `build` is the module's name in errors.
+    /// Installs a module on a new instance, with the controllers of the header, and at the time of the header unless
+    /// the instance's time is later. `build` is the module's name in errors.
     ///
     /// # Errors
     /// If there is no usable server, the module cannot be installed, or the controllers cannot be set.
