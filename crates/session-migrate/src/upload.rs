@@ -214,8 +214,8 @@ impl LiveUpload<'_> {
         }
     }
 
-    /// Stores chunks, [`Options::parallel`] at a time. If `counted`, their bytes are added to the progress; the bytes of
-    /// chunks that are sent again have been added before.
+    /// Stores chunks, [`Options::parallel`] at a time. If `counted`, their bytes are added to the progress; the bytes
+    /// of chunks that are sent again have been added before.
     async fn put_chunks(
         &self,
         uploader: &mut Uploader,

@@ -54,8 +54,8 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, PlanError> 
     Ok(report)
 }
 
-/// Makes the plan on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once every
-/// byte of the snapshot is verified.
+/// Makes the plan on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once
+/// every byte of the snapshot is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,

@@ -121,7 +121,8 @@ const SWEEP_SECONDS: u64 = 60;
 const UNIT_BYTES: u64 = 64;
 
 /// Checks that nothing is left of aborted uploads: extents hold exactly the bytes of the finished uploads, and the
-/// chunk map is empty. Checks nothing if an upload has a problem, since its bytes may still be stored.
+/// chunk map is empty. So the canister must have been empty before the rehearsal. Checks nothing if an upload has a
+/// problem, since its bytes may still be stored.
 pub(super) fn check_aborted_are_freed(canister: &Canister<'_>, clients: &mut Clients) {
     if !clients.runs.iter().all(UploadRun::is_sound) {
         return;

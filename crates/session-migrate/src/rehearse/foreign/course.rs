@@ -333,6 +333,7 @@ impl<'a> Course<'a> {
             if with_interruptions {
                 self.interrupt(round)?;
             }
+            // The interruption may have changed the status.
             if !self.needs_recovery(&self.pair.status()?) {
                 self.play(calls.by_ref().take(1));
             }

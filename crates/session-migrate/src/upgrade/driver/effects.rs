@@ -9,8 +9,9 @@ use crate::client::ClientError;
 use crate::network::{Certified, RequestOutcome, Target, answered_at};
 
 impl Driver<'_, '_> {
-    /// Executes an effect, and returns its outcome. A new request is made only if the last one has expired, and the
-    /// state of the canister does not show the effect. This also holds for a process that resumes the upgrade.
+    /// Executes an effect, and returns its outcome. A new request is made only if the journal shows that the last one
+    /// was not executed: it has expired without effect, or the canister was out of cycles. This also holds for a
+    /// process that resumes the upgrade.
     pub(in super::super) async fn effect(
         &mut self,
         step: Step,
@@ -51,7 +52,7 @@ impl Driver<'_, '_> {
     /// canister does not show the effect.
     ///
     /// # Errors
-    /// Also if the canister is out of cycles, and [`Step::must_be_done`].
+    /// Also if the canister is out of cycles, and the step must be done ([`Step::must_be_done`]).
     async fn record_outcome(
         &mut self,
         step: Step,
