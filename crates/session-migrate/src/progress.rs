@@ -35,6 +35,7 @@ pub struct Progress {
     shared: Arc<Shared>,
     /// Hidden if there is no terminal.
     bar: ProgressBar,
+    /// Repeats the current phase in lines; `None` if no lines are printed.
     ticker: Option<JoinHandle<()>>,
 }
 

@@ -14,12 +14,12 @@ use crate::trace::{CallKind, EventKind, SentCall};
 
 pub(super) struct Watch {
     pub recording: Recording,
-    /// Submitted calls to the management canister that change a canister.
+    /// Submitted calls to the management canister that change a canister, by instance and message id.
     changes: HashMap<(InstanceId, Vec<u8>), (Principal, Change)>,
     /// Operations that continue on the server.
     running: HashMap<OperationId, Begun>,
-    /// Calls of agents, to recognize repetitions: an agent repeats a call that gets no answer, and the server executes
-    /// the call once.
+    /// Instance and message id of each call of an agent, to recognize repetitions: an agent repeats a call that gets no
+    /// answer, and the server executes the call once.
     by_agents: HashSet<(InstanceId, Vec<u8>)>,
 }
 

@@ -32,6 +32,7 @@ impl ChecksumChain {
 
     /// Checks the checksum at the end of a line, and returns the object without it.
     pub fn open(&mut self, line: &str) -> Result<String, Mismatch> {
+        // In the error, `missing` stands in place of a checksum.
         let (body, got) =
             line.strip_suffix(CLOSE).and_then(|rest| rest.rsplit_once(FIELD)).unwrap_or((line, "missing"));
         self.advance(body);

@@ -94,7 +94,8 @@ impl Ids {
         self.learn(IdKind::Session, &session.to_string()).to_string()
     }
 
-    pub(super) fn session_name(&self, session: &str) -> Option<String> {
+    /// Returns the name of a session, if a reply has contained the session.
+    pub(super) fn known_session_name(&self, session: &str) -> Option<String> {
         self.name_of(IdKind::Session, session).map(|name| name.to_string())
     }
 
@@ -174,8 +175,8 @@ mod tests {
         assert_eq!(ids.learn_text("icp://blob/blob_9"), "icp://blob/@blob:1");
         assert_eq!(ids.learn_text(MEMORY), "@memory:1");
         assert_eq!(ids.name_text("capsule_1"), "capsule_1", "no reply has shown capsule_1");
-        assert_eq!(ids.session_name("41").as_deref(), Some("@session:2"));
-        assert_eq!(ids.session_name("42"), None);
+        assert_eq!(ids.known_session_name("41").as_deref(), Some("@session:2"));
+        assert_eq!(ids.known_session_name("42"), None);
     }
 
     #[test]

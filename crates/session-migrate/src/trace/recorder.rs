@@ -29,8 +29,8 @@ impl Recorder {
 
     /// Adds a call with its answer.
     pub fn add_call(&mut self, call: &SentCall, answer: &CallResult) -> Result<(), TraceError> {
-        let (arguments, keep) = self.codec.arguments(&call.method, &call.arg, &self.seeds);
-        for payload in keep {
+        let (arguments, payloads) = self.codec.arguments(&call.method, &call.arg, &self.seeds);
+        for payload in payloads {
             self.writer.add_payload(&payload)?;
         }
         let traced = TracedCall {

@@ -102,7 +102,7 @@ fn name_session_keys(value: IDLValue, ids: &Ids) -> IDLValue {
             let name_key = |field: IDLField| {
                 let name = match &field.val {
                     IDLValue::Text(key) if is_about_session && field.id.to_string() == "key" => {
-                        ids.session_name(key)
+                        ids.known_session_name(key)
                     }
                     _ => None,
                 };
@@ -142,7 +142,7 @@ pub(super) fn shown_argument(
                 IDLValue::Text(reference.to_string())
             }
             IDLValue::Nat64(id) if is_session => {
-                ids.session_name(&id.to_string()).map_or(IDLValue::Nat64(id), IDLValue::Text)
+                ids.known_session_name(&id.to_string()).map_or(IDLValue::Nat64(id), IDLValue::Text)
             }
             IDLValue::Text(text) => IDLValue::Text(ids.name_text(&text)),
             other => other,
@@ -166,6 +166,7 @@ pub(super) fn sent_argument<E>(
             return Ok(IDLValue::Blob(payload(&reference)?));
         }
         let resolved = ids.resolve(text).map_err(&unknown_name)?;
+        // Only a text that is nothing but the name of a session stands for a number.
         let is_session = text.strip_prefix("@session:").is_some_and(|number| number.parse::<u32>().is_ok());
         Ok(match resolved.parse() {
             Ok(session) if is_session => IDLValue::Nat64(session),

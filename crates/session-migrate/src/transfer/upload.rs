@@ -138,6 +138,7 @@ impl ProgressStore {
         retry: Retry<'_>,
     ) -> Result<ProgressStore, TransferError> {
         let canister = management.canister();
+        // The progress file is next to the folder, like the manifest.
         let manifest = Manifest::path(folder);
         let name = manifest.file_name().unwrap_or_default().to_string_lossy();
         let path = manifest.with_file_name(name.replace(".manifest.json", ".upload.json"));
@@ -196,6 +197,7 @@ impl ProgressStore {
                     break hex::encode(announced.snapshot_id);
                 }
                 RequestOutcome::Rejected(rejection) => {
+                    // So that the next attempt makes a new request.
                     fs::remove_file(&self.path).map_err(SnapshotError::io("remove", &self.path))?;
                     return Err(TransferError::Refused(rejection.text));
                 }

@@ -207,6 +207,7 @@ impl Driver<'_, '_> {
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
         self.retry.progress.phase("aborting");
+        // What to do depends on these steps, and the journal may lack the outcome of the last one.
         for step in [Step::Snapshot, Step::Stop, Step::Install, Step::Start] {
             self.find_outcome(step).await?;
         }
@@ -300,6 +301,7 @@ impl Driver<'_, '_> {
             files: Vec::new(),
             clients: 1,
             seed: 1,
+            // On a snapshot, the rehearsal includes a rollback anyway.
             rollback: false,
             wasms: rehearse::Wasms { staged: Some(wasm), ..rehearse::Wasms::default() },
             record: None,
