@@ -15,8 +15,8 @@ pub struct Options {
     pub clients: u32,
     /// Seed of the generated files and of every random choice.
     pub seed: u64,
-    /// Whether to roll back the first migration once, return to the legacy build, and migrate again. On a snapshot, this is
-    /// always done.
+    /// Whether to roll back the first migration once, return to the legacy build, and migrate again. On a snapshot,
+    /// this is always done.
     pub rollback: bool,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,
