@@ -16,7 +16,7 @@ use super::summary::{self, Circumstances};
 use super::upload_run::Clients;
 use super::wasms::BUILDING;
 use super::{Options, RehearseError, Report, continued, course, files};
-use crate::client::Canister;
+use crate::client::{Canister, rejected};
 use crate::inspect::{self, Contents, FindingKind};
 use crate::progress::Progress;
 use crate::provenance::Provenance;
@@ -128,7 +128,7 @@ fn damage_of_result(
     let (pic, id) = (canister.pic(), canister.id());
     let taken = pic
         .take_canister_snapshot(id, Some(controller()), None)
-        .map_err(|reject| RehearseError::File { path: folder.clone(), why: reject.reject_message })?;
+        .map_err(rejected("take_canister_snapshot"))?;
     pic.canister_snapshot_download(id, controller(), taken.id, folder.clone());
     Ok(inspect::damage(&Snapshot::open(&folder)?)?)
 }
