@@ -32,14 +32,14 @@ export async function connection(address: URLSearchParams) {
   return { agent, canisterId, capsule: await capsuleOf(agent, canisterId) };
 }
 
-type Page = Awaited<ReturnType<ReturnType<typeof uploadActor>['capsules_list']>>;
+type CapsulesPage = Awaited<ReturnType<ReturnType<typeof uploadActor>['capsules_list']>>;
 
 /** The first capsule that the caller owns, or a new one. The list also has capsules that others share. */
 async function capsuleOf(agent: HttpAgent, canisterId: string): Promise<string> {
   const canister = uploadActor(agent, canisterId);
   const caller = (await agent.getPrincipal()).toText();
   for (let after: [] | [string] = []; ; ) {
-    const page: Page = await canister.capsules_list(after, []);
+    const page: CapsulesPage = await canister.capsules_list(after, []);
     if ('Err' in page) {
       throw new Error(`no list of capsules: ${Object.keys(page.Err)[0]}`);
     }

@@ -5,7 +5,7 @@ import type { Refusal } from './canister.js';
 export type UploadErrorCode =
   /** The canister refuses the upload: `refusal` has the reason. */
   | 'refused'
-  /** The network or the agent rejects the call, and the call is not retried, or not again. */
+  /** The network or the agent rejects the call, and no further retry is made. */
   | 'rejected'
   /** The call was retried for `patienceMs`, without success. */
   | 'unreachable'

@@ -14,6 +14,7 @@ export type Outcome =
 
 export async function finish(upload: Upload, session: bigint): Promise<Outcome> {
   const { canister, caller, chunks, record, report } = upload;
+  // Before the first answer, any number is progress.
   let hashed = -1n;
   for (;;) {
     report.at('verifying', Math.max(Number(hashed), 0));

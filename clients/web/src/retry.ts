@@ -52,6 +52,7 @@ export const realTiming: Timing = {
     }),
 };
 
+/** Makes calls, and retries them. (Elsewhere, the caller is the principal that calls.) */
 export class Caller {
   constructor(
     private readonly timing: Timing,
@@ -71,6 +72,7 @@ export class Caller {
    */
   async call<T>(method: string, make: () => Promise<T>): Promise<T> {
     const since = this.timing.now();
+    // Counts the attempt that is being made as a failure.
     for (let failures = 1; ; failures += 1) {
       this.signal.throwIfAborted();
       try {

@@ -32,6 +32,7 @@ export async function uploadInChunks(upload: Upload): Promise<UploadFinishResult
       if (restarts >= RESTARTS) {
         throw error.cause;
       }
+      // The repeated begin has returned the same ended session: only a new key gives another.
       if (restarts > 0 && session === before) {
         await renewKey(upload);
       }

@@ -88,8 +88,8 @@ async function putAll(upload: Upload, session: bigint, indexes: number[]): Promi
     report.at('uploading', stored);
   };
 
-  // Each lane takes the next chunk as soon as its previous chunk is stored, so that concurrent uploads share the
-  // window.
+  // A lane sends one chunk after the other, and takes the next only once the previous is stored. So an upload does not
+  // queue all its chunks at the window, and concurrent uploads share it.
   const queue = indexes.values();
   const lane = async () => {
     for (const index of queue) {

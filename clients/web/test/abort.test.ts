@@ -4,6 +4,7 @@ import type { Progress } from '../src/progress.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
 test('an abort ends the upload with its reason at any call', async () => {
+  // The upload takes 13 calls.
   for (let after = 0; after <= 12; after += 1) {
     const scene = new Scene({ parallel: 2 });
     const stop = new AbortController();

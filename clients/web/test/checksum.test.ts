@@ -97,7 +97,7 @@ test('a checksum that stays wrong ends the upload', async () => {
   };
   const failed = scene.page().upload(fileOf(9_999), { capsule: CAPSULE });
   await assert.rejects(failed, { name: 'UploadError', code: 'refused' });
-  assert.equal(scene.count('uploads_finish'), 4);
+  assert.equal(scene.count('uploads_finish'), 4, 'one, and one after each of three repairs');
 });
 
 test('a refused digest is answered with one by the same function', async () => {

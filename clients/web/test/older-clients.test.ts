@@ -48,8 +48,8 @@ test('new arguments of a function may be omitted', () => {
 test('values that JavaScript does not read as Candid defines are detected', () => {
   const { Record, Opt, Nat, Int, Text, Bool, Variant, Null, Vec } = IDL;
   const found = (written: IDL.Type, read: IDL.Type) => problems([written], [read]).length > 0;
-  assert.ok(found(Record({ a: Opt(Nat) }), Record({ a: Opt(Int) })), 'nat at int, in an option, is lost');
-  assert.ok(found(Nat, Int), 'nat at int is an error');
+  assert.ok(found(Record({ a: Opt(Nat) }), Record({ a: Opt(Int) })), 'a nat in an option, read as int, is lost');
+  assert.ok(found(Nat, Int), 'a nat read as int is an error');
   assert.ok(found(Variant({ A: Null, B: Text }), Variant({ A: Null })), 'a new case is an error');
   assert.ok(found(Record({ a: Text }), Record({ a: Text, b: Bool })), 'a field that is gone is an error');
   assert.ok(!found(Record({ a: Text, b: Opt(Bool) }), Record({ a: Text })), 'a new field is skipped');

@@ -30,7 +30,7 @@ for (const [refusal, resumable] of FINAL_REFUSALS) {
 test('Internal is retried', async () => {
   for (const method of ['uploads_begin', 'uploads_put_chunk', 'uploads_finish', 'uploads_put_whole']) {
     const scene = new Scene();
-    scene.network.canister.refusals.set(method, { Internal: 'of the moment' });
+    scene.network.canister.refusals.set(method, { Internal: 'temporary' });
     const file = fileOf(method === 'uploads_put_whole' ? 500 : 4_500);
     await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
   }

@@ -112,19 +112,19 @@ fn ways_to_call<'a>(
             client.send(request.body(prepared.body.clone()));
         }
     };
-    let signed = |query, is_signed| move || Prepared { body: envelope(id, query, is_signed) };
-    let nothing = || Prepared::default();
+    let request = |is_query, is_signed| move || Prepared { body: envelope(id, is_query, is_signed) };
+    let no_body = || Prepared::default();
     vec![
         WayToCall {
             name: "`GET /status`, for comparison",
             max_ratios: None,
-            prepare: Box::new(nothing),
+            prepare: Box::new(no_body),
             call: Box::new(move |_| client.send(client.http.get(&status_url))),
         },
         WayToCall {
             name: UPDATE,
             max_ratios: None,
-            prepare: Box::new(nothing),
+            prepare: Box::new(no_body),
             call: Box::new(move |_| {
                 drop(pic.update_call(id, Principal::anonymous(), "nothing", vec![]).expect("a reply"))
             }),
@@ -132,19 +132,19 @@ fn ways_to_call<'a>(
         WayToCall {
             name: "update, `/api/v4`, anonymous",
             max_ratios: Some((UPDATE, [2.5, 1.5])),
-            prepare: Box::new(signed(false, false)),
+            prepare: Box::new(request(false, false)),
             call: Box::new(post(call_url.clone())),
         },
         WayToCall {
             name: "update, `/api/v4`, signed with Ed25519",
             max_ratios: Some((UPDATE, [2.5, 1.5])),
-            prepare: Box::new(signed(false, true)),
+            prepare: Box::new(request(false, true)),
             call: Box::new(post(call_url)),
         },
         WayToCall {
             name: "update by `ic-agent`, which verifies the certificate",
             max_ratios: None,
-            prepare: Box::new(nothing),
+            prepare: Box::new(no_body),
             call: Box::new(move |_| {
                 runtime
                     .block_on(async { agent.update(&id, "nothing").call_and_wait().await.expect("a reply") });
@@ -153,7 +153,7 @@ fn ways_to_call<'a>(
         WayToCall {
             name: QUERY,
             max_ratios: None,
-            prepare: Box::new(nothing),
+            prepare: Box::new(no_body),
             call: Box::new(move |_| {
                 drop(pic.query_call(id, Principal::anonymous(), "nothing_query", vec![]).expect("a reply"));
             }),
@@ -161,13 +161,13 @@ fn ways_to_call<'a>(
         WayToCall {
             name: "query, `/api/v3`, anonymous",
             max_ratios: Some((QUERY, [3.0, 3.0])),
-            prepare: Box::new(signed(true, false)),
+            prepare: Box::new(request(true, false)),
             call: Box::new(post(query_url.clone())),
         },
         WayToCall {
             name: "query, `/api/v3`, signed with Ed25519",
             max_ratios: Some((QUERY, [3.0, 3.0])),
-            prepare: Box::new(signed(true, true)),
+            prepare: Box::new(request(true, true)),
             call: Box::new(post(query_url)),
         },
     ]

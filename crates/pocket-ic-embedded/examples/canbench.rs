@@ -169,7 +169,7 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
     let mut text = String::from("| benchmark | published | here | ratio |\n|---|---|---|---|\n");
     let (mut compared, mut same, mut close) = (0, 0, 0);
     let mut ratios = Vec::new();
-    let mut pages = Vec::new();
+    let mut with_other_page_counts = Vec::new();
     for (name, result) in results {
         let known = published.get(name);
         ratios.extend(known.map(|known| ratio(result.total.instructions, known.total.instructions)));
@@ -196,7 +196,7 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
                 (measured.heap_increase, measured.stable_memory_increase)
                     != (reference.heap_increase, reference.stable_memory_increase)
             }) {
-                pages.push(name);
+                with_other_page_counts.push(name);
             }
         }
     }
@@ -211,8 +211,8 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
     {
         let _ = write!(text, "\nRatios: lowest {lowest:.3}, median {median:.3}, highest {highest:.3}.");
     }
-    if !pages.is_empty() {
-        let _ = write!(text, "\nDifferent numbers of new pages: {}", pages.join(", "));
+    if !with_other_page_counts.is_empty() {
+        let _ = write!(text, "\nDifferent numbers of new pages: {}", with_other_page_counts.join(", "));
     }
     text
 }

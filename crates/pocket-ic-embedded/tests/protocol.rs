@@ -119,6 +119,7 @@ fn unsupported_requests_are_refused_as_such() {
 #[test]
 fn bad_requests_are_refused_with_a_message() {
     let id = new_instance();
+    // The sender "BA==" is the anonymous principal, in base64.
     for (path, body, part) in [
         ("read/get_cycles", json!({ "canister_id": "!" }), "ConversionError"),
         ("read/get_cycles", json!({ "canister_id": "AAAAAAAAAAEBAQ==" }), "CanisterNotFound"),
@@ -315,7 +316,7 @@ fn instances_do_not_wait_for_each_other() {
                 rounds.fetch_add(1, Ordering::SeqCst);
             }
         });
-        // Before and after the call, `busy` runs the same query: `rounds` has not changed.
+        // A call overlaps with a query if `busy` runs the same query before and after it: `rounds` has not changed.
         let overlapped = (0..1_000).any(|_| {
             let round = rounds.load(Ordering::SeqCst);
             let before = is_busy();

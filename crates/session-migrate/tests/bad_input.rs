@@ -119,7 +119,7 @@ fn unknown_options_are_refused_with_code_2() {
 }
 
 #[test]
-fn a_tree_that_is_not_ours_is_an_environment_error() {
+fn a_tree_without_the_upload_canister_is_an_environment_error() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
     expect_refusal(folder, &["build", "--manifest-path", "absent/Cargo.toml"], 3, &["absent/Cargo.toml"]);
@@ -197,7 +197,7 @@ fn canister(methods: &[&str]) -> Vec<u8> {
 }
 
 #[test]
-fn a_canister_that_is_not_ours_cannot_be_rehearsed() {
+fn a_canister_with_only_the_method_names_cannot_be_rehearsed() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("canister.wasm"), canister(&METHODS)).unwrap();
     std::fs::write(dir.path().join("file"), b"x").unwrap();

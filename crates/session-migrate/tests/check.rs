@@ -10,7 +10,7 @@ use wasm_encoder::{CustomSection, Module};
 const SCHEMA: &str = "icp:public stable:schema";
 const CANDID: &str = "icp:public candid:service";
 
-fn checked_in(build: &str) -> PathBuf {
+fn schema_path(build: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../schemas/{build}.json"))
 }
 
@@ -20,7 +20,7 @@ fn interface(build: &str) -> String {
 }
 
 fn schema(build: &str) -> Schema {
-    Schema::from_json(&std::fs::read(checked_in(build)).unwrap()).unwrap()
+    Schema::from_json(&std::fs::read(schema_path(build)).unwrap()).unwrap()
 }
 
 /// Returns a module that contains only metadata.
@@ -53,7 +53,7 @@ fn check(folder: &Path, args: &[&str]) -> CommandOutput {
 fn the_checked_in_chain_passes_and_names_its_migrations() {
     let folder = tempfile::tempdir().unwrap();
     let [legacy, staged, direct] =
-        ["legacy", "staged", "direct"].map(|build| checked_in(build).display().to_string());
+        ["legacy", "staged", "direct"].map(|build| schema_path(build).display().to_string());
     let first = check(folder.path(), &[&legacy, &staged, "--json", "report.json"]);
     assert_eq!((first.code, first.stderr.as_str()), (0, ""), "{}", first.stdout);
     for line in [
@@ -88,7 +88,7 @@ fn the_checked_in_chain_passes_and_names_its_migrations() {
 fn a_reader_that_has_gone_does_not_change_the_exit_code() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
         .arg("check")
-        .args([checked_in("legacy"), checked_in("staged")])
+        .args([schema_path("legacy"), schema_path("staged")])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -133,7 +133,7 @@ fn a_migration_too_short_to_trap_is_not_called_interrupted() {
 }
 
 /// Returns a canister with the functions in `more`. They can call `$reply`, which answers with bytes of its memory, and
-/// `$advance`, which increments `$at`.
+/// `$advance`, which increments `$at`. At address 0 are the six bytes of a Candid reply without values.
 fn module_with(more: &str) -> Vec<u8> {
     let text = format!(
         r#"(module
@@ -255,7 +255,7 @@ fn an_interface_in_two_private_parts_is_read() {
         (func $check (param $at i32) (param $byte i32)
             (if (i32.ne (i32.load8_u (local.get $at)) (local.get $byte)) (then unreachable)))
         (func $read (call $copy (i32.const 8) (i32.const 0) (call $size)))
-        ;; DIDL, 1 type, record of 1 field, 0 : nat8, 2 arguments, nat, type 0, 7, 8
+        ;; From address 8: DIDL, 1 type, record of 1 field, 0 : nat8, 2 arguments, nat, type 0, 7, 8
         (func (export "canister_init") (call $read)
             (call $check (i32.const 18) (i32.const 0x7d)) (call $check (i32.const 21) (i32.const 8)))
         (func (export "canister_update step") (call $read)
@@ -273,9 +273,9 @@ fn an_interface_in_two_private_parts_is_read() {
 fn a_refused_upgrade_has_no_instructions() {
     let folder = tempfile::tempdir().unwrap();
     let step = r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#;
-    let unknown = module_with(step).windows(9).position(|bytes| bytes == b"msg_reply").unwrap();
+    let import_at = module_with(step).windows(9).position(|bytes| bytes == b"msg_reply").unwrap();
     let mut refused = module_with(step);
-    refused[unknown..unknown + 9].copy_from_slice(b"msg_other");
+    refused[import_at..import_at + 9].copy_from_slice(b"msg_other");
     for (name, bytes) in
         [("old.wasm", module_with(step)), ("new.wasm", refused), ("calls.txt", b"[before]\nstep\n".into())]
     {

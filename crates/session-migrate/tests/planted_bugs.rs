@@ -122,6 +122,7 @@ fn five_percent_more_instructions_are_found_by_ab() {
     let put = sound.runs[0].endpoints.iter().find(|endpoint| endpoint.name == "uploads_put_chunk").unwrap();
     assert_eq!(put.a, put.b, "the same calls cost the same");
 
+    // A twentieth of the instructions of one message.
     let rounds = put.a.total / put.a.messages / 20 / mutants::INSTRUCTIONS_PER_ROUND;
     let slower =
         |direct: &Module| mutants::slower(direct, "canister_update uploads_put_chunk", rounds as i32);

@@ -1,5 +1,5 @@
-//! Compares the legacy build with the direct build over every workload: a rule allows every difference, and the direct
-//! build is cheaper on each workload. `docs/ab-report.md` has the figures.
+//! Compares the legacy build with the direct build over every workload: each difference is allowed by a rule, and the
+//! direct build is cheaper on each workload. `docs/ab-report.md` has the figures.
 
 use session_migrate::Verdict;
 use session_migrate::ab::report::TraceComparison;

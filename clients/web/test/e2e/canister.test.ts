@@ -52,8 +52,8 @@ const CASES: Record<string, (scene: Scene, seed: number) => Promise<void>> = {
       const uploads_put_chunk: UploadCanister['uploads_put_chunk'] = (id, index, bytes, sha256) => {
         sent.push(index);
         const damaged = index === 1 && sent.filter((other) => other === 1).length === 1;
-        const others = damaged ? bytes.map((byte, at) => (at === 7 ? byte ^ 1 : byte)) : bytes;
-        return scene.real.uploads_put_chunk(id, index, others, sha256);
+        const sentBytes = damaged ? bytes.map((byte, at) => (at === 7 ? byte ^ 1 : byte)) : bytes;
+        return scene.real.uploads_put_chunk(id, index, sentBytes, sha256);
       };
       const file = fileOf(4_000_000, seed + 10, `damaged-${hash}.bin`);
       const page = scene.page({ uploads_put_chunk });

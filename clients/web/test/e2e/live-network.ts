@@ -31,6 +31,7 @@ export async function startNetwork(binary: string): Promise<LiveNetwork> {
   return {
     url: valueOf('url'),
     rootKey: valueOf('root key'),
+    // The line ends with this id.
     firstCanister: valueOf('canisters').split(' ').at(-1) ?? '',
     async stop() {
       server.kill('SIGTERM');

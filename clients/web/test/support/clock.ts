@@ -3,6 +3,7 @@
 
 import type { Timing } from '../../src/retry.js';
 
+/** Waits of at least this length are the time limits of calls; retries wait for a shorter time. */
 const LONG_MS = 60_000;
 
 export class Clock implements Timing {

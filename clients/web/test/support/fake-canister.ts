@@ -15,7 +15,9 @@ interface Session {
   algorithm: HashAlgorithm;
   bytes: number;
   chunks: Map<number, Uint8Array>;
+  /** Whether a chunk may be replaced by other bytes: after a finish with another digest. */
   replaceable: boolean;
+  /** Number of chunks that finish has hashed. */
   hashed: number;
 }
 

@@ -40,7 +40,7 @@ export class Network {
   /** Called before a message is executed. */
   before: (call: Call) => void | Promise<void> = () => undefined;
   readonly calls: string[] = [];
-  /** By function. */
+  /** By function, the maximum number of its calls that were in flight at once. */
   readonly mostInFlight = new Map<string, number>();
   /** Called when a call will never be answered. */
   silent: () => void = () => undefined;

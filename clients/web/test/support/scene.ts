@@ -41,7 +41,7 @@ export class Scene {
   }
 }
 
-/** A file of this many bytes; each seed gives a different file. */
+/** A file of this many bytes; each seed gives a different file. The chunks of the fake canister have 1,000 bytes. */
 export function fileOf(bytes: number, seed = 1, name = `file-${seed}.bin`): File {
   const content = new Uint8Array(bytes);
   let state = seed * 2_654_435_761;

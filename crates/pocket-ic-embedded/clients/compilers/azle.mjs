@@ -177,15 +177,15 @@ const cases = {
         'No route to canister g3wsl-eqaaa-aaaan-aaaaa-cai',
       ]);
       await assert.rejects(actor.payTooMuch(other), /insufficient liquid cycles[^]*CanisterCalledTrap/);
-      const once = error => /after the answer/.test(error) && !/call_on_cleanup/.test(error);
-      await assert.rejects(actor.cleansUp(other, false), once);
+      const onlyFirstFails = error => /after the answer/.test(error) && !/call_on_cleanup/.test(error);
+      await assert.rejects(actor.cleansUp(other, false), onlyFirstFails);
       assert.deepEqual(await actor.record(), [[], 1]);
       await assert.rejects(actor.cleansUp(other, true), /after the answer[^]*call_on_cleanup also failed:[^]*reply/);
       assert.deepEqual(await actor.record(), [[], 1]);
 
       await pic.stopCanister({ canisterId: other });
-      const [stopped, fatal] = await actor.fails(other, 'caller');
-      assert.deepEqual([stopped, fatal], ['CallRejected', 5]);
+      const [stoppedKind, stoppedCode] = await actor.fails(other, 'caller');
+      assert.deepEqual([stoppedKind, stoppedCode], ['CallRejected', 5]);
       assert.equal(await actor.randomLength(), 32);
       await pic.updateCanisterSettings({ canisterId, controllers: [Principal.anonymous(), canisterId] });
       assert.equal(await actor.running(), 'running');

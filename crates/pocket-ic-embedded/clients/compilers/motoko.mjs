@@ -45,8 +45,8 @@ const cases = {
       assert.match(missing, /^IC0536: Error from Canister .* Canister has no update method 'brew'/);
       const nowhere = 'No route to canister g3wsl-eqaaa-aaaan-aaaaa-cai';
       assert.deepEqual(await actor.nowhere(), ['destination_invalid', nowhere]);
-      const once = error => /first/.test(error) && !/call_on_cleanup/.test(error);
-      await assert.rejects(actor.finally_(false), once);
+      const onlyFirstFails = error => /first/.test(error) && !/call_on_cleanup/.test(error);
+      await assert.rejects(actor.finally_(false), onlyFirstFails);
       await assert.rejects(actor.finally_(true), /first[^]*call_on_cleanup also failed:[^]*second/);
     },
   ],

@@ -74,7 +74,7 @@ class OldClient extends User {
   }
 }
 
-const all = bytes => [...Array(Math.ceil(bytes.length / CHUNK)).keys()];
+const allChunks = bytes => [...Array(Math.ceil(bytes.length / CHUNK)).keys()];
 
 export async function adoptionTests(test) {
   const network = await startNetwork(process.env.SESSION_MIGRATE, 'serve');
@@ -103,7 +103,7 @@ export async function adoptionTests(test) {
       await shell('icp canister install $CANISTER --wasm release.wasm --mode install -n embedded');
       for (const user of [alice, bob]) await user.connect(network, Principal.fromText(env.CANISTER));
       const finished = await alice.begin('done.txt', done);
-      await alice.put(finished, done, all(done));
+      await alice.put(finished, done, allChunks(done));
       [, blob] = /^(blob_\d+)$/.exec((await alice.finish(finished, done, IDL.Tuple(Text, Text)))[0]);
       session = await bob.begin('half.txt', half);
       await bob.put(session, half, [0, 2]);

@@ -22,7 +22,7 @@ export async function dayTests(test) {
   const { project, env, open, shell, operator } = prepare(network, 'runbook.md');
   for (const folder of ['morning', 'dry', 'evening']) mkdirSync(join(project, folder));
   const builds = {};
-  const isRunning = async build => {
+  const expectRunning = async build => {
     const status = await operator('icp canister status $CANISTER -n ic');
     assert.ok(status.includes(builds[build]), `${build} ${builds[build]}: ${status}`);
     assert.match(status, /Running/);
@@ -43,7 +43,7 @@ export async function dayTests(test) {
   const large = randomBytes(12 * CHUNK + 5);
   const small = new Map();
   let isOver = false;
-  let bobs;
+  let bobsUploads;
 
   try {
     await test('the operator deploys the legacy build', async () => {
@@ -68,7 +68,7 @@ export async function dayTests(test) {
       }
       child.kill('SIGKILL');
       await exited;
-      bobs = (async () => {
+      bobsUploads = (async () => {
         for (let number = 0; !isOver; number += 1) {
           const name = `${number}.txt`;
           const content = randomBytes(40_000 + number);
@@ -79,11 +79,11 @@ export async function dayTests(test) {
         }
       })();
       // A rejection must not end the process: the promise is awaited later.
-      bobs.catch(() => {});
+      bobsUploads.catch(() => {});
     });
 
     await test('a snapshot is taken, restored and downloaded', async () => {
-      await isRunning('legacy');
+      await expectRunning('legacy');
       await operator('icp canister stop $CANISTER -n ic');
       const taken = await operator('icp canister snapshot create $CANISTER -n ic');
       env.SNAPSHOT = snapshotIn(taken);
@@ -114,7 +114,7 @@ export async function dayTests(test) {
       assert.match(planned, /nothing was sent/);
       const upgraded = await operator('cargo migrate upgrade $CANISTER --to staged --identity identity.pem --rehearse');
       assert.match(upgraded, /upgraded to the staged build/);
-      await isRunning('staged');
+      await expectRunning('staged');
       assert.match(await operator("icp canister call $CANISTER migration_status '()' -n ic"), /Converted/);
       assert.equal((await alice.inFlight()).length, 1);
     });
@@ -122,7 +122,7 @@ export async function dayTests(test) {
     await test('the same by hand', async () => {
       await operator('icp canister install $CANISTER --mode upgrade --wasm dist/staged.wasm.gz -n ic');
       await operator('UPLOAD_BUILD=staged icp deploy upload --no-create --mode upgrade -e ic');
-      await isRunning('staged');
+      await expectRunning('staged');
     });
 
     await test('inspect again, on a snapshot of the running canister', async () => {
@@ -137,13 +137,13 @@ export async function dayTests(test) {
       }
       const upgraded = await operator('cargo migrate upgrade $CANISTER --to direct --identity identity.pem');
       assert.match(upgraded, /upgraded to the direct build/);
-      await isRunning('direct');
+      await expectRunning('direct');
       assert.equal((await alice.inFlight()).length, 1);
     });
 
     await test('the upload continues where it stopped, and every byte is read back', async () => {
       isOver = true;
-      await bobs;
+      await bobsUploads;
       await upload(alice, 'large.bin', large);
       assert.deepEqual([...(await alice.stored()).keys()], ['large.bin']);
       assert.ok((await alice.stored()).get('large.bin').equals(large));
@@ -157,7 +157,7 @@ export async function dayTests(test) {
     await test('every command of the runbook was run', () => assert.deepEqual([...open], []));
   } finally {
     isOver = true;
-    await bobs?.catch(() => {});
+    await bobsUploads?.catch(() => {});
     await network.stop();
   }
 }

@@ -13,6 +13,7 @@ import { createCounter } from './agent.mjs';
 
 const require = createRequire(import.meta.url);
 
+/** The path of the program of icp-cli; undefined if no package for this platform is installed. */
 export function program() {
   const name = `@icp-sdk/icp-cli-${process.platform}-${process.arch}/package.json`;
   try {
@@ -22,6 +23,7 @@ export function program() {
   }
 }
 
+/** What is missing for these tests on this machine, if anything. */
 export const missing = () => (program() ? undefined : `icp-cli for ${process.platform} on ${process.arch}`);
 
 /** Returns the id of a snapshot from the output of icp. */
@@ -51,6 +53,7 @@ ${network.icpYaml}
     return stdout + stderr;
   };
   const here = ['-e', 'embedded'];
+  // The counter ignores its argument: the tests send the byte 00, in hexadecimal digits.
   const call = (method, arg, ...more) => icp('canister', 'call', 'counter', method, arg, ...more, ...here);
 
   let id;
@@ -107,6 +110,7 @@ ${network.icpYaml}
   await test('settings', async () => {
     await icp('canister', 'settings', 'update', 'counter', '--freezing-threshold', '40d', '--log-visibility', 'public', '-f', ...here);
     const shown = await icp('canister', 'settings', 'show', 'counter', ...here);
+    // 40 days in seconds.
     assert.match(shown, /3[_,]?456[_,]?000/);
     assert.match(shown, /[Pp]ublic/);
   });

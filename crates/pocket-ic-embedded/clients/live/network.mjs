@@ -24,6 +24,7 @@ export async function startNetwork(command = process.env.POCKET_IC_BIN, ...subco
     rootKey: values['root key'],
     // The lines after "To use it with icp, add to icp.yaml:".
     icpYaml: lines.slice(lines.findIndex(line => line.startsWith('networks:'))).join('\n'),
+    // The line ends with a canister id of the subnet on which canisters are created.
     effectiveId: values.canisters.split(' ').at(-1),
     async stop() {
       server.kill('SIGTERM');

@@ -52,7 +52,8 @@ class Network:
                 break
         self.url = values["url"].rstrip("/")
         self.root_key = bytes.fromhex(values["root key"])
-        self.last_canister = values["canisters"].split()[-1]
+        # The line ends with a canister id of the subnet on which canisters are created.
+        self.effective_id = values["canisters"].split()[-1]
 
     def stop(self):
         self.process.terminate()
@@ -68,7 +69,7 @@ class Tour(unittest.TestCase):
         cls.identity = Identity()
         cls.agent = cls.agent_of(cls.identity)
         created = cls.manage(
-            "provisional_create_canister_with_cycles", CREATE, {"amount": []}, cls.network.last_canister, TARGET
+            "provisional_create_canister_with_cycles", CREATE, {"amount": []}, cls.network.effective_id, TARGET
         )
         cls.canister = created[0]["value"]["canister_id"].to_str()
         with open(os.environ["CANDID_COUNTER_WASM"], "rb") as file:

@@ -56,6 +56,7 @@ fn an_agent_creates_canisters_on_the_subnet_it_names() {
     let agent = network.agent(ed25519(1));
     let management = Principal::management_canister();
     for existing in network.canisters {
+        // The effective canister id selects the subnet.
         let arg = types::ProvisionalCreateCanisterWithCyclesArgs::default();
         let create = agent
             .update(&management, "provisional_create_canister_with_cycles")
@@ -64,8 +65,8 @@ fn an_agent_creates_canisters_on_the_subnet_it_names() {
         let reply = network.run(create.call_and_wait()).unwrap();
         let id = Decode!(&reply, types::CanisterIdRecord).unwrap().canister_id;
         assert_eq!(network.pic.get_subnet(id), network.pic.get_subnet(existing));
-        let none = network.run(agent.read_state_canister_module_hash(id));
-        assert!(matches!(none, Err(AgentError::LookupPathAbsent(_))), "{none:?}");
+        let module_hash = network.run(agent.read_state_canister_module_hash(id));
+        assert!(matches!(module_hash, Err(AgentError::LookupPathAbsent(_))), "{module_hash:?}");
         let install = types::InstallCodeArgs {
             mode: types::CanisterInstallMode::Install,
             canister_id: id,
@@ -157,8 +158,8 @@ fn an_unknown_request_is_proven_to_be_unknown() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
     for id in network.canisters {
-        for known in [false, true] {
-            if known {
+        for another_is_known in [false, true] {
+            if another_is_known {
                 update(&network, &agent, id, "inc").unwrap();
             }
             let (status, _) = network.run(agent.request_status_raw(&request_id([7; 32]), id)).unwrap();
@@ -217,7 +218,8 @@ fn unsigned_calls_are_accepted_where_nothing_is_checked() {
     assert_eq!(network.pic.query_call(network.canister(), ANONYMOUS, "read", vec![]).unwrap(), [1, 0, 0, 0]);
 }
 
-/// `raw_rand` is answered in the next round, so the call has no answer yet after its first round.
+/// `raw_rand` is answered in the next round, so the call has no answer yet after its first round. The canister then
+/// replies with the text "raw_rand", since it does not read the random bytes.
 #[test]
 fn a_synchronous_call_waits_for_later_rounds() {
     let network = Network::new();
@@ -338,6 +340,7 @@ fn only_list_canisters_can_be_queried_at_a_subnet() {
         let response = network.post(&format!("v3/subnet/{subnet}/query"), envelope.encode_bytes());
         (response.status().as_u16(), response.bytes().unwrap().to_vec())
     };
+    // The address accepts this method; then the server rejects it.
     let (status, body) = ask("list_canisters");
     assert_eq!(status, 200);
     assert!(String::from_utf8_lossy(&body).contains("not supported by the embedded server"));

@@ -159,8 +159,7 @@ fn wrong_signatures_of_canisters_are_refused() {
     let message = content.to_request_id().signable();
     let good = || signer.sign(&message);
     let mut uncertified = good();
-    uncertified.tree = tree(&signer.seed, &message, b"");
-    uncertified.tree = fork(uncertified.tree, labeled("zz", leaf(b"")));
+    uncertified.tree = fork(tree(&signer.seed, &message, b""), labeled("zz", leaf(b"")));
     let of_neighbor = Signer::on_subnet_of(&network, id, b"user 7").sign(&message);
     let on_root = Signer::on_subnet_of(&network, network.canisters[0], b"user 7").sign(&message);
     let mut flipped = good();
@@ -203,6 +202,7 @@ fn wrong_signatures_of_canisters_are_refused() {
 #[test]
 fn wrong_keys_of_canisters_are_refused() {
     let network = Network::new();
+    // A key is the length of the canister's id, the id, and the seed. This one is well-formed.
     let whole = key_der(CANISTER, &[2, 1, 1]);
     for der in [
         key_der(CANISTER, &[]),

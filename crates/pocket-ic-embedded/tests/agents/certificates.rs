@@ -6,7 +6,7 @@ use candid::Principal;
 use ic_agent::hash_tree::Label;
 use ic_agent::{AgentError, Certificate, lookup_value};
 
-/// A canister whose `set` certifies its argument, and whose `get` returns the certificate of the query.
+/// A canister whose `set` certifies its argument, and whose query `get` returns the certificate of the certified data.
 pub const CERTIFIED: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))

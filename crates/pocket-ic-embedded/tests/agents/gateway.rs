@@ -8,9 +8,10 @@ use reqwest::blocking::{Client, RequestBuilder, Response};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 
-/// Returns a canister whose replies a test sets: `put_query`, `put_update` and `put_more` store the replies of
+/// Returns a module whose replies a test sets: `put_query`, `put_update` and `put_more` store the replies of
 /// `http_request`, `http_request_update` and `more`. `asked` returns the argument of the last `http_request_update`.
-/// `certify` sets the certified data, and `certificate` returns their certificate.
+/// `certify` sets the certified data, and `certificate` returns their certificate. A reply is kept at the address `at`:
+/// its length in four bytes, then the reply.
 pub fn site() -> Vec<u8> {
     let storing_method = |name: &str, at: u32| {
         format!(
@@ -27,6 +28,7 @@ pub fn site() -> Vec<u8> {
                 (call $reply))"#
         )
     };
+    // The argument is kept in the same way, at the address that `asked` reads.
     let remember = "(i32.store (i32.const 60000) (call $size)) (call $copy (i32.const 60004) (i32.const 0) (call $size))";
     wasm(&format!(
         r#"(module

@@ -92,6 +92,7 @@ impl Network {
         serde_cbor::from_slice(&answer.certificate).unwrap()
     }
 
+    /// Returns the content of a call to [`Self::canister`], which is neither signed nor sent.
     pub fn call(&self, sender: Principal, method: &str, nonce: u8) -> EnvelopeContent {
         EnvelopeContent::Call {
             nonce: Some(vec![nonce; 8]),
@@ -162,6 +163,8 @@ pub fn request_id(bytes: [u8; 32]) -> RequestId {
     RequestId::new(&bytes)
 }
 
+/// Appends the metadata sections. In wasm, a custom section is the id 0, the length of the rest, the length of the
+/// name, the name and the data.
 fn with_sections(mut module: Vec<u8>) -> Vec<u8> {
     for (name, data) in SECTIONS {
         let length = 1 + name.len() + data.len();

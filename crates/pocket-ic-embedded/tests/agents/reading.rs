@@ -332,6 +332,7 @@ fn other_paths_are_refused_by_name() {
             vec![b"streams".as_slice(), &[0xff, 1], b"two words"],
             "/streams/0xff01/0x74776f20776f726473 cannot",
         ),
+        // The text shows the first five labels.
         (vec![b"x".as_slice(); 127], "Invalid path requested: /x/x/x/x/x cannot be read here"),
         (vec![b"x".as_slice(); 128], "Path of 128 labels: at most 127 are allowed"),
     ] {

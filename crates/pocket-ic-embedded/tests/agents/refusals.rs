@@ -1,4 +1,4 @@
-//! Requests that the server refuses, and continues to work afterwards.
+//! Requests that the server refuses; afterwards, it still works.
 
 use crate::common::{install_counter, instance, read_counter};
 use crate::network::{Network, ed25519, from_now, signed};
@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-fn expiring(network: &Network, expiry: u64) -> EnvelopeContent {
+fn call_expiring_at(network: &Network, expiry: u64) -> EnvelopeContent {
     match network.call(ed25519(1).sender().unwrap(), "inc", 1) {
         EnvelopeContent::Call { nonce, sender, canister_id, method_name, arg, .. } => EnvelopeContent::Call {
             nonce,
@@ -31,7 +31,8 @@ fn expired_requests_are_refused_with_the_text_agents_look_for() {
     let network = Network::new();
     for expiry in [1, from_now(Duration::ZERO) - 1_000_000_000, from_now(Duration::from_secs(400)), u64::MAX]
     {
-        let (status, body) = network.send_call("v4", &signed(&ed25519(1), expiring(&network, expiry)));
+        let (status, body) =
+            network.send_call("v4", &signed(&ed25519(1), call_expiring_at(&network, expiry)));
         let text = String::from_utf8(body).unwrap();
         assert_eq!(status, 400);
         assert!(
@@ -44,7 +45,7 @@ fn expired_requests_are_refused_with_the_text_agents_look_for() {
 }
 
 #[test]
-fn an_instance_at_another_time_is_refused_with_a_hint() {
+fn calls_to_an_instance_at_another_time_are_refused_with_a_hint() {
     let network = Network::new();
     network.pic.stop_progress();
     network.pic.advance_time(Duration::from_secs(24 * 60 * 60));

@@ -108,7 +108,7 @@ fn certified_headers_are_verified_and_no_others_are_served() {
     assert_eq!(site.get("b.html", "localhost").status(), 503);
     let mut headers = good.headers.clone();
     headers[0].1 = "no".into();
-    put(&Page { headers, ..site.put_with_header("/a.html", "certified") });
+    put(&Page { headers, ..page("certified") });
     assert_eq!(site.get("a.html", "localhost").status(), 503);
     put(&Page { status_code: 201, ..good });
     assert_eq!(site.get("a.html", "localhost").status(), 503);

@@ -38,6 +38,8 @@ impl Authenticator {
         Self::Rsa(Box::new(rsa::PrivateKey::from_p_q(p, q, BoxedUint::from(65_537_u64)).unwrap()))
     }
 
+    /// Returns the public key as COSE. Its labels: 1 is the type of the key, and 3 the algorithm. For ECDSA, -1 is the
+    /// curve, -2 and -3 are the coordinates; for RSA, -1 is the modulus, and -2 the exponent.
     fn cose(&self) -> Vec<u8> {
         use rsa::traits::PublicKeyParts;
         match self {
@@ -71,6 +73,7 @@ impl Authenticator {
     }
 
     fn assert(&self, client_data: &str) -> Assertion {
+        // The last five bytes are the flags (the user is present) and a counter.
         let authenticator_data = [Sha256::digest("localhost").as_slice(), &[1, 0, 0, 0, 7]].concat();
         let signed = [authenticator_data.as_slice(), &Sha256::digest(client_data)].concat();
         Assertion {
@@ -183,7 +186,7 @@ fn wrong_signatures_of_authenticators_are_refused() {
     *flipped.signature.last_mut().unwrap() ^= 1;
     let mut other_data = good(&p256);
     other_data.authenticator_data[32] ^= 4;
-    let plain = Assertion { signature: vec![7; 64], ..good(&p256) };
+    let not_der = Assertion { signature: vec![7; 64], ..good(&p256) };
     let changed =
         Assertion { client_data: Value::Text(client_data(&message).replace("http", "https")), ..good(&p256) };
     let other = signed(&p256, network.call(p256.sender().unwrap(), "inc", 2)).sender_sig.unwrap();
@@ -193,7 +196,7 @@ fn wrong_signatures_of_authenticators_are_refused() {
         (other_data.encode(), "Verifying signature failed"),
         (changed.encode(), "Verifying signature failed"),
         (good(&Authenticator::p256(2)).encode(), "Verifying signature failed"),
-        (plain.encode(), "Failed to parse EcdsaP256 signature"),
+        (not_der.encode(), "Failed to parse EcdsaP256 signature"),
         (good(&Authenticator::rsa()).encode(), "Failed to parse EcdsaP256 signature"),
         (other, "Challenge in webauthn is"),
         (json(&client_data(b"")), "Challenge in webauthn is"),

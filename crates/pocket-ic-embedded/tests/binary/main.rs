@@ -27,6 +27,7 @@ fn start(port_file: &Path, args: &[&str]) -> Child {
     Command::new(BINARY).arg("--port-file").arg(port_file).args(args).stderr(Stdio::null()).spawn().unwrap()
 }
 
+/// Waits until the server has written its port file, and returns the port.
 fn port(port_file: &Path) -> u16 {
     wait_for("the port file", || {
         let text = fs::read_to_string(port_file).ok()?;
@@ -34,10 +35,11 @@ fn port(port_file: &Path) -> u16 {
     })
 }
 
-fn end(mut child: Child) -> std::process::ExitStatus {
+fn wait_for_end(mut child: Child) -> std::process::ExitStatus {
     wait_for("the end of the server", || child.try_wait().unwrap())
 }
 
+/// Returns a temporary folder, and a path in it for the port file.
 fn scratch() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("port");
@@ -104,6 +106,7 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
         let mut printed = String::new();
         child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
         let mut stderr = child.stderr.take().unwrap();
+        // Only a muted server closes its standard error, too.
         if mute {
             stderr.read_to_string(&mut printed).unwrap();
         }
@@ -111,7 +114,7 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
         let status = reqwest::blocking::get(format!("http://127.0.0.1:{port}/status")).unwrap();
         assert_eq!(status.status(), 200, "the server still answers");
         terminate(child.id());
-        assert!(end(child).success());
+        assert!(wait_for_end(child).success());
         if !mute {
             stderr.read_to_string(&mut printed).unwrap();
             assert!(printed.contains("listens on"), "errors are still printed: {printed}");
@@ -124,7 +127,7 @@ fn the_server_ends_when_unused() {
     let (_dir, file) = scratch();
     let child = start(&file, &["--ttl", "1"]);
     port(&file);
-    assert!(end(child).success());
+    assert!(wait_for_end(child).success());
     assert!(!file.exists());
 }
 
@@ -135,7 +138,7 @@ fn the_server_ends_although_a_client_stalls_in_a_request() {
     let child = start(&file, &["--ttl", "1"]);
     let mut client = TcpStream::connect(("127.0.0.1", port(&file))).unwrap();
     client.write_all(b"POST /blobstore HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf").unwrap();
-    assert!(end(child).success());
+    assert!(wait_for_end(child).success());
     assert!(!file.exists());
     drop(client);
 }
@@ -145,7 +148,7 @@ fn the_server_ends_at_the_hard_limit() {
     let (_dir, file) = scratch();
     let child = start(&file, &["--ttl", "1000", "--hard-ttl", "1"]);
     port(&file);
-    assert!(end(child).success());
+    assert!(wait_for_end(child).success());
     assert!(!file.exists());
 }
 
@@ -181,7 +184,7 @@ fn every_signal_that_ends_the_server_removes_the_port_file() {
         assert_eq!(status.status(), 200);
         let killed = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         assert!(killed.success());
-        assert!(end(child).success(), "{signal}");
+        assert!(wait_for_end(child).success(), "{signal}");
         assert!(!file.exists(), "{signal}");
     }
 }
@@ -218,7 +221,8 @@ fn a_full_disk_fails_the_download_and_nothing_else() {
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
     let folder = dir.path().join("snapshot");
     let download = serde_json::json!({
-        "sender": { "principal_id": "BA==" },
+        // The anonymous principal.
+        "sender": { "principal_id": base64(&[4]) },
         "canister_id": { "canister_id": base64(id.as_slice()) },
         "snapshot_id": base64(&snapshot.id),
         "snapshot_dir": folder,
@@ -234,7 +238,7 @@ fn a_full_disk_fails_the_download_and_nothing_else() {
     assert_eq!(common::parse_u32(&common::call(&pic, id, "inc", &[]).unwrap()), 1);
     drop(pic);
     terminate(child.id());
-    assert!(end(child).success());
+    assert!(wait_for_end(child).success());
 }
 
 fn base64(bytes: &[u8]) -> String {

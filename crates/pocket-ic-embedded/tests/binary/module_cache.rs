@@ -1,6 +1,6 @@
 //! Servers that share a folder of compiled modules.
 
-use super::{BINARY, end, port, run, scratch, start, terminate};
+use super::{BINARY, port, run, scratch, start, terminate, wait_for_end};
 use crate::common::{self, ANONYMOUS, install_wasm, wasm};
 use pocket_ic::PocketIcBuilder;
 use std::fs::{self, Permissions};
@@ -26,7 +26,7 @@ fn install_on_a_new_server(cache: &Path, module: Vec<u8>) {
     assert_eq!(common::parse_u32(&reply), 1);
     drop(pic);
     terminate(child.id());
-    assert!(end(child).success());
+    assert!(wait_for_end(child).success());
 }
 
 /// Returns the names and inodes of the files in the cache: a file that was written again has another inode.

@@ -1,6 +1,6 @@
 //! Existing port files: of a running server, of one that has ended, and of no server.
 
-use super::{end, port, run, scratch, start, terminate};
+use super::{port, run, scratch, start, terminate, wait_for_end};
 use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ fn a_second_server_exits_quietly_while_the_first_answers() {
     assert!(output.stdout.is_empty() && output.stderr.is_empty());
     assert_eq!(fs::read_to_string(&file).unwrap(), format!("{port}\n"));
     terminate(first.id());
-    assert!(end(first).success());
+    assert!(wait_for_end(first).success());
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_stale_port_file_is_taken_over() {
 }
 
 #[test]
-fn a_port_in_use_is_reported_in_one_line() {
+fn a_port_file_whose_port_does_not_answer_is_one_clear_line() {
     let (_dir, file) = scratch();
     // The kernel accepts connections to this listener, but nobody answers.
     let somebody = TcpListener::bind("127.0.0.1:0").unwrap();

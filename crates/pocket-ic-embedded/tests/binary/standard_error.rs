@@ -1,6 +1,6 @@
 //! Standard error that cannot be written to: a closed pipe, a full disk. Only the output is lost.
 
-use super::{BINARY, end, port, scratch, terminate};
+use super::{BINARY, port, scratch, terminate, wait_for_end};
 use crate::common::{ANONYMOUS, call, install_wasm, wasm};
 use pocket_ic::PocketIcBuilder;
 use std::fs::OpenOptions;
@@ -40,10 +40,11 @@ fn canisters_continue_when_nobody_reads_their_prints() {
             call(&pic, id, "do", &[]).unwrap();
             call(&pic, id, "trap", &[]).unwrap_err();
         }
+        // Two prints and two traps of updates: the log does not have what a query prints.
         assert_eq!(pic.fetch_canister_logs(id, ANONYMOUS).unwrap().len(), 4, "the canister's log is kept");
         drop(pic);
         terminate(child.id());
-        assert!(end(child).success());
+        assert!(wait_for_end(child).success());
     }
 }
 

@@ -17,7 +17,8 @@ fn exporting_module(name: &str) -> Vec<u8> {
 }
 
 /// Returns a canister whose `go` calls `method` of the canister in its argument, or of itself. `on_reply`, `on_reject`
-/// and `on_cleanup` are the bodies of the callbacks. The method `works` replies, `fails` traps.
+/// and `on_cleanup` are the bodies of the callbacks, in which `$f` is the forbidden function. The method `works`
+/// replies, `fails` traps.
 fn calling_module(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup: &str) -> Vec<u8> {
     let size = method.len();
     wasm(&format!(

@@ -54,6 +54,7 @@
   ;; 128: always zero. 1024: scratch. 65536: arguments.
   (func (export "canister_inspect_message")
     (call $method_copy (i32.const 1024) (i32.const 0) (call $method_size))
+    ;; The first four bytes of the name: "spin", then "gate".
     (if (i32.eq (i32.load (i32.const 1024)) (i32.const 0x6e697073)) (then (loop $l (br $l))))
     (if (i32.eq (i32.load (i32.const 1024)) (i32.const 0x65746167)) (then (unreachable)))
     (call $accept))

@@ -102,6 +102,7 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
         TestedFunctions {
             functions: &["is_controller"],
             types: &["(param i32 i32) (result i32)"],
+            // The anonymous principal, which is the byte 4, is the controller.
             body: "(i32.store8 (i32.const 16) (i32.const 4)) (i32.store (i32.const 0) (call $f0 (i32.const 16) (i32.const 1)))",
             result_bytes: 4,
         },
@@ -127,6 +128,7 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
         TestedFunctions {
             functions: &["env_var_name_exists"],
             types: &["(param i32 i32) (result i32)"],
+            // Is there a variable FIRST, and is there one FIRS?
             body: "(i32.store (i32.const 16) (i32.const 0x53524946)) (i32.store8 (i32.const 20) (i32.const 0x54))
                    (i32.store (i32.const 0) (call $f0 (i32.const 16) (i32.const 5)))
                    (i32.store (i32.const 4) (call $f0 (i32.const 16) (i32.const 4)))",
@@ -147,6 +149,7 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
         TestedFunctions {
             functions: &["stable64_grow", "stable64_write", "stable64_read", "stable64_size"],
             types: &["(param i64) (result i64)", "(param i64 i64 i64)", "(param i64 i64 i64)", "(result i64)"],
+            // Grows to 3 pages, writes and reads the last 8 bytes, and fails to grow further.
             body: "(i64.store (i32.const 0) (call $f0 (i64.const 3)))
                    (i64.store (i32.const 32) (i64.const 0x0102030405060708))
                    (call $f1 (i64.const 196600) (i64.const 32) (i64.const 8))

@@ -19,7 +19,7 @@ struct TestInstance {
     canister: Principal,
     snapshot: Vec<u8>,
     message: Value,
-    blob: Vec<u8>,
+    blob_id: Vec<u8>,
     client: Client,
     dir: tempfile::TempDir,
 }
@@ -32,19 +32,20 @@ impl TestInstance {
         let message = pic.submit_call(canister, ANONYMOUS, "inc", vec![]).expect("a message");
         let client = Client::new();
         let url = pic.get_server_url().join("blobstore").expect("a path");
-        let blob = client.post(url).body("bytes").send().and_then(Response::text).expect("a blob");
+        let blob_id = client.post(url).body("bytes").send().and_then(Response::text).expect("a blob");
         Self {
             canister,
             snapshot,
             message: serde_json::to_value(message).expect("JSON"),
-            blob: hex::decode(blob).expect("hex"),
+            blob_id: hex::decode(blob_id).expect("hex"),
             client,
             dir: tempfile::tempdir().expect("a folder"),
             pic,
         }
     }
 
-    /// Returns every route of the protocol that takes a body, with a valid body.
+    /// Returns every route of the protocol that takes a body, with a valid body, in an order in which all succeed: the
+    /// snapshot is downloaded before it is uploaded.
     fn routes(&self) -> Vec<(String, Value)> {
         let id = base64(self.canister.as_slice());
         let canister = json!({ "canister_id": id });
@@ -88,7 +89,10 @@ impl TestInstance {
             (here("update/set_time"), json!({ "nanos_since_epoch": 1_800_000_000_000_000_000u64 })),
             (here("update/set_certified_time"), json!({ "nanos_since_epoch": 1_800_000_000_000_000_000u64 })),
             (here("update/add_cycles"), json!({ "canister_id": id, "amount": 5 })),
-            (here("update/set_stable_memory"), json!({ "canister_id": id, "blob_id": base64(&self.blob) })),
+            (
+                here("update/set_stable_memory"),
+                json!({ "canister_id": id, "blob_id": base64(&self.blob_id) }),
+            ),
             (
                 here("update/canister_snapshot_download"),
                 json!({ "sender": sender, "canister_id": canister, "snapshot_id": base64(&self.snapshot),

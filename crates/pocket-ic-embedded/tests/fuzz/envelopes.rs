@@ -1,4 +1,4 @@
-//! The bodies that agents send: bytes, and envelopes that are almost valid.
+//! Requests of agents: envelopes that are almost valid, and valid ones with damaged bytes.
 
 use crate::common::{builder, call, counter, parse_u32};
 use crate::fuzz;
@@ -27,8 +27,8 @@ impl TestInstance {
         Self { pic, canister, client: Client::new() }
     }
 
-    /// Returns a request of every kind with its path. The requests are not signed: every changed request would be
-    /// refused for its signature, and nothing else would be tested.
+    /// Returns a request of every kind with its path. The requests are not signed: of a signed request
+    /// that was changed, the server would check only the signature.
     fn requests(&self) -> Vec<(String, Value)> {
         let (ingress_expiry, sender, canister_id) = (1 << 60, Principal::anonymous(), self.canister);
         let (nonce, method_name, arg, sender_info) =
@@ -103,7 +103,8 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Replaces the fields that the indexes select, or removes them if there is no new value.
+/// Replaces the fields that the indexes select, or removes them if there is no new value. They are fields of the
+/// content, and of the envelope once it has no content with fields.
 fn change(body: &mut Value, changes: &[(Index, Option<Value>)]) {
     for (index, new) in changes {
         let Value::Map(envelope) = body else { return };

@@ -1,4 +1,4 @@
-//! Wasm modules: generated, damaged, truncated, packed. The engine refuses or runs them.
+//! Wasm modules: generated, damaged, truncated, compressed. The engine refuses or runs them.
 
 use crate::common::COUNTER;
 use crate::fuzz;
@@ -20,7 +20,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the run
 /// Instructions for one entry point: enough to execute a meaningful part of it, but no more.
 const INSTRUCTIONS: u64 = 200_000;
 
-fn packed(wasm: &[u8]) -> Vec<u8> {
+fn gzip(wasm: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(wasm).expect("memory does not fail");
     encoder.finish().expect("memory does not fail")
@@ -77,9 +77,9 @@ fn generated_canisters_run() {
 #[test]
 fn damaged_generated_canisters_are_refused_or_run() {
     let damage = (program(), vec((any::<Index>(), any::<u8>()), 1..4), any::<bool>());
-    fuzz(&damage, |(text, bytes, pack)| {
+    fuzz(&damage, |(text, bytes, compressed)| {
         let wasm = wat::parse_str(&text).map_err(|error| TestCaseError::fail(format!("{error}: {text}")))?;
-        let mut wasm = if pack { packed(&wasm) } else { wasm };
+        let mut wasm = if compressed { gzip(&wasm) } else { wasm };
         for (at, byte) in bytes {
             let at = at.index(wasm.len());
             wasm[at] = byte;
@@ -93,8 +93,8 @@ fn damaged_generated_canisters_are_refused_or_run() {
 fn damaged_and_truncated_modules_are_refused_or_run() {
     let whole = wat::parse_str(COUNTER).expect("the text is valid");
     let damage = (vec((any::<Index>(), any::<u8>()), 0..5), any::<Index>(), any::<bool>(), any::<bool>());
-    fuzz(&damage, |(bytes, end, cut, pack)| {
-        let mut wasm = if pack { packed(&whole) } else { whole.clone() };
+    fuzz(&damage, |(bytes, end, cut, compressed)| {
+        let mut wasm = if compressed { gzip(&whole) } else { whole.clone() };
         for (at, byte) in bytes {
             let at = at.index(wasm.len());
             wasm[at] = byte;
@@ -109,9 +109,9 @@ fn damaged_and_truncated_modules_are_refused_or_run() {
 
 #[test]
 fn arbitrary_modules_are_refused_or_run() {
-    fuzz(&(vec(any::<u8>(), 0..300), 0..3usize), |(bytes, kind)| {
-        let start: &[u8] = [b"".as_slice(), b"\0asm\x01\0\0\0", b"\x1f\x8b\x08\0"][kind];
-        run_all(&[start, &bytes].concat())?;
+    fuzz(&(vec(any::<u8>(), 0..300), 0..3usize), |(bytes, header)| {
+        let header: &[u8] = [b"".as_slice(), b"\0asm\x01\0\0\0", b"\x1f\x8b\x08\0"][header];
+        run_all(&[header, &bytes].concat())?;
         Ok(())
     });
 }

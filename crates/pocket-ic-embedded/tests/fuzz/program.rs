@@ -69,7 +69,7 @@ fn number() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// Returns the arguments of a call, one for each letter.
+/// Returns the arguments of a call, one for each letter: `narrow` are expressions of type i32, `wide` of type i64.
 fn arguments(letters: &str, narrow: &[String], wide: &[String]) -> String {
     let (mut narrow, mut wide) = (narrow.iter().cycle(), wide.iter().cycle());
     letters

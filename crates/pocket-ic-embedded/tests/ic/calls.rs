@@ -34,9 +34,11 @@ const PROXY: &str = r#"
   (import "ic0" "trap" (func $trap (param i32 i32)))
   (import "ic0" "msg_reject_msg_size" (func $text_size (result i32)))
   (import "ic0" "msg_reject_msg_copy" (func $text_copy (param i32 i32 i32)))
+  ;; Callbacks, by number: 0 to 7.
   (table funcref
     (elem $replied $rejected $replied_trap $clean $query_replied $query_rejected $clean_trap $text))
   (memory 1)
+  ;; 512: the number that `read` returns. 520: the refunded cycles. 600: scratch. 4096: arguments and replies.
   (data (i32.const 640) "callback")
   (data (i32.const 648) "cleanup")
   (func $prepare (param $on_reply i32) (param $on_reject i32)
@@ -398,7 +400,7 @@ fn a_callee_reads_the_deadline_of_its_call() {
             (import "ic0" "call_perform" (func $perform (result i32)))
             (memory 1) (table funcref (elem $answered))
             (data (i32.const 0) "deadline")
-            (func $prepare
+            (func $prepare ;; begins a call of its own `deadline`
                 (call $self_copy (i32.const 64) (i32.const 0) (call $self_size))
                 (call $new (i32.const 64) (call $self_size) (i32.const 0) (i32.const 8)
                     (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))

@@ -21,8 +21,8 @@ fn ids_cycles_and_controllers_of_new_canisters() {
     assert_eq!(pic.get_subnet(id), Some(pic.topology().get_app_subnets()[0]));
     let unknown = Principal::from_text("x47dp-5x777-77777-p777q-cai").unwrap();
     assert!(!pic.canister_exists(unknown));
-    let again = pic.create_canister_with_id(None, None, unknown).unwrap();
-    assert_eq!(again, unknown);
+    let created = pic.create_canister_with_id(None, None, unknown).unwrap();
+    assert_eq!(created, unknown);
     let error = pic.create_canister_with_id(None, None, id).unwrap_err();
     assert!(error.contains("CanisterAlreadyInstalled"), "{error}");
 }
@@ -105,6 +105,7 @@ fn errors_say_what_a_developer_can_do() {
 #[test]
 fn a_canister_without_cycles_is_frozen_without_a_threshold() {
     let pic = instance();
+    // 2^64 cycles are more than the canister has: it burns all.
     let burning = wasm(
         r#"(module
             (import "ic0" "msg_reply" (func $reply))
@@ -165,10 +166,10 @@ fn versions_grow_with_every_change() {
     call(&pic, id, "trap_after_inc", &[]).unwrap_err();
     pic.query_call(id, ANONYMOUS, "read", vec![]).unwrap();
     let third = parse_u64(&call(&pic, id, "version", &[]).unwrap());
-    assert_eq!(third, second + 1);
+    assert_eq!(third, second + 1, "the trap and the query are not counted");
     pic.set_controllers(id, None, vec![user(1), ANONYMOUS]).unwrap();
     let fourth = parse_u64(&call(&pic, id, "version", &[]).unwrap());
-    assert_eq!(fourth, third + 2);
+    assert_eq!(fourth, third + 2, "one for the controllers, one for the call");
 }
 
 fn set_freezing_threshold(pic: &PocketIc, id: Principal, seconds: u64) {

@@ -25,6 +25,7 @@ fn upgrade_keeps_stable_memory_and_drops_the_heap() {
 #[test]
 fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
     const SECTION: &[u8] = b"icp:private enhanced-orthogonal-persistence";
+    // A custom section: the id 0, the length of the rest, the length of the name, the name, no data.
     let persistent = [&counter()[..], &[0, SECTION.len() as u8 + 1, SECTION.len() as u8], SECTION].concat();
     let pic = instance();
     let id = install_wasm(&pic, persistent.clone());

@@ -72,7 +72,7 @@ fn ingress_has_at_most_two_mib() {
         use base64::Engine;
         let encode = |bytes: &[u8]| base64::prelude::BASE64_STANDARD.encode(bytes);
         let body = json!({
-            "sender": "BA==", "canister_id": encode(id.as_slice()), "method": "echo",
+            "sender": encode(ANONYMOUS.as_slice()), "canister_id": encode(id.as_slice()), "method": "echo",
             "effective_principal": RawEffectivePrincipal::CanisterId(id.as_slice().to_vec()),
             "payload": encode(&vec![0; bytes as usize]),
         });

@@ -138,7 +138,7 @@ fn history_and_metadata_are_available_to_canisters() {
     pic.set_controllers(asker, None, vec![ANONYMOUS, user(2)]).unwrap();
     let args = types::CanisterInfoArgs { canister_id: asker, num_requested_changes: Some(2) };
     let info: types::CanisterInfoResult = call_through(&pic, asker, 0, "canister_info", (args,)).unwrap();
-    assert_eq!(info.total_num_changes, 4);
+    assert_eq!(info.total_num_changes, 4, "creation, installation, upgrade, controllers");
     assert_eq!(info.recent_changes.len(), 2);
     assert!(matches!(
         &info.recent_changes[0].details,

@@ -21,7 +21,7 @@ struct CollectedReplies {
 
 impl CollectedReplies {
     /// Makes a call by a user, with [`Self::asker`] as the effective canister id, and records the reply.
-    fn user(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
+    fn call_as_user(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let arg = encode_one(args).unwrap();
         let reply = call_management(&self.pic, self.asker, ANONYMOUS, method, arg).unwrap();
         self.replies.insert(method, reply.clone());
@@ -29,7 +29,7 @@ impl CollectedReplies {
     }
 
     /// Makes a call by [`Self::asker`], with 10 cycles, and records the reply.
-    fn canister(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
+    fn call_as_canister(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let reply = send(&self.pic, self.asker, 10, method, (args,)).unwrap();
         self.replies.insert(method, reply.clone());
         reply
@@ -58,14 +58,14 @@ fn ask_for_everything() -> CollectedReplies {
         ..Default::default()
     };
     let args = types::ProvisionalCreateCanisterWithCyclesArgs { settings: Some(named), ..Default::default() };
-    all.user("provisional_create_canister_with_cycles", args);
+    all.call_as_user("provisional_create_canister_with_cycles", args);
     let top_up = types::ProvisionalTopUpCanisterArgs { canister_id: asker, amount: 1u8.into() };
-    all.user("provisional_top_up_canister", top_up);
+    all.call_as_user("provisional_top_up_canister", top_up);
     let settings = types::CanisterSettings::default();
     let args = types::UpdateSettingsArgs { canister_id: asker, settings, sender_canister_version: None };
-    all.user("update_settings", args);
-    all.user("upload_chunk", types::UploadChunkArgs { canister_id: asker, chunk: wasm(MESSENGER) });
-    let chunks = Decode!(&all.user("stored_chunks", record.clone()), Vec<types::ChunkHash>).unwrap();
+    all.call_as_user("update_settings", args);
+    all.call_as_user("upload_chunk", types::UploadChunkArgs { canister_id: asker, chunk: wasm(MESSENGER) });
+    let chunks = Decode!(&all.call_as_user("stored_chunks", record.clone()), Vec<types::ChunkHash>).unwrap();
     let upgrade = types::CanisterInstallMode::Upgrade(None);
     let args = types::InstallChunkedCodeArgs {
         mode: upgrade,
@@ -76,8 +76,8 @@ fn ask_for_everything() -> CollectedReplies {
         arg: vec![],
         sender_canister_version: None,
     };
-    all.user("install_chunked_code", args);
-    all.user("clear_chunk_store", record.clone());
+    all.call_as_user("install_chunked_code", args);
+    all.call_as_user("clear_chunk_store", record.clone());
     let args = types::InstallCodeArgs {
         mode: upgrade,
         canister_id: asker,
@@ -85,31 +85,31 @@ fn ask_for_everything() -> CollectedReplies {
         arg: vec![],
         sender_canister_version: None,
     };
-    all.user("install_code", args);
+    all.call_as_user("install_code", args);
     snapshots(&mut all);
-    all.user("canister_status", record.clone());
-    all.user("canister_metrics", record.clone());
+    all.call_as_user("canister_status", record.clone());
+    all.call_as_user("canister_metrics", record.clone());
     all.query("fetch_canister_logs", record.clone());
 
     let settings = None;
     let args = types::CreateCanisterArgs { settings, sender_canister_version: Some(1) };
-    let child = Decode!(&all.canister("create_canister", args), types::CanisterIdRecord).unwrap();
-    all.canister("deposit_cycles", child.clone());
-    all.canister("raw_rand", ());
+    let child = Decode!(&all.call_as_canister("create_canister", args), types::CanisterIdRecord).unwrap();
+    all.call_as_canister("deposit_cycles", child.clone());
+    all.call_as_canister("raw_rand", ());
     let args = types::CanisterMetadataArgs { canister_id: asker, name: "colour".into() };
-    all.canister("canister_metadata", args);
+    all.call_as_canister("canister_metadata", args);
     let subnet_id = all.pic.get_subnet(asker).unwrap();
-    all.canister("subnet_info", types::SubnetInfoArgs { subnet_id });
-    all.canister("stop_canister", child.clone());
-    all.canister("start_canister", child.clone());
-    all.canister(
+    all.call_as_canister("subnet_info", types::SubnetInfoArgs { subnet_id });
+    all.call_as_canister("stop_canister", child.clone());
+    all.call_as_canister("start_canister", child.clone());
+    all.call_as_canister(
         "uninstall_code",
         types::UninstallCodeArgs { canister_id: child.canister_id, sender_canister_version: None },
     );
     let args = types::CanisterInfoArgs { canister_id: asker, num_requested_changes: Some(20) };
-    all.canister("canister_info", args);
-    all.canister("stop_canister", child.clone());
-    all.canister("delete_canister", child);
+    all.call_as_canister("canister_info", args);
+    all.call_as_canister("stop_canister", child.clone());
+    all.call_as_canister("delete_canister", child);
     all
 }
 
@@ -121,12 +121,12 @@ fn snapshots(all: &mut CollectedReplies) {
         uninstall_code: None,
         sender_canister_version: None,
     };
-    let taken = Decode!(&all.user("take_canister_snapshot", args), types::Snapshot).unwrap().id;
-    all.user("list_canister_snapshots", types::CanisterIdRecord { canister_id });
+    let taken = Decode!(&all.call_as_user("take_canister_snapshot", args), types::Snapshot).unwrap().id;
+    all.call_as_user("list_canister_snapshots", types::CanisterIdRecord { canister_id });
     let args = types::ReadCanisterSnapshotMetadataArgs { canister_id, snapshot_id: taken.clone() };
-    all.user("read_canister_snapshot_metadata", args);
+    all.call_as_user("read_canister_snapshot_metadata", args);
     let kind = types::SnapshotDataKind::WasmMemory { offset: 0, size: 4 };
-    all.user(
+    all.call_as_user(
         "read_canister_snapshot_data",
         types::ReadCanisterSnapshotDataArgs { canister_id, snapshot_id: taken.clone(), kind },
     );
@@ -141,9 +141,9 @@ fn snapshots(all: &mut CollectedReplies) {
         global_timer: None,
         on_low_wasm_memory_hook_status: None,
     };
-    let reply = all.user("upload_canister_snapshot_metadata", args);
+    let reply = all.call_as_user("upload_canister_snapshot_metadata", args);
     let uploaded = Decode!(&reply, types::UploadCanisterSnapshotMetadataResult).unwrap().snapshot_id;
-    all.user(
+    all.call_as_user(
         "upload_canister_snapshot_data",
         types::UploadCanisterSnapshotDataArgs {
             canister_id,
@@ -152,7 +152,7 @@ fn snapshots(all: &mut CollectedReplies) {
             chunk: vec![0; 8],
         },
     );
-    all.user(
+    all.call_as_user(
         "load_canister_snapshot",
         types::LoadCanisterSnapshotArgs {
             canister_id,
@@ -161,7 +161,7 @@ fn snapshots(all: &mut CollectedReplies) {
         },
     );
     let args = types::DeleteCanisterSnapshotArgs { canister_id, snapshot_id: taken };
-    all.user("delete_canister_snapshot", args);
+    all.call_as_user("delete_canister_snapshot", args);
 }
 
 #[test]

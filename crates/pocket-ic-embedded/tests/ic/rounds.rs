@@ -93,6 +93,7 @@ fn a_loop_of_calls_does_not_starve_others() {
     assert!((4 * share - 40..=4 * share + 40).contains(&answers), "{answers}, a share is {share}");
 }
 
+/// Installs a [`GREEDY`] canister with enough memory for `work`: one page, and the 64 MiB that it fills.
 fn hard_working(pic: &PocketIc) -> Principal {
     install_wasm(pic, wasm(&GREEDY.replace("(memory 1)", "(memory 1025)")))
 }

@@ -59,6 +59,7 @@ fn snapshot_folders_round_trip() {
     );
     assert_eq!(written["wasm_module.bin"], counter());
     assert_eq!(written["stable_memory.bin"], pic.get_stable_memory(id));
+    // The heap counter is at address 512.
     assert_eq!(parse_u32(&written["wasm_memory.bin"][512..516]), 6);
     let metadata: serde_json::Value = serde_json::from_slice(&written["metadata.json"]).unwrap();
     assert_eq!(metadata["source"], serde_json::json!({ "taken_from_canister": null }));

@@ -108,6 +108,7 @@ fn snapshots_are_read_and_written_in_pieces() {
         };
         call_management(&pic, id, ANONYMOUS, "read_canister_snapshot_data", encode_one(args).unwrap())
     };
+    // The heap counter is at address 512.
     let data: types::ReadCanisterSnapshotDataResult = decode_one(&slice(512, 4).unwrap()).unwrap();
     assert_eq!(parse_u32(&data.chunk), 6);
     // The limit applies to a piece, regardless of the size of the memory.
@@ -182,6 +183,7 @@ fn declared_snapshot_sizes_are_checked() {
         let error = declare_with(wasm_memory, 0, vec![7; certified]).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
     }
+    // Sizes that are not whole pages, and sizes above the limits.
     for (wasm_memory, stable_memory) in [(1, 0), (0, 1), (7 << 30, 0), (0, 501 << 30)] {
         let error = declare(wasm_memory, stable_memory).unwrap_err();
         assert_eq!(error.error_code, ErrorCode::InvalidManagementPayload, "{error}");
@@ -214,13 +216,13 @@ fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     call(&pic, id, "set_timer", &later(10)).unwrap();
     let with_timer = pic.take_canister_snapshot(id, None, None).unwrap().id;
     call(&pic, id, "set_timer", &0u64.to_le_bytes()).unwrap();
-    let without = pic.take_canister_snapshot(id, None, None).unwrap().id;
+    let without_timer = pic.take_canister_snapshot(id, None, None).unwrap().id;
     pic.load_canister_snapshot(id, None, with_timer).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
     assert_eq!(read_counter(&pic, id), 5);
     call(&pic, id, "set_timer", &later(30)).unwrap();
-    pic.load_canister_snapshot(id, None, without).unwrap();
+    pic.load_canister_snapshot(id, None, without_timer).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
     assert_eq!(read_counter(&pic, id), 105);

@@ -34,8 +34,8 @@ fn uninstalling_answers_open_calls() {
     assert_eq!(read_counter(&pic, target), 1);
 }
 
-/// A canister that answers with its own status: `now` does so immediately, `later` when a call of the canister itself
-/// has been answered or rejected.
+/// A canister that answers with its own status: `now` does so immediately; `later` first calls `now`, and does so when
+/// that call has been answered or rejected.
 const OWN_STATUS: &str = r#"
 (module
   (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
@@ -60,13 +60,15 @@ const OWN_STATUS: &str = r#"
 
 #[test]
 fn a_canister_reads_that_it_is_stopping() {
+    const RUNNING: u32 = 1;
+    const STOPPING: u32 = 2;
     let pic = instance();
     let id = install_wasm(&pic, wasm(OWN_STATUS));
-    assert_eq!(parse_u32(&call(&pic, id, "now", &[]).unwrap()), 1);
+    assert_eq!(parse_u32(&call(&pic, id, "now", &[]).unwrap()), RUNNING);
     let open = pic.submit_call(id, ANONYMOUS, "later", vec![]).unwrap();
     let stop = submit_management(&pic, id, "stop_canister");
     pic.await_call(stop).unwrap();
-    assert_eq!(parse_u32(&pic.await_call(open).unwrap()), 2);
+    assert_eq!(parse_u32(&pic.await_call(open).unwrap()), STOPPING);
 }
 
 /// A canister that calls itself endlessly: every answer and every rejection triggers the next call. After `give_up`, a

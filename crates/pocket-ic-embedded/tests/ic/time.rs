@@ -8,6 +8,7 @@ use candid::Principal;
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, Time};
 use std::time::Duration;
 
+/// The initial time of an instance, unless another is set. Creating the instance adds a nanosecond.
 const GENESIS: u64 = 1_620_328_630_000_000_000;
 
 fn query_time(pic: &PocketIc, id: Principal) -> u64 {
@@ -26,7 +27,7 @@ fn time_is_set_and_moves_by_rounds() {
     let target = GENESIS + 1_000_000_000;
     pic.set_time(Time::from_nanos_since_unix_epoch(target));
     assert_eq!(nanos(&pic), target);
-    assert!(query_time(&pic, id) < target);
+    assert!(query_time(&pic, id) < target, "a query sees the time of the last round");
     pic.tick();
     assert_eq!(nanos(&pic), target);
     assert_eq!(query_time(&pic, id), target);
@@ -214,8 +215,8 @@ fn heartbeats_run_in_every_round() {
 fn time_advances_automatically_with_auto_progress() {
     let pic = instance();
     let id = install_counter(&pic);
-    let due = 1u64;
-    call(&pic, id, "set_timer", &due.to_le_bytes()).unwrap();
+    let long_due = 1u64;
+    call(&pic, id, "set_timer", &long_due.to_le_bytes()).unwrap();
     pic.auto_progress();
     assert!(pic.auto_progress_enabled());
     assert!(nanos(&pic) > GENESIS + 1_000_000_000_000);
@@ -278,7 +279,7 @@ fn the_hook_for_low_memory_runs_once_memory_is_low() {
 fn memory_is_low_below_the_threshold_only() {
     let pic = instance();
     let id = install_wasm(&pic, wasm(GROWING));
-    let set = |limit: u64, threshold: u64| {
+    let hooks_after_growing_with = |limit: u64, threshold: u64| {
         let settings = CanisterSettings {
             wasm_memory_limit: Some((limit * 65_536).into()),
             wasm_memory_threshold: Some((threshold * 65_536).into()),
@@ -289,9 +290,9 @@ fn memory_is_low_below_the_threshold_only() {
         pic.tick();
         read_counter(&pic, id)
     };
-    assert_eq!(set(20, 15), 0, "five pages leave exactly the threshold");
-    assert_eq!(set(0, 15), 0, "without a limit, 4 GiB are left");
-    assert_eq!(set(20, 8), 1, "13 pages leave 7");
+    assert_eq!(hooks_after_growing_with(20, 15), 0, "five pages leave exactly the threshold");
+    assert_eq!(hooks_after_growing_with(0, 15), 0, "without a limit, 4 GiB are left");
+    assert_eq!(hooks_after_growing_with(20, 8), 1, "13 pages leave 7");
 }
 
 /// `ic0.global_timer_set` returns the previous value of the timer.

@@ -68,5 +68,5 @@ fn records_without_a_counterpart_are_in_left_jsonl() {
     assert!(line_of_memory["record"].as_str().unwrap().contains("owner_secure_code"), "{line_of_memory}");
     let chunk = line("chunk");
     assert_eq!((chunk["session"].as_u64(), chunk["index"].as_u64()), (Some(9), Some(0)));
-    assert_eq!(chunk["bytes"], "YWJhbmRvbmVk");
+    assert_eq!(chunk["bytes"], "YWJhbmRvbmVk", "`abandoned` in base64");
 }

@@ -19,6 +19,9 @@ use super::release::{Adopted, NOW, ReleaseMemory, Short, file, outcome_of, perso
 /// Size of a file of two chunks, the second one short.
 const SIZE: usize = CHUNK_SIZE + 500;
 
+/// The bytes with which a node of a map begins: the magic, and version 2.
+const NODE_START: &[u8] = b"BTN\x02";
+
 /// A capsule to damage. It has two memories, each with one blob.
 struct Victim {
     memories: ReleaseMemory,
@@ -116,6 +119,7 @@ fn a_damaged_blob_is_not_taken() {
 #[test]
 fn sessions_of_chunks_are_the_same_in_adopt_and_inspect() {
     let victim = victim();
+    // The key of a chunk has only a hash of the session's number: all numbers up to a million are tried.
     let [first, last] = [100_001, 1_000_000];
     [first, last, 1_000_001].iter().for_each(|session| victim.memories.put(*session, 0, &other_bytes(9)));
     let adopted = victim.adopted();
@@ -285,7 +289,7 @@ fn further_assets_of_a_memory_become_memories() {
 }
 
 #[test]
-fn access_rules_and_titles_are_in_the_file_and_grant_nothing() {
+fn access_rules_and_titles_are_in_left_jsonl_and_grant_nothing() {
     let victim = victim();
     victim.change(0, |memory| {
         memory.access = PublicAccess::Public { owner_secure_code: "secret".into() };
@@ -449,7 +453,7 @@ fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
 }
 
 #[test]
-fn an_index_entry_whose_key_does_not_decode_is_in_the_file() {
+fn an_index_entry_whose_key_does_not_decode_is_in_left_jsonl() {
     let mut bytes = victim().memories.bytes();
     let owner = person(1);
     // The key of an entry: the length of the principal, the principal, the id of the capsule.
@@ -502,7 +506,7 @@ fn a_chunk_map_that_cannot_be_reconstructed_is_the_reason() {
     release.upload(&capsule, 1, &chunk, NOW + 1);
     let mut bytes = release.after_pre_upgrade();
     let chunk_at = bytes.windows(chunk.len()).position(|window| window == chunk).unwrap();
-    let node_at = bytes[..chunk_at].windows(4).rposition(|window| window == b"BTN\x02").unwrap();
+    let node_at = bytes[..chunk_at].windows(4).rposition(|window| window == NODE_START).unwrap();
     bytes[node_at] = b'X';
     let adopted = Adopted::of(&bytes);
     assert_eq!((adopted.report.verdict, adopted.report.header), (Verdict::Fail, Header::Reconstructed));
@@ -514,7 +518,7 @@ fn a_chunk_map_that_cannot_be_reconstructed_is_the_reason() {
 fn a_damaged_node_is_reported_with_its_offset() {
     let victim = victim();
     let mut bytes = victim.memories.bytes();
-    let at = bytes.windows(4).position(|window| window == b"BTN\x02").unwrap();
+    let at = bytes.windows(4).position(|window| window == NODE_START).unwrap();
     bytes[at] = b'X';
     let adopted = Adopted::of(&bytes);
     assert_eq!(adopted.report.verdict, Verdict::Fail);

@@ -131,7 +131,7 @@ impl OldRelease {
         session
     }
 
-    /// Finishes an upload of `len` bytes; returns the ids of its memory and its blob.
+    /// Finishes an upload of `len` bytes; returns the ids of its blob and its memory.
     pub fn try_finish(
         &self,
         caller: Principal,

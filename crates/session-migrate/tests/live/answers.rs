@@ -120,12 +120,13 @@ async fn forward_pruned(
     }
     let answer: ReadStateResponse = serde_cbor::from_slice(&bytes).unwrap();
     let mut certificate: Certificate = serde_cbor::from_slice(&answer.certificate).unwrap();
-    certificate.tree = converted(&only_time(converted(&certificate.tree)));
+    certificate.tree = through_cbor(&only_time(through_cbor(&certificate.tree)));
     let answer = ReadStateResponse { certificate: serde_cbor::to_vec(&certificate).unwrap() };
     serde_cbor::to_vec(&answer).unwrap().into_response()
 }
 
-/// Replaces everything in a tree but the time by its digest.
+/// Replaces everything in a tree but the time by its digest. In CBOR, a fork begins with 1, a labeled node with 2,
+/// and a pruned one with 4.
 fn only_time(node: Value) -> Value {
     match node {
         Value::Array(parts) if parts.first() == Some(&Value::Integer(1)) => {
@@ -135,14 +136,14 @@ fn only_time(node: Value) -> Value {
             if parts.first() == Some(&Value::Integer(2))
                 && parts.get(1) != Some(&Value::Bytes(b"time".to_vec())) =>
         {
-            let tree: HashTree = converted(&Value::Array(parts));
+            let tree: HashTree = through_cbor(&Value::Array(parts));
             Value::Array(vec![Value::Integer(4), Value::Bytes(tree.digest().to_vec())])
         }
         other => other,
     }
 }
 
-fn converted<T: DeserializeOwned>(value: &impl Serialize) -> T {
+fn through_cbor<T: DeserializeOwned>(value: &impl Serialize) -> T {
     serde_cbor::from_slice(&serde_cbor::to_vec(value).unwrap()).unwrap()
 }
 

@@ -106,7 +106,7 @@ fn preflight_refuses_what_check_forbids() {
         let (code, out) = network.upgrade_command("staged", &["--wasm", wasm.to_str().unwrap()]);
         assert!(code == 2 && out.contains(expected), "{code}: {out}");
         assert!(out.contains("refused: nothing was done"), "{out}");
-        assert_eq!((network.running_build().as_str(), network.snapshots()), ("legacy", 0));
+        assert_eq!((network.running_build().as_str(), network.snapshot_count()), ("legacy", 0));
         assert!(!network.journal().exists());
     };
     refused(

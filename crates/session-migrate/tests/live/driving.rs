@@ -58,6 +58,7 @@ impl Network {
         self.drive_at(&self.url, plan, module, listener, Duration::from_secs(30))
     }
 
+    /// Does the same as [`Self::drive`] at this URL, and retries calls for this long.
     pub fn drive_at(
         &self,
         url: &str,
@@ -69,6 +70,7 @@ impl Network {
         self.drive_by(system_clock(), url, plan, module, listener, retry_for)
     }
 
+    /// Does the same as [`Self::drive_at`] by this clock.
     pub fn drive_by(
         &self,
         clock: &Arc<dyn Clock>,
@@ -140,7 +142,7 @@ impl Network {
         self.client().build_info().unwrap().build
     }
 
-    pub fn snapshots(&self) -> usize {
+    pub fn snapshot_count(&self) -> usize {
         self.pic.list_canister_snapshots(self.canister, None).unwrap().len()
     }
 

@@ -159,7 +159,8 @@ fn killed_upload_ends_as_one_snapshot_that_loads() {
     assert_eq!(network.client().capsules_read(network.owner, &capsule.id).unwrap().id, capsule.id);
 }
 
-/// Changes a progress file as if its announcement had been executed, and its outcome were lost.
+/// Changes a progress file as if its announcement, the call `upload_canister_snapshot_metadata`, had been executed and
+/// its outcome lost.
 fn lose_the_outcome(progress_file: &Path, folder: &Path, canister: Principal, sender: Principal) {
     let metadata: ReadCanisterSnapshotMetadataResult =
         serde_json::from_slice(&fs::read(folder.join("metadata.json")).unwrap()).unwrap();

@@ -66,7 +66,7 @@ fn refused_upgrades_name_every_reason_and_do_nothing() {
     let legacy = network.path("legacy.wasm.gz");
     std::fs::write(&legacy, module(Build::Legacy)).unwrap();
     refused("staged", &["--wasm", legacy.to_str().unwrap()], "has the features");
-    assert_eq!(network.snapshots(), 0);
+    assert_eq!(network.snapshot_count(), 0);
 
     let _: api::MigrationStatus =
         network.client().update(Principal::anonymous(), "migration_pause", ()).unwrap();
@@ -81,10 +81,14 @@ fn refused_upgrades_name_every_reason_and_do_nothing() {
     let replaced = ["--replace-snapshot", &hex::encode(&snapshots[3])];
     network.pic.set_controllers(network.canister, None, vec![Principal::anonymous()]).unwrap();
     refused("staged", &replaced, "may not upgrade it");
-    assert_eq!(network.snapshots(), 10);
+    assert_eq!(network.snapshot_count(), 10);
     network.pic.set_controllers(network.canister, None, vec![network.owner, Principal::anonymous()]).unwrap();
     let (code, out) = network.upgrade_command("staged", &replaced);
-    assert_eq!((code, network.running_build().as_str(), network.snapshots()), (0, "staged", 10), "{out}");
+    assert_eq!(
+        (code, network.running_build().as_str(), network.snapshot_count()),
+        (0, "staged", 10),
+        "{out}"
+    );
     let (code, out) = network.upgrade_command("staged", &[]);
     assert!(code == 0 && out.contains("is already running"), "{code}: {out}");
 }
@@ -124,7 +128,7 @@ fn dry_run_prints_the_calls_and_sends_none() {
         })
         .collect();
     assert_eq!(sent, planned);
-    assert_eq!(network.snapshots(), 0);
+    assert_eq!(network.snapshot_count(), 0);
     let report =
         out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).next_back();
     assert_eq!(report.unwrap()["report"]["ending"]["outcome"], "upgraded", "{out}");

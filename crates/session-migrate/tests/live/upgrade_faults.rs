@@ -65,7 +65,7 @@ fn module_that_traps_in_post_upgrade_changes_nothing() {
     let plan = Plan { stop: true, ..network.plan(Build::Staged, &wrong) };
     let report = network.drive(&plan, &wrong, &mut Silent).unwrap();
     assert!(matches!(report.ending, Ending::NotInstalled { .. }), "{report:?}");
-    assert_eq!((network.running_build(), network.snapshots()), ("legacy".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshot_count()), ("legacy".to_owned(), 1));
     network.finish(upload);
 }
 

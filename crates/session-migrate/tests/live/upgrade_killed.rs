@@ -19,6 +19,7 @@ struct Killer<'a> {
     from: Option<Step>,
     /// Number of moments before the driver is ended; `None` if it is never ended.
     left: Option<u32>,
+    /// The event at which the driver was ended.
     at: Option<Event>,
 }
 
@@ -60,6 +61,7 @@ struct Case<'a> {
     damage: Damage<'a>,
     is_expected: fn(&Ending) -> bool,
     build_at_end: &'static str,
+    /// Number of calls that an upgrade takes, which must not grow when it is killed.
     effects: usize,
     /// A lower bound of the number of moments.
     moments: u32,
@@ -92,7 +94,7 @@ fn kill_at_every_moment(case: &Case<'_>) {
             assert!((case.is_expected)(&report.ending), "{moment}: {report:?}");
         }
         assert_eq!(
-            (network.running_build().as_str(), network.snapshots()),
+            (network.running_build().as_str(), network.snapshot_count()),
             (case.build_at_end, 1),
             "{moment}"
         );

@@ -22,8 +22,8 @@ impl Network {
     ) -> Result<Report, UpgradeError> {
         let staged = self.module(Build::Staged);
         let plan = change(&self.plan(Build::Staged, &staged));
-        let mut meanwhile = After(|event: &Event| during(event));
-        self.drive_at(&self.url, &plan, &staged, &mut meanwhile, Duration::from_secs(5))
+        let mut listener = After(|event: &Event| during(event));
+        self.drive_at(&self.url, &plan, &staged, &mut listener, Duration::from_secs(5))
     }
 
     fn set_controllers(&self, controllers: &[Principal]) {
@@ -41,6 +41,7 @@ impl Network {
         self.set_freezing_threshold(u64::MAX >> 1);
     }
 
+    /// Sets the default threshold of 30 days.
     fn thaw(&self) {
         self.set_freezing_threshold(2_592_000);
     }
@@ -155,7 +156,7 @@ fn a_caller_who_is_no_longer_a_controller_installs_nothing() {
         }
     }));
     assert!(why.contains(&format!("{} may no longer upgrade it", network.owner)), "{why}");
-    assert_eq!((network.running_build(), network.snapshots()), ("legacy".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshot_count()), ("legacy".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -200,7 +201,7 @@ fn snapshot_limit_reached_meanwhile_changes_nothing() {
         }
     }));
     assert!(why.contains("snapshot"), "{why}");
-    assert_eq!((network.running_build(), network.snapshots()), ("legacy".to_owned(), 10));
+    assert_eq!((network.running_build(), network.snapshot_count()), ("legacy".to_owned(), 10));
 }
 
 #[test]
@@ -247,9 +248,11 @@ fn canister_that_freezes_after_the_install_is_resumed() {
     let upload = network.upload_in_flight("a.jpg");
     for step in [Step::Install, Step::Verify] {
         let error = network.upgrade_while(unchanged, |event| {
-            let verifying = matches!(event, Event::Intent { step: Step::Verify, .. });
-            if is_receipt(event, Step::Install) && step == Step::Install || verifying && step == Step::Verify
-            {
+            let freezes = match step {
+                Step::Install => is_receipt(event, Step::Install),
+                _ => matches!(event, Event::Intent { step: Step::Verify, .. }),
+            };
+            if freezes {
                 meanwhile(|| network.freeze());
             }
         });

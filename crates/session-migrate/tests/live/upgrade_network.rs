@@ -29,7 +29,7 @@ fn lost_answer_and_absent_network_change_nothing() {
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     assert_eq!(answers.lost(), 2);
     assert!(answers.refused() >= 6);
-    assert_eq!((network.running_build(), network.snapshots()), ("staged".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshot_count()), ("staged".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -56,7 +56,7 @@ fn network_that_drops_connections_is_waited_for() {
     let report = network.drive_at(&wire.url, &plan, &staged, &mut cutting, Duration::from_secs(60)).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     assert_eq!(wire.dropped(), 2 * EFFECTS.len() as u32);
-    assert_eq!((network.running_build(), network.snapshots()), ("staged".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshot_count()), ("staged".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -129,7 +129,7 @@ fn network_away_for_a_minute_at_each_step_is_waited_for() {
     assert!(away.skipped() >= MINUTE * times, "{times} times, {:?}", away.skipped());
     let sent: Vec<Step> = network.events().iter().filter_map(intent).collect();
     assert_eq!(sent, EFFECTS, "every effect is one request");
-    assert_eq!((network.running_build(), network.snapshots()), ("staged".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshot_count()), ("staged".to_owned(), 1));
     network.finish(upload);
 }
 
@@ -157,7 +157,7 @@ fn network_that_stays_away_leaves_an_upgrade_to_resume() {
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     let sent: Vec<Step> = network.events().iter().filter_map(intent).collect();
     assert_eq!(sent, EFFECTS, "every effect is one request");
-    assert_eq!((network.running_build(), network.snapshots()), ("staged".to_owned(), 1));
+    assert_eq!((network.running_build(), network.snapshot_count()), ("staged".to_owned(), 1));
     network.finish(upload);
 }
 

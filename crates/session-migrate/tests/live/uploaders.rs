@@ -82,7 +82,7 @@ fn forty_uploaders_do_not_notice_the_whole_upgrade() {
             tokio::runtime::Runtime::new().unwrap().block_on(try_join_all(all)).unwrap()
         });
         // Waits for as many more uploaded files as there are clients, or until a client has failed.
-        let wait_for_all = || {
+        let wait_for_more_files = || {
             let before = traffic.uploaded.load(Ordering::Relaxed);
             while traffic.uploaded.load(Ordering::Relaxed) < before + CLIENTS && !running.is_finished() {
                 std::thread::sleep(Duration::from_millis(20));
@@ -90,8 +90,8 @@ fn forty_uploaders_do_not_notice_the_whole_upgrade() {
         };
         // Ends the clients even if an assertion fails in this thread.
         let over = EndOnDrop(&traffic.is_over);
-        wait_for_all();
-        let (staged, direct) = upgrade_twice(&network, &traffic, wait_for_all);
+        wait_for_more_files();
+        let (staged, direct) = upgrade_twice(&network, &traffic, wait_for_more_files);
         drop(over);
         let clients = running.join().unwrap();
         assert!(staged > 0 && direct > 0, "files uploaded during the upgrades: {staged}, {direct}");

@@ -52,6 +52,7 @@ struct Shared {
     calls: tokio::sync::Mutex<HashMap<[u8; 32], RawMessageId>>,
     /// Request ids of the calls that were answered immediately.
     answered: Mutex<Vec<[u8; 32]>>,
+    /// Notified when a call was answered.
     news: Condvar,
     gateways: Mutex<Vec<(HttpGatewayDetails, JoinHandle<()>)>>,
 }
@@ -141,6 +142,7 @@ async fn handle(State(frontend): State<Frontend>, method: Method, uri: Uri, body
 }
 
 impl Shared {
+    /// Sends a request to the PocketIC server.
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> (StatusCode, Bytes) {
         let request =
             self.client.request(method, self.server.join(path.trim_start_matches('/')).unwrap()).body(body);
@@ -148,6 +150,7 @@ impl Shared {
         (answer.status(), answer.bytes().await.unwrap())
     }
 
+    /// Sends a request to an instance on the PocketIC server.
     async fn operate<T: DeserializeOwned>(&self, instance: usize, what: &str, body: &impl Serialize) -> T {
         let body = serde_json::to_vec(body).unwrap().into();
         let (_, answer) = self.ask(Method::POST, &format!("/instances/{instance}/{what}"), body).await;

@@ -87,6 +87,7 @@ fn a_trace_ends_when_the_canister_is_reinstalled() {
     let direct = std::mem::replace(&mut front_end.pic, through);
     front_end.capsule();
     let unanswered = front_end.begin("capsule_1", &content(1), "never asked about");
+    // Its answer is never requested, so it may be missing in the trace.
     front_end.calls -= 1;
     let arg = encode_args(()).unwrap();
     let wasm = wasm(Build::Legacy);

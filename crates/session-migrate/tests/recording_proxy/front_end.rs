@@ -165,6 +165,7 @@ impl FrontEnd {
         self.pic.stop_canister(self.id, Some(person("controller"))).unwrap();
         self.pic.start_canister(self.id, Some(person("controller"))).unwrap();
 
+        // An idle session expires after a day: `idle` does, the large upload does not.
         self.pic.advance_time(HOUR * 23);
         let put = self.put(large_id, 0, &large);
         self.wait::<()>(put).unwrap();

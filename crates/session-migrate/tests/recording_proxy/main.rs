@@ -26,6 +26,7 @@ fn proxy(server: &Url, out: &Path) -> Proxy {
     Proxy::start(options).unwrap()
 }
 
+/// Returns a temporary folder, and a path in it for a trace.
 fn scratch() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("recorded.trace");

@@ -62,16 +62,18 @@ async fn handle(State(slow): State<Arc<Slow>>, method: Method, uri: Uri, body: B
         let result = slow.results.lock().unwrap().waiting.get(id).cloned();
         return result.map_or(StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response);
     }
-    let late = path.contains("/update/") || path.ends_with("/read/query");
-    let busy = late || path.ends_with("/get_time");
-    if busy && slow.results.lock().unwrap().refused_once.insert((path.clone(), body.clone()), ()).is_none() {
+    let is_answered_later = path.contains("/update/") || path.ends_with("/read/query");
+    let is_first_refused = is_answered_later || path.ends_with("/get_time");
+    if is_first_refused
+        && slow.results.lock().unwrap().refused_once.insert((path.clone(), body.clone()), ()).is_none()
+    {
         return (StatusCode::CONFLICT, r#"{"state_label":"busy","op_id":"other"}"#).into_response();
     }
     slow.results.lock().unwrap().refused_once.remove(&(path.clone(), body.clone()));
     let request = slow.client.request(method, slow.server.join(&path).unwrap()).body(body);
     let answer = request.send().await.unwrap();
     let (status, bytes) = (answer.status(), answer.bytes().await.unwrap());
-    if !late || status != StatusCode::OK {
+    if !is_answered_later || status != StatusCode::OK {
         return (status, bytes).into_response();
     }
     let mut results = slow.results.lock().unwrap();

@@ -120,7 +120,7 @@ impl Aged {
         self.storage.settings.set(&Config::checked(config).unwrap());
     }
 
-    /// Returns a random number below `end`, or 0.
+    /// Returns a random number below `end`; 0 if `end` is 0.
     fn below(&mut self, end: usize) -> usize {
         (self.rng.next_u64() % end.max(1) as u64) as usize
     }

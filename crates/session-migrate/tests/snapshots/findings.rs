@@ -214,6 +214,7 @@ fn sessions_that_contradict_themselves_are_found() {
 
 #[test]
 fn dangling_index_entries_are_found() {
+    /// The id of no session, blob or receipt.
     const NOBODY: u64 = 1 << 40;
     let expect = |kind, memory, layout, damage: &dyn Fn(&DamagedCanister)| {
         expect_finding(layout, kind, memory, damage);
@@ -430,6 +431,7 @@ fn accounts_and_counts_that_are_wrong_are_found() {
         canister.table(ids::USAGE).insert(key, &(bytes + 1));
     });
     expect_finding(LAYOUT_1, FindingKind::AccountDisagrees, numbers::UPLOAD_COUNTS, |canister| {
+        // A byte of the sum of promises: it is number 4096 after a header of 64 bytes.
         canister.memory(numbers::UPLOAD_COUNTS).write(64 + 8 * 4096 + 4, &[1]);
     });
     expect_finding(LAYOUT_1, FindingKind::CountDisagrees, numbers::CAPSULES, |canister| {

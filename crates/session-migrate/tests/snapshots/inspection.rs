@@ -155,6 +155,7 @@ proptest! {
         static SMALL: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
         let sound = SMALL[layout].get_or_init(|| aged(LAYOUTS[layout], 120, 5).bytes());
         let mut bytes = sound.clone();
+        // Only lines of 64 bytes that are not empty are changed.
         let used: Vec<usize> = (0..bytes.len() / 64).filter(|n| bytes[n * 64..n * 64 + 64].iter().any(|b| *b != 0)).collect();
         for (place, change) in flips {
             let line = used[place.index(used.len())];

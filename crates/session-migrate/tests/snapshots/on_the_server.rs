@@ -47,6 +47,7 @@ fn an_aged_canister_is_rehearsed_with_its_own_clients() {
     assert!(part["continued"].as_u64().unwrap() >= 3, "{part}");
     assert!(part["reads"].as_u64().unwrap() > 50, "{part}");
     assert_eq!(part["damage_after"], serde_json::json!({}));
+    // The clients of the snapshot are numbered from 1,001 on.
     let own =
         report["uploads"].as_array().unwrap().iter().filter(|upload| upload["client"].as_u64() > Some(1_000));
     assert!(own.clone().count() >= 3 && own.clone().all(|upload| upload["intact"] == true), "{report}");
