@@ -60,7 +60,7 @@ test('another file of the same name and size begins from scratch', async () => {
   const { scene } = await interruptedUpload(7);
   const other = fileOf(9_999, 2, 'file-1.bin');
   await scene.assertStored(await scene.page().upload(other, { capsule: CAPSULE }), other);
-  assert.equal(scene.network.canister.state.nextId, 3n);
+  assert.equal(scene.network.canister.state.nextId, 3n, 'two sessions');
   assert.equal((await scene.page().unfinished()).length, 1);
 });
 
@@ -76,7 +76,7 @@ test('chunks already sent are kept if the metadata differ', async () => {
   const { scene, file } = await interruptedUpload(7);
   const result = await scene.page().upload(file, { capsule: CAPSULE, description: 'said only now' });
   await scene.assertStored(result, file);
-  assert.equal(scene.network.canister.state.nextId, 2n);
+  assert.equal(scene.network.canister.state.nextId, 2n, 'one session');
 });
 
 test('a discarded upload is aborted and its record deleted', async () => {

@@ -119,7 +119,7 @@ fn unsupported_requests_are_refused_as_such() {
 #[test]
 fn bad_requests_are_refused_with_a_message() {
     let id = new_instance();
-    // The sender "BA==" is the anonymous principal, in base64.
+    // In base64, "BA==" is the anonymous principal, and "AAAAAAAAAAEBAQ==" a canister id of no subnet of the instance.
     for (path, body, part) in [
         ("read/get_cycles", json!({ "canister_id": "!" }), "ConversionError"),
         ("read/get_cycles", json!({ "canister_id": "AAAAAAAAAAEBAQ==" }), "CanisterNotFound"),

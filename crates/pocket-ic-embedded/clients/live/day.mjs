@@ -20,6 +20,7 @@ export async function dayTests(test) {
   const migrate = process.env.SESSION_MIGRATE;
   const network = await startNetwork(migrate, 'serve');
   const { project, env, open, shell, operator } = prepare(network, 'runbook.md');
+  // Several commands of the page write into `snapshot`, so they run in different folders.
   for (const folder of ['morning', 'dry', 'evening']) mkdirSync(join(project, folder));
   const builds = {};
   const expectRunning = async build => {

@@ -55,6 +55,7 @@ exec "${migrate}" "$@"
   );
 
   const run = promisify(execFile);
+  /** Runs a command that need not be on the page, and returns its output. */
   const shell = async (command, folder = '') => {
     const options = { cwd: join(project, folder), env, timeout: 900_000, maxBuffer: 1 << 26 };
     const { stdout, stderr } = await run('bash', ['-euc', command], options);

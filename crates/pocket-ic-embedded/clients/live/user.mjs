@@ -75,8 +75,8 @@ export class User {
     return files;
   }
 
-  async content(locator) {
-    const id = locator.split('/').at(-1);
+  /** The bytes of a blob. Its id is also the locator in its memory. */
+  async content(id) {
     const Meta = IDL.Record({ chunk_count: IDL.Nat32 });
     const { chunk_count: count } = await this.query('blob_get_meta', [IDL.Text], [id], Meta);
     const chunks = [];

@@ -153,6 +153,7 @@ fn authenticators_sign_calls_queries_and_delegations() {
             Box::new(ed25519(9)),
             vec![session],
         );
+        // A call by the authenticator itself, and one by a session.
         for (count, agent) in (count..).zip([network.agent(authenticator()), network.agent(by_session)]) {
             let reply = network.run(agent.update(&id, "inc").call_and_wait()).unwrap();
             assert_eq!(reply, count.to_le_bytes());

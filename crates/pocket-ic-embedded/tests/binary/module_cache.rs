@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// Returns a module that is large enough to be cached.
+/// Returns the counter with more functions, so that it is large enough to be cached.
 fn large() -> Vec<u8> {
     let step = format!("(i64.const {}) i64.xor ", i64::MAX).repeat(40);
     let filler = format!("(func (param i64) (result i64) (local.get 0) {step})").repeat(200);

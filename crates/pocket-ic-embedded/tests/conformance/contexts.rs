@@ -94,6 +94,7 @@ const SITUATIONS: &[Situation] = &[
         reinstall_error(pic, module)
     }),
     ("init", |pic| reinstall_error(pic, exporting_module("canister_init"))),
+    // `canister_post_upgrade` has no mode of its own.
     ("init", |pic| upgrade_error(pic, empty_module(), exporting_module("canister_post_upgrade"))),
     ("pre upgrade", |pic| upgrade_error(pic, exporting_module("canister_pre_upgrade"), empty_module())),
     ("update", |pic| {

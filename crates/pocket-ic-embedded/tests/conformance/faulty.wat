@@ -42,6 +42,7 @@
   (import "ic0" "call_with_best_effort_response" (func $call_timeout (param i32)))
   (import "ic0" "call_perform" (func $perform (result i32)))
   (type $number (func (result i32)))
+  ;; Callbacks, by number. Numbers from 4 on are null, and there is no 99.
   (table 10 funcref)
   (elem (i32.const 0) $again $rejected $answered $again)
   (memory 4)

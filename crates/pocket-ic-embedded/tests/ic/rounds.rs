@@ -81,7 +81,7 @@ fn a_loop_of_calls_does_not_starve_others() {
     let answers = count(&pic, looping, "answers");
     assert!((4 * share - 4..=4 * share + 4).contains(&answers), "{answers}");
     // A call to another canister is answered in its first round, however many canisters are looping: together, these
-    // get four shares.
+    // get four shares, as many as a round has threads.
     others.iter().for_each(|id| start_loop(&pic, *id));
     pic.tick();
     let all = || -> u32 { others.iter().chain([&looping]).map(|id| count(&pic, *id, "answers")).sum() };

@@ -37,7 +37,7 @@ fn memory_is_the_sum_of_all_that_a_canister_keeps() {
     ];
     assert!(parts.iter().all(|part| *part > 0_u8), "{parts:?}");
     assert_eq!(before.memory_size, parts.into_iter().fold(Nat::from(0_u8), |sum, part| sum + part));
-    // Each change takes at least a principal and two numbers.
+    // Each change takes at least a principal (29 bytes) and two numbers (8 bytes each).
     pic.set_controllers(id, None, vec![ANONYMOUS]).unwrap();
     let longer = status(&pic, id).memory_metrics.canister_history_size;
     assert!(longer >= history + 45_u8, "{longer}");

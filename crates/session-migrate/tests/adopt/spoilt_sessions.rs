@@ -140,18 +140,18 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
     let bytes = file(700, 1);
     let begin = |capsule: &str, name: &str| old.begin_and_put(owner, capsule, name, &bytes, &[0]);
     let without_right = begin(&transferred, "without a right");
-    let [without_capsule, half] = ["without a capsule", "half"].map(|name| begin(&deleted, name));
+    let [without_capsule, without_memory] = ["without a capsule", "half"].map(|name| begin(&deleted, name));
     let digest = ByteBuf::from(Sha256::digest(&bytes).to_vec());
-    let () = old.call(owner, "commit_without_memory", (half, digest, bytes.len() as u64)).unwrap();
+    let () = old.call(owner, "commit_without_memory", (without_memory, digest, bytes.len() as u64)).unwrap();
     let () = old.call(owner, "capsules_delete", (&deleted,)).unwrap();
     let () = old.call(owner, "transfer_ownership", (&transferred, heir)).unwrap();
     let (_folder, out, report) = old.adopted();
     assert_eq!(report.verdict, Verdict::Fail);
-    let blob = format!("blob_{}", blob_of(half));
+    let blob = format!("blob_{}", blob_of(without_memory));
     for (id, message) in [
         (without_right, "may not upload to"),
         (without_capsule, "does not exist, or is not taken"),
-        (half, "debug_finish_hex answers NotFound"),
+        (without_memory, "debug_finish_hex answers NotFound"),
     ] {
         let (outcome, why) = session_outcome(&report, id);
         assert_eq!(outcome, RecordOutcome::NotTaken, "{why}");
@@ -164,7 +164,7 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
     let pic = server::pocket_ic().unwrap();
     let canister = loaded(&pic, &out);
     for caller in [owner, heir] {
-        for id in [without_right, without_capsule, half] {
+        for id in [without_right, without_capsule, without_memory] {
             let gone = canister.uploads_status(caller, id).unwrap_err();
             assert!(matches!(gone.refusal(), Some(Error::NotFound { .. })), "{gone}");
         }

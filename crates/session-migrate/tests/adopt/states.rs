@@ -36,13 +36,13 @@ fn left_bytes(adopted: &Adopted) -> Vec<Vec<u8>> {
 #[test]
 fn a_memory_whose_blob_was_replaced_is_not_taken() {
     // Whether the later upload is in another capsule, and whether the later upload's capsule still exists.
-    for (other, still_exists) in [(false, true), (true, true), (true, false)] {
-        let case = format!("in another capsule: {other}, which still exists: {still_exists}");
+    for (is_elsewhere, still_exists) in [(false, true), (true, true), (true, false)] {
+        let case = format!("in another capsule: {is_elsewhere}, which still exists: {still_exists}");
         let mut release = PublicRelease::new(1);
         let own = release.create_capsule(person(1), NOW);
         let foreign = release.create_capsule(person(2), NOW + 1);
         let (first, blob) = release.upload(&own, 1, &file(CHUNK_SIZE + 1_000, 1), NOW + 2);
-        let target = if other { &foreign } else { &own };
+        let target = if is_elsewhere { &foreign } else { &own };
         let (second, same) = release.upload(target, 1, &file(13, 2), NOW + 3);
         assert_eq!(blob, same);
         let memories = ReleaseMemory::of(&release);
@@ -59,7 +59,8 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{case}");
         let (outcome, why) = outcome_of(&adopted.report, RecordKind::Memory, &first);
         assert_eq!(outcome, RecordOutcome::NotTaken, "{case}: {why}");
-        let reason = if other && still_exists { "belongs to" } else { "a later upload has replaced it" };
+        let reason =
+            if is_elsewhere && still_exists { "belongs to" } else { "a later upload has replaced it" };
         assert!(why.contains(reason), "{case}: {why}");
         let (outcome, why) = outcome_of(&adopted.report, RecordKind::Blob, &format!("blob_{blob}"));
         if still_exists {

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_cbor::Value;
 
+/// The settings of a [`FaultyProxy`], and how far it is.
 struct Inner {
     upstream: String,
     client: reqwest::Client,

@@ -24,6 +24,7 @@ struct Killer<'a> {
 }
 
 impl Killer<'_> {
+    /// Counts a moment, and ends the driver if none is left.
     fn moment(&mut self, event: &Event) -> std::io::Result<()> {
         let Some(left) = &mut self.left else { return Ok(()) };
         if self.from.is_some_and(|from| !is_receipt(event, from)) {

@@ -48,7 +48,7 @@ impl Network {
 
     fn content(&self, owner: Principal, memory: &api::Memory) -> (String, Vec<u8>) {
         let base = memory.asset_metadata.base();
-        let blob = memory.blob.locator.rsplit('/').next().unwrap();
+        let blob = &memory.blob.locator;
         let chunks = self.client().blob_get_meta(owner, blob).unwrap().chunk_count;
         let read = |index| self.client().blob_read_chunk(owner, blob, index).unwrap();
         (base.name.clone(), (0..chunks).flat_map(read).collect())
