@@ -243,20 +243,9 @@ fn a_synchronous_call_waits_for_later_rounds() {
     );
     network.pic.install_canister(id, module, vec![], None);
     let identity = ed25519(1);
-    let content = match network.call(identity.sender().unwrap(), "draw", 1) {
-        EnvelopeContent::Call { nonce, ingress_expiry, sender, method_name, arg, sender_info, .. } => {
-            EnvelopeContent::Call {
-                nonce,
-                ingress_expiry,
-                sender,
-                canister_id: id,
-                method_name,
-                arg,
-                sender_info,
-            }
-        }
-        other => other,
-    };
+    let mut content = network.call(identity.sender().unwrap(), "draw", 1);
+    let EnvelopeContent::Call { canister_id, .. } = &mut content else { unreachable!() };
+    *canister_id = id;
     let request = content.to_request_id();
     let response = network.post(&format!("v4/canister/{id}/call"), signed(&identity, content).encode_bytes());
     assert_eq!(response.status(), 200);

@@ -253,19 +253,11 @@ fn wrong_information_about_a_caller_is_refused() {
     let signer = Signer::on_subnet_of(&network, network.canisters[0], b"user 7");
     let good = info(&signer, signer.sign(SIGNED_INFO).encode());
     let link = signer.delegate(&ed25519(3));
-    let send = |sender: Principal, sender_info: SenderInfo| match network.call(sender, "inc", 1) {
-        EnvelopeContent::Call { nonce, ingress_expiry, sender, canister_id, method_name, arg, .. } => {
-            EnvelopeContent::Call {
-                nonce,
-                ingress_expiry,
-                sender,
-                canister_id,
-                method_name,
-                arg,
-                sender_info: Some(sender_info),
-            }
-        }
-        other => other,
+    let call_with = |sender: Principal, info: SenderInfo| {
+        let mut content = network.call(sender, "inc", 1);
+        let EnvelopeContent::Call { sender_info, .. } = &mut content else { unreachable!() };
+        *sender_info = Some(info);
+        content
     };
     for (info, part) in [
         (SenderInfo { info: b"name=Eve".to_vec(), ..good.clone() }, "signature entry not found"),
@@ -275,21 +267,21 @@ fn wrong_information_about_a_caller_is_refused() {
             "is not the canister",
         ),
     ] {
-        let mut envelope = signed(&ed25519(3), send(signer.sender(), info));
+        let mut envelope = signed(&ed25519(3), call_with(signer.sender(), info));
         envelope.sender_pubkey = Some(signer.key());
         envelope.sender_delegation = Some(vec![link.clone()]);
         expect_refused(&network, &envelope, "Invalid sender_info: ");
         expect_refused(&network, &envelope, part);
     }
     let user = ed25519(1);
-    let envelope = signed(&user, send(user.sender().unwrap(), good.clone()));
+    let envelope = signed(&user, call_with(user.sender().unwrap(), good.clone()));
     expect_refused(
         &network,
         &envelope,
         "Invalid sender_info: sender_pubkey is not a key of canister signatures",
     );
     let anonymous = Envelope {
-        content: Cow::Owned(send(Principal::anonymous(), good)),
+        content: Cow::Owned(call_with(Principal::anonymous(), good)),
         sender_pubkey: None,
         sender_sig: None,
         sender_delegation: None,

@@ -12,18 +12,10 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 fn call_expiring_at(network: &Network, expiry: u64) -> EnvelopeContent {
-    match network.call(ed25519(1).sender().unwrap(), "inc", 1) {
-        EnvelopeContent::Call { nonce, sender, canister_id, method_name, arg, .. } => EnvelopeContent::Call {
-            nonce,
-            ingress_expiry: expiry,
-            sender,
-            canister_id,
-            method_name,
-            arg,
-            sender_info: None,
-        },
-        other => other,
-    }
+    let mut content = network.call(ed25519(1).sender().unwrap(), "inc", 1);
+    let EnvelopeContent::Call { ingress_expiry, .. } = &mut content else { unreachable!() };
+    *ingress_expiry = expiry;
+    content
 }
 
 #[test]

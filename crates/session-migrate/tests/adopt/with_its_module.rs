@@ -63,6 +63,7 @@ fn sessions_in_every_state_continue_under_their_numbers() {
         }
         for (owner, session) in part {
             let blob = complete(&canister, *owner, *session, &bytes);
+            // Uploads of the same bytes share a blob, but only within a capsule.
             assert!(!expected.iter().any(|(_, known)| *known == blob) || *owner == own, "{blob}");
             expected.push((*owner, blob));
         }
