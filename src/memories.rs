@@ -10,6 +10,7 @@ use crate::capsule::{Access, CapsuleStore, Content, MemoryRecord, Request};
 use crate::meter::Meter;
 use crate::session::{SessionId, Time};
 use crate::stable::codec;
+use crate::stable::keys::TwoTexts;
 use crate::storage::Storage;
 use crate::upload::{IdemKey, check_metadata, check_text, limits, memory_id};
 
@@ -239,7 +240,7 @@ pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     // Only an empty batch is the last: a short one may be the end of a capsule, while other capsules follow.
     let none_left = to_remove.is_empty();
     for capsule_and_memory in to_remove {
-        let (_, memory_id) = &capsule_and_memory;
+        let TwoTexts(_, memory_id) = &capsule_and_memory;
         let removed = match storage.capsules.memory_record_unchecked(memory_id) {
             Ok(record) => remove(storage, memory_id, record),
             Err(error) => Err(error.into()),

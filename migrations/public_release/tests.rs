@@ -17,7 +17,7 @@ fn owner() -> Principal {
 
 fn release() -> (PublicRelease, String) {
     let mut release = PublicRelease::new(1);
-    let capsule = release.capsule(owner(), NOW);
+    let capsule = release.create_capsule(owner(), NOW);
     release.upload(&capsule, 1, &vec![7; CHUNK_SIZE + 5], NOW + 1);
     (release, capsule)
 }
