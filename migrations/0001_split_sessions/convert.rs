@@ -89,7 +89,7 @@ pub const FIELDS: &[(&str, &str)] = &[
 ];
 
 /// Converts the record under the key `id`. `stored` are the chunks that are actually stored; `last_seen` is the time of
-/// the last activity, by default `created_at` in nanoseconds.
+/// the last activity; without one, `created_at` is read as nanoseconds.
 ///
 /// # Errors
 /// See [`Unconvertible`]; such a record is quarantined.

@@ -103,6 +103,7 @@ impl Migration<Storage> for MoveToExtents {
         Ok(bytes.saturating_mul(INSTRUCTIONS_PER_BYTE).saturating_add(INSTRUCTIONS_PER_UNIT))
     }
 
+    /// A quarantined unit stays in place, so its quarantine record has its digest instead of its bytes.
     fn digest_of_quarantined(&self, raw: &[u8]) -> [u8; 32] {
         raw.try_into().unwrap_or_default()
     }
@@ -117,7 +118,7 @@ impl Migration<Storage> for MoveToExtents {
             // The client has removed the unit.
             None => {
                 self.abandon(storage, key, std::mem::take(&mut work.progress));
-                mapped_sessions::shrink(storage)?;
+                mapped_sessions::shrink_range(storage)?;
                 Ok(Advance::Gone)
             }
         }

@@ -27,8 +27,9 @@ pub struct SessionProgress {
     replaced: Option<u64>,
 }
 
-/// Version of the stored progress. It must differ from the versions of the payload state, the progress of a blob: both
-/// are stored in the same field, and [`extents_of`](super::extents_of) distinguishes them by the version.
+/// Version of the stored progress. The engine stores it in the same field as the progress of a blob, which is an encoded
+/// `PayloadState`. [`extents_of`](super::extents_of) distinguishes the two by the version, so this must be none of the
+/// versions of `PayloadState` (1 and 2).
 const VERSION: u8 = 3;
 
 impl Record for SessionProgress {
@@ -64,11 +65,11 @@ pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
 /// Copies chunks until none is left or the message's budget is used up.
 ///
 /// # Errors
-/// If copying fails because there is no room, a chunk reads back differently, or the stored ranges of copied chunks are
-/// malformed, the session is unchanged and its extents are freed. If `mapped_sessions::shrink` fails, the session has
-/// already switched to the extents. A damaged record of the session is reported before anything is changed. Its extents
-/// are not lost then: the engine calls [`digest`] before it takes the progress out of its state, and stops at that
-/// error.
+/// - No room, a chunk that reads back differently, or malformed stored ranges of copied chunks: the session is unchanged,
+///   and its extents are freed.
+/// - An error of `mapped_sessions::shrink_range`: the session has already switched to the extents.
+/// - A damaged record of the session: nothing is changed, and the extents are not lost. The engine calls [`digest`]
+///   first, which returns the same error, so the progress with the extents stays in the engine's state.
 pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Result<Advance> {
     let (session, meta) = read_records(storage, id)?;
     let replaced = storage.payload_of(id)?.replaced;
@@ -111,7 +112,8 @@ fn switch_to_extents(storage: &mut Storage, id: SessionId, extents: Extents) -> 
     let mut payload = storage.payload_of(id)?;
     payload.extents = Some(extents);
     storage.payloads.insert(id.0, &payload);
-    Ok(mapped_sessions::shrink(storage)?)
+    // The range of sessions to move may now begin after this one.
+    Ok(mapped_sessions::shrink_range(storage)?)
 }
 
 /// Copies chunks that have arrived, at least one per message. After the last one, the chunk map releases the copied
@@ -142,7 +144,8 @@ fn copy_some(
         copy_and_compare(storage, session.offset(idx), &bytes, &progress.extents)?;
         copied.insert(idx);
     }
-    // A blob with the same chunks is moved separately, and still needs them.
+    // The first public release kept the sessions of committed uploads. The blob of such a session has the same chunks, is
+    // moved separately, and still needs them.
     if !is_payload_of_blob(storage, session, meta, &Place::Chunks(prefix)) {
         storage.blobs.release_copied(prefix);
     }

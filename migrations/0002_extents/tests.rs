@@ -91,9 +91,10 @@ fn assert_all_moved(canister: &mut TestCanister, lens: &[usize]) {
 #[test]
 fn migration_2_waits_for_migration_1_and_a_layout_3_build() {
     let mut canister = finalized_canister();
-    let waiting = MoveToExtents { layouts: &[Layout::LEGACY, Layout::SPLIT] };
-    let one = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
-    assert_eq!(Engine::new(&[&waiting]).run(&mut canister.storage, one).unwrap(), RunOutcome::Done);
+    let of_staged_build = MoveToExtents { layouts: &[Layout::LEGACY, Layout::SPLIT] };
+    let message = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
+    assert_eq!(Engine::new(&[&of_staged_build]).run(&mut canister.storage, message).unwrap(), RunOutcome::Done);
+    // A direct build, but migration 1 is not finalized.
     canister.storage.migration.set_state(1, &MigrationState::default());
     assert_eq!(run_message(&mut canister), RunOutcome::Done);
     assert_eq!(state(&canister), MigrationState::default());
@@ -169,20 +170,20 @@ fn clients_continue_during_the_migration() {
         }
     }
     let mut step = 0;
-    let mut results = Vec::new();
+    let mut locators = Vec::new();
     while run_message(&mut canister) == RunOutcome::More {
         step += 1;
         assert!(read_back(&canister, &uploaded) == large, "read in step {step}");
         match step {
             2 => canister.put(grows, &large, 2).unwrap(),
             3 => canister.put(finished, &large, 2).unwrap(),
-            4 => results.push(canister.finish(finished, &large).unwrap().blob_id),
+            4 => locators.push(canister.finish(finished, &large).unwrap().blob_id),
             5 => canister.service().abort(aborted).unwrap(),
             6 => {
                 let id = BlobId::from_locator(&deleted).unwrap();
                 crate::memories::delete_blob(&mut canister.storage, person(OWNER), id).unwrap();
             }
-            7 => results.push(upload(&mut canister, &file(CHUNK + 1), "begun in layout 3")),
+            7 => locators.push(upload(&mut canister, &file(CHUNK + 1), "begun in layout 3")),
             _ => {}
         }
     }
@@ -190,10 +191,11 @@ fn clients_continue_during_the_migration() {
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.note.as_str(), state.quarantined), (Phase::Converted, "", 0));
     assert_eq!(state.digest_before, state.digest_after);
-    results.push(canister.finish(grows, &large).unwrap().blob_id);
-    assert_eq!(results[0], uploaded, "the same content in the same capsule is stored once");
-    assert!(read_back(&canister, &results[2]) == large);
-    assert!(read_back(&canister, &results[1]) == file(CHUNK + 1));
+    let [finished_blob, new_blob] = &locators[..] else { panic!("{locators:?}") };
+    assert_eq!(*finished_blob, uploaded, "the same content in the same capsule is stored once");
+    assert!(read_back(&canister, new_blob) == file(CHUNK + 1));
+    let grown_blob = canister.finish(grows, &large).unwrap().blob_id;
+    assert!(read_back(&canister, &grown_blob) == large);
     assert_all_moved(&mut canister, &[large.len(), CHUNK + 1]);
 }
 

@@ -85,7 +85,7 @@ fn another_version_and_every_truncation_are_errors() {
 }
 
 #[test]
-fn chunks_are_under_the_hash_of_their_session() {
+fn session_prefixes_are_those_of_the_generator() {
     for session in [1, 2, 500] {
         assert_eq!(session_prefix(session), model::key_of(session));
     }

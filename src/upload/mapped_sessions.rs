@@ -105,7 +105,7 @@ pub fn is_payload_moving(storage: &Storage) -> Result<bool, StableError> {
 
 /// Removes sessions that have moved, have ended or are quarantined from the start of the range and from the start of
 /// the list of retried sessions: in each, up to the first session that is still to be moved, but at most `MAX_SKIPPED`.
-pub fn shrink(storage: &mut Storage) -> Result<(), StableError> {
+pub fn shrink_range(storage: &mut Storage) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     let is_to_be_moved = |id: u64| {
         let is_quarantined = storage.migration.quarantine.contains(MIGRATION, id);

@@ -110,6 +110,7 @@ fn a_poison_session_is_counted_and_frees_its_extents() {
     let content = file(3 * CHUNK);
     let (id, _) = begin_and_send(&mut canister, &content, "trapped");
     assert_eq!(run_until_in_progress(&mut canister), id);
+    // As if the message that converted only this session had trapped.
     let mut trapped = state(&canister);
     trapped.pace.skip_next = true;
     canister.storage.migration.set_state(2, &trapped);
@@ -190,6 +191,7 @@ fn one_call_skips_a_bounded_number_of_sessions() {
         }
         assert!(messages < 100, "the migration does not end");
     }
+    // A message makes a few calls that each skip up to 1,000 sessions.
     assert!(max < 5_000, "{max} sessions were looked up in a message");
     assert_eq!(state(&canister).phase, Phase::Converted);
     crate::upload::mapped_sessions::LOOKED_UP.set(0);

@@ -5,6 +5,11 @@ use ic_stable_structures::Memory as _;
 use super::*;
 use crate::stable::{Memories, memory_ids};
 
+const PAGE: u64 = 64 * 1024;
+
+/// The memory manager's pages: 32,768 buckets of one page.
+const MAX_PAGES: u64 = 32_768;
+
 /// Chunks of the file to move: more than one bucket of the region.
 const CHUNKS: usize = 6;
 
@@ -18,10 +23,10 @@ fn small_canister_with_blob() -> (TestCanister, String) {
 
 /// Lets the chunk map take all of the memory except this many bytes.
 fn fill_all_but(canister: &mut TestCanister, left: u64) {
-    const PAGE: u64 = 64 * 1024;
+    // All pages but the memory manager's header.
     let taken = canister.raw.size() - 1;
     let chunk_map = Memories::init(canister.raw.clone()).get(memory_ids::CHUNKS);
-    assert!(chunk_map.grow(32_768 - taken - left / PAGE) >= 0);
+    assert!(chunk_map.grow(MAX_PAGES - taken - left / PAGE) >= 0);
     canister.restart(Box::<crate::upload::path::direct::DirectPath>::default());
 }
 
@@ -33,8 +38,8 @@ fn migration_2_waits_while_the_payload_does_not_fit() {
     fill_all_but(&mut canister, size - CHUNK as u64);
     let waits = MIGRATION.waits_for(&canister.storage).unwrap().unwrap();
     assert!(waits.contains(&format!("{size} bytes")), "{waits}");
-    let one = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
-    let forecast = Engine::dry_run_of(&MIGRATION, &canister.storage, one, None, None).unwrap();
+    let message = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
+    let forecast = Engine::dry_run_of(&MIGRATION, &canister.storage, message, None, None).unwrap();
     assert_eq!(forecast.waits_for, Some(waits));
     assert_eq!(run_message(&mut canister), RunOutcome::Done);
     assert_eq!(
@@ -52,7 +57,7 @@ fn migration_2_waits_while_the_payload_does_not_fit() {
 fn a_memory_that_fills_up_does_not_make_a_blob_damaged() {
     let (mut canister, locator) = small_canister_with_blob();
     assert_eq!(run_until_in_progress(&mut canister), BlobId::from_locator(&locator).unwrap().0);
-    fill_all_but(&mut canister, 64 * 64 * 1024);
+    fill_all_but(&mut canister, 64 * PAGE);
     let state = run_to_end(&mut canister);
     assert_eq!(
         (state.phase, state.quarantined, state.unit.as_ref()),

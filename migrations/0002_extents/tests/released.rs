@@ -21,6 +21,7 @@ fn sweep_to_end(canister: &mut TestCanister) -> usize {
     (1..).find(|_| canister.service().sweep().unwrap()).unwrap()
 }
 
+/// Uploads blobs of two, three and three chunks.
 fn upload_three_blobs(canister: &mut TestCanister) -> Vec<String> {
     (0..3).map(|n| upload(canister, &file(2 * CHUNK + n), &n.to_string())).collect()
 }

@@ -55,6 +55,11 @@ impl Compaction {
         self.has_failed = true;
     }
 
+    #[cfg(test)]
+    pub const fn has_failed(self) -> bool {
+        self.has_failed
+    }
+
     pub fn watch(&mut self) {
         if self.mark.has_trapped() {
             self.fail();

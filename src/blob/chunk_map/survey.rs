@@ -10,7 +10,7 @@ use crate::stable::{MapKeys, Table};
 use super::super::chunk_key::KEY_BYTES;
 
 /// Number of keys that one message checks, at a cost of at most 60,000 instructions each.
-const KEYS_AT_ONCE: usize = if cfg!(test) { 50 } else { 2_000 };
+pub const KEYS_AT_ONCE: usize = if cfg!(test) { 50 } else { 2_000 };
 
 const PREFIX_BYTES: usize = 32;
 

@@ -7,6 +7,7 @@ use ic_stable_structures::memory_manager::MemoryManager;
 use proptest::prelude::*;
 
 use super::compaction::MAX_IN_USE;
+use super::survey::KEYS_AT_ONCE;
 use super::*;
 use crate::stable::RawMemory;
 use crate::stable::buckets::whole_memory;
@@ -72,8 +73,8 @@ fn a_message_removes_a_few_released_chunks() {
         map.release(prefix(1));
         let total = u64::from(left) + MANY;
         assert_eq!((map.total(), map.release_total()), (total, u64::from(left > 0)), "{stored} chunks");
-        // A survey checks 50 keys in a message. If it takes two messages, this is the first.
-        let takes_two_messages = total > 50;
+        // If the survey takes two messages, this is the first.
+        let takes_two_messages = total > KEYS_AT_ONCE as u64;
         assert!(!takes_two_messages || !map.sweep());
         let sweeps = sweep_to_end(&mut map);
         assert_eq!((sweeps, map.total()), (left.div_ceil(AT_ONCE).max(1) as usize, MANY), "{stored} chunks");

@@ -87,8 +87,8 @@ impl Region {
     }
 
     fn read_block(&self, at: u64, block: &mut [u8]) {
-        let written = self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(at);
-        let (stored, remainder) = block.split_at_mut(written.min(block.len() as u64) as usize);
+        let readable = self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(at);
+        let (stored, remainder) = block.split_at_mut(readable.min(block.len() as u64) as usize);
         if !stored.is_empty() {
             self.memory.read(at, stored);
         }

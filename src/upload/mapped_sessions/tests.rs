@@ -64,8 +64,8 @@ fn one_call_checks_a_bounded_number_of_retried_sessions() {
             break;
         }
         LOOKED_UP.set(0);
-        shrink(storage).unwrap();
-        // At the end, `shrink` also looks up the session at which it stops.
+        shrink_range(storage).unwrap();
+        // At the end, `shrink_range` also looks up the session at which it stops.
         assert!(LOOKED_UP.get() <= MAX_SKIPPED + 1, "{} looked up to shrink", LOOKED_UP.get());
     }
 }
