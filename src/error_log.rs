@@ -19,6 +19,7 @@ use crate::stable::{Counters, Memories, codec, memory_ids};
 
 const TOTAL_AT: u64 = 8_192;
 
+/// The total takes as much space as a slot.
 const SLOTS_AT: u64 = TOTAL_AT + SLOT_BYTES as u64;
 
 const SLOT_BYTES: usize = 640;

@@ -207,9 +207,9 @@ impl Storage {
     }
 
     /// From now on, every session id and capsule id contains the canister version that `version` returns.
-    pub fn number_by(&mut self, version: fn() -> u64) {
-        self.sessions.ids.number_by(version);
-        self.capsules.ids.number_by(version);
+    pub fn include_version_in_ids(&mut self, version: fn() -> u64) {
+        self.sessions.ids.include_version(version);
+        self.capsules.ids.include_version(version);
     }
 
     /// Returns where the bytes of a session are stored and how many bytes are hashed; without an entry, the bytes are

@@ -45,7 +45,7 @@ pub fn convert_record(
             let Split { session, meta } = *split;
             let upload = Upload { session, meta, path: SessionPath::Compat };
             let limits = storage.config()?;
-            // `expires_at`: when the session had been idle for too long or, if that was earlier, reached its maximum age.
+            // `expires_at`: when the session was idle for too long or, if that was earlier, reached its maximum age.
             let receipt_expires_at = upload.expires_at(&limits).plus_seconds(limits.session_ttl_seconds);
             let Upload { session, meta, .. } = &upload;
             let hash = storage.payload_of(id)?.hash.algorithm();

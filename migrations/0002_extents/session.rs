@@ -27,9 +27,9 @@ pub struct SessionProgress {
     replaced: Option<u64>,
 }
 
-/// Version of the stored progress. The engine stores it in the same field as the progress of a blob, which is an encoded
-/// `PayloadState`. [`extents_of`](super::extents_of) distinguishes the two by the version, so this must be none of the
-/// versions of `PayloadState` (1 and 2).
+/// Version of the stored progress. The engine stores it in the same field as the progress of a blob, which is an
+/// encoded `PayloadState`. [`extents_of`](super::extents_of) distinguishes the two by the version, so this must be none
+/// of the versions of `PayloadState` (1 and 2).
 const VERSION: u8 = 3;
 
 impl Record for SessionProgress {
@@ -65,8 +65,8 @@ pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
 /// Copies chunks until none is left or the message's budget is used up.
 ///
 /// # Errors
-/// - No room, a chunk that reads back differently, or malformed stored ranges of copied chunks: the session is unchanged,
-///   and its extents are freed.
+/// - No room, a chunk that reads back differently, or malformed stored ranges of copied chunks: the session is
+///   unchanged, and its extents are freed.
 /// - An error of `mapped_sessions::shrink_range`: the session has already switched to the extents.
 /// - A damaged record of the session: nothing is changed, and the extents are not lost. The engine calls [`digest`]
 ///   first, which returns the same error, so the progress with the extents stays in the engine's state.
@@ -144,8 +144,8 @@ fn copy_some(
         copy_and_compare(storage, session.offset(idx), &bytes, &progress.extents)?;
         copied.insert(idx);
     }
-    // The first public release kept the sessions of committed uploads. The blob of such a session has the same chunks, is
-    // moved separately, and still needs them.
+    // The first public release kept the sessions of committed uploads. The blob of such a session has the same chunks,
+    // is moved separately, and still needs them.
     if !is_payload_of_blob(storage, session, meta, &Place::Chunks(prefix)) {
         storage.blobs.release_copied(prefix);
     }

@@ -93,7 +93,10 @@ fn migration_2_waits_for_migration_1_and_a_layout_3_build() {
     let mut canister = finalized_canister();
     let of_staged_build = MoveToExtents { layouts: &[Layout::LEGACY, Layout::SPLIT] };
     let message = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
-    assert_eq!(Engine::new(&[&of_staged_build]).run(&mut canister.storage, message).unwrap(), RunOutcome::Done);
+    assert_eq!(
+        Engine::new(&[&of_staged_build]).run(&mut canister.storage, message).unwrap(),
+        RunOutcome::Done
+    );
     // A direct build, but migration 1 is not finalized.
     canister.storage.migration.set_state(1, &MigrationState::default());
     assert_eq!(run_message(&mut canister), RunOutcome::Done);

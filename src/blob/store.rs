@@ -35,8 +35,8 @@ pub struct BlobStore {
     chunk_map: ChunkMap,
     extents: ExtentStore,
     /// Blobs in the chunk map, by id.
-    mapped_with_sha256: Table<u64, Sha256Blob>,
-    mapped_with_other_digest: Table<u64, BlobRecord>,
+    in_map_with_sha256: Table<u64, Sha256Blob>,
+    in_map_with_other_digest: Table<u64, BlobRecord>,
     in_extents: Table<u64, BlobRecord>,
     refs: Table<NumberAndText, String>,
     by_content: Table<TwoTexts, u64>,
@@ -48,8 +48,8 @@ impl BlobStore {
         Self {
             chunk_map: ChunkMap::open(memories, room),
             extents: ExtentStore::open(memories, room),
-            mapped_with_sha256: Table::open(memories, memory_ids::BLOB_META),
-            mapped_with_other_digest: Table::open(memories, memory_ids::MAPPED_BLOBS),
+            in_map_with_sha256: Table::open(memories, memory_ids::BLOB_META),
+            in_map_with_other_digest: Table::open(memories, memory_ids::MAPPED_BLOBS),
             in_extents: Table::open(memories, memory_ids::BLOBS),
             refs: Table::open(memories, memory_ids::BLOB_REFS),
             by_content: Table::open(memories, memory_ids::BLOB_BY_CONTENT),
@@ -269,10 +269,10 @@ impl BlobStore {
     /// # Errors
     /// A damaged record.
     pub fn in_chunk_map(&self, id: BlobId) -> Result<Option<BlobRecord>, StableError> {
-        if let Some(mapped) = self.mapped_with_sha256.get(&id.0)? {
+        if let Some(mapped) = self.in_map_with_sha256.get(&id.0)? {
             return Ok(Some(mapped.into()));
         }
-        self.mapped_with_other_digest.get(&id.0)
+        self.in_map_with_other_digest.get(&id.0)
     }
 
     /// Returns whether the bytes at this place belong to a committed blob in the chunk map. If the record of that blob
@@ -287,9 +287,9 @@ impl BlobStore {
 
     /// Lists up to `limit` committed blobs whose bytes are in the chunk map, with ids above `after`, in order of id.
     pub fn list_in_chunk_map(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
-        let mapped = self.mapped_with_sha256.keys_after(after.as_ref()).take(limit);
+        let mapped = self.in_map_with_sha256.keys_after(after.as_ref()).take(limit);
         let mut ids: Vec<u64> =
-            mapped.chain(self.mapped_with_other_digest.keys_after(after.as_ref()).take(limit)).collect();
+            mapped.chain(self.in_map_with_other_digest.keys_after(after.as_ref()).take(limit)).collect();
         ids.sort_unstable();
         ids.truncate(limit);
         ids
@@ -318,31 +318,31 @@ impl BlobStore {
 
     fn insert(&mut self, id: BlobId, blob: &BlobRecord) {
         match (Sha256Blob::of(blob), &blob.place) {
-            (Some(mapped), _) => self.mapped_with_sha256.insert(id.0, &mapped),
-            (None, Place::Chunks(_)) => self.mapped_with_other_digest.insert(id.0, blob),
+            (Some(mapped), _) => self.in_map_with_sha256.insert(id.0, &mapped),
+            (None, Place::Chunks(_)) => self.in_map_with_other_digest.insert(id.0, blob),
             (None, Place::Extents(_)) => self.in_extents.insert(id.0, blob),
         }
     }
 
     fn remove(&mut self, id: BlobId) {
         let _ = self.in_extents.remove(&id.0)
-            || self.mapped_with_sha256.remove(&id.0)
-            || self.mapped_with_other_digest.remove(&id.0);
+            || self.in_map_with_sha256.remove(&id.0)
+            || self.in_map_with_other_digest.remove(&id.0);
     }
 
     fn has_blob(&self, id: BlobId) -> bool {
-        let Self { in_extents, mapped_with_sha256, mapped_with_other_digest, .. } = self;
+        let Self { in_extents, in_map_with_sha256, in_map_with_other_digest, .. } = self;
         in_extents.contains(&id.0)
-            || mapped_with_sha256.contains(&id.0)
-            || mapped_with_other_digest.contains(&id.0)
+            || in_map_with_sha256.contains(&id.0)
+            || in_map_with_other_digest.contains(&id.0)
     }
 
     /// Returns the number of committed blobs.
     pub fn blob_total(&self) -> u64 {
         self.in_extents
             .len()
-            .saturating_add(self.mapped_with_sha256.len())
-            .saturating_add(self.mapped_with_other_digest.len())
+            .saturating_add(self.in_map_with_sha256.len())
+            .saturating_add(self.in_map_with_other_digest.len())
     }
 
     /// Iterates over the memories that refer to a blob, each with its capsule.
@@ -473,8 +473,8 @@ impl BlobStore {
     pub fn describe(&self, to: &mut crate::stable::schema::Description) {
         self.chunk_map.describe(to);
         self.extents.describe(to);
-        to.table(memory_ids::numbers::BLOB_META, &self.mapped_with_sha256);
-        to.table(memory_ids::numbers::MAPPED_BLOBS, &self.mapped_with_other_digest);
+        to.table(memory_ids::numbers::BLOB_META, &self.in_map_with_sha256);
+        to.table(memory_ids::numbers::MAPPED_BLOBS, &self.in_map_with_other_digest);
         to.table(memory_ids::numbers::BLOBS, &self.in_extents);
         to.table(memory_ids::numbers::BLOB_REFS, &self.refs);
         to.table(memory_ids::numbers::BLOB_BY_CONTENT, &self.by_content);

@@ -62,7 +62,7 @@ pub fn caller() -> Principal {
 
 /// Makes `storage` the storage of all calls.
 pub fn serve(mut storage: Storage) {
-    storage.number_by(ic_cdk::api::canister_version);
+    storage.include_version_in_ids(ic_cdk::api::canister_version);
     APP.set(Some(App { storage, path: Default::default() }));
 }
 

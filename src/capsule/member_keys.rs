@@ -2,7 +2,8 @@
 
 use ic_stable_structures::storable::Blob;
 
-/// Returns a key of bounded length for a capsule id: `capsule_` and a number have at most 28 bytes.
+/// Returns a key of bounded length for a capsule id: `capsule_` and a number have at most 28 bytes. An id of
+/// more than 32 bytes, which no capsule has, gives the empty key.
 pub fn member_key(capsule: &str) -> Blob<32> {
     Blob::try_from(capsule.as_bytes()).unwrap_or_default()
 }

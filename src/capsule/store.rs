@@ -36,7 +36,7 @@ pub struct CapsuleStore {
     /// Deleted capsules whose memories are still to be removed.
     condemned: Table<String, ()>,
     by_idem: Table<[u8; 32], String>,
-    by_creator: Table<Principal, u64>,
+    count_by_creator: Table<Principal, u64>,
     /// For each deleted capsule with memories that could not be removed: the last of these memories. This is on the
     /// heap, so that an upgrade retries them.
     resume_points: BTreeMap<String, String>,
@@ -56,7 +56,7 @@ impl CapsuleStore {
             by_member: Table::open(memories, memory_ids::CAPSULE_BY_MEMBER),
             by_idem: Table::open(memories, memory_ids::MEMORY_BY_IDEM),
             condemned: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
-            by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
+            count_by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
             resume_points: BTreeMap::new(),
             ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
             created_with_first_capsule: Structures::of(memories, |id| {
@@ -99,14 +99,14 @@ impl CapsuleStore {
         {
             return Err(CapsuleError::SubjectTooLong { got: text.len() });
         }
-        let total = self.by_creator.get(&caller)?.unwrap_or(0);
+        let total = self.count_by_creator.get(&caller)?.unwrap_or(0);
         check_limit("capsules per caller", allowed, total)?;
         self.room.check_for_records()?;
         self.created_with_first_capsule.create(&self.room)?;
         let id = format!("capsule_{}", self.ids.issue()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
-        self.by_creator.insert(caller, &total.saturating_add(1));
+        self.count_by_creator.insert(caller, &total.saturating_add(1));
         self.store(&id, &record);
         Ok(record.to_api(&id))
     }
@@ -121,8 +121,8 @@ impl CapsuleStore {
             return Ok(false);
         }
         if let Some(creator) = record.created_by {
-            let total = self.by_creator.get(&creator)?.unwrap_or(0);
-            self.by_creator.insert(creator, &total.saturating_add(1));
+            let total = self.count_by_creator.get(&creator)?.unwrap_or(0);
+            self.count_by_creator.insert(creator, &total.saturating_add(1));
         }
         self.store(id, record);
         Ok(true)
@@ -448,11 +448,11 @@ impl CapsuleStore {
 
     /// Reduces the number of capsules that count for their creator.
     fn uncount_capsule_of(&mut self, creator: Principal) -> Result<(), CapsuleError> {
-        match self.by_creator.get(&creator)?.unwrap_or(0).saturating_sub(1) {
+        match self.count_by_creator.get(&creator)?.unwrap_or(0).saturating_sub(1) {
             0 => {
-                self.by_creator.remove(&creator);
+                self.count_by_creator.remove(&creator);
             }
-            left => self.by_creator.insert(creator, &left),
+            left => self.count_by_creator.insert(creator, &left),
         }
         Ok(())
     }
@@ -498,7 +498,7 @@ impl CapsuleStore {
         to.table(memory_ids::numbers::CAPSULE_BY_MEMBER, &self.by_member);
         to.table(memory_ids::numbers::CONDEMNED_CAPSULES, &self.condemned);
         to.table(memory_ids::numbers::MEMORY_BY_IDEM, &self.by_idem);
-        to.table(memory_ids::numbers::CAPSULES_BY_CREATOR, &self.by_creator);
+        to.table(memory_ids::numbers::CAPSULES_BY_CREATOR, &self.count_by_creator);
         self.ids.describe(memory_ids::numbers::CAPSULE_COUNTER, to);
     }
 }

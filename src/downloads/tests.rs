@@ -43,8 +43,7 @@ fn chunks_are_sent_in_any_order_across_upgrades() {
         assert_eq!(
             begin_as(&mut canister, OWNER, &locator),
             Ok(begun.clone()),
-            "a repeated begin finds \
-            the same download"
+            "a repeated begin finds the same download"
         );
         let session = begun.session;
         let parts: Vec<&[u8]> = file.chunks(CHUNK).collect();
@@ -57,8 +56,7 @@ fn chunks_are_sent_in_any_order_across_upgrades() {
         assert_eq!(partly_sent.missing, [ChunkRange { first: 1, last: 1 }]);
         assert!(
             read_as_owner(&mut canister, session, 2).unwrap() == parts[2],
-            "a chunk whose reply was lost is \
-            sent again"
+            "a chunk whose reply was lost is sent again"
         );
         assert_eq!(status_now(&canister, session), Ok(partly_sent));
         assert!(read_as_owner(&mut canister, session, 1).unwrap() == parts[1]);
@@ -72,8 +70,7 @@ fn chunks_are_sent_in_any_order_across_upgrades() {
         assert_ne!(
             begin_as(&mut canister, OWNER, &locator).unwrap().session,
             session,
-            "no id is issued \
-            twice"
+            "no id is issued twice"
         );
     });
 }

@@ -305,10 +305,9 @@ fn sessions_that_the_compat_path_made_later_are_converted_later() {
     let (mut canister, _) = canister_in_layout_1();
     upgrade(&mut canister);
     run_to_end(&mut canister);
-    let mut late = TestCanister::compat();
-    std::mem::swap(&mut canister.path, &mut late.path);
+    let direct_path = std::mem::replace(&mut canister.path, TestCanister::compat().path);
     let id = canister.begin(10, "late");
-    std::mem::swap(&mut canister.path, &mut late.path);
+    canister.path = direct_path;
     assert!(canister.storage.sessions.legacy.contains(&id));
     let state = run_to_end(&mut canister);
     assert_eq!((state.phase, state.source, state.converted), (Phase::Converted, 6, 6));

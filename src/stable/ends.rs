@@ -14,7 +14,8 @@
 //! node      byte 0..4     "BTN", 2
 //!           byte 4..7     0 leaf, 1 internal; number of entries, at most 11
 //!           byte 7..15    address of the next page, 0 for none
-//!           byte 15..     children, keys, values; each of variable length is preceded by its length
+//!           byte 15..     addresses of children, keys, values; a key or value of variable length is
+//!                         preceded by its length
 //! next page byte 0..11    "NOF", address of the next page
 //! ```
 //! All numbers are little-endian.

@@ -5,10 +5,10 @@
 //! version, so an id that contains the version is new:
 //!
 //! ```text
-//! bit 52..64   generation: 0 at first; incremented when a message has used all its counts, or after the snapshot of
-//!              another canister, whose version was higher, is loaded
+//! bit 52..64   generation: 0 at first; incremented when a message has issued all 1,024 ids of its version, or after
+//!              the snapshot of another canister, whose version was higher, is loaded
 //! bit 10..52   canister version of the message that issued the number
-//! bit  0..10   counts within that message
+//! bit  0..10   position among the ids that this message has issued, from 0
 //! ```
 //!
 //! Ids ascend, and each is above all ids in the loaded state. Only the last id is stored, in the format of the plain
@@ -19,16 +19,16 @@ use ic_stable_structures::memory_manager::MemoryId;
 use super::StableError;
 use super::{Memories, Register};
 
-/// Bits for the count within a message.
-const COUNT_BITS: u32 = 10;
+/// Bits for the position among the ids of a message.
+const POSITION_BITS: u32 = 10;
 
-const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
 
-/// Bits for the count and the canister version.
+/// Bits for that position and the canister version.
 const VERSIONED_BITS: u32 = 52;
 
 /// Number of ids that one message can issue without a new generation.
-pub const PER_MESSAGE: usize = 1 << COUNT_BITS;
+pub const PER_MESSAGE: usize = 1 << POSITION_BITS;
 
 /// A source of ids that are never reused.
 pub struct Ids {
@@ -45,7 +45,7 @@ impl Ids {
     }
 
     /// From now on, every id contains the canister version that `version` returns.
-    pub fn number_by(&mut self, version: fn() -> u64) {
+    pub fn include_version(&mut self, version: fn() -> u64) {
         self.version = Some(version);
     }
 
@@ -90,7 +90,7 @@ fn next_id(last: u64, version: u64) -> Option<u64> {
     let first = version.checked_mul(PER_MESSAGE as u64).filter(|first| first >> VERSIONED_BITS == 0)?;
     let generation = last >> VERSIONED_BITS << VERSIONED_BITS;
     let first_of_message = generation | first;
-    let end_of_message = first_of_message | COUNT_MASK;
+    let end_of_message = first_of_message | POSITION_MASK;
     if last < first_of_message {
         Some(first_of_message)
     } else if last < end_of_message {
@@ -116,7 +116,7 @@ mod tests {
 
     fn ids_on(raw: RawMemory) -> Ids {
         let mut ids = Ids::open(&Memories::init(raw), memory_ids::SESSION_COUNTER);
-        ids.number_by(|| VERSION.get());
+        ids.include_version(|| VERSION.get());
         ids
     }
 

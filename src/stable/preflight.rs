@@ -211,7 +211,7 @@ pub fn check_map<M: Memory>(
     };
     let results = [check_end(End::First), check_end(End::Last)];
     // Nothing tolerates a record under a foreign key: the library panics on the key in every call that passes it.
-    let is_tolerated = !is_foreign_key
+    let tolerates_damage = !is_foreign_key
         && match on_damage {
             OnDamage::Refuse => false,
             OnDamage::Tolerate | OnDamage::Quarantine => true,
@@ -223,7 +223,7 @@ pub fn check_map<M: Memory>(
         Err(PreflightError::NewerRecord { .. }) => on_damage == OnDamage::Quarantine,
         Err(_) => false,
     };
-    if is_tolerated
+    if tolerates_damage
         && results.iter().all(is_tolerated_result)
         && (on_damage == OnDamage::Quarantine || map.len == 1 || results.iter().any(Result::is_ok))
     {

@@ -260,7 +260,7 @@ fn a_begun_migration_that_this_build_lacks_is_refused() {
 
 /// The memory manager gives every memory whole buckets of 8 MiB.
 #[test]
-fn an_empty_canister_of_layout_3_takes_at_most_80_mib() {
+fn a_canister_of_layout_3_takes_memory_as_it_is_needed() {
     let memory = RawMemory::default();
     let mib = |memory: &RawMemory| memory.size() / 16;
     let mut storage = Storage::create_in(memory.clone(), Layout::EXTENTS).unwrap();
@@ -284,13 +284,14 @@ fn structures_created_before_memory_is_full_stay_and_are_marked() {
     let memory = whole_memory(1);
     let left = Storage::create_in(memory.clone(), Layout::EXTENTS).unwrap().room.bytes_left();
     let region = Memories::init(memory.clone()).get(memory_ids::EXTENT_REGION);
+    // Leaves three buckets, of one page each.
     region.grow(left / 65_536 - 3);
     region.write(0, b"EXT\x01");
     let mut storage = Storage::open_accepting(memory.clone(), &[Layout::EXTENTS]).unwrap();
-    let first = &mut storage.created_with_first_upload;
-    let refused = first.create(&storage.room);
+    let structures = &mut storage.created_with_first_upload;
+    let refused = structures.create(&storage.room);
     assert_eq!(refused, Err(super::NoRoom { needed: 65_536, left: 0 }));
-    assert_eq!(first.create(&storage.room), refused, "a repeated call is refused, too");
+    assert_eq!(structures.create(&storage.room), refused, "a repeated call is refused, too");
     let existing_ids = || {
         let memories = Memories::init(memory.clone());
         let ids = memory_ids::CREATED_WITH_FIRST_UPLOAD.into_iter();

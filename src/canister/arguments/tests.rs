@@ -173,6 +173,7 @@ fn principals_are_left_to_the_library() {
 
 #[test]
 fn an_empty_message_has_no_arguments() {
+    // First without a cached header, then with one.
     for _ in 0..2 {
         assert_eq!(decode::<(Option<u64>, Option<u32>)>("options", b""), Ok((None, None)));
         let error = decode::<(u64, Option<u32>)>("number", b"").unwrap_err();
@@ -182,7 +183,7 @@ fn an_empty_message_has_no_arguments() {
     }
 }
 
-/// The first pass has no cached header, so the library decodes everything.
+/// The first pass has no cached header, so the library decodes everything; the second has one.
 #[test]
 fn a_cached_header_changes_no_answer() {
     let good = encode((7_u64, Some(8_u32)));

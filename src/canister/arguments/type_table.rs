@@ -106,28 +106,37 @@ impl TypeTable {
         };
         let mut compared = Vec::new();
         let mut pairs = self.arguments.iter().zip(present);
-        pairs.all(|(own, expected_type)| self.is_same_type(*own, expected, *expected_type, &mut compared))
-            && missing
-                .iter()
-                .all(|type_ref| expected.entry(*type_ref).is_some_and(|(opcode, _)| opcode == OPT))
+        pairs.all(|(type_ref, expected_ref)| {
+            self.is_same_type(*type_ref, expected, *expected_ref, &mut compared)
+        }) && missing
+            .iter()
+            .all(|type_ref| expected.entry(*type_ref).is_some_and(|(opcode, _)| opcode == OPT))
     }
 
-    /// Compares two types. `compared` has the pairs that were met before; they are assumed to be equal, so that the
-    /// comparison of recursive types ends.
-    fn is_same_type(&self, own: i32, other: &Self, others: i32, compared: &mut Vec<(i32, i32)>) -> bool {
-        if own < 0 || others < 0 {
-            return own == others;
+    /// Returns whether a type of this table is the same as a type of the table `expected`. `compared` has the pairs that
+    /// were met before; they are assumed to be equal, so that the comparison of recursive types ends.
+    fn is_same_type(
+        &self,
+        type_ref: i32,
+        expected: &Self,
+        expected_ref: i32,
+        compared: &mut Vec<(i32, i32)>,
+    ) -> bool {
+        // Opcodes of primitive types are negative.
+        if type_ref < 0 || expected_ref < 0 {
+            return type_ref == expected_ref;
         }
-        if compared.contains(&(own, others)) {
+        if compared.contains(&(type_ref, expected_ref)) {
             return true;
         }
-        compared.push((own, others));
-        let Some((own_opcode, own_fields)) = self.entry(own) else { return false };
-        let Some((others_opcode, others_fields)) = other.entry(others) else { return false };
-        own_opcode == others_opcode
-            && own_fields.len() == others_fields.len()
-            && own_fields.iter().zip(others_fields).all(|(own, others)| {
-                own.hash == others.hash && self.is_same_type(own.type_ref, other, others.type_ref, compared)
+        compared.push((type_ref, expected_ref));
+        let Some((opcode, fields)) = self.entry(type_ref) else { return false };
+        let Some((expected_opcode, expected_fields)) = expected.entry(expected_ref) else { return false };
+        opcode == expected_opcode
+            && fields.len() == expected_fields.len()
+            && fields.iter().zip(expected_fields).all(|(field, expected_field)| {
+                field.hash == expected_field.hash
+                    && self.is_same_type(field.type_ref, expected, expected_field.type_ref, compared)
             })
     }
 

@@ -194,14 +194,14 @@ fn a_batch_ends_when_its_message_is_full() {
     const NUMBER: u64 = 60;
     let mut canister = staged_with_sessions(NUMBER as usize);
     // The meter is read three times for each unit: some ten units fit a message of 30.
-    let steps = |canister: &TestCanister| canister.storage.migration.state().unwrap().pace.steps;
+    let handled = |canister: &TestCanister| canister.storage.migration.state().unwrap().pace.steps;
     let begins: [fn(&mut TestCanister); 2] = [
         |canister| controls::verify(&mut canister.storage, canister.now).unwrap(),
         |canister| controls::rollback(&mut canister.storage, canister.now).unwrap(),
     ];
     for (what, begin) in ["verify", "rollback"].into_iter().zip(begins) {
         begin(&mut canister);
-        let (max, messages) = run_in_messages(&mut canister, 30, steps);
+        let (max, messages) = run_in_messages(&mut canister, 30, handled);
         assert!((1..=15).contains(&max) && messages >= NUMBER / 15, "{what}: {max}, {messages} messages");
     }
     assert_eq!(phase(&canister), Phase::RolledBack);
@@ -244,6 +244,7 @@ fn a_batch_ends_in_its_middle_when_units_cost_more() {
         let (before, meter) = (handled(&canister), Steepening::default());
         let outcome = run(&mut canister.storage, canister.now, &meter, BUDGET).unwrap();
         let units = handled(&canister) - before;
+        // The budget allows 60 readings at 1 and some ten at 100, and each unit takes at least one.
         assert!(units <= 75, "{units} units in {:?}", phase(&canister));
         // A message may exceed its budget by its last unit, and by what follows the last unit.
         assert!(meter.used.get() <= BUDGET + 400, "{} in {:?}", meter.used.get(), phase(&canister));

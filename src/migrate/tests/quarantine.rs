@@ -213,6 +213,8 @@ fn a_quarantine_page_fits_a_reply_whatever_the_records() {
         let reply = candid::encode_one(Ok::<_, ()>(&page)).unwrap().len();
         assert!(reply < 1_600_000, "{reply} bytes after {after:?}");
         for record in &page {
+            // Records are truncated only if those under one key are larger than a page. Each then gets its share of
+            // the 1.5 MB: half if two migrations have the key.
             let len = record.raw_len.unwrap_or(record.raw.len() as u64);
             assert!(record.raw.len() as u64 == len || record.raw.len() > 700_000, "{}", record.raw.len());
             seen.push((record.session, len));
@@ -243,9 +245,9 @@ fn records_left_in_quarantine_count_against_no_limit() {
         upgrade(&mut canister);
         canister.path = TestCanister::staged().path;
         run_to_end(&mut canister);
-        // The record of `trapped` is put into quarantine without being read, like a poison record.
-        let is_converted = canister.storage.sessions.metas.contains(&trapped);
-        assert!(is_converted);
+        // The rollback restores the record of `trapped`, which is then quarantined without being read, like a poison
+        // record.
+        assert!(canister.storage.sessions.metas.contains(&trapped), "the session has been converted");
         controls::rollback(&mut canister.storage, canister.now).unwrap();
         run_to_end(&mut canister);
         let raw = canister.storage.sessions.legacy.get_raw(&trapped).unwrap();

@@ -81,6 +81,7 @@ fn a_unit_that_never_ends_is_noticed() {
     Engine::new(&[&reels]).run(&mut canister.storage, message).unwrap();
     let state = state(&canister);
     assert_eq!((state.phase, state.resume_to), (Phase::Stuck, Some(Phase::Converting)));
+    // The default of `max_steps` allows 10,000, and 8 for each unit.
     assert!(state.note.contains("10033 steps for 4 records, expected at most 10032"), "{}", state.note);
 }
 

@@ -32,7 +32,7 @@ pub fn next_message() {
 
 /// Makes the ids of `storage` contain the canister version, as on the IC.
 pub fn number_ids(storage: &mut Storage) {
-    storage.number_by(|| VERSION.get());
+    storage.include_version_in_ids(|| VERSION.get());
 }
 
 /// The faults injected so far.
