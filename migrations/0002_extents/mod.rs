@@ -1,9 +1,9 @@
 //! Migration 2: payload moves from the chunk map into contiguous extents.
 //!
 //! A unit is a session in flight whose chunks are, or will be, in the chunk map, or a committed blob that is there. Its
-//! key is the number of the session or blob. It is copied chunk by chunk, in as many messages as necessary, while clients
-//! read it, put more chunks and finish it; the old copy is released once the new one has been read back, and removed when
-//! everything has moved. `README.md` in this folder has the treatment of each class.
+//! key is the number of the session or blob. It is copied chunk by chunk, in as many messages as necessary, while
+//! clients read it, put more chunks and finish it; the old copy is released once the new one has been read back, and
+//! removed when everything has moved. `README.md` in this folder has the treatment of each class.
 
 mod blob;
 mod class;

@@ -57,7 +57,7 @@ fn moved_chunks_stay_until_all_have_moved() {
 }
 
 #[test]
-fn chunks_do_not_wait_for_a_paused_migration() {
+fn chunks_are_removed_while_the_migration_is_paused() {
     let mut canister = finalized_canister();
     upload_three_blobs(&mut canister);
     run_until_converted(&mut canister, 1);

@@ -113,8 +113,8 @@ impl TypeTable {
             .all(|type_ref| expected.entry(*type_ref).is_some_and(|(opcode, _)| opcode == OPT))
     }
 
-    /// Returns whether a type of this table is the same as a type of the table `expected`. `compared` has the pairs that
-    /// were met before; they are assumed to be equal, so that the comparison of recursive types ends.
+    /// Returns whether a type of this table is the same as a type of the table `expected`. `compared` has the pairs met
+    /// before; they are assumed to be equal, so that the comparison of recursive types ends.
     fn is_same_type(
         &self,
         type_ref: i32,
