@@ -271,12 +271,16 @@ fn memory_cases(scene: &Scene) -> Vec<Case> {
         args!(&scene.capsule, inline, blob, backend, key, url, Some(bytes), digest, metadata(bytes), idem)
     };
     let new = |what, arg, kind| case("memories_create", what, arg, kind);
-    let own = scene.memory.blob.clone();
+    let stored = scene.memory.blob.clone();
     let blob =
         |locator: &str, len: u64| Some(BlobRef { locator: locator.into(), len, hash: None, blake3: None });
     let mut cases = vec![
         new("nothing", create(None, None, None, 0, "k"), Invalid("content")),
-        new("inline and a blob", create(Some(b"12345"), Some(own.clone()), None, 5, "k"), Invalid("content")),
+        new(
+            "inline and a blob",
+            create(Some(b"12345"), Some(stored.clone()), None, 5, "k"),
+            Invalid("content"),
+        ),
         new("huge inline", create(Some(&file(HUGE, 1)), None, None, HUGE as u64, "k"), Invalid("inline")),
         new(
             "inline of another size",
@@ -289,7 +293,7 @@ fn memory_cases(scene: &Scene) -> Vec<Case> {
         new("empty locator", create(None, blob("", 5), None, 5, "k"), NotFound),
         new(
             "blob of another size",
-            create(None, blob(&own.locator, u64::MAX), None, 5, "k"),
+            create(None, blob(&stored.locator, u64::MAX), None, 5, "k"),
             Invalid("blob_ref.len"),
         ),
         new("huge address", create(None, None, Some(&huge), 1, "k"), Invalid("url")),

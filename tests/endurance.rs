@@ -15,12 +15,12 @@ use upload_canister::api::Error;
 const HEAP_GROWTH_BYTES: u64 = 1 << 20;
 
 /// Maximum heap of the direct build, in bytes. The heap never holds more than a few blocks of payload.
-const HEAP_BYTES_IN_EXTENTS: u64 = 4 << 20;
+const MAX_HEAP_ON_DIRECT: u64 = 4 << 20;
 
 /// Maximum heap of the legacy build, in bytes. Its chunks are in the nodes of a B-tree, up to eleven in each. When a
 /// node is split, two nodes are on the heap, 40 MB, and the allocator never returns a page. So the heap is that large
 /// after some tens of chunks, and no larger after a thousand.
-const HEAP_BYTES_IN_CHUNKS: u64 = 64 << 20;
+const MAX_HEAP_ON_LEGACY: u64 = 64 << 20;
 
 /// Number of chunks from one measurement of the heap to the next.
 const MEASURED_CHUNKS: u32 = 10;
@@ -195,10 +195,10 @@ fn check_heap_does_not_grow(build: Build, count: u32, settled_after: u64, max_he
 
 #[test]
 fn the_heap_does_not_grow_with_the_file_200_mb_on_legacy() {
-    check_heap_does_not_grow(Build::Legacy, 112, 150_000_000, HEAP_BYTES_IN_CHUNKS);
+    check_heap_does_not_grow(Build::Legacy, 112, 150_000_000, MAX_HEAP_ON_LEGACY);
 }
 
 #[test]
 fn the_heap_does_not_grow_with_the_file_500_mb_on_direct() {
-    check_heap_does_not_grow(Build::Direct, 278, FIRST_MEASURED, HEAP_BYTES_IN_EXTENTS);
+    check_heap_does_not_grow(Build::Direct, 278, FIRST_MEASURED, MAX_HEAP_ON_DIRECT);
 }

@@ -65,9 +65,9 @@ fn lane_2_derivatives_of_a_picture(course: Course) {
     let derivatives = picture::derivatives(&canister.folder);
     let mut uploads: Vec<Uploader> = derivatives.iter().map(|asset| canister.uploader(asset)).collect();
     for upload in &mut uploads {
-        let (last, first) =
-            upload.remaining().split_last().map(|(last, first)| (*last, first.to_vec())).unwrap();
-        first.into_iter().for_each(|step| upload.step(&canister.typed_client(), step).unwrap());
+        let (last, earlier) =
+            upload.remaining().split_last().map(|(last, earlier)| (*last, earlier.to_vec())).unwrap();
+        earlier.into_iter().for_each(|step| upload.step(&canister.typed_client(), step).unwrap());
         canister.upgrade();
         upload.step(&canister.typed_client(), last).unwrap();
     }

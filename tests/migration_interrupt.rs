@@ -90,7 +90,10 @@ fn the_next_build_goes_forward_from_a_rollback() {
         (found.sessions, found.metas, found.quarantine),
         (expected.sessions, expected.metas, expected.quarantine)
     );
-    assert_eq!((found.legacy, found.idle, found.owned), (expected.legacy, expected.idle, expected.owned));
+    assert_eq!(
+        (found.legacy, found.by_activity, found.owned),
+        (expected.legacy, expected.by_activity, expected.owned)
+    );
     let [source, converted, quarantined, expired] = found.counts;
     assert_eq!((source, quarantined, expired), (converted + 1, 1, 0), "what is in quarantine stays counted");
     assert_eq!(found.digests[0], found.digests[1]);

@@ -18,10 +18,6 @@ use upload_model::public_release::{CHUNK_SIZE, PublicRelease};
 
 type Damage = fn(&RawMemory);
 
-fn replace_all(raw: &RawMemory, bytes: Vec<u8>) {
-    raw.replace(bytes);
-}
-
 /// Returns a canister of the first public release, with a capsule, two files and half of a third.
 fn public_release() -> PublicRelease {
     let now = 1_759_000_000_000_000_000;
@@ -130,12 +126,12 @@ const CASES: &[(&str, Damage, &[&str])] = &[
     ),
     (
         "the public release, if its pre_upgrade is skipped",
-        |raw| replace_all(raw, public_release().stable_memory()),
+        |raw| drop(raw.replace(public_release().stable_memory())),
         &["first public release", "memory ids 0, 1, 2, 6, 7, 8", "skip_pre_upgrade", "docs/adopting.md"],
     ),
     (
         "the public release after its pre_upgrade",
-        |raw| replace_all(raw, public_release().after_pre_upgrade()),
+        |raw| drop(raw.replace(public_release().after_pre_upgrade())),
         &["begins with [44, 49, 44, 4c]", "stable_save", "docs/adopting.md"],
     ),
     (

@@ -198,7 +198,7 @@ impl Target for ModelCanister {
         session: u64,
         digest: &[u8],
         bytes: u64,
-        _: bool,
+        _without_budget: bool,
     ) -> TargetResult<Finished> {
         let finished: Result<UploadFinishResult, Error> =
             self.canister.finish_with_digest(person(who), session, digest, bytes);
@@ -295,7 +295,7 @@ impl Target for ModelCanister {
         }
     }
 
-    fn migrate(&mut self, _: u8) {
+    fn migrate(&mut self, _steps: u8) {
         // The canister migrates in the upgrade and by its timers; a round runs the timers that are due.
         self.canister.pic.tick();
     }

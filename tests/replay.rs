@@ -1,7 +1,8 @@
 //! Traces of clients of each release, and of incidents, are played on every build to which they apply.
 //!
 //! Each folder below `tests/replay/` contains a trace: `calls.trace`, the calls and answers; `state.txt`, the final
-//! state of the canister; `expect.toml`, its subject, and the builds and interruptions with which it is played. Every
+//! state of the canister; `expect.toml`, what the trace is about, and the builds and interruptions with which it is
+//! played. Every
 //! play must give the recorded answers and the recorded state, except for what a rule of `ab/allowed.toml` allows. A
 //! new release adds a folder; an existing folder is never recorded again.
 //!

@@ -16,7 +16,7 @@ use upload_canister::api::{Error, RecentError, Result, UploadFinishResult};
 const TOO_FEW_INSTRUCTIONS: u64 = 2_000;
 
 /// More than enough time for a session to expire.
-const TWO_DAYS: Duration = Duration::from_secs(50 * 3_600);
+const LONG_AFTER_EXPIRY: Duration = Duration::from_secs(50 * 3_600);
 
 /// Makes an update that changes nothing.
 fn call_as_stranger(canister: &InstalledCanister) {
@@ -58,7 +58,7 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         assert_eq!(trapped.len(), 1, "{trapped:?}");
         assert_eq!(trapped[0].entry, "global_timer");
 
-        pass_time(&canister, TWO_DAYS);
+        pass_time(&canister, LONG_AFTER_EXPIRY);
         assert_eq!(canister.stats().sessions, 1, "{build}: no timer runs, and a query does not change that");
         call_as_stranger(&canister);
         canister.run_timers_until(|stats| stats.sessions == 0);
@@ -73,8 +73,8 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         let reported = recent_errors(&canister);
         let is_of_the_sweep =
             |error: &&RecentError| error.source == "timers" && error.message.contains("sweep");
-        let times: Vec<u64> = reported.iter().filter(is_of_the_sweep).map(|error| error.count).collect();
-        assert_eq!(times, [2], "{reported:?}");
+        let counts: Vec<u64> = reported.iter().filter(is_of_the_sweep).map(|error| error.count).collect();
+        assert_eq!(counts, [2], "{reported:?}");
         canister.upgrade(build);
         assert_eq!(recent_errors(&canister), reported, "{build}: an upgrade keeps the errors");
     }
@@ -92,10 +92,10 @@ fn timers_continue_by_themselves_after_a_freeze() {
     };
     freeze(u64::MAX);
     if is_embedded() {
-        let all = executed(&canister, |canister| pass_time(canister, TWO_DAYS));
+        let all = executed(&canister, |canister| pass_time(canister, LONG_AFTER_EXPIRY));
         assert!(all.is_empty(), "a frozen canister runs nothing: {all:?}");
     } else {
-        pass_time(&canister, TWO_DAYS);
+        pass_time(&canister, LONG_AFTER_EXPIRY);
     }
     freeze(0);
     // No update call is made.
@@ -111,7 +111,7 @@ fn a_clone_sweeps_after_its_first_update() {
         pass_minute(&canister);
         let snapshot = canister.take_snapshot();
         let canister = canister.cloned(&snapshot);
-        pass_time(&canister, TWO_DAYS);
+        pass_time(&canister, LONG_AFTER_EXPIRY);
         assert_eq!(canister.stats().sessions, 1, "{build}: nothing runs by itself");
         call_as_stranger(&canister);
         canister.run_timers_until(|stats| stats.sessions == 0);

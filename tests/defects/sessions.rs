@@ -139,7 +139,7 @@ pub fn d40_the_target_design_had_holes_of_its_own(course: Course) {
     let another = canister.update::<u64>(
         owner(),
         "uploads_begin",
-        (&capsule, crate::support::upload::metadata(content.len() as u64 - 1), 2u32, "key"),
+        (&capsule, metadata(content.len() as u64 - 1), 2u32, "key"),
     );
     assert!(matches!(another, Err(Error::Conflict { .. })), "{another:?}");
     for caller in [stranger(), writer()] {

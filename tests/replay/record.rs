@@ -50,10 +50,10 @@ struct Scene<'p> {
 fn scripted(build: &'static str, path: &Path, script: fn(&Scene<'_>)) -> &'static str {
     let controller = Principal::self_authenticating("controller of the trace");
     let header = Header::new(BEGINNING, build, "a script of tests/replay/record.rs", vec![controller]);
-    let subject = ReplayCanister::install(build, &Builds::default().get(build).unwrap(), &header).unwrap();
+    let installed = ReplayCanister::install(build, &Builds::default().get(build).unwrap(), &header).unwrap();
     let tape = Tape::new(Recorder::create(path, &header).unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let canister = subject.canister().recorded(Some(&tape));
+    let canister = installed.canister().recorded(Some(&tape));
     script(&Scene { canister, tape: &tape, folder: folder.path(), controller });
     tape.finish().unwrap();
     build

@@ -1,4 +1,5 @@
-//! Valid arguments for every function of the interface, about the items of a scene.
+//! Arguments that decode, for every function of the interface, about the items of a scene. Those that send the scene's
+//! content as one chunk are refused if it is longer.
 
 use serde_bytes::{ByteBuf, Bytes};
 use upload_canister::api::*;

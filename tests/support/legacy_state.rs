@@ -76,8 +76,8 @@ pub fn small_image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
 
 fn image_in(raw: RawMemory, sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     let mut storage = Storage::create_in(raw.clone(), Layout::LEGACY).unwrap();
-    let many = AdminConfig { max_sessions_per_caller: u64::MAX, ..storage.config().unwrap() };
-    storage.settings.set(&Config::checked(many).unwrap());
+    let settings = AdminConfig { max_sessions_per_caller: u64::MAX, ..storage.config().unwrap() };
+    storage.settings.set(&Config::checked(settings).unwrap());
     let now = Time::from_nanos(now);
     let capsules: Vec<String> = (0..CLIENTS.min(sessions))
         .map(|n| storage.capsules.create(client(n), None, now).unwrap().id)

@@ -42,10 +42,10 @@ pub fn with_message_limit(
     act: impl FnOnce(&InstalledCanister),
 ) -> Vec<MessageCost> {
     costs::limit_message(&canister.pic, canister.id, Some(instructions)).unwrap();
-    let mut executed = executed(canister, act);
+    let mut messages = executed(canister, act);
     costs::limit_message(&canister.pic, canister.id, None).unwrap();
-    executed.retain(|message| !message.ok);
-    executed
+    messages.retain(|message| !message.ok);
+    messages
 }
 
 /// Begins an upload, and returns how many instructions it took.

@@ -3,8 +3,8 @@
 //! A message that hits the instruction limit traps and is rolled back, so the engine cannot record the failure in that
 //! message. Instead, the previous message or the watchdog writes an attempt marker, and a message that commits replaces
 //! or clears the marker. If a message did not commit, the watchdog halves the limit on the units of a message, from
-//! 1,024 down to one. A unit that traps alone is a poison record: it is quarantined without being decoded. If even its
-//! quarantining traps, or a step other than a conversion traps alone, the migration is stuck.
+//! 1,024 down to one. A unit that traps alone is a poison record: it is quarantined without being decoded. The
+//! migration is stuck if even the quarantining traps, or if a message limited to one unit traps in any other work.
 
 use minicbor::{Decode, Encode};
 
@@ -34,10 +34,11 @@ pub struct Pace {
     /// Number of units in a batch; 0 before the first batch.
     #[n(0)]
     pub batch: u32,
-    /// Number of consecutive attempts that have not committed, the one that is scheduled or running included.
+    /// Number of the attempt that is scheduled or running, counted from the last one that committed: 1 after a commit,
+    /// and one more after each attempt that did not commit. 0 if none is scheduled.
     #[n(1)]
     pub attempts: u32,
-    /// Number of units and slices handled since the run, a verification or a rollback began.
+    /// Number of units and slices handled since a run, a verification, a retry or a rollback last began.
     #[n(2)]
     pub steps: u64,
     /// Number of messages used so far.
@@ -54,9 +55,9 @@ pub struct Pace {
 /// What the next attempt does after a message that trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
-    /// The same step with fewer units, or without decoding the unit.
+    /// It repeats the work with fewer units, or quarantines the unit without decoding it.
     Smaller,
-    /// Nothing: the step cannot be made smaller.
+    /// There is none: the work cannot be made smaller.
     Never,
 }
 
@@ -73,16 +74,17 @@ impl Pace {
     }
 
     /// Fits the size of the next batch to a budget of `left` instructions, if a unit takes `each`: halves it until it
-    /// fits, or doubles it if even twice the doubled batch fits, so that its units may cost more than `each`.
+    /// fits, or doubles it if a batch of four times the size would fit. So the units of a doubled batch may cost twice
+    /// `each`.
     pub(crate) fn fit_batch(&mut self, each: u64, left: u64) {
         let costs = |batch: u32| each.saturating_mul(u64::from(batch));
         let mut batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
         while batch > 1 && costs(batch) > left {
             batch >>= 1;
         }
-        let double = batch.saturating_mul(2).min(LARGEST_BATCH);
-        if costs(double.saturating_mul(2)) <= left {
-            batch = double;
+        let doubled = batch.saturating_mul(2).min(LARGEST_BATCH);
+        if costs(doubled.saturating_mul(2)) <= left {
+            batch = doubled;
         }
         self.batch = batch;
     }
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_halves_until_it_fits_and_doubles_if_it_fits_twice() {
+    fn a_batch_halves_until_it_fits_and_doubles_if_4_times_it_fits() {
         let fitted = |batch, each, left| {
             let mut pace = Pace { batch, ..Pace::default() };
             pace.fit_batch(each, left);

@@ -41,7 +41,7 @@ pub(crate) fn watch<H: Host>(
             continue;
         }
         let messages_before = messages.replace(state.pace.messages);
-        // No attempt is scheduled: the caller must schedule one, and this is its marker.
+        // No attempt is scheduled: the caller must schedule one, whose marker is stored here.
         if state.pace.attempts == 0 {
             state.pace.attempts = 1;
             host.ledger_mut().set_state(number, &state);

@@ -292,7 +292,7 @@ fn the_second_migration_begins_when_the_first_is_finalized() {
 }
 
 #[test]
-fn the_second_layout_is_not_entered_before_the_first_is_final() {
+fn migration_2_enters_no_layout_before_migration_1_is_final() {
     let memories = first_release();
     let mut todos = Todos::open(memories.clone());
     let refusal = |todos: &mut Todos| Engine::enter_layout(&SECOND, todos, NOW).unwrap_err().to_string();

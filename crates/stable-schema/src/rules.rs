@@ -370,7 +370,7 @@ impl Rules {
                 continue;
             };
             if stored.name != field.name {
-                // The field with the stored name is read under another number, where this loop reports it, too.
+                // The reader has the stored name, too, but under another number. The loop also reports that field.
                 if read.iter().any(|other| other.name == stored.name) {
                     let text = format!("number {} is stored as `{}`", field.number, stored.name);
                     self.add_reason(&place, Rule::Renumbered, Compatibility::Forbidden, text);
@@ -452,7 +452,7 @@ impl Rules {
             };
             if other.name != variant.name {
                 let has_name =
-                    |variants: &[crate::Variant], name: &str| variants.iter().any(|of| of.name == name);
+                    |variants: &[crate::Variant], name: &str| variants.iter().any(|known| known.name == name);
                 if has_name(&read.variants, &variant.name) || has_name(&written.variants, &other.name) {
                     let text = format!("number {} is read as `{}`", variant.number, other.name);
                     self.add_reason(&place, Rule::Renumbered, Compatibility::Forbidden, text);

@@ -29,12 +29,13 @@ fn record<'s>(schema: &'s mut Schema, name: &str) -> &'s mut Record {
     record
 }
 
-fn field<'s>(schema: &'s mut Schema, name: &str, field: &str) -> &'s mut Field {
-    record(schema, name).fields.iter_mut().find(|of| of.name == field).unwrap()
+fn field<'s>(schema: &'s mut Schema, memory: &str, name: &str) -> &'s mut Field {
+    record(schema, memory).fields.iter_mut().find(|field| field.name == name).unwrap()
 }
 
-fn variants<'s>(schema: &'s mut Schema, name: &str, of: &str) -> &'s mut Enum {
-    let Shape::Enum(found) = &mut field(schema, name, of).shape else { panic!("{name}.{of}") };
+/// Returns the enum that is the type of a field.
+fn enum_of<'s>(schema: &'s mut Schema, memory: &str, name: &str) -> &'s mut Enum {
+    let Shape::Enum(found) = &mut field(schema, memory, name).shape else { panic!("{memory}.{name}") };
     found
 }
 
@@ -74,7 +75,7 @@ const WRONG: [Planted; 24] = [
         field(s, "SESSIONS", "completed_at").number = 5;
     }),
     ("SESSIONS", "value.v1.idem", Rule::DroppedField, |s| {
-        record(s, "SESSIONS").fields.retain(|of| of.name != "idem");
+        record(s, "SESSIONS").fields.retain(|field| field.name != "idem");
     }),
     ("SESSIONS", "value.v1.retries", Rule::NewRequiredField, |s| {
         record(s, "SESSIONS").fields.push(new_field(7, "retries", Shape::Uint(32)));
@@ -90,15 +91,15 @@ const WRONG: [Planted; 24] = [
         *field(s, "CONFIG", "max_bytes") = new_field(5, "motto", Shape::Optional(Shape::Text.into()));
     }),
     ("RECEIPTS", "value.v1.outcome.Aborted", Rule::Renumbered, |s| {
-        let outcome = variants(s, "RECEIPTS", "outcome");
+        let outcome = enum_of(s, "RECEIPTS", "outcome");
         outcome.variants[1].number = 2;
         outcome.variants[2].number = 1;
     }),
     ("RECEIPTS", "value.v1.outcome.Evicted", Rule::DroppedVariant, |s| {
-        variants(s, "RECEIPTS", "outcome").variants.retain(|of| of.name != "Evicted");
+        enum_of(s, "RECEIPTS", "outcome").variants.retain(|variant| variant.name != "Evicted");
     }),
     ("RECEIPTS", "value.v1.outcome", Rule::ChangedEncoding, |s| {
-        variants(s, "RECEIPTS", "outcome").tag = Tag::Number
+        enum_of(s, "RECEIPTS", "outcome").tag = Tag::Number
     }),
     ("RECEIPTS", "value.v1.idem_key", Rule::ChangedType, |s| {
         field(s, "RECEIPTS", "idem_key").shape = Shape::FixedBytes(16);
@@ -192,7 +193,7 @@ const HARMLESS: [Harmless; 12] = [
     ("a variant", Compatibility::Compatible, Compatibility::Conditional, |s| {
         let cancelled =
             Variant { number: 4, name: "Cancelled".into(), encoding: Encoding::Array, fields: vec![] };
-        variants(s, "RECEIPTS", "outcome").variants.push(cancelled);
+        enum_of(s, "RECEIPTS", "outcome").variants.push(cancelled);
     }),
     ("a version in addition to the old one", Compatibility::Compatible, Compatibility::Conditional, |s| {
         let Some(Value::Versions(versions)) = &mut memory(s, "SESSIONS").value else { panic!() };

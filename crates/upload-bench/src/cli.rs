@@ -318,10 +318,10 @@ fn measure_costs(args: CostArgs) -> Result<u8, BenchError> {
 /// is better, and another compiler, are printed, but do not fail the check.
 fn check_costs(measured: &[Measured]) -> Result<u8, BenchError> {
     let mut comparison = Comparison::default();
-    for of_build in measured {
-        let recorded = Results::load(&results::folder(), of_build.results.build)?;
-        comparison.add(recorded.as_ref(), &of_build.results, |scenario| {
-            !of_build.skipped.iter().any(|skipped| skipped == scenario)
+    for measured_build in measured {
+        let recorded = Results::load(&results::folder(), measured_build.results.build)?;
+        comparison.add(recorded.as_ref(), &measured_build.results, |scenario| {
+            !measured_build.skipped.iter().any(|skipped| skipped == scenario)
         });
     }
     for gain in &comparison.gains {

@@ -401,9 +401,9 @@ mod tests {
             Ok(())
         };
         let bytes = hollow_map(&keys, CHUNK_BYTES, write).unwrap();
-        let (in_page, page) = (NODE_PAGE - NEXT_HEADER, NODE_PAGE + PAGE_HEADER);
-        let (payload, stored) = (1_000 * CHUNK_BYTES, bytes * in_page / page);
-        assert!((payload..payload + payload / 100).contains(&stored), "{payload} bytes in {bytes}");
+        let (content_of_page, bytes_of_page) = (NODE_PAGE - NEXT_HEADER, NODE_PAGE + PAGE_HEADER);
+        let (payload, capacity) = (1_000 * CHUNK_BYTES, bytes * content_of_page / bytes_of_page);
+        assert!((payload..payload + payload / 100).contains(&capacity), "{payload} bytes in {bytes}");
         assert!(written < 400 * 1_024, "{written} bytes are written, so payload is not omitted");
     }
 }

@@ -227,7 +227,7 @@ fn begin_with_chunks(
     Ok(session)
 }
 
-/// Uploads a file of this many chunks, and shortens the first one.
+/// Uploads a file of this many chunks, and shortens its first chunk by a byte.
 fn add_damaged(storage: &mut Storage, capsule: &str, chunks: u32) -> Result<(), Error> {
     let before = storage.blobs.list_in_chunk_map(None, usize::MAX);
     begin_with_chunks(storage, capsule, SESSIONS_OF_CLIENT, chunks, true)?;

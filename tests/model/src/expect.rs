@@ -85,7 +85,7 @@ impl Model {
         }
         self.add_session(id, call, now, BTreeMap::new());
         self.keys.insert((capsule, who, key), id);
-        self.touched.push(id);
+        self.active_in_step.push(id);
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl Model {
         if let (Ok(()), Some(session)) = (got, self.sessions.get_mut(&id))
             && session.chunks.insert(idx, fill) != Some(fill)
         {
-            self.touched.push(id);
+            self.active_in_step.push(id);
         }
         Ok(())
     }

@@ -263,7 +263,7 @@ impl PublicRelease {
             blob_external_assets: Vec::new(),
         };
         if let Some(mut capsule) = self.decoded.get(capsule).cloned() {
-            capsule.memories.retain(|(of, _)| *of != id);
+            capsule.memories.retain(|(memory_id, _)| *memory_id != id);
             capsule.memories.push((id.clone(), memory));
             capsule.updated_at = now;
             self.store(capsule);

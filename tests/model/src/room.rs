@@ -68,14 +68,14 @@ impl Model {
         if let Some(wrong) = vanished.iter().find(|id| !self.may_be_evicted(now, call, **id)) {
             return Err(format!("session {wrong} may not be evicted"));
         }
-        let mut left = self.clone();
-        left.sessions.retain(|id, _| !vanished.contains(id));
+        let mut without_vanished = self.clone();
+        without_vanished.sessions.retain(|id, _| !vanished.contains(id));
         let is_refused = |model: &Self, counts| {
             model.refused_at_once(call, counts) || model.missing_bytes(call, counts) != [0; 3]
         };
         match got {
             Err(Refusal::Exhausted) if is_refused(self, counts_all) && vanished.is_empty() => Ok(()),
-            Ok(_) if !is_refused(&left, counts_live) => Ok(()),
+            Ok(_) if !is_refused(&without_vanished, counts_live) => Ok(()),
             _ => Err("the limits do not explain the answer".into()),
         }
     }
@@ -83,11 +83,11 @@ impl Model {
     /// Returns whether a limit refuses a session regardless of evictions.
     fn refused_at_once(&self, call: &BeginCall, counts: Counts<'_>) -> bool {
         let BeginCall { who, capsule, bytes, .. } = *call;
-        let own = |session: &Session| session.owner == who && counts(session);
-        let sessions = self.sessions.values().filter(|session| own(session)).count() as u64;
+        let is_counted = |session: &Session| session.owner == who && counts(session);
+        let sessions = self.sessions.values().filter(|session| is_counted(session)).count() as u64;
         self.memories_in(capsule) >= MAX_MEMORIES
             || sessions >= self.limits.sessions
-            || self.reserved_bytes(own) + bytes > self.limits.bytes_per_caller
+            || self.reserved_bytes(is_counted) + bytes > self.limits.bytes_per_caller
     }
 
     /// Returns by how many bytes the new session would exceed the limits of the capsule, of the canister, and of the

@@ -30,7 +30,7 @@ pub fn run(target: &mut dyn Target, operations: &[Operation], from: Stage) -> Re
 
 impl ModelRun<'_> {
     fn step(&mut self, operation: &Operation) -> Result<(), String> {
-        self.model.touched.clear();
+        self.model.active_in_step.clear();
         let before = self.target.now();
         self.execute(operation)?;
         self.compare(before)
@@ -49,9 +49,9 @@ impl ModelRun<'_> {
                 return Err(format!("sessions of {who}: expected {expected:?}, got {ids:?}"));
             }
             for view in seen {
-                let touched = self.model.touched.contains(&view.id);
+                let is_active = self.model.active_in_step.contains(&view.id);
                 let Some(session) = self.model.sessions.get_mut(&view.id) else { continue };
-                if touched && (before..=now).contains(&view.last_seen) {
+                if is_active && (before..=now).contains(&view.last_seen) {
                     session.last_seen = view.last_seen;
                 }
                 if std::mem::take(&mut session.is_new) {
@@ -86,7 +86,8 @@ impl ModelRun<'_> {
             self.model.sessions.values().filter(|session| session.is_expired(now)).count() as u64;
         let live_receipts =
             self.model.receipts.values().filter(|receipt| receipt.expires_at > now).count() as u64;
-        let is_between = |of: fn(&Holdings) -> u64| (of(&at_least)..=of(&at_most)).contains(&of(got));
+        let is_between =
+            |figure: fn(&Holdings) -> u64| (figure(&at_least)..=figure(&at_most)).contains(&figure(got));
         is_between(|held| held.sessions)
             && (live_receipts..=at_most.receipts + expired_sessions).contains(&got.receipts)
             && is_between(|held| held.bytes)
@@ -126,7 +127,7 @@ impl ModelRun<'_> {
         if self.stage != Stage::Legacy {
             self.target.conclude_migration()?;
         }
-        self.model.touched.clear();
+        self.model.active_in_step.clear();
         self.compare(self.target.now())?;
         let locators: Vec<String> = self.model.blobs.keys().cloned().collect();
         for locator in locators {

@@ -101,11 +101,11 @@ pub struct Model {
     pub history: Vec<(u64, u8)>,
     /// The id of every memory that was ever created.
     pub memory_ids: Vec<String>,
-    /// Sessions whose last activity changes in the current step.
-    pub touched: Vec<u64>,
+    /// Sessions whose clients were active in the current step, so that their last activity changes.
+    pub active_in_step: Vec<u64>,
     /// The id of every capsule that was ever created, including those that a loaded snapshot does not have.
     pub capsule_ids: BTreeSet<String>,
-    /// Whether the migration is finalized, so that no rollback is possible.
+    /// Whether migration 1 is finalized, so that no rollback is possible.
     pub finalized: bool,
     /// The limits at the last check.
     pub limits: Limits,
@@ -192,7 +192,7 @@ impl Model {
             blobs: BTreeMap::new(),
             history: Vec::new(),
             memory_ids: Vec::new(),
-            touched: Vec::new(),
+            active_in_step: Vec::new(),
             capsule_ids: BTreeSet::new(),
             finalized: false,
             limits,

@@ -23,7 +23,7 @@ pub struct Dump {
     pub activity: u64,
     pub quarantine: Vec<u64>,
     /// All sessions in the index, by last activity.
-    pub idle: Vec<u64>,
+    pub by_activity: Vec<u64>,
     /// The sessions of each client.
     pub owned: Vec<Vec<u64>>,
     pub accounts: u64,
@@ -90,7 +90,7 @@ impl Start for Sessions {
             legacy: tables.legacy.keys_after(None).collect(),
             activity: tables.legacy.activity_count(),
             quarantine: storage.migration.quarantine.keys(1, None, 99),
-            idle: storage
+            by_activity: storage
                 .index
                 .idle_since(Time::from_nanos(u64::MAX), 99)
                 .into_iter()

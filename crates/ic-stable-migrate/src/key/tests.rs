@@ -27,7 +27,7 @@ fn keys_decode_from_their_stored_bytes() {
 
 /// Changes the length or one byte of the key's stored bytes. Checks that the result is either refused, or read as a key
 /// whose stored bytes are exactly the result.
-fn assert_read_or_refused<K: Key>(key: K) {
+fn assert_damage_read_or_refused<K: Key>(key: K) {
     let stored = key.to_bytes().into_owned();
     assert_eq!(K::from_stored(&stored).as_ref(), Ok(&key));
     let shorter = (0..stored.len()).map(|len| stored[..len].to_vec());
@@ -50,14 +50,14 @@ fn assert_read_or_refused<K: Key>(key: K) {
 #[test]
 fn pairs_and_triples_with_damage_are_read_or_refused() {
     let (owner, text) = (Principal::management_canister(), "a".repeat(300));
-    assert_read_or_refused((Principal::anonymous(), 7_u64));
-    assert_read_or_refused((7_u64, owner));
-    assert_read_or_refused(((owner, 7_u8), [1_u8; 3]));
-    assert_read_or_refused((Blob::<300>::try_from([5; 260].as_slice()).unwrap(), 7_u8));
+    assert_damage_read_or_refused((Principal::anonymous(), 7_u64));
+    assert_damage_read_or_refused((7_u64, owner));
+    assert_damage_read_or_refused(((owner, 7_u8), [1_u8; 3]));
+    assert_damage_read_or_refused((Blob::<300>::try_from([5; 260].as_slice()).unwrap(), 7_u8));
     let long = (Blob::<70_000>::try_from([5; 260].as_slice()).unwrap(), 7_u8);
     assert_eq!(Key::from_stored(&long.to_bytes()), Ok(long));
-    assert_read_or_refused((Principal::anonymous(), text.clone(), 7_u32));
-    assert_read_or_refused((7_u8, 8_u16, text));
+    assert_damage_read_or_refused((Principal::anonymous(), text.clone(), 7_u32));
+    assert_damage_read_or_refused((7_u8, 8_u16, text));
     assert_eq!(
         <(u8, u8)>::from_stored(&[1, 2, 3]).unwrap_err(),
         "1 byte after the key",
@@ -96,7 +96,7 @@ fn a_numbered_key_without_a_number_keeps_its_bytes() {
 }
 
 #[test]
-fn numbers_are_cbor_numbers_and_others_byte_strings() {
+fn keys_up_to_64_bits_are_cbor_numbers_others_byte_strings() {
     #[derive(Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
     struct Holder<K: Key> {
         #[cbor(n(0), with = "crate::key::opt_cbor")]

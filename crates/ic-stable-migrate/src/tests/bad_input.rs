@@ -37,7 +37,9 @@ fn check(memories: &Memories, plans: &[&'static Plan]) -> Result<(), Error> {
     result
 }
 
-fn half_migrated() -> Memories {
+/// Returns the memories of a migration that is still converting, although it has handled all four notes: three are
+/// converted, and one is quarantined.
+fn converting() -> Memories {
     let memories = old_release(1..=4_u64);
     let mut notes = Notes::<u64>::open(memories.clone());
     for _ in 0..10 {
@@ -80,7 +82,7 @@ fn a_layout_outside_of_the_chain_is_refused() {
 
 #[test]
 fn a_begun_migration_must_be_in_the_list_with_its_classes() {
-    let memories = half_migrated();
+    let memories = converting();
     assert_eq!(check(&memories, &[&COUNT_WORDS]), Ok(()));
     assert_eq!(
         check(&memories, &[&SECOND]),
@@ -100,7 +102,7 @@ fn a_begun_migration_must_be_in_the_list_with_its_classes() {
 
 #[test]
 fn a_finalized_migration_may_be_removed_from_the_list() {
-    let memories = half_migrated();
+    let memories = converting();
     let mut notes = Notes::<u64>::open(memories.clone());
     let engine = Engine::new(&[&ONLY]);
     engine.run(&mut notes, UNLIMITED).unwrap();
@@ -150,16 +152,16 @@ fn reformat<K: Storable + Ord + Clone>(memory: &VectorMemory, key: K, format: u8
 #[test]
 fn a_record_of_a_newer_format_is_refused() {
     let newer = |name, key: &str| Err(Error::NewerFormat { name, key: key.into(), found: 2, known: 1 });
-    let memories = half_migrated();
+    let memories = converting();
     reformat(memories.states(), 1_u16, 2);
     assert_eq!(check(&memories, &[&COUNT_WORDS]), newer("migration state", "1"));
 
-    let memories = half_migrated();
+    let memories = converting();
     let last = Notes::<u64>::open(memories.clone()).ledger.journal(0).unwrap().last().unwrap().index;
     reformat(memories.journal(), last, 2);
     assert_eq!(check(&memories, &[&COUNT_WORDS]), newer("journal entry", &last.to_string()));
 
-    let memories = half_migrated();
+    let memories = converting();
     reformat(memories.quarantine(), (1_u16, 4_u64), 2);
     assert_eq!(
         check(&memories, &[&COUNT_WORDS]),
@@ -170,7 +172,7 @@ fn a_record_of_a_newer_format_is_refused() {
 
 #[test]
 fn a_damaged_state_is_refused() {
-    let memories = half_migrated();
+    let memories = converting();
     reformat(memories.states(), 1_u16, 0);
     let refused = check(&memories, &[&COUNT_WORDS]).unwrap_err();
     assert!(matches!(&refused, Error::Stable(damage) if damage.key == "1"), "{refused:?}");

@@ -9,7 +9,7 @@ fn work_is_used_up_when_it_exceeds_its_budget() {
 }
 
 #[test]
-fn the_watch_halves_the_batch_of_a_message_that_traps() {
+fn the_watch_halves_the_limit_if_no_message_commits() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
     let engine = Engine::new(&[&ONLY]);
     let mut seen = None;

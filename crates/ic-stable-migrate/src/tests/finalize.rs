@@ -56,10 +56,12 @@ fn a_changed_target_of_a_touch_is_found_before_finalization() {
     engine.control(&mut notes, NOW).unwrap().finalize(false).unwrap();
 }
 
-/// Returns notes that are all in the old table. All but the last are also in quarantine: they are quarantined in place.
+/// Returns notes after a migration, with a source under each of these keys. All but the last are quarantined in place:
+/// each is in the old table and in quarantine. The last is only in the old table, as if it had appeared afterwards.
 fn notes_quarantined_in_place<K: Key>(keys: Vec<K>) -> Notes<K> {
     let mut notes = Notes::<K>::open(old_release(keys.clone()));
     let last = keys.last().unwrap();
+    // Not text, so the migration would quarantine it.
     notes.old.remove(last);
     Engine::new(&[&ONLY as &dyn Migration<Notes<K>>]).run(&mut notes, UNLIMITED).unwrap();
     for key in &keys {

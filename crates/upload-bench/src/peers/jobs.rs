@@ -144,7 +144,7 @@ impl Job {
     }
 
     /// Returns the kind of the job, and the calls that do it on the upload canister and on the asset canister.
-    pub fn calls(&self) -> [&'static str; 3] {
+    pub fn kind_and_calls(&self) -> [&'static str; 3] {
         match self {
             Job::Upload { way: Way::AtOnce, .. } => ["one call", "`uploads_put_whole`", "`store`"],
             Job::Upload { way: Way::InChunks, .. } => [
@@ -189,7 +189,7 @@ impl Job {
 
 impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [kind, ..] = self.calls();
+        let [kind, ..] = self.kind_and_calls();
         match self {
             Job::Upload { files, bytes, .. } => write!(f, "{}, {kind}", Files(*files, *bytes)),
             Job::Read { bytes, range: None, .. } => write!(f, "{kind}: {}", Size(*bytes)),

@@ -50,9 +50,9 @@ fn millions(cost: Option<&JobCost>) -> String {
 
 /// Returns the instructions of the direct build over those of the asset canister, for one job.
 pub fn ratio(figures: &[PeerFigures], job: &Job, state: State) -> Option<f64> {
-    let of = |peer| Some(find_cost(figures, peer, job, state)?.instructions as f64);
+    let instructions_on = |peer| Some(find_cost(figures, peer, job, state)?.instructions as f64);
     let [direct, assets] = COMPARED;
-    Some(of(direct)? / of(assets)?)
+    Some(instructions_on(direct)? / instructions_on(assets)?)
 }
 
 /// Returns the cells of a job in a state: the instructions of both canisters, and their ratio.
@@ -103,7 +103,8 @@ pub fn written_table(style: Style, figures: &[PeerFigures]) -> Table {
         let mut row = vec![job.to_string()];
         for peer in COMPARED {
             let cost = find_cost(figures, peer, &job, MANY);
-            let shown = |of: fn(&JobCost) -> u64| cost.map_or("-".into(), |cost| of(cost).to_string());
+            let shown =
+                |figure: fn(&JobCost) -> u64| cost.map_or("-".into(), |cost| figure(cost).to_string());
             row.extend([shown(|cost| cost.stable_bytes_written), shown(|cost| cost.delta_bytes)]);
         }
         table.add_row(row);
@@ -114,15 +115,15 @@ pub fn written_table(style: Style, figures: &[PeerFigures]) -> Table {
 pub fn build_table(style: Style, figures: &[PeerFigures]) -> Table {
     let mut table = table(style, 1, ["job", "legacy M", "staged M", "direct M", "assets M"]);
     for job in jobs::all() {
-        let of = |build: Build| find_cost(figures, build.name(), &job, MANY);
-        let Some(direct) = of(Build::Direct) else { continue };
+        let cost_on = |build: Build| find_cost(figures, build.name(), &job, MANY);
+        let Some(direct) = cost_on(Build::Direct) else { continue };
         let differs = |build| {
-            let other = of(build).map_or(0, |cost| cost.instructions);
+            let other = cost_on(build).map_or(0, |cost| cost.instructions);
             other.abs_diff(direct.instructions) as f64 > DIFFERENT * direct.instructions as f64
         };
         if differs(Build::Legacy) || differs(Build::Staged) {
             let mut row = vec![job.to_string()];
-            row.extend(Build::ALL.map(|build| millions(of(build))));
+            row.extend(Build::ALL.map(|build| millions(cost_on(build))));
             row.push(millions(find_cost(figures, assets::NAME, &job, MANY)));
             table.add_row(row);
         }
@@ -132,7 +133,7 @@ pub fn build_table(style: Style, figures: &[PeerFigures]) -> Table {
 
 pub fn call_table(style: Style) -> Table {
     let mut table = table(style, 3, ["job", "upload canister", "asset canister"]);
-    let mut kinds: Vec<[&str; 3]> = jobs::all().iter().map(Job::calls).collect();
+    let mut kinds: Vec<[&str; 3]> = jobs::all().iter().map(Job::kind_and_calls).collect();
     kinds.dedup();
     table.add_rows(kinds);
     table

@@ -12,7 +12,7 @@ use crate::cost::Cost;
 use crate::error::BenchError;
 
 /// Maximum number of timer runs, one a minute, until the bytes of deleted files are freed.
-const MINUTES: u32 = 100;
+const MAX_MINUTES: u32 = 100;
 
 /// Number of rounds until a timer has the reply to its call.
 const ROUNDS_OF_A_CALL: u32 = 4;
@@ -169,7 +169,7 @@ impl FilledCanister {
             Job::Delete { files, bytes } => {
                 let stored = self.upload_each(&self.new_files(*files, *bytes))?;
                 let (mut cost, ()) = self.measure(|| peer.delete(&stored))?;
-                for _ in 0..MINUTES {
+                for _ in 0..MAX_MINUTES {
                     if !peer.is_freeing()? {
                         break;
                     }

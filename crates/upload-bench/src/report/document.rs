@@ -83,7 +83,7 @@ fn maps_section(figures: &Figures, maps: &[MapCosts]) -> String {
         return String::new();
     };
     let (Some(few), Some(many)) = (maps.first(), maps.last()) else { return String::new() };
-    let ratio = |of: fn(&MapCosts) -> u64| of(many) as f64 / of(few) as f64;
+    let ratio = |cost_of: fn(&MapCosts) -> u64| cost_of(many) as f64 / cost_of(few) as f64;
     format!(
         "\
 The ratio of `begin`, `finish` and `status` cannot be reduced further: their additional cost on a full canister is that of

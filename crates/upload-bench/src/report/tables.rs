@@ -159,12 +159,12 @@ pub fn summary_table(style: Style, figures: &Figures) -> Table {
     let is_row =
         |bench: &&Bench| bench.payload_bytes >= 1 << 20 && !bench.name.starts_with(MOVE_WITH_QUARANTINE);
     for bench in figures.benches(Build::Direct).iter().filter(is_row) {
-        let of = |build| figures.bench(build, &bench.name);
+        let bench_on = |build| figures.bench(build, &bench.name);
         let per_mib = |build| {
-            of(build).and_then(instructions_per_mib).map_or("-".into(), |value| format!("{value:.1}"))
+            bench_on(build).and_then(instructions_per_mib).map_or("-".into(), |value| format!("{value:.1}"))
         };
         let written = |build| {
-            of(build).map_or("-".into(), |bench| {
+            bench_on(build).map_or("-".into(), |bench| {
                 format!("{:.2}", bench.total().stable_bytes_written as f64 / bench.payload_bytes as f64)
             })
         };
@@ -197,14 +197,14 @@ pub fn cost_table(style: Style, figures: &Figures) -> Table {
     let Some(build) = widest else { return table };
     for bench in figures.benches(build) {
         for step in &bench.steps {
-            let on = |build| figures.bench(build, &bench.name).and_then(|bench| bench.step(&step.name));
-            let instructions = |build| on(build).map(|cost| cost.instructions as f64 / 1e6);
+            let cost_on = |build| figures.bench(build, &bench.name).and_then(|bench| bench.step(&step.name));
+            let instructions = |build| cost_on(build).map(|cost| cost.instructions as f64 / 1e6);
             let shown = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
             let ratio = match (instructions(Build::Direct), instructions(Build::Legacy)) {
                 (Some(direct), Some(legacy)) if legacy > 0.0 => Some(direct / legacy),
                 _ => None,
             };
-            let bytes = on(Build::Direct).unwrap_or(&step.cost);
+            let bytes = cost_on(Build::Direct).unwrap_or(&step.cost);
             table.add_row([
                 bench.name.clone(),
                 step.name.clone(),

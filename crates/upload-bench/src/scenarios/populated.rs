@@ -276,9 +276,13 @@ pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Res
         })?;
         let has_moved = status.migration == 2 && status.phase == MigrationPhase::Converted;
         if has_moved && stats.releases_pending == 0 {
-            let left = (u64::from(quarantined), u64::from(quarantined > 0), bytes);
+            let expected = (u64::from(quarantined), u64::from(quarantined > 0), bytes);
             let found = (stats.chunks, status.quarantined, stats.payload_bytes);
-            run.canister.check_equal("chunks and units in quarantine, and bytes in extents", left, found)?;
+            run.canister.check_equal(
+                "chunks and units in quarantine, and bytes in extents",
+                expected,
+                found,
+            )?;
             return Ok(run.finish());
         }
         run.measure(if has_moved { "sweep" } else { "timer" }, |canister| {

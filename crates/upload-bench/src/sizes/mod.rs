@@ -62,7 +62,7 @@ pub struct Row {
     pub peak_limit: Option<u64>,
 }
 
-/// A limit on time, relative to another command in the same run.
+/// The time of another command in the same run, for comparison, and the limit that it sets, if there is one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// The other command.
@@ -186,8 +186,8 @@ fn measure_and_add_adoption(
     adopt.arg("adopt").arg(&old).arg("--out").arg(&out);
     let mut plan = Command::new(session_migrate);
     plan.arg("plan").arg(&out);
-    let own = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
-    let mut read_back = Command::new(own);
+    let this_program = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
+    let mut read_back = Command::new(this_program);
     read_back.arg("read-back").arg(&out);
     let mut sum = Command::new("sha256sum");
     let sum = run(sum.arg(&stable))?;

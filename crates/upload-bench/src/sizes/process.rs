@@ -30,10 +30,10 @@ impl std::fmt::Display for ProgramRun {
 
 /// Compiles the toolkit's program, and returns its path. The benchmark itself must be of the same profile, `dev`.
 pub(super) fn build_toolkit() -> Result<PathBuf, BenchError> {
-    let own = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
+    let this_program = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     run(cargo.args(["build", "--quiet", "--package", "session-migrate", "--package", "upload-bench"]))?;
-    Ok(own.with_file_name("session-migrate"))
+    Ok(this_program.with_file_name("session-migrate"))
 }
 
 /// Returns a command as it would be typed.
@@ -52,6 +52,7 @@ pub(super) fn run(command: &mut Command) -> Result<ProgramRun, BenchError> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).spawn().map_err(|error| {
             BenchError::Program { command: command_line(command), detail: error.to_string() }
         })?;
+    // The same again, since `spawn` needs the command mutably.
     let failed = |detail: String| BenchError::Program { command: command_line(command), detail };
     let status = loop {
         peak_bytes = peak_of(&child).max(peak_bytes);

@@ -13,7 +13,7 @@ use upload_canister::upload::{PayloadState, UploadMeta};
 use crate::support::owner;
 
 /// Maximum number of records of one kind that are read.
-const ALL: usize = 99;
+const MAX_READ: usize = 99;
 
 #[derive(Debug, PartialEq)]
 pub struct Held {
@@ -22,7 +22,7 @@ pub struct Held {
     receipts: u64,
     memories: u64,
     /// All sessions in the index, by last activity.
-    idle: Vec<u64>,
+    by_activity: Vec<u64>,
     /// The owner's sessions.
     owned: Vec<u64>,
     accounts: u64,
@@ -62,9 +62,9 @@ impl Held {
     pub fn of(storage: &Storage) -> Self {
         let Storage { blobs, sessions, index, usage, .. } = storage;
         let mut in_region = Vec::new();
-        let mapped = blobs.list_in_chunk_map(None, ALL).into_iter();
-        let blobs_held = mapped
-            .chain(blobs.list_in_extents(None, ALL))
+        let in_chunk_map = blobs.list_in_chunk_map(None, MAX_READ).into_iter();
+        let blobs_held = in_chunk_map
+            .chain(blobs.list_in_extents(None, MAX_READ))
             .map(|id| (id, HeldBlob::of(storage, BlobId(id), &mut in_region)))
             .collect();
         let sessions_held = sessions
@@ -78,8 +78,12 @@ impl Held {
             sessions: sessions_held,
             receipts: storage.receipts.len(),
             memories: storage.capsules.memory_total(),
-            idle: index.idle_since(Time::from_nanos(u64::MAX), ALL).into_iter().map(|(_, id)| id.0).collect(),
-            owned: index.sessions_of(owner(), None, ALL).into_iter().map(|id| id.0).collect(),
+            by_activity: index
+                .idle_since(Time::from_nanos(u64::MAX), MAX_READ)
+                .into_iter()
+                .map(|(_, id)| id.0)
+                .collect(),
+            owned: index.sessions_of(owner(), None, MAX_READ).into_iter().map(|id| id.0).collect(),
             accounts: usage.accounts(),
             bytes: usage.total().unwrap(),
             layout: storage.layout.get().unwrap().map(|layout| layout.0),

@@ -76,8 +76,8 @@ const UNDECODABLE: &str = "undecodable";
 /// whether it is finished.
 type Upload = (&'static str, usize, HashAlgorithm, &'static [u32], bool);
 
-/// The numbers of 36 chunks, in order.
-const UP_TO_36: [u32; 36] = {
+/// The numbers of the first 36 chunks, 0 to 35.
+const FIRST_36: [u32; 36] = {
     let mut numbers = [0; 36];
     let mut n = 0;
     while n < numbers.len() {
@@ -93,8 +93,8 @@ const IN_LAYOUT_1: &[Upload] = &[
     // Longer than what `post_upgrade` can move.
     ("long session",    5 * CHUNK + 3, Sha256, &[5, 0, 1, 4, 2],                       false),
     (UNDECODABLE,       10,            Sha256, &[0],                                   false),
-    // Many times as long.
-    ("long",            36 * CHUNK,    Sha256, &UP_TO_36,                              true),
+    // Many times as long as what `post_upgrade` can move.
+    ("long",            36 * CHUNK,    Sha256, &FIRST_36,                              true),
     ("short",           7,             Sha256, &[0],                                   true),
     ("two, by BLAKE3",  CHUNK + 5,     Blake3, &[1, 0],                                true),
     ("torn",            CHUNK + 9,     Sha256, &[0, 1],                                true),
