@@ -134,6 +134,7 @@ fn lane_5_every_byte_of_every_asset(course: Course) {
     for upload in &mut uploads {
         upload.run(&canister.typed_client()).unwrap();
     }
+    // Three times, for the three builds of the longest course; at the end of a course, `upgrade` does nothing.
     for _ in 0..3 {
         canister.assert_stored(&uploads.iter().collect::<Vec<_>>());
         canister.upgrade();

@@ -73,17 +73,17 @@ fn any_interruption_leads_to_the_same_final_state() {
 fn repeated_upgrades_lead_to_the_same_final_state() {
     let mut canister = InChunkMap.canister();
     canister.pic.stop_canister(canister.id, Some(controller())).unwrap();
-    let (blob, mut in_the_blob) = (image().file("long").blob.unwrap().0, 0);
+    let (blob, mut ended_in_blob) = (image().file("long").blob.unwrap().0, 0);
     for upgrade in 0.. {
         canister.try_upgrade(Build::Direct).unwrap();
         let storage = storage(&canister);
-        in_the_blob += u32::from(unit_in_progress(&storage) == Some(blob));
+        ended_in_blob += u32::from(unit_in_progress(&storage) == Some(blob));
         if storage.migration.state_of(SECOND).unwrap().phase == Phase::Converted {
             break;
         }
         assert!(upgrade < 60, "the migration is not converted after 60 upgrades");
     }
-    assert!(in_the_blob >= 5, "{in_the_blob} upgrades ended in the middle of the long blob");
+    assert!(ended_in_blob >= 5, "{ended_in_blob} upgrades ended in the middle of the long blob");
     canister.pic.start_canister(canister.id, Some(controller())).unwrap();
     canister.build = Build::Direct;
     assert_eq!(InChunkMap::dump(&canister), dump_uninterrupted(InChunkMap));

@@ -27,7 +27,7 @@ pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Err
 }
 
 /// Checks that the chain, unless it is empty, contains the host's layout, and that it contains every unfinished
-/// migration with every class in the migration's counts.
+/// migration with every class in the migration's counts, other than [`UNKNOWN`].
 pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) -> Result<(), Error> {
     let plans = || migrations.iter().map(|migration| migration.plan());
     let layouts: Vec<Layout> =

@@ -36,9 +36,9 @@ pub fn has_work<H: Host>(
         Phase::Idle | Phase::Converted => {
             // If clients have touched every unit before the engine ran, no source unit is left, but counts and digests
             // are not verified yet.
-            let unproven = state.phase == Phase::Idle && state.source > 0;
+            let has_unverified_counts = state.phase == Phase::Idle && state.source > 0;
             let is_needed = host.layout()? == migration.plan().from
-                || unproven
+                || has_unverified_counts
                 || first_unconverted(migration, host)?.is_some();
             let may_begin =
                 state.phase == Phase::Converted || blocking_predecessor(migration, host)?.is_none();

@@ -21,7 +21,7 @@ fn an_old_build_that_takes_over_discards_all_but_a_final_state() {
 }
 
 #[test]
-fn a_pause_remembers_the_direction_of_the_run() {
+fn a_paused_or_stuck_run_keeps_its_phase_and_direction() {
     let state = |phase, resume_to| MigrationState::<u64> { phase, resume_to, ..MigrationState::default() };
     for (state, phase, is_going_back) in [
         (state(Phase::Converting, None), Phase::Converting, false),
