@@ -85,7 +85,7 @@ pub fn prometheus(storage: &Storage, readings: &Readings) -> Result<String> {
         ("migration_quarantined", "Records in quarantine", migration.quarantined),
         ("migration_expired", "Expired and released", migration.expired),
         ("migration_instructions", "Instructions used", migration.instructions),
-        ("migration_attempts", "Consecutive attempts that did not commit", migration.attempts.into()),
+        ("migration_attempts", "Attempts scheduled since the last commit", migration.attempts.into()),
         ("migration_journal_entries", "Entries of the journal", migration.journal_entries),
     ];
     let mut text = String::with_capacity(16 * 1024);

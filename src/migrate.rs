@@ -2,7 +2,7 @@
 //! sessions on touch.
 //!
 //! Owns: the engine's list of migrations, and who may use the compat path while they run. Does not own: the conversion
-//! of records, which is in `migrations/`: one folder per migration, each with its own frozen copy of the old types.
+//! of records, which is in `migrations/`, one folder per migration.
 
 mod host;
 mod tables;

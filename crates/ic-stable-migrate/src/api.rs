@@ -112,7 +112,7 @@ pub struct MigrationStatus<K = u64> {
     pub messages: u64,
     /// Current number of units in a batch.
     pub batch: u32,
-    /// Consecutive attempts that have not committed: 1 while a message is running.
+    /// Attempts since the last one that committed: 1 while work is left; each message that traps adds 1.
     pub attempts: u32,
     /// Number of units handled, by class; classes that did not occur are left out.
     pub classes: Vec<ClassCount>,
@@ -121,7 +121,8 @@ pub struct MigrationStatus<K = u64> {
     pub proven_since: Option<u64>,
     /// Number of journal entries.
     pub journal_entries: u64,
-    /// Why it is stuck, or what the last verification found; otherwise empty.
+    /// Why it is stuck, what the last verification found, or what could not be retried or rolled back; otherwise
+    /// empty.
     pub note: String,
     /// Number of units and quarantined records that the last rollback has converted back, and of leftover
     /// sources that it has deleted.
