@@ -240,7 +240,7 @@ fn measure_engine(args: &EngineArgs) -> Result<u8, BenchError> {
 /// Prints the faults, which fail the command only if `check`.
 fn exit_code(check: bool, faults: &[String]) -> u8 {
     for fault in faults {
-        println!("WORSE: {fault}");
+        println!("FAIL: {fault}");
     }
     if check && !faults.is_empty() { EXIT_WORSE } else { 0 }
 }
