@@ -213,11 +213,11 @@ fn a_sweep_that_has_used_exactly_its_budget_continues() {
 fn a_claimed_sha256_must_be_that_of_the_content() {
     let mut canister = TestCanister::direct();
     let claiming = |bytes: u64, digest: &ByteBuf| {
-        let mut asset = metadata(bytes);
-        if let AssetMetadata::Image(image) = &mut asset {
+        let mut asset_metadata = metadata(bytes);
+        if let AssetMetadata::Image(image) = &mut asset_metadata {
             image.base.sha256 = Some(digest.clone());
         }
-        asset
+        asset_metadata
     };
     let file = file(10);
     let session = canister.begin(10, "a");
@@ -234,8 +234,8 @@ fn a_claimed_sha256_must_be_that_of_the_content() {
     for (n, content) in contents.into_iter().enumerate() {
         let (capsule, now) = (canister.capsule.clone(), canister.now);
         let mut make = |digest: &ByteBuf| {
-            let (content, asset) = (content.clone(), claiming(10, digest));
-            create(&mut canister.storage, person(OWNER), now, capsule.clone(), content, asset, &n.to_string())
+            let (content, asset_metadata, idem) = (content.clone(), claiming(10, digest), n.to_string());
+            create(&mut canister.storage, person(OWNER), now, capsule.clone(), content, asset_metadata, &idem)
         };
         let expected = Error::invalid("asset_metadata.sha256", hex::encode(&right), hex::encode(&wrong));
         assert_eq!(make(&wrong), Err(expected.clone()), "{n}");
@@ -312,7 +312,7 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
     assert_eq!(
         canister.storage.capsules.memory_total(),
         5,
-        "three are damaged, one has a damaged blob, and one is in a capsule that exists"
+        "three are damaged, one has a damaged blob, and one is in a capsule that was not deleted"
     );
     assert_eq!(
         sweep(&mut canister.storage, &crate::meter::Unmetered),

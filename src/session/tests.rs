@@ -109,7 +109,7 @@ fn a_refused_chunk_says_what_was_expected_and_changes_nothing() {
 }
 
 #[test]
-fn finish_needs_the_set_of_chunks_and_not_their_number() {
+fn a_session_with_missing_chunks_cannot_finish() {
     let (mut service, id) = service_with_session(12, 4);
     let mut sink = HeapSink::default();
     service.put_chunk(id, OWNER, 2, &mut &b"cccc"[..], &mut sink, &NOW).unwrap();
@@ -161,7 +161,7 @@ fn idle_sessions_end_and_active_ones_do_not() {
         let ended = service.tick_ttl(&[id, absent], now, 60).unwrap();
         ended.into_iter().map(|(id, _)| id).collect::<Vec<_>>()
     };
-    assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "no session ends if the clock is slow");
+    assert_eq!(tick(&mut service, Time::from_nanos(0)), [], "no session ends before its last activity");
     let active = NOW.plus_seconds(50);
     service.put_chunk(id, OWNER, 0, &mut &b"aaaa"[..], &mut HeapSink::default(), &active).unwrap();
     assert_eq!(tick(&mut service, NOW.plus_seconds(60)), [], "the time to live starts at the last activity");
@@ -170,7 +170,7 @@ fn idle_sessions_end_and_active_ones_do_not() {
 }
 
 #[test]
-fn the_end_of_time_does_not_wrap() {
+fn times_before_1970_and_after_2554_saturate() {
     assert_eq!(Time::from_nanos(u64::MAX).plus_seconds(1), Time::from_nanos(u64::MAX));
     assert_eq!(Time::from_nanos(5).minus_seconds(1), Time::from_nanos(0));
 }
@@ -200,6 +200,7 @@ fn a_chunk_set_may_contain_the_highest_number() {
     let set: ChunkSet = [u32::MAX, u32::MAX - 1].into_iter().collect();
     assert_eq!(set.ranges().collect::<Vec<_>>(), [(u32::MAX - 1, u32::MAX)]);
     assert_eq!(set.missing_below(u32::MAX).collect::<Vec<_>>(), [(0, u32::MAX - 2)]);
+    // Empty, adjacent, descending and overlapping ranges.
     for ill_formed in [&[(2, 1)][..], &[(0, 1), (2, 3)], &[(4, 5), (0, 1)], &[(0, u32::MAX), (1, 1)]] {
         assert_eq!(ChunkSet::from_ranges(ill_formed), None, "{ill_formed:?}");
     }
@@ -231,7 +232,7 @@ fn the_chunks_of_an_object_are_adjacent_and_cover_it() {
 }
 
 #[test]
-fn the_chunks_of_absurd_sizes_saturate() {
+fn counts_and_offsets_of_absurd_sizes_saturate() {
     let many = Chunking::new(u64::MAX, 1);
     assert_eq!((many.chunks(), many.count()), (u64::MAX, u32::MAX));
     let long = Chunking::new(u64::MAX, u64::MAX);

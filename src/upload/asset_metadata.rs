@@ -181,17 +181,17 @@ mod tests {
     }
 
     #[test]
-    fn a_text_has_at_most_its_limit_of_bytes() {
-        let word = |bytes: usize| Some("x".repeat(bytes));
+    fn texts_and_tags_are_accepted_up_to_their_limits() {
+        let text = |bytes: usize| Some("x".repeat(bytes));
         for (excess, field) in [(0, None), (1, Some("asset_metadata.language"))] {
             let mut asset_metadata = AssetMetadata::document(base());
             if let AssetMetadata::Document(document) = &mut asset_metadata {
-                document.language = word(MAX_WORD_BYTES + excess);
+                document.language = text(MAX_WORD_BYTES + excess);
             }
             assert_eq!(refused_field(&asset_metadata).as_deref(), field);
         }
         for (excess, field) in [(0, None), (1, Some("asset_metadata.url"))] {
-            let base = AssetMetadataBase { url: word(MAX_EXTERNAL_TEXT_BYTES + excess), ..base() };
+            let base = AssetMetadataBase { url: text(MAX_EXTERNAL_TEXT_BYTES + excess), ..base() };
             assert_eq!(refused_field(&AssetMetadata::image(base)).as_deref(), field);
         }
         for (excess, field) in [(0, None), (1, Some("asset_metadata.tags"))] {

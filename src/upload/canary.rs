@@ -1,8 +1,8 @@
-//! Canary: outcomes of the sessions begun since a mark, by the path on which each began, and by size.
+//! Canary: outcomes of the sessions begun since a controller began the canary, by the path on which each began, and by size.
 //!
 //! The path on which a session began is not stored: as long as the compat share does not change, the share and the
-//! session's idempotency key determine it. The first session that begins on another path than this one ends the
-//! canary. Sessions begun before that are still counted when they end.
+//! session's idempotency key determine it. The first session that begins on the other path instead ends the canary.
+//! Sessions begun before that are still counted when they end.
 //!
 //! The counts are stored in the memory of the upload counters:
 //!
@@ -33,10 +33,11 @@ const PLACES_PER_CELL: u32 = 32;
 const BYTES_OFFSET: u32 = 4;
 const MESSAGES_OFFSET: u32 = 5;
 
-/// The maximum number of chunks of each size class. Uploads whose sizes differ by an order of magnitude fail for
+/// The maximum number of chunks of each size class; the last class has none. Uploads whose sizes differ by an order of magnitude fail for
 /// different reasons.
 const SIZE_CLASSES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
 
+/// When the canary began and ended, and the compat share at its begin.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     begun_at: u64,
@@ -52,6 +53,7 @@ impl Mark {
         (begun_at > 0).then_some(Self { begun_at, compat_share_percent, ended_at })
     }
 
+    /// Returns whether a session begun at `created_at` belongs to the canary.
     fn covers(&self, created_at: u64) -> bool {
         created_at >= self.begun_at && self.ended_at.is_none_or(|ended_at| created_at < ended_at)
     }
@@ -72,12 +74,12 @@ impl CanaryCell {
         Self::at(path, SIZE_CLASSES.iter().position(fits).unwrap_or_default())
     }
 
-    fn at(path: SessionPath, size: usize) -> Self {
+    fn at(path: SessionPath, size_class: usize) -> Self {
         let first_of_path = match path {
             SessionPath::Compat => 0,
             SessionPath::Direct => SIZE_CLASSES.len(),
         };
-        let index = u32::try_from(first_of_path.saturating_add(size)).unwrap_or_default();
+        let index = u32::try_from(first_of_path.saturating_add(size_class)).unwrap_or_default();
         Self(index.saturating_mul(PLACES_PER_CELL).saturating_add(FIRST_CELL_PLACE))
     }
 }
@@ -88,8 +90,8 @@ impl Canary<'_> {
     /// Begins a canary, discarding the counts of an earlier one.
     pub(super) fn begin(&self, now: Time, compat_share_percent: u8) {
         for path in [SessionPath::Compat, SessionPath::Direct] {
-            for size in 0..SIZE_CLASSES.len() {
-                self.0.set(CanaryCell::at(path, size).0, [0; PLACES_PER_CELL as usize]);
+            for size_class in 0..SIZE_CLASSES.len() {
+                self.0.set(CanaryCell::at(path, size_class).0, [0; PLACES_PER_CELL as usize]);
             }
         }
         self.0.set(MARK_PLACE, [now.as_nanos(), u64::from(compat_share_percent), 0]);
@@ -169,7 +171,7 @@ impl Canary<'_> {
     }
 
     fn counts(&self, path: SessionPath) -> Vec<CanaryCounts> {
-        let counts_of_size = |(size, max_chunks): (usize, &Option<u32>)| {
+        let counts_of_class = |(size_class, max_chunks): (usize, &Option<u32>)| {
             let [
                 begun,
                 finished,
@@ -180,7 +182,7 @@ impl Canary<'_> {
                 instructions,
                 internal_errors,
                 refusals,
-            ] = self.0.get(CanaryCell::at(path, size).0);
+            ] = self.0.get(CanaryCell::at(path, size_class).0);
             CanaryCounts {
                 max_chunks: *max_chunks,
                 begun,
@@ -194,7 +196,7 @@ impl Canary<'_> {
                 refusals,
             }
         };
-        SIZE_CLASSES.iter().enumerate().map(counts_of_size).collect()
+        SIZE_CLASSES.iter().enumerate().map(counts_of_class).collect()
     }
 }
 

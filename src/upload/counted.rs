@@ -14,7 +14,8 @@ impl UploadService<'_> {
     ) -> Result<T> {
         self.served_on = None;
         self.canary_cell = None;
-        // A call with many files decodes and stores the record of their capsule only once.
+        // The capsule that the call is about stays decoded until `let_go`, so that a call with many files decodes and
+        // stores its record only once.
         self.storage.capsules.records.hold();
         let result = work(self);
         self.storage.capsules.records.let_go();

@@ -212,6 +212,7 @@ mod tests {
             provisional_memory_id: String::new(),
             asset_metadata: metadata(bytes_expected),
             blob_id: None,
+            // Unknown, so the session counts as begun when it was last seen.
             created_at: 0,
             expected_chunks: 1,
         };
@@ -222,10 +223,11 @@ mod tests {
     /// If the order were not total, sorting might panic, and every begin that needs room would trap.
     #[test]
     fn the_order_of_eviction_is_total() {
+        // Bytes received, of bytes expected.
         let shares = [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (2, 2), (1, 3), (u64::MAX, u64::MAX)];
-        let ages = [1, 2, 3].into_iter().flat_map(|age| shares.map(|share| (share, age)));
+        let begun = [1, 2, 3].into_iter().flat_map(|begun_at| shares.map(|share| (share, begun_at)));
         let all: Vec<Candidate> =
-            (0..).zip(ages).map(|(id, (share, age))| candidate(id, share, age)).collect();
+            (0..).zip(begun).map(|(id, (share, begun_at))| candidate(id, share, begun_at)).collect();
         for one in &all {
             for other in &all {
                 assert_eq!(eviction_order(one, other), eviction_order(other, one).reverse());

@@ -59,7 +59,7 @@ impl Fingerprint {
 /// mem_ LETTER NUMBER _ DIGEST      NUMBER and DIGEST in base 32, with digits "0" to "9" and "a" to "v"
 /// ```
 /// The letter encodes how many digits the number has, "a" for one, so that ids sort by their numbers, and after the
-/// ids of earlier releases, which have a decimal number after "mem_". The digest has 128 bits, so an id cannot be
+/// ids of earlier releases, which have a decimal number after "mem_". The digest is truncated to 128 bits, so an id cannot be
 /// guessed. An id is kept short because it is part of the keys of four tables.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
     let digest: [u8; 32] = Sha256::new()
@@ -74,9 +74,10 @@ pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
     id.push(char::from(b'a'.saturating_add(digits.saturating_sub(1) as u8)));
     push_digits(&mut id, number.0, digits);
     id.push('_');
-    let (halves, _) = digest.as_chunks();
-    for half in halves.iter().take(2) {
-        push_digits(&mut id, u64::from_be_bytes(*half), u64::BITS.div_ceil(DIGIT_BITS));
+    let (words, _) = digest.as_chunks();
+    // Two words of 64 bits: the 128 bits of the id.
+    for word in words.iter().take(2) {
+        push_digits(&mut id, u64::from_be_bytes(*word), u64::BITS.div_ceil(DIGIT_BITS));
     }
     id
 }

@@ -50,13 +50,13 @@ impl SessionIndex {
         is_new
     }
 
-    /// Adds only the idempotency key of a session. That of a whole file begins and ends in one call, so no list of its
-    /// owner's sessions contains it, and it cannot expire.
+    /// Adds only the idempotency key of a session, for a whole file: its session begins and ends in one call, so it needs
+    /// no entry by owner, for lists, and none by activity, for expiry.
     pub fn insert_key(&mut self, key: IdemKey, id: SessionId) {
         self.by_idem.insert(key.0, &id.0);
     }
 
-    /// Removes a session from the activity index only, since its owner is unknown.
+    /// Removes a session whose owner is unknown: only from the activity index.
     pub fn remove_activity(&mut self, id: SessionId, last_seen: Time) {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }

@@ -78,7 +78,7 @@ pub struct LegacySessions {
     records: Table<u64, RawRecord>,
     activity: Table<u64, u64>,
     stored_mark: Register<Leftovers>,
-    /// The contents of `stored_mark`; `None` if it is empty, or if no leftover is stored: then it hides nothing.
+    /// The contents of `stored_mark`; `None` if it is empty or no leftover is stored, so that no record is hidden.
     mark: Option<Leftovers>,
 }
 
@@ -122,7 +122,7 @@ impl LegacySessions {
     /// Stores a record, replacing any previous one. Its id is always above the mark: ids only increase, and a rollback
     /// deletes the records up to the mark before it converts any session back.
     pub fn insert(&mut self, id: u64, record: &RawRecord) {
-        debug_assert!(!self.is_up_to_mark(id), "session {id} is below the mark");
+        debug_assert!(!self.is_up_to_mark(id), "session {id} is not above the mark");
         self.records.insert(id, record);
     }
 

@@ -78,8 +78,8 @@ pub const DEFAULT_MAX_SESSION_AGE_SECONDS: u64 = 7 * DEFAULT_SESSION_TTL_SECONDS
 /// million instructions.
 pub const EVICTION_CHECKS: usize = 200;
 
-/// Maximum number of chunks that a message releases with the sessions that it evicts; each takes about 70 million
-/// instructions in the chunk map.
+/// Maximum number of chunks that a message releases with the sessions that it evicts; the release of one chunk from
+/// the chunk map takes about 70 million instructions.
 pub const EVICTED_CHUNKS: u64 = 256;
 
 /// Principals on the list of those who may create capsules.

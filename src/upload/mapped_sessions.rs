@@ -13,7 +13,7 @@ mod range;
 
 pub use range::MappedSessions;
 
-/// Maximum number of sessions that one call skips; each costs about 20,000 instructions.
+/// Maximum number of sessions that one call of [`list`] or [`shrink`] skips; each costs about 20,000 instructions.
 const MAX_SKIPPED: usize = 1_000;
 
 /// Number of the migration that moves payload from the chunk map to extents.
@@ -33,8 +33,8 @@ pub fn close_range(storage: &mut Storage) -> Result<(), StableError> {
 }
 
 /// Lists up to `limit` sessions after `after` whose bytes are in the chunk map, in order of id. After skipping
-/// `MAX_SKIPPED` other sessions, ends the list with the last one skipped, so that the next call can continue there:
-/// the migration then finds nothing to move for it.
+/// `MAX_SKIPPED` other sessions, ends the list with the last one skipped, so that the next call can continue there.
+/// Of that session, the migration finds nothing to move.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = recorded_range(storage)?;
     let mut found = Vec::new();

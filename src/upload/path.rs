@@ -45,7 +45,8 @@ pub trait UploadPath {
     ) -> Result<()>;
 
     /// Returns the upload, if it is in flight, and may convert its session on touch. With an `asker`, converts only a
-    /// session of the asker, since the call of a stranger must change nothing; without one, any session.
+    /// session of the asker, since the call of a stranger must change nothing, and the direct path returns `None` for a
+    /// legacy record of someone else. Without an `asker`, converts any session.
     fn load(
         &mut self,
         storage: &mut Storage,

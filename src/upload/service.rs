@@ -178,7 +178,7 @@ impl UploadService<'_> {
                 break;
             }
             // Loading a session that migration 1 has quarantined would fail. It may still be in the owner index: if its
-            // record was not read then, its owner was unknown.
+            // record did not decode, the migration did not know its owner.
             if self.storage.migration.quarantine.contains(1, id.0) {
                 continue;
             }

@@ -112,7 +112,7 @@ pub fn free_with_subtrees(
     freed
 }
 
-/// Returns whether the bytes of a session belong to a blob. They may for a session of the first public release, which
+/// Returns whether the bytes of a session belong to a blob. Only those of a session of the first public release can: it
 /// kept the records of committed uploads.
 pub fn is_payload_of_blob(storage: &Storage, session: &Session, meta: &UploadMeta, place: &Place) -> bool {
     let may_be_committed = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();

@@ -50,8 +50,10 @@ use crate::stable::layout::Layout;
 use crate::storage::Storage;
 
 const CHUNK: usize = CHUNK_SIZE as usize;
+
 /// Every layout that at least one build accepts.
 pub const ALL_LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
+
 /// The meter of a message that is always at its instruction limit.
 pub struct Exhausted;
 
@@ -100,6 +102,7 @@ pub fn memory_of_small_buckets() -> RawMemory {
 }
 
 impl TestCanister {
+    /// Creates a canister in layout 2, in which either path may store sessions.
     fn new(path: Box<dyn UploadPath>, compat_share_percent: u8) -> Self {
         Self::in_layout(Layout::SPLIT, path, compat_share_percent)
     }
@@ -216,7 +219,8 @@ impl TestCanister {
         self.restart(path);
     }
 
-    /// Counts records and activities in layout 1, records in layout 2, payload states, chunks, and bytes in extents.
+    /// Returns five counts: of legacy records plus their activities, of split records (two for each session), of payload
+    /// states, of chunks in the chunk map, and of bytes in extents.
     pub fn live_counts(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [

@@ -65,10 +65,11 @@ impl Reservation<'_> {
 }
 
 /// The accounts on which the bytes of a session are reserved: those of its caller, its capsule and the canister, each
-/// with all of its bytes.
+/// with its current total.
 pub struct SessionAccounts<'a>([(Account<'a>, u64); 3]);
 
-/// The accounts on which stored bytes are: those of their capsule and the canister, each with all of its bytes.
+/// The accounts on which stored bytes are: those of their capsule and the canister, each with its current
+/// total.
 pub struct StoredAccounts<'a>([(Account<'a>, u64); 2]);
 
 /// A limit, and the value that a call would need, which may or may not exceed the limit.
@@ -215,7 +216,7 @@ impl Usage {
     }
 
     /// Returns the number of accounts that are not empty.
-    pub fn accounts(&self) -> u64 {
+    pub fn account_count(&self) -> u64 {
         self.bytes.len()
     }
 

@@ -232,10 +232,12 @@ fn a_streaming_token_grants_nothing() {
             assert!(matches!(refused, Error::InvalidArgument { .. }), "{offset}..{end}: {refused}");
         }
         set_public(&mut canister, false);
-        let forged = StreamingToken { access: Some("01".repeat(50)), ..token(0, 9) };
-        for forged in [token(0, 9), forged, StreamingToken { locator: "blob_9".into(), ..token(0, 9) }] {
-            let expected = Err(Error::not_found("blob", &forged.locator));
-            assert_eq!(piece(&canister, forged), expected);
+        let with_forged_access = StreamingToken { access: Some("01".repeat(50)), ..token(0, 9) };
+        for useless in
+            [token(0, 9), with_forged_access, StreamingToken { locator: "blob_9".into(), ..token(0, 9) }]
+        {
+            let expected = Err(Error::not_found("blob", &useless.locator));
+            assert_eq!(piece(&canister, useless), expected);
         }
     });
 }

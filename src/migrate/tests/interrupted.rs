@@ -104,7 +104,7 @@ fn a_poison_record_is_quarantined_alone() {
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     while !canister.service().sweep().unwrap() {}
     assert!(canister.storage.index.is_empty(), "the retried session expires like the other sessions");
-    assert_eq!((canister.live_counts(), canister.storage.usage.accounts()), ([0; 5], 0));
+    assert_eq!((canister.live_counts(), canister.storage.usage.account_count()), ([0; 5], 0));
 }
 
 #[test]

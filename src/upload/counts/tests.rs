@@ -214,6 +214,7 @@ fn counting_begins_at_zero() {
 fn counters_of_another_version_are_refused_with_the_version() {
     let raw = RawMemory::default();
     drop(Storage::create(raw.clone()).unwrap());
+    // The version is the byte after the magic of three bytes.
     Memories::init(raw.clone()).get(memory_ids::UPLOAD_COUNTS).write(3, &[9]);
     let refused = open_storage(raw).err().expect("the version is not refused").to_string();
     assert!(refused.contains("UPLOAD_COUNTS") && refused.contains("version 9, expected 1"), "{refused}");

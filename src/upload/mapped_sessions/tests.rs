@@ -20,7 +20,7 @@ fn sessions_that_have_moved_are_skipped() {
     let in_map = [ids[0], ids[2], ids[3], ids[4]];
     assert_eq!(list(&canister.storage, None, 9).unwrap(), in_map, "while no range is recorded");
     close_range(&mut canister.storage).unwrap();
-    canister.begin(1, "later, in extents");
+    canister.begin(1, "after the closed range");
     assert_eq!(list(&canister.storage, None, 9).unwrap(), in_map);
     assert_eq!(list(&canister.storage, None, 2).unwrap(), in_map[..2]);
     assert_eq!(list(&canister.storage, Some(ids[2]), 9).unwrap(), in_map[2..]);

@@ -35,10 +35,10 @@ use upload_model::{
 };
 
 /// Prefix of the names of assets whose metadata the model has chosen. The version follows.
-const VERSION: &str = "version ";
+const VERSION_PREFIX: &str = "version ";
 
 fn metadata_of_version(bytes: u64, version: u8) -> AssetMetadata {
-    let name = format!("{VERSION}{version}");
+    let name = format!("{VERSION_PREFIX}{version}");
     AssetMetadata::document(AssetMetadataBase::new(name, "text/plain", AssetType::Original, bytes, 1))
 }
 
@@ -62,7 +62,7 @@ impl Native {
     }
 
     fn over(raw: RawMemory, stage: Stage, limits: Limits) -> Self {
-        faults::first_message();
+        faults::reset_canister_version();
         // A fresh installation of each build begins in this layout.
         let layout = match stage {
             Stage::Legacy => Layout::LEGACY,
@@ -263,7 +263,7 @@ impl Target for Native {
         let memory = self.canister.storage.capsules.memory(person(who), memory).map_err(to_refusal)?;
         let base = memory.asset_metadata.base();
         assert_eq!(base.bytes, memory.blob.len);
-        let version = base.name.strip_prefix(VERSION).map(|version| version.parse().unwrap());
+        let version = base.name.strip_prefix(VERSION_PREFIX).map(|version| version.parse().unwrap());
         Ok(MemoryView {
             capsule: memory.capsule_id,
             locator: memory.blob.locator,

@@ -30,8 +30,8 @@ struct Plan {
     /// The byte of which the file consists. There are few values and lengths, so that files may have the same content.
     content: u8,
     len: usize,
-    /// Whether the only chunk arrives right after begin, and is only repeated later.
-    is_put_before: bool,
+    /// Whether the file's one chunk arrives right after begin, so that the later put merely repeats it.
+    is_put_at_begin: bool,
     end: End,
 }
 
@@ -53,11 +53,11 @@ fn plans() -> impl Strategy<Value = Vec<Plan>> {
         2 => Just(End::Left),
     ];
     let plan = (any::<bool>(), 0..3_u8, 1..4_usize, any::<bool>(), end).prop_map(
-        |(is_foreign, content, len, is_put_before, end)| Plan {
+        |(is_foreign, content, len, is_put_at_begin, end)| Plan {
             is_foreign,
             content,
             len,
-            is_put_before,
+            is_put_at_begin,
             end,
         },
     );
@@ -112,7 +112,7 @@ fn run_migration(canister: &mut TestCanister) {
 fn end_session(canister: &mut TestCanister, id: u64, file: &[u8], end: End) {
     let finish = |canister: &mut TestCanister| match canister.finish(id, file) {
         Ok(finished) => Some(finished.memory_id),
-        // The sweep of another session has already ended this one.
+        // The sweep after another session's `End::Expired` has already ended this one.
         Err(Error::NotFound { .. } | Error::Conflict { .. }) => None,
         Err(error) => panic!("session {id} cannot be finished: {error}"),
     };
@@ -149,7 +149,7 @@ fn check_accounts(plans: &[Plan], upgrade: Upgrade, rolls_back: bool) {
     for (n, plan) in plans.iter().enumerate() {
         let (file, idem) = (file(plan), n.to_string());
         let id = canister.begin(file.len(), &idem);
-        if plan.is_put_before {
+        if plan.is_put_at_begin {
             canister.put(id, &file, 0).unwrap();
         }
         if plan.is_foreign {

@@ -30,7 +30,7 @@ fn the_same_content_is_stored_once_in_a_capsule() {
         assert_eq!(read_back(&canister, &two.blob_id), file, "the other memory still has its bytes");
         delete(&mut canister, &two.memory_id).unwrap();
         assert_eq!(canister.live_counts(), [0; 5]);
-        assert_eq!((canister.storage.usage.accounts(), canister.storage.blobs.blob_total()), (0, 0));
+        assert_eq!((canister.storage.usage.account_count(), canister.storage.blobs.blob_total()), (0, 0));
     });
 }
 
@@ -86,7 +86,7 @@ fn a_deleted_capsule_vanishes_and_its_bytes_are_swept() {
         while !crate::memories::sweep(&mut canister.storage, &Unmetered).unwrap() {}
         canister.service().abort(pending).unwrap();
         assert_eq!(canister.live_counts(), [0; 5]);
-        assert_eq!(canister.storage.usage.accounts(), 0);
+        assert_eq!(canister.storage.usage.account_count(), 0);
     });
 }
 
@@ -123,7 +123,7 @@ fn a_memory_is_deleted_though_its_content_entry_is_damaged() {
         let stored = canister.service().put_whole(whole).unwrap();
         damage_content_entry(&canister, &file);
         crate::memories::delete(&mut canister.storage, person(OWNER), &stored.memory_id).unwrap();
-        assert_eq!((canister.live_counts(), canister.storage.usage.accounts()), ([0; 5], 0));
+        assert_eq!((canister.live_counts(), canister.storage.usage.account_count()), ([0; 5], 0));
         assert_eq!(canister.storage.capsules.memory_total(), 0);
         let again = small_file(&canister, &file, "again");
         assert!(canister.service().put_whole(again).is_ok());

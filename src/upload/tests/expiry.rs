@@ -126,14 +126,12 @@ fn records_that_do_not_decode_do_not_stop_the_others() {
 #[test]
 fn receipts_that_do_not_decode_do_not_stop_the_others() {
     let mut canister = TestCanister::direct();
-    for n in 0..=SWEEP_BATCH {
-        let id = canister.begin(0, &n.to_string());
-        canister.finish(id, b"").unwrap();
-    }
+    let ids: Vec<u64> = (0..=SWEEP_BATCH).map(|n| canister.begin(0, &n.to_string())).collect();
+    ids.iter().for_each(|id| drop(canister.finish(*id, b"").unwrap()));
     let memories = crate::stable::Memories::init(canister.raw.clone());
     let mut receipts: crate::stable::Table<u64, RawRecord> =
         crate::stable::Table::open(&memories, crate::stable::memory_ids::RECEIPTS);
-    receipts.insert(1, &RawRecord(b"rubbish".to_vec()));
+    receipts.insert(ids[0], &RawRecord(b"rubbish".to_vec()));
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     let errors = sweep(&mut canister, 3);
     assert!(errors.len() == 1 && errors[0].to_string().contains("receipt"), "{errors:?}");
@@ -173,7 +171,8 @@ fn an_expiry_entry_without_a_receipt_counts_in_a_full_slice() {
     on_every_path(|mut canister| {
         let begun: Vec<u64> = (0..=SWEEP_BATCH).map(|n| canister.begin(0, &n.to_string())).collect();
         begun.iter().for_each(|id| canister.service().abort(*id).unwrap());
-        // The first receipt gets a second entry, which expires earlier. The sweep drops the receipt with this entry.
+        // The first receipt gets a second entry, which expires earlier. The sweep drops the receipt with it, so the other
+        // entry has no receipt.
         let first = SessionId(begun[0]);
         let mut receipt = canister.storage.receipts.get(first).unwrap().unwrap();
         receipt.expires_at -= 1;
@@ -245,16 +244,16 @@ fn the_timer_continues_while_released_chunks_are_left() {
         canister.storage.blobs.write_chunk(crate::blob::ChunkPrefix([2; 32]), idx, b"in use");
     });
     canister.storage.blobs.release(prefix);
-    let left = |canister: &mut TestCanister| {
+    let sweep_and_count = |canister: &mut TestCanister| {
         let is_done = canister.service().sweep().unwrap();
         (is_done, canister.storage.blobs.chunk_total() - u64::from(in_use))
     };
     assert_eq!(
-        left(&mut canister),
+        sweep_and_count(&mut canister),
         (false, u64::from(at_once) + 1),
         "after the first message, which begins a survey"
     );
-    assert_eq!([left(&mut canister), left(&mut canister)], [(false, 1), (true, 0)]);
+    assert_eq!([sweep_and_count(&mut canister), sweep_and_count(&mut canister)], [(false, 1), (true, 0)]);
 }
 
 /// A message that ends sessions instead of emptying the chunk map must not count as a trapped attempt to empty it.

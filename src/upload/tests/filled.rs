@@ -195,7 +195,7 @@ fn promised_bytes_fit_and_can_all_be_removed() {
         assert_eq!(fill_as_clients(&mut small).len(), sessions.len(), "the room is free again");
         small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(small.sweep(), 0);
-        assert_eq!((small.canister.live_counts(), small.canister.storage.usage.accounts()), ([0; 5], 0));
+        assert_eq!((small.canister.live_counts(), small.canister.storage.usage.account_count()), ([0; 5], 0));
     }
 }
 
@@ -250,7 +250,7 @@ fn a_memory_filled_without_a_check_is_emptied() {
         small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let trapped = small.sweep();
         assert!(trapped < 40, "{trapped} messages trapped");
-        assert_eq!((small.canister.live_counts(), small.canister.storage.usage.accounts()), ([0; 5], 0));
+        assert_eq!((small.canister.live_counts(), small.canister.storage.usage.account_count()), ([0; 5], 0));
     }
 }
 
@@ -275,7 +275,7 @@ fn migration_and_rollback_have_room_in_a_full_memory() {
     crate::memories::delete(&mut small.canister.storage, person(OWNER), &memory_id).unwrap();
     small.canister.now = small.canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     assert_eq!(small.sweep(), 0);
-    assert_eq!((small.canister.live_counts(), small.canister.storage.usage.accounts()), ([0; 5], 0));
+    assert_eq!((small.canister.live_counts(), small.canister.storage.usage.account_count()), ([0; 5], 0));
 }
 
 #[test]

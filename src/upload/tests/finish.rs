@@ -66,7 +66,7 @@ fn a_finished_session_is_reported_as_finished() {
 }
 
 #[test]
-fn a_wrong_hash_costs_nothing_and_can_be_corrected() {
+fn a_finish_with_wrong_arguments_can_be_corrected() {
     on_every_path(|mut canister| {
         let file = file(CHUNK + 1);
         let id = canister.begin(file.len(), "a");

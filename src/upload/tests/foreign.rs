@@ -202,7 +202,7 @@ fn a_session_in_no_index_expires_on_the_compat_path() {
     assert_eq!(canister.service().status(id).unwrap().bytes_received, bytes as u64);
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     while !canister.service().sweep().unwrap() {}
-    assert_eq!((canister.live_counts(), canister.storage.usage.accounts()), ([0; 5], 0));
+    assert_eq!((canister.live_counts(), canister.storage.usage.account_count()), ([0; 5], 0));
     let refused = canister.service().status(id).unwrap_err();
     assert!(
         matches!(&refused, Error::Conflict { detail, .. } if detail.contains("has expired")),

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::*;
 use crate::api::ChunkDigests;
 
-/// The meter of a message that reaches its instruction limit once it has hashed one chunk.
+/// The meter of a message that reaches its instruction limit once it has hashed one chunk: from the second reading on.
 struct OneChunk(Cell<bool>);
 
 impl Meter for OneChunk {
@@ -95,7 +95,7 @@ fn replacing_survives_upgrades_and_short_messages() {
 }
 
 #[test]
-fn a_replaced_chunk_keeps_every_other_rule_of_put() {
+fn replacing_a_chunk_keeps_every_other_rule_of_put() {
     on_every_path(|mut canister| {
         let (id, file) = upload_with_bad_chunks(&mut canister, &[1]);
         canister.finish(id, &file).unwrap_err();

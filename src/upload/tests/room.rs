@@ -323,7 +323,7 @@ fn many_small_sessions_do_not_shield_a_large_one() {
 }
 
 #[test]
-fn damaged_sessions_are_skipped_by_eviction_and_age() {
+fn damaged_sessions_are_skipped_by_eviction() {
     on_every_path(|mut canister| {
         change_limits(&mut canister, |config| config.max_bytes = 100);
         let damaged = begin_as(&mut canister, 2, 20, "damaged").unwrap();

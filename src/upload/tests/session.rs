@@ -82,7 +82,7 @@ fn a_callers_own_sessions_are_listed_in_pages() {
 #[test]
 fn a_page_of_sessions_is_full_as_long_as_there_are_more() {
     on_every_path(|mut canister| {
-        let over = ["a", "b"].map(|idem| canister.begin(10, idem));
+        let expired = ["a", "b"].map(|idem| canister.begin(10, idem));
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let alive = ["c", "d", "e"].map(|idem| canister.begin(10, idem));
         let mut pages = Vec::new();
@@ -93,7 +93,7 @@ fn a_page_of_sessions_is_full_as_long_as_there_are_more() {
             after = Some(last.session);
             pages.push(page.iter().map(|status| status.session).collect::<Vec<_>>());
         }
-        assert_eq!(pages, [&alive[..2], &alive[2..]], "the expired sessions {over:?} are not listed");
+        assert_eq!(pages, [&alive[..2], &alive[2..]], "the expired sessions {expired:?} are not listed");
     });
 }
 
@@ -163,15 +163,15 @@ fn abort_and_expiry_release_everything() {
 fn an_expired_session_is_a_conflict_for_a_day() {
     on_every_path(|mut canister| {
         let ttl = DEFAULT_SESSION_TTL_SECONDS;
-        let [swept, unswept] = ["a", "b"].map(|idem| canister.begin(10, idem));
+        let [first, second] = ["a", "b"].map(|idem| canister.begin(10, idem));
         let expired = |id: u64| Error::conflict("session", id, "has expired; begin the upload again");
         canister.now = START.plus_seconds(ttl);
-        assert_eq!(canister.service().status(unswept), Err(expired(unswept)), "before the timer has run");
+        assert_eq!(canister.service().status(second), Err(expired(second)), "before the timer has run");
         while !canister.service().sweep().unwrap() {}
         canister.now = START.plus_seconds(2 * ttl - 1);
-        assert_eq!(canister.service().status(swept), Err(expired(swept)));
+        assert_eq!(canister.service().status(first), Err(expired(first)));
         canister.now = START.plus_seconds(2 * ttl);
-        assert_eq!(canister.service().status(swept), Err(Error::not_found("session", swept)));
+        assert_eq!(canister.service().status(first), Err(Error::not_found("session", first)));
         while !canister.service().sweep().unwrap() {}
         assert!(canister.storage.receipts.is_empty());
 
@@ -179,7 +179,10 @@ fn an_expired_session_is_a_conflict_for_a_day() {
         canister.now = canister.now.plus_seconds(2 * ttl);
         assert_eq!(canister.service().status(late), Err(Error::not_found("session", late)));
         while !canister.service().sweep().unwrap() {}
-        assert!(canister.storage.receipts.is_empty(), "the receipt has been removed");
+        assert!(
+            canister.storage.receipts.is_empty(),
+            "a receipt that would already have expired is not left"
+        );
     });
 }
 

@@ -66,8 +66,8 @@ fn a_damaged_receipt_belongs_to_nobody() {
     });
 }
 
-/// Damages a record that the end of a session reads: the account of its capsule if `is_account`, otherwise its payload
-/// state.
+/// Damages a record that the end of a session of person 2 reads: the account of its capsule if `is_account`, otherwise
+/// its payload state.
 fn damage_payload_state_or_account(canister: &mut TestCanister, id: u64, is_account: bool) {
     if !is_account {
         canister.storage.payloads.insert_raw(id, b"rubbish".to_vec());
@@ -129,7 +129,7 @@ fn a_deletion_with_a_damaged_account_changes_nothing() {
         assert_eq!(held(&canister), before);
         raw_accounts(&canister).insert(key, &sound);
         crate::memories::delete(&mut canister.storage, person(OWNER), &memory).unwrap();
-        assert_eq!((held(&canister), canister.storage.usage.accounts()), (([0; 5], 0), 0));
+        assert_eq!((held(&canister), canister.storage.usage.account_count()), (([0; 5], 0), 0));
     });
 }
 

@@ -51,7 +51,7 @@ fn a_whole_file_that_is_refused_leaves_nothing() {
         let stranger = canister.as_person(2).put_whole(good.clone());
         assert!(matches!(stranger, Err(Error::Unauthorized { .. })));
         assert_eq!(canister.live_counts(), before);
-        assert_eq!(canister.storage.usage.accounts(), 0);
+        assert_eq!(canister.storage.usage.account_count(), 0);
 
         let session = canister.begin(file.len(), "a");
         let in_flight = canister.service().put_whole(good.clone()).unwrap_err();

@@ -99,7 +99,7 @@ impl Start for Sessions {
             owned: (0..CLIENTS.min(SESSIONS))
                 .map(|n| storage.index.sessions_of(client(n), None, 99).into_iter().map(|id| id.0).collect())
                 .collect(),
-            accounts: storage.usage.accounts(),
+            accounts: storage.usage.account_count(),
             bytes: storage.usage.total().unwrap(),
             layout: storage.layout.get().unwrap().map(|layout| layout.0),
             phase: state.phase,

@@ -207,7 +207,7 @@ impl StateReader<'_> {
         let sums = SumsShown {
             live_sessions: storage.index.len(),
             receipts: storage.receipts.len(),
-            accounts: storage.usage.accounts(),
+            accounts: storage.usage.account_count(),
             bytes_in_use: storage.usage.total().map_err(to_text)?,
         };
         self.add("sums", "all", &sums)

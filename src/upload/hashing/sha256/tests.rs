@@ -87,7 +87,7 @@ fn the_state_is_that_of_the_sha2_crate_and_either_resumes() {
 #[test]
 fn the_length_counts_beyond_32_bits() {
     let mut theirs = sha2::Sha256::new().serialize();
-    // The number of blocks: with as many as possible, their bits still fit into 64 bits.
+    // The number of blocks: the highest whose bits can be counted in 64 bits.
     theirs[32..40].copy_from_slice(&(u64::MAX >> 9).to_le_bytes());
     let ours = Sha256::deserialize(&theirs).unwrap().chain_update(b"abc").finalize();
     assert_eq!(ours, sha2::Sha256::deserialize(&theirs).unwrap().chain_update(b"abc").finalize());

@@ -17,22 +17,22 @@ use upload_model::Stage;
 use super::Native;
 
 thread_local! {
-    static VERSION: Cell<u64> = const { Cell::new(0) };
+    static CANISTER_VERSION: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Resets the canister version, so that the same operations always get the same ids.
-pub fn first_message() {
-    VERSION.set(0);
+pub fn reset_canister_version() {
+    CANISTER_VERSION.set(0);
 }
 
 /// Advances the canister version, which the IC increments with every message and no snapshot resets.
 pub fn next_message() {
-    VERSION.set(VERSION.get() + 1);
+    CANISTER_VERSION.set(CANISTER_VERSION.get() + 1);
 }
 
 /// Makes the ids of `storage` contain the canister version, as on the IC.
 pub fn number_ids(storage: &mut Storage) {
-    storage.include_version_in_ids(|| VERSION.get());
+    storage.include_version_in_ids(|| CANISTER_VERSION.get());
 }
 
 /// The faults injected so far.

@@ -21,9 +21,10 @@ impl Native {
             &self.canister.storage;
         let stored_sessions = sessions.legacy.len() + sessions.sessions.len();
         let live = stored_sessions - self.unreadable_in_layout_1();
-        // Released chunks may be left to the timers if the memory has been filled or migration 2 has released chunks.
-        let is_moved = layout.get().unwrap() == Some(Layout::EXTENTS);
-        let all_removed = settled || !is_moved && self.faults.filled.is_none();
+        // Released chunks may be left to the timers if the memory has been filled or migration 2 (to layout 3) has released
+        // them.
+        let is_layout_3 = layout.get().unwrap() == Some(Layout::EXTENTS);
+        let all_removed = settled || !is_layout_3 && self.faults.filled.is_none();
         let released = if all_removed { blobs.release_total() } else { 0 };
         let pairs = [
             ("legacy records and their activity", self.legacy_sessions(), sessions.legacy.activity_count()),
@@ -45,7 +46,7 @@ impl Native {
         if self.stage == Stage::Legacy && !sessions.sessions.is_empty() {
             return Err("the legacy build has written a record of layout 2".into());
         }
-        let remaining = [live, payloads.len(), index.len(), receipts.len(), usage.accounts()];
+        let remaining = [live, payloads.len(), index.len(), receipts.len(), usage.account_count()];
         if settled && remaining != [0; 5] {
             return Err(format!("sessions, payload states, index, receipts, accounts left: {remaining:?}"));
         }

@@ -23,8 +23,8 @@ fn accepted_by(stage: Stage) -> &'static [Layout] {
 }
 
 impl Native {
-    /// Runs the engine for one message of the build of this stage. The budget of 0 is always used up with an exhausted
-    /// meter, which allows one step, and never if the message is unmetered.
+    /// Runs the engine for one message of the build of this stage. With an exhausted meter, the message does one step;
+    /// unmetered, it runs to the end, since it never exceeds its budget of 0.
     pub(super) fn run_one_message(&mut self, meter: &dyn Meter) {
         let move_to_extents = MoveToExtents { layouts: accepted_by(self.stage) };
         let TestCanister { storage, now, .. } = &mut self.canister;
@@ -112,8 +112,8 @@ impl Native {
     /// Runs the migration to its end, and checks the result.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.canister.storage, 0);
-        // An unmetered message runs to the end. If a rollback is paused, the first one completes it, and the second
-        // migrates again.
+        // An unmetered message runs to the end. If a rollback is paused, the first message completes it, and the
+        // second migrates again.
         for _ in 0..2 {
             let TestCanister { storage, now, .. } = &mut self.canister;
             // The controls refuse to resume if the migration is neither paused nor rolled back.
@@ -128,7 +128,7 @@ impl Native {
         let quarantined = storage.migration.quarantine.len(1);
         let is_done = storage.sessions.legacy.is_empty() && state.quarantined == quarantined;
         if state.phase == Phase::Stuck || !is_done {
-            return Err(format!("the migration has ended in another state: {state:?}"));
+            return Err(format!("the migration is not done: {state:?}"));
         }
         match storage.layout.get().unwrap() {
             Some(Layout::SPLIT) => Ok(()),

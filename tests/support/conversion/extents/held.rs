@@ -84,7 +84,7 @@ impl Held {
                 .map(|(_, id)| id.0)
                 .collect(),
             owned: index.sessions_of(owner(), None, MAX_READ).into_iter().map(|id| id.0).collect(),
-            accounts: usage.accounts(),
+            accounts: usage.account_count(),
             bytes: usage.total().unwrap(),
             layout: storage.layout.get().unwrap().map(|layout| layout.0),
             chunk_map: [blobs.chunk_total(), blobs.release_total()],
