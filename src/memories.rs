@@ -15,7 +15,7 @@ use crate::storage::Storage;
 use crate::upload::{IdemKey, check_metadata, check_text, limits, memory_id};
 
 /// Maximum number of memories of deleted capsules that one call of [`sweep`] removes.
-const SWEEP_BATCH: usize = 20;
+const MEMORIES_PER_SWEEP: usize = 20;
 
 /// Content of a new memory as given by the call: exactly one of the three fields must be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,7 +236,7 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
 /// # Errors
 /// A damaged record: that memory is skipped until the next upgrade, and the next call continues after it.
 pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
-    let to_remove = storage.capsules.memories_to_remove(SWEEP_BATCH);
+    let to_remove = storage.capsules.memories_to_remove(MEMORIES_PER_SWEEP);
     // Only an empty batch is the last: a short one may be the end of a capsule, while other capsules follow.
     let none_left = to_remove.is_empty();
     for capsule_and_memory in to_remove {

@@ -283,7 +283,7 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
     let mut created = Vec::new();
     for capsule in &deleted {
         canister.capsule.clone_from(capsule);
-        for n in 0..SWEEP_BATCH + 5 {
+        for n in 0..MEMORIES_PER_SWEEP + 5 {
             created.push(try_create(&mut canister, OWNER, inline(b"1"), 1, &n.to_string()).unwrap());
         }
         let file = file(10);
@@ -294,7 +294,8 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
             damage_blob(&canister, &finished.blob_id);
         }
     }
-    for id in [&created[0], &created[SWEEP_BATCH + 4], &created[created.len() - 1]] {
+    // The first and the last inline memory of the first capsule, and the last one of the third.
+    for id in [&created[0], &created[MEMORIES_PER_SWEEP + 4], &created[created.len() - 1]] {
         damage_memory(&canister, id);
     }
     // The next build would refuse the table of memories if neither its first nor its last record decoded. The first

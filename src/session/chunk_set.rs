@@ -18,7 +18,8 @@ impl ChunkSet {
         Self { ranges: BTreeMap::new() }
     }
 
-    /// Returns the set of the numbers in inclusive ranges; `None` unless the ranges are non-empty, ascending, disjoint and not adjacent.
+    /// Returns the set of the numbers in inclusive ranges; `None` unless the ranges are non-empty, ascending, disjoint
+    /// and not adjacent.
     pub fn from_ranges(ranges: &[(u32, u32)]) -> Option<Self> {
         let is_well_formed = ranges.iter().all(|(first, last)| first <= last)
             && ranges.windows(2).all(|pair| match pair {

@@ -153,7 +153,7 @@ impl<S: SessionStore> SessionService<S> {
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::Incomplete`], or an error of the store.
-    pub fn complete(&self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
+    pub fn complete_session(&self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
         let session = self.owned_session(id, caller)?;
         session.check_complete(id)?;
         Ok(session)
@@ -162,14 +162,14 @@ impl<S: SessionStore> SessionService<S> {
     /// Ends a complete session and returns it, committed. The bytes stay where they are.
     ///
     /// # Errors
-    /// Errors of [`Self::complete`].
+    /// Errors of [`Self::complete_session`].
     pub fn finish(
         &mut self,
         id: SessionId,
         caller: &[u8],
         clock: &dyn Clock,
     ) -> Result<Session, SessionError> {
-        let mut session = self.complete(id, caller)?;
+        let mut session = self.complete_session(id, caller)?;
         self.store.remove(id)?;
         session.session_meta.status = SessionStatus::Committed { completed_at: clock.now() };
         Ok(session)

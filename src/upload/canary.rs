@@ -1,4 +1,5 @@
-//! Canary: outcomes of the sessions begun since a controller began the canary, by the path on which each began, and by size.
+//! Canary: outcomes of the sessions begun since a controller began the canary, by the path on which each began, and by
+//! size.
 //!
 //! The path on which a session began is not stored: as long as the compat share does not change, the share and the
 //! session's idempotency key determine it. The first session that begins on the other path instead ends the canary.
@@ -33,8 +34,8 @@ const PLACES_PER_CELL: u32 = 32;
 const BYTES_OFFSET: u32 = 4;
 const MESSAGES_OFFSET: u32 = 5;
 
-/// The maximum number of chunks of each size class; the last class has none. Uploads whose sizes differ by an order of magnitude fail for
-/// different reasons.
+/// The maximum number of chunks of each size class; the last class has none. Uploads whose sizes differ by an order of
+/// magnitude fail for different reasons.
 const SIZE_CLASSES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
 
 /// When the canary began and ended, and the compat share at its begin.

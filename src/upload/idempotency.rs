@@ -59,8 +59,8 @@ impl Fingerprint {
 /// mem_ LETTER NUMBER _ DIGEST      NUMBER and DIGEST in base 32, with digits "0" to "9" and "a" to "v"
 /// ```
 /// The letter encodes how many digits the number has, "a" for one, so that ids sort by their numbers, and after the
-/// ids of earlier releases, which have a decimal number after "mem_". The digest is truncated to 128 bits, so an id cannot be
-/// guessed. An id is kept short because it is part of the keys of four tables.
+/// ids of earlier releases, which have a decimal number after "mem_". The digest, 128 bits of a SHA-256, makes ids
+/// impossible to guess. An id is kept short because it is part of the keys of four tables.
 pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(key.0)

@@ -50,8 +50,8 @@ impl SessionIndex {
         is_new
     }
 
-    /// Adds only the idempotency key of a session, for a whole file: its session begins and ends in one call, so it needs
-    /// no entry by owner, for lists, and none by activity, for expiry.
+    /// Adds only the idempotency key of a session, for a whole file: its session begins and ends in one call, so it
+    /// needs no entry by owner, for lists, and none by activity, for expiry.
     pub fn insert_key(&mut self, key: IdemKey, id: SessionId) {
         self.by_idem.insert(key.0, &id.0);
     }

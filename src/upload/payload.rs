@@ -6,8 +6,8 @@
 //!               byte 5..    SHA-256 mid-state, as the sha2 crate serializes it
 //! version 2     byte 1..    CBOR
 //! ```
-//! Version 1 is for sessions in the chunk map that are verified by SHA-256, as long as no chunk may be replaced, that is,
-//! `replaced` is absent. All other states are stored in version 2.
+//! Version 1 is for sessions in the chunk map that are verified by SHA-256, as long as no chunk may be replaced
+//! (`replaced` is absent). All other states are stored in version 2.
 
 use minicbor::{Decode, Encode};
 

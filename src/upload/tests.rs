@@ -219,8 +219,8 @@ impl TestCanister {
         self.restart(path);
     }
 
-    /// Returns five counts: of legacy records plus their activities, of split records (two for each session), of payload
-    /// states, of chunks in the chunk map, and of bytes in extents.
+    /// Returns five counts: of legacy records plus their activities, of split records (two for each session), of
+    /// payload states, of chunks in the chunk map, and of bytes in extents.
     pub fn live_counts(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [

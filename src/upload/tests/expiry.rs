@@ -171,8 +171,8 @@ fn an_expiry_entry_without_a_receipt_counts_in_a_full_slice() {
     on_every_path(|mut canister| {
         let begun: Vec<u64> = (0..=SWEEP_BATCH).map(|n| canister.begin(0, &n.to_string())).collect();
         begun.iter().for_each(|id| canister.service().abort(*id).unwrap());
-        // The first receipt gets a second entry, which expires earlier. The sweep drops the receipt with it, so the other
-        // entry has no receipt.
+        // The first receipt gets a second entry, which expires earlier. The sweep drops the receipt with it, so the
+        // other entry has no receipt.
         let first = SessionId(begun[0]);
         let mut receipt = canister.storage.receipts.get(first).unwrap().unwrap();
         receipt.expires_at -= 1;
@@ -238,7 +238,7 @@ fn the_timer_continues_while_released_chunks_are_left() {
     let prefix = crate::blob::ChunkPrefix([1; 32]);
     let at_once = crate::blob::RELEASE_AT_ONCE as u32;
     (0..=2 * at_once).for_each(|idx| canister.storage.blobs.write_chunk(prefix, idx, b"chunk"));
-    // So many chunks in use that the map is not emptied in one step.
+    // So many chunks are in use that the map is not emptied in one step.
     let in_use = at_once + 1;
     (0..in_use).for_each(|idx| {
         canister.storage.blobs.write_chunk(crate::blob::ChunkPrefix([2; 32]), idx, b"in use");

@@ -21,8 +21,8 @@ impl Native {
             &self.canister.storage;
         let stored_sessions = sessions.legacy.len() + sessions.sessions.len();
         let live = stored_sessions - self.unreadable_in_layout_1();
-        // Released chunks may be left to the timers if the memory has been filled or migration 2 (to layout 3) has released
-        // them.
+        // Released chunks may be left to the timers if the memory has been filled or migration 2 (to layout 3) has
+        // released them.
         let is_layout_3 = layout.get().unwrap() == Some(Layout::EXTENTS);
         let all_removed = settled || !is_layout_3 && self.faults.filled.is_none();
         let released = if all_removed { blobs.release_total() } else { 0 };
