@@ -37,7 +37,7 @@ pub struct Extensions {
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Returns the HTTP client, which all [`Extensions`] in this process share, since each client runs a thread. The client
-/// has no timeout: requests set their own.
+/// itself has no timeout: requests that need one set it.
 fn client() -> Result<&'static Client, reqwest::Error> {
     static CLIENT: OnceLock<Client> = OnceLock::new();
     if let Some(client) = CLIENT.get() {
@@ -115,8 +115,8 @@ impl Extensions {
     }
 
     /// Uploads a snapshot whose `stable_memory.bin` the server uses in place instead of copying it: the file must not
-    /// change as long as the canister exists. The server never writes to the file. The request has no timeout, since the
-    /// server reads the other files of the folder.
+    /// change as long as the canister exists. The server never writes to the file. The request has no timeout, since
+    /// the server reads all other files of the folder first, which may take long.
     ///
     /// # Errors
     /// [`ExtensionError`]; refused, for example, if the folder is not a complete snapshot.

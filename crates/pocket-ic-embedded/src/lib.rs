@@ -17,7 +17,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! * `engine` executes one message of a canister's wasm: system API, metering, memories.
+//! * `engine` executes one message of a canister's wasm: system API, metering, heap and stable
+//!   memory.
 //! * `ic` is the network around the engine: canisters, rounds, time, the management canister.
 //! * `http` is the PocketIC protocol, `agent_api` is the protocol of agents, and `gateway` serves canisters' pages to
 //!   browsers.

@@ -24,8 +24,8 @@ pub enum LiveError {
 pub struct Network {
     gateway: SocketAddr,
     root_key: &'static [u8],
-    /// An id of the default subnet, of a canister that need not exist: calls with this effective canister id create
-    /// canisters on that subnet.
+    /// A canister id that the default subnet owns; the canister need not exist. Calls with this effective canister id
+    /// create canisters on that subnet.
     default_effective_id: Principal,
 }
 

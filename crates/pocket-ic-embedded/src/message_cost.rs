@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 /// What one execution of a canister's code cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageCost {
-    /// Number of the execution, counted from 0 for each canister; never reused, so that a reader can tell which entries
+    /// Number of the execution, counted from 0 for each canister; never reused, so that a reader can tell which costs
     /// are new.
     pub index: u64,
-    /// The kind of entry: `start`, `init`, `update`, `query`, `global_timer`, …
+    /// The kind of entry point: `start`, `init`, `update`, `query`, `global_timer`, …
     pub entry: Cow<'static, str>,
-    /// The method, or empty for entries without one.
+    /// The method, or empty for entry points other than methods; for `inspect_message`, the method that is inspected.
     pub method: String,
     /// Instructions, with the engine's approximation of the Internet Computer's weights.
     pub instructions: u64,

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 /// How long a server may take from creating the file to writing its port.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
+/// Interval at which the file of a server that is starting is read again.
 const START_CHECK: Duration = Duration::from_millis(20);
 /// How long to wait for a connection to a port of this machine, and for an answer there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);

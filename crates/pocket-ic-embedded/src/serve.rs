@@ -180,7 +180,9 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
         Some(folder) => folder.open()?,
         None => CacheFolder::from_environment().open_if_possible(),
     };
-    let state = ServerState::new(Engine::with_cache(cache)?, true).allowing_remote(options.allow_remote);
+    let print_logs = true;
+    let state =
+        ServerState::new(Engine::with_cache(cache)?, print_logs).allowing_remote(options.allow_remote);
     let state = Arc::new(state);
     let network = match options.live {
         true => Some(live::start(&state, options.ip_addr, options.gateway_port).await?),

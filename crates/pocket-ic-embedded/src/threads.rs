@@ -59,12 +59,12 @@ impl Work {
 /// If the work panics.
 pub fn run<T>(work: Work, job: impl FnOnce() -> T) -> Result<T, Panicked> {
     // Data that a panic leaves inconsistent is under a lock, which the panic poisons.
-    let done = panic::catch_unwind(AssertUnwindSafe(|| within(work, job)));
+    let done = panic::catch_unwind(AssertUnwindSafe(|| run_part(work, job)));
     done.map_err(|payload| Panicked::new(&*payload))
 }
 
-/// Runs work whose panics the caller catches, such as a part of work under [`run`].
-pub fn within<T>(work: Work, job: impl FnOnce() -> T) -> T {
+/// Like [`run`], but does not catch panics: for a part of work that runs under [`run`], which catches them.
+pub fn run_part<T>(work: Work, job: impl FnOnce() -> T) -> T {
     match work {
         Work::Brief => job(),
         Work::Long => task::block_in_place(job),

@@ -4,6 +4,7 @@ use super::refusal::Refusal;
 use crate::ic::{Effective, RangesForm};
 use candid::Principal;
 
+/// How a call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallReply {
     /// Immediately, without the outcome, which the client requests later.

@@ -31,7 +31,7 @@ pub async fn call(
         let (id, expiry) = (*checked.id, checked.content.ingress_expiry);
         let call = AgentCall { id, expiry, effective, call: checked.content.into_call()? };
         let inspection = Work::long_if(instance.is_inspected(&call.call));
-        let submitted = threads::within(inspection, || instance.submit_request(call))?;
+        let submitted = threads::run_part(inspection, || instance.submit_request(call))?;
         Ok(submitted.map(|()| match reply {
             CallReply::Accepted => None,
             CallReply::Certificate(ranges_form) => Some(instance.certificate_channel(id, ranges_form)),

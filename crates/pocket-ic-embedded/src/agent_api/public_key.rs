@@ -22,7 +22,7 @@ pub enum PublicKey {
 pub enum KeyError {
     #[error("Invalid public key: {0}")]
     Key(String),
-    /// An Ed25519 or ECDSA signature, made of the message itself, is not valid.
+    /// An Ed25519 or ECDSA signature of the message itself, as opposed to one by WebAuthn or a canister, is not valid.
     #[error("Invalid basic signature: {0}")]
     Basic(String),
     #[error("{0}")]

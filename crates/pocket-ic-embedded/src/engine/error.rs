@@ -58,7 +58,7 @@ pub enum Trap {
     WasmMemoryLimit {
         /// The limit, in bytes.
         limit: u64,
-        /// Number of bytes that the canister requested.
+        /// The size of the wasm memory that the canister requested, in bytes.
         peak: u64,
     },
     /// The message accessed or modified more stable memory than one message may.

@@ -6,7 +6,7 @@ use super::stable::WASM_PAGE;
 /// Contents and size of a wasm memory. Cloning is nearly free; parts that were never written take no space.
 #[derive(Clone, Debug, Default)]
 pub struct Heap {
-    /// Bytes; a multiple of the wasm page.
+    /// The size in bytes, a multiple of [`WASM_PAGE`].
     pub(super) bytes: u64,
     pub(super) pages: Paged,
 }

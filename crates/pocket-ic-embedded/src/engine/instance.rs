@@ -15,14 +15,15 @@ use super::state::CanisterState;
 pub(super) struct LiveInstance {
     module: Arc<CanisterModule>,
     parts: Parts,
-    /// Contents of the memory at the last restore or capture, or at instantiation.
-    resident: Heap,
+    /// The memory at the last restore or capture, or at instantiation.
+    known_heap: Heap,
 }
 
 /// How well an instance fits a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fit {
-    /// The instance cannot be brought into the state.
+    /// The instance cannot be brought into the state: its module is another one, or its memory is larger, and memories
+    /// cannot shrink.
     Impossible,
     /// The instance can be brought into the state.
     Restorable,
@@ -95,7 +96,7 @@ impl LiveInstance {
     pub(super) fn new(module: &Arc<CanisterModule>) -> Result<Self, Trap> {
         Ok(Self {
             parts: Parts::new(module, Message::none())?,
-            resident: module.initial_heap().clone(),
+            known_heap: module.initial_heap().clone(),
             module: module.clone(),
         })
     }
@@ -104,7 +105,7 @@ impl LiveInstance {
         if !Arc::ptr_eq(&self.module, state.module()) || self.parts.memory_bytes() > state.heap.bytes {
             return Fit::Impossible;
         }
-        match self.resident.pages.is_clone_of(&state.heap.pages) {
+        match self.known_heap.pages.is_clone_of(&state.heap.pages) {
             true => Fit::SameMemory,
             false => Fit::Restorable,
         }
@@ -126,8 +127,8 @@ impl LiveInstance {
                 memory.grow(&mut parts.store, missing_bytes / page).map_err(|_| Trap::OutOfMemory)?;
             }
             let data = memory.data_mut(&mut parts.store);
-            self.resident.pages.restore(&state.heap.pages, data);
-            self.resident = state.heap.clone();
+            self.known_heap.pages.restore(&state.heap.pages, data);
+            self.known_heap = state.heap.clone();
         }
         let globals = parts.globals.iter().zip(state.globals.iter());
         for ((global, value), info) in globals.zip(&self.module.info().globals) {
@@ -215,10 +216,10 @@ impl LiveInstance {
         let mut changed = 0;
         if let Some(memory) = self.parts.memory {
             let data = memory.data(&self.parts.store);
-            changed = self.resident.pages.capture(data);
-            self.resident.bytes = data.len() as u64;
+            changed = self.known_heap.pages.capture(data);
+            self.known_heap.bytes = data.len() as u64;
         }
-        Ok((self.resident.clone(), self.parts.read_globals()?, changed))
+        Ok((self.known_heap.clone(), self.parts.read_globals()?, changed))
     }
 
     /// Returns whether the instance may run another message, because nothing in it except memory and globals

@@ -73,8 +73,10 @@ pub struct CanisterModule {
     info: ModuleInfo,
     names: Names,
     code: InstancePre<Host>,
+    /// The heap of a fresh instance; empty until [`Self::with_initial`].
     initial_heap: Heap,
-    initial_globals: Arc<[super::GlobalValue]>,
+    /// The globals of a fresh instance, as in `CanisterState::globals`; none until [`Self::with_initial`].
+    initial_globals: Arc<[GlobalValue]>,
 }
 
 impl fmt::Debug for CanisterModule {
@@ -86,7 +88,8 @@ impl fmt::Debug for CanisterModule {
 }
 
 impl CanisterModule {
-    /// Checks and compiles a module as uploaded; memory and globals of a fresh instance are not known yet.
+    /// Checks and compiles a module as uploaded. The heap and globals of a fresh instance are not known yet:
+    /// [`Self::with_initial`] must follow.
     pub(super) fn compile(runtime: &Runtime, uploaded: &[u8]) -> Result<Self, InvalidWasm> {
         let wasm = intake::unpack(uploaded)?;
         let runtime_for_memory = runtime.for_memory(intake::has_memory64(&wasm))?;
@@ -198,7 +201,7 @@ impl CanisterModule {
         &self.initial_heap
     }
 
-    pub(super) fn initial_globals(&self) -> &Arc<[super::GlobalValue]> {
+    pub(super) fn initial_globals(&self) -> &Arc<[GlobalValue]> {
         &self.initial_globals
     }
 

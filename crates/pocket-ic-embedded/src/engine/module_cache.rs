@@ -296,7 +296,7 @@ mod tests {
         for byte in 0..entry.len() {
             let mut damaged = entry.clone();
             damaged[byte] ^= 1;
-            assert_eq!(parse_entry(&damaged, &key), None, "an entry with another byte {byte} is refused");
+            assert_eq!(parse_entry(&damaged, &key), None, "an entry whose byte {byte} is damaged is refused");
         }
         assert_eq!(
             parse_entry(&[&entry[..], b"\0"].concat(), &key),
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn compilers_that_meter_differently_have_different_keys() {
-        let compiler = |costs| {
+        let key_with = |costs| {
             let mut config = wasmtime::Config::new();
             config.consume_fuel(true).operator_cost(costs);
             Compiler::of(&wasmtime::Engine::new(&config).unwrap()).key(b"wasm")
@@ -315,7 +315,7 @@ mod tests {
         let costs = wasmtime::OperatorCost::new();
         let mut changed = costs.clone();
         changed.I32Add += 1;
-        assert_eq!(compiler(costs.clone()), compiler(costs.clone()));
-        assert_ne!(compiler(costs), compiler(changed));
+        assert_eq!(key_with(costs.clone()), key_with(costs.clone()));
+        assert_ne!(key_with(costs), key_with(changed));
     }
 }

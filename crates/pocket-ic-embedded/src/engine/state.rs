@@ -1,4 +1,4 @@
-//! The memories of a canister between messages: a value that clones cheaply.
+//! The state of a canister between messages: a value that clones cheaply.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use super::heap::Heap;
 use super::module::{CanisterModule, GlobalValue};
 use super::stable::{StableMemory, WASM_PAGE};
 
-/// The memories of a canister: wasm memory, globals, stable memory. Cloning is nearly free.
+/// A canister's module, heap (the wasm memory), globals and stable memory. Cloning is nearly free.
 #[derive(Clone)]
 pub struct CanisterState {
     module: Arc<CanisterModule>,
     pub(super) heap: Heap,
+    /// Only the globals that are mutable or exported, in module order.
     pub(super) globals: Arc<[GlobalValue]>,
     stable: StableMemory,
 }

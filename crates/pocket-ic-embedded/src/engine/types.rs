@@ -239,7 +239,7 @@ pub struct OutgoingCall {
     pub arg: Vec<u8>,
     /// Cycles attached; already deducted from the balance that the rest of the message sees.
     pub cycles: u128,
-    /// Function table index and environment, also in the other two callbacks.
+    /// Index in the function table, and environment; the next two fields have the same form.
     pub on_reply: (u32, u64),
     pub on_reject: (u32, u64),
     /// Runs if the callback for the reply or reject traps.

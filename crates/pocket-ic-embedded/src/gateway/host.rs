@@ -34,9 +34,10 @@ impl Domains {
         let from_referrer = || {
             let url = Url::parse(referrer?).ok()?;
             let named = self.canister_in_host(url.host_str()).or_else(|| canister_in_query(url.query()))?;
-            Some(NamedCanister { is_raw: named.is_raw || self.is_raw(host), ..named })
+            Some(NamedCanister { is_raw: named.is_raw || self.is_raw_host(host), ..named })
         };
-        let from_query = || Some(NamedCanister { is_raw: self.is_raw(host), ..canister_in_query(query)? });
+        let from_query =
+            || Some(NamedCanister { is_raw: self.is_raw_host(host), ..canister_in_query(query)? });
         self.canister_in_host(host).or_else(from_query).or_else(from_referrer)
     }
 
@@ -47,7 +48,8 @@ impl Domains {
         self.0.iter().find_map(|domain| host.strip_suffix(domain.as_str())?.strip_suffix('.'))
     }
 
-    fn is_raw(&self, host: Option<&str>) -> bool {
+    /// Returns whether the host is `raw.` and a domain, without a canister id.
+    fn is_raw_host(&self, host: Option<&str>) -> bool {
         host.is_some_and(|host| self.subdomain(&host.to_ascii_lowercase()) == Some("raw"))
     }
 

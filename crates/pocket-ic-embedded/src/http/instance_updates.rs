@@ -24,7 +24,7 @@ use serde::Deserialize;
 use std::io::Read;
 use std::sync::Arc;
 
-/// Maximum size of an unpacked blob, the same as of an uncompressed blob.
+/// Maximum size of a gzipped blob after unpacking: the same as of a blob that is not gzipped.
 const MAX_UNPACKED_BYTES: u64 = MAX_BODY_BYTES as u64;
 
 type Server = State<Arc<ServerState>>;
@@ -33,7 +33,7 @@ pub(super) async fn submit(State(state): Server, Path(id): Path<usize>, body: By
     operate(&state, id, Work::for_request(&body), |instance| {
         let call: UserCall = parse_json::<RawCanisterCall>(&body)?.try_into()?;
         let submitted =
-            threads::within(Work::long_if(instance.is_inspected(&call)), || instance.submit(call))?;
+            threads::run_part(Work::long_if(instance.is_inspected(&call)), || instance.submit(call))?;
         Ok(submitted.map_err(|rejection| rejection.into_response(false)))
     })
     .await

@@ -49,7 +49,7 @@ pub struct CallContext {
 #[derive(Clone, Debug)]
 pub struct Callback {
     pub context: ContextId,
-    /// Function table index and environment, also in the other two callbacks.
+    /// Index in the function table, and environment; the next two fields have the same form.
     pub on_reply: (u32, u64),
     pub on_reject: (u32, u64),
     pub on_cleanup: Option<(u32, u64)>,

@@ -1,4 +1,4 @@
-//! One canister: its identity, settings, code, memories, cycles, calls, logs and snapshots.
+//! One canister: its identity, settings, code, heap, stable memory, cycles, calls, logs and snapshots.
 
 use super::calls::{CallTable, Origin};
 use super::chunks::ChunkStore;
@@ -35,6 +35,7 @@ pub enum RunStatus {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopWaiter {
     pub origin: Origin,
+    /// Cycles attached to the stop call, which are refunded with the answer.
     pub cycles: u128,
     /// When the stop call was executed, nanoseconds since 1970.
     pub since: u64,
@@ -86,7 +87,7 @@ pub struct Canister {
     pub cycles_burned: u128,
     /// Increases with every change of code, settings, status and state.
     pub version: u64,
-    /// Module and memories; `None` without code.
+    /// Module, heap, globals and stable memory; `None` without code.
     pub state: Option<CanisterState>,
     /// The certified data, up to 32 bytes.
     pub certified_data: Vec<u8>,

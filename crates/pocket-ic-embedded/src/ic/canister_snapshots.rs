@@ -33,9 +33,9 @@ impl Snapshot {
         })
     }
 
-    /// Restores a canister's code, memories, chunks and certified data from the snapshot. If the snapshot was uploaded,
-    /// also restores the timer and the low-memory hook, as far as the metadata contains them. On an error the canister
-    /// is unchanged.
+    /// Restores a canister's code, heap, globals, stable memory, chunks and certified data from the snapshot. If the
+    /// snapshot was uploaded, also restores the timer and the low-memory hook, as far as the metadata contains them. On
+    /// an error the canister is unchanged.
     pub fn load_onto(&self, canister: &mut Canister, engine: &Engine) -> Result<(), UserError> {
         let state = match &self.contents {
             Contents::Taken(state) => state.clone(),

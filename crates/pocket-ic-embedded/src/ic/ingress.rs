@@ -128,9 +128,12 @@ impl Instance {
         ))
     }
 
+    /// Returns the subnet that is responsible for a canister id to which a call is routed. If there is none, and
+    /// the call would create this canister, the error says that this is not supported.
     fn route_call(&self, call: &UserCall, id: Principal) -> Result<Principal, OpError> {
         let subnet = self.route(id);
         if subnet.is_err() && management::is_provisional_create(&call.method) {
+            // `Display` completes the sentence: "… is not supported by the embedded server".
             return Err(OpError::Unsupported(format!(
                 "Creating canister {id}, whose id belongs to no subnet of the instance,"
             )));

@@ -233,7 +233,8 @@ fn check_supported(config: &InstanceConfig) -> Result<(), OpError> {
     }
 }
 
-/// Returns the system canisters whose deployment a client requests, by name; `None` if there are none.
+/// Returns the text for [`OpError::Unsupported`] that names the system canisters whose deployment a client requests;
+/// `None` if it requests none.
 fn system_canisters(features: &IcpFeatures) -> Option<String> {
     let IcpFeatures {
         registry,

@@ -39,28 +39,28 @@ impl Instance {
         for id in ids {
             self.run_system_tasks(id, now);
         }
-        let mut shares = Shares::default();
+        let mut usage = RoundUsage::default();
         let mut postponed = VecDeque::new();
         while let Some(message) = self.queue.pop_front() {
             let payer = self.payer_of(&message);
-            if payer.is_some_and(|payer| shares.are_used_up(payer)) {
+            if payer.is_some_and(|payer| usage.uses_up_share_of(payer)) {
                 postponed.push_back(message);
                 continue;
             }
             let used = self.run_queued(message, now);
             if let Some(payer) = payer {
-                shares.charge(payer, used);
+                usage.charge(payer, used);
             }
         }
         self.queue = postponed;
         for subnet in &mut self.subnets {
-            subnet.transactions += shares.subnets.get(&subnet.id).map_or(0, |share| share.messages);
+            subnet.transactions += usage.subnets.get(&subnet.id).map_or(0, |usage| usage.messages);
         }
         self.notify_waiters();
     }
 
-    /// Returns the shares to which a message is charged; `None` for a message that does not run, but is only answered
-    /// or dropped.
+    /// Returns the canister and the subnet to whose shares a message is charged; `None` for a message that does not run,
+    /// but is only answered or dropped.
     fn payer_of(&self, message: &QueuedMessage) -> Option<Payer> {
         let (callee, sending_subnet) = match message {
             QueuedMessage::Ingress(id) => {
@@ -200,23 +200,24 @@ struct Payer {
     canister_instructions: u64,
 }
 
-/// What the messages of a round have used.
+/// What the messages of a round have used so far.
 #[derive(Debug, Default)]
-struct Shares {
-    canisters: BTreeMap<Principal, Share>,
-    subnets: BTreeMap<Principal, Share>,
+struct RoundUsage {
+    canisters: BTreeMap<Principal, Usage>,
+    subnets: BTreeMap<Principal, Usage>,
 }
 
+/// What the messages of one canister or subnet have used of their share.
 #[derive(Clone, Copy, Debug, Default)]
-struct Share {
+struct Usage {
     messages: u64,
     instructions: u64,
 }
 
-impl Share {
+impl Usage {
     /// Returns whether the share of a canister (one thread) or of a subnet ([`THREADS`] threads) is used up;
     /// `thread_instructions` is the limit of one thread.
-    fn is_used_up(self, threads: u64, thread_instructions: u64) -> bool {
+    fn uses_up_share(self, threads: u64, thread_instructions: u64) -> bool {
         let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
         self.messages >= threads * CANISTER_MESSAGES
             || self.instructions.saturating_add(overhead) >= threads.saturating_mul(thread_instructions)
@@ -228,10 +229,11 @@ impl Share {
     }
 }
 
-impl Shares {
-    fn are_used_up(&self, payer: Payer) -> bool {
-        let used_up = |shares: &BTreeMap<Principal, Share>, id: &Principal, threads| {
-            shares.get(id).is_some_and(|share| share.is_used_up(threads, payer.canister_instructions))
+impl RoundUsage {
+    /// Returns whether the share of the payer's subnet or canister is used up.
+    fn uses_up_share_of(&self, payer: Payer) -> bool {
+        let used_up = |usages: &BTreeMap<Principal, Usage>, id: &Principal, threads| {
+            usages.get(id).is_some_and(|usage| usage.uses_up_share(threads, payer.canister_instructions))
         };
         used_up(&self.subnets, &payer.subnet, THREADS)
             || payer.canister.is_some_and(|id| used_up(&self.canisters, &id, 1))
@@ -279,7 +281,7 @@ mod tests {
     #[test]
     fn a_share_is_used_up_by_messages_or_by_instructions() {
         let used_up = |messages, instructions, threads| {
-            Share { messages, instructions }.is_used_up(threads, 1_000 * MESSAGE_OVERHEAD)
+            Usage { messages, instructions }.uses_up_share(threads, 1_000 * MESSAGE_OVERHEAD)
         };
         assert!(!used_up(999, MESSAGE_OVERHEAD - 1, 1));
         assert!(used_up(999, MESSAGE_OVERHEAD, 1));
@@ -287,7 +289,7 @@ mod tests {
         // On a subnet whose messages may use any number of instructions, the number of messages is nevertheless
         // limited.
         let used_up_by_messages =
-            |messages, threads| Share { messages, instructions: 0 }.is_used_up(threads, u64::MAX);
+            |messages, threads| Usage { messages, instructions: 0 }.uses_up_share(threads, u64::MAX);
         assert!(!used_up_by_messages(CANISTER_MESSAGES - 1, 1) && used_up_by_messages(CANISTER_MESSAGES, 1));
         assert!(
             !used_up_by_messages(4 * CANISTER_MESSAGES - 1, 4)

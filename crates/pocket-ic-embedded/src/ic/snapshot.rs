@@ -21,7 +21,7 @@ use std::fs::File;
 use std::io;
 
 pub const MAX_SNAPSHOTS: usize = 10;
-/// Maximum number of bytes that one management call reads from the module or a memory of a snapshot.
+/// Maximum number of bytes that one management call reads from a snapshot's module, wasm memory or stable memory.
 pub const MAX_SLICE_BYTES: u64 = 2_000_000;
 const MAX_CERTIFIED_DATA_BYTES: u64 = 32;
 
@@ -87,7 +87,7 @@ pub(super) fn snapshot_not_found(canister: Principal, id: &[u8]) -> UserError {
     )
 }
 
-/// Code and memories: taken from the canister, or uploaded.
+/// Module, heap, globals and stable memory: taken from the canister, or uploaded.
 #[derive(Clone, Debug)]
 pub(super) enum Contents {
     Taken(CanisterState),
@@ -170,7 +170,7 @@ impl Snapshot {
         module + wasm_memory + stable + self.chunks.bytes() + self.certified_data.len() as u64
     }
 
-    /// Returns the metadata: everything except the bytes of module, memories and chunks.
+    /// Returns the metadata: everything except the bytes of module, heap, stable memory and chunks.
     pub fn metadata(&self) -> SnapshotMetadata {
         let (wasm_module_size, wasm_memory_size, stable_memory_size) = self.sizes();
         let globals = match &self.contents {
@@ -192,7 +192,8 @@ impl Snapshot {
         }
     }
 
-    /// Returns whether a part of a memory is known to be zeros without being read; `false` for the module and chunks.
+    /// Returns whether a part of the heap or stable memory is known to be zeros without being read; `false` for the
+    /// module and chunks.
     pub fn is_hole(&self, part: &SnapshotDataKind) -> bool {
         let length = |size: u64| usize::try_from(size).ok();
         match part {

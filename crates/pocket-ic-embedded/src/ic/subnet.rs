@@ -60,9 +60,9 @@ pub struct Subnet {
     pub cost_schedule: CanisterCyclesCostSchedule,
     /// The seed that the topology shows; nothing is derived from it.
     seed: [u8; 32],
-    /// First and last number of each range of ids that the mainnet's subnet of this kind owns.
+    /// First and last canister number (see [`canister_id`]) of each range that the mainnet's subnet of this kind owns.
     mainnet_number_ranges: Vec<(u64, u64)>,
-    /// The first number of the range from which new ids are allocated.
+    /// The first canister number of the range from which new ids are allocated.
     first_number: u64,
     next_number: u64,
 }
@@ -81,8 +81,8 @@ impl Subnet {
             .ok_or_else(unknown)?;
         let seed: [u8; 32] =
             Sha256::digest([b"embedded subnet ".as_slice(), &index.to_be_bytes()].concat()).into();
-        // The first subnet owns the second-highest range of the u64 ids, the next subnet the range below, and so on, as
-        // on the official server.
+        // The first subnet owns the second-highest range of the canister numbers, the next subnet the range below,
+        // and so on, as on the official server.
         let first_number = (u64::MAX / RANGE_LEN - 1 - index) * RANGE_LEN;
         Ok(Self {
             id: keys.subnet_id,
@@ -120,7 +120,7 @@ impl Subnet {
         }
     }
 
-    /// Returns the first and last number of each range of ids.
+    /// Returns the first and last canister number of each range.
     fn number_ranges(&self) -> impl Iterator<Item = (u64, u64)> {
         self.mainnet_number_ranges
             .iter()
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn no_subnet_and_the_one_with_unknown_ids_are_refused() {
+    fn empty_sets_and_subnets_with_unknown_ids_are_refused() {
         let error = build(&config(0, 0)).unwrap_err().to_string();
         assert!(error.contains("SubnetConfigSet must contain at least one subnet"));
         let named = SubnetConfigSet { test_threshold_keys: true, ..SubnetConfigSet::default() };

@@ -50,7 +50,7 @@ impl TryFrom<RawCanisterCall> for UserCall {
     }
 }
 
-/// Parses a principal that a client sent; `error_text` says what is wrong with other bytes.
+/// Parses a principal that a client sent; `error_text` is the text of the error if the bytes are not a principal.
 pub fn parse_principal(bytes: &[u8], error_text: &str) -> Result<Principal, OpError> {
     Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(error_text.into()))
 }

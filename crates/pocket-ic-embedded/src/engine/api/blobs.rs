@@ -61,7 +61,7 @@ fn define_environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
             .map(|(name, _)| name.as_str())
             .ok_or_else(|| {
                 violation(format!(
-                    "ic0_env_var_name: index {index} of {} environment variables",
+                    "ic0_env_var_name: there is no index {index} among {} environment variables",
                     variables.len()
                 ))
             })

@@ -318,8 +318,10 @@ fn a_message_reads_its_caller_canister_and_environment() {
     let update = |method: &str| run(EntryPoint::Update(method.into()));
     let mut expected = context().time_nanos.to_le_bytes().to_vec();
     expected.extend(77u64.to_le_bytes());
+    // The status, `in_replicated_execution`, the two answers of `is_controller`, and whether there is a certificate.
     expected.extend([2, 1, 0, 1, 0]);
     assert_eq!(reply(&update("state")), expected);
+    // A query is not replicated.
     expected[17] = 0;
     assert_eq!(reply(&run(EntryPoint::Query("state_query".into()))), expected);
     assert_eq!(reply(&update("environment")), b"XY\0\0\0\0\0\0\0\0alue\0\0\0\0\0\0\x02\x01\x00");
@@ -357,6 +359,7 @@ fn a_call_takes_all_that_can_be_spent_and_no_more() {
         (outcome.result, outcome.calls.iter().map(|call| call.cycles).collect::<Vec<_>>())
     };
     assert_eq!(with(600), (Ok(()), vec![500]), "all but the frozen 100 can be attached");
+    // The method attaches 400 cycles, and then 100.
     let (result, calls) = with(599);
     assert!(matches!(result, Err(Trap::OutOfCycles { requested: 100, available: 99, .. })), "{result:?}");
     assert!(calls.is_empty(), "{calls:?}");

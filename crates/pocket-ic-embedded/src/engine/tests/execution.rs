@@ -47,6 +47,7 @@ const COUNTER: &str = r#"(module
     (func (export "canister_update grow_heap")
         (drop (memory.grow (i32.const 3))) (i32.store (i32.const 262140) (i32.const 7)) (call $show)))"#;
 
+/// Returns the numbers in the reply: of the global, of the heap and of stable memory.
 fn numbers(outcome: &MessageOutcome) -> Vec<u32> {
     let bytes = reply(outcome);
     let words = bytes.chunks(4).map(|c| c.try_into().expect("the reply has whole words"));

@@ -45,13 +45,14 @@ fn answer_in_new_process(cache: ModuleCache, wasm: &[u8]) -> (u32, u64) {
     (reply_u32(&outcome), outcome.instructions)
 }
 
-fn entries(dir: &TempDir) -> Vec<PathBuf> {
+/// Returns all files in the folder: entries and temporary files.
+fn files_in(dir: &TempDir) -> Vec<PathBuf> {
     let files = fs::read_dir(dir.path()).expect("the folder is readable");
     files.map(|entry| entry.expect("readable").path()).collect()
 }
 
 fn only_entry(dir: &TempDir) -> PathBuf {
-    let [entry] = entries(dir).try_into().expect("one entry");
+    let [entry] = files_in(dir).try_into().expect("one entry");
     entry
 }
 
@@ -133,7 +134,7 @@ fn a_refused_module_leaves_nothing_in_the_cache() {
             engine.compile(&wat::parse_str(&text).unwrap()).unwrap_err();
         }
     }
-    assert_eq!(entries(&dir), Vec::<PathBuf>::new());
+    assert_eq!(files_in(&dir), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -141,7 +142,7 @@ fn a_small_module_is_not_cached() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::with_cache(Some(open_cache(&dir))).unwrap();
     engine.compile(&wat::parse_str(r#"(module (func (export "canister_query a")))"#).unwrap()).unwrap();
-    assert_eq!(entries(&dir), Vec::<PathBuf>::new());
+    assert_eq!(files_in(&dir), Vec::<PathBuf>::new());
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn the_least_recently_used_entry_is_removed() {
     // Two entries fit, three do not.
     let bounded = || open_cache(&dir).with_max_bytes(size * 5 / 2);
     answer_in_new_process(bounded(), &large_module(2, ""));
-    let second = entries(&dir).into_iter().find(|entry| *entry != first).unwrap();
+    let second = files_in(&dir).into_iter().find(|entry| *entry != first).unwrap();
     let (killed, running) = (dir.path().join(".new-killed"), dir.path().join(".new-running"));
     for (path, hours) in [(&killed, 30), (&running, 0)] {
         fs::write(path, b"half").unwrap();
@@ -212,7 +213,7 @@ fn the_least_recently_used_entry_is_removed() {
     assert!(!second.exists(), "the entry used an hour ago is removed");
     assert!(!killed.exists(), "the old temporary file is removed");
     assert!(running.exists(), "the new temporary file stays");
-    assert_eq!(entries(&dir).len(), 3, "two entries and the temporary file");
+    assert_eq!(files_in(&dir).len(), 3, "two entries and the temporary file");
     answer_in_new_process(open_cache(&dir).with_max_bytes(size / 2), &large_module(4, ""));
     assert!(first.exists(), "an entry that is too large for the cache evicts nothing");
 }

@@ -10,13 +10,14 @@ use super::*;
 use crate::engine::page_file::PAGE;
 use crate::engine::stable::{ACCESS_PAGE, MAX_RESIDENT_PAGES, StableAccess, StableOutOfBounds};
 
-const SIZE: u64 = 20 * WASM_PAGE;
+/// The size to which stable memory grows at most in the property tests, in bytes.
+const MAX_SIZE: u64 = 20 * WASM_PAGE;
 
 /// Generates offsets, many of them near the borders of pages, and lengths of up to several pages.
 fn span() -> impl Strategy<Value = (u64, u64)> {
     let offset = prop_oneof![
-        0..SIZE + 10,
-        (0..SIZE / 4096, 0..20u64).prop_map(|(page, by)| (page * 4096 + by).saturating_sub(10)),
+        0..MAX_SIZE + 10,
+        (0..MAX_SIZE / 4096, 0..20u64).prop_map(|(page, by)| (page * 4096 + by).saturating_sub(10)),
     ];
     let len = prop_oneof![0..40u64, 0..3 * WASM_PAGE];
     (offset, len)
@@ -80,8 +81,8 @@ proptest! {
                 Op::MoveToFile => memory.move_to_file(),
                 Op::Grow(pages) => {
                     let before = memory.pages();
-                    let grown = memory.grow(pages, SIZE);
-                    prop_assert_eq!(grown, (before + pages <= SIZE / WASM_PAGE).then_some(before));
+                    let grown = memory.grow(pages, MAX_SIZE);
+                    prop_assert_eq!(grown, (before + pages <= MAX_SIZE / WASM_PAGE).then_some(before));
                     if grown.is_some() {
                         model.resize(((before + pages) * WASM_PAGE) as usize, 0);
                     }

@@ -231,6 +231,7 @@ pub(super) fn is_provisional_create(method: &str) -> bool {
 /// Checks a user's call before it is accepted; the call is checked again when it is executed.
 pub(super) fn check_user_call(instance: &Instance, call: &UserCall) -> Result<(), UserError> {
     let now = instance.clock.last_round();
+    // The origin is a placeholder, since the call is only checked.
     check_access(instance, &ManagementCall::by_user(call, None, Origin::System, now)).map(drop)
 }
 
@@ -271,6 +272,7 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
         return Err(UserError::new(ErrorCode::CanisterMethodNotFound, not_found));
     };
     let (caller, now) = (Caller::user(caller), instance.clock.last_round());
+    // The origin is a placeholder, since the result is returned to the caller of this function.
     let (subnet, origin, target) = (None, Origin::System, Target::default());
     let call =
         &ManagementCall { caller, subnet, origin, method, arg, target, cycles: 0, now, instructions: 0 };
