@@ -28,7 +28,7 @@ impl From<OsString> for CacheFolder {
 
 impl CacheFolder {
     /// Returns the folder from `POCKET_IC_EMBEDDED_MODULE_CACHE`; if the variable is not set, one in the user's cache
-    /// folder, if there is one.
+    /// folder; `Off` if the user has none.
     pub(crate) fn from_environment() -> Self {
         Self::chosen(env::var_os(CACHE_VARIABLE), dirs::cache_dir())
     }

@@ -15,8 +15,8 @@ use std::process::{Command, Stdio};
 pub(crate) fn from_client() {
     let mute = std::env::var_os("POCKET_IC_MUTE_SERVER").is_some_and(|value| !value.is_empty());
     let inherited = |stream| is_null(stream) == Some(false);
-    let holds_any = inherited(stdin()) || inherited(stdout()) || (mute && inherited(stderr()));
-    if !holds_any {
+    let is_attached = inherited(stdin()) || inherited(stdout()) || (mute && inherited(stderr()));
+    if !is_attached {
         return;
     }
     let mut args = std::env::args_os();

@@ -5,9 +5,9 @@ use ic_signature_verification::verify_canister_sig;
 
 /// Length of a BLS public key without its DER wrapping.
 const BLS_KEY_BYTES: usize = 96;
-/// The DER header that the library expects before the bytes of a key. The lengths that depend on the key, of the whole and
-/// of the bit string, are 0: the library ignores their values, but expects each in a single byte, which the real header of
-/// a key with a long seed would not have. With this header, such keys are verified, too.
+/// The DER header that the library expects before the bytes of a key. The lengths that depend on the key, of the whole
+/// and of the bit string, are 0: the library ignores their values, but expects each in a single byte, which the real
+/// header of a key with a long seed would not have. With this header, such keys are verified, too.
 const DER_HEADER: [u8; 19] =
     [0x30, 0, 0x30, 0x0c, 0x06, 0x0a, 0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xb8, 0x43, 0x01, 0x02, 0x03, 0, 0];
 

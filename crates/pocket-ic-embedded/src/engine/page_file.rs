@@ -19,7 +19,7 @@ pub(super) struct PageFile {
 
 #[derive(Default)]
 struct Places {
-    /// Free places of pages that are no longer needed.
+    /// Places whose pages were dropped.
     free: Vec<u64>,
     /// All places from this number on are free.
     end: u64,

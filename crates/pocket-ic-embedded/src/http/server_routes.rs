@@ -58,8 +58,8 @@ pub(crate) async fn create(
     Ok(NewInstance { instance_id, topology, gateway })
 }
 
-/// Opens the gateway and starts the automatic progress (see [`Created::auto_progress`]), as far as they are requested. If
-/// either fails, removes the instance.
+/// Opens the gateway and starts the automatic progress (see [`Created::auto_progress`]), as far as they are requested.
+/// If either fails, removes the instance.
 async fn equip(
     state: &Arc<ServerState>,
     instance_id: usize,

@@ -17,6 +17,7 @@ pub struct ServerState {
     print_logs: bool,
     /// `None` for a deleted instance: ids are not reused.
     instances: Mutex<Vec<Option<Arc<Slot>>>>,
+    /// By their SHA-256.
     blobs: Mutex<HashMap<[u8; 32], Blob>>,
     gateways: Gateways,
     allow_remote: bool,

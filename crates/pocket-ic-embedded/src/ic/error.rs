@@ -177,7 +177,8 @@ pub enum OpError {
     /// A request that does not parse.
     #[error("ConversionError {{ message: {0:?} }}")]
     Conversion(String),
-    /// A request for what this server lacks. The text names it, as the subject of the sentence that `Display` completes.
+    /// A request for what this server lacks. The text names it, as the subject of the sentence that `Display`
+    /// completes.
     #[error("{0} is not supported by the embedded server")]
     Unsupported(String),
     #[error("{0}")]

@@ -23,7 +23,7 @@ const GRAPH_INSTRUCTIONS: u64 = 5_000_000_000;
 /// Additional cost of each call within a graph, so that a graph has at most a hundred calls, as on an IC subnet.
 const CALL_INSTRUCTIONS: u64 = 50_000_000;
 
-/// A user's query, and all queries that are made to answer it.
+/// The call graph of a user's query: what this query and all queries that are made to answer it use together.
 struct Graph {
     /// Number of composite queries that wait for other queries.
     waiting_queries: usize,
@@ -85,6 +85,7 @@ struct Composite {
     state: CanisterState,
     calls: VecDeque<OutgoingCall>,
     reply: Option<Response>,
+    /// Instructions that the query and its callbacks have used so far.
     instructions: u64,
 }
 

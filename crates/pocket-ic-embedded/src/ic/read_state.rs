@@ -76,8 +76,8 @@ impl Instance {
 }
 
 impl ReadableTree<'_> {
-    /// Returns the paths that prove what is requested. `call_id` is set to the call whose status is read; an error if it is
-    /// another call already, since one request can read the status of only one call.
+    /// Returns the paths that prove what is requested. `call_id` is set to the call whose status is read; an error if
+    /// it is another call already, since one request can read the status of only one call.
     fn paths_to_prove(&self, path: &Path, call_id: &mut Option<Vec<u8>>) -> Result<Vec<Path>, ReadRefusal> {
         if path.len() > MAX_LABELS {
             return Err(ReadRefusal::Invalid(format!(

@@ -59,8 +59,8 @@ impl Instance {
         self.notify_waiters();
     }
 
-    /// Returns the canister and the subnet to whose shares a message is charged; `None` for a message that does not run,
-    /// but is only answered or dropped.
+    /// Returns the canister and the subnet to whose shares a message is charged; `None` for a message that does not
+    /// run, but is only answered or dropped.
     fn payer_of(&self, message: &QueuedMessage) -> Option<Payer> {
         let (callee, sending_subnet) = match message {
             QueuedMessage::Ingress(id) => {

@@ -203,6 +203,7 @@ fn cycles_are_accepted_burned_and_retained() {
     assert_eq!((outcome.reply, outcome.calls), (None, vec![]));
     let outcome = run("accept_after");
     assert_eq!((outcome.result, outcome.cycles_accepted), (Ok(()), 0));
+    // The method reads the balance with the 64-bit function.
     let large = MessageContext { balance: 1 << 70, ..context() };
     let trap = run_with("abandoned", large, Limits::update()).result;
     assert!(matches!(trap, Err(Trap::Wasm(text)) if text.contains("64 bit cycles api")));
@@ -215,6 +216,7 @@ fn run_callback(entry: EntryPoint, ctx: MessageContext) -> MessageOutcome {
 #[test]
 fn callbacks_receive_the_response_and_their_environment() {
     let outcome = run_callback(EntryPoint::ReplyCallback { fun: 0, env: 71 }, context_with_arg(b"answer"));
+    // 0x47 is 71, the environment.
     assert_eq!(reply(&outcome), b"\x47\0\0\0answer");
     let rejected = MessageContext { reject_code: 4, reject_message: "no".into(), ..context() };
     let entry = EntryPoint::RejectCallback { fun: 1, env: 72 };

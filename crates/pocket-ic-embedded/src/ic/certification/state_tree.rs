@@ -111,8 +111,8 @@ pub struct StateTree {
 }
 
 impl StateTree {
-    /// Returns the tree of a subnet without canisters. It lists all subnets of the instance.
-    pub fn new(own: &Subnet, subnets: &[Subnet]) -> Self {
+    /// Returns the tree of a subnet without canisters. It lists all `subnets` of the instance.
+    pub fn new(tree_subnet: &Subnet, subnets: &[Subnet]) -> Self {
         let mut tree = Tree::default();
         for subnet in subnets {
             let (id, keys) = (subnet.id, subnet.keys);
@@ -134,7 +134,7 @@ impl StateTree {
             }
         }
         Self {
-            keys: own.keys,
+            keys: tree_subnet.keys,
             tree,
             canisters: BTreeMap::new(),
             signature: Arc::default(),

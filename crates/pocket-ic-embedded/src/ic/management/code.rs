@@ -254,8 +254,8 @@ impl Deployment {
     }
 }
 
-/// `uninstall_code`: removes code, heap, globals, stable memory, certified data, timer, logs and chunks; callers waiting
-/// for an answer get a rejection.
+/// `uninstall_code`: removes code, heap, globals, stable memory, certified data, timer, logs and chunks; callers
+/// waiting for an answer get a rejection.
 pub(super) fn uninstall(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     let args: UninstallCodeArgs = call.decode()?;
     uninstall_code(instance, args.canister_id, call.caller, args.sender_canister_version, call.now)?;
