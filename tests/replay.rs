@@ -63,7 +63,7 @@ fn play(trace: &Trace, case: &Play) -> (Vec<String>, State) {
     let wrong = judgement
         .wrong
         .iter()
-        .map(|wrong| format!("line {}: {}: {:?}", wrong.line, wrong.of, wrong.difference));
+        .map(|wrong| format!("line {}: {}: {:?}", wrong.line, wrong.method, wrong.difference));
     (wrong.collect(), replay::final_state(trace, &canister, &mut playing.codec).unwrap())
 }
 

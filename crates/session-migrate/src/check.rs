@@ -37,19 +37,19 @@ pub enum CheckError {
     },
     /// A wasm contains no schema.
     #[error(
-        "{of}: the wasm has no metadata `{name}`, so it does not say what it keeps in stable memory; \
+        "{side}: the wasm has no metadata `{name}`, so it does not say what it keeps in stable memory; \
          name the schema that was checked in with it instead, schemas/BUILD.json",
         name = stable_schema::METADATA
     )]
     NoSchema {
         /// The file, or the canister.
-        of: String,
+        side: String,
     },
     /// The schema cannot be read.
-    #[error("{of}: {source}")]
+    #[error("{side}: {source}")]
     Schema {
         /// The file, or the canister.
-        of: String,
+        side: String,
         /// What is wrong with the schema.
         source: SchemaError,
     },
@@ -132,8 +132,8 @@ impl Side {
         schema: Option<&[u8]>,
         interface: Option<String>,
     ) -> Result<Side, CheckError> {
-        let Some(json) = schema else { return Err(CheckError::NoSchema { of: name }) };
-        let schema = Schema::from_json(json).map_err(|source| CheckError::Schema { of: name, source })?;
+        let Some(json) = schema else { return Err(CheckError::NoSchema { side: name }) };
+        let schema = Schema::from_json(json).map_err(|source| CheckError::Schema { side: name, source })?;
         Ok(Side { schema, interface })
     }
 }

@@ -67,7 +67,7 @@ fn replay(trace: &Trace, plant: impl FnOnce(&ReplayCanister, &Module)) -> Judgem
 /// Returns the method of the first wrong answer, the field that differs, and its value in the replay.
 fn first_wrong(judgement: &Judgement) -> (&str, &str, &str) {
     let first = judgement.wrong.first().expect("the bug was not found");
-    (&first.of, &first.difference.field, &first.difference.b)
+    (&first.method, &first.difference.field, &first.difference.b)
 }
 
 #[test]

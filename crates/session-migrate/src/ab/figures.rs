@@ -9,8 +9,8 @@ use super::report::{Endpoint, EndpointCost, Sides, Totals};
 pub(super) struct Figure<'r> {
     /// Name in the rules: the endpoint, or `stable_bytes_written`, `stable_memory` or `heap` of the whole trace.
     pub name: &'r str,
-    /// Name in reports.
-    pub of: String,
+    /// Name in reports: for an endpoint, with its kind.
+    pub name_in_reports: String,
     /// Which figure of the endpoint or of the trace this is, such as `instructions, median`.
     pub field: &'static str,
     pub a: u64,
@@ -74,7 +74,7 @@ fn endpoint_figures(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figu
     let has_one_kind = endpoint.name != endpoint.kind;
     figures.into_iter().take(if has_one_kind { 3 } else { 1 }).map(|(field, value, messages)| Figure {
         name: &endpoint.name,
-        of: format!("{} {}", endpoint.kind, endpoint.name),
+        name_in_reports: format!("{} {}", endpoint.kind, endpoint.name),
         field,
         a: value(&endpoint.a),
         b: value(&endpoint.b),
@@ -92,7 +92,7 @@ fn trace_figures<'r>(totals: &Sides<Totals>) -> impl Iterator<Item = Figure<'r>>
     let Sides { a, b } = *totals;
     figures.into_iter().map(move |(name, field, value)| Figure {
         name,
-        of: name.replace('_', " "),
+        name_in_reports: name.replace('_', " "),
         field,
         a: value(&a),
         b: value(&b),
@@ -117,10 +117,10 @@ mod tests {
         Endpoint { name: name.into(), kind: "timer".into(), a: A, b, more_percent }
     }
 
-    fn judged(name: &str, b: EndpointCost, instructions: u64) -> (&'static str, f64) {
+    fn judged(name: &str, b: EndpointCost, tolerance: u64) -> (&'static str, f64) {
         let endpoints = [endpoint(name, b)];
         let totals = Sides { a: Totals::default(), b: Totals::default() };
-        let (figure, more_percent) = figures(&endpoints, &totals, instructions).next().unwrap();
+        let (figure, more_percent) = figures(&endpoints, &totals, tolerance).next().unwrap();
         (figure.field, more_percent)
     }
 

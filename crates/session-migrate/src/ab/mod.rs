@@ -222,7 +222,7 @@ impl TraceComparison {
             }
             let b = format!("{}, {:.2} % more, {allowed_percent} % allowed", figure.b, figure.more_percent());
             let difference = Difference { field: figure.field.into(), a: figure.a.to_string(), b };
-            found.push((figure.of, difference, rule));
+            found.push((figure.name_in_reports, difference, rule));
         }
         for (of, difference, rule) in found {
             self.add_difference(Place::Cost, &of, None, difference, rule);

@@ -123,7 +123,8 @@ pub struct Endpoint {
     pub a: EndpointCost,
     /// Side B's costs.
     pub b: EndpointCost,
-    /// How many more instructions side B uses in total, percent; negative if it uses fewer.
+    /// How many more instructions side B uses in total, percent: negative if it uses fewer, 10,000 if only side A uses
+    /// none.
     pub more_percent: f64,
 }
 

@@ -84,7 +84,7 @@ mod tests {
         let chunk = "(\"@session:1\", 0 : nat32, \"@seed:1:0:700\")";
         let ok = ("uploads_put_chunk", chunk, "(variant { Ok })");
         assert_eq!(bytes_of(&[ok, ok]), 700);
-        let refused = "(variant { Err = variant { Internal = \"Ok is not what it is\" } })";
+        let refused = "(variant { Err = variant { Internal = \"this text contains Ok\" } })";
         assert_eq!(bytes_of(&[("uploads_put_chunk", chunk, refused)]), 0);
         assert_eq!(bytes_of(&[("uploads_put_chunk", chunk, refused), ok]), 700);
         assert_eq!(bytes_of(&[("uploads_finish", chunk, "(variant { Ok })")]), 0);

@@ -35,13 +35,13 @@ const NO_CHUNK_MAP: usize = usize::MAX;
 /// Maximum number of assignments of ambiguous buckets that [`reconstruct`] tries for each candidate for the chunk map.
 const MAX_ASSIGNMENTS: u32 = 32;
 
-/// Bytes of a page of a map whose values have no maximum length.
-const UNBOUNDED_PAGE: u32 = 1_024;
+/// Length of a page in a map whose values have no maximum length.
+const UNBOUNDED_MAP_PAGE_BYTES: u32 = 1_024;
 
-/// Offset of a map's first page in its memory.
-const FIRST_PAGE: u64 = 100;
-/// Length of the header of a page.
-const PAGE_HEADER: u64 = 16;
+/// Offset of the first page of a map in the map's memory.
+const FIRST_MAP_PAGE_OFFSET: u64 = 100;
+/// Length of the header of a page of a map.
+const MAP_PAGE_HEADER_BYTES: u64 = 16;
 
 /// How the header of the memory manager was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -182,7 +182,7 @@ fn assign_buckets(
         let chosen = match (candidates.contains(&chunk_map), other) {
             (true, Some(other)) => {
                 ambiguous += 1;
-                // Later buckets have no bit of their own and share bit 31, which `reconstruct` never sets.
+                // From the 32nd ambiguous bucket on, all share bit 31, which `reconstruct` never sets.
                 let is_exception = exceptions >> (ambiguous - 1).min(31) & 1 == 1;
                 Some(if is_exception { other } else { chunk_map })
             }
@@ -206,7 +206,7 @@ fn bucket_offset(bucket: u64) -> u64 {
 fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
     let u32_at =
         |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-    // The maximum lengths of key and value; or, if `second` is `u32::MAX`, the length of a page.
+    // The maximum lengths of key and value; or, if `second` is `u32::MAX`, `first` is the length of a page.
     let (first, second) = (u32_at(4)?, u32_at(8)?);
     if !header.starts_with(b"BTR") || !header[52..].starts_with(b"BTA") {
         return None;
@@ -223,19 +223,19 @@ fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
     let id = match (first, second) {
         _ if has_bounds(8, 512) => Some(ids::BLOB_META),
         _ if has_bounds(284, 0) => Some(ids::RESERVED_BY_OWNER),
-        (UNBOUNDED_PAGE, u32::MAX) => None,
+        (UNBOUNDED_MAP_PAGE_BYTES, u32::MAX) => None,
         // The only other map with bounds.
         _ => Some(ids::RESERVED_ADMINS),
     };
-    (page_bytes > 0).then_some((page_bytes + PAGE_HEADER, id))
+    (page_bytes > 0).then_some((page_bytes + MAP_PAGE_HEADER_BYTES, id))
 }
 
 /// Returns whether the bucket at offset `at` can be bucket `ordinal`, counted from 0, of a map with this `stride`: the
 /// first page that would begin in this bucket must have the header of a page.
 fn has_page(file: &StableFile, at: u64, stride: u64, ordinal: u64) -> bool {
     let bytes_before = ordinal * BUCKET_PAGES * PAGE_BYTES;
-    let offset_in_bucket =
-        bytes_before.saturating_sub(FIRST_PAGE).next_multiple_of(stride) + FIRST_PAGE - bytes_before;
+    let from_first_page = bytes_before.saturating_sub(FIRST_MAP_PAGE_OFFSET).next_multiple_of(stride);
+    let offset_in_bucket = FIRST_MAP_PAGE_OFFSET + from_first_page - bytes_before;
     let mut magic = [0; 4];
     file.read(at + offset_in_bucket, &mut magic);
     magic == *b"CHK\x01"
@@ -281,8 +281,8 @@ pub(super) fn lost_pages(file: &StableFile, header: Header) -> Option<String> {
     if header != Header::Intact {
         return None;
     }
-    let [buckets, pages] = allocated_buckets(file);
-    let allocated = 1 + buckets * pages;
+    let [buckets, pages_per_bucket] = allocated_buckets(file);
+    let allocated = 1 + buckets * pages_per_bucket;
     let unallocated = file.size().saturating_sub(allocated);
     let mut page = vec![0; PAGE_BYTES as usize];
     let mut used = 0_u64;

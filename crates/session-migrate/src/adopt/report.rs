@@ -226,10 +226,10 @@ impl Outcomes {
         self.chunks_taken += 1;
     }
 
-    /// Returns the counts of every kind of which there is a record.
+    /// Returns the counts of every kind of which a record was found or has an outcome.
     pub fn counts(&self) -> Vec<KindCount> {
         let mut counts: BTreeMap<RecordKind, KindCount> = BTreeMap::new();
-        let without_items = |kind: RecordKind| KindCount {
+        let count_before_items = |kind: RecordKind| KindCount {
             kind,
             found: self.found.get(&kind).copied().unwrap_or(0),
             taken: if kind == RecordKind::Chunk { self.chunks_taken } else { 0 },
@@ -238,10 +238,10 @@ impl Outcomes {
             not_taken: 0,
         };
         for kind in self.found.keys() {
-            counts.entry(*kind).or_insert_with(|| without_items(*kind));
+            counts.entry(*kind).or_insert_with(|| count_before_items(*kind));
         }
         for item in &self.items {
-            let count = counts.entry(item.kind).or_insert_with(|| without_items(item.kind));
+            let count = counts.entry(item.kind).or_insert_with(|| count_before_items(item.kind));
             *match item.outcome {
                 RecordOutcome::Taken => &mut count.taken,
                 RecordOutcome::Repaired => &mut count.repaired,

@@ -55,7 +55,7 @@ pub enum BuildError {
         /// What to install.
         advice: String,
     },
-    /// The compiled file is not a usable canister.
+    /// A wasm, compiled by this program or named by the user, is not a usable canister.
     #[error("{path}: {source}")]
     Wasm {
         /// The wasm file.

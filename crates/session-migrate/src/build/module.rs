@@ -1,5 +1,6 @@
 //! A finished module, in the form in which it is installed.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
@@ -32,11 +33,8 @@ impl Module {
         let wasm = unpack(&file).map_err(|source| BuildError::wasm(path, source))?;
         let (wasm_bytes, features) = (wasm.len() as u64, features(&wasm));
         // A module that is not gzipped is compressed: otherwise it might not fit into an install message.
-        let gz = if wasm.len() == file.len() {
-            gzip(&wasm).map_err(BuildError::io("compress", path))?
-        } else {
-            file
-        };
+        let is_gzipped = matches!(wasm, Cow::Owned(_));
+        let gz = if is_gzipped { file } else { gzip(&wasm).map_err(BuildError::io("compress", path))? };
         Ok(Module { features, wasm_bytes, sha256: hex::encode(Sha256::digest(&gz)), gz })
     }
 }

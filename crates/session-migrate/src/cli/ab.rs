@@ -149,9 +149,9 @@ fn print(report: &Report) {
 
 fn endpoint_table(report: &Report, run: &TraceComparison) -> Table {
     let (a, b) = (&report.a.name, &report.b.name);
-    let headers = ["median", "p99", "total"].map(|what| [a, b].map(|side| format!("{what}, {side}")));
+    let figure_columns = ["median", "p99", "total"].map(|what| [a, b].map(|side| format!("{what}, {side}")));
     let mut header = vec!["endpoint".to_owned(), "messages".to_owned()];
-    header.extend(headers.into_iter().flatten());
+    header.extend(figure_columns.into_iter().flatten());
     header.push("more".to_owned());
     let rows = run.endpoints.iter().map(|endpoint| {
         let (a, b) = (&endpoint.a, &endpoint.b);

@@ -57,7 +57,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
     };
     match without_panic(work) {
         Ok(Ok((trace, played))) => judge(&trace, &played, Tally::new(rules)),
-        Ok(Err(error @ ReplayError::Interruption { .. })) => fail(LOSS, error),
+        Ok(Err(error @ ReplayError::InterruptionFailed { .. })) => fail(LOSS, error),
         Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
         Err(failure) => fail(ENVIRONMENT, failure),
     }
@@ -65,10 +65,10 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
 
 fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     let Judgement { equal, allowed, wrong } = compare::with_record(trace, played, &mut tally);
-    for Mismatch { line, of, difference: Difference { field, a, b } } in wrong.iter().take(MAX_SHOWN) {
+    for Mismatch { line, method, difference: Difference { field, a, b } } in wrong.iter().take(MAX_SHOWN) {
         let field = if field.is_empty() { String::new() } else { format!(": {field}") };
         let (a, b) = shorten_both(a, b);
-        eprintln!("error: {}:{line}: {of}{field}: recorded {a}, now {b}", trace.path.display());
+        eprintln!("error: {}:{line}: {method}{field}: recorded {a}, now {b}", trace.path.display());
     }
     if wrong.len() > MAX_SHOWN {
         eprintln!("error: and {} more differences", wrong.len() - MAX_SHOWN);

@@ -21,7 +21,7 @@ pub struct Mismatch {
     /// The line of the trace.
     pub line: usize,
     /// The method, or `upgrade`.
-    pub of: String,
+    pub method: String,
     /// The difference.
     pub difference: Difference,
 }
@@ -30,15 +30,15 @@ pub struct Mismatch {
 pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judgement {
     let mut judgement = Judgement::default();
     for (index, (event, played)) in trace.events.iter().zip(played).enumerate() {
-        let Some((of, recorded)) = recorded_answer(event) else { continue };
+        let Some((method, recorded)) = recorded_answer(event) else { continue };
         let found = differences(&Played::Answered(recorded.clone()), played);
         judgement.equal += u64::from(found.is_empty());
         for difference in found {
-            if tally.allows(of, &difference).is_some() {
+            if tally.allows(method, &difference).is_some() {
                 judgement.allowed += 1;
             } else {
                 let line = trace.line_of(index);
-                judgement.wrong.push(Mismatch { line, of: of.to_owned(), difference });
+                judgement.wrong.push(Mismatch { line, method: method.to_owned(), difference });
             }
         }
     }

@@ -34,7 +34,7 @@ pub struct Contents {
     /// Number of legacy records that have expired.
     pub expired: u64,
     /// Number of all legacy records, also leftovers.
-    pub sessions: u64,
+    pub legacy_records: u64,
     /// Uploads that a client can continue. The classes alternate, and in each class, uploads with the fewest bytes to
     /// send come first.
     pub open: Vec<OpenSession>,
@@ -116,7 +116,7 @@ pub fn contents(snapshot: &Snapshot) -> Result<Contents, InspectError> {
         layout: facts.layout.map_or(1, |layout| layout.0),
         unconvertible: count_treated(Treatment::Quarantine),
         expired: count_treated(Treatment::Release),
-        sessions: facts.legacy_ids.len() as u64,
+        legacy_records: facts.legacy_ids.len() as u64,
         open,
         capsules: capsules(&facts),
         damage,
@@ -145,7 +145,7 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     let class_if_open = |id: &u64| {
         let session = facts.sessions.get(id)?;
         let class = facts.examinations.get(id)?.class;
-        let can_continue = matches!(
+        let class_can_continue = matches!(
             class,
             Class::TimeUnit
                 | Class::EmptyKey
@@ -157,11 +157,11 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
         let is_sha256 =
             facts.payloads.get(id).is_none_or(|state| state.hash.algorithm() == HashAlgorithm::Sha256);
         let may_upload = facts.capsules.get(&session.capsule)?.uploaders.contains(&session.owner);
-        let is_unfinished = !session.is_committed
-            && session.blob.is_none()
-            && session.received.len() <= u64::from(session.chunk_count);
-        (can_continue && idle + SOON_SECONDS < ttl && is_sha256 && may_upload && is_unfinished)
-            .then_some(class)
+        let is_unfinished = !session.is_committed && session.blob.is_none();
+        let has_no_extra_chunks = session.received.len() <= u64::from(session.chunk_count);
+        let expires_soon = idle + SOON_SECONDS >= ttl;
+        let can_continue = class_can_continue && is_unfinished && has_no_extra_chunks;
+        (can_continue && !expires_soon && is_sha256 && may_upload).then_some(class)
     };
     let open_classes: BTreeMap<u64, Class> =
         facts.examinations.keys().filter_map(|id| Some((*id, class_if_open(id)?))).collect();

@@ -85,8 +85,8 @@ pub(super) struct Facts {
     pub layout: Option<Layout>,
     pub config: AdminConfigOrDefault,
     pub last_session_id: u64,
-    /// The stored sum of promised bytes, and the id of the first session whose bytes are in it; 0 if it counts none
-    /// yet.
+    /// The stored sum of promised bytes, and the id of the first session whose bytes are in it. The id is 0 if no
+    /// session has been counted yet.
     pub promised: Option<[u64; 2]>,
     /// The mark up to which records in layout 1 are leftovers.
     pub mark: Option<Leftovers>,
@@ -122,7 +122,8 @@ pub(super) struct Facts {
     /// Deleted capsules whose memories must still be removed.
     pub condemned_capsules: BTreeSet<String>,
     pub memories_by_idem: BTreeMap<[u8; 32], String>,
-    pub capsules_by_creator: BTreeMap<Principal, u64>,
+    /// The stored number of capsules that each caller has created.
+    pub capsule_count_by_creator: BTreeMap<Principal, u64>,
     pub download_count: u64,
     /// Bytes by account: `caller`, `capsule` or `canister`, and its id.
     pub usage: BTreeMap<TwoTexts, u64>,
@@ -311,13 +312,13 @@ impl Facts {
     }
 
     fn read_sessions(&mut self, scan: &mut Scan) {
-        let [legacy, activity_table] = [ids::LEGACY_SESSIONS, ids::LEGACY_ACTIVITY];
+        let [legacy_table, activity_table] = [ids::LEGACY_SESSIONS, ids::LEGACY_ACTIVITY];
         let mut activity = BTreeMap::new();
         scan.for_each_record(activity_table, |id: u64, seen: u64| {
             activity.insert(id, seen);
         });
         // The keys are read first, because the class of a record depends on which other sessions are in flight.
-        scan.for_each_entry(legacy, |id: u64, _, _| {
+        scan.for_each_entry(legacy_table, |id: u64, _, _| {
             self.legacy_ids.insert(id);
         });
         scan.for_each_entry(ids::SESSIONS, |id: u64, _, _| {
@@ -329,7 +330,7 @@ impl Facts {
         self.read_split(scan);
         let mut examined_sessions = Vec::new();
         let facts = &*self;
-        scan.for_each_record(legacy, |id: u64, RawRecord(raw)| {
+        scan.for_each_record(legacy_table, |id: u64, RawRecord(raw)| {
             if facts.is_leftover(id) {
                 return;
             }
@@ -346,7 +347,7 @@ impl Facts {
                 Decision::Reject { legacy: None, reason } => {
                     scan.findings.add_at_key(
                         FindingKind::DamagedRecord,
-                        legacy,
+                        legacy_table,
                         id.to_string(),
                         format!("legacy session: {reason}"),
                     );
@@ -366,7 +367,7 @@ impl Facts {
             self.examinations.insert(id, Examination { class, reason });
         }
         let without_session = activity.keys().filter(|id| !self.legacy_ids.contains(id));
-        if scan.fully_read(&[legacy]) {
+        if scan.fully_read(&[legacy_table]) {
             for id in without_session {
                 scan.findings.add_at_key(
                     FindingKind::IndexToNowhere,
@@ -478,7 +479,7 @@ impl Facts {
             self.memories_by_idem.insert(key, memory);
         });
         scan.for_each_record(ids::CAPSULES_BY_CREATOR, |creator: Principal, count: u64| {
-            self.capsules_by_creator.insert(creator, count);
+            self.capsule_count_by_creator.insert(creator, count);
         });
     }
 }

@@ -14,7 +14,8 @@ use super::scan::Scan;
 /// Use in percent from which a limit is reported as nearly reached.
 const NEARLY_FULL_PERCENT: u64 = 90;
 
-/// Returns every limit with its use. If each caller or capsule has a limit of its own, the highest use is returned.
+/// Returns every limit with its use, and adds a finding for each that is nearly reached. The use of a limit for each
+/// caller, or for each capsule, is that of the one with the highest use.
 pub(super) fn compute(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<Limit> {
     let config = &facts.config.0;
     let largest_account = |kind: &str| {
@@ -26,7 +27,8 @@ pub(super) fn compute(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> 
     for (owner, _) in &facts.sessions_by_owner {
         *sessions.entry(owner.to_text()).or_default() += 1;
     }
-    let capsules = facts.capsules_by_creator.iter().map(|(who, count)| (who.to_text(), *count)).collect();
+    let capsules =
+        facts.capsule_count_by_creator.iter().map(|(who, count)| (who.to_text(), *count)).collect();
     let memories = facts.capsules.iter().map(|(id, capsule)| (id.clone(), capsule.memories)).collect();
     let per_owner = [
         ("sessions of one caller", largest(sessions), config.max_sessions_per_caller),

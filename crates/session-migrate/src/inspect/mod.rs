@@ -43,7 +43,7 @@ pub use report::{
 };
 
 use facts::{Facts, mapped_prefix};
-use scan::{Scan, cut_advice};
+use scan::{Scan, without_unchanged_remark};
 
 /// Options of [`run`].
 #[derive(Clone, Debug)]
@@ -221,7 +221,7 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
     let checked = preflight::check_manager(stable);
     stable.failure()?;
     checked.map_err(|error| {
-        let why = cut_advice(&error.to_string());
+        let why = without_unchanged_remark(&error.to_string());
         match error {
             PreflightError::DamagedHeader { .. } => {
                 InspectError::DamagedHeader { path: snapshot.path.clone(), why }
@@ -229,12 +229,12 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
             _ => foreign(why),
         }
     })?;
-    let [buckets, pages] = allocated_buckets(stable);
+    let [buckets, pages_per_bucket] = allocated_buckets(stable);
     let memory = MemoryReport {
         bytes: stable.bytes(),
         // Counted by `run_on`.
         bytes_in_use: 0,
-        bucket_bytes: pages * crate::snapshot::PAGE_BYTES,
+        bucket_bytes: pages_per_bucket * crate::snapshot::PAGE_BYTES,
         buckets,
     };
     let memories = MemoryManager::init(stable.clone());
@@ -244,7 +244,7 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
         return Err(InspectError::PublicRelease { path: snapshot.path.clone(), contents });
     }
     if let Err(error @ PreflightError::NoLayout { .. }) = preflight::check_none_missing(&memories) {
-        return Err(foreign(cut_advice(&error.to_string())));
+        return Err(foreign(without_unchanged_remark(&error.to_string())));
     }
     let scan = Scan::new(memories);
     if !scan.fully_read(&[ids::CAPSULES]) && !scan.fully_read(&[ids::SESSION_COUNTER]) {
@@ -337,8 +337,8 @@ fn age_counts(facts: &Facts) -> Vec<AgeCount> {
     let mut counts = [0; 4];
     for session in facts.sessions.values() {
         let idle = facts.now.as_nanos().saturating_sub(session.last_seen.as_nanos()) / 1_000_000_000;
-        let bound_index = bounds.iter().position(|(bound, _)| idle < *bound).unwrap_or(2);
-        counts[if idle >= ttl { 3 } else { bound_index }] += 1;
+        let bound_index = bounds.iter().position(|(bound, _)| idle < *bound).unwrap_or(bounds.len() - 1);
+        counts[if idle >= ttl { bounds.len() } else { bound_index }] += 1;
     }
     let names = bounds.map(|(_, name)| name.to_owned()).into_iter();
     let over_ttl = format!("longer than the time to live, {ttl} s");
@@ -347,23 +347,24 @@ fn age_counts(facts: &Facts) -> Vec<AgeCount> {
 
 /// Returns every class of both migrations, with the number of units in it and up to three examples.
 fn class_reports(facts: &Facts) -> Vec<ClassReport> {
-    let mut session_units: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    // The units of each migration, by class.
+    let mut units_of_1: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for (id, examined) in &facts.examinations {
-        session_units.entry(examined.class.index()).or_default().push(*id);
+        units_of_1.entry(examined.class.index()).or_default().push(*id);
     }
-    let mut extent_units: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
+    let mut units_of_2: BTreeMap<usize, Vec<u64>> = BTreeMap::new();
     for (id, session) in facts.sessions.iter().filter(|(id, _)| facts.is_mapped(**id)) {
         let stored = facts.chunks_under(session.prefix).count() as u64;
         let class = if session.received.len() <= stored { "session" } else { "damaged session" };
-        extent_units.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
+        units_of_2.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
     }
     for (id, (_, blob)) in &facts.blobs {
         let Some(prefix) = mapped_prefix(blob) else { continue };
         let bytes: u64 = facts.chunks_under(prefix).map(|(_, len)| u64::from(len)).sum();
         let class = if bytes == blob.size { "blob" } else { "damaged blob" };
-        extent_units.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
+        units_of_2.entry(class_index(extents::CLASSES, class)).or_default().push(*id);
     }
-    let both = [(1, split_sessions::CLASSES, session_units), (2, extents::CLASSES, extent_units)];
+    let both = [(1, split_sessions::CLASSES, units_of_1), (2, extents::CLASSES, units_of_2)];
     let reports = both.into_iter().flat_map(|(migration, classes, mut units)| {
         classes.iter().enumerate().map(move |(index, class)| {
             let units = units.remove(&index).unwrap_or_default();

@@ -42,7 +42,7 @@ impl Scan {
                     *id,
                     None,
                     0,
-                    cut_advice(&error.to_string()),
+                    without_unchanged_remark(&error.to_string()),
                 );
                 scan.damaged.insert(*id);
             }
@@ -54,7 +54,11 @@ impl Scan {
             }
         }
         if let Err(error) = preflight::check_unknown(&scan.memories) {
-            scan.findings.add_general(FindingKind::UnknownMemory, None, cut_advice(&error.to_string()));
+            scan.findings.add_general(
+                FindingKind::UnknownMemory,
+                None,
+                without_unchanged_remark(&error.to_string()),
+            );
         }
         if let Err(error @ PreflightError::WrittenInPart { id, .. }) =
             preflight::check_none_missing(&scan.memories)
@@ -64,7 +68,7 @@ impl Scan {
                 id,
                 None,
                 0,
-                cut_advice(&error.to_string()),
+                without_unchanged_remark(&error.to_string()),
             );
         }
         scan
@@ -74,7 +78,8 @@ impl Scan {
         self.memories.get(MemoryId::new(id))
     }
 
-    /// Returns whether these memories could be read completely.
+    /// Returns whether no damage has been found in these memories so far. Of memories that have been read: whether they
+    /// could be read completely.
     pub fn fully_read(&self, ids: &[u8]) -> bool {
         ids.iter().all(|id| !self.damaged.contains(id))
     }
@@ -194,8 +199,8 @@ impl Scan {
     }
 }
 
-/// Removes the end of a canister's error text, "nothing was changed": that end is about upgrades, and here
-/// nothing is upgraded.
-pub(super) fn cut_advice(text: &str) -> String {
+/// Removes the remark "nothing was changed" from the end of a canister's error text: the remark is about upgrades, and
+/// here nothing is upgraded.
+pub(super) fn without_unchanged_remark(text: &str) -> String {
     text.trim_end_matches("; nothing was changed").to_owned()
 }

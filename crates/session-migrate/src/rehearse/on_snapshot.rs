@@ -79,8 +79,8 @@ fn on_copy(
     }
     let continued = continued_runs.len() as u64;
     clients.runs.extend(continued_runs);
-    if continued < contents.sessions {
-        let (all, others) = (contents.sessions, contents.sessions - continued);
+    if continued < contents.legacy_records {
+        let (all, others) = (contents.legacy_records, contents.legacy_records - continued);
         clients.notes.push(format!(
             "clients continue {continued} of {all} sessions; the other {others} are converted and \
             accounted for, but not continued"
@@ -105,7 +105,7 @@ fn on_copy(
     clients.problems.extend(new_damage(&contents.damage, &damage_after));
     let part = SnapshotPart {
         path: snapshot.path.display().to_string(),
-        sessions: contents.sessions,
+        sessions: contents.legacy_records,
         continued,
         capsules: contents.capsules.len() as u64,
         reads: answers_before.len() as u64,

@@ -50,7 +50,7 @@ pub enum ReplayError {
     },
     /// An interruption did not have its expected effect.
     #[error("line {line}: the interruption `{interruption}`: {detail}")]
-    Interruption {
+    InterruptionFailed {
         /// The line before which the interruption occurred.
         line: usize,
         /// The interruption.

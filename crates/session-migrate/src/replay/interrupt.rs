@@ -128,7 +128,7 @@ impl Interruption {
 
     fn perform(&self, line: usize, subject: &ReplayCanister, builds: &mut Builds) -> Result<(), ReplayError> {
         let interruption_error =
-            |detail: String| ReplayError::Interruption { line, interruption: self.to_string(), detail };
+            |detail: String| ReplayError::InterruptionFailed { line, interruption: self.to_string(), detail };
         match &self.kind {
             InterruptionKind::Upgrade(build) => {
                 let module = builds.get(build)?;

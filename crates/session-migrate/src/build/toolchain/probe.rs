@@ -100,7 +100,7 @@ fn probe_linker(sysroot_folder: &Path, host: &str) -> Linker {
     let rust_lld_in =
         |sysroot_folder: &Path| sysroot_folder.join("lib/rustlib").join(host).join("bin/rust-lld");
     if rust_lld_in(sysroot_folder).is_file() || find_on_path("rust-lld").is_some() {
-        return Linker::Own;
+        return Linker::FoundByRustc;
     }
     if let Ok(active) = sysroot(Path::new("rustc")) {
         let linker_of_active = rust_lld_in(&active);

@@ -31,7 +31,7 @@ pub(crate) enum Apt {
     Absent,
     /// Apt is available, but the user is not root.
     NotRoot,
-    /// Apt can install these packages.
+    /// The user is root, so apt may be asked for these packages; whether it has them is not known yet.
     Offers { packages: Vec<String> },
     /// Apt was run, and there is still no usable compiler.
     Failed(String),
@@ -50,7 +50,7 @@ pub(crate) struct Distribution {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Linker {
     /// The compiler finds `rust-lld` on its own.
-    Own,
+    FoundByRustc,
     /// This linker has to be specified.
     Named(PathBuf),
     Missing,
@@ -98,7 +98,7 @@ fn decide_on_distribution(facts: &Facts) -> Result<Decision, String> {
         return Err(format!("{rustc} has no sources of the standard library"));
     }
     let linker = match &distribution.linker {
-        Linker::Own => None,
+        Linker::FoundByRustc => None,
         Linker::Named(path) => Some(path.clone()),
         Linker::Missing => return Err(format!("{rustc} has no wasm linker (lld)")),
     };
@@ -166,7 +166,7 @@ mod tests {
             rustc: "/usr/bin/rustc".into(),
             version: (1, 96),
             has_sources: true,
-            linker: Linker::Own,
+            linker: Linker::FoundByRustc,
         }
     }
 

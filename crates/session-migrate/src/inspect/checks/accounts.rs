@@ -71,11 +71,11 @@ fn bytes_by_account(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
 }
 
 fn check_usage(facts: &Facts, scan: &mut Scan) {
-    let counted = bytes_by_account(facts);
-    let accounts: BTreeSet<&TwoTexts> = counted.keys().chain(facts.usage.keys()).collect();
+    let counted_bytes = bytes_by_account(facts);
+    let accounts: BTreeSet<&TwoTexts> = counted_bytes.keys().chain(facts.usage.keys()).collect();
     for account in accounts {
         let [recorded, counted] =
-            [&facts.usage, &counted].map(|bytes| bytes.get(account).copied().unwrap_or(0));
+            [&facts.usage, &counted_bytes].map(|bytes| bytes.get(account).copied().unwrap_or(0));
         // The bytes of a record that does not decode cannot be counted, although they are still on its accounts.
         let kind = match recorded.cmp(&counted) {
             std::cmp::Ordering::Equal => continue,
@@ -91,7 +91,7 @@ fn check_usage(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Compares the sum of promised bytes with the bytes missing from the sessions that it counts.
+/// Compares the stored sum of promised bytes with the bytes missing from the sessions that this sum counts.
 fn check_promises(facts: &Facts, scan: &mut Scan) {
     let Some([recorded, first_counted]) = facts.promised.filter(|[_, first_counted]| *first_counted > 0)
     else {

@@ -107,19 +107,20 @@ fn check_idempotency_keys(facts: &Facts, scan: &mut Scan) {
 
 fn check_counts(facts: &Facts, scan: &mut Scan) {
     if scan.fully_read(&[ids::MEMORIES]) {
-        let mut counted: BTreeMap<&String, (u64, u64)> = BTreeMap::new();
+        let mut counts_by_capsule: BTreeMap<&String, (u64, u64)> = BTreeMap::new();
         for memory in facts.memories.values() {
-            let (memories, bytes) = counted.entry(&memory.capsule).or_default();
+            let (memories, bytes) = counts_by_capsule.entry(&memory.capsule).or_default();
             *memories += 1;
             *bytes += if let ContentFact::Inline(bytes) = memory.content { bytes } else { 0 };
         }
         for (id, capsule) in &facts.capsules {
-            let (memories, bytes) = counted.get(id).copied().unwrap_or_default();
-            let recorded =
-                [("memories", capsule.memories, memories), ("inline bytes", capsule.inline_bytes, bytes)];
+            let (memories, bytes) = counts_by_capsule.get(id).copied().unwrap_or_default();
             for (noun, recorded, counted) in
-                recorded.into_iter().filter(|(_, recorded, counted)| recorded != counted)
+                [("memories", capsule.memories, memories), ("inline bytes", capsule.inline_bytes, bytes)]
             {
+                if recorded == counted {
+                    continue;
+                }
                 let what =
                     format!("{id} has {recorded} {noun} according to its record, but {counted} were counted");
                 scan.findings.add_at_key(FindingKind::CountDisagrees, ids::CAPSULES, id.clone(), what);
@@ -127,14 +128,15 @@ fn check_counts(facts: &Facts, scan: &mut Scan) {
         }
     }
     if scan.fully_read(&[ids::CAPSULES, ids::CAPSULES_BY_CREATOR]) {
-        let mut counted: BTreeMap<Principal, u64> = BTreeMap::new();
+        let recorded_counts = &facts.capsule_count_by_creator;
+        let mut actual_counts: BTreeMap<Principal, u64> = BTreeMap::new();
         for creator in facts.capsules.values().filter_map(|capsule| capsule.created_by) {
-            *counted.entry(creator).or_default() += 1;
+            *actual_counts.entry(creator).or_default() += 1;
         }
-        let creators = counted.keys().chain(facts.capsules_by_creator.keys());
+        let creators = actual_counts.keys().chain(recorded_counts.keys());
         for creator in creators.collect::<std::collections::BTreeSet<_>>() {
-            let [recorded, counted] = [&facts.capsules_by_creator, &counted]
-                .map(|counts| counts.get(creator).copied().unwrap_or(0));
+            let [recorded, counted] =
+                [recorded_counts, &actual_counts].map(|counts| counts.get(creator).copied().unwrap_or(0));
             if recorded != counted {
                 let what = format!(
                     "{creator} has created {recorded} capsules according to this count, but {counted} exist"

@@ -203,7 +203,7 @@ fn check_migrations(facts: &Facts, scan: &mut Scan) {
             scan.findings.add_general(FindingKind::CountDisagrees, Some(ids::MIGRATION_STATE), what);
         }
     }
-    // The second table is for all migrations but the first; there is only one so far.
+    // The second table is for all migrations from number 2 on; so far, number 2 is the last.
     for (number, memory) in [(1, ids::MIGRATION_QUARANTINE), (2, ids::MIGRATION_QUARANTINES)] {
         let quarantined = facts
             .quarantine
