@@ -89,7 +89,7 @@ fn differences(recorded: &str, now: &str) -> Vec<String> {
         let text =
             |side: &std::collections::BTreeMap<String, String>| side.get(key).cloned().unwrap_or_default();
         for difference in compare::differences_of_texts(&text(&a), &text(&b)) {
-            if tally.allows(part, &difference).is_none() {
+            if tally.use_rule_for(part, &difference).is_none() {
                 let Difference { field, a, b } = difference;
                 wrong.push(format!("{key}: {field}: recorded {a}, now {b}"));
             }

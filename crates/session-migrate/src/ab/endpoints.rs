@@ -43,7 +43,7 @@ fn by_endpoint(costs: &[MessageCost]) -> ByEndpoint<'_> {
 
 fn endpoint_of(cost: &MessageCost) -> NameAndKind {
     match &*cost.entry {
-        // The first installation is not among the costs, so every other install is an upgrade.
+        // The installation at the beginning is not among the costs, so every install here is an upgrade.
         _ if cost.is_install() => ("upgrade".into(), "upgrade".into()),
         "update" | "query" if !cost.method.starts_with(INTERNAL_PREFIX) => {
             (cost.method.clone(), cost.entry.to_string())

@@ -190,7 +190,7 @@ impl TraceComparison {
             let found = compare::differences(a, b);
             self.equal.replies += u64::from(found.is_empty());
             for difference in found {
-                let rule = tally.allows(of, &difference);
+                let rule = tally.use_rule_for(of, &difference);
                 self.add_difference(Place::Reply, of, Some(trace.line_of(index)), difference, rule);
             }
         }
@@ -204,7 +204,7 @@ impl TraceComparison {
             let found = compare::differences_of_texts(&text(a), &text(b));
             self.equal.state += u64::from(found.is_empty());
             for difference in found {
-                let rule = tally.allows(part, &difference);
+                let rule = tally.use_rule_for(part, &difference);
                 self.add_difference(Place::State, &format!("{part} {name}"), None, difference, rule);
             }
         }

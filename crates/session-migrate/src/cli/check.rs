@@ -102,7 +102,11 @@ fn compare_with_releases(schemas: &Path, args: &CheckArgs) -> u8 {
         say!("release {release}");
         print(report, args.all);
     }
-    comparisons.iter().map(|from| exit_code(&from.report, args.reversible)).max().unwrap_or_default()
+    comparisons
+        .iter()
+        .map(|comparison| exit_code(&comparison.report, args.reversible))
+        .max()
+        .unwrap_or_default()
 }
 
 fn print(report: &Report, all: bool) {

@@ -23,6 +23,7 @@ pub(super) fn table(
     table
 }
 
+/// Prints a table, unless it has no rows.
 pub(super) fn print_rows<const N: usize>(
     header: [&str; N],
     rows: Vec<[String; N]>,

@@ -25,8 +25,8 @@ pub enum ClientError {
         /// The agent's message.
         detail: String,
     },
-    /// The network's answer cannot be used: it is not certified by the network's root key, or the request was
-    /// refused.
+    /// The network's answer cannot be used (it is not certified by the network's root key, or the network refused the
+    /// request), or the request could not be signed.
     #[error("{method}: {detail}")]
     Network {
         /// The canister's method.

@@ -16,7 +16,7 @@ impl Canister<'_> {
     ///
     /// # Errors
     /// If the status cannot be read, or the error of `each_round`.
-    pub fn settled<E: From<ClientError>>(
+    pub fn wait_until_settled<E: From<ClientError>>(
         &self,
         mut status: MigrationStatus,
         mut each_round: impl FnMut() -> Result<(), E>,

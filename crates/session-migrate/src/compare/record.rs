@@ -34,7 +34,7 @@ pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judge
         let found = differences(&Played::Answered(recorded.clone()), played);
         judgement.equal += u64::from(found.is_empty());
         for difference in found {
-            if tally.allows(method, &difference).is_some() {
+            if tally.use_rule_for(method, &difference).is_some() {
                 judgement.allowed += 1;
             } else {
                 let line = trace.line_of(index);

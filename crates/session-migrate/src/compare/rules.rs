@@ -180,7 +180,7 @@ impl Tally {
     }
 
     /// Returns the name of the first rule that allows a difference, if there is one, and counts the match.
-    pub fn allows(&mut self, of: &str, difference: &Difference) -> Option<String> {
+    pub fn use_rule_for(&mut self, of: &str, difference: &Difference) -> Option<String> {
         let index = self.rules.rules.iter().position(|rule| rule.allows(of, difference))?;
         self.count(index);
         self.rules.rules.get(index).map(|rule| rule.name.clone())
@@ -191,8 +191,9 @@ impl Tally {
         self.rules.tolerance_instructions
     }
 
-    /// Returns by how many percent an endpoint may cost more. `more_percent` is by how many it does cost more: if that
-    /// is beyond the common tolerance and a rule allows it, also counts the match, and returns the rule's name.
+    /// Returns by how many percent an endpoint may cost more on side B; `more_percent` is by how many it does cost more.
+    /// If `more_percent` exceeds the common tolerance and the endpoint has a rule, this is the percentage of the rule,
+    /// otherwise the common tolerance. If that rule allows `more_percent`, counts the match and also returns its name.
     pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
         let common = self.rules.tolerance_percent;
         let index =
@@ -252,13 +253,13 @@ mod tests {
     fn a_rule_allows_what_it_names_and_nothing_else() {
         let mut tally = Tally::new(parse(FILE).unwrap());
         let direct = difference("Ok.path", "variant { Direct }");
-        assert_eq!(tally.allows("uploads_status", &direct).as_deref(), Some("path"));
+        assert_eq!(tally.use_rule_for("uploads_status", &direct).as_deref(), Some("path"));
         for (of, difference) in [
             ("uploads_list", &direct),
             ("uploads_status", &difference("Ok.idem", "variant { Direct }")),
             ("uploads_status", &difference("Ok.path", "variant { Compat }")),
         ] {
-            assert_eq!(tally.allows(of, difference), None);
+            assert_eq!(tally.use_rule_for(of, difference), None);
         }
         let uses: Vec<u64> = tally.uses().map(|(_, _, matched)| matched).collect();
         assert_eq!(uses, [1, 0]);

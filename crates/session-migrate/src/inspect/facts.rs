@@ -159,7 +159,7 @@ impl Facts {
     /// Reads every table. `taken_at` is the time of the snapshot in nanoseconds, if known.
     pub fn read(scan: &mut Scan, taken_at: Option<u64>) -> Facts {
         let mut facts = Facts::default();
-        facts.read_registers(scan);
+        facts.read_cells_and_counters(scan);
         facts.read_indexes(scan);
         let last_activity = facts.sessions_by_activity.last().map_or(0, |(seen, _)| *seen);
         facts.now = Time::from_nanos(taken_at.unwrap_or(last_activity));
@@ -193,8 +193,9 @@ impl Facts {
             || self.quarantine.iter().any(|unit| unit.migration == 1 && unit.legacy.is_none())
     }
 
-    /// Reads the tables that have a single value. Values that are not kept are read only to check that they decode.
-    fn read_registers(&mut self, scan: &mut Scan) {
+    /// Reads the cells, and the counters of promised bytes. Cells that are not kept are read only to check that they
+    /// decode.
+    fn read_cells_and_counters(&mut self, scan: &mut Scan) {
         self.layout = scan.read_cell::<Layout>(ids::LAYOUT);
         self.last_session_id = scan.read_cell::<u64>(ids::SESSION_COUNTER).unwrap_or(0);
         scan.read_cell::<u64>(ids::CAPSULE_COUNTER);

@@ -87,7 +87,7 @@ pub enum InspectError {
         /// What is wrong with the header.
         why: String,
     },
-    /// The module in the snapshot belongs to another canister.
+    /// The module in the snapshot is damaged, or belongs to another canister.
     #[error("{path} is not an upload canister's module: {source}")]
     Module {
         /// The module.

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sessions_of_chunks_are_found_by_number_or_if_known() {
+    fn sessions_of_chunks_are_found_up_to_a_million_or_if_known() {
         let sessions = [1, 100_001, LAST_SESSION, u64::MAX - 1];
         let prefixes = || sessions.map(session_prefix).into_iter().chain([[9; 32]]);
         let found = |known: &[u64]| -> Vec<u64> {

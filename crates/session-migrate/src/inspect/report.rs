@@ -184,7 +184,7 @@ pub struct MigrationReport {
     pub converted: u64,
     /// Units quarantined.
     pub quarantined: u64,
-    /// Units released.
+    /// Units released because they had expired.
     pub expired: u64,
     /// Why the migration is stuck, or a remark, for example about unsound or quarantined records; empty if there is
     /// none.

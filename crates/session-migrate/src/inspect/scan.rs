@@ -78,8 +78,8 @@ impl Scan {
         self.memories.get(MemoryId::new(id))
     }
 
-    /// Returns whether no damage has been found in these memories so far. Of memories that have been read: whether they
-    /// could be read completely.
+    /// Returns whether no damage has been found in these memories so far. For memories that have been read, this is
+    /// whether they could be read completely.
     pub fn fully_read(&self, ids: &[u8]) -> bool {
         ids.iter().all(|id| !self.damaged.contains(id))
     }

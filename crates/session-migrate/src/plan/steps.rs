@@ -115,10 +115,10 @@ impl<'p> Steps<'p> {
         Ok(())
     }
 
-    /// Waits until the migration does nothing more by itself ([`Canister::settled`]), and records the step.
+    /// Waits until the migration does nothing more by itself ([`Canister::wait_until_settled`]), and records the step.
     pub fn settle(&mut self, name: &str) -> Result<MigrationStatus, PlanError> {
         let canister = self.canister;
-        let status = canister.settled(canister.migration_status()?, || self.count_messages())?;
+        let status = canister.wait_until_settled(canister.migration_status()?, || self.count_messages())?;
         self.record(name, UPDATE_LIMIT)?;
         Ok(status)
     }

@@ -124,8 +124,8 @@ impl<'p> Stages<'p> {
     /// Rolls the migration back. Records a problem unless everything is in layout 1 again.
     pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let rolled_back = canister.migration_rollback(self.controller);
-        let Some(status) =
-            clients.ok_or_problem(rolled_back.and_then(|status| canister.settled(status, || Ok(()))))
+        let Some(status) = clients
+            .ok_or_problem(rolled_back.and_then(|status| canister.wait_until_settled(status, || Ok(()))))
         else {
             return;
         };
@@ -144,8 +144,9 @@ impl<'p> Stages<'p> {
         if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {
             return false;
         }
-        let verified =
-            canister.migration_verify(self.controller).and_then(|status| canister.settled(status, || Ok(())));
+        let verified = canister
+            .migration_verify(self.controller)
+            .and_then(|status| canister.wait_until_settled(status, || Ok(())));
         let leave_quarantined = self.expected.quarantined > 0;
         let finalized =
             verified.and_then(|_| canister.migration_finalize(self.controller, leave_quarantined));
@@ -178,7 +179,8 @@ impl<'p> Stages<'p> {
 
     /// Lets time pass until the migration is at rest. Records a problem unless everything is converted and reconciles.
     pub fn wait_until_converted(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
-        let status = canister.migration_status().and_then(|status| canister.settled(status, || Ok(())));
+        let status =
+            canister.migration_status().and_then(|status| canister.wait_until_settled(status, || Ok(())));
         let Some(status) = clients.ok_or_problem(status) else { return };
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
         // Only the units of migration 1 are sessions; those of migration 2 are also committed blobs.

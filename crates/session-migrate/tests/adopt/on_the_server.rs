@@ -50,7 +50,8 @@ pub fn upgrade_to(canister: &Canister<'_>, build: Build) {
 
 fn expect_converted(canister: &Canister<'_>) {
     let status = canister.migration_status().unwrap();
-    let status = canister.settled::<session_migrate::client::ClientError>(status, || Ok(())).unwrap();
+    let status =
+        canister.wait_until_settled::<session_migrate::client::ClientError>(status, || Ok(())).unwrap();
     assert_eq!((status.phase, status.quarantined), (MigrationPhase::Converted, 0), "{status:?}");
 }
 

@@ -20,8 +20,8 @@ impl Planner<'_> {
                 }
                 let assets = self.plan_assets(id, memory);
                 // If all assets are taken, the bytes of inline assets need not be kept in `left` as well.
-                let are_taken = assets.iter().all(|asset| asset.content.is_ok());
-                let record = if are_taken { without_inline_assets() } else { memory.clone() };
+                let all_are_taken = assets.iter().all(|asset| asset.content.is_ok());
+                let record = if all_are_taken { without_inline_assets() } else { memory.clone() };
                 self.plan_memory(id, key, memory, assets, &record)?;
             }
         }

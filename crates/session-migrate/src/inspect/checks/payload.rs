@@ -129,9 +129,10 @@ fn check_blob_references(facts: &Facts, scan: &mut Scan) {
     if !scan.fully_read(&[ids::BLOB_REFS, ids::LEGACY_SESSIONS, ids::SESSIONS, ids::UPLOAD_META]) {
         return;
     }
-    // The first public release may keep a session after its blob is committed, and has neither references to blobs nor
-    // an index by content.
+    // The first public release kept no index by content, so a blob in that index was committed by a later build, which
+    // records a reference to the blob at the same time.
     let indexed_blobs: HashSet<u64> = facts.blobs_by_content.values().copied().collect();
+    // A session of the first public release may remain after its blob is committed, without a memory.
     let session_blobs: HashSet<u64> = facts.sessions.values().filter_map(|session| session.blob).collect();
     let prefixes: HashSet<[u8; 32]> = facts.sessions.values().map(|session| session.prefix.0).collect();
     for (id, (memory, blob)) in &facts.blobs {
