@@ -154,10 +154,10 @@ fn matches_field(wanted: &str, field: &str) -> bool {
 }
 
 impl Rule {
-    fn allows(&self, of: &str, difference: &Difference) -> bool {
+    fn allows(&self, method_or_part: &str, difference: &Difference) -> bool {
         let is_unset_or =
             |wanted: &Option<String>, got: &str| wanted.as_ref().is_none_or(|wanted| wanted == got);
-        self.of.iter().any(|wanted| wanted == of)
+        self.of.iter().any(|wanted| wanted == method_or_part)
             && self.field.iter().any(|wanted| matches_field(wanted, &difference.field))
             && is_unset_or(&self.a, &difference.a)
             && is_unset_or(&self.b, &difference.b)
@@ -180,8 +180,8 @@ impl Tally {
     }
 
     /// Returns the name of the first rule that allows a difference, if there is one, and counts the match.
-    pub fn use_rule_for(&mut self, of: &str, difference: &Difference) -> Option<String> {
-        let index = self.rules.rules.iter().position(|rule| rule.allows(of, difference))?;
+    pub fn use_rule_for(&mut self, method_or_part: &str, difference: &Difference) -> Option<String> {
+        let index = self.rules.rules.iter().position(|rule| rule.allows(method_or_part, difference))?;
         self.count(index);
         self.rules.rules.get(index).map(|rule| rule.name.clone())
     }
