@@ -276,9 +276,9 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// Plans the chunks that no blob and no session has claimed: none of them is taken. Also records the session of every
-    /// key prefix, if known. Then sets the numbers above which ids are issued; the sessions that have left chunks count,
-    /// too.
+    /// Plans the chunks that no blob and no session has claimed: none of them is taken. Also records the session of
+    /// every key prefix, if known. Then sets the numbers above which ids are issued; the sessions that have left chunks
+    /// count, too.
     fn plan_unclaimed_chunks(&mut self, heap: &Heap) {
         let prefixes = self.source.chunks_by_prefix.keys().copied();
         let prefix_of_session = sessions_of_chunks(prefixes, heap.numbers());

@@ -65,8 +65,8 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };
-    // Read before the work begins: cargo compiled this program, and then replaced itself with it in the same process, so
-    // the time is the age of the process so far.
+    // Read before the work begins: cargo compiled this program, and then replaced itself with it in the same process,
+    // so the time is the age of the process so far.
     let compiled = provenance::compiled_for();
     let report = match with_progress(|progress| rehearse::run(&options, progress)) {
         Ok(report) => report,

@@ -113,8 +113,8 @@ fn check_owners(extents: &[OwnedExtent], region_end: u64, scan: &mut Scan) {
     }
 }
 
-/// Checks that there is no byte from `start`, which is 0 or the end of an extent, to `end`, where the next extent or the
-/// unused part of the region begins.
+/// Checks that there is no byte from `start`, which is 0 or the end of an extent, to `end`, where the next extent or
+/// the unused part of the region begins.
 fn check_gap(start: u64, end: u64, scan: &mut Scan) {
     if start < end {
         let what = format!("{} bytes there are allocated but have no owner", end - start);
