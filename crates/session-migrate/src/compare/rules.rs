@@ -192,8 +192,9 @@ impl Tally {
     }
 
     /// Returns by how many percent an endpoint may cost more on side B; `more_percent` is by how many it does cost
-    /// more. If `more_percent` exceeds the common tolerance and the endpoint has a rule, this is the percentage of the rule,
-    /// otherwise the common tolerance. If that rule allows `more_percent`, counts the match and also returns its name.
+    /// more. If `more_percent` exceeds the common tolerance and the endpoint has a rule, returns the percentage of the
+    /// rule, otherwise the common tolerance. If that rule allows `more_percent`, counts the match and also returns the
+    /// rule's name.
     pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
         let common = self.rules.tolerance_percent;
         let index =
