@@ -20,6 +20,7 @@ use tokio::runtime::{Builder, Runtime};
 const ROUNDS: usize = 7;
 /// Number of calls by each client in a measurement.
 const CALLS: usize = 60;
+/// Numbers of clients that call at the same time.
 const CLIENTS: [usize; 2] = [1, 16];
 
 const CANISTER: &str = r#"(module
@@ -27,7 +28,7 @@ const CANISTER: &str = r#"(module
     (func (export "canister_update nothing") (call $reply))
     (func (export "canister_query nothing_query") (call $reply)))"#;
 
-type AgentCall<'a> = Box<dyn Fn(&Prepared) + Sync + 'a>;
+type TimedCall<'a> = Box<dyn Fn(&Prepared) + Sync + 'a>;
 
 /// What is prepared for a call before the time is measured.
 #[derive(Clone, Default)]
@@ -40,7 +41,7 @@ struct WayToCall<'a> {
     /// The name of the way with which this one is compared, and the maximum ratio for each of [`CLIENTS`].
     max_ratios: Option<(&'static str, [f64; 2])>,
     prepare: Box<dyn Fn() -> Prepared + 'a>,
-    call: AgentCall<'a>,
+    call: TimedCall<'a>,
 }
 
 /// A client like the PocketIC client: it sends requests and receives responses on the threads that call it.

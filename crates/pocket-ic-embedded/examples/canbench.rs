@@ -48,7 +48,7 @@ struct Arguments {
     stable_memory: Option<PathBuf>,
 }
 
-/// The measurement of a benchmark or of a part of it. Modules built before 0.2 do not count calls.
+/// The measurement of a benchmark or of a part of it. Modules built with `canbench-rs` before 0.2 do not count calls.
 #[derive(Debug, Clone, PartialEq, CandidType, Deserialize)]
 struct Measurement {
     #[serde(default)]

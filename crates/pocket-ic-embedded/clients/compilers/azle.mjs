@@ -73,7 +73,7 @@ const page = (port, canisterId, method, path, body) =>
     asked.on('error', reject).end(body);
   });
 
-// By module, as `runCases` describes.
+// The cases by the names of their modules. `runCases` describes what each consists of.
 const cases = {
   state: [
     {

@@ -15,7 +15,7 @@ const compiled = name => {
 const pair = [IDL.Text, IDL.Text];
 const nat = [IDL.Nat];
 
-// By module, as `runCases` describes.
+// The cases by the names of their modules. `runCases` describes what each consists of.
 const cases = {
   management: [
     { history: [[], [IDL.Vec(IDL.Text)]], minimum: [[], nat], random: [[], [IDL.Bool]] },

@@ -78,7 +78,7 @@ const allChunks = bytes => [...Array(Math.ceil(bytes.length / CHUNK)).keys()];
 
 export async function adoptionTests(test) {
   const network = await startNetwork(process.env.SESSION_MIGRATE, 'serve');
-  const { project, env, open, shell, operator } = prepare(network, 'adopting.md');
+  const { project, env, notRun, shell, operator } = prepare(network, 'adopting.md');
   const [alice, bob] = ['alice', 'bob'].map(name => new OldClient(project, name));
   const done = randomBytes(MEGABYTES * 1_000_000);
   const half = randomBytes(2 * CHUNK + 7);
@@ -156,7 +156,7 @@ export async function adoptionTests(test) {
       await operator('cargo migrate snapshot verify adopted');
       assert.match(await operator('cargo migrate rehearse --snapshot adopted --clients 1'), /verdict: pass/);
       await assert.rejects(operator('cargo migrate inspect old-release'), error => error.code === 2);
-      assert.deepEqual([...open], []);
+      assert.deepEqual([...notRun], []);
     });
   } finally {
     await network.stop();

@@ -10,7 +10,7 @@ import { program } from './icp.mjs';
 
 export const root = process.env.SOURCE_TREE;
 
-/** The commands of icp and session-migrate in a Markdown text: in code blocks, and elsewhere if they have options. */
+/** The commands of icp and session-migrate in a Markdown text: in code blocks, and elsewhere if they have variables or options. */
 export function commandsIn(markdown) {
   const block = /```sh\n(.*?)```/gs;
   const lines = [...markdown.matchAll(block)].flatMap(([, text]) => text.split('\n'));
@@ -22,11 +22,11 @@ export function commandsIn(markdown) {
   );
 }
 
-/** Prepares a folder for the commands of a page in docs/; `open` has the commands that were not run yet. */
+/** Prepares a folder for the commands of a page in docs/; `notRun` has the commands that were not run yet. */
 export function prepare(network, page) {
   const migrate = process.env.SESSION_MIGRATE;
   const project = mkdtempSync(join(process.env.TMPDIR ?? '/tmp', 'operator-'));
-  const open = commandsIn(readFileSync(join(root, 'docs', page), 'utf8'));
+  const notRun = commandsIn(readFileSync(join(root, 'docs', page), 'utf8'));
   const done = new Set();
   const env = {
     ...process.env,
@@ -61,17 +61,17 @@ exec "${migrate}" "$@"
     const { stdout, stderr } = await run('bash', ['-euc', command], options);
     return stdout + stderr;
   };
-  const here = [' --network', network.url, '-k', network.rootKey].join(' ');
+  const networkOptions = [' --network', network.url, '-k', network.rootKey].join(' ');
   /** Runs a command of the page on this network, and returns its output. */
   const operator = async (command, folder) => {
-    assert.ok(open.has(command) || done.has(command), `docs/${page} does not have: ${command}`);
-    open.delete(command);
+    assert.ok(notRun.has(command) || done.has(command), `docs/${page} does not have: ${command}`);
+    notRun.delete(command);
     done.add(command);
-    const there = command.replace(/ -([ne]) ic(?= |$)/g, ' -$1 embedded');
+    const onEmbedded = command.replace(/ -([ne]) ic(?= |$)/g, ' -$1 embedded');
     const isOnline = /^cargo migrate (upgrade|snapshot (download|upload)) /.test(command);
-    return shell(isOnline ? there + here : there, folder);
+    return shell(isOnline ? onEmbedded + networkOptions : onEmbedded, folder);
   };
-  return { project, env, open, shell, operator };
+  return { project, env, notRun, shell, operator };
 }
 
 /** Creates an identity and, as its controller, an empty canister; returns the canister's id. */

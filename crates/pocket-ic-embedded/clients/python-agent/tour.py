@@ -1,7 +1,7 @@
 """The published Python agent on a live network: creates a canister, calls it, verifies signed queries, reads state.
 
 The agent verifies certificates only with a build of `blst` that is not on PyPI, so it does not verify them here; the
-tests of agents in Rust and JavaScript do. It verifies the signatures of the nodes under queries by itself.
+tests of agents in Rust and JavaScript do. It verifies by itself that answers to queries are signed by nodes.
 """
 
 import asyncio
@@ -139,7 +139,7 @@ class Tour(unittest.TestCase):
             self.query("fail_query", unverified)
         self.assertIn("the counter is broken", caught.exception.reject_message)
 
-    def test_the_states_of_a_canister_are_read(self):
+    def test_the_state_of_a_canister_is_read(self):
         path = [b"canister", Principal.from_str(self.canister).bytes, b"controllers"]
         certificate = self.agent.read_state_raw(self.canister, [path], verify_certificate=False)
         self.assertIn(self.identity.sender().bytes, bytes(certificate.lookup(path)))

@@ -14,7 +14,7 @@ use upload_canister::migrations::public_release::{
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
 use super::on_the_server::{expect_blob, loaded};
-use super::release::{Adopted, NOW, ReleaseMemory, Short, file, outcome_of, person};
+use super::release::{Adopted, NOW, ReleaseStableMemory, Short, file, outcome_of, person};
 
 /// Size of a file of two chunks, the second one short.
 const SIZE: usize = CHUNK_SIZE + 500;
@@ -24,7 +24,7 @@ const NODE_START: &[u8] = b"BTN\x02";
 
 /// A capsule to damage. It has two memories, each with one blob.
 struct Victim {
-    memories: ReleaseMemory,
+    stable: ReleaseStableMemory,
     capsule: String,
     ids: [String; 2],
 }
@@ -34,16 +34,16 @@ fn victim() -> Victim {
     let capsule = release.create_capsule(person(1), NOW);
     let first = release.upload(&capsule, 1, &file(SIZE, 1), NOW + 1).0;
     let second = release.upload(&capsule, 2, &file(700, 2), NOW + 2).0;
-    Victim { memories: ReleaseMemory::of(&release), capsule, ids: [first, second] }
+    Victim { stable: ReleaseStableMemory::of(&release), capsule, ids: [first, second] }
 }
 
 impl Victim {
     fn adopted(&self) -> Adopted {
-        Adopted::of(&self.memories.bytes())
+        Adopted::of(&self.stable.bytes())
     }
 
     fn change(&self, memory: usize, change: impl FnOnce(&mut PublicMemory)) {
-        self.memories.change_memory(&self.capsule, &self.ids[memory], change);
+        self.stable.change_memory(&self.capsule, &self.ids[memory], change);
     }
 }
 
@@ -55,40 +55,40 @@ fn other_bytes(len: usize) -> Vec<u8> {
 
 /// Damage after which the first blob, its memory and its asset are not taken, and the reason reported for the blob.
 const LOST_BLOBS: &[(&str, Damage, &str)] = &[
-    ("a hole", |it| it.memories.remove_chunk(1, 0), "chunk 0 is missing"),
-    ("a missing end", |it| it.memories.remove_chunk(1, 1), "bytes are stored, its record says"),
-    ("other bytes", |it| it.memories.put(1, 1, &other_bytes(500)), "its bytes have the SHA-256"),
+    ("a hole", |it| it.stable.remove_chunk(1, 0), "chunk 0 is missing"),
+    ("a missing end", |it| it.stable.remove_chunk(1, 1), "bytes are stored, its record says"),
+    ("other bytes", |it| it.stable.put(1, 1, &other_bytes(500)), "its bytes have the SHA-256"),
     (
-        "bytes of a reused number",
-        |it| it.memories.put(1, 0, &other_bytes(13)),
+        "a chunk of a reused session number",
+        |it| it.stable.put(1, 0, &other_bytes(13)),
         "bytes are stored, its record says",
     ),
     (
-        "a digest that was never compared",
-        |it| it.memories.change_blob(blob_of(1), |blob| blob.checksum = ByteBuf::from([7; 32])),
+        "a digest that is not that of the bytes",
+        |it| it.stable.change_blob(blob_of(1), |blob| blob.checksum = ByteBuf::from([7; 32])),
         "but 0707",
     ),
     (
         "a digest of another length",
-        |it| it.memories.change_blob(blob_of(1), |blob| blob.checksum = ByteBuf::from([7; 31])),
+        |it| it.stable.change_blob(blob_of(1), |blob| blob.checksum = ByteBuf::from([7; 31])),
         "expected 32",
     ),
     (
         "a record that does not decode",
-        |it| drop(it.memories.blobs().insert(blob_of(1), Short(b"DIDL\0\0".to_vec()))),
+        |it| drop(it.stable.blobs().insert(blob_of(1), Short(b"DIDL\0\0".to_vec()))),
         "does not decode",
     ),
     (
         "a record of another version",
         |it| {
             let bytes = candid::encode_one((2_u16, 5_u8)).unwrap();
-            drop(it.memories.blobs().insert(blob_of(1), Short(bytes)));
+            drop(it.stable.blobs().insert(blob_of(1), Short(bytes)));
         },
         "does not decode",
     ),
     (
-        "a place without chunks",
-        |it| it.memories.change_blob(blob_of(1), |blob| blob.pmid_hash = ByteBuf::from([9; 32])),
+        "a key under which no chunk is stored",
+        |it| it.stable.change_blob(blob_of(1), |blob| blob.pmid_hash = ByteBuf::from([9; 32])),
         "bytes are stored, its record says",
     ),
 ];
@@ -120,8 +120,8 @@ fn a_damaged_blob_is_not_taken() {
 fn sessions_of_chunks_are_the_same_in_adopt_and_inspect() {
     let victim = victim();
     // The key of a chunk has only a hash of the session's number: all numbers up to a million are tried.
-    let [first, last] = [100_001, 1_000_000];
-    [first, last, 1_000_001].iter().for_each(|session| victim.memories.put(*session, 0, &other_bytes(9)));
+    let [tried, last_tried] = [100_001, 1_000_000];
+    [tried, last_tried, 1_000_001].iter().for_each(|session| victim.stable.put(*session, 0, &other_bytes(9)));
     let adopted = victim.adopted();
     let snapshot = adopted.folder.path().join("old.bin");
     let inspected = inspect::run(&inspect::Options { snapshot, deep: false }, &Progress::hidden());
@@ -129,8 +129,8 @@ fn sessions_of_chunks_are_the_same_in_adopt_and_inspect() {
         panic!("it is not a snapshot of the first public release")
     };
     let found: Vec<Option<u64>> = contents.in_flight.into_keys().collect();
-    assert_eq!(found, [None, Some(first), Some(last)]);
-    for session in [first, last] {
+    assert_eq!(found, [None, Some(tried), Some(last_tried)]);
+    for session in [tried, last_tried] {
         let (outcome, _) = outcome_of(&adopted.report, RecordKind::Chunk, &format!("session {session}"));
         assert_eq!(outcome, RecordOutcome::NoCounterpart);
     }
@@ -140,7 +140,7 @@ fn sessions_of_chunks_are_the_same_in_adopt_and_inspect() {
 #[test]
 fn a_blob_with_bytes_after_its_end_is_taken_without_them() {
     let victim = victim();
-    victim.memories.put(2, 1, &other_bytes(1_000));
+    victim.stable.put(2, 1, &other_bytes(1_000));
     let adopted = victim.adopted();
     assert_eq!(adopted.report.verdict, Verdict::Pass);
     let blobs = adopted.items(RecordKind::Blob, RecordOutcome::Repaired);
@@ -153,9 +153,9 @@ fn a_blob_with_bytes_after_its_end_is_taken_without_them() {
 fn a_blob_of_uneven_chunks_is_divided_evenly() {
     let victim = victim();
     let bytes = file(SIZE, 1);
-    victim.memories.put(1, 0, &bytes[..10]);
-    victim.memories.put(1, 1, &bytes[10..1_000]);
-    victim.memories.put(1, 2, &bytes[1_000..]);
+    victim.stable.put(1, 0, &bytes[..10]);
+    victim.stable.put(1, 1, &bytes[10..1_000]);
+    victim.stable.put(1, 2, &bytes[1_000..]);
     let adopted = victim.adopted();
     assert_eq!(adopted.report.verdict, Verdict::Pass);
     let blobs = adopted.items(RecordKind::Blob, RecordOutcome::Repaired);
@@ -267,7 +267,7 @@ fn further_assets_of_a_memory_become_memories() {
     let victim = victim();
     victim.change(0, |memory| {
         let metadata = memory.blob_internal_assets[0].metadata.clone();
-        // The first asset fits into the record, the second does not.
+        // This canister keeps the smaller asset within the memory's record; the larger one becomes a blob.
         for len in [100, 40_000] {
             let bytes = ByteBuf::from(file(len, 5));
             memory.inline_assets.push(PublicInlineAsset { bytes, metadata: metadata.clone() });
@@ -289,7 +289,7 @@ fn further_assets_of_a_memory_become_memories() {
 }
 
 #[test]
-fn access_rules_and_titles_are_in_left_jsonl_and_grant_nothing() {
+fn access_rules_and_titles_are_reported_and_in_left_jsonl() {
     let victim = victim();
     victim.change(0, |memory| {
         memory.access = PublicAccess::Public { owner_secure_code: "secret".into() };
@@ -309,16 +309,16 @@ fn a_blob_of_two_capsules_stays_in_the_capsule_of_its_upload() {
     let [own, foreign] = [1, 2].map(|n| release.create_capsule(person(n), NOW + n));
     release.upload(&own, 1, &file(900, 1), NOW + 10);
     release.upload(&foreign, 2, &file(800, 2), NOW + 11);
-    let memories = ReleaseMemory::of(&release);
+    let stable = ReleaseStableMemory::of(&release);
     // The locator of another capsule's blob, as any client could send it.
-    memories.change_capsule(&foreign, |capsule| {
+    stable.change_capsule(&foreign, |capsule| {
         let (_, memory) = &capsule.memories[0];
         let mut stolen = memory.clone();
         stolen.id = "mem_5".into();
         stolen.blob_internal_assets[0].blob_ref.locator = format!("blob_{}", blob_of(1));
         capsule.memories.push(("mem_5".into(), stolen));
     });
-    let adopted = Adopted::of(&memories.bytes());
+    let adopted = Adopted::of(&stable.bytes());
     let refused = adopted.items(RecordKind::Memory, RecordOutcome::NotTaken);
     assert_eq!((refused.len(), refused[0].id.as_str()), (1, "mem_5"));
     assert!(refused[0].notes[0].contains(&format!("belongs to {own}")), "{refused:?}");
@@ -328,7 +328,7 @@ fn a_blob_of_two_capsules_stays_in_the_capsule_of_its_upload() {
 #[test]
 fn a_second_memory_of_a_blob_shares_it() {
     let victim = victim();
-    victim.memories.change_capsule(&victim.capsule, |capsule| {
+    victim.stable.change_capsule(&victim.capsule, |capsule| {
         // A memory as the first release's own client creates it: without size and digest.
         let mut second = capsule.memories[0].1.clone();
         second.id = "mem_9".into();
@@ -370,11 +370,11 @@ fn an_id_in_two_capsules_stays_with_one_of_them() {
 }
 
 /// Damage after which the capsule and its contents are not taken, and the reason.
-const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
+const LOST_CAPSULES: &[(&str, Damage, &str)] = &[
     (
         "an anonymous owner",
         |it| {
-            it.memories.change_capsule(&it.capsule, |capsule| {
+            it.stable.change_capsule(&it.capsule, |capsule| {
                 capsule.owners[0].0 = PublicPerson::Principal(Principal::anonymous());
             });
         },
@@ -383,7 +383,7 @@ const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
     (
         "an owner without a principal",
         |it| {
-            it.memories.change_capsule(&it.capsule, |capsule| {
+            it.stable.change_capsule(&it.capsule, |capsule| {
                 capsule.owners[0].0 = PublicPerson::Opaque("someone".into());
             });
         },
@@ -391,15 +391,13 @@ const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
     ),
     (
         "a record that does not decode",
-        |it| drop(it.memories.capsules().insert(it.capsule.clone(), b"DIDL\0\0".to_vec())),
+        |it| drop(it.stable.capsules().insert(it.capsule.clone(), b"DIDL\0\0".to_vec())),
         "does not decode",
     ),
     (
         "a record of another version",
         |it| {
-            drop(
-                it.memories.capsules().insert(it.capsule.clone(), candid::encode_one((2_u16, 1_u8)).unwrap()),
-            )
+            drop(it.stable.capsules().insert(it.capsule.clone(), candid::encode_one((2_u16, 1_u8)).unwrap()))
         },
         "does not decode",
     ),
@@ -407,7 +405,7 @@ const WITHOUT_CAPSULE: &[(&str, Damage, &str)] = &[
 
 #[test]
 fn the_contents_of_a_capsule_not_taken_are_not_taken() {
-    for (damage, apply, message) in WITHOUT_CAPSULE {
+    for (damage, apply, message) in LOST_CAPSULES {
         let victim = victim();
         apply(&victim);
         let adopted = victim.adopted();
@@ -423,7 +421,7 @@ fn the_contents_of_a_capsule_not_taken_are_not_taken() {
 #[test]
 fn a_capsule_with_a_too_long_id_is_not_taken() {
     let victim = victim();
-    let mut capsules = victim.memories.capsules();
+    let mut capsules = victim.stable.capsules();
     let record = capsules.get(&victim.capsule).unwrap();
     capsules.insert("capsule_".repeat(5), record);
     let adopted = victim.adopted();
@@ -434,7 +432,7 @@ fn a_capsule_with_a_too_long_id_is_not_taken() {
 #[test]
 fn administrators_are_listed() {
     let victim = victim();
-    victim.memories.admins().insert(person(7), ());
+    victim.stable.admins().insert(person(7), ());
     let adopted = victim.adopted();
     let admins = adopted.items(RecordKind::Administrator, RecordOutcome::NoCounterpart);
     assert_eq!((adopted.report.verdict, admins[0].id.as_str()), (Verdict::Pass, &*person(7).to_text()));
@@ -443,7 +441,7 @@ fn administrators_are_listed() {
 #[test]
 fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
     let victim = victim();
-    victim.memories.change_capsule(&victim.capsule, |capsule| {
+    victim.stable.change_capsule(&victim.capsule, |capsule| {
         capsule.owners[0].0 = PublicPerson::Principal(person(2));
     });
     let adopted = victim.adopted();
@@ -454,7 +452,7 @@ fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
 
 #[test]
 fn an_index_entry_whose_key_does_not_decode_is_in_left_jsonl() {
-    let mut bytes = victim().memories.bytes();
+    let mut bytes = victim().stable.bytes();
     let owner = person(1);
     // The key of an entry: the length of the principal, the principal, the id of the capsule.
     let key = [&(owner.as_slice().len() as u32).to_be_bytes()[..], owner.as_slice()].concat();
@@ -517,7 +515,7 @@ fn a_chunk_map_that_cannot_be_reconstructed_is_the_reason() {
 #[test]
 fn a_damaged_node_is_reported_with_its_offset() {
     let victim = victim();
-    let mut bytes = victim.memories.bytes();
+    let mut bytes = victim.stable.bytes();
     let at = bytes.windows(4).position(|window| window == NODE_START).unwrap();
     bytes[at] = b'X';
     let adopted = Adopted::of(&bytes);

@@ -49,13 +49,13 @@ impl Storable for Short {
 }
 
 /// A stable memory of the first public release that a test changes.
-pub struct ReleaseMemory {
+pub struct ReleaseStableMemory {
     pub raw: VectorMemory,
 }
 
-impl ReleaseMemory {
-    pub fn of(release: &PublicRelease) -> ReleaseMemory {
-        ReleaseMemory { raw: VectorMemory::new(RefCell::new(release.stable_memory())) }
+impl ReleaseStableMemory {
+    pub fn of(release: &PublicRelease) -> ReleaseStableMemory {
+        ReleaseStableMemory { raw: VectorMemory::new(RefCell::new(release.stable_memory())) }
     }
 
     pub fn bytes(&self) -> Vec<u8> {

@@ -22,28 +22,30 @@ fn session_outcome(report: &Report, id: u64) -> (RecordOutcome, String) {
     outcome_of(report, RecordKind::Session, &id.to_string())
 }
 
-/// An upload of two chunks, the second one short.
-struct SpoiltUpload<'a> {
+/// What uploads of the same file have in common. The file has two chunks, the second one short.
+struct SpoiltUploads<'a> {
     old: &'a OldRelease,
     capsule: &'a str,
     bytes: &'a [u8],
 }
 
-impl SpoiltUpload<'_> {
+impl SpoiltUploads<'_> {
     fn begin(&self, name: &str) -> u64 {
         self.old.begin_and_put(person(1), self.capsule, name, self.bytes, &[])
     }
 
+    /// Returns whether the release accepts the chunk.
     fn put(&self, caller: Principal, id: u64, idx: u32) -> bool {
         self.old.try_put(caller, id, idx, self.bytes).is_ok()
     }
 
+    /// Returns whether the release finishes the upload.
     fn finish(&self, caller: Principal, id: u64, digest: Vec<u8>) -> bool {
         self.old.try_finish(caller, id, digest, self.bytes.len()).is_ok()
     }
 }
 
-type Spoil = fn(&SpoiltUpload<'_>, u64);
+type Spoil = fn(&SpoiltUploads<'_>, u64);
 
 /// Calls after which the release can never finish the upload, although all its chunks have arrived.
 const SPOILING_CALLS: &[(&str, Spoil)] = &[
@@ -82,7 +84,7 @@ fn an_upload_with_a_spoilt_hash_is_finished_here() {
     let owner = person(1);
     let capsule = old.capsule(owner);
     let bytes = file(CHUNK_SIZE + 9, 1);
-    let it = SpoiltUpload { old: &old, capsule: &capsule, bytes: &bytes };
+    let it = SpoiltUploads { old: &old, capsule: &capsule, bytes: &bytes };
     let digest = Sha256::digest(&bytes).to_vec();
     let sessions: Vec<u64> = SPOILING_CALLS
         .iter()
@@ -198,6 +200,7 @@ fn a_session_with_the_number_of_a_blob_is_not_taken() {
             assert_eq!(memory_outcome, RecordOutcome::Taken);
             expect_blob(&canister, owner, &blob, &first);
         } else {
+            // The second upload's chunk has replaced that of the blob.
             assert_eq!(memory_outcome, RecordOutcome::NotTaken);
             canister.blob_get_meta(owner, &blob).unwrap_err();
         }

@@ -1,4 +1,5 @@
-//! The stand-in for the first public release on the embedded server, and its clients before and after the adoption.
+//! The stand-in for the first public release (the canister in `fixtures/public-release`) on the embedded server, and its
+//! clients before and after the adoption.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -154,6 +155,7 @@ impl OldRelease {
         path
     }
 
+    /// Adopts a snapshot. Returns a temporary folder, the path of the result in it, and the report.
     pub fn adopted(&self) -> (TempDir, PathBuf, Report) {
         let folder = tempfile::tempdir().unwrap();
         let (snapshot, out) = (self.snapshot(&folder), folder.path().join("adopted"));

@@ -12,7 +12,7 @@ use upload_canister::migrations::public_release::{
 };
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease, blob_of};
 
-use super::release::{Adopted, NOW, ReleaseMemory, file, outcome_of, person};
+use super::release::{Adopted, NOW, ReleaseStableMemory, file, outcome_of, person};
 
 /// Returns the error of `inspect` on a stable memory that no build can read.
 fn inspect_error(stable: &[u8]) -> String {
@@ -45,17 +45,17 @@ fn a_memory_whose_blob_was_replaced_is_not_taken() {
         let target = if is_elsewhere { &foreign } else { &own };
         let (second, same) = release.upload(target, 1, &file(13, 2), NOW + 3);
         assert_eq!(blob, same);
-        let memories = ReleaseMemory::of(&release);
+        let stable = ReleaseStableMemory::of(&release);
         if !still_exists {
-            memories.capsules().remove(target).unwrap();
+            stable.capsules().remove(target).unwrap();
         }
-        let reason = inspect_error(&memories.bytes());
+        let reason = inspect_error(&stable.bytes());
         assert!(
             reason.contains(&format!("{first} refers to blob_{blob} with another SHA-256")),
             "{case}: {reason}"
         );
 
-        let adopted = Adopted::of(&memories.bytes());
+        let adopted = Adopted::of(&stable.bytes());
         assert_eq!(adopted.report.verdict, Verdict::Fail, "{case}");
         let (outcome, why) = outcome_of(&adopted.report, RecordKind::Memory, &first);
         assert_eq!(outcome, RecordOutcome::NotTaken, "{case}: {why}");
@@ -112,17 +112,17 @@ fn a_memory_whose_blob_was_deleted_is_not_taken() {
     let capsule = release.create_capsule(person(1), NOW);
     let (memory, blob) = release.upload(&capsule, 1, &file(2 * CHUNK_SIZE + 30, 1), NOW + 1);
     let (whole, _) = release.upload(&capsule, 2, &file(30, 2), NOW + 2);
-    let memories = ReleaseMemory::of(&release);
-    memories.blobs().remove(&blob).unwrap();
-    memories.remove_chunk(1, 0);
-    let reason = inspect_error(&memories.bytes());
+    let stable = ReleaseStableMemory::of(&release);
+    stable.blobs().remove(&blob).unwrap();
+    stable.remove_chunk(1, 0);
+    let reason = inspect_error(&stable.bytes());
     assert!(reason.contains(&format!("{memory} refers to blob_{blob}, which is not stored")), "{reason}");
-    let adopted = Adopted::of(&memories.bytes());
+    let adopted = Adopted::of(&stable.bytes());
     let refused = (RecordOutcome::NotTaken, format!("blob_{blob} is not stored"));
     assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &memory), refused);
     assert_eq!(outcome_of(&adopted.report, RecordKind::Memory, &whole).0, RecordOutcome::Taken);
-    let rest = file(2 * CHUNK_SIZE + 30, 1);
-    assert_eq!(left_bytes(&adopted), rest.chunks(CHUNK_SIZE).skip(1).collect::<Vec<_>>());
+    let bytes = file(2 * CHUNK_SIZE + 30, 1);
+    assert_eq!(left_bytes(&adopted), bytes.chunks(CHUNK_SIZE).skip(1).collect::<Vec<_>>());
 }
 
 /// D17: a debugging function of the release writes bytes of 0xAA under any key.
@@ -133,13 +133,13 @@ fn bytes_of_a_debugging_function_are_distinguished_from_files() {
     for session in 1..=2 {
         release.upload(&capsule, session, &file(CHUNK_SIZE, session), NOW + session);
     }
-    let memories = ReleaseMemory::of(&release);
+    let stable = ReleaseStableMemory::of(&release);
     let written = vec![0xAA; 50];
     // Over a chunk of a file, after the end of a file, and under a key that belongs to no session.
-    memories.put(1, 0, &written);
-    memories.put(2, 1, &written);
-    memories.chunks().insert(([9; 32], 7), written.clone());
-    let adopted = Adopted::of(&memories.bytes());
+    stable.put(1, 0, &written);
+    stable.put(2, 1, &written);
+    stable.chunks().insert(([9; 32], 7), written.clone());
+    let adopted = Adopted::of(&stable.bytes());
     let blob =
         |session: u64| outcome_of(&adopted.report, RecordKind::Blob, &format!("blob_{}", blob_of(session)));
     assert_eq!((blob(1).0, blob(2).0), (RecordOutcome::NotTaken, RecordOutcome::Repaired));
@@ -184,8 +184,8 @@ fn texts_beyond_a_limit_are_truncated_and_kept_in_left_jsonl() {
     let mut release = PublicRelease::new(1);
     let capsule = release.create_capsule(person(1), NOW);
     let (memory, _) = release.upload(&capsule, 1, &file(10, 1), NOW + 1);
-    let memories = ReleaseMemory::of(&release);
-    memories.change_capsule(&capsule, |capsule| {
+    let stable = ReleaseStableMemory::of(&release);
+    stable.change_capsule(&capsule, |capsule| {
         capsule.subject = PublicPerson::Opaque("ä".repeat(900_000));
         let owner = PublicOwner { since: NOW, last_activity_at: NOW };
         let more = (100..1_299).map(|n| (PublicPerson::Principal(person(n)), owner.clone()));
@@ -193,23 +193,24 @@ fn texts_beyond_a_limit_are_truncated_and_kept_in_left_jsonl() {
         // 1,010 controllers. Most of them are owners, too, and are therefore not listed as controllers after the
         // adoption.
         let granted = capsule.controllers[0].1.clone();
-        let again = (100..1_050).chain(2_000..2_060);
-        capsule.controllers = again.map(|n| (PublicPerson::Principal(person(n)), granted.clone())).collect();
+        let numbers = (100..1_050).chain(2_000..2_060);
+        capsule.controllers =
+            numbers.map(|n| (PublicPerson::Principal(person(n)), granted.clone())).collect();
         let (_, memory) = &mut capsule.memories[0];
         let metadata = memory.blob_internal_assets[0].metadata.clone();
-        let elsewhere = |storage_key: String, url: Option<String>| PublicExternalAsset {
+        let external = |storage_key: String, url: Option<String>| PublicExternalAsset {
             location: PublicStore::S3,
             storage_key,
             url,
             metadata: metadata.clone(),
         };
         memory.blob_external_assets.extend([
-            elsewhere("key".into(), Some("u".repeat(3_000))),
-            elsewhere("k".repeat(3_000), None),
-            elsewhere("key".into(), Some("https://example.com".into())),
+            external("key".into(), Some("u".repeat(3_000))),
+            external("k".repeat(3_000), None),
+            external("key".into(), Some("https://example.com".into())),
         ]);
     });
-    let adopted = Adopted::of(&memories.bytes());
+    let adopted = Adopted::of(&stable.bytes());
     let (outcome, why) = outcome_of(&adopted.report, RecordKind::Capsule, &capsule);
     assert_eq!(outcome, RecordOutcome::Repaired);
     assert!(why.contains("the text of its subject exceeded the limit"), "{why}");
@@ -233,8 +234,8 @@ fn a_capsule_of_thousands_of_memories_is_split_into_records() {
     let mut release = PublicRelease::new(1);
     let capsule = release.create_capsule(person(1), NOW);
     release.upload(&capsule, 1, &file(10, 1), NOW + 1);
-    let memories = ReleaseMemory::of(&release);
-    memories.change_capsule(&capsule, |capsule| {
+    let stable = ReleaseStableMemory::of(&release);
+    stable.change_capsule(&capsule, |capsule| {
         let (_, first) = capsule.memories[0].clone();
         capsule.memories.extend((0..4_000).map(|n| {
             let mut memory = first.clone();
@@ -242,7 +243,7 @@ fn a_capsule_of_thousands_of_memories_is_split_into_records() {
             (memory.id.clone(), memory)
         }));
     });
-    let adopted = Adopted::of(&memories.bytes());
+    let adopted = Adopted::of(&stable.bytes());
     assert_eq!(adopted.report.verdict, Verdict::Pass);
     assert_eq!(adopted.count(RecordKind::Memory).taken, 4_001);
 }

@@ -179,6 +179,7 @@ fn the_commands_in_adopting_md_do_what_it_says() {
             .current_dir(folder.path())
             .output()
             .unwrap();
+        // `inspect` refuses a snapshot of that release, and says what it contains.
         let expected = if command == "inspect old-release" { 2 } else { 0 };
         assert_eq!(
             output.status.code(),

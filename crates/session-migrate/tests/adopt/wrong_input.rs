@@ -62,7 +62,7 @@ fn input_that_is_not_a_snapshot_of_that_release_is_refused() {
 }
 
 #[test]
-fn places_that_cannot_be_written_are_refused() {
+fn unusable_output_paths_and_modules_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
     fs::write(folder.join("old.bin"), release()).unwrap();

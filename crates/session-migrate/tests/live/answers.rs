@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_cbor::Value;
 
-/// The settings of a [`FaultyProxy`], and how far it is.
+/// The settings and the counts of a [`FaultyProxy`].
 struct Inner {
     upstream: String,
     client: reqwest::Client,
@@ -126,7 +126,7 @@ async fn forward_pruned(
     serde_cbor::to_vec(&answer).unwrap().into_response()
 }
 
-/// Replaces everything in a tree but the time by its digest. In CBOR, a fork begins with 1, a labeled node with 2,
+/// Replaces each subtree, except that of the time, by its digest. In CBOR, a fork begins with 1, a labeled node with 2,
 /// and a pruned one with 4.
 fn only_time(node: Value) -> Value {
     match node {
@@ -163,6 +163,7 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
     if contains_name(&"install_code") {
         inner.stale_left.store(inner.lag, Ordering::Relaxed);
     }
+    // Every read of the canister's module hash also asks for this.
     let is_read = contains_name(&"last_install_timestamp");
     if is_read && let Some(first) = inner.first_read.lock().unwrap().clone() {
         let left =

@@ -103,7 +103,7 @@ fn live_metadata_is_compared_with_a_build() {
 fn preflight_refuses_what_check_forbids() {
     let network = Network::with(Build::Legacy);
     let refused = |wasm: PathBuf, expected: &str| {
-        let (code, out) = network.upgrade_command("staged", &["--wasm", wasm.to_str().unwrap()]);
+        let (code, out) = network.run_upgrade("staged", &["--wasm", wasm.to_str().unwrap()]);
         assert!(code == 2 && out.contains(expected), "{code}: {out}");
         assert!(out.contains("refused: nothing was done"), "{out}");
         assert_eq!((network.running_build().as_str(), network.snapshot_count()), ("legacy", 0));
@@ -121,7 +121,7 @@ fn preflight_refuses_what_check_forbids() {
     // the report says what was not compared.
     let bare = with_schema(Build::Legacy, |_| None);
     network.pic.upgrade_canister(network.canister, bare, b"DIDL\0\0".to_vec(), None).unwrap();
-    let (code, out) = network.upgrade_command("staged", &[]);
+    let (code, out) = network.run_upgrade("staged", &[]);
     assert!(code == 0 && out.contains("stable memory: not compared"), "{code}: {out}");
     assert_eq!(network.running_build(), "staged");
 }

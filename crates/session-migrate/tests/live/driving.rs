@@ -146,7 +146,8 @@ impl Network {
         self.pic.list_canister_snapshots(self.canister, None).unwrap().len()
     }
 
-    pub fn upgrade_command(&self, to: &str, more: &[&str]) -> (i32, String) {
+    /// Runs the program to its end; returns the exit code, and everything that was printed.
+    pub fn run_upgrade(&self, to: &str, more: &[&str]) -> (i32, String) {
         let canister = self.canister.to_text();
         outcome_of(
             &self

@@ -47,6 +47,7 @@ impl Network {
 fn kill_before_its_end(mut child: Child, progress_file: &Path) {
     let reached = || {
         let progress: serde_json::Value = serde_json::from_slice(&fs::read(progress_file).ok()?).ok()?;
+        // The progress file of a download, and that of an upload.
         progress
             .pointer("/stable_memory/frontier")
             .or(progress.pointer("/reached/stable_memory/frontier"))?
@@ -195,7 +196,7 @@ fn lose_the_outcome(progress_file: &Path, folder: &Path, canister: Principal, se
 }
 
 #[test]
-fn upload_whose_announcement_is_lost_finds_its_snapshot() {
+fn an_upload_that_missed_its_snapshot_id_finds_the_snapshot() {
     let network = Network::with(Build::Legacy);
     assert_eq!(network.download("folder", &["--take"]).0, 0);
     let other = installed(&network.pic, network.owner, Build::Direct);

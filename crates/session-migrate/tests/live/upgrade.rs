@@ -26,7 +26,7 @@ fn aborted_upgrade_rolls_back_once_the_module_is_installed() {
     assert!(network.drive(&plan, &staged, &mut Kill).is_err());
     assert_eq!(network.running_build(), "staged");
     let canister = network.canister.to_text();
-    let (code, out) = network.upgrade_command("staged", &[]);
+    let (code, out) = network.run_upgrade("staged", &[]);
     assert!(code == 2 && out.contains("--resume or --abort"), "{code}: {out}");
     let (code, out) =
         outcome_of(&network.program_command(&["upgrade", &canister, "--abort"]).output().unwrap());
@@ -45,9 +45,9 @@ fn a_newer_module_of_a_build_leaves_its_migration_as_before() {
     let wasm = [&unpack(&module(Build::Staged)).unwrap()[..], b"\0\x06\x04note\x01"].concat();
     let newer = network.path("newer.wasm.gz");
     std::fs::write(&newer, gzip(&wasm).unwrap()).unwrap();
-    let (code, out) = network.upgrade_command("staged", &["--wasm", newer.to_str().unwrap()]);
+    let (code, out) = network.run_upgrade("staged", &["--wasm", newer.to_str().unwrap()]);
     assert!(code == 0 && out.contains("the migration is as before"), "{code}: {out}");
-    let (code, out) = network.upgrade_command("staged", &["--wasm", newer.to_str().unwrap()]);
+    let (code, out) = network.run_upgrade("staged", &["--wasm", newer.to_str().unwrap()]);
     assert!(code == 0 && out.contains("is already running"), "{code}: {out}");
 }
 
@@ -55,7 +55,7 @@ fn a_newer_module_of_a_build_leaves_its_migration_as_before() {
 fn refused_upgrades_name_every_reason_and_do_nothing() {
     let network = Network::with(Build::Legacy);
     let refused = |to: &str, more: &[&str], expected: &str| {
-        let (code, out) = network.upgrade_command(to, more);
+        let (code, out) = network.run_upgrade(to, more);
         assert!(code == 2 && out.contains(expected), "{to} {more:?}: {code}: {out}");
         assert_eq!(network.running_build(), "legacy");
         assert!(!network.journal().exists(), "no journal is left");
@@ -83,21 +83,20 @@ fn refused_upgrades_name_every_reason_and_do_nothing() {
     refused("staged", &replaced, "may not upgrade it");
     assert_eq!(network.snapshot_count(), 10);
     network.pic.set_controllers(network.canister, None, vec![network.owner, Principal::anonymous()]).unwrap();
-    let (code, out) = network.upgrade_command("staged", &replaced);
+    let (code, out) = network.run_upgrade("staged", &replaced);
     assert_eq!(
         (code, network.running_build().as_str(), network.snapshot_count()),
         (0, "staged", 10),
         "{out}"
     );
-    let (code, out) = network.upgrade_command("staged", &[]);
+    let (code, out) = network.run_upgrade("staged", &[]);
     assert!(code == 0 && out.contains("is already running"), "{code}: {out}");
 }
 
 #[test]
 fn dry_run_prints_the_calls_and_sends_none() {
     let network = Network::with(Build::Legacy);
-    let (code, out) =
-        network.upgrade_command("staged", &["--dry-run", "--json", "--stop", "--drop-snapshot"]);
+    let (code, out) = network.run_upgrade("staged", &["--dry-run", "--json", "--stop", "--drop-snapshot"]);
     assert_eq!(code, 0, "{out}");
     assert!(!network.journal().exists());
     let calls = out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
@@ -117,7 +116,7 @@ fn dry_run_prints_the_calls_and_sends_none() {
         .collect();
     assert_eq!(planned, effects);
 
-    let (code, out) = network.upgrade_command("staged", &["--json", "--stop", "--drop-snapshot"]);
+    let (code, out) = network.run_upgrade("staged", &["--json", "--stop", "--drop-snapshot"]);
     assert_eq!(code, 0, "{out}");
     let sent: Vec<String> = network
         .events()
@@ -138,7 +137,7 @@ fn dry_run_prints_the_calls_and_sends_none() {
 fn upgrade_is_rehearsed_on_the_snapshot_first() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
-    let (code, out) = network.upgrade_command("staged", &["--rehearse", "--json"]);
+    let (code, out) = network.run_upgrade("staged", &["--rehearse", "--json"]);
     assert_eq!(code, 0, "{out}");
     assert!(out.contains(r#""fact":"rehearsed","value":"pass""#), "{out}");
     network.finish(upload);

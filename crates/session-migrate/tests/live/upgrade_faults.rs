@@ -70,7 +70,7 @@ fn module_that_traps_in_post_upgrade_changes_nothing() {
 }
 
 #[test]
-fn too_many_quarantined_records_are_rolled_back() {
+fn upgrade_with_too_many_quarantined_records_is_rolled_back() {
     let network = Network::with(Build::Legacy);
     let mut uploads = vec![network.upload_in_flight("a.jpg")];
     network.damage_a_session();

@@ -14,14 +14,14 @@ use super::network::{Network, installed};
 const CONTROLLER: Principal = Principal::anonymous();
 
 impl Network {
-    /// Upgrades to the staged build, and calls `during` after each line of the journal.
+    /// Upgrades to the staged build by the changed plan, and calls `during` after each line of the journal.
     fn upgrade_while(
         &self,
-        change: impl Fn(&Plan) -> Plan,
+        change_plan: impl Fn(&Plan) -> Plan,
         during: impl Fn(&Event),
     ) -> Result<Report, UpgradeError> {
         let staged = self.module(Build::Staged);
-        let plan = change(&self.plan(Build::Staged, &staged));
+        let plan = change_plan(&self.plan(Build::Staged, &staged));
         let mut listener = After(|event: &Event| during(event));
         self.drive_at(&self.url, &plan, &staged, &mut listener, Duration::from_secs(5))
     }
@@ -177,7 +177,7 @@ fn canister_that_cannot_be_started_again_is_reported() {
 }
 
 #[test]
-fn controllers_changed_after_the_install_end_with_the_new_build() {
+fn upgrade_by_a_removed_controller_is_held_after_the_install() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
     let (why, no_recovery) = expect_held(network.upgrade_while(unchanged, |event| {
@@ -235,7 +235,7 @@ fn frozen_canister_is_not_upgraded() {
         }
     }));
     assert!(why.contains("out of cycles"), "{why}");
-    let (code, out) = network.upgrade_command("staged", &[]);
+    let (code, out) = network.run_upgrade("staged", &[]);
     assert!(code == 2 && out.contains("out of cycles"), "{code}: {out}");
     network.thaw();
     assert_eq!(network.running_build(), "legacy");

@@ -23,12 +23,11 @@ fn lost_answer_and_absent_network_change_nothing() {
     let upload = network.upload_in_flight("a.jpg");
     let staged = network.module(Build::Staged);
     let plan = network.plan(Build::Staged, &staged);
-    let answers = FaultyProxy::in_front_of(&network.url, &["take_canister_snapshot", "install_code"], 6);
-    let report =
-        network.drive_at(&answers.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
+    let losing = FaultyProxy::in_front_of(&network.url, &["take_canister_snapshot", "install_code"], 6);
+    let report = network.drive_at(&losing.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
-    assert_eq!(answers.lost(), 2);
-    assert!(answers.refused() >= 6);
+    assert_eq!(losing.lost(), 2);
+    assert!(losing.refused() >= 6);
     assert_eq!((network.running_build(), network.snapshot_count()), ("staged".to_owned(), 1));
     network.finish(upload);
 }

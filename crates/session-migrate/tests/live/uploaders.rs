@@ -109,7 +109,7 @@ fn forty_uploaders_do_not_notice_the_whole_upgrade() {
 fn upgrade_twice(network: &Network, traffic: &Traffic, wait: impl Fn()) -> (usize, usize) {
     let upgrade = |to: &str| {
         let before = traffic.uploaded.load(Ordering::Relaxed);
-        let (code, out) = network.upgrade_command(to, &[]);
+        let (code, out) = network.run_upgrade(to, &[]);
         assert_eq!(code, 0, "{out}");
         traffic.uploaded.load(Ordering::Relaxed) - before
     };

@@ -46,6 +46,7 @@ impl Agent {
         Agent { place: format!("subnet/{subnet}"), ..self }
     }
 
+    /// Returns a call, without sending it.
     pub fn call(&self, method: &str, args: impl ArgumentEncoder) -> EnvelopeContent {
         EnvelopeContent::Call {
             nonce: Some(NONCES.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec()),

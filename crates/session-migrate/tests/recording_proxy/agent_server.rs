@@ -59,7 +59,7 @@ struct Shared {
 
 /// A port at which requests arrive. `instance` is present for the port of a gateway.
 #[derive(Clone)]
-struct Frontend {
+struct ServedPort {
     shared: Arc<Shared>,
     instance: Option<usize>,
 }
@@ -77,7 +77,7 @@ pub fn start(versions: &'static [&'static str], server: &Url) -> AgentServer {
         gateways: Default::default(),
     });
     let _in_runtime = runtime.enter();
-    let (port, _) = listen(0, Frontend { shared: shared.clone(), instance: None }).unwrap();
+    let (port, _) = listen(0, ServedPort { shared: shared.clone(), instance: None }).unwrap();
     let url = format!("http://127.0.0.1:{port}/").parse().unwrap();
     drop(_in_runtime);
     AgentServer { url, shared, _runtime: runtime }
@@ -100,42 +100,42 @@ impl AgentServer {
     }
 }
 
-fn listen(port: u16, frontend: Frontend) -> std::io::Result<(u16, JoinHandle<()>)> {
+fn listen(port: u16, served: ServedPort) -> std::io::Result<(u16, JoinHandle<()>)> {
     let listener = TcpListener::bind(("127.0.0.1", port))?;
     listener.set_nonblocking(true)?;
     let port = listener.local_addr()?.port();
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let router = Router::new().fallback(handle).layer(DefaultBodyLimit::disable()).with_state(frontend);
+    let router = Router::new().fallback(handle).layer(DefaultBodyLimit::disable()).with_state(served);
     Ok((port, tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })))
 }
 
-async fn handle(State(frontend): State<Frontend>, method: Method, uri: Uri, body: Bytes) -> Response {
+async fn handle(State(served): State<ServedPort>, method: Method, uri: Uri, body: Bytes) -> Response {
     let path: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
     let post = method == Method::POST;
-    match (frontend.instance, path.as_slice()) {
-        (Some(instance), ["api", rest @ ..]) => frontend.shared.api(instance, rest, &body).await,
+    match (served.instance, path.as_slice()) {
+        (Some(instance), ["api", rest @ ..]) => served.shared.api(instance, rest, &body).await,
         (Some(_), _) => "a page".into_response(),
         (None, ["instances", id, "api", rest @ ..]) => {
-            frontend.shared.api(id.parse().unwrap(), rest, &body).await
+            served.shared.api(id.parse().unwrap(), rest, &body).await
         }
         (None, ["instances", id, "read", "ingress_status"]) => {
-            frontend.shared.ingress_status(id.parse().unwrap(), &body).await
+            served.shared.ingress_status(id.parse().unwrap(), &body).await
         }
-        (None, ["instances"]) if post => frontend.create_instance(&body).await,
-        (None, ["http_gateway"]) if post => frontend.open(&serde_json::from_slice(&body).unwrap()),
+        (None, ["instances"]) if post => served.create_instance(&body).await,
+        (None, ["http_gateway"]) if post => served.open(&serde_json::from_slice(&body).unwrap()),
         (None, ["http_gateway"]) => {
-            let gateways = frontend.shared.gateways.lock().unwrap();
+            let gateways = served.shared.gateways.lock().unwrap();
             axum::Json(gateways.iter().map(|(gateway, _)| gateway).collect::<Vec<_>>()).into_response()
         }
         (None, ["http_gateway", id, "stop"]) => {
             let id: usize = id.parse().unwrap();
-            let mut gateways = frontend.shared.gateways.lock().unwrap();
+            let mut gateways = served.shared.gateways.lock().unwrap();
             let index = gateways.iter().position(|(gateway, _)| gateway.instance_id == id).unwrap();
             gateways.remove(index).1.abort();
             axum::Json(()).into_response()
         }
         _ => {
-            let (status, body) = frontend.shared.ask(method, uri.path(), body).await;
+            let (status, body) = served.shared.ask(method, uri.path(), body).await;
             (status, body).into_response()
         }
     }

@@ -155,11 +155,11 @@ proptest! {
         static SMALL: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
         let sound = SMALL[layout].get_or_init(|| aged(LAYOUTS[layout], 120, 5).bytes());
         let mut bytes = sound.clone();
-        // Only lines of 64 bytes that are not empty are changed.
+        // Only blocks of 64 bytes that are not all zeros are changed.
         let used: Vec<usize> = (0..bytes.len() / 64).filter(|n| bytes[n * 64..n * 64 + 64].iter().any(|b| *b != 0)).collect();
         for (place, change) in flips {
-            let line = used[place.index(used.len())];
-            bytes[line * 64 + place.index(64)] ^= change;
+            let block = used[place.index(used.len())];
+            bytes[block * 64 + place.index(64)] ^= change;
         }
         // Any result is allowed, but no panic.
         let _ = inspected(&bytes, true);

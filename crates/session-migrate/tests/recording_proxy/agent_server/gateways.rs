@@ -6,9 +6,9 @@ use axum::response::{IntoResponse, Response};
 use pocket_ic::common::rest::{HttpGatewayBackend, HttpGatewayDetails};
 use serde_json::{Value, json};
 
-use super::{Frontend, listen};
+use super::{ServedPort, listen};
 
-impl Frontend {
+impl ServedPort {
     /// Answers `POST /http_gateway`.
     pub fn open(&self, config: &Value) -> Response {
         let HttpGatewayBackend::PocketIcInstance(instance) =
@@ -17,8 +17,8 @@ impl Frontend {
             panic!("the gateway is not in front of an instance: {config}");
         };
         let port = serde_json::from_value::<Option<u16>>(config["port"].clone()).unwrap().unwrap_or_default();
-        let frontend = Frontend { shared: self.shared.clone(), instance: Some(instance) };
-        let (port, serving) = match listen(port, frontend) {
+        let served = ServedPort { shared: self.shared.clone(), instance: Some(instance) };
+        let (port, serving) = match listen(port, served) {
             Ok(listening) => listening,
             Err(error) => {
                 let error = json!({ "Error": { "message": error.to_string() } });
