@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 
 /// Last arc of the object identifier of canister signature keys.
-const CANISTER: u8 = 2;
+const CANISTER_KEY_ARC: u8 = 2;
 
 /// The message that a canister signs about a caller: a prefix, and the information.
 const SIGNED_INFO: &[u8] = b"\x0eic-sender-infoname=Ada";
@@ -66,7 +66,7 @@ impl<'a> Signer<'a> {
 
     fn key(&self) -> Vec<u8> {
         let id = self.canister.as_slice();
-        key_der(CANISTER, &[&[u8::try_from(id.len()).unwrap()], id, &self.seed].concat())
+        key_der(CANISTER_KEY_ARC, &[&[u8::try_from(id.len()).unwrap()], id, &self.seed].concat())
     }
 
     fn sender(&self) -> Principal {
@@ -203,11 +203,11 @@ fn wrong_signatures_of_canisters_are_refused() {
 fn wrong_keys_of_canisters_are_refused() {
     let network = Network::new();
     // A key is the length of the canister's id, the id, and the seed. This one is well-formed.
-    let whole = key_der(CANISTER, &[2, 1, 1]);
+    let whole = key_der(CANISTER_KEY_ARC, &[2, 1, 1]);
     for der in [
-        key_der(CANISTER, &[]),
-        key_der(CANISTER, &[10, 1, 1]),
-        key_der(CANISTER, &[30; 40]),
+        key_der(CANISTER_KEY_ARC, &[]),
+        key_der(CANISTER_KEY_ARC, &[10, 1, 1]),
+        key_der(CANISTER_KEY_ARC, &[30; 40]),
         key_der(9, &[2, 1, 1]),
         whole[..whole.len() - 1].to_vec(),
         whole[..14].to_vec(),

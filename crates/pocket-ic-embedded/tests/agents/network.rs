@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 /// Metadata sections: one that anyone may read, and one that only controllers may read.
 const SECTIONS: [(&str, &[u8]); 2] = [("icp:public open", b"for all"), ("icp:private shut", b"for some")];
 
-/// An NNS and an application subnet.
+/// An NNS, which is the root subnet, and an application subnet.
 pub struct Network {
     pub pic: PocketIc,
     /// The URL at which agents reach the network.

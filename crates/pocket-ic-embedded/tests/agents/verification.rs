@@ -1,4 +1,4 @@
-//! Certified pages: which responses the gateway verifies, and which it refuses to serve.
+//! CertifiedSite pages: which responses the gateway verifies, and which it refuses to serve.
 
 use crate::common::{ANONYMOUS, builder, call, install_wasm};
 use crate::gateway::{Page, page, site};
@@ -16,13 +16,13 @@ use reqwest::blocking::{Client, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-struct Certified {
+struct CertifiedSite {
     pic: PocketIc,
     url: String,
     id: Principal,
 }
 
-impl Certified {
+impl CertifiedSite {
     fn new() -> Self {
         let mut pic = builder().with_nns_subnet().with_application_subnet().build();
         let url = pic.make_live(None).to_string();
@@ -48,7 +48,7 @@ impl Certified {
 
     /// Makes the canister certify status, body and one of two headers, by version 2 of response verification. Returns
     /// the page with the certificate.
-    fn put_with_header(&self, path: &str, body: &str) -> Page {
+    fn certify_with_header(&self, path: &str, body: &str) -> Page {
         let wanted = DefaultResponseCertification::certified_response_headers(vec!["X-Mine"]);
         let expression =
             DefaultCelBuilder::response_only_certification().with_response_certification(wanted).build();
@@ -86,7 +86,7 @@ fn tree_of(path: &str, body: &str) -> HashTree<Vec<u8>> {
 
 #[test]
 fn a_certified_page_is_verified() {
-    let site = Certified::new();
+    let site = CertifiedSite::new();
     site.put(&tree_of("/a.html", "certified"), "certified");
     let response = site.get("a.html", "localhost");
     assert_eq!(response.status(), 200);
@@ -96,9 +96,9 @@ fn a_certified_page_is_verified() {
 
 #[test]
 fn certified_headers_are_verified_and_no_others_are_served() {
-    let site = Certified::new();
+    let site = CertifiedSite::new();
     let put = |page: &Page| call(&site.pic, site.id, "put_query", &Encode!(page).unwrap()).unwrap();
-    let good = site.put_with_header("/a.html", "certified");
+    let good = site.certify_with_header("/a.html", "certified");
     put(&good);
     let response = site.get("a.html", "localhost");
     assert_eq!(response.headers()["x-response-verification"], "verified; version 2");
@@ -116,7 +116,7 @@ fn certified_headers_are_verified_and_no_others_are_served() {
 
 #[test]
 fn a_page_that_is_not_the_certified_one_is_not_served() {
-    let site = Certified::new();
+    let site = CertifiedSite::new();
     for (tree, body) in [
         (tree_of("/a.html", "certified"), "another"),
         (tree_of("/b.html", "certified"), "certified"),
