@@ -1,4 +1,4 @@
-//! CertifiedSite pages: which responses the gateway verifies, and which it refuses to serve.
+//! Certified pages: which responses the gateway verifies, and which it refuses to serve.
 
 use crate::common::{ANONYMOUS, builder, call, install_wasm};
 use crate::gateway::{Page, page, site};

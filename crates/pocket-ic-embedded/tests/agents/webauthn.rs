@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// Last arc of the object identifier of COSE keys.
-const COSE: u8 = 1;
+const COSE_KEY_ARC: u8 = 1;
 
 /// The primes of an RSA key of 2,048 bits: they are constant, since generating a key takes seconds.
 const PRIMES: [&str; 2] = [
@@ -72,7 +72,7 @@ impl Authenticator {
         }
     }
 
-    fn assert(&self, client_data: &str) -> Assertion {
+    fn assertion(&self, client_data: &str) -> Assertion {
         // The last five bytes are the flags (the user is present) and a counter.
         let authenticator_data = [Sha256::digest("localhost").as_slice(), &[1, 0, 0, 0, 7]].concat();
         let signed = [authenticator_data.as_slice(), &Sha256::digest(client_data)].concat();
@@ -86,11 +86,11 @@ impl Authenticator {
 
 impl Identity for Authenticator {
     fn sender(&self) -> Result<Principal, String> {
-        Ok(Principal::self_authenticating(key_der(COSE, &self.cose())))
+        Ok(Principal::self_authenticating(key_der(COSE_KEY_ARC, &self.cose())))
     }
 
     fn public_key(&self) -> Option<Vec<u8>> {
-        Some(key_der(COSE, &self.cose()))
+        Some(key_der(COSE_KEY_ARC, &self.cose()))
     }
 
     fn sign(&self, content: &EnvelopeContent) -> Result<Signature, String> {
@@ -104,7 +104,7 @@ impl Identity for Authenticator {
     fn sign_arbitrary(&self, content: &[u8]) -> Result<Signature, String> {
         Ok(Signature {
             public_key: self.public_key(),
-            signature: Some(self.assert(&client_data(content)).encode()),
+            signature: Some(self.assertion(&client_data(content)).encode()),
             delegations: None,
         })
     }
@@ -145,7 +145,7 @@ fn authenticators_sign_calls_queries_and_delegations() {
     let network = Network::new();
     let id = network.canister();
     let kinds: [fn() -> Authenticator; 2] = [|| Authenticator::p256(1), Authenticator::rsa];
-    for (count, authenticator) in (1_u32..).step_by(2).zip(kinds) {
+    for (first_count, authenticator) in (1_u32..).step_by(2).zip(kinds) {
         let sender = authenticator().sender().unwrap();
         let session = delegated(&authenticator(), expiring(&ed25519(9)));
         let by_session = DelegatedIdentity::new_unchecked(
@@ -154,7 +154,8 @@ fn authenticators_sign_calls_queries_and_delegations() {
             vec![session],
         );
         // A call by the authenticator itself, and one by a session.
-        for (count, agent) in (count..).zip([network.agent(authenticator()), network.agent(by_session)]) {
+        for (count, agent) in (first_count..).zip([network.agent(authenticator()), network.agent(by_session)])
+        {
             let reply = network.run(agent.update(&id, "inc").call_and_wait()).unwrap();
             assert_eq!(reply, count.to_le_bytes());
             let caller = network.run(agent.query(&id, "caller").call()).unwrap();
@@ -171,7 +172,7 @@ fn data_of_the_browser_may_be_sent_as_bytes() {
     let text = client_data(&content.to_request_id().signable());
     let mut envelope = signed(&authenticator, content);
     let bytes =
-        Assertion { client_data: Value::Bytes(text.clone().into_bytes()), ..authenticator.assert(&text) };
+        Assertion { client_data: Value::Bytes(text.clone().into_bytes()), ..authenticator.assertion(&text) };
     envelope.sender_sig = Some(bytes.encode());
     assert_eq!(network.send_call("v4", &envelope).0, 200);
 }
@@ -181,8 +182,8 @@ fn wrong_signatures_of_authenticators_are_refused() {
     let network = Network::new();
     let p256 = Authenticator::p256(1);
     let message = network.call(p256.sender().unwrap(), "inc", 1).to_request_id().signable();
-    let good = |authenticator: &Authenticator| authenticator.assert(&client_data(&message));
-    let json = |text: &str| p256.assert(text).encode();
+    let good = |authenticator: &Authenticator| authenticator.assertion(&client_data(&message));
+    let json = |text: &str| p256.assertion(text).encode();
     let mut flipped = good(&p256);
     *flipped.signature.last_mut().unwrap() ^= 1;
     let mut other_data = good(&p256);
@@ -250,7 +251,7 @@ fn wrong_keys_of_authenticators_are_refused() {
         (b"no COSE".to_vec(), "not COSE"),
         (vec![], "not COSE"),
     ] {
-        let der = key_der(COSE, &key);
+        let der = key_der(COSE_KEY_ARC, &key);
         let mut envelope = signed(&p256, network.call(Principal::self_authenticating(&der), "inc", 1));
         envelope.sender_pubkey = Some(der);
         expect_refused(&network, &envelope, "Invalid signature: Invalid public key: ");

@@ -3,7 +3,8 @@
 ;; * `inc`, `read`: add 1 to the heap counter, read it; both answer its value.
 ;; * `inc_query`: a query that does the same as `inc`.
 ;; * `hidden`: reads a mutable global that is not exported; it starts at 7, and `inc` adds 1 to it.
-;; * `stable_inc`, `stable_read`: the same for the counter in stable memory (which `canister_init` grows to one page).
+;; * `stable_inc`, `stable_read`: do the same as `inc` and `read`, with the counter in stable memory (which
+;;   `canister_init` grows to one page).
 ;; * `trap_after_inc`, `unreachable`, `no_reply`, `reject`, `spin`: each fails in its own way.
 ;; * `set_timer`: sets the global timer to the 8 bytes of its argument; each firing adds 100 to the heap counter.
 ;; * `now`, `caller`, `version`, `echo`: answer the time, the caller, the canister's version and the argument.

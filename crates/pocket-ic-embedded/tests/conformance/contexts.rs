@@ -181,8 +181,8 @@ fn each_situation_has_its_mode() {
 fn a_stopping_canister_still_gets_its_callbacks() {
     let pic = builder().with_application_subnet().build();
     let id = install_wasm(&pic, calling_module("update", "works", "(call $reply)", "(call $reply)", ""));
-    let open = pic.submit_call(id, ANONYMOUS, "go", vec![]).expect("the call is accepted");
+    let waiting = pic.submit_call(id, ANONYMOUS, "go", vec![]).expect("the call is accepted");
     let stop = submit_management(&pic, id, "stop_canister");
     assert!(pic.await_call(stop).is_ok());
-    assert!(pic.await_call(open).is_ok());
+    assert!(pic.await_call(waiting).is_ok());
 }

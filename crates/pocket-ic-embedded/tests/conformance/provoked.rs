@@ -170,51 +170,55 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
             expect_rejection(call_management(pic, id, ANONYMOUS, "upload_canister_snapshot_data", arg))
         },
     ),
-    (CanisterTrapped, "Canister trapped: unreachable", Certified, |p, c| update(p, c, "unreachable")),
-    (CanisterTrapped, "Canister trapped: unreachable", Uncertified, |p, c| update(p, c, "gate")),
-    (CanisterTrapped, "Canister trapped: heap out of bounds", Certified, |p, c| update(p, c, "heap")),
-    (CanisterTrapped, "Canister trapped: stable memory out of bounds", Certified, |p, c| {
-        update(p, c, "stable")
+    (CanisterTrapped, "Canister trapped: unreachable", Certified, |pic, id| update(pic, id, "unreachable")),
+    (CanisterTrapped, "Canister trapped: unreachable", Uncertified, |pic, id| update(pic, id, "gate")),
+    (CanisterTrapped, "Canister trapped: heap out of bounds", Certified, |pic, id| update(pic, id, "heap")),
+    (CanisterTrapped, "Canister trapped: stable memory out of bounds", Certified, |pic, id| {
+        update(pic, id, "stable")
     }),
-    (CanisterTrapped, "32 bit stable memory api used on a memory larger than 4GB", Certified, |p, c| {
-        update(p, c, "stable32")
+    (CanisterTrapped, "32 bit stable memory api used on a memory larger than 4GB", Certified, |pic, id| {
+        update(pic, id, "stable32")
     }),
-    (CanisterTrapped, "Canister trapped: integer division by 0", Certified, |p, c| update(p, c, "division")),
-    (CanisterTrapped, "Canister trapped: integer overflow", Certified, |p, c| update(p, c, "overflow")),
-    (CanisterTrapped, "Canister trapped: invalid conversion to integer", Certified, |p, c| {
-        update(p, c, "conversion")
+    (CanisterTrapped, "Canister trapped: integer division by 0", Certified, |pic, id| {
+        update(pic, id, "division")
     }),
-    (CanisterTrapped, "Canister trapped: table out of bounds", Certified, |p, c| update(p, c, "table")),
-    (CanisterTrapped, "Canister trapped: indirect call to a null", Certified, |p, c| update(p, c, "null")),
-    (CanisterTrapped, "Canister trapped: indirect call type mismatch", Certified, |p, c| {
-        update(p, c, "type")
+    (CanisterTrapped, "Canister trapped: integer overflow", Certified, |pic, id| update(pic, id, "overflow")),
+    (CanisterTrapped, "Canister trapped: invalid conversion to integer", Certified, |pic, id| {
+        update(pic, id, "conversion")
     }),
-    (CanisterTrapped, "Canister trapped: stack overflow", Certified, |p, c| update(p, c, "recursion")),
+    (CanisterTrapped, "Canister trapped: table out of bounds", Certified, |pic, id| update(pic, id, "table")),
+    (CanisterTrapped, "Canister trapped: indirect call to a null", Certified, |pic, id| {
+        update(pic, id, "null")
+    }),
+    (CanisterTrapped, "Canister trapped: indirect call type mismatch", Certified, |pic, id| {
+        update(pic, id, "type")
+    }),
+    (CanisterTrapped, "Canister trapped: stack overflow", Certified, |pic, id| update(pic, id, "recursion")),
     (
         CanisterCalledTrap,
         "Canister called `ic0.trap` with message: 'a deliberate fault'",
         Certified,
-        |p, c| update(p, c, "trap"),
+        |pic, id| update(pic, id, "trap"),
     ),
-    (CanisterCalledTrap, "Canister called `ic0.trap`", Uncertified, |p, c| query(p, c, "trap_query")),
-    (CanisterCalledTrap, "Canister called `ic0.trap`", Certified, |p, c| update(p, c, "trap_query")),
+    (CanisterCalledTrap, "Canister called `ic0.trap`", Uncertified, |pic, id| query(pic, id, "trap_query")),
+    (CanisterCalledTrap, "Canister called `ic0.trap`", Certified, |pic, id| update(pic, id, "trap_query")),
     (
         CanisterContractViolation,
         "Canister violated contract: ic0_msg_reply: the call is already replied",
         Certified,
-        |p, c| update(p, c, "twice"),
+        |pic, id| update(pic, id, "twice"),
     ),
     (
         CanisterContractViolation,
         "\"ic0_accept_message\" cannot be executed in update mode",
         Certified,
-        |p, c| update(p, c, "misplaced"),
+        |pic, id| update(pic, id, "misplaced"),
     ),
     (
         CanisterContractViolation,
         "Canister violated contract: ic0_msg_reply_data_append heap",
         Certified,
-        |p, c| update(p, c, "heap_argument"),
+        |pic, id| update(pic, id, "heap_argument"),
     ),
     (CanisterContractViolation, "Error from Wasm chunk store", Certified, |pic, id| {
         let chunk = vec![0; (1 << 20) + 1];
@@ -234,7 +238,9 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         Certified,
         |pic, id| upgrade(pic, id, wasm(r#"(module (import "ic0" "brew" (func)))"#)),
     ),
-    (CanisterDidNotReply, "Canister did not reply to the call", Certified, |p, c| update(p, c, "nothing")),
+    (CanisterDidNotReply, "Canister did not reply to the call", Certified, |pic, id| {
+        update(pic, id, "nothing")
+    }),
     (CanisterStopped, "is stopped", Uncertified, |pic, id| {
         pic.stop_canister(id, None).expect("the canister stops");
         update(pic, id, "pong")
@@ -257,7 +263,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     (CanisterStatusAccessDenied, "is not allowed to call canister_status", Uncertified, |pic, id| {
         expect_rejection(call_management(pic, id, user(1), "canister_status", encode_canister_id(id)))
     }),
-    (CanisterFunctionNotFound, "non-existent Wasm function 99", Certified, |p, c| update(p, c, "lost")),
+    (CanisterFunctionNotFound, "non-existent Wasm function 99", Certified, |pic, id| update(pic, id, "lost")),
     (CanisterNonEmpty, "Try installing with mode='reinstall' instead", Certified, |pic, id| {
         let args = types::InstallCodeArgs {
             mode: types::CanisterInstallMode::Install,
@@ -275,17 +281,17 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         ))
     }),
     // The limit of canister_inspect_message is the smallest, so this is the fastest way.
-    (CanisterInstructionLimitExceeded, "limit of 200000000 instructions", Uncertified, |p, c| {
-        update(p, c, "spin")
+    (CanisterInstructionLimitExceeded, "limit of 200000000 instructions", Uncertified, |pic, id| {
+        update(pic, id, "spin")
     }),
-    (CanisterMemoryAccessLimitExceeded, "Canister exceeded memory access limits", Uncertified, |p, c| {
-        query(p, c, "hoard")
+    (CanisterMemoryAccessLimitExceeded, "Canister exceeded memory access limits", Uncertified, |pic, id| {
+        query(pic, id, "hoard")
     }),
     (
         QueryCallGraphTotalInstructionLimitExceeded,
         "Composite query calls exceeded the instruction limit",
         Uncertified,
-        |p, c| query(p, c, "insist"),
+        |pic, id| query(pic, id, "insist"),
     ),
     // Seven nested calls, one more than the limit. The depth does not depend on whether the canisters differ.
     (QueryCallGraphTooDeep, "exceeded the maximum call depth", Uncertified, |pic, id| {
@@ -295,10 +301,14 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         CompositeQueryCalledInReplicatedMode,
         "Composite query cannot be called in replicated mode",
         Certified,
-        |p, c| update(p, c, "ask"),
+        |pic, id| update(pic, id, "ask"),
     ),
-    (CanisterMethodNotFound, "Canister has no update method 'brew'", Certified, |p, c| update(p, c, "brew")),
-    (CanisterMethodNotFound, "Canister has no query method 'brew'", Uncertified, |p, c| query(p, c, "brew")),
+    (CanisterMethodNotFound, "Canister has no update method 'brew'", Certified, |pic, id| {
+        update(pic, id, "brew")
+    }),
+    (CanisterMethodNotFound, "Canister has no query method 'brew'", Uncertified, |pic, id| {
+        query(pic, id, "brew")
+    }),
     (CanisterWasmModuleNotFound, "contains no Wasm module", Uncertified, |pic, id| {
         pic.uninstall_canister(id, None).expect("the code is uninstalled");
         update(pic, id, "pong")

@@ -103,7 +103,7 @@ fn errors_say_what_a_developer_can_do() {
 }
 
 #[test]
-fn a_canister_without_cycles_is_frozen_without_a_threshold() {
+fn a_canister_without_cycles_is_frozen_even_without_a_threshold() {
     let pic = instance();
     // 2^64 cycles are more than the canister has: it burns all.
     let burning = wasm(
