@@ -45,14 +45,14 @@ const SIZES: &str = r#"(module
 const MIB: u64 = 1 << 20;
 const GIB_PAGES: u64 = (1 << 30) / 65_536;
 
-fn sizes(pic: &PocketIc) -> Principal {
+fn install_sizes(pic: &PocketIc) -> Principal {
     install_wasm(pic, wasm(SIZES))
 }
 
 #[test]
-fn replies_have_at_most_two_and_three_mib() {
+fn update_replies_are_limited_to_2_mib_query_replies_to_3() {
     let pic = instance();
-    let id = sizes(&pic);
+    let id = install_sizes(&pic);
     let update = |bytes: u64| call(&pic, id, "reply", &bytes.to_le_bytes());
     let query = |bytes: u64| pic.query_call(id, ANONYMOUS, "reply_query", bytes.to_le_bytes().to_vec());
     assert_eq!(update(2 * MIB).unwrap().len() as u64, 2 * MIB);
@@ -90,7 +90,7 @@ fn ingress_has_at_most_two_mib() {
 #[test]
 fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     let pic = instance();
-    let id = sizes(&pic);
+    let id = install_sizes(&pic);
     // Enough cycles that the memory does not freeze the canister.
     pic.add_cycles(id, 1_000_000_000_000_000_000);
     let grow = |pages: u64| parse_u64(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
@@ -113,7 +113,7 @@ fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
 #[test]
 fn stable_memories_of_more_than_1_gib_are_not_read_at_once() {
     let pic = instance();
-    let id = sizes(&pic);
+    let id = install_sizes(&pic);
     call(&pic, id, "grow", &(GIB_PAGES + 1).to_le_bytes()).unwrap();
     let url = format!("{}instances/{}/read/get_stable_memory", pic.get_server_url(), pic.instance_id());
     let body = RawCanisterId::from(id);
@@ -127,7 +127,7 @@ fn stable_memories_of_more_than_1_gib_are_not_read_at_once() {
 fn counting_repeats_on_another_server() {
     let count = |server: &EmbeddedServer| {
         let pic = PocketIcBuilder::new().with_server_url(server.url()).with_application_subnet().build();
-        let id = sizes(&pic);
+        let id = install_sizes(&pic);
         (0..3).map(|_| call(&pic, id, "work", &[]).unwrap()).collect::<Vec<_>>()
     };
     let first = count(EmbeddedServer::shared().unwrap());

@@ -50,7 +50,7 @@ const GREEDY: &str = r#"
   (func (export "canister_query rounds") (call $append (i32.const 20) (i32.const 4)) (call $msg_reply)))
 "#;
 
-fn greedy(pic: &PocketIc) -> Principal {
+fn install_greedy(pic: &PocketIc) -> Principal {
     install_wasm(pic, wasm(GREEDY))
 }
 
@@ -65,8 +65,8 @@ fn count(pic: &PocketIc, id: Principal, method: &str) -> u32 {
 #[test]
 fn a_loop_of_calls_does_not_starve_others() {
     let pic = instance();
-    let (looping, other) = (greedy(&pic), install_counter(&pic));
-    let others: Vec<Principal> = (0..5).map(|_| greedy(&pic)).collect();
+    let (looping, other) = (install_greedy(&pic), install_counter(&pic));
+    let others: Vec<Principal> = (0..5).map(|_| install_greedy(&pic)).collect();
     start_loop(&pic, looping);
     pic.tick();
     // A canister's share is slightly less than 3,500 messages, half of them calls and half of them answers.
@@ -94,7 +94,7 @@ fn a_loop_of_calls_does_not_starve_others() {
 }
 
 /// Installs a [`GREEDY`] canister with enough memory for `work`: one page, and the 64 MiB that it fills.
-fn hard_working(pic: &PocketIc) -> Principal {
+fn install_hard_working(pic: &PocketIc) -> Principal {
     install_wasm(pic, wasm(&GREEDY.replace("(memory 1)", "(memory 1025)")))
 }
 
@@ -110,7 +110,7 @@ fn ended_in_a_round(pic: &PocketIc, id: Principal, method: &str) -> (usize, Vec<
 #[test]
 fn messages_beyond_seven_billion_instructions_wait() {
     let pic = instance();
-    let id = hard_working(&pic);
+    let id = install_hard_working(&pic);
     let (ended, messages) = ended_in_a_round(&pic, id, "work");
     assert_eq!(ended, 7);
     let answers: Vec<u32> =
@@ -121,7 +121,7 @@ fn messages_beyond_seven_billion_instructions_wait() {
 #[test]
 fn the_instructions_of_a_cleanup_count_in_the_round() {
     let pic = instance();
-    let id = hard_working(&pic);
+    let id = install_hard_working(&pic);
     let (ended, messages) = ended_in_a_round(&pic, id, "work_in_cleanup");
     assert_eq!(ended, 7);
     for message in messages {

@@ -98,7 +98,7 @@ const RESTLESS: &str = r#"
 "#;
 
 #[test]
-fn uninstalling_reaches_canisters_without_an_error_code() {
+fn rejections_by_uninstalling_reach_canisters_without_a_code() {
     let pic = instance();
     let (target, proxy) = (install_wasm(&pic, wasm(RESTLESS)), install_proxy(&pic));
     let open = pic.submit_call(proxy, ANONYMOUS, "forward_text", forwarded_call(target, "ping")).unwrap();
