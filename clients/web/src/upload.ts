@@ -71,8 +71,8 @@ export function refused<K extends string>(error: unknown, kind: K): Extract<Refu
   return undefined;
 }
 
-/** Gives the upload a new key for begin: with the old key, begin is refused or returns an ended session. */
-export async function renewKey({ record, store }: Upload): Promise<void> {
+/** Gives the upload a new idempotency key: with the old one, begin is refused or returns an ended session. */
+export async function renewIdem({ record, store }: Upload): Promise<void> {
   record.idem = crypto.randomUUID();
   delete record.session;
   await store.put(record);

@@ -92,7 +92,7 @@ export class Uploader {
       const digest = await digestOf(this.hasher, file, options.hash ?? 'sha256', { signal, onProgress });
       const fresh = this.recordOf(file, options, digest);
       record = await this.store.claim(fresh);
-      // A record that was stored before has another key than the new one.
+      // A record that was stored before has the same `key` as the new one, but another idempotency key.
       const resumed = record.idem !== fresh.idem;
       const { canister, store, hasher, window } = this;
       const upload: Upload = { canister, store, hasher, window, caller, signal, report, file, chunks, record, resumed };

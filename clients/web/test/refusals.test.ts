@@ -4,6 +4,7 @@ import { Principal } from '@icp-sdk/core/principal';
 import type { Refusal } from '../src/canister.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
+/** Refusals that end an upload, and whether the upload can be resumed. */
 const FINAL_REFUSALS: Array<[Refusal, boolean]> = [
   [{ Unauthorized: { caller: Principal.anonymous(), needs: 'an identity' } }, true],
   [{ ResourceExhausted: { limit: 'sessions per caller', allowed: 100n, requested: 101n } }, true],
@@ -109,7 +110,7 @@ test('an upload sent by two tabs at once gives one memory', async () => {
   assert.equal(scene.network.canister.state.memories.size, 1);
 });
 
-test('a key that is in use is replaced by another', async () => {
+test('an idempotency key that is in use is replaced by another', async () => {
   for (const bytes of [500, 9_999]) {
     const scene = new Scene();
     const method = bytes === 500 ? 'uploads_put_whole' : 'uploads_begin';
@@ -137,6 +138,7 @@ test('chunks that the canister lacks are sent again', async () => {
 });
 
 test('a status query that does not find the session yet is repeated', async () => {
+  // Once, and more often than the query is repeated: then all chunks are sent.
   for (const times of [1, 9]) {
     const scene = new Scene();
     const stop = new AbortController();

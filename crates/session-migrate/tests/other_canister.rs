@@ -59,8 +59,9 @@ fn a_sound_release_passes_with_interruptions_and_a_rollback() {
     let upgrades = part.interruptions.iter().filter(|line| line.contains("upgraded again")).count();
     assert!(upgrades > 1, "{part:?}");
     let trapped = part.interruptions.iter().find(|line| line.contains("messages trapped")).unwrap();
-    let (count, most) = (leading_number(trapped), leading_number(trapped.split("of the ").nth(1).unwrap()));
-    assert!(count >= 4 && most > 1_000_000, "{trapped}");
+    let (count, largest_message) =
+        (leading_number(trapped), leading_number(trapped.split("of the ").nth(1).unwrap()));
+    assert!(count >= 4 && largest_message > 1_000_000, "{trapped}");
     let phases: Vec<&str> = report.runs.iter().map(|run| run.phase.as_str()).collect();
     assert_eq!(phases, ["Converted", "RolledBack", "Converted"]);
     assert_eq!(report.runs[0].counts.source, 120);
@@ -195,7 +196,7 @@ fn a_chain_of_two_is_rehearsed_to_its_end() {
 }
 
 #[test]
-fn unsound_units_fail_a_canister_that_has_no_finalize() {
+fn unsound_units_fail_a_rehearsal_without_finalize() {
     let note = "1 of 2 records are not sound, the first: 7";
     let state: MigrationState =
         MigrationState { phase: Phase::Converted, note: note.into(), ..MigrationState::default() };

@@ -29,6 +29,9 @@ interface State {
   memories: Map<string, Uint8Array>;
 }
 
+/** Number of digests in an answer of `uploads_chunk_digests`. */
+const DIGESTS_PER_PAGE = 3;
+
 export class FakeCanister implements UploadCanister {
   /** Number of chunks that finish hashes in one call. */
   hashPerCall = Infinity;
@@ -200,8 +203,9 @@ export class FakeCanister implements UploadCanister {
     const found = this.session(id);
     if ('Err' in found) return found;
     const chunks = [...found.Ok.chunks.entries()].sort(([a], [b]) => a - b).filter(([index]) => index >= (from[0] ?? 0));
-    const next = chunks[3]?.[0];
-    const digests = chunks.slice(0, 3).map(([idx, bytes]) => ({ idx, sha256: digestOf('sha256', [bytes]) }));
+    const next = chunks[DIGESTS_PER_PAGE]?.[0];
+    const page = chunks.slice(0, DIGESTS_PER_PAGE);
+    const digests = page.map(([idx, bytes]) => ({ idx, sha256: digestOf('sha256', [bytes]) }));
     return { Ok: { digests, next: next === undefined ? [] : [next] } };
   };
 

@@ -167,7 +167,7 @@ fn a_blob_of_uneven_chunks_is_divided_evenly() {
 }
 
 /// Damage after which the first memory is not taken, and the reason.
-const DETACHED: &[(&str, Damage, &str)] = &[
+const WRONG_LOCATORS: &[(&str, Damage, &str)] = &[
     (
         "a locator of a missing blob",
         |it| it.change(0, |memory| memory.blob_internal_assets[0].blob_ref.locator = "blob_7".into()),
@@ -184,8 +184,8 @@ const DETACHED: &[(&str, Damage, &str)] = &[
 ];
 
 #[test]
-fn a_memory_whose_blob_is_missing_is_not_taken() {
-    for (damage, apply, message) in DETACHED {
+fn a_memory_with_a_wrong_locator_is_not_taken() {
+    for (damage, apply, message) in WRONG_LOCATORS {
         let victim = victim();
         apply(&victim);
         let adopted = victim.adopted();
@@ -497,7 +497,7 @@ fn the_header_that_pre_upgrade_destroys_is_reconstructed() {
 }
 
 #[test]
-fn a_chunk_map_that_cannot_be_reconstructed_is_the_reason() {
+fn a_chunk_map_that_cannot_be_reconstructed_is_named_as_reason() {
     let mut release = PublicRelease::new(128);
     let capsule = release.create_capsule(person(1), NOW);
     let chunk = file(500, 1);
@@ -524,7 +524,7 @@ fn a_damaged_node_is_reported_with_its_offset() {
 }
 
 #[test]
-fn a_blob_asset_and_its_copy_are_one_blob() {
+fn two_assets_of_a_memory_may_share_a_blob() {
     let victim = victim();
     victim.change(1, |memory| {
         let PublicBlobAsset { blob_ref, metadata } = memory.blob_internal_assets[0].clone();

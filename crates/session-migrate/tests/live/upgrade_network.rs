@@ -17,17 +17,21 @@ use super::network::Network;
 /// Effects of an upgrade without options.
 const EFFECTS: [Step; 3] = [Step::Snapshot, Step::Install, Step::Verify];
 
+/// Number of requests that are refused after each lost answer.
+const AWAY_FOR: u32 = 6;
+
 #[test]
-fn lost_answer_and_absent_network_change_nothing() {
+fn upgrade_succeeds_despite_lost_answers_and_refused_requests() {
     let network = Network::with(Build::Legacy);
     let upload = network.upload_in_flight("a.jpg");
     let staged = network.module(Build::Staged);
     let plan = network.plan(Build::Staged, &staged);
-    let losing = FaultyProxy::in_front_of(&network.url, &["take_canister_snapshot", "install_code"], 6);
+    let losing =
+        FaultyProxy::in_front_of(&network.url, &["take_canister_snapshot", "install_code"], AWAY_FOR);
     let report = network.drive_at(&losing.url, &plan, &staged, &mut Silent, Duration::from_secs(60)).unwrap();
     assert_eq!(report.ending, Ending::Upgraded { quarantined: 0 });
     assert_eq!(losing.lost(), 2);
-    assert!(losing.refused() >= 6);
+    assert!(losing.refused() >= AWAY_FOR);
     assert_eq!((network.running_build(), network.snapshot_count()), ("staged".to_owned(), 1));
     network.finish(upload);
 }

@@ -164,6 +164,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
         ]
     );
     assert!(calls[3].together && !calls[2].together && !calls[4].together, "{calls:?}");
+    // The calls of the list above, which begins with call 6: the status query, and the two calls of `no_such_method`.
     for (index, kind) in [(9, CallKind::Query), (11, CallKind::Query), (12, CallKind::Update)] {
         assert_eq!(calls[index].kind, kind);
     }

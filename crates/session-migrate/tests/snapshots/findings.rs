@@ -170,8 +170,8 @@ fn the_memory_of_another_canister_is_named() {
         (release.stable_memory(), format!("damaged: blob_{blob}: 6 bytes with the SHA-256 ")),
         (release.after_pre_upgrade(), "stable_save".to_owned()),
     ];
-    for (memory, expected) in cases {
-        let error = inspected(&memory, false).unwrap_err();
+    for (stable, expected) in cases {
+        let error = inspected(&stable, false).unwrap_err();
         let text = error.to_string();
         assert!(
             !error.is_damage() && text.contains("docs/adopting.md") && text.contains(&expected),
