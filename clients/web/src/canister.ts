@@ -15,7 +15,7 @@ export type {
   UploadFinishResult,
 } from './declarations/legacy.did.js';
 
-type UsedFunction =
+type Used =
   | 'upload_config'
   | 'uploads_abort'
   | 'uploads_begin'
@@ -29,7 +29,7 @@ type UsedFunction =
  * The functions that an uploader calls. An actor of the canister has them, and so has the fake canister of the tests.
  */
 export type UploadCanister = {
-  [M in UsedFunction]: _SERVICE[M] extends ActorMethod<infer Args, infer Answer> ? (...args: Args) => Promise<Answer> : never;
+  [M in Used]: _SERVICE[M] extends ActorMethod<infer Args, infer Answer> ? (...args: Args) => Promise<Answer> : never;
 };
 
 /** An actor of the canister, with its whole interface. */

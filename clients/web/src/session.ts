@@ -4,7 +4,7 @@ import type { UploadFinishResult } from './canister.js';
 import { SessionEnded } from './ended.js';
 import { finish } from './finish.js';
 import { transfer } from './transfer.js';
-import { ask, hashArgument, refused, renewIdem, type Upload } from './upload.js';
+import { ask, hashArgument, refused, renewIdempotencyKey, type Upload } from './upload.js';
 
 /** Maximum number of times that an upload is begun again because its session has ended. */
 const RESTARTS = 2;
@@ -34,30 +34,30 @@ export async function uploadInChunks(upload: Upload): Promise<UploadFinishResult
       }
       // The repeated begin has returned the same ended session: only a new idempotency key gives another.
       if (restarts > 0 && session === before) {
-        await renewIdem(upload);
+        await renewIdempotencyKey(upload);
       }
     }
   }
 }
 
 /**
- * The session of this upload: the one that was begun before with the same idempotency key, or a new one. The record with
- * this key is stored before the call, so that the session is found again however the call ends.
+ * The session of this upload: the one that was begun before with the same idempotency key, or a new one. The record
+ * with this key is stored before the call, so that the session is found again however the call ends.
  */
 async function begin(upload: Upload): Promise<bigint> {
   try {
-    return await beginWithIdem(upload);
+    return await callBegin(upload);
   } catch (error) {
     // The idempotency key was used with other metadata, or belongs to a session that the migration has quarantined.
     if (!refused(error, 'Conflict')) {
       throw error;
     }
   }
-  await renewIdem(upload);
-  return beginWithIdem(upload);
+  await renewIdempotencyKey(upload);
+  return callBegin(upload);
 }
 
-async function beginWithIdem({ canister, caller, chunks, record, store }: Upload): Promise<bigint> {
+async function callBegin({ canister, caller, chunks, record, store }: Upload): Promise<bigint> {
   const { capsule, metadata, idem } = record;
   const session = await ask(caller, 'uploads_begin', () =>
     canister.uploads_begin(capsule, metadata, chunks.count, idem, hashArgument(record)),

@@ -72,7 +72,7 @@ export function refused<K extends string>(error: unknown, kind: K): Extract<Refu
 }
 
 /** Gives the upload a new idempotency key: with the old one, begin is refused or returns an ended session. */
-export async function renewIdem({ record, store }: Upload): Promise<void> {
+export async function renewIdempotencyKey({ record, store }: Upload): Promise<void> {
   record.idem = crypto.randomUUID();
   delete record.session;
   await store.put(record);

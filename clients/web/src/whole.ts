@@ -2,7 +2,7 @@
 
 import type { SmallFile, UploadFinishResult } from './canister.js';
 import { UploadError } from './errors.js';
-import { ask, hashArgument, read, refused, renewIdem, type Upload } from './upload.js';
+import { ask, hashArgument, read, refused, renewIdempotencyKey, type Upload } from './upload.js';
 
 export async function uploadWhole(upload: Upload): Promise<UploadFinishResult> {
   try {
@@ -16,7 +16,7 @@ export async function uploadWhole(upload: Upload): Promise<UploadFinishResult> {
       throw error;
     }
   }
-  await renewIdem(upload);
+  await renewIdempotencyKey(upload);
   return put(upload);
 }
 

@@ -1,6 +1,6 @@
 // A JavaScript client of the first public release decodes the replies of this canister that docs/adopting.md lists as
-// decodable, and no others. The table there is derived from Candid's rules. Its column about arguments is not tested here,
-// since only the canister decodes arguments.
+// decodable, and no others. The table there is derived from Candid's rules. Its column about arguments is not tested
+// here, since only the canister decodes arguments.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
