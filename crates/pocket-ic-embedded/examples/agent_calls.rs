@@ -38,7 +38,8 @@ struct Prepared {
 
 struct WayToCall<'a> {
     name: &'static str,
-    /// The name of the way with which this one is compared, and the maximum ratio for each of [`CLIENTS`].
+    /// The name of the way with which this one is compared, and the maximum ratio of the times for each of
+    /// [`CLIENTS`].
     max_ratios: Option<(&'static str, [f64; 2])>,
     prepare: Box<dyn Fn() -> Prepared + 'a>,
     call: TimedCall<'a>,

@@ -14,9 +14,9 @@ use pocket_ic::{ErrorCode, PocketIc};
 /// * `forward` calls this method with 1000 cycles, and returns the reply, or the reject code as one byte.
 /// * `forward_trap` does the same, but traps in its reply callback; the cleanup adds 1 to the number that `read`
 ///   returns.
-/// * `forward_traps` sends no cycles, and traps in its reply callback and in its cleanup.
+/// * `forward_trap_twice` sends no cycles, and traps in its reply callback and in its cleanup.
 /// * `forward_text` sends no cycles, and returns the reply, or the text of the rejection.
-/// * The composite queries `forward_query`, `query_traps` and `query_text` do the same with queries; `query_twice`
+/// * The composite queries `forward_query`, `query_trap_twice` and `query_text` do the same with queries; `query_twice`
 ///   makes two calls, and returns the first reply.
 /// * `refund` returns the cycles that were refunded with the latest answer to `forward`.
 const PROXY: &str = r#"
@@ -69,8 +69,8 @@ const PROXY: &str = r#"
     (if (call $perform) (then unreachable)))
   (func (export "canister_composite_query query_twice")
     (call $tell) (call $tell))
-  (export "canister_update forward_traps" (func $fail_twice))
-  (export "canister_composite_query query_traps" (func $fail_twice))
+  (export "canister_update forward_trap_twice" (func $fail_twice))
+  (export "canister_composite_query query_trap_twice" (func $fail_twice))
   (export "canister_update forward_text" (func $tell))
   (export "canister_composite_query query_text" (func $tell))
   (func (export "canister_query read")
@@ -214,8 +214,8 @@ fn a_trap_in_the_cleanup_is_reported_after_the_first() {
     let pic = instance();
     let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
     let errors = [
-        call(&pic, proxy, "forward_traps", &forwarded_call(target, "inc")).unwrap_err(),
-        pic.query_call(proxy, ANONYMOUS, "query_traps", forwarded_call(target, "read")).unwrap_err(),
+        call(&pic, proxy, "forward_trap_twice", &forwarded_call(target, "inc")).unwrap_err(),
+        pic.query_call(proxy, ANONYMOUS, "query_trap_twice", forwarded_call(target, "read")).unwrap_err(),
     ];
     for error in errors {
         assert_eq!(error.error_code, ErrorCode::CanisterCalledTrap);

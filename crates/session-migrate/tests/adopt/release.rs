@@ -17,7 +17,7 @@ use upload_model::public_release::{PublicRelease, key_of};
 
 pub const NOW: u64 = 1_759_000_000_000_000_000;
 
-type Memory = VirtualMemory<VectorMemory>;
+type TableMemory = VirtualMemory<VectorMemory>;
 
 pub fn person(n: u64) -> Principal {
     Principal::self_authenticating(n.to_be_bytes())
@@ -62,24 +62,24 @@ impl ReleaseStableMemory {
         self.raw.borrow().clone()
     }
 
-    fn memory(&self, id: u8) -> Memory {
+    fn table_memory(&self, id: u8) -> TableMemory {
         MemoryManager::init(self.raw.clone()).get(MemoryId::new(id))
     }
 
-    pub fn capsules(&self) -> StableBTreeMap<String, Vec<u8>, Memory> {
-        StableBTreeMap::init(self.memory(0))
+    pub fn capsules(&self) -> StableBTreeMap<String, Vec<u8>, TableMemory> {
+        StableBTreeMap::init(self.table_memory(0))
     }
 
-    pub fn chunks(&self) -> StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory> {
-        StableBTreeMap::init(self.memory(6))
+    pub fn chunks(&self) -> StableBTreeMap<([u8; 32], u32), Vec<u8>, TableMemory> {
+        StableBTreeMap::init(self.table_memory(6))
     }
 
-    pub fn blobs(&self) -> StableBTreeMap<u64, Short, Memory> {
-        StableBTreeMap::init(self.memory(7))
+    pub fn blobs(&self) -> StableBTreeMap<u64, Short, TableMemory> {
+        StableBTreeMap::init(self.table_memory(7))
     }
 
-    pub fn admins(&self) -> StableBTreeMap<Principal, (), Memory> {
-        StableBTreeMap::init(self.memory(9))
+    pub fn admins(&self) -> StableBTreeMap<Principal, (), TableMemory> {
+        StableBTreeMap::init(self.table_memory(9))
     }
 
     pub fn change_capsule(&self, id: &str, change: impl FnOnce(&mut PublicCapsule)) {

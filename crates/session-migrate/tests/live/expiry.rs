@@ -12,8 +12,8 @@ use pocket_ic_embedded::EmbeddedServer;
 use session_migrate::network::{self, Clock, RequestOutcome, Retry, RootKey, Ticket};
 use session_migrate::progress::Progress;
 
-use super::answers::pruning;
 use super::driving::meanwhile;
+use super::faulty_networks::pruning;
 
 /// The time that passes on the network in each pause.
 const STEP: Duration = Duration::from_secs(30);

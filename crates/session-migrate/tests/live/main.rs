@@ -1,9 +1,9 @@
 //! Commands on a live network of the embedded server.
 
-mod answers;
 mod check;
 mod driving;
 mod expiry;
+mod faulty_networks;
 mod network;
 mod snapshot;
 mod upgrade;

@@ -65,7 +65,7 @@ struct Case<'a> {
     /// Number of calls that an upgrade takes, which must not grow when it is killed.
     effects: usize,
     /// A lower bound of the number of moments.
-    moments: u32,
+    min_moments: u32,
 }
 
 fn kill_at_every_moment(case: &Case<'_>) {
@@ -83,7 +83,7 @@ fn kill_at_every_moment(case: &Case<'_>) {
         let (ended, at) = (network.drive(&plan, &staged, &mut first), first.at);
         let last = match (ended, at) {
             (Ok(_), None) => {
-                assert!(moment > case.moments, "the upgrade has only {moment} moments");
+                assert!(moment > case.min_moments, "the upgrade has only {moment} moments");
                 return;
             }
             // Nothing is left to resume.
@@ -113,7 +113,7 @@ const FORWARD: Case<'static> = Case {
     is_expected: |ending| *ending == Ending::Upgraded { quarantined: 0 },
     build_at_end: "staged",
     effects: 5,
-    moments: 15,
+    min_moments: 15,
 };
 
 #[test]
@@ -130,7 +130,7 @@ fn a_driver_killed_in_a_rollback_resumes_to_the_same_end() {
         is_expected: |ending| matches!(ending, Ending::RolledBack { .. }),
         build_at_end: "legacy",
         effects: 4,
-        moments: 8,
+        min_moments: 8,
         ..FORWARD
     });
 }
@@ -144,7 +144,7 @@ fn driver_killed_around_a_restore_is_resumed_to_the_same_end() {
         is_expected: |ending| matches!(ending, Ending::Restored { lost: Some(_), .. }),
         build_at_end: "legacy",
         effects: 5,
-        moments: 5,
+        min_moments: 5,
         ..FORWARD
     });
 }

@@ -10,8 +10,8 @@ use session_migrate::network::{Clock, system_clock};
 use session_migrate::upgrade::Plan;
 use session_migrate::upgrade::{Ending, Event, Silent, Step};
 
-use super::answers::{FaultyProxy, Wire};
 use super::driving::After;
+use super::faulty_networks::{FaultyProxy, Wire};
 use super::network::Network;
 
 /// Effects of an upgrade without options.

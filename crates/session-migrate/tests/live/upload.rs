@@ -11,7 +11,7 @@ use upload_canister::api;
 use super::network::{CHUNK, Network, program, text};
 
 impl Network {
-    fn command(&self, files: &[&Path], more: &[&str]) -> Command {
+    fn upload_command(&self, files: &[&Path], more: &[&str]) -> Command {
         let mut command = program(["upload"]);
         command.args(files);
         command.args(["--network", &self.url, "--canister", &self.canister.to_text()]);
@@ -21,11 +21,11 @@ impl Network {
 
     fn upload(&self, files: &[&Path], more: &[&str]) -> Output {
         let key = ["-k", &self.root_key];
-        self.command(files, &[&key[..], more].concat()).output().unwrap()
+        self.upload_command(files, &[&key[..], more].concat()).output().unwrap()
     }
 
-    fn start(&self, files: &[&Path]) -> Child {
-        let mut command = self.command(files, &["-k", &self.root_key, "--parallel", "1"]);
+    fn start_upload(&self, files: &[&Path]) -> Child {
+        let mut command = self.upload_command(files, &["-k", &self.root_key, "--parallel", "1"]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
@@ -97,7 +97,7 @@ fn own_capsules_are_found_on_every_page_of_the_list() {
 fn a_killed_upload_continues_after_two_upgrades() {
     let network = Network::with(Build::Legacy);
     let file = network.file("large.bin", 40 * CHUNK);
-    let mut child = network.start(&[&file]);
+    let mut child = network.start_upload(&[&file]);
     let received = || network.sessions().first().map_or(0, |status| status.bytes_received);
     while received() < 3 * CHUNK as u64 {
         assert_eq!(child.try_wait().unwrap(), None, "the upload has ended before it was killed");
@@ -118,7 +118,7 @@ fn a_killed_upload_continues_after_two_upgrades() {
 fn stopped_canister_is_waited_for() {
     let network = Network::with(Build::Direct);
     let file = network.file("large.bin", 10 * CHUNK);
-    let mut child = network.start(&[&file]);
+    let mut child = network.start_upload(&[&file]);
     while network.sessions().is_empty() {
         assert_eq!(child.try_wait().unwrap(), None, "the upload has ended before the canister was stopped");
     }
@@ -134,7 +134,7 @@ fn canister_that_is_stopped_from_the_beginning_is_waited_for() {
     let network = Network::with(Build::Direct);
     let file = network.file("small.bin", 700);
     network.pic.stop_canister(network.canister, None).unwrap();
-    let mut command = network.command(&[&file], &["-k", &network.root_key]);
+    let mut command = network.upload_command(&[&file], &["-k", &network.root_key]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("CanisterStopped") && line.contains("again in")));
@@ -149,7 +149,8 @@ fn changed_file_is_aborted_and_files_before_it_are_listed() {
     let network = Network::with(Build::Direct);
     let small = network.file("a\nb.txt", 700);
     let large = network.file("large.bin", 40 * CHUNK);
-    let mut command = network.command(&[&small, &large], &["-k", &network.root_key, "--parallel", "1"]);
+    let mut command =
+        network.upload_command(&[&small, &large], &["-k", &network.root_key, "--parallel", "1"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let received = || network.sessions().first().map_or(0, |status| status.bytes_received);
     while received() < 3 * CHUNK as u64 {
@@ -176,13 +177,13 @@ fn each_refusal_names_its_reason_and_has_its_exit_code() {
     let outcome_of = |output: Output| (output.status.code().unwrap(), text(&output.stderr));
     let (code, error) = outcome_of(network.upload(&[&missing], &[]));
     assert!(code == 2 && error.contains("not-there"), "{code}: {error}");
-    let mut piped = network.command(&[Path::new("/dev/stdin")], &["-k", &network.root_key]);
+    let mut piped = network.upload_command(&[Path::new("/dev/stdin")], &["-k", &network.root_key]);
     let (code, error) = outcome_of(piped.stdin(Stdio::piped()).output().unwrap());
     assert!(code == 2 && error.contains("/dev/stdin: it is not a regular file"), "{code}: {error}");
-    let (code, error) = outcome_of(network.command(&[&file], &["-k", "00"]).output().unwrap());
+    let (code, error) = outcome_of(network.upload_command(&[&file], &["-k", "00"]).output().unwrap());
     assert!(code == 2 && error.contains("266 hexadecimal digits"), "{code}: {error}");
     // The key of another network: no answer is accepted.
-    let (code, error) = outcome_of(network.command(&[&file], &["-k", "mainnet"]).output().unwrap());
+    let (code, error) = outcome_of(network.upload_command(&[&file], &["-k", "mainnet"]).output().unwrap());
     assert!(code == 3 && error.contains("upload_config"), "{code}: {error}");
     let (code, error) = outcome_of(network.upload(&[&file], &["--capsule", "capsule_9"]));
     assert!(

@@ -42,7 +42,7 @@ struct OpenUpload {
 }
 
 /// A canister without the IC around it.
-pub struct Aged {
+pub struct NativeCanister {
     pub raw: RawMemory,
     pub storage: Storage,
     pub now: Time,
@@ -71,8 +71,8 @@ fn digest(hash: HashAlgorithm, bytes: &[u8]) -> ByteBuf {
 }
 
 /// Returns a canister in a layout. It has executed `calls` calls in layout 1, and half as many after each migration.
-pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
-    let mut canister = Aged::new(seed);
+pub fn aged(layout: Layout, calls: u64, seed: u64) -> NativeCanister {
+    let mut canister = NativeCanister::new(seed);
     canister.make_calls(calls);
     canister.add_foreign_records();
     if layout >= Layout::SPLIT {
@@ -91,13 +91,13 @@ pub fn aged(layout: Layout, calls: u64, seed: u64) -> Aged {
     canister
 }
 
-impl Aged {
+impl NativeCanister {
     /// Returns a new canister of the legacy build, whose buckets have one page.
-    pub fn new(seed: u64) -> Aged {
+    pub fn new(seed: u64) -> NativeCanister {
         let raw = RawMemory::default();
         drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
         let storage = Storage::create_in(raw.clone(), Layout::LEGACY).unwrap();
-        let mut canister = Aged {
+        let mut canister = NativeCanister {
             raw,
             storage,
             now: START,
@@ -182,8 +182,8 @@ impl Aged {
 
     /// Returns one of the capsules, at random, with its owner.
     fn any_capsule(&mut self) -> (Principal, String) {
-        let place = self.below(self.capsules.len());
-        self.capsules[place].clone()
+        let index = self.below(self.capsules.len());
+        self.capsules[index].clone()
     }
 
     fn any_file(&mut self) -> Vec<u8> {
@@ -212,28 +212,28 @@ impl Aged {
     }
 
     fn put(&mut self) {
-        let Some(place) = (!self.open.is_empty()).then(|| self.below(self.open.len())) else { return };
-        let OpenUpload { owner, id, file, missing, .. } = self.open[place].clone();
+        let Some(index) = (!self.open.is_empty()).then(|| self.below(self.open.len())) else { return };
+        let OpenUpload { owner, id, file, missing, .. } = self.open[index].clone();
         if missing.is_empty() {
             return;
         }
         let idx = missing[self.below(missing.len())];
         let mut chunk = file.chunks(CHUNK).nth(idx as usize).unwrap();
         match self.service(owner).put_chunk(id, idx, &mut chunk, None) {
-            Ok(()) => self.open[place].missing.retain(|missing| *missing != idx),
+            Ok(()) => self.open[index].missing.retain(|missing| *missing != idx),
             // The upload has expired, or its capsule was deleted.
-            Err(_) => drop(self.open.remove(place)),
+            Err(_) => drop(self.open.remove(index)),
         }
     }
 
     fn finish(&mut self) {
         let complete: Vec<usize> =
-            (0..self.open.len()).filter(|place| self.open[*place].missing.is_empty()).collect();
+            (0..self.open.len()).filter(|index| self.open[*index].missing.is_empty()).collect();
         if complete.is_empty() {
             return;
         }
-        let place = complete[self.below(complete.len())];
-        let OpenUpload { owner, id, file, hash, .. } = self.open.remove(place);
+        let index = complete[self.below(complete.len())];
+        let OpenUpload { owner, id, file, hash, .. } = self.open.remove(index);
         if let Ok(finished) = self.service(owner).finish(id, &digest(hash, &file), file.len() as u64) {
             self.memories.push((owner, finished.memory_id));
         }
@@ -241,8 +241,8 @@ impl Aged {
 
     fn abort(&mut self) {
         if !self.open.is_empty() {
-            let place = self.below(self.open.len());
-            let OpenUpload { owner, id, .. } = self.open.remove(place);
+            let index = self.below(self.open.len());
+            let OpenUpload { owner, id, .. } = self.open.remove(index);
             let _ = self.service(owner).abort(id);
         }
     }
@@ -280,16 +280,16 @@ impl Aged {
 
     fn delete_memory(&mut self) {
         if !self.memories.is_empty() {
-            let place = self.below(self.memories.len());
-            let (owner, memory) = self.memories.remove(place);
+            let index = self.below(self.memories.len());
+            let (owner, memory) = self.memories.remove(index);
             let _ = memories::delete(&mut self.storage, owner, &memory);
         }
     }
 
     fn delete_capsule(&mut self) {
         if self.capsules.len() > 4 {
-            let place = self.below(self.capsules.len());
-            let (owner, capsule) = self.capsules.remove(place);
+            let index = self.below(self.capsules.len());
+            let (owner, capsule) = self.capsules.remove(index);
             self.storage.capsules.delete(owner, &capsule).unwrap();
         }
     }
@@ -304,7 +304,7 @@ impl Aged {
     pub fn add_foreign_records(&mut self) {
         type Change = fn(&mut LegacyUploadSession);
         const DAY: u64 = 24 * 60 * 60 * 1_000_000_000;
-        let kinds: [(Change, &[usize]); 16] = [
+        let classes: [(Change, &[usize]); 16] = [
             (|_| {}, &[]),
             (|_| {}, &[1]),
             (|_| {}, &[0, 1]),
@@ -334,7 +334,7 @@ impl Aged {
             (|legacy| (legacy.expected_chunks, legacy.chunk_count) = (3, 3), &[0]),
             (|_| {}, &[0, 1, 2]),
         ];
-        for (change, chunks) in kinds {
+        for (change, chunks) in classes {
             self.add_foreign(change, chunks);
         }
         // A record with the idempotency key of another live session.

@@ -15,7 +15,7 @@ use session_migrate::progress::Progress;
 use upload_canister::stable::layout::Layout;
 use upload_canister::stable::{Memories, RawMemory};
 
-use super::aged::{Aged, aged, write_folder};
+use super::aged::{NativeCanister, aged, write_folder};
 
 pub fn inspected(stable: &[u8], deep: bool) -> Result<Report, InspectError> {
     let folder = tempfile::tempdir().unwrap();
@@ -92,7 +92,7 @@ fn a_canister_used_after_a_rollback_is_sound() {
 #[test]
 fn a_blob_keeps_its_bytes_when_its_old_session_moves() {
     // The first public release kept the session of a committed upload, with the same chunks.
-    let mut canister = Aged::new(1);
+    let mut canister = NativeCanister::new(1);
     canister.make_calls(20);
     canister.add_foreign_records();
     canister.split_sessions();

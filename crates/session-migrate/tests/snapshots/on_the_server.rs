@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use upload_canister::stable::layout::Layout;
 
-use super::aged::{Aged, aged, write_folder};
+use super::aged::{NativeCanister, aged, write_folder};
 
 /// Runs a command that writes a report; returns the report, if there is one.
 fn run(args: &[&str], snapshot: &Path, folder: &Path) -> (Output, Value) {
@@ -24,7 +24,7 @@ fn run(args: &[&str], snapshot: &Path, folder: &Path) -> (Output, Value) {
 }
 
 /// Writes the stable memory of a canister into a snapshot folder without a module; returns the folder.
-fn snapshot(folder: &Path, canister: &Aged) -> PathBuf {
+fn snapshot(folder: &Path, canister: &NativeCanister) -> PathBuf {
     let path = folder.join("snapshot");
     write_folder(&path, &canister.bytes(), canister.now.as_nanos(), None);
     path
