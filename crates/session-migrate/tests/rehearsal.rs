@@ -54,7 +54,7 @@ fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> FinishedRehearsal
     }
 }
 
-fn wasm(build: Build) -> PathBuf {
+fn wasm_path(build: Build) -> PathBuf {
     build::ensure(&[build]).unwrap().remove(0).wasm_gz
 }
 
@@ -201,14 +201,14 @@ fn expect_loss(run: &FinishedRehearsal, stage: usize, words: &str) {
 
 #[test]
 fn a_build_that_does_not_migrate_fails_the_rehearsal() {
-    let legacy = wasm(Build::Legacy);
+    let legacy = wasm_path(Build::Legacy);
     let run = rehearse(&[("--staged", &legacy)]);
     expect_loss(&run, 1, "expected the staged build");
 }
 
 #[test]
 fn a_build_that_refuses_the_layout_fails_the_rehearsal() {
-    let legacy = wasm(Build::Legacy);
+    let legacy = wasm_path(Build::Legacy);
     let run = rehearse(&[("--direct", &legacy)]);
     expect_loss(&run, 2, "the upgrade to the direct build failed");
 }
@@ -233,7 +233,7 @@ fn a_rollback_between_the_upgrades_loses_nothing() {
 
 /// Writes the module of a build with another name for one of its methods; returns the path.
 fn without_method(build: Build, export: &str, folder: &Path) -> PathBuf {
-    let packed = std::fs::read(wasm(build)).unwrap();
+    let packed = std::fs::read(wasm_path(build)).unwrap();
     let mut bytes = build::unpack(&packed).unwrap().into_owned();
     // The name of the method occurs as an export, and as the name of its function.
     let places: Vec<usize> =

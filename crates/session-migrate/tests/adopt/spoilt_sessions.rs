@@ -82,7 +82,7 @@ const SPOILING_CALLS: &[(&str, Spoil)] = &[
 fn an_upload_with_a_spoilt_hash_is_finished_here() {
     let old = OldRelease::install();
     let owner = person(1);
-    let capsule = old.capsule(owner);
+    let capsule = old.create_capsule(owner);
     let bytes = file(CHUNK_SIZE + 9, 1);
     let it = SpoiltUploads { old: &old, capsule: &capsule, bytes: &bytes };
     let digest = Sha256::digest(&bytes).to_vec();
@@ -112,7 +112,7 @@ fn an_upload_with_a_spoilt_hash_is_finished_here() {
 fn sessions_of_years_ago_expire_like_any_other() {
     let old = OldRelease::install();
     let owner = person(1);
-    let capsule = old.capsule(owner);
+    let capsule = old.create_capsule(owner);
     let bytes = file(90, 1);
     let sessions: Vec<u64> =
         (0..100).map(|n| old.begin_and_put(owner, &capsule, &format!("{n}"), &bytes, &[0])).collect();
@@ -138,7 +138,7 @@ fn sessions_of_years_ago_expire_like_any_other() {
 fn a_session_without_its_capsule_or_right_is_not_taken() {
     let old = OldRelease::install();
     let [owner, heir] = [person(1), person(2)];
-    let [transferred, deleted] = [(); 2].map(|()| old.capsule(owner));
+    let [transferred, deleted] = [(); 2].map(|()| old.create_capsule(owner));
     let bytes = file(700, 1);
     let begin = |capsule: &str, name: &str| old.begin_and_put(owner, capsule, name, &bytes, &[0]);
     let without_right = begin(&transferred, "without a right");
@@ -181,7 +181,7 @@ fn a_session_with_the_number_of_a_blob_is_not_taken() {
     for sent in [&[][..], &[0]] {
         let old = OldRelease::install();
         let owner = person(1);
-        let capsule = old.capsule(owner);
+        let capsule = old.create_capsule(owner);
         let [first, second] = [1, 2].map(|seed| file(600, seed));
         let number = old.begin_and_put(owner, &capsule, "first", &first, &[0]);
         let (blob, memory) = old.finish(owner, number, &first);

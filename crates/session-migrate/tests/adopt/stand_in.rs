@@ -93,7 +93,7 @@ impl OldRelease {
         answer
     }
 
-    pub fn capsule(&self, owner: Principal) -> String {
+    pub fn create_capsule(&self, owner: Principal) -> String {
         let capsule: PublicCapsule = self.call(owner, "capsules_create", (None::<PublicPerson>,)).unwrap();
         capsule.id
     }

@@ -20,7 +20,7 @@ use super::stand_in::{OldRelease, complete, new_metadata};
 fn sessions_in_every_state_continue_under_their_numbers() {
     let old = OldRelease::install();
     let [own, others] = [person(1), person(2)];
-    let [capsule, foreign] = [own, others].map(|owner| old.capsule(owner));
+    let [capsule, foreign] = [own, others].map(|owner| old.create_capsule(owner));
     let bytes = file(2 * CHUNK_SIZE + 900, 1);
     let done = old.begin_and_put(own, &capsule, "done", &bytes, &[0, 1, 2]);
     let (blob, memory) = old.finish(own, done, &bytes);
@@ -79,7 +79,7 @@ fn sessions_in_every_state_continue_under_their_numbers() {
 fn a_committed_upload_without_its_memory_gets_one() {
     let old = OldRelease::install();
     let owner = person(1);
-    let capsule = old.capsule(owner);
+    let capsule = old.create_capsule(owner);
     let bytes = file(CHUNK_SIZE + 5, 2);
     let session = old.begin_and_put(owner, &capsule, "half", &bytes, &[0, 1]);
     let digest: [u8; 32] = Sha256::digest(&bytes).into();
@@ -104,7 +104,7 @@ fn a_committed_upload_without_its_memory_gets_one() {
 fn a_contradictory_session_is_repaired_or_not_taken() {
     let old = OldRelease::install();
     let owner = person(1);
-    let capsule = old.capsule(owner);
+    let capsule = old.create_capsule(owner);
     // Both uploads declare two bytes for three chunks. The last chunk of the first upload has arrived; the last chunk
     // of the second has not.
     let bytes = file(2 * CHUNK_SIZE + 40, 3);
@@ -141,7 +141,7 @@ fn a_contradictory_session_is_repaired_or_not_taken() {
 fn chunks_of_a_lost_session_with_the_same_number_do_not_count() {
     let old = OldRelease::install();
     let owner = person(1);
-    let capsule = old.capsule(owner);
+    let capsule = old.create_capsule(owner);
     let [first, second] = [4, 5].map(|seed| file(2 * CHUNK_SIZE, seed));
     let lost = old.begin_and_put(owner, &capsule, "lost", &first, &[0, 1]);
     // After any loss of the heap, the release numbers its sessions from 1 again.
@@ -162,7 +162,7 @@ fn chunks_of_a_lost_session_with_the_same_number_do_not_count() {
 fn the_commands_in_adopting_md_do_what_it_says() {
     let old = OldRelease::install();
     let owner = person(1);
-    let capsule = old.capsule(owner);
+    let capsule = old.create_capsule(owner);
     let bytes = file(CHUNK_SIZE + 9, 6);
     let session = old.begin_and_put(owner, &capsule, "done", &bytes, &[0, 1]);
     old.finish(owner, session, &bytes);

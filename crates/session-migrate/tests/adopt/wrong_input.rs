@@ -9,7 +9,7 @@ use upload_model::public_release::PublicRelease;
 
 use super::release::{NOW, file, person};
 
-fn release() -> Vec<u8> {
+fn release_stable_memory() -> Vec<u8> {
     let mut release = PublicRelease::new(1);
     let capsule = release.create_capsule(person(1), NOW);
     release.upload(&capsule, 1, &file(900, 1), NOW + 1);
@@ -43,7 +43,7 @@ fn expect_refusal(folder: &Path, args: &[&str], code: i32, expected: &str) {
 fn input_that_is_not_a_snapshot_of_that_release_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
-    let old = release();
+    let old = release_stable_memory();
     let write = |name: &str, bytes: &[u8]| fs::write(folder.join(name), bytes).unwrap();
     write("text.bin", b"hello");
     write("zeros.bin", &[0; 65_536]);
@@ -65,7 +65,7 @@ fn input_that_is_not_a_snapshot_of_that_release_is_refused() {
 fn unusable_output_paths_and_modules_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
-    fs::write(folder.join("old.bin"), release()).unwrap();
+    fs::write(folder.join("old.bin"), release_stable_memory()).unwrap();
     fs::create_dir(folder.join("there")).unwrap();
     fs::write(folder.join("half.left.jsonl"), "").unwrap();
     fs::write(folder.join("other.manifest.json"), "").unwrap();
@@ -94,7 +94,7 @@ fn a_full_disk_leaves_no_partial_output() {
 
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();
-    fs::write(folder.join("old.bin"), release()).unwrap();
+    fs::write(folder.join("old.bin"), release_stable_memory()).unwrap();
     let before = names(folder);
     let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_session-migrate")])

@@ -42,7 +42,7 @@ fn calls(trace: &Path) -> Vec<TracedCall> {
         .collect()
 }
 
-fn capsule(agent: &Agent) -> String {
+fn create_capsule(agent: &Agent) -> String {
     let capsule: Reply<Capsule> = agent.update("capsules_create", (None::<PersonRef>,));
     capsule.unwrap().id
 }
@@ -55,7 +55,7 @@ fn begin(agent: &Agent, capsule: &str, file: &[u8], idem: &str) -> u64 {
 /// Uploads a whole file, with a status call in the middle; returns how many calls it took.
 fn upload(agent: &Agent) -> u64 {
     let file = content(90);
-    let session = begin(agent, &capsule(agent), &file, "whole");
+    let session = begin(agent, &create_capsule(agent), &file, "whole");
     agent.update::<Reply<()>>("uploads_put_chunk", put_args(session, 0, &file)).unwrap();
     let status: Reply<UploadStatus> = decode(agent.query("uploads_status", (session,)));
     assert!(status.unwrap().missing.is_empty());
@@ -72,7 +72,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
     let front_end = FrontEnd::install(proxy.url());
     let agent = Agent::new(instance_url(proxy.url(), &front_end.pic), front_end.id, person("client"));
 
-    let capsule = capsule(&agent);
+    let capsule = create_capsule(&agent);
     let (large, small) = (content(2 * CHUNK + 700), content(90));
     let session = begin(&agent, &capsule, &large, "large");
 
@@ -205,7 +205,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-fn gateways(proxy: &Url) -> Vec<u16> {
+fn gateway_ports(proxy: &Url) -> Vec<u16> {
     let listed = reqwest::blocking::get(proxy.join("http_gateway").unwrap()).unwrap();
     listed.json::<Vec<HttpGatewayDetails>>().unwrap().iter().map(|gateway| gateway.port).collect()
 }
@@ -223,7 +223,7 @@ fn a_live_front_end_reaches_its_gateway_through_the_proxy() {
         let port = url.port().unwrap();
         assert!(wanted.is_none_or(|wanted| wanted == port));
         assert!(!server.gateway_ports().contains(&port), "the port is that of the server's gateway");
-        assert_eq!(gateways(proxy.url()), [port]);
+        assert_eq!(gateway_ports(proxy.url()), [port]);
         assert_eq!(reqwest::blocking::get(url.clone()).unwrap().text().unwrap(), "a page");
         let client = person(&format!("client at {wanted:?}"));
         calls_made += upload(&Agent::new(url, front_end.id, client));
@@ -257,7 +257,7 @@ fn an_instance_created_with_a_gateway_is_recorded() {
     let builder = PocketIcBuilder::new().with_server_url(proxy.url().clone()).with_application_subnet();
     let front_end = FrontEnd::install_on(builder.with_http_gateway(config).build());
     let url = front_end.pic.url().unwrap();
-    assert_eq!(gateways(proxy.url()), [url.port().unwrap()]);
+    assert_eq!(gateway_ports(proxy.url()), [url.port().unwrap()]);
     let calls_made = upload(&Agent::new(url, front_end.id, person("client")));
 
     // A gateway whose requests cannot be read is reported, and the server's refusals are forwarded.

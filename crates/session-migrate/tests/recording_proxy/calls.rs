@@ -85,8 +85,8 @@ fn a_trace_ends_when_the_canister_is_reinstalled() {
     let instance = front_end.pic.instance_id();
     let through = PocketIc::new_from_existing_instance(proxy.url().clone(), instance, None);
     let direct = std::mem::replace(&mut front_end.pic, through);
-    front_end.capsule();
-    let unanswered = front_end.begin("capsule_1", &content(1), "never asked about");
+    front_end.create_capsule();
+    let unanswered = front_end.submit_begin("capsule_1", &content(1), "never asked about");
     // Its answer is never requested, so it may be missing in the trace.
     front_end.calls -= 1;
     let arg = encode_args(()).unwrap();

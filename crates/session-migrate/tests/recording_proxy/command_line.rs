@@ -35,7 +35,7 @@ fn a_signal_completes_the_trace_of_the_command() {
     let (_folder, out) = scratch();
     let (child, url) = start_command(&server.url(), &out);
     let mut front_end = FrontEnd::install(&url);
-    front_end.capsule();
+    front_end.create_capsule();
     drop(front_end);
     assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();

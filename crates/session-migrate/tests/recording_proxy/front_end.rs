@@ -103,16 +103,16 @@ impl FrontEnd {
         candid::decode_one(&reply).unwrap()
     }
 
-    pub fn capsule(&mut self) -> String {
+    pub fn create_capsule(&mut self) -> String {
         let capsule: Reply<Capsule> = self.update(person("client"), "capsules_create", (None::<PersonRef>,));
         capsule.unwrap().id
     }
 
-    pub fn begin(&mut self, capsule: &str, file: &[u8], idem: &str) -> RawMessageId {
+    pub fn submit_begin(&mut self, capsule: &str, file: &[u8], idem: &str) -> RawMessageId {
         self.submit(person("client"), "uploads_begin", begin_args(capsule, file, idem))
     }
 
-    pub fn put(&mut self, session: u64, idx: u32, file: &[u8]) -> RawMessageId {
+    pub fn submit_put(&mut self, session: u64, idx: u32, file: &[u8]) -> RawMessageId {
         self.submit(person("client"), "uploads_put_chunk", put_args(session, idx, file))
     }
 
@@ -123,16 +123,17 @@ impl FrontEnd {
     /// Uploads across every build, with faults in between.
     pub fn act(&mut self) {
         let client = person("client");
-        let capsule = self.capsule();
+        let capsule = self.create_capsule();
         let (large, small) = (content(CHUNK + 700), content(90));
 
         // Several calls are in flight at once, and a call depends on an answer while other calls are still in flight.
-        let begun = [self.begin(&capsule, &large, "large"), self.begin(&capsule, &small, "small")];
+        let begun =
+            [self.submit_begin(&capsule, &large, "large"), self.submit_begin(&capsule, &small, "small")];
         let [large_id, small_id] = begun.map(|message| self.wait::<u64>(message).unwrap());
-        let first = self.put(large_id, 1, &large);
-        let idle = self.begin(&capsule, &small, "left alone");
+        let first = self.submit_put(large_id, 1, &large);
+        let idle = self.submit_begin(&capsule, &small, "left alone");
         let idle = self.wait::<u64>(idle).unwrap();
-        let second = self.put(idle, 0, &small);
+        let second = self.submit_put(idle, 0, &small);
         self.wait::<()>(second).unwrap();
         self.wait::<()>(first).unwrap();
 
@@ -157,7 +158,7 @@ impl FrontEnd {
         let config = AdminConfig { compat_share_percent: 0, ..config.unwrap() };
         self.update::<()>(person("controller"), "admin_config_set", (config,)).unwrap();
         // Some clients run the rounds themselves, and ask for the result after each round.
-        let put = self.put(small_id, 0, &small);
+        let put = self.submit_put(small_id, 0, &small);
         assert!(matches!(self.pic.ingress_status_as(put.clone(), client), IngressStatusResult::NotAvailable));
         self.pic.tick();
         assert!(matches!(self.pic.ingress_status_as(put, client), IngressStatusResult::Success(Ok(_))));
@@ -167,7 +168,7 @@ impl FrontEnd {
 
         // An idle session expires after a day: `idle` does, the large upload does not.
         self.pic.advance_time(HOUR * 23);
-        let put = self.put(large_id, 0, &large);
+        let put = self.submit_put(large_id, 0, &large);
         self.wait::<()>(put).unwrap();
         self.pic.advance_time(HOUR * 2);
         self.pic.tick();

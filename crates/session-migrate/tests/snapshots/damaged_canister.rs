@@ -51,6 +51,7 @@ impl DamagedCanister {
         table.range(..).map(Result::unwrap).find(|(key, value)| fits(key, value)).unwrap()
     }
 
+    /// Removes the first entry of a table; returns its key as text.
     pub fn remove_first<K>(&self, id: MemoryId) -> String
     where
         K: ic_stable_structures::Storable + Ord + Clone + std::fmt::Debug,
