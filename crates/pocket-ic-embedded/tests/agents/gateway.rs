@@ -134,17 +134,17 @@ fn a_live_instance_serves_agents_and_browsers_at_its_gateway() {
     let topology: Value =
         Client::new().get(format!("{}_/topology", site.url)).send().unwrap().json().unwrap();
     assert!(topology["default_effective_canister_id"].is_object(), "{topology}");
-    let listed: Vec<HttpGatewayDetails> = gateways(&site.pic).json().unwrap();
+    let listed: Vec<HttpGatewayDetails> = list_gateways(&site.pic).json().unwrap();
     let port = url::Url::parse(&site.url).unwrap().port().unwrap();
     assert!(listed.iter().any(|gateway| gateway.port == port));
     site.pic.stop_live();
     assert!(Client::new().get(format!("{}api/v2/status", site.url)).send().is_err());
-    let listed: Vec<HttpGatewayDetails> = gateways(&site.pic).json().unwrap();
+    let listed: Vec<HttpGatewayDetails> = list_gateways(&site.pic).json().unwrap();
     assert!(listed.iter().all(|gateway| gateway.port != port));
     assert!(!site.pic.auto_progress_enabled());
 }
 
-fn gateways(pic: &PocketIc) -> Response {
+fn list_gateways(pic: &PocketIc) -> Response {
     Client::new().get(pic.get_server_url().join("http_gateway").unwrap()).send().unwrap()
 }
 

@@ -23,6 +23,7 @@ fn gone() -> Stdio {
     writer.into()
 }
 
+/// Returns a file on a full disk.
 fn full() -> Stdio {
     OpenOptions::new().write(true).open("/dev/full").unwrap().into()
 }

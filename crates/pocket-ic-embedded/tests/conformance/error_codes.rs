@@ -3,7 +3,7 @@
 use crate::common::{ANONYMOUS, builder, call, call_management, instance};
 use crate::faulty::{faulty, install_faulty};
 use crate::provoked::Certification::{Certified, Uncertified};
-use crate::provoked::{PROVOKED, update};
+use crate::provoked::{PROVOKED, update_rejection};
 use candid::{Principal, encode_one};
 use ic_management_canister_types as types;
 use pocket_ic::ErrorCode::{self, *};
@@ -139,6 +139,6 @@ fn a_system_subnet_has_the_same_rules() {
     for (method, code) in
         [("trap", CanisterCalledTrap), ("twice", CanisterContractViolation), ("nothing", CanisterDidNotReply)]
     {
-        assert_eq!(update(&pic, id, method).error_code, code, "{method}");
+        assert_eq!(update_rejection(&pic, id, method).error_code, code, "{method}");
     }
 }

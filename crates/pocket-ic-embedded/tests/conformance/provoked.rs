@@ -26,11 +26,11 @@ fn expect_rejection(result: Result<Vec<u8>, RejectResponse>) -> RejectResponse {
     result.expect_err("the call is rejected")
 }
 
-pub fn update(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
+pub fn update_rejection(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
     expect_rejection(call(pic, id, method, &[]))
 }
 
-fn query(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
+fn query_rejection(pic: &PocketIc, id: Principal, method: &str) -> RejectResponse {
     expect_rejection(pic.query_call(id, ANONYMOUS, method, vec![]))
 }
 
@@ -38,7 +38,7 @@ fn management_rejection(pic: &PocketIc, id: Principal, method: &str) -> RejectRe
     expect_rejection(call_management(pic, id, ANONYMOUS, method, encode_canister_id(id)))
 }
 
-fn upgrade(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
+fn upgrade_rejection(pic: &PocketIc, id: Principal, module: Vec<u8>) -> RejectResponse {
     pic.upgrade_canister(id, module, vec![], None).expect_err("the call is rejected")
 }
 
@@ -51,7 +51,7 @@ fn begin_stopping(pic: &PocketIc, id: Principal) -> RawMessageId {
     stop
 }
 
-fn snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
+fn take_snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
     pic.take_canister_snapshot(id, None, None).expect("a snapshot").id
 }
 
@@ -76,17 +76,19 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     }),
     (CanisterOutOfCycles, "out of cycles", Uncertified, |pic, id| {
         freeze(pic, id);
-        update(pic, id, "pong")
+        update_rejection(pic, id, "pong")
     }),
     (CanisterOutOfCycles, "unable to process query calls because it's frozen", Uncertified, |pic, id| {
         freeze(pic, id);
-        query(pic, id, "hoard")
+        query_rejection(pic, id, "hoard")
     }),
-    (CanisterOutOfCycles, "is out of cycles: requested", Certified, |pic, id| update(pic, id, "spend")),
+    (CanisterOutOfCycles, "is out of cycles: requested", Certified, |pic, id| {
+        update_rejection(pic, id, "spend")
+    }),
     (CanisterNotFound, "not found", Uncertified, |pic, id| {
         pic.stop_canister(id, None).expect("the canister stops");
         pic.delete_canister(id, None).expect("the stopped canister is deleted");
-        update(pic, id, "pong")
+        update_rejection(pic, id, "pong")
     }),
     (CanisterSnapshotNotFound, "Could not find the snapshot ID 00ff", Certified, |pic, id| {
         pic.load_canister_snapshot(id, None, vec![0, 255]).expect_err("the call is rejected")
@@ -105,7 +107,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
             encode_one(args).expect("the argument encodes"),
         ))
     }),
-    (CanisterRejectedMessage, "not today", Certified, |pic, id| update(pic, id, "refuse")),
+    (CanisterRejectedMessage, "not today", Certified, |pic, id| update_rejection(pic, id, "refuse")),
     (CanisterRejectedMessage, "Canister rejected the message", Uncertified, |pic, id| {
         pic.reinstall_canister(
             id,
@@ -114,7 +116,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
             None,
         )
         .expect("the module is installed");
-        update(pic, id, "any")
+        update_rejection(pic, id, "any")
     }),
     (CanisterRejectedMessage, "Only canisters can call", Uncertified, |pic, id| {
         management_rejection(pic, id, "raw_rand")
@@ -124,7 +126,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         "has reached the maximum number of snapshots allowed: 10",
         Certified,
         |pic, id| {
-            (0..10).for_each(|_| drop(snapshot(pic, id)));
+            (0..10).for_each(|_| drop(take_snapshot(pic, id)));
             pic.take_canister_snapshot(id, None, None).expect_err("the call is rejected")
         },
     ),
@@ -148,7 +150,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         |pic, id| {
             let args = types::ReadCanisterSnapshotDataArgs {
                 canister_id: id,
-                snapshot_id: snapshot(pic, id),
+                snapshot_id: take_snapshot(pic, id),
                 kind: types::SnapshotDataKind::WasmMemory { offset: 1, size: 262_144 },
             };
             let arg = encode_one(args).expect("the argument encodes");
@@ -162,7 +164,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         |pic, id| {
             let args = types::UploadCanisterSnapshotDataArgs {
                 canister_id: id,
-                snapshot_id: snapshot(pic, id),
+                snapshot_id: take_snapshot(pic, id),
                 kind: types::SnapshotDataOffset::StableMemory { offset: 0 },
                 chunk: vec![1],
             };
@@ -170,55 +172,71 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
             expect_rejection(call_management(pic, id, ANONYMOUS, "upload_canister_snapshot_data", arg))
         },
     ),
-    (CanisterTrapped, "Canister trapped: unreachable", Certified, |pic, id| update(pic, id, "unreachable")),
-    (CanisterTrapped, "Canister trapped: unreachable", Uncertified, |pic, id| update(pic, id, "gate")),
-    (CanisterTrapped, "Canister trapped: heap out of bounds", Certified, |pic, id| update(pic, id, "heap")),
+    (CanisterTrapped, "Canister trapped: unreachable", Certified, |pic, id| {
+        update_rejection(pic, id, "unreachable")
+    }),
+    (CanisterTrapped, "Canister trapped: unreachable", Uncertified, |pic, id| {
+        update_rejection(pic, id, "gate")
+    }),
+    (CanisterTrapped, "Canister trapped: heap out of bounds", Certified, |pic, id| {
+        update_rejection(pic, id, "heap")
+    }),
     (CanisterTrapped, "Canister trapped: stable memory out of bounds", Certified, |pic, id| {
-        update(pic, id, "stable")
+        update_rejection(pic, id, "stable")
     }),
     (CanisterTrapped, "32 bit stable memory api used on a memory larger than 4GB", Certified, |pic, id| {
-        update(pic, id, "stable32")
+        update_rejection(pic, id, "stable32")
     }),
     (CanisterTrapped, "Canister trapped: integer division by 0", Certified, |pic, id| {
-        update(pic, id, "division")
+        update_rejection(pic, id, "division")
     }),
-    (CanisterTrapped, "Canister trapped: integer overflow", Certified, |pic, id| update(pic, id, "overflow")),
+    (CanisterTrapped, "Canister trapped: integer overflow", Certified, |pic, id| {
+        update_rejection(pic, id, "overflow")
+    }),
     (CanisterTrapped, "Canister trapped: invalid conversion to integer", Certified, |pic, id| {
-        update(pic, id, "conversion")
+        update_rejection(pic, id, "conversion")
     }),
-    (CanisterTrapped, "Canister trapped: table out of bounds", Certified, |pic, id| update(pic, id, "table")),
+    (CanisterTrapped, "Canister trapped: table out of bounds", Certified, |pic, id| {
+        update_rejection(pic, id, "table")
+    }),
     (CanisterTrapped, "Canister trapped: indirect call to a null", Certified, |pic, id| {
-        update(pic, id, "null")
+        update_rejection(pic, id, "null")
     }),
     (CanisterTrapped, "Canister trapped: indirect call type mismatch", Certified, |pic, id| {
-        update(pic, id, "type")
+        update_rejection(pic, id, "type")
     }),
-    (CanisterTrapped, "Canister trapped: stack overflow", Certified, |pic, id| update(pic, id, "recursion")),
+    (CanisterTrapped, "Canister trapped: stack overflow", Certified, |pic, id| {
+        update_rejection(pic, id, "recursion")
+    }),
     (
         CanisterCalledTrap,
         "Canister called `ic0.trap` with message: 'a deliberate fault'",
         Certified,
-        |pic, id| update(pic, id, "trap"),
+        |pic, id| update_rejection(pic, id, "trap"),
     ),
-    (CanisterCalledTrap, "Canister called `ic0.trap`", Uncertified, |pic, id| query(pic, id, "trap_query")),
-    (CanisterCalledTrap, "Canister called `ic0.trap`", Certified, |pic, id| update(pic, id, "trap_query")),
+    (CanisterCalledTrap, "Canister called `ic0.trap`", Uncertified, |pic, id| {
+        query_rejection(pic, id, "trap_query")
+    }),
+    (CanisterCalledTrap, "Canister called `ic0.trap`", Certified, |pic, id| {
+        update_rejection(pic, id, "trap_query")
+    }),
     (
         CanisterContractViolation,
         "Canister violated contract: ic0_msg_reply: the call is already replied",
         Certified,
-        |pic, id| update(pic, id, "twice"),
+        |pic, id| update_rejection(pic, id, "twice"),
     ),
     (
         CanisterContractViolation,
         "\"ic0_accept_message\" cannot be executed in update mode",
         Certified,
-        |pic, id| update(pic, id, "misplaced"),
+        |pic, id| update_rejection(pic, id, "misplaced"),
     ),
     (
         CanisterContractViolation,
         "Canister violated contract: ic0_msg_reply_data_append heap",
         Certified,
-        |pic, id| update(pic, id, "heap_argument"),
+        |pic, id| update_rejection(pic, id, "heap_argument"),
     ),
     (CanisterContractViolation, "Error from Wasm chunk store", Certified, |pic, id| {
         let chunk = vec![0; (1 << 20) + 1];
@@ -227,27 +245,27 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     (CanisterContractViolation, "Missing upgrade option", Certified, |pic, id| {
         let persistent =
             wasm(r#"(module (memory 1) (@custom "icp:private enhanced-orthogonal-persistence" ""))"#);
-        upgrade(pic, id, persistent)
+        upgrade_rejection(pic, id, persistent)
     }),
     (CanisterInvalidWasm, "Canister's Wasm module is not valid: Failed to decode", Certified, |pic, id| {
-        upgrade(pic, id, b"not wasm".to_vec())
+        upgrade_rejection(pic, id, b"not wasm".to_vec())
     }),
     (
         CanisterInvalidWasm,
         "imports function 'brew' from 'ic0' that is not exported by the runtime",
         Certified,
-        |pic, id| upgrade(pic, id, wasm(r#"(module (import "ic0" "brew" (func)))"#)),
+        |pic, id| upgrade_rejection(pic, id, wasm(r#"(module (import "ic0" "brew" (func)))"#)),
     ),
     (CanisterDidNotReply, "Canister did not reply to the call", Certified, |pic, id| {
-        update(pic, id, "nothing")
+        update_rejection(pic, id, "nothing")
     }),
     (CanisterStopped, "is stopped", Uncertified, |pic, id| {
         pic.stop_canister(id, None).expect("the canister stops");
-        update(pic, id, "pong")
+        update_rejection(pic, id, "pong")
     }),
     (CanisterStopping, "is stopping", Uncertified, |pic, id| {
         begin_stopping(pic, id);
-        update(pic, id, "pong")
+        update_rejection(pic, id, "pong")
     }),
     (CanisterNotStopped, "must be stopped before it is deleted", Certified, |pic, id| {
         management_rejection(pic, id, "delete_canister")
@@ -263,7 +281,9 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     (CanisterStatusAccessDenied, "is not allowed to call canister_status", Uncertified, |pic, id| {
         expect_rejection(call_management(pic, id, user(1), "canister_status", encode_canister_id(id)))
     }),
-    (CanisterFunctionNotFound, "non-existent Wasm function 99", Certified, |pic, id| update(pic, id, "lost")),
+    (CanisterFunctionNotFound, "non-existent Wasm function 99", Certified, |pic, id| {
+        update_rejection(pic, id, "lost")
+    }),
     (CanisterNonEmpty, "Try installing with mode='reinstall' instead", Certified, |pic, id| {
         let args = types::InstallCodeArgs {
             mode: types::CanisterInstallMode::Install,
@@ -282,16 +302,16 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     }),
     // The limit of canister_inspect_message is the smallest, so this is the fastest way.
     (CanisterInstructionLimitExceeded, "limit of 200000000 instructions", Uncertified, |pic, id| {
-        update(pic, id, "spin")
+        update_rejection(pic, id, "spin")
     }),
     (CanisterMemoryAccessLimitExceeded, "Canister exceeded memory access limits", Uncertified, |pic, id| {
-        query(pic, id, "hoard")
+        query_rejection(pic, id, "hoard")
     }),
     (
         QueryCallGraphTotalInstructionLimitExceeded,
         "Composite query calls exceeded the instruction limit",
         Uncertified,
-        |pic, id| query(pic, id, "insist"),
+        |pic, id| query_rejection(pic, id, "insist"),
     ),
     // Seven nested calls, one more than the limit. The depth does not depend on whether the canisters differ.
     (QueryCallGraphTooDeep, "exceeded the maximum call depth", Uncertified, |pic, id| {
@@ -301,17 +321,17 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         CompositeQueryCalledInReplicatedMode,
         "Composite query cannot be called in replicated mode",
         Certified,
-        |pic, id| update(pic, id, "ask"),
+        |pic, id| update_rejection(pic, id, "ask"),
     ),
     (CanisterMethodNotFound, "Canister has no update method 'brew'", Certified, |pic, id| {
-        update(pic, id, "brew")
+        update_rejection(pic, id, "brew")
     }),
     (CanisterMethodNotFound, "Canister has no query method 'brew'", Uncertified, |pic, id| {
-        query(pic, id, "brew")
+        query_rejection(pic, id, "brew")
     }),
     (CanisterWasmModuleNotFound, "contains no Wasm module", Uncertified, |pic, id| {
         pic.uninstall_canister(id, None).expect("the code is uninstalled");
-        update(pic, id, "pong")
+        update_rejection(pic, id, "pong")
     }),
     (CanisterAlreadyInstalled, "is already installed", Certified, |pic, id| {
         let args =
@@ -327,7 +347,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
             let small =
                 CanisterSettings { wasm_memory_limit: Some(1_000_000u32.into()), ..Default::default() };
             update_settings(pic, id, small);
-            update(pic, id, "grow")
+            update_rejection(pic, id, "grow")
         },
     ),
 ];

@@ -86,7 +86,7 @@ fn ask_for_everything() -> CollectedReplies {
         sender_canister_version: None,
     };
     all.call_as_user("install_code", args);
-    snapshots(&mut all);
+    call_snapshot_methods(&mut all);
     all.call_as_user("canister_status", record.clone());
     all.call_as_user("canister_metrics", record.clone());
     all.query("fetch_canister_logs", record.clone());
@@ -113,7 +113,7 @@ fn ask_for_everything() -> CollectedReplies {
     all
 }
 
-fn snapshots(all: &mut CollectedReplies) {
+fn call_snapshot_methods(all: &mut CollectedReplies) {
     let canister_id = all.asker;
     let args = types::TakeCanisterSnapshotArgs {
         canister_id,
