@@ -118,7 +118,8 @@ fn on_copy(
 }
 
 fn class_plan(count: &upload_canister::api::ClassCount) -> ClassPlan {
-    // Only a given module can have a class that this program does not know. Most classes are converted.
+    // Only a module that the user gave can have a class that this program does not know. As most classes are converted,
+    // such a class is reported as `convert`.
     let known = CLASSES.iter().find(|class| class.name == count.class);
     ClassPlan {
         class: count.class.clone(),

@@ -39,8 +39,8 @@ pub struct Report {
     pub stable_before: u64,
     /// Size of stable memory after all steps, bytes.
     pub stable_after: u64,
-    /// Size of the heap (wasm memory) before the upgrade, bytes. If the snapshot is a raw stable memory, the legacy
-    /// build started with an empty heap.
+    /// Size of the heap (wasm memory) before the upgrade, bytes; for a raw stable memory, which comes without a heap, that
+    /// of the legacy build after its start.
     pub heap_before: u64,
     /// Size of the heap after all steps, bytes.
     pub heap_after: u64,

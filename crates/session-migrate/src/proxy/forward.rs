@@ -52,7 +52,7 @@ impl Forward {
 pub(super) struct Frontend {
     pub forward: Arc<Forward>,
     target: Authority,
-    /// The instance that the gateway serves, if the port is in front of one.
+    /// The instance that the gateway serves; `None` for the proxy's own port.
     gateway_of: Option<InstanceId>,
 }
 
@@ -127,7 +127,7 @@ impl Frontend {
             self.pass_whole(request).await
         };
         if let Some(watch) = guard.as_mut() {
-            record_answer(watch, begun, response.status(), &body).await;
+            record_response(watch, begun, response.status(), &body).await;
         }
         response
     }
@@ -212,7 +212,7 @@ impl Frontend {
 }
 
 /// Records the answer to a forwarded request.
-async fn record_answer(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Bytes) {
+async fn record_response(watch: &mut Watch, begun: Begun, status: StatusCode, body: &Bytes) {
     match status {
         StatusCode::OK => watch.record_completed(begun, body).await,
         // The server has accepted the call, and the agent will ask for the result.

@@ -97,7 +97,7 @@ impl Proxy {
     ///
     /// # Errors
     /// If nothing was recorded, or the trace cannot be written. No trace is left then. Payload files may be left
-    /// in a folder that existed before.
+    /// if their folder existed before.
     pub fn stop(mut self) -> Result<Recorded, ProxyError> {
         let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NoCallReceived) };
         let recorded = runtime.block_on(async {

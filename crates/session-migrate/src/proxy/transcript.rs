@@ -64,7 +64,7 @@ impl Transcript {
     }
 
     /// Writes the entries that no longer wait for an earlier call.
-    pub fn write_complete(&mut self) {
+    pub fn write_complete_entries(&mut self) {
         while let Some(entry) = self.queue.pop_complete() {
             if let Some(writer) = &self.writer {
                 writer.add(entry);
@@ -79,7 +79,7 @@ impl Transcript {
             1 => self.note("1 call was never answered and is not in the trace"),
             calls => self.note(format!("{calls} calls were never answered and are not in the trace")),
         }
-        self.write_complete();
+        self.write_complete_entries();
         if let Some(writer) = self.writer.take() {
             self.ended = Some(writer.finish());
         }

@@ -20,7 +20,7 @@ pub(super) struct Watch {
     running: HashMap<OperationId, Begun>,
     /// Instance and message id of each call of an agent, to recognize repetitions: an agent repeats a call that gets no
     /// answer, and the server executes the call once.
-    by_agents: HashSet<(InstanceId, Vec<u8>)>,
+    agent_calls: HashSet<(InstanceId, Vec<u8>)>,
 }
 
 /// An operation that is being forwarded, until its result is recorded.
@@ -44,7 +44,7 @@ impl Begun {
 
 impl Watch {
     pub fn new(recording: Recording) -> Self {
-        Watch { recording, changes: HashMap::new(), running: HashMap::new(), by_agents: HashSet::new() }
+        Watch { recording, changes: HashMap::new(), running: HashMap::new(), agent_calls: HashSet::new() }
     }
 
     /// Prepares to record an operation that is about to be sent to the server. Records an agent's call immediately.
@@ -69,7 +69,8 @@ impl Watch {
             _ => {}
         }
         if let Operation::AgentCall(call, message) = &begun.operation {
-            begun.is_repeated = !self.by_agents.insert((begun.instance.clone(), message.message_id.clone()));
+            begun.is_repeated =
+                !self.agent_calls.insert((begun.instance.clone(), message.message_id.clone()));
             if !begun.is_repeated {
                 // Recorded immediately, since the call may be answered before the server's acknowledgement arrives.
                 self.record_submitted(
@@ -99,9 +100,9 @@ impl Watch {
         {
             let call = (begun.instance.clone(), message.message_id.clone());
             self.changes.remove(&call);
-            self.by_agents.remove(&call);
+            self.agent_calls.remove(&call);
             self.recording.transcript.withdraw(message);
-            self.recording.transcript.write_complete();
+            self.recording.transcript.write_complete_entries();
         }
     }
 
@@ -112,7 +113,7 @@ impl Watch {
                 .transcript
                 .note("an answer of the server could not be read and is not in the trace");
         }
-        self.recording.transcript.write_complete();
+        self.recording.transcript.write_complete_entries();
     }
 
     /// Records what the answer shows. Returns `false` if it cannot be decoded.
@@ -150,8 +151,8 @@ impl Watch {
             }
             Operation::AutoProgress => self.recording.record_running_clock(&instance).await,
             Operation::AgentCall(_, message) => {
-                let Some(called) = agent::read_call_answer(answer, &message) else { return false };
-                if let Some(result) = called {
+                let Some(outcome) = agent::read_call_answer(answer, &message) else { return false };
+                if let Some(result) = outcome {
                     self.record_result(&instance, &message, result).await;
                 }
             }

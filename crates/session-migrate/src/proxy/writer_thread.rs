@@ -30,8 +30,8 @@ impl WriterThread {
     /// Completes the trace; returns the number of calls in it.
     ///
     /// # Errors
-    /// If the trace could not be written; no trace is left then. Payload files may be left in a folder that existed
-    /// before.
+    /// If the trace could not be written; no trace is left then. Payload files may be left if their folder
+    /// existed before.
     pub fn finish(self) -> Result<u64, TraceError> {
         let _ = self.entries.send(None);
         match self.thread.join() {

@@ -4,25 +4,24 @@ use ic_stable_migrate::api::{MigrationPhase, MigrationStatus};
 
 /// Bounds for the counts of a migration.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Expected {
+pub(super) struct Bounds {
     /// Minimum number of source records: the uploads that were open when the legacy build was replaced.
-    pub in_flight: u64,
+    pub min_source: u64,
     /// Maximum number of records in quarantine.
-    pub quarantined: u64,
+    pub max_quarantined: u64,
     /// Maximum number of expired records.
-    pub expired: u64,
+    pub max_expired: u64,
 }
 
 /// Returns what is wrong with the status that a canister on the build `build` reports after the conversion.
-pub(super) fn check<K>(build: &str, status: &MigrationStatus<K>, expected: Expected) -> Vec<String> {
-    problems(status, expected)
+pub(super) fn check<K>(build: &str, status: &MigrationStatus<K>, bounds: Bounds) -> Vec<String> {
+    problems(status, bounds)
         .into_iter()
         .map(|problem| format!("migration on the {build} build: {problem}"))
         .collect()
 }
 
-fn problems<K>(status: &MigrationStatus<K>, expected: Expected) -> Vec<String> {
-    let in_flight = expected.in_flight;
+fn problems<K>(status: &MigrationStatus<K>, bounds: Bounds) -> Vec<String> {
     let MigrationStatus { source, converted, already, quarantined, expired, .. } = *status;
     let mut problems = Vec::new();
     if !matches!(status.phase, MigrationPhase::Converted | MigrationPhase::Finalized) {
@@ -39,17 +38,18 @@ fn problems<K>(status: &MigrationStatus<K>, expected: Expected) -> Vec<String> {
              + {expired} expired = {sum}"
         ));
     }
+    let in_flight = bounds.min_source;
     if source < in_flight {
         problems.push(format!("it counted {source} records, but {in_flight} uploads were in flight"));
     }
-    if quarantined > expected.quarantined {
-        problems.push(match expected.quarantined {
+    if quarantined > bounds.max_quarantined {
+        problems.push(match bounds.max_quarantined {
             0 => format!("{quarantined} records are quarantined"),
             known => format!("{quarantined} records are quarantined, {known} were expected"),
         });
     }
-    if expired > expected.expired {
-        problems.push(match expected.expired {
+    if expired > bounds.max_expired {
+        problems.push(match bounds.max_expired {
             0 => format!("{expired} records have expired, although none was old enough"),
             known => format!("{expired} records have expired, but {known} were old enough"),
         });
@@ -96,17 +96,17 @@ mod tests {
         }
     }
 
-    fn in_flight(in_flight: u64) -> Expected {
-        Expected { in_flight, ..Expected::default() }
+    fn at_least(min_source: u64) -> Bounds {
+        Bounds { min_source, ..Bounds::default() }
     }
 
     #[test]
     fn matching_counts_pass() {
-        assert!(problems(&good(), in_flight(5)).is_empty());
+        assert!(problems(&good(), at_least(5)).is_empty());
         let some = MigrationStatus { converted: 1, quarantined: 1, expired: 1, ..good() };
-        let expected = Expected { quarantined: 1, expired: 1, ..in_flight(5) };
-        assert!(problems(&some, expected).is_empty());
-        assert_eq!(problems(&some, in_flight(5)).len(), 2);
+        let bounds = Bounds { max_quarantined: 1, max_expired: 1, ..at_least(5) };
+        assert!(problems(&some, bounds).is_empty());
+        assert_eq!(problems(&some, at_least(5)).len(), 2);
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         for (words, change) in cases {
             let mut status = good();
             change(&mut status);
-            let found = problems(&status, in_flight(5));
+            let found = problems(&status, at_least(5));
             assert!(found.iter().any(|problem| problem.contains(words)), "{words}: {found:?}");
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn play(
     after_step(stages, clients);
     if is_staged && rollback {
         progress.phase("rolling back");
-        stages.wait_until_rolled_back(canister, clients);
+        stages.roll_back(canister, clients);
         after_step(stages, clients);
         is_staged = upgrade_and_continue(canister, stages, clients, Build::Legacy, progress)?
             && upgrade_and_continue(canister, stages, clients, Build::Staged, progress)?;

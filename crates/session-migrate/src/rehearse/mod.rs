@@ -6,8 +6,8 @@
 //!    requested, the migration is then rolled back, the clients continue on the legacy build, and the canister
 //!    is upgraded to the staged build again.
 //! 3. The migration is verified and finalized, and the canister is upgraded to the direct build, whose migration
-//!    moves all payload into extents. In the meantime, all uploads are finished. If the first migration is not
-//!    converted, it is not finalized, and all uploads are finished on the staged build.
+//!    moves all payload into extents. In the meantime, all uploads are finished. If the first migration
+//!    does not reach the phase `Converted`, it is not finalized, and all uploads are finished on the staged build.
 //! 4. Every byte is read back and hashed, and the memories are listed.
 //!
 //! Once the clients have their capsules, only a failure of the environment stops the rehearsal (a server that has
@@ -111,8 +111,9 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
 }
 
 fn create_tape(path: &Path, pic: &PocketIc, options: &Options) -> Result<Tape, TraceError> {
-    // A replay sets the time before its first round. The first round must have the same time here, to the nanosecond,
-    // since the canister's digests of records contain times.
+    // The first round after the time was changed has exactly this time, any other round is a nanosecond later. A replay
+    // sets the time before its first round. So the time is changed here, too: the canister's digests of records contain
+    // times, and must be the same in a replay.
     pic.advance_time(Duration::from_secs(1));
     let start = pic.get_time().as_nanos_since_unix_epoch();
     let source = format!("rehearsal, {} clients, seed {}", options.clients, options.seed);

@@ -50,7 +50,7 @@ pub(super) fn run(options: &Options, path: &Path, progress: &Progress) -> Result
     Ok(report)
 }
 
-/// Leaves the report's phases and duration empty; [`run`] adds them once every byte of the snapshot is verified.
+/// Rehearses on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once every byte of the snapshot is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,

@@ -11,11 +11,16 @@ use crate::inspect::Contents;
 /// Maximum number of answers that are compared.
 const MAX_ANSWERS: usize = 20_000;
 
+/// Maximum number of bytes that are shown of an answer: a whole digest.
+const MAX_SHOWN_BYTES: usize = 64;
+
 /// What the canister answers to members of the snapshot's capsules and to other callers, when they read the capsules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ReadAnswers {
+    /// By what was read and by whom: the digest of the answer, `refused`, or another error.
     answers: BTreeMap<String, String>,
-    /// Whether capsules were left out, since all answers together might have exceeded [`MAX_ANSWERS`].
+    /// Whether callers of a capsule, or whole capsules, were left out, since their answers might have exceeded
+    /// [`MAX_ANSWERS`].
     pub is_truncated: bool,
 }
 
@@ -74,7 +79,7 @@ impl ReadAnswers {
     pub fn differences(&self, later: &ReadAnswers, when: &str) -> Vec<String> {
         let differs = |(what, before): (&String, &String)| {
             let after = later.answers.get(what).map_or("not asked", String::as_str);
-            let shown = |answer: &str| answer.get(..64).unwrap_or(answer).to_owned();
+            let shown = |answer: &str| answer.get(..MAX_SHOWN_BYTES).unwrap_or(answer).to_owned();
             (after != before)
                 .then(|| format!("{what} {when}: before {}, now {}", shown(before), shown(after)))
         };

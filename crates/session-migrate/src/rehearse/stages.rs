@@ -6,7 +6,7 @@ use candid::Principal;
 use pocket_ic::PocketIc;
 use upload_canister::api::{MigrationPhase, MigrationStatus};
 
-use super::accounting::{self, Expected};
+use super::accounting::{self, Bounds};
 use super::upload_run::Clients;
 use super::wasms::Wasm;
 use super::{MigrationReport, MigrationRun, RehearseError, StageReport};
@@ -33,8 +33,8 @@ pub(super) struct Stages<'p> {
     pub runs: Vec<MigrationRun>,
     /// Uploads that were in flight when the legacy build was last replaced.
     in_flight: u64,
-    /// How many records of the loaded snapshot cannot be converted, and how many have expired.
-    expected: Expected,
+    /// Bounds that a loaded snapshot sets for the accounting: its records that cannot be converted, and its expired ones.
+    bounds: Bounds,
 }
 
 pub(super) fn controller() -> Principal {
@@ -54,7 +54,7 @@ impl<'p> Stages<'p> {
             payload: None,
             runs: Vec::new(),
             in_flight: 0,
-            expected: Expected::default(),
+            bounds: Bounds::default(),
         }
     }
 
@@ -87,8 +87,8 @@ impl<'p> Stages<'p> {
         let build = legacy.build;
         expect_build(&self.canister, build)
             .map_err(|why| RehearseError::File { path: snapshot.path.clone(), why })?;
-        self.expected =
-            Expected { in_flight: 0, quarantined: contents.unconvertible, expired: contents.expired };
+        self.bounds =
+            Bounds { min_source: 0, max_quarantined: contents.unconvertible, max_expired: contents.expired };
         self.note_stage(build, "load the snapshot".into(), true, 0);
         Ok(self.canister)
     }
@@ -122,7 +122,7 @@ impl<'p> Stages<'p> {
     }
 
     /// Rolls the migration back. Records a problem unless everything is in layout 1 again.
-    pub fn wait_until_rolled_back(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
+    pub fn roll_back(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let rolled_back = canister.migration_rollback(self.controller);
         let Some(status) = clients
             .ok_or_problem(rolled_back.and_then(|status| canister.wait_until_settled(status, || Ok(()))))
@@ -147,7 +147,7 @@ impl<'p> Stages<'p> {
         let verified = canister
             .migration_verify(self.controller)
             .and_then(|status| canister.wait_until_settled(status, || Ok(())));
-        let leave_quarantined = self.expected.quarantined > 0;
+        let leave_quarantined = self.bounds.max_quarantined > 0;
         let finalized =
             verified.and_then(|_| canister.migration_finalize(self.controller, leave_quarantined));
         let Some(MigrationStatus { phase, note, .. }) = clients.ok_or_problem(finalized) else {
@@ -184,8 +184,8 @@ impl<'p> Stages<'p> {
         let Some(status) = clients.ok_or_problem(status) else { return };
         let build = self.done.last().map_or("", |stage| stage.build.as_str());
         // Only the units of migration 1 are sessions; those of migration 2 are also committed blobs.
-        let in_flight = if status.migration == 1 { self.in_flight } else { 0 };
-        clients.problems.extend(accounting::check(build, &status, Expected { in_flight, ..self.expected }));
+        let min_source = if status.migration == 1 { self.in_flight } else { 0 };
+        clients.problems.extend(accounting::check(build, &status, Bounds { min_source, ..self.bounds }));
         self.note_run(&status);
         let latest = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
         *latest = Some(status);

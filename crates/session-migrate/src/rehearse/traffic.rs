@@ -162,14 +162,14 @@ fn check_status(run: &mut UploadRun, expected: &std::collections::BTreeSet<u32>,
     }
     let bytes: u64 = stored.iter().map(|&index| run.uploader.chunk_bytes(index)).sum();
     let uploader = &run.uploader;
-    let differences = [
+    let fields = [
         ("idem", uploader.idem.clone(), status.idem.clone()),
         ("capsule", uploader.capsule.clone(), status.capsule_id.clone()),
         ("bytes_expected", uploader.asset.bytes.to_string(), status.bytes_expected.to_string()),
         ("bytes_received", bytes.to_string(), status.bytes_received.to_string()),
         ("expected_chunks", uploader.chunks().to_string(), status.expected_chunks.to_string()),
     ];
-    for (field, expected, got) in differences {
+    for (field, expected, got) in fields {
         if expected != got {
             run.record_problem(format!("status: {field} is {got}, expected {expected}"));
         }
@@ -227,22 +227,22 @@ fn drive(
         }
         let next = |index: usize| Some((index, queues[index].pop_front()?));
         let planned: Vec<(usize, StepCall)> = chosen.into_iter().filter_map(next).collect();
-        let replies = canister.call_together(planned.iter().map(|(index, planned)| {
+        let replies = canister.call_together(planned.iter().map(|(index, step_call)| {
             let uploader = &runs[*index].uploader;
-            (uploader.client, uploader.call(planned.step))
+            (uploader.client, uploader.call(step_call.step))
         }));
-        for ((index, planned), reply) in planned.into_iter().zip(replies) {
+        for ((index, step_call), reply) in planned.into_iter().zip(replies) {
             let run = &mut runs[index];
             let stored_before = run.must_be_stored();
-            match reply.and_then(|reply| deliver(run, planned, &reply)) {
+            match reply.and_then(|reply| deliver(run, step_call, &reply)) {
                 Ok(StepOutcome::Done) => {}
-                Ok(StepOutcome::CallAgain) => queues[index].push_front(planned),
+                Ok(StepOutcome::CallAgain) => queues[index].push_front(step_call),
                 Err(error) => {
                     record_error(run, error)?;
                     queues[index].clear();
                 }
             }
-            if let UploadStep::Put(chunk) = planned.step
+            if let UploadStep::Put(chunk) = step_call.step
                 && !stored_before.contains(&chunk)
                 && run.stop != StopPoint::Aborted
             {
@@ -271,13 +271,13 @@ fn choose(runs: &[UploadRun], queues: &[VecDeque<StepCall>], turn: usize) -> Vec
 }
 
 /// Passes a reply to the client, unless the reply is lost.
-fn deliver(run: &mut UploadRun, planned: StepCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
-    if !planned.is_reply_lost {
-        return run.uploader.accept(planned.step, reply);
+fn deliver(run: &mut UploadRun, step_call: StepCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
+    if !step_call.is_reply_lost {
+        return run.uploader.accept(step_call.step, reply);
     }
     // The client does not learn whether the chunk was accepted, but the rehearsal does.
-    let answer = run.uploader.clone().accept(planned.step, reply)?;
-    if let UploadStep::Put(index) = planned.step {
+    let answer = run.uploader.clone().accept(step_call.step, reply)?;
+    if let UploadStep::Put(index) = step_call.step {
         run.unseen.insert(index);
     }
     Ok(answer)

@@ -31,15 +31,17 @@ pub(super) fn read_back(canister: &Canister<'_>, clients: &mut Clients, progress
         match hash_blob(canister, run, &result.blob_id, progress) {
             Ok((bytes, sha256)) => {
                 run.read_back = Some(sha256);
-                let (expected, hash) = (run.uploader.asset.bytes, run.uploader.asset.sha256);
-                if bytes != expected {
-                    run.record_problem(format!("{bytes} bytes were read back, but the file has {expected}"));
+                let (file_bytes, file_sha256) = (run.uploader.asset.bytes, run.uploader.asset.sha256);
+                if bytes != file_bytes {
+                    run.record_problem(format!(
+                        "{bytes} bytes were read back, but the file has {file_bytes}"
+                    ));
                 }
-                if sha256 != hash {
+                if sha256 != file_sha256 {
                     run.record_problem(format!(
                         "what was read back has the SHA-256 {}, but the file has {}",
                         hex::encode(sha256),
-                        hex::encode(hash)
+                        hex::encode(file_sha256)
                     ));
                 }
                 check_result(run, &result);

@@ -46,7 +46,7 @@ pub struct ReplayCanister {
     /// Costs of the messages up to the last reading.
     costs: Vec<MessageCost>,
     /// How many of the messages in `costs` belong to the installation.
-    installation: usize,
+    install_messages: usize,
     /// Whether the server reports costs.
     reports_costs: bool,
 }
@@ -68,7 +68,7 @@ impl ReplayCanister {
         let reports_costs = server::chosen()?.kind == server::ServerKind::Embedded;
         let controllers = vec![controller];
         let mut subject =
-            ReplayCanister { pic, id, controllers, costs: Vec::new(), installation: 0, reports_costs };
+            ReplayCanister { pic, id, controllers, costs: Vec::new(), install_messages: 0, reports_costs };
         // Reinstalling into an empty canister is the same as installing. If it fails, `reinstall_canister` returns an
         // error, whereas `install_canister` panics.
         subject
@@ -83,7 +83,7 @@ impl ReplayCanister {
                 .map_err(ReplayError::control("set the controllers"))?;
         }
         subject.read_meter()?;
-        subject.installation = subject.costs.len();
+        subject.install_messages = subject.costs.len();
         Ok(subject)
     }
 
@@ -195,7 +195,7 @@ impl ReplayCanister {
     /// Returns the costs of the messages since the installation, as far as [`ReplayCanister::read_meter`] has read
     /// them; `None` if the server does not report costs.
     pub fn costs(&self) -> Option<&[MessageCost]> {
-        self.reports_costs.then(|| self.costs.get(self.installation..).unwrap_or_default())
+        self.reports_costs.then(|| self.costs.get(self.install_messages..).unwrap_or_default())
     }
 }
 

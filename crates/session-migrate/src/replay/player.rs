@@ -54,7 +54,7 @@ pub struct Player<'a> {
     interruptions: &'a [Interruption],
     playback: Playback,
     /// Number of calls since the costs were last read.
-    unread: usize,
+    calls_since_reading: usize,
 }
 
 impl<'a> Player<'a> {
@@ -73,7 +73,7 @@ impl<'a> Player<'a> {
             events: Vec::with_capacity(trace.events.len()),
             codec: Codec::new(trace.header.start)?,
         };
-        Ok(Player { trace, subject, builds, interruptions, playback, unread: 0 })
+        Ok(Player { trace, subject, builds, interruptions, playback, calls_since_reading: 0 })
     }
 
     /// Returns the canister.
@@ -93,8 +93,8 @@ impl<'a> Player<'a> {
             }
             self.subject.set_time(self.trace.header.start.saturating_add(event.at));
             self.play_event(first, &event.what)?;
-            if self.unread >= CALLS_PER_READING {
-                self.unread = 0;
+            if self.calls_since_reading >= CALLS_PER_READING {
+                self.calls_since_reading = 0;
                 self.subject.read_meter()?;
             }
         }
@@ -110,7 +110,7 @@ impl<'a> Player<'a> {
         let played = match what {
             EventKind::Call(_) => {
                 let calls = calls_in_flight_together(&self.trace.events, first);
-                self.unread += calls.len();
+                self.calls_since_reading += calls.len();
                 return self.playback.play_calls(self.trace, self.subject, first, &calls);
             }
             EventKind::Pass { rounds } => {

@@ -1,6 +1,7 @@
 //! The final state of a canister, independent of its layout.
 //!
-//! Sessions, capsules, memories and the bytes of every blob are queried, as the callers of the trace. Receipts,
+//! Sessions, capsules, memories and the bytes of every blob are queried, as the callers of the trace; counts,
+//! stats and settings as the controller. Receipts,
 //! sessions by idempotency key, indexes and accounts, which no query returns, are read from stable memory.
 
 mod shown;
@@ -91,9 +92,9 @@ impl StateReader<'_> {
         }
     }
 
-    /// Adds an entry under the name of `id` in the trace.
-    fn add(&mut self, part: &'static str, id: &str, value: &impl CandidType) -> Result<(), String> {
-        let name = self.codec.name_ids(id);
+    /// Adds an entry called `name`, in which ids are replaced by their names in the trace.
+    fn add(&mut self, part: &'static str, name: &str, value: &impl CandidType) -> Result<(), String> {
+        let name = self.codec.name_ids(name);
         let text = self.codec.show(value)?;
         self.state.insert((part, name), text);
         Ok(())

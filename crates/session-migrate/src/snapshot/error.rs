@@ -76,7 +76,7 @@ pub enum SnapshotError {
         /// Hash of the bytes of the file, hex.
         got: String,
     },
-    /// A manifest that cannot be read.
+    /// A manifest that does not decode, or has another format.
     #[error("{path}: {why}")]
     Manifest {
         /// The manifest.

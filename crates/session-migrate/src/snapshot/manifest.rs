@@ -1,5 +1,5 @@
-//! The manifest next to a snapshot folder: the origin of the snapshot, and the length and SHA-256 of each file, none of
-//! which the snapshot format itself records.
+//! The manifest next to a snapshot folder: the origin of the snapshot, and the length and SHA-256 of each file. The
+//! snapshot format itself records neither the origin nor checksums.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -92,7 +92,7 @@ impl Snapshot {
         work: impl FnOnce(&Snapshot) -> Result<T, E>,
     ) -> Result<T, E> {
         let Some(manifest) = self.manifest.clone() else { return work(&*self) };
-        // `work` may already report the snapshot as verified: otherwise its result is dropped.
+        // `work` may already report the snapshot as verified: if the verification fails, that report is dropped.
         let before = std::mem::replace(&mut self.verified, Verified::EveryByte);
         let path = self.path.clone();
         std::thread::scope(|scope| {

@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn a_key_of_any_bytes_is_a_key_or_none(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+    fn a_key_parsed_from_any_bytes_survives_a_round_trip(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
         fn parsed<K: Key>(bytes: &[u8]) {
             if let Some(key) = K::parse(bytes) {
                 let _ = key.shown();
@@ -152,6 +152,7 @@ fn each_damage_to_a_map_is_reported_with_its_location() {
     assert_eq!(at_magic.offset, 0);
     let at_chunk = damaged(&|memory| {
         let at = find(memory, b"BTN");
+        // The header of the node's page begins 16 bytes before it, and says at its fifth byte that the page is taken.
         memory.borrow_mut()[at - 12] = 0;
     });
     assert!(at_chunk.what.contains("\"CHK\""), "{at_chunk:?}");
@@ -308,15 +309,15 @@ fn an_incomplete_snapshot_is_refused_with_advice() {
     assert!(refusal(&remove(STABLE_MEMORY)).contains("is missing, metadata.json says 131072 bytes"));
     assert!(refusal(&remove(METADATA)).contains("is not a snapshot folder"));
     assert!(refusal(&write(METADATA, b"[]")).contains(METADATA));
-    let file = folder(&pages(1));
+    let other = folder(&pages(1));
     for (name, bytes, words) in [("a", vec![], "empty"), ("b", vec![1; 70_000], "has 70000 bytes")] {
-        let path = file.path().join(name);
+        let path = other.path().join(name);
         fs::write(&path, bytes).unwrap();
         assert!(Snapshot::open(&path).unwrap_err().to_string().contains(words));
     }
-    let cut = file.path().join("cut.gz");
+    let cut = other.path().join("cut.gz");
     fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
     assert!(Snapshot::open(&cut).unwrap_err().to_string().contains("cannot decompress"));
-    let nowhere = Snapshot::open(&file.path().join("nowhere")).unwrap_err();
+    let nowhere = Snapshot::open(&other.path().join("nowhere")).unwrap_err();
     assert!(nowhere.is_usage() && nowhere.to_string().contains("nowhere"), "{nowhere}");
 }

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //! byte 0       "BTR", version: 1 or 2
-//! byte 4..12   maximum lengths of keys and values; in version 2 also: page size, u32::MAX
+//! byte 4..12   maximum lengths of keys and values; in version 2 these, or page size and u32::MAX
 //! byte 12..28  root, number of entries
-//! byte 52..    allocator: "BTA", 1, 4 bytes, page size, pages taken, first free page
-//! byte 100..   pages, each after a header of 16 bytes: "CHK", 1, taken, 3 bytes, next free page
+//! byte 52..    allocator: "BTA", 1, 4 unused bytes, page size, pages taken, first free page
+//! byte 100..   pages, each after a header of 16 bytes: "CHK", 1, taken, 3 unused bytes, next free page
 //!
 //! node         "BTN", 2, kind, u16 entries, next page; children, keys, values; continues in its overflow pages
 //! overflow     "NOF", next page, bytes of the node
@@ -18,6 +18,8 @@ use upload_canister::stable::fixed_len;
 
 use super::{Damage, Key, PAGE_BYTES};
 
+const ROOT_OFFSET: u64 = 12;
+const LEN_OFFSET: u64 = 20;
 const ALLOCATOR_OFFSET: u64 = 52;
 const PAGES_OFFSET: u64 = 100;
 const PAGE_HEADER_BYTES: u64 = 16;
@@ -174,9 +176,9 @@ impl<'m, M: Memory> Tree<'m, M> {
             );
             return Err(Damage::at(ALLOCATOR_OFFSET + 8, what));
         }
-        let (root, len, pages) = (u64_at(12), u64_at(20), u64_at(ALLOCATOR_OFFSET + 16));
+        let (root, len, pages) = (u64_at(ROOT_OFFSET), u64_at(LEN_OFFSET), u64_at(ALLOCATOR_OFFSET + 16));
         if (root == 0) != (len == 0) {
-            return Err(Damage::at(12, format!("{len} entries, and the root is at {root}")));
+            return Err(Damage::at(ROOT_OFFSET, format!("{len} entries, and the root is at {root}")));
         }
         Ok(Some(Tree { memory, bytes, page_bytes, root, len, pages }))
     }
@@ -190,17 +192,17 @@ impl<'m, M: Memory> Tree<'m, M> {
             seen: vec![0; (page_count / 64 + 1) as usize],
             walked: Walked::default(),
             last: None,
-            leaves_at: None,
+            leaf_depth: None,
             each,
         };
         if self.root != 0 {
-            walk.visit_node(self.root, 12, 0);
+            walk.visit_node(self.root, ROOT_OFFSET, 0);
         }
         let mut walked = walk.walked;
         if walked.damage.is_empty() {
             if walked.entries != self.len {
                 let what = format!("{} entries by the header, {} in the nodes", self.len, walked.entries);
-                walked.damage.push(Damage::at(20, what));
+                walked.damage.push(Damage::at(LEN_OFFSET, what));
             }
             if walked.pages != self.pages {
                 let what =
@@ -220,7 +222,7 @@ struct Walk<'w, 'm, M, K> {
     /// The key of the last entry.
     last: Option<K>,
     /// The depth of the leaves, once one was visited.
-    leaves_at: Option<usize>,
+    leaf_depth: Option<usize>,
     each: &'w mut dyn FnMut(K, &Entry<'_, M>),
 }
 
@@ -250,7 +252,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
                 format!("a node of {count} entries, expected 1 to {MAX_ENTRIES}"),
             ));
         }
-        if kind == 0 && *self.leaves_at.get_or_insert(depth) != depth {
+        if kind == 0 && *self.leaf_depth.get_or_insert(depth) != depth {
             return Err(Damage::at(
                 address,
                 format!("a leaf {depth} levels below the root, unlike the others"),

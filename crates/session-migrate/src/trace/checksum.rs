@@ -24,14 +24,14 @@ pub(super) struct Mismatch {
 
 impl ChecksumChain {
     /// Adds the checksum to the end of a line that is one JSON object with at least one field.
-    pub fn close(&mut self, object: &str) -> String {
+    pub fn seal(&mut self, object: &str) -> String {
         let body = object.strip_suffix('}').unwrap_or(object);
         self.advance(body);
         format!("{body}{FIELD}{}{CLOSE}", self.0)
     }
 
     /// Checks the checksum at the end of a line, and returns the object without it.
-    pub fn open(&mut self, line: &str) -> Result<String, Mismatch> {
+    pub fn unseal(&mut self, line: &str) -> Result<String, Mismatch> {
         // In the error, `missing` stands in place of a checksum.
         let (body, got) =
             line.strip_suffix(CLOSE).and_then(|rest| rest.rsplit_once(FIELD)).unwrap_or((line, "missing"));
@@ -57,20 +57,20 @@ mod tests {
 
     fn sealed(lines: &[&str]) -> Vec<String> {
         let mut checksums = ChecksumChain::default();
-        lines.iter().map(|line| checksums.close(line)).collect()
+        lines.iter().map(|line| checksums.seal(line)).collect()
     }
 
     fn first_bad(lines: &[String]) -> Option<usize> {
         let mut checksums = ChecksumChain::default();
-        lines.iter().position(|line| checksums.open(line).is_err())
+        lines.iter().position(|line| checksums.unseal(line).is_err())
     }
 
     #[test]
     fn a_line_with_its_checksum_reads_back_unchanged() {
         let lines = sealed(&[r#"{"a":1}"#, r#"{"b":"},"}"#]);
         let mut checksums = ChecksumChain::default();
-        assert_eq!(checksums.open(&lines[0]).unwrap(), r#"{"a":1}"#);
-        assert_eq!(checksums.open(&lines[1]).unwrap(), r#"{"b":"},"}"#);
+        assert_eq!(checksums.unseal(&lines[0]).unwrap(), r#"{"a":1}"#);
+        assert_eq!(checksums.unseal(&lines[1]).unwrap(), r#"{"b":"},"}"#);
     }
 
     #[test]

@@ -65,21 +65,22 @@ pub enum TraceError {
         /// The reason.
         detail: String,
     },
-    /// The file with the payload of a line is missing.
-    #[error("{path}:{line}: the payload file {file} is missing: {source}")]
-    MissingPayload {
+    /// The file with the payload of a line is missing or unreadable.
+    #[error("{path}:{line}: the payload file {file} cannot be read: {source}")]
+    UnreadablePayload {
         /// The trace.
         path: PathBuf,
         /// The line.
         line: usize,
-        /// The missing file.
+        /// The payload file.
         file: PathBuf,
         /// The operating system's error.
         source: std::io::Error,
     },
     /// A payload file does not have the expected digest and length.
     #[error(
-        "{path}:{line}: the payload file {file} has the SHA-256 {got} and {bytes} bytes, expected {expected_bytes}"
+        "{path}:{line}: the payload file {file} has the SHA-256 {got} and {bytes} bytes, expected {expected_bytes} \
+        bytes with the SHA-256 in its name"
     )]
     DamagedPayload {
         /// The trace.

@@ -196,7 +196,11 @@ mod tests {
         assert_eq!(ids.learn_text(&format!("{MEMORY} {present}")), "@memory:1 @memory:2");
         let others =
             "mem_f4oiq001_bfkpjhtesqgaq1ocaluur6afjf mem_g4oiq001_bfkpjhtesqgaq1ocaluur6afjw mem_3_0011";
-        assert_eq!(ids.learn_text(others), others, "another length, another digit, another digest");
+        assert_eq!(
+            ids.learn_text(others),
+            others,
+            "a number of another length, a digit beyond base 32, a short digest"
+        );
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Trace {
                 return Err(trace.malformed(number, "there is something after the end line"));
             }
             last_line = number;
-            let object = match checksums.open(line) {
+            let object = match checksums.unseal(line) {
                 Ok(object) => object,
                 // A last line without a line break was not written completely.
                 Err(_) if number == text.lines().count() && !text.ends_with('\n') => {
@@ -86,7 +86,7 @@ impl Trace {
             },
             PayloadRef::Sha256 { digest, length } => {
                 let file = payload_folder(&self.path).join(hex::encode(digest));
-                let bytes = std::fs::read(&file).map_err(|source| TraceError::MissingPayload {
+                let bytes = std::fs::read(&file).map_err(|source| TraceError::UnreadablePayload {
                     path: self.path.clone(),
                     line,
                     file: file.clone(),
@@ -158,7 +158,7 @@ fn read_header(path: &Path, line: &str, checksums: &mut ChecksumChain) -> Result
             newest: VERSION,
         });
     }
-    let object = checksums.open(line).map_err(|mismatch| edited_error(path, 1, mismatch))?;
+    let object = checksums.unseal(line).map_err(|mismatch| edited_error(path, 1, mismatch))?;
     serde_json::from_str(&object).map_err(|error| not_a_trace(error.to_string()))
 }
 

@@ -65,8 +65,8 @@ impl Recorder {
     /// Completes the trace; returns its path.
     ///
     /// # Errors
-    /// If the trace cannot be written; no trace is left then. Payload files may be left in a folder that existed
-    /// before.
+    /// If the trace cannot be written; no trace is left then. Payload files may be left if their folder
+    /// existed before.
     pub fn finish(self) -> Result<PathBuf, TraceError> {
         self.writer.finish()
     }

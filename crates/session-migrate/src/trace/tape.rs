@@ -47,14 +47,14 @@ impl Tape {
     pub fn answered(&self, ticket: TapeTicket, answer: &CallResult) {
         let mut inner = self.0.borrow_mut();
         inner.queue.answer(|sent| *sent == ticket, answer.clone());
-        inner.write_complete();
+        inner.write_complete_entries();
     }
 
     /// Adds an event at the time `at`, nanoseconds since 1970.
     pub fn add_event(&self, at: u64, what: EventKind) {
         let mut inner = self.0.borrow_mut();
         inner.queue.push(Entry::Event { at, what });
-        inner.write_complete();
+        inner.write_complete_entries();
     }
 
     /// Generates bytes of a seeded file. In calls that send these bytes, the trace refers to their seed.
@@ -65,12 +65,12 @@ impl Tape {
     /// Completes the trace, without the calls that were never answered.
     ///
     /// # Errors
-    /// The first error since the beginning; no trace is left then. Payload files may be left in a folder that existed
-    /// before.
+    /// The first error since the beginning; no trace is left then. Payload files may be left if their folder
+    /// existed before.
     pub fn finish(self) -> Result<PathBuf, TraceError> {
         let mut inner = self.0.into_inner();
         inner.queue.drop_unanswered();
-        inner.write_complete();
+        inner.write_complete_entries();
         match inner.first_error {
             Some(error) => Err(error),
             None => inner.recorder.finish(),
@@ -79,7 +79,7 @@ impl Tape {
 }
 
 impl Inner {
-    fn write_complete(&mut self) {
+    fn write_complete_entries(&mut self) {
         while let Some(entry) = self.queue.pop_complete() {
             if let Err(error) = self.recorder.add_entry(entry) {
                 self.first_error.get_or_insert(error);

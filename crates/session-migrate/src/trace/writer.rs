@@ -79,8 +79,8 @@ impl Writer {
     /// Writes the end line and gives the trace its name.
     ///
     /// # Errors
-    /// If the trace cannot be written; no trace is left then. Payload files may be left in a folder that existed
-    /// before.
+    /// If the trace cannot be written; no trace is left then. Payload files may be left if their folder
+    /// existed before.
     pub fn finish(mut self) -> Result<PathBuf, TraceError> {
         self.write_line(&End { end: self.events })?;
         let (path, folder) = (self.path.clone(), payload_folder(&self.path));
@@ -115,7 +115,7 @@ impl Writer {
         let write_error = TraceError::io("write", &self.path);
         let mut write = || {
             let object = serde_json::to_string(object)?;
-            writeln!(self.file, "{}", self.checksums.close(&object))
+            writeln!(self.file, "{}", self.checksums.seal(&object))
         };
         write().map_err(write_error)
     }

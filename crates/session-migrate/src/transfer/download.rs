@@ -361,7 +361,11 @@ impl Download<'_> {
             let bytes = self.retry.again(|| self.management.snapshot_data(&self.id, kind.clone())).await?;
             let (expected, got) = (hex::encode(&chunk.hash), hex::encode(Sha256::digest(&bytes)));
             if got != expected {
-                return Err(TransferError::Answer { what: "a chunk of modules".into(), expected, got });
+                return Err(TransferError::Answer {
+                    what: "a chunk of the wasm chunk store".into(),
+                    expected,
+                    got,
+                });
             }
             let name = format!("{expected}.bin");
             let path = store.join(&name);

@@ -61,9 +61,9 @@ pub enum TransferError {
     OtherTransfer {
         /// The folder, or the progress file of an upload.
         path: PathBuf,
-        /// The requested canister and snapshot.
+        /// What was requested: snapshot and canister of a download, metadata and canister of an upload.
         expected: String,
-        /// The canister and the snapshot of that transfer.
+        /// The same of the transfer to which `path` belongs.
         got: String,
     },
     /// Another process uses the folder.

@@ -54,11 +54,11 @@ impl Part {
     }
 }
 
-/// Divides the bytes `from..bytes` into slices, each with offset and length.
-pub(super) fn slices(from: u64, bytes: u64) -> impl Iterator<Item = (u64, u64)> {
+/// Divides the bytes `from..end` into slices, each with offset and length.
+pub(super) fn slices(from: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut offset = from;
     std::iter::from_fn(move || {
-        let len = bytes.saturating_sub(offset).min(SLICE);
+        let len = end.saturating_sub(offset).min(SLICE);
         let slice = (offset, len);
         offset += len;
         (len > 0).then_some(slice)

@@ -76,7 +76,7 @@ pub async fn upload(
     progress.phase("announcing the snapshot");
     let management = network.management(canister);
     let mut store = ProgressStore::open(network, folder, &management, &text, &target, retry).await?;
-    let snapshot = match &store.progress.snapshot {
+    let snapshot = match &store.saved.snapshot {
         Some(snapshot) => {
             let snapshots = retry.again(|| management.snapshots()).await?;
             if !snapshots.iter().any(|existing| hex::encode(&existing.id) == *snapshot) {
@@ -124,7 +124,7 @@ fn announcement_args(
 
 struct ProgressStore {
     path: PathBuf,
-    progress: ProgressFile,
+    saved: ProgressFile,
 }
 
 impl ProgressStore {
@@ -143,17 +143,17 @@ impl ProgressStore {
         let name = manifest.file_name().unwrap_or_default().to_string_lossy();
         let path = manifest.with_file_name(name.replace(".manifest.json", ".upload.json"));
         let metadata = hex::encode(Sha256::digest(metadata));
-        let progress = match fs::read(&path) {
+        let saved = match fs::read(&path) {
             Ok(text) => {
-                let progress: ProgressFile = serde_json::from_slice(&text).map_err(|error| {
+                let saved: ProgressFile = serde_json::from_slice(&text).map_err(|error| {
                     SnapshotError::Metadata { path: path.clone(), why: error.to_string() }
                 })?;
-                if (&progress.canister, &progress.metadata) != (&canister.to_text(), &metadata) {
+                if (&saved.canister, &saved.metadata) != (&canister.to_text(), &metadata) {
                     let expected = format!("with metadata {metadata} to {canister}");
-                    let got = format!("with metadata {} to {}", progress.metadata, progress.canister);
+                    let got = format!("with metadata {} to {}", saved.metadata, saved.canister);
                     return Err(TransferError::OtherTransfer { path, expected, got });
                 }
-                progress
+                saved
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let existing = retry.again(|| management.snapshots()).await?;
@@ -169,13 +169,13 @@ impl ProgressStore {
             }
             Err(error) => return Err(SnapshotError::io("read", &path)(error).into()),
         };
-        let store = ProgressStore { path, progress };
+        let store = ProgressStore { path, saved };
         store.save()?;
         Ok(store)
     }
 
     fn save(&self) -> Result<(), SnapshotError> {
-        write_json(&self.path, &self.progress).map_err(SnapshotError::io("write", &self.path))
+        write_json(&self.path, &self.saved).map_err(SnapshotError::io("write", &self.path))
     }
 
     /// Announces the snapshot and returns its id. A resumed upload sends the stored request again, which the network
@@ -189,7 +189,7 @@ impl ProgressStore {
         retry: Retry<'_>,
     ) -> Result<String, TransferError> {
         let id = loop {
-            let call = network.prepare_again(target.clone(), &self.progress.announcement)?;
+            let call = network.prepare_again(target.clone(), &self.saved.announcement)?;
             match network.settle(&call, retry).await? {
                 RequestOutcome::Replied { reply, .. } => {
                     let (announced,): (UploadCanisterSnapshotMetadataResult,) =
@@ -206,12 +206,12 @@ impl ProgressStore {
                     if let Some(id) = self.find_announced(management, metadata, retry).await? {
                         break id;
                     }
-                    self.progress.announcement = network.prepare(target.clone())?.ticket().clone();
+                    self.saved.announcement = network.prepare(target.clone())?.ticket().clone();
                     self.save()?;
                 }
             }
         };
-        self.progress.snapshot = Some(id.clone());
+        self.saved.snapshot = Some(id.clone());
         self.save()?;
         Ok(id)
     }
@@ -223,7 +223,7 @@ impl ProgressStore {
         metadata: &ReadCanisterSnapshotMetadataResult,
         retry: Retry<'_>,
     ) -> Result<Option<String>, TransferError> {
-        let Some(before) = &self.progress.snapshots_before else { return Ok(None) };
+        let Some(before) = &self.saved.snapshots_before else { return Ok(None) };
         for snapshot in retry.again(|| management.snapshots()).await? {
             let (bytes, id) = (snapshot.id.as_slice(), hex::encode(&snapshot.id));
             if before.contains(&id) {
@@ -292,7 +292,7 @@ impl Upload<'_> {
         }
         let Upload { sender, options, folder, store } = self;
         let path = folder.join(part.file());
-        let from = *store.progress.reached.frontier_mut(part);
+        let from = *store.saved.reached.frontier_mut(part);
         let progress = sender.retry.progress;
         progress.add_bytes(from);
         let file = &File::open(&path).map_err(SnapshotError::io("read", &path))?;
@@ -310,7 +310,7 @@ impl Upload<'_> {
         let mut last_save = Instant::now();
         while let Some(answer) = answers.next().await {
             let (offset, len) = answer?;
-            *store.progress.reached.frontier_mut(part) = offset + len;
+            *store.saved.reached.frontier_mut(part) = offset + len;
             progress.add_bytes(len);
             if last_save.elapsed() >= SAVE_EVERY {
                 store.save()?;

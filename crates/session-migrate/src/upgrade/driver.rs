@@ -401,8 +401,8 @@ impl Driver<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Confirms the installation, before and after it waits for the migration. Returns the number of records in
-    /// quarantine.
+    /// Confirms the installation, waits for the migration, and checks that the module is still the installed one. Returns
+    /// the number of records in quarantine.
     async fn check_upgrade(&mut self, facts: &Facts) -> Checked<u64> {
         let (hash, build) = (self.plan.module_hash.clone(), self.plan.to);
         if let Err(unconfirmed) = self.confirm(&hash, build).await? {

@@ -177,7 +177,7 @@ pub struct Journal<'a> {
     /// Lines of the last upgrade in the journal, with their numbers in the file.
     lines: Vec<(usize, Line)>,
     /// Number of lines in the file.
-    written: usize,
+    line_count: usize,
     listener: &'a mut dyn Listener,
 }
 
@@ -215,16 +215,16 @@ impl<'a> Journal<'a> {
             }
             lines.push((index + 1, line));
         }
-        let written = bytes[..complete_len].iter().filter(|byte| **byte == b'\n').count();
+        let line_count = bytes[..complete_len].iter().filter(|byte| **byte == b'\n').count();
         // If the last line has no end, the process ended while it was writing. Nothing was sent after that.
         let torn = &bytes[complete_len..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
-                return Err(damaged(written + 1, "it does not start like a line of a journal".into()));
+                return Err(damaged(line_count + 1, "it does not start like a line of a journal".into()));
             }
             file.set_len(complete_len as u64).map_err(|error| io_error("truncate", error))?;
         }
-        Ok(Journal { path: path.to_path_buf(), file, lines, written, listener })
+        Ok(Journal { path: path.to_path_buf(), file, lines, line_count, listener })
     }
 
     /// Returns the path of the journal.
@@ -266,8 +266,8 @@ impl<'a> Journal<'a> {
         text.push(b'\n');
         self.file.write_all(&text).and_then(|()| self.file.sync_data()).map_err(write_error)?;
         self.listener.after(&line).map_err(write_error)?;
-        self.written += 1;
-        self.lines.push((self.written, line));
+        self.line_count += 1;
+        self.lines.push((self.line_count, line));
         Ok(())
     }
 

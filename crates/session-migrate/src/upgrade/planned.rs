@@ -43,8 +43,10 @@ pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
     calls.add("update", &own_call("admin_config_get ()"), "preflight: the compat share");
     calls.add("update", &management_call("list_canister_snapshots", ""), "preflight: room for a snapshot");
     calls.add("update", &own_call("admin_stats ()"), "what was written before the snapshot");
-    let replace =
-        plan.replace_snapshot.as_ref().map_or(String::new(), |id| format!("; replace_snapshot = {id}"));
+    let replace = plan
+        .replace_snapshot
+        .as_ref()
+        .map_or(String::new(), |replaced| format!("; replace_snapshot = {replaced}"));
     calls.add(
         "update",
         &management_call("take_canister_snapshot", &replace),
@@ -76,9 +78,20 @@ pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
     if plan.on_failure != OnFailure::Hold {
         let when = "the upgrade has failed after the install";
         if plan.to == Build::Staged {
-            let when = "the upgrade has failed after the install, and the previous build is legacy";
-            calls.add_if("update", &own_call("migration_rollback ()"), "later writes are kept", when);
-            calls.add_if("update", &own_call("migration_status ()"), "every second until RolledBack", when);
+            let when_from_legacy =
+                "the upgrade has failed after the install, and the previous build is legacy";
+            calls.add_if(
+                "update",
+                &own_call("migration_rollback ()"),
+                "later writes are kept",
+                when_from_legacy,
+            );
+            calls.add_if(
+                "update",
+                &own_call("migration_status ()"),
+                "every second until RolledBack",
+                when_from_legacy,
+            );
         }
         calls.add_if(
             "update",

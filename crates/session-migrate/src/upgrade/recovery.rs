@@ -131,7 +131,7 @@ impl Driver<'_, '_> {
         Ok(rolled_back.map(drop).map_err(|why| format!("the rollback has failed: {why}")))
     }
 
-    /// Returns whether the canister has refused a rollback because it is already rolling back, or has done so.
+    /// Returns whether the migration is rolling back or rolled back, so that the canister rightly refuses another rollback.
     async fn is_rolling_back(&self) -> Result<bool, UpgradeError> {
         match self.migration_status().await {
             Ok(status) => {

@@ -79,7 +79,7 @@ impl std::fmt::Display for WriteCounts {
         let WriteCounts { calls, sessions_begun, sessions_finished, bytes_stored } = self;
         write!(
             f,
-            "{calls} calls, among them {sessions_begun} sessions begun, {sessions_finished} finished, and {bytes_stored} bytes stored"
+            "{calls} calls: {sessions_begun} sessions begun, {sessions_finished} finished, {bytes_stored} bytes stored"
         )
     }
 }

@@ -26,8 +26,8 @@ const ENDPOINTS: [(&str, &str); 5] = [
 /// Returns a line for each missing endpoint: what cannot be tested. Without [`STATUS`], no endpoint can be used, so the
 /// others get a line, too.
 pub(super) fn untestable_notes(methods: &Methods) -> Vec<String> {
-    let lacks_all = !methods.has(STATUS);
-    let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_all || !methods.has(name));
+    let lacks_status = !methods.has(STATUS);
+    let missing = ENDPOINTS.iter().filter(|(name, _)| lacks_status || !methods.has(name));
     let line = |(name, what): &(&str, &str)| {
         let absent = if methods.has(name) { STATUS } else { *name };
         format!("not tested, as there is no {absent}: {what}")

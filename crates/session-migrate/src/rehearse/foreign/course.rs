@@ -14,7 +14,7 @@ use super::{CanisterPart, ForeignOptions, MigrationInterruption};
 use crate::client::{NO_ARGUMENTS, PATIENCE_ROUNDS, is_at_rest};
 use crate::costs;
 use crate::progress::Progress;
-use crate::rehearse::accounting::{self, Expected};
+use crate::rehearse::accounting::{self, Bounds};
 use crate::rehearse::{MigrationReport, MigrationRun, RehearseError, StageReport};
 use crate::trace::CallKind;
 
@@ -135,8 +135,8 @@ impl<'a> Course<'a> {
             let count = pair.rejected;
             notes.push(format!("{count} calls were rejected by the old wasm, too, the first in {first}"));
         }
-        let is_wanted = !options.interruptions.is_empty() && inputs.new.methods.has(STATUS);
-        if is_wanted && !is_interrupted && pair.problems.is_empty() {
+        let wants_interruptions = !options.interruptions.is_empty() && inputs.new.methods.has(STATUS);
+        if wants_interruptions && !is_interrupted && pair.problems.is_empty() {
             notes.push(
                 "not tested: interruptions; the migration was complete before it could be interrupted: \
                 create more records in [before]"
@@ -192,7 +192,7 @@ impl<'a> Course<'a> {
     fn upgrade(&mut self, name: &str, is_new: bool) -> bool {
         self.progress.phase(name);
         let (module, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
-        // The upgrade back to the old wasm has the same arguments as its installation.
+        // The upgrade back to the old wasm has the arguments with which the old wasm was installed.
         let arg = if is_new { &self.inputs.upgrade_arg } else { &self.inputs.init_arg };
         let first_message = costs::next_index(self.pair.pic, self.pair.id);
         let answer = self.pair.upgrade(module, arg, is_new);
@@ -268,7 +268,8 @@ impl<'a> Course<'a> {
             // If the verification has found unsound units, the phase is `Converted` and the counts agree all the same;
             // only the note says so.
             if !note.is_empty() {
-                return self.ok_or_problem(Err(format!("migration_verify has found: {note}")));
+                self.add_problem(&format!("migration_verify has found: {note}"));
+                return None;
             }
         }
         if self.options.rollback && self.has_endpoint("migration_rollback") && !self.roll_back(is_first) {
@@ -292,9 +293,9 @@ impl<'a> Course<'a> {
     fn settle_and_reconcile(&mut self, with_interruptions: bool) -> Option<Status> {
         let settled = self.settle(with_interruptions);
         let status = self.ok_or_problem(settled)?;
-        let expected =
-            Expected { in_flight: 0, quarantined: self.options.max_quarantined, expired: u64::MAX };
-        let problems = accounting::check("new", &status, expected);
+        let bounds =
+            Bounds { min_source: 0, max_quarantined: self.options.max_quarantined, max_expired: u64::MAX };
+        let problems = accounting::check("new", &status, bounds);
         let is_sound = problems.is_empty();
         if !is_sound {
             self.note_run(&status);

@@ -13,9 +13,9 @@ pub struct ForeignOptions {
     pub new: PathBuf,
     /// The file of calls.
     pub calls: PathBuf,
-    /// Arguments of the installation, Candid text.
+    /// Arguments of the installation of the old wasm, and of the upgrade back to it, Candid text.
     pub init_args: String,
-    /// Arguments of every upgrade, Candid text.
+    /// Arguments of every upgrade to the new wasm, Candid text.
     pub upgrade_args: String,
     /// Methods whose answers may differ between the old and the new wasm.
     pub may_differ: BTreeSet<String>,

@@ -26,7 +26,7 @@ pub(super) struct SessionOfKey {
     pub session: u64,
 }
 
-/// The index entries of a live session.
+/// Whether the indexes by owner and by activity contain a live session, and which session its idempotency key leads to.
 #[derive(CandidType)]
 pub(super) struct IndexShown {
     pub by_owner: bool,
