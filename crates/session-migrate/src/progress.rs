@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    fn lines(silence: Duration) -> (Progress, Receiver<String>) {
+    fn progress_in_lines(silence: Duration) -> (Progress, Receiver<String>) {
         let (sender, receiver) = channel();
         (Progress::start(ProgressDrawTarget::hidden(), Some(Box::new(Lines(sender))), silence), receiver)
     }
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn long_work_without_a_terminal_is_reported_repeatedly() {
-        let (progress, printed) = lines(Duration::from_millis(1));
+        let (progress, printed) = progress_in_lines(Duration::from_millis(1));
         progress.phase("moving");
         for _ in 0..3 {
             expect_line(&printed, "moving: 0 s\n");
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn lines_of_the_work_are_printed_unchanged() {
-        let (progress, printed) = lines(Duration::from_secs(3_600));
+        let (progress, printed) = progress_in_lines(Duration::from_secs(3_600));
         progress.phase("compiling");
         progress.line("   Compiling a v0.1.0");
         drop(progress);

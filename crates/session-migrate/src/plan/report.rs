@@ -25,7 +25,7 @@ pub struct Report {
     pub seconds: f64,
     /// The snapshot.
     pub snapshot: SnapshotReport,
-    /// Number of legacy records.
+    /// Number of legacy records. This and the next three numbers are 0 unless the first migration reached `Converted`.
     pub records: u64,
     /// Records that will be converted.
     pub converted: u64,
@@ -39,8 +39,8 @@ pub struct Report {
     pub stable_before: u64,
     /// Size of stable memory after all steps, bytes.
     pub stable_after: u64,
-    /// Size of the heap (wasm memory) before the upgrade, bytes; for a raw stable memory, which comes without a heap, that
-    /// of the legacy build after its start.
+    /// Size of the heap (wasm memory) before the upgrade, bytes; for a raw stable memory, which comes without a heap,
+    /// that of the legacy build after its start.
     pub heap_before: u64,
     /// Size of the heap after all steps, bytes.
     pub heap_after: u64,

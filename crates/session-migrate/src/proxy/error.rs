@@ -43,7 +43,7 @@ pub enum ProxyError {
     /// No upload canister was installed or called.
     #[error(
         "the proxy received no call to an upload canister, so no trace was written: point the client at \
-        the proxy's address"
+        the proxy's address, and check --canister if it is given"
     )]
     NoCallReceived,
 }

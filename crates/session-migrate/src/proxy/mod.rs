@@ -1,4 +1,4 @@
-//! A recording proxy in front of any PocketIC server: writes the calls of clients to an upload canister as a
+//! A recording proxy in front of any PocketIC server: records the calls that clients make to an upload canister, as a
 //! trace.
 //!
 //! A test connects to the proxy's address instead of the server's. Requests and answers are forwarded unchanged, except

@@ -50,7 +50,8 @@ pub(super) fn run(options: &Options, path: &Path, progress: &Progress) -> Result
     Ok(report)
 }
 
-/// Rehearses on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once every byte of the snapshot is verified.
+/// Rehearses on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once every
+/// byte of the snapshot is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -77,12 +78,17 @@ fn on_copy(
     if snapshot.verified == Verified::No {
         clients.notes.push("the snapshot is unverified: it has no manifest".into());
     }
-    let continued = continued_runs.len() as u64;
+    let continued_count = continued_runs.len() as u64;
     clients.runs.extend(continued_runs);
+<<<<<<< HEAD
     if continued < contents.legacy_records {
         let (all, others) = (contents.legacy_records, contents.legacy_records - continued);
+=======
+    if continued_count < contents.sessions {
+        let (all, others) = (contents.sessions, contents.sessions - continued_count);
+>>>>>>> efb898dd (Counts, bounds and records of the rehearsals and transfers have names that say what they hold)
         clients.notes.push(format!(
-            "clients continue {continued} of {all} sessions; the other {others} are converted and \
+            "clients continue {continued_count} of {all} sessions; the other {others} are converted and \
             accounted for, but not continued"
         ));
     }
@@ -105,8 +111,13 @@ fn on_copy(
     clients.problems.extend(new_damage(&contents.damage, &damage_after));
     let part = SnapshotPart {
         path: snapshot.path.display().to_string(),
+<<<<<<< HEAD
         sessions: contents.legacy_records,
         continued,
+=======
+        sessions: contents.sessions,
+        continued: continued_count,
+>>>>>>> efb898dd (Counts, bounds and records of the rehearsals and transfers have names that say what they hold)
         capsules: contents.capsules.len() as u64,
         reads: answers_before.len() as u64,
         damage_before: damage_by_name(&contents.damage),

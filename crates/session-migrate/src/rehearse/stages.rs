@@ -33,7 +33,7 @@ pub(super) struct Stages<'p> {
     pub runs: Vec<MigrationRun>,
     /// Uploads that were in flight when the legacy build was last replaced.
     in_flight: u64,
-    /// Bounds that a loaded snapshot sets for the accounting: its records that cannot be converted, and its expired ones.
+    /// Bounds from a loaded snapshot: how many of its records cannot be converted, and how many have expired.
     bounds: Bounds,
 }
 
@@ -75,7 +75,7 @@ impl<'p> Stages<'p> {
         self.canister = self.canister.recorded(tape);
         let build = legacy.build;
         expect_build(&self.canister, build).map_err(install_error)?;
-        self.note_stage(build, format!("install {build}"), true, 0);
+        self.record_stage(build, format!("install {build}"), true, 0);
         Ok(self.canister)
     }
 
@@ -89,7 +89,7 @@ impl<'p> Stages<'p> {
             .map_err(|why| RehearseError::File { path: snapshot.path.clone(), why })?;
         self.bounds =
             Bounds { min_source: 0, max_quarantined: contents.unconvertible, max_expired: contents.expired };
-        self.note_stage(build, "load the snapshot".into(), true, 0);
+        self.record_stage(build, "load the snapshot".into(), true, 0);
         Ok(self.canister)
     }
 
@@ -112,7 +112,7 @@ impl<'p> Stages<'p> {
         if let Err(why) = answer {
             clients.problems.push(format!("the upgrade to the {build} build failed: {why}"));
         }
-        self.note_stage(build, format!("upgrade to {build}"), upgraded, first_message);
+        self.record_stage(build, format!("upgrade to {build}"), upgraded, first_message);
         upgraded
     }
 
@@ -129,7 +129,7 @@ impl<'p> Stages<'p> {
         else {
             return;
         };
-        self.note_run(&status);
+        self.record_run(&status);
         if status.phase != MigrationPhase::RolledBack || status.layout != 1 {
             let MigrationStatus { phase, layout, note, .. } = status;
             clients
@@ -159,7 +159,7 @@ impl<'p> Stages<'p> {
         phase == MigrationPhase::Finalized
     }
 
-    fn note_stage(&mut self, build: Build, name: String, upgrade_ok: bool, first_message: u64) {
+    fn record_stage(&mut self, build: Build, name: String, upgrade_ok: bool, first_message: u64) {
         self.done.push(StageReport {
             name,
             build: build.name().to_owned(),
@@ -168,7 +168,7 @@ impl<'p> Stages<'p> {
         });
     }
 
-    fn note_run(&mut self, status: &MigrationStatus) {
+    fn record_run(&mut self, status: &MigrationStatus) {
         self.runs.push(MigrationRun {
             stage: self.last_name().to_owned(),
             migration: status.migration,
@@ -186,7 +186,7 @@ impl<'p> Stages<'p> {
         // Only the units of migration 1 are sessions; those of migration 2 are also committed blobs.
         let min_source = if status.migration == 1 { self.in_flight } else { 0 };
         clients.problems.extend(accounting::check(build, &status, Bounds { min_source, ..self.bounds }));
-        self.note_run(&status);
+        self.record_run(&status);
         let latest = if status.migration == 1 { &mut self.migration } else { &mut self.payload };
         *latest = Some(status);
     }

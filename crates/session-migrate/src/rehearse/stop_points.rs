@@ -123,6 +123,7 @@ mod tests {
 
     #[test]
     fn the_default_set_stops_at_every_point() {
+        // Three clients, each with the generated original and its three derivatives.
         let chunks: Vec<u32> = (0..3).flat_map(|_| [13, 1, 1, 1]).collect();
         let points = assign(&chunks);
         assert!(unassigned_notes(&chunks, &points).is_empty());

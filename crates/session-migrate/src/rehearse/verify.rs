@@ -156,8 +156,8 @@ pub(super) fn check_aborted_are_freed(canister: &Canister<'_>, clients: &mut Cli
         return;
     }
     let difference = format!(
-        "{stored} bytes are in extents and {chunks} chunks still in the map, but the finished uploads have \
-        {expected} bytes"
+        "{stored} bytes are in extents and {chunks} chunks still in the chunk map, but the finished uploads \
+        have {expected} bytes"
     );
     let mut aborted = clients.runs.iter_mut().filter(|run| run.uploader.aborted()).peekable();
     if stored < expected || aborted.peek().is_none() {

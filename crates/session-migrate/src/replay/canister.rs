@@ -82,7 +82,7 @@ impl ReplayCanister {
                 .set_controllers(id, Some(controller), header.controllers.clone())
                 .map_err(ReplayError::control("set the controllers"))?;
         }
-        subject.read_meter()?;
+        subject.read_costs()?;
         subject.install_messages = subject.costs.len();
         Ok(subject)
     }
@@ -184,7 +184,7 @@ impl ReplayCanister {
     }
 
     /// Reads the costs of the messages since the last reading. The server keeps the costs of the last 10,000 messages.
-    pub fn read_meter(&mut self) -> Result<(), ReplayError> {
+    pub fn read_costs(&mut self) -> Result<(), ReplayError> {
         if self.reports_costs {
             let from = self.costs.last().map_or(0, |cost| cost.index + 1);
             self.costs.extend(costs::messages(&self.pic, self.id, from)?);
@@ -192,7 +192,7 @@ impl ReplayCanister {
         Ok(())
     }
 
-    /// Returns the costs of the messages since the installation, as far as [`ReplayCanister::read_meter`] has read
+    /// Returns the costs of the messages since the installation, as far as [`ReplayCanister::read_costs`] has read
     /// them; `None` if the server does not report costs.
     pub fn costs(&self) -> Option<&[MessageCost]> {
         self.reports_costs.then(|| self.costs.get(self.install_messages..).unwrap_or_default())

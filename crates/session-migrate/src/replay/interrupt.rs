@@ -15,7 +15,7 @@ use crate::client::ClientError;
 use crate::trace::Trace;
 
 /// Maximum number of rounds of a rollback.
-const ROLLBACK_ROUNDS: u32 = 1_000;
+const MAX_ROLLBACK_ROUNDS: u32 = 1_000;
 
 /// An interruption: `KIND@WHEN`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,7 +206,7 @@ fn freeze_and_thaw(subject: &ReplayCanister) -> Result<(), String> {
 fn roll_back(subject: &ReplayCanister) -> Result<(), ClientError> {
     let canister = subject.canister();
     let mut status = canister.migration_rollback(subject.controller())?;
-    for _ in 0..ROLLBACK_ROUNDS {
+    for _ in 0..MAX_ROLLBACK_ROUNDS {
         if status.phase == MigrationPhase::RolledBack {
             return Ok(());
         }

@@ -95,10 +95,10 @@ impl<'a> Player<'a> {
             self.play_event(first, &event.what)?;
             if self.calls_since_reading >= CALLS_PER_READING {
                 self.calls_since_reading = 0;
-                self.subject.read_meter()?;
+                self.subject.read_costs()?;
             }
         }
-        self.subject.read_meter()
+        self.subject.read_costs()
     }
 
     /// Returns the outcomes of the events, and the codec.

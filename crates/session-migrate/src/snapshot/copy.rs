@@ -40,10 +40,10 @@ pub enum CopyError {
     },
 }
 
-/// Loads a snapshot into an empty canister, and sets the server's time to `as_of` unless the server's time is later. If the snapshot
-/// has a module, the canister runs this module with the heap of the snapshot; otherwise it runs `legacy` with an empty
-/// heap. The embedded server reads stable memory from the file on demand, so the snapshot must not change as long as
-/// the canister exists.
+/// Loads a snapshot into an empty canister, and sets the server's time to `as_of` unless the server's time is later. If
+/// the snapshot has a module, the canister runs this module with the heap of the snapshot; otherwise it runs `legacy`
+/// with an empty heap. The embedded server reads stable memory from the file on demand, so the snapshot must not change
+/// as long as the canister exists.
 ///
 /// # Errors
 /// [`CopyError`].

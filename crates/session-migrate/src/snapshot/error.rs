@@ -56,7 +56,7 @@ pub enum SnapshotError {
         /// Actual length, bytes.
         got: u64,
     },
-    /// The metadata is not as the tools write it.
+    /// The metadata, or the progress file of a transfer, is not as the tools write it.
     #[error("{path}: {why}")]
     Metadata {
         /// The file.

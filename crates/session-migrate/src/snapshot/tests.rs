@@ -40,7 +40,8 @@ fn map_of<K: Key>(entries: &[(K, Vec<u8>)]) -> (VectorMemory, BTreeMap<K, Vec<u8
     (memory, model)
 }
 
-fn check_same<K: Key>(entries: &[(K, Vec<u8>)]) {
+/// Checks that a walk finds the entries of a map that the library has written, and no damage.
+fn check_walk<K: Key>(entries: &[(K, Vec<u8>)]) {
     let (memory, model) = map_of(entries);
     let (found, walked) = walk::<K>(&memory);
     let walked = walked.unwrap();
@@ -63,16 +64,16 @@ proptest! {
         owners in prop::collection::vec((0..5_u8, 0..90_u64), 0..120),
         texts in prop::collection::vec(("[a-c]{0,3}", "[a-c]{0,40}", value()), 0..60),
     ) {
-        check_same(&numbers);
+        check_walk(&numbers);
         let chunks = chunks.into_iter().map(|([a], idx, value)| (([a; 32], idx), value));
-        check_same(&chunks.collect::<Vec<_>>());
+        check_walk(&chunks.collect::<Vec<_>>());
         let owners = owners.into_iter().map(|(n, id)| {
             let owner = if n == 0 { Principal::anonymous() } else { Principal::self_authenticating([n]) };
             ((owner, id), Vec::new())
         });
-        check_same(&owners.collect::<Vec<_>>());
+        check_walk(&owners.collect::<Vec<_>>());
         let texts = texts.into_iter().map(|(a, b, value)| (TwoTexts(a, b), value));
-        check_same(&texts.collect::<Vec<_>>());
+        check_walk(&texts.collect::<Vec<_>>());
     }
 
     #[test]

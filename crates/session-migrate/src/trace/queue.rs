@@ -78,9 +78,9 @@ impl<K> Queue<K> {
         self.unanswered().next().is_some()
     }
 
-    /// Adds the answer to the unanswered call that `is_wanted` accepts; changes nothing if there is none.
-    pub fn answer(&mut self, is_wanted: impl Fn(&K) -> bool, answer: CallResult) {
-        let index = self.0.iter().position(|item| matches!(item, Item::Unanswered(id, _) if is_wanted(id)));
+    /// Adds the answer to the unanswered call that `is_answered` accepts; changes nothing if there is none.
+    pub fn answer(&mut self, is_answered: impl Fn(&K) -> bool, answer: CallResult) {
+        let index = self.0.iter().position(|item| matches!(item, Item::Unanswered(id, _) if is_answered(id)));
         if let Some(index) = index
             && let Some(Item::Unanswered(_, call)) = self.0.remove(index)
         {
@@ -88,9 +88,9 @@ impl<K> Queue<K> {
         }
     }
 
-    /// Removes the unanswered calls that `is_wanted` accepts.
-    pub fn withdraw(&mut self, is_wanted: impl Fn(&K) -> bool) {
-        self.0.retain(|item| !matches!(item, Item::Unanswered(id, _) if is_wanted(id)));
+    /// Removes the unanswered calls that `is_withdrawn` accepts.
+    pub fn withdraw(&mut self, is_withdrawn: impl Fn(&K) -> bool) {
+        self.0.retain(|item| !matches!(item, Item::Unanswered(id, _) if is_withdrawn(id)));
     }
 
     /// Removes the first entry; `None` if the queue is empty or begins with an unanswered call.

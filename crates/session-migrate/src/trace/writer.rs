@@ -16,7 +16,7 @@ use crate::{folder_of, temporary_next_to};
 pub struct Writer {
     path: PathBuf,
     file: BufWriter<NamedTempFile>,
-    /// The payload files; created with the first.
+    /// The folder of the payload files; created with the first of them.
     payloads: Option<TempDir>,
     checksums: ChecksumChain,
     events: usize,

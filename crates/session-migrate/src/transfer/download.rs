@@ -13,7 +13,7 @@ use ic_management_canister_types::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::part::{Frontiers, Part, slices};
+use super::part::{Part, TransferProgress, slices};
 use super::{Options, SAVE_EVERY, TransferError};
 use crate::client::decode_reply;
 use crate::network::{Management, Network, RequestOutcome, Retry, Target};
@@ -39,7 +39,7 @@ pub struct Downloaded {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct ProgressFile {
     #[serde(flatten)]
-    reached: Frontiers,
+    reached: TransferProgress,
     /// `None` if `icp` began the download.
     session_migrate: Option<SnapshotSource>,
 }
@@ -130,7 +130,7 @@ pub async fn download(
                 SnapshotChoice::New => take_snapshot(network, canister, retry).await?,
             };
             let source = SnapshotSource { canister: canister.to_text(), snapshot };
-            ProgressFile { reached: Frontiers::default(), session_migrate: Some(source) }
+            ProgressFile { reached: TransferProgress::default(), session_migrate: Some(source) }
         }
     };
     let snapshot = saved.session_migrate.as_ref().map(|source| source.snapshot.clone()).unwrap_or_default();
@@ -229,7 +229,7 @@ async fn take_snapshot(
             Ok(hex::encode(taken.id))
         }
         RequestOutcome::Rejected(rejection) => Err(TransferError::Refused(rejection.text)),
-        RequestOutcome::Lost => Err(TransferError::Refused("the call has expired without an answer".into())),
+        RequestOutcome::Lost => Err(TransferError::Unanswered),
     }
 }
 
@@ -313,7 +313,7 @@ impl Download<'_> {
         file.set_len(bytes).map_err(SnapshotError::io("write", &path))?;
         let progress = self.retry.progress;
         let from = *self.saved.reached.frontier_mut(part);
-        let mut hasher = sha256_of(&path, from, &mut |bytes| progress.add_bytes(bytes))?;
+        let mut hasher = sha256_of(&path, from, &mut |read| progress.add_bytes(read))?;
         let (management, id, retry) = (self.management.clone(), self.id.clone(), self.retry);
         let calls = slices(from, bytes).map(|(offset, len)| {
             let (management, id) = (&management, &id);

@@ -93,6 +93,9 @@ pub enum TransferError {
         /// The value of the global.
         value: f64,
     },
+    /// The request to take a snapshot has expired without an answer.
+    #[error("`take_canister_snapshot` has expired without an answer: the network may have taken a snapshot")]
+    Unanswered,
     /// The network refuses to take or to accept the snapshot.
     #[error("the network has refused the call: {0}")]
     Refused(String),

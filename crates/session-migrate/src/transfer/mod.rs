@@ -16,7 +16,7 @@ pub use error::TransferError;
 pub use upload::{Uploaded, upload};
 
 /// Bytes of a slice: as many whole pages as fit into the 2,000,000 bytes that the network allows.
-pub(crate) const SLICE: u64 = 30 * crate::snapshot::PAGE_BYTES;
+pub(crate) const SLICE_BYTES: u64 = 30 * crate::snapshot::PAGE_BYTES;
 
 /// Minimum time between two writes of the progress file during the transfer of a large file.
 const SAVE_EVERY: Duration = Duration::from_secs(1);

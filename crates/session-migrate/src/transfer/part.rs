@@ -6,7 +6,7 @@ use ic_management_canister_types::{
     ReadCanisterSnapshotMetadataResult, SnapshotDataKind, SnapshotDataOffset,
 };
 
-use super::SLICE;
+use super::SLICE_BYTES;
 use crate::snapshot::{STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Part {
 pub(super) fn slices(from: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
     let mut offset = from;
     std::iter::from_fn(move || {
-        let len = end.saturating_sub(offset).min(SLICE);
+        let len = end.saturating_sub(offset).min(SLICE_BYTES);
         let slice = (offset, len);
         offset += len;
         (len > 0).then_some(slice)
@@ -68,7 +68,7 @@ pub(super) fn slices(from: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
 /// How far a file is transferred: every byte before the offset `frontier`. The format is that of `icp`, which also
 /// records slices after this offset, in `ahead`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Reached {
+pub(super) struct FileProgress {
     pub frontier: u64,
     #[serde(default)]
     ahead: Vec<u64>,
@@ -76,13 +76,13 @@ pub(super) struct Reached {
 
 /// How far each file is transferred, in the format of `icp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Frontiers {
-    wasm_module: Reached,
-    wasm_memory: Reached,
-    stable_memory: Reached,
+pub(super) struct TransferProgress {
+    wasm_module: FileProgress,
+    wasm_memory: FileProgress,
+    stable_memory: FileProgress,
 }
 
-impl Frontiers {
+impl TransferProgress {
     pub fn frontier_mut(&mut self, part: Part) -> &mut u64 {
         let reached = match part {
             Part::Module => &mut self.wasm_module,
@@ -101,7 +101,7 @@ mod tests {
     fn slices_cover_every_byte_once() {
         assert_eq!(slices(0, 0).count(), 0);
         assert_eq!(slices(7, 7).count(), 0);
-        assert_eq!(slices(0, SLICE).collect::<Vec<_>>(), [(0, SLICE)]);
-        assert_eq!(slices(5, SLICE + 6).collect::<Vec<_>>(), [(5, SLICE), (SLICE + 5, 1)]);
+        assert_eq!(slices(0, SLICE_BYTES).collect::<Vec<_>>(), [(0, SLICE_BYTES)]);
+        assert_eq!(slices(5, SLICE_BYTES + 6).collect::<Vec<_>>(), [(5, SLICE_BYTES), (SLICE_BYTES + 5, 1)]);
     }
 }

@@ -13,7 +13,7 @@ use ic_management_canister_types::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::part::{Frontiers, Part, slices};
+use super::part::{Part, TransferProgress, slices};
 use super::{Options, SAVE_EVERY, TransferError};
 use crate::client::decode_reply;
 use crate::network::{Management, Network, RequestOutcome, Retry, Target, Ticket};
@@ -44,7 +44,7 @@ struct ProgressFile {
     snapshots_before: Option<Vec<String>>,
     /// Id of the snapshot, hex, once it is known.
     snapshot: Option<String>,
-    reached: Frontiers,
+    reached: TransferProgress,
 }
 
 /// Uploads a folder as a new snapshot of a canister, or resumes the upload. `replace` is the id of a snapshot that the
@@ -142,14 +142,14 @@ impl ProgressStore {
         let manifest = Manifest::path(folder);
         let name = manifest.file_name().unwrap_or_default().to_string_lossy();
         let path = manifest.with_file_name(name.replace(".manifest.json", ".upload.json"));
-        let metadata = hex::encode(Sha256::digest(metadata));
+        let metadata_sha256 = hex::encode(Sha256::digest(metadata));
         let saved = match fs::read(&path) {
             Ok(text) => {
                 let saved: ProgressFile = serde_json::from_slice(&text).map_err(|error| {
                     SnapshotError::Metadata { path: path.clone(), why: error.to_string() }
                 })?;
-                if (&saved.canister, &saved.metadata) != (&canister.to_text(), &metadata) {
-                    let expected = format!("with metadata {metadata} to {canister}");
+                if (&saved.canister, &saved.metadata) != (&canister.to_text(), &metadata_sha256) {
+                    let expected = format!("with metadata {metadata_sha256} to {canister}");
                     let got = format!("with metadata {} to {}", saved.metadata, saved.canister);
                     return Err(TransferError::OtherTransfer { path, expected, got });
                 }
@@ -160,11 +160,11 @@ impl ProgressStore {
                 let before = existing.iter().map(|snapshot| hex::encode(&snapshot.id)).collect();
                 ProgressFile {
                     canister: canister.to_text(),
-                    metadata,
+                    metadata: metadata_sha256,
                     announcement: network.prepare(target.clone())?.ticket().clone(),
                     snapshots_before: Some(before),
                     snapshot: None,
-                    reached: Frontiers::default(),
+                    reached: TransferProgress::default(),
                 }
             }
             Err(error) => return Err(SnapshotError::io("read", &path)(error).into()),

@@ -26,7 +26,7 @@ use crate::transfer::{self, SnapshotChoice};
 const SLICES_IN_FLIGHT: usize = 8;
 
 /// Maximum size of a gzipped module, bytes: with its other arguments, it must fit into a message.
-const MAX_MODULE: usize = 1_900_000;
+const MAX_MODULE_BYTES: usize = 1_900_000;
 
 /// Number of consecutive queries that the installed build must answer.
 const ANSWERS_IN_A_ROW: u32 = 3;
@@ -63,9 +63,9 @@ fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
             to.features()
         ));
     }
-    (module.gz.len() > MAX_MODULE).then(|| {
+    (module.gz.len() > MAX_MODULE_BYTES).then(|| {
         format!(
-            "the module has {} bytes, gzipped, and a message holds at most {MAX_MODULE}: install it by \
+            "the module has {} bytes, gzipped, and a message holds at most {MAX_MODULE_BYTES}: install it by \
             hand, in chunks",
             module.gz.len()
         )
@@ -401,8 +401,8 @@ impl Driver<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Confirms the installation, waits for the migration, and checks that the module is still the installed one. Returns
-    /// the number of records in quarantine.
+    /// Confirms the installation, waits for the migration, and checks that nobody has replaced the module meanwhile.
+    /// Returns the number of records in quarantine.
     async fn check_upgrade(&mut self, facts: &Facts) -> Checked<u64> {
         let (hash, build) = (self.plan.module_hash.clone(), self.plan.to);
         if let Err(unconfirmed) = self.confirm(&hash, build).await? {

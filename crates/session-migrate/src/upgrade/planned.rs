@@ -27,7 +27,7 @@ pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
     let id = plan.canister;
     let management_call =
         |method: &str, args: &str| format!("aaaaa-aa {method} (record {{ canister_id = {id}{args} }})");
-    let own_call = |method: &str| format!("{id} {method}");
+    let canister_call = |method: &str| format!("{id} {method}");
     let module_hash_path = format!("/canister/{id}/module_hash, last_install_timestamp");
     calls.add("read", &module_hash_path, "preflight: the module that runs");
     calls.add(
@@ -39,10 +39,10 @@ pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
         let purpose = "preflight: the build, its interface, what it keeps in stable memory";
         calls.add("read", &format!("/canister/{id}/metadata/{name}"), purpose);
     }
-    calls.add("update", &own_call("migration_status ()"), "preflight: the phase of the migration");
-    calls.add("update", &own_call("admin_config_get ()"), "preflight: the compat share");
+    calls.add("update", &canister_call("migration_status ()"), "preflight: the phase of the migration");
+    calls.add("update", &canister_call("admin_config_get ()"), "preflight: the compat share");
     calls.add("update", &management_call("list_canister_snapshots", ""), "preflight: room for a snapshot");
-    calls.add("update", &own_call("admin_stats ()"), "what was written before the snapshot");
+    calls.add("update", &canister_call("admin_stats ()"), "what was written before the snapshot");
     let replace = plan
         .replace_snapshot
         .as_ref()
@@ -68,12 +68,22 @@ pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
         calls.add("update", &management_call("start_canister", ""), "--stop; also if the install is refused");
     }
     calls.add("read", &module_hash_path, "the new module is certified");
-    calls.add("update", &own_call("build_info ()"), "the new build answers");
-    calls.add("query", &own_call("build_info ()"), "three answers in a row");
+    calls.add("update", &canister_call("build_info ()"), "the new build answers");
+    calls.add("query", &canister_call("build_info ()"), "three answers in a row");
     let purpose = "every second until Converted; if the build stays the same, until at rest";
-    calls.add("update", &own_call("migration_status ()"), purpose);
-    calls.add_if("update", &own_call("migration_verify ()"), "everything is checked again", BUILD_CHANGES);
-    calls.add_if("update", &own_call("migration_status ()"), "every second until Converted", BUILD_CHANGES);
+    calls.add("update", &canister_call("migration_status ()"), purpose);
+    calls.add_if(
+        "update",
+        &canister_call("migration_verify ()"),
+        "everything is checked again",
+        BUILD_CHANGES,
+    );
+    calls.add_if(
+        "update",
+        &canister_call("migration_status ()"),
+        "every second until Converted",
+        BUILD_CHANGES,
+    );
     calls.add("read", &module_hash_path, "the new module is still certified");
     if plan.on_failure != OnFailure::Hold {
         let when = "the upgrade has failed after the install";
@@ -82,13 +92,13 @@ pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
                 "the upgrade has failed after the install, and the previous build is legacy";
             calls.add_if(
                 "update",
-                &own_call("migration_rollback ()"),
+                &canister_call("migration_rollback ()"),
                 "later writes are kept",
                 when_from_legacy,
             );
             calls.add_if(
                 "update",
-                &own_call("migration_status ()"),
+                &canister_call("migration_status ()"),
                 "every second until RolledBack",
                 when_from_legacy,
             );
@@ -110,7 +120,7 @@ pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
     }
     if plan.on_failure == OnFailure::Restore {
         let when = "the rollback has failed, too";
-        calls.add_if("update", &own_call("admin_stats ()"), "how much the restore loses", when);
+        calls.add_if("update", &canister_call("admin_stats ()"), "how much the restore loses", when);
         calls.add_if(
             "update",
             &management_call("load_canister_snapshot", "; snapshot_id"),

@@ -11,7 +11,7 @@ use super::{EffectOutcome, Ending, Facts, OnFailure, Step, UpgradeError, WriteCo
 use crate::build::Build;
 use crate::client::ClientError;
 use crate::network::Target;
-use crate::transfer::SLICE;
+use crate::transfer::SLICE_BYTES;
 
 /// Fact of the journal: why the upgrade has failed, so that a recovery has begun. From this fact and those below, a
 /// later process knows where to continue.
@@ -131,7 +131,7 @@ impl Driver<'_, '_> {
         Ok(rolled_back.map(drop).map_err(|why| format!("the rollback has failed: {why}")))
     }
 
-    /// Returns whether the migration is rolling back or rolled back, so that the canister rightly refuses another rollback.
+    /// Returns whether the migration is rolling back or rolled back, so that a refused rollback is no failure.
     async fn is_rolling_back(&self) -> Result<bool, UpgradeError> {
         match self.migration_status().await {
             Ok(status) => {
@@ -168,7 +168,7 @@ impl Driver<'_, '_> {
         let mut module = Vec::new();
         while (module.len() as u64) < bytes {
             let offset = module.len() as u64;
-            let size = (bytes - offset).min(SLICE);
+            let size = (bytes - offset).min(SLICE_BYTES);
             let kind = SnapshotDataKind::WasmModule { offset, size };
             let slice = retry.again(|| self.management.snapshot_data(snapshot, kind.clone())).await?;
             // If the network sends too little, the caller finds a wrong module hash.

@@ -59,12 +59,14 @@ fn begin_wrongly(canister: &mut RecordedCanister<'_>, victim: &Uploader) -> Resu
         let base = api::AssetMetadataBase::new("a.bin", "text/plain", api::AssetType::Original, bytes, 0);
         api::AssetMetadata::document(base)
     };
+    // Most idempotency keys say what is wrong with the call.
     let long_idem = "x".repeat(limits::MAX_IDEM_BYTES + 1);
     canister.update(client, "uploads_begin", (capsule, &metadata, chunks + 1, "too many chunks"))?;
     canister.update(client, "uploads_begin", (capsule, &metadata, 0u32, "no chunks"))?;
     canister.update(client, "uploads_begin", (capsule, &metadata, chunks, ""))?;
     canister.update(client, "uploads_begin", (capsule, &metadata, chunks, &long_idem))?;
     canister.update(client, "uploads_begin", (capsule, metadata_of_size(u64::MAX), u32::MAX, "too large"))?;
+    // The victim's key, with other parameters.
     canister.update(client, "uploads_begin", (capsule, metadata_of_size(1), 1u32, &victim.idem))?;
     canister.update(client, "uploads_begin", ("capsule_999999", &metadata, chunks, "no capsule"))
 }

@@ -29,10 +29,10 @@ const TRAPPED_ROUNDS: u32 = 3;
 const WATCHDOG_TIME: Duration = Duration::from_secs(61);
 
 /// How often, at most, the migration is resumed or its units are retried after messages that were made to trap.
-const RECOVERIES: u32 = 20;
+const MAX_RECOVERIES: u32 = 20;
 
 /// Maximum number of upgrades in the middle of one migration, in the rounds 1, 2, 4, 8, …
-const UPGRADES: u32 = 5;
+const MAX_UPGRADES: u32 = 5;
 
 pub(super) struct Course<'a> {
     options: &'a ForeignOptions,
@@ -48,7 +48,8 @@ pub(super) struct Course<'a> {
     interruptions: Vec<String>,
     /// Whether the migration was interrupted at least once.
     is_interrupted: bool,
-    /// Number of messages that trapped at the [`LIMITS`]; `None` if no limits were set, or the traps were not counted.
+    /// Number of messages that trapped at the [`LIMITS`], 0 if there was no message to trap; `None` if no limits were to
+    /// be set, or the traps could not be counted.
     trapped: Option<usize>,
 }
 
@@ -95,7 +96,7 @@ impl<'a> Course<'a> {
             is_interrupted: false,
             trapped: None,
         };
-        course.note_stage("install old", "old", true, 0);
+        course.record_stage("install old", "old", true, 0);
         progress.phase("calls before the upgrade");
         let before = calls.iter().filter(|call| call.section == Section::Before);
         let asked = course.queries.iter().copied().filter(|query| query.old_has_method);
@@ -179,7 +180,7 @@ impl<'a> Course<'a> {
         self.pair.problems.push(format!("{when}: {why}"));
     }
 
-    fn note_stage(&mut self, name: &str, build: &str, upgrade_ok: bool, first_message: u64) {
+    fn record_stage(&mut self, name: &str, build: &str, upgrade_ok: bool, first_message: u64) {
         self.stages.push(StageReport {
             name: name.to_owned(),
             build: build.to_owned(),
@@ -197,7 +198,7 @@ impl<'a> Course<'a> {
         let first_message = costs::next_index(self.pair.pic, self.pair.id);
         let answer = self.pair.upgrade(module, arg, is_new);
         let upgrade_ok = answer.is_ok();
-        self.note_stage(name, build, upgrade_ok, first_message);
+        self.record_stage(name, build, upgrade_ok, first_message);
         if let Err(why) = answer {
             self.pair.problems.push(format!("{name} failed: {why}"));
         }
@@ -281,7 +282,7 @@ impl<'a> Course<'a> {
     /// Returns whether everything was converted, so that the rehearsal can continue.
     fn wait_until_converted(&mut self, with_interruptions: bool) -> bool {
         let Some(status) = self.settle_and_reconcile(with_interruptions) else { return false };
-        self.note_run(&status);
+        self.record_run(&status);
         if status.expired > 0 {
             self.notes.push(format!("{} of {} units have expired", status.expired, status.source));
         }
@@ -298,14 +299,14 @@ impl<'a> Course<'a> {
         let problems = accounting::check("new", &status, bounds);
         let is_sound = problems.is_empty();
         if !is_sound {
-            self.note_run(&status);
+            self.record_run(&status);
         }
         self.pair.problems.extend(problems);
         self.compare_queries();
         is_sound.then_some(status)
     }
 
-    fn note_run(&mut self, status: &Status) {
+    fn record_run(&mut self, status: &Status) {
         self.runs.push(MigrationRun {
             stage: self.last_stage(),
             migration: status.migration,
@@ -323,7 +324,7 @@ impl<'a> Course<'a> {
         let (mut standstill_rounds, mut round) = (0, 0);
         let mut recoveries = 0;
         loop {
-            if recoveries < RECOVERIES && self.recover(&status)? {
+            if recoveries < MAX_RECOVERIES && self.recover(&status)? {
                 recoveries += 1;
                 status = self.pair.status()?;
             }
@@ -380,7 +381,7 @@ impl<'a> Course<'a> {
         if trap && round == 1 {
             self.trap_messages();
         }
-        if upgrade && round.is_power_of_two() && round < 1 << UPGRADES {
+        if upgrade && round.is_power_of_two() && round < 1 << MAX_UPGRADES {
             self.is_interrupted = true;
             let (new, arg) = (&self.inputs.new, &self.inputs.upgrade_arg);
             self.pair
@@ -412,7 +413,7 @@ impl<'a> Course<'a> {
         };
         let first_message = costs::index_after(&costs);
         for percent in LIMITS {
-            let limit = limit(largest, percent);
+            let limit = limit_at(percent, largest);
             if let Err(error) = costs::limit_message(pic, id, Some(limit)) {
                 return self.notes.push(format!("not tested: messages that trap: {error}"));
             }
@@ -444,7 +445,7 @@ impl<'a> Course<'a> {
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);
         let settled = rolled_back.and_then(|_| self.settle(false));
         let Some(status) = self.ok_or_problem(settled) else { return false };
-        self.note_run(&status);
+        self.record_run(&status);
         if status.phase != MigrationPhase::RolledBack {
             let Status { phase, note, .. } = status;
             self.add_problem(&format!("the rollback ended in phase {phase:?} ({note})"));
@@ -496,9 +497,9 @@ impl<'a> Course<'a> {
     }
 }
 
-/// Returns the instruction limit of `percent` of `most`, at least 1.
-fn limit(most: u64, percent: u64) -> u64 {
-    (most.saturating_mul(percent) / 100).max(1)
+/// Returns `percent` of a number of instructions as a limit, at least 1.
+fn limit_at(percent: u64, instructions: u64) -> u64 {
+    (instructions.saturating_mul(percent) / 100).max(1)
 }
 
 /// Encodes the argument with which `migration_retry` retries every unit: `null`, which decodes as an `opt` of any type.
@@ -512,8 +513,8 @@ mod tests {
 
     #[test]
     fn limits_below_100_instructions_differ_by_percentage() {
-        assert_eq!(LIMITS.map(|percent| limit(99, percent)), [1, 19, 49, 79]);
-        assert_eq!(LIMITS.map(|percent| limit(1_000, percent)), [20, 200, 500, 800]);
-        assert_eq!((limit(1, 2), limit(0, 80)), (1, 1));
+        assert_eq!(LIMITS.map(|percent| limit_at(percent, 99)), [1, 19, 49, 79]);
+        assert_eq!(LIMITS.map(|percent| limit_at(percent, 1_000)), [20, 200, 500, 800]);
+        assert_eq!((limit_at(2, 1), limit_at(80, 0)), (1, 1));
     }
 }

@@ -122,12 +122,12 @@ fn encode_call(
     if method.starts_with("migration_") {
         return Err(failed(format!("the rehearsal itself calls `{method}`: remove this call")));
     }
-    let side = if old_has_method { old } else { new };
-    let arg = match side.interface.as_ref().filter(|interface| interface.has_method(&method)) {
+    let declaring = if old_has_method { old } else { new };
+    let arg = match declaring.interface.as_ref().filter(|interface| interface.has_method(&method)) {
         Some(interface) => interface.encode_all(&method, args),
         None => args.to_bytes().map_err(|error| error.to_string()),
     };
     let arg = arg.map_err(|why| failed(format!("{method}: {}", why.lines().next().unwrap_or_default())))?;
-    let kind = if side.methods.queries.contains(&method) { CallKind::Query } else { CallKind::Update };
+    let kind = if declaring.methods.queries.contains(&method) { CallKind::Query } else { CallKind::Update };
     Ok(EncodedCall { line, section, caller, method, kind, arg, old_has_method })
 }

@@ -89,8 +89,8 @@ impl<'p> Pair<'p> {
 
     /// Makes a call on both canisters and compares the answers. Returns the difference, unless it is allowed. A method
     /// that only the new wasm has is called on the upgraded canister alone, only while this canister runs the new wasm,
-    /// and must not reject the call.
-    fn call_and_compare(&mut self, call: &EncodedCall) -> Option<String> {
+    /// and must not reject the call. `reference_name` names the reference in the difference.
+    fn call_and_compare(&mut self, call: &EncodedCall, reference_name: &str) -> Option<String> {
         if !call.old_has_method && !self.runs_new {
             return None;
         }
@@ -126,7 +126,7 @@ impl<'p> Pair<'p> {
             report.differ += 1;
         }
         let (answer, expected) = shorten_both(&in_one_line(&answer), &in_one_line(&expected));
-        Some(format!("answers {answer}, the old wasm {expected}"))
+        Some(format!("answers {answer}, {reference_name} {expected}"))
     }
 
     fn call_both(&self, call: &EncodedCall) -> (Reply, Option<Reply>) {
@@ -163,7 +163,7 @@ impl<'p> Pair<'p> {
 
     /// Makes a call, and records a difference between the answers as a problem.
     pub fn play(&mut self, call: &EncodedCall, when: &str) {
-        let Some(difference) = self.call_and_compare(call) else { return };
+        let Some(difference) = self.call_and_compare(call, "the old wasm") else { return };
         let count = self.difference_counts.entry(call.method.clone()).or_default();
         *count += 1;
         if *count <= MAX_SHOWN {
@@ -180,7 +180,7 @@ impl<'p> Pair<'p> {
         calls: impl Iterator<Item = &'c EncodedCall>,
     ) -> Result<(), String> {
         for call in calls {
-            if let Some(difference) = self.call_and_compare(call) {
+            if let Some(difference) = self.call_and_compare(call, "the other") {
                 return Err(format!(
                     "line {}: two canisters with the old wasm answer `{}` differently, so its answers \
                     prove nothing: one {difference}; name it with --may-differ",
