@@ -80,13 +80,8 @@ fn on_copy(
     }
     let continued_count = continued_runs.len() as u64;
     clients.runs.extend(continued_runs);
-<<<<<<< HEAD
-    if continued < contents.legacy_records {
-        let (all, others) = (contents.legacy_records, contents.legacy_records - continued);
-=======
-    if continued_count < contents.sessions {
-        let (all, others) = (contents.sessions, contents.sessions - continued_count);
->>>>>>> efb898dd (Counts, bounds and records of the rehearsals and transfers have names that say what they hold)
+    if continued_count < contents.legacy_records {
+        let (all, others) = (contents.legacy_records, contents.legacy_records - continued_count);
         clients.notes.push(format!(
             "clients continue {continued_count} of {all} sessions; the other {others} are converted and \
             accounted for, but not continued"
@@ -111,13 +106,8 @@ fn on_copy(
     clients.problems.extend(new_damage(&contents.damage, &damage_after));
     let part = SnapshotPart {
         path: snapshot.path.display().to_string(),
-<<<<<<< HEAD
         sessions: contents.legacy_records,
-        continued,
-=======
-        sessions: contents.sessions,
         continued: continued_count,
->>>>>>> efb898dd (Counts, bounds and records of the rehearsals and transfers have names that say what they hold)
         capsules: contents.capsules.len() as u64,
         reads: answers_before.len() as u64,
         damage_before: damage_by_name(&contents.damage),
