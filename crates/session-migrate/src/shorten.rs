@@ -6,7 +6,7 @@ const DIGEST_DIGITS: usize = 64;
 /// Maximum number of consecutive hexadecimal digits in a value; longer sequences are shortened.
 const MAX_DIGITS: usize = 32;
 
-/// Number of digits that are shown of a shortened sequence, and of common characters before a difference.
+/// Number of digits shown of a shortened sequence, and of common characters shown before a difference.
 const SHOWN_CHARS: usize = 16;
 
 /// Maximum number of characters that are shown of a text.

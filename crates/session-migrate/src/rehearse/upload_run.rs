@@ -27,8 +27,8 @@ pub(super) struct UploadRun {
     /// SHA-256 of the bytes that were read back.
     pub read_back: Option<[u8; 32]>,
     pub problems: Vec<String>,
-    /// Whether a repeated begin finds the session by its idempotency key: false for sessions of the first public
-    /// release.
+    /// Whether the client repeats begin when it reconnects. It does not for sessions of the first public release, which
+    /// a begin does not find by their idempotency key.
     pub repeats_begin: bool,
     /// Whether the upload was in flight in the snapshot.
     pub is_from_snapshot: bool,

@@ -7,7 +7,8 @@
 //! byte 52..    allocator: "BTA", 1, 4 unused bytes, page size, pages taken, first free page
 //! byte 100..   pages, each after a header of 16 bytes: "CHK", 1, taken, 3 unused bytes, next free page
 //!
-//! node         "BTN", 2, kind, u16 entries, next page; children, keys, values; continues in its overflow pages
+//! node         "BTN", 2, kind (0: leaf, 1: internal), u16 entries, next page; children, keys, values;
+//!              continues in its overflow pages
 //! overflow     "NOF", next page, bytes of the node
 //! ```
 //! All numbers are little-endian. A page that two nodes share is damage and visited only once, so a walk ends
@@ -152,8 +153,8 @@ impl<'m, M: Memory> Tree<'m, M> {
         let [first, second] = [u64_at(4) & 0xffff_ffff, u64_at(4) >> 32];
         let page_bytes = match second {
             0xffff_ffff if header[3] == 2 => first,
-            // Keys and values have maximum lengths, and every page has room for the largest node: its entries, with two
-            // lengths of 4 bytes each, and the addresses of its children.
+            // Keys and values have maximum lengths, `first` and `second`. Every page has room for the largest node: its
+            // entries, with two lengths of 4 bytes each, and the addresses of its children.
             _ => {
                 V1_NODE_HEADER_BYTES
                     + MAX_ENTRIES as u64 * (first + second + 8)

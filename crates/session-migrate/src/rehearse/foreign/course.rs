@@ -48,8 +48,8 @@ pub(super) struct Course<'a> {
     interruptions: Vec<String>,
     /// Whether the migration was interrupted at least once.
     is_interrupted: bool,
-    /// Number of messages that trapped at the [`LIMITS`], 0 if there was no message to trap; `None` if no limits were to
-    /// be set, or the traps could not be counted.
+    /// Number of messages that trapped at the [`LIMITS`], 0 if there was no message to trap; `None` if traps were not
+    /// requested or could not be counted.
     trapped: Option<usize>,
 }
 
