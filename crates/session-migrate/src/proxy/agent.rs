@@ -173,17 +173,17 @@ mod tests {
         assert!(outcome_in(&with_status("processing", ic_certification::empty()), &message).is_none());
         // `done` means that the state no longer contains the outcome.
         assert!(outcome_in(&with_status("done", ic_certification::empty()), &message).is_none());
-        let other = super::message_id(canister(), vec![8; 32]);
+        let other = message_id(canister(), vec![8; 32]);
         assert!(outcome_in(&reply, &other).is_none());
-        let why =
+        let rejection_fields =
             |code: &str| fork(labeled("error_code", leaf(code)), labeled("reject_message", leaf("no more")));
         let Some(RawCanisterResult::Err(reject)) =
-            outcome_in(&with_status("rejected", why("IC0503")), &message)
+            outcome_in(&with_status("rejected", rejection_fields("IC0503")), &message)
         else {
             panic!("the outcome is not a rejection");
         };
         assert_eq!(reject.error_code, ErrorCode::CanisterCalledTrap);
         assert_eq!(reject.reject_code, RejectCode::CanisterError);
-        assert!(outcome_in(&with_status("rejected", why("IC9999")), &message).is_none());
+        assert!(outcome_in(&with_status("rejected", rejection_fields("IC9999")), &message).is_none());
     }
 }

@@ -69,16 +69,16 @@ mod tests {
     fn only_a_finished_trace_appears() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("one.trace");
-        let begun = || {
+        let begin_trace = || {
             let writer = WriterThread::begin(path.clone(), Header::new(1000, "legacy", "a test", vec![]));
             writer.add(Entry::Event { at: 2000, what: EventKind::Stop });
             writer
         };
-        let WriterThread { entries, thread } = begun();
+        let WriterThread { entries, thread } = begin_trace();
         drop(entries);
         thread.join().unwrap().unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a dropped trace leaves no file");
-        assert_eq!(begun().finish().unwrap(), 0);
+        assert_eq!(begin_trace().finish().unwrap(), 0);
         assert!(path.exists());
     }
 }

@@ -143,6 +143,7 @@ fn each_damage_to_a_map_is_reported_with_its_location() {
         memory.borrow_mut()[at] = 0;
     });
     assert!(at_overflow.what.contains("expected \"NOF\""), "{at_overflow:?}");
+    // In the header of the map: pages taken (byte 68), root (12) and number of entries (20).
     let at_pages = damaged(&|memory| memory.borrow_mut()[68] ^= 1);
     assert!(at_pages.what.contains("pages allocated by the allocator"), "{at_pages:?}");
     let at_root = damaged(&|memory| memory.borrow_mut()[12] ^= 1);

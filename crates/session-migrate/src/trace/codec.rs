@@ -252,13 +252,13 @@ mod tests {
 
     #[test]
     fn ids_are_those_of_the_canister_that_is_called() {
-        let begun = |session: u64| Encode!(&Reply::Ok(session)).unwrap();
+        let begin_reply = |session: u64| Encode!(&Reply::Ok(session)).unwrap();
         let (mut one, mut other) = (codec(), codec());
         assert_eq!(
-            one.reply("uploads_begin", &begun(7)),
+            one.reply("uploads_begin", &begin_reply(7)),
             TracedAnswer::Reply("(variant { Ok = \"@session:1\" })".into())
         );
-        other.reply("uploads_begin", &begun(9));
+        other.reply("uploads_begin", &begin_reply(9));
         let (arguments, _) = one.arguments("uploads_abort", &Encode!(&7u64).unwrap(), &Seeds::default());
         let sent = other.encode("uploads_abort", &arguments, &mut no_payload).unwrap();
         assert_eq!(sent, Encode!(&9u64).unwrap());

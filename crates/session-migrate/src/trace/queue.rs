@@ -124,7 +124,8 @@ mod tests {
         }
     }
 
-    fn times(queue: &mut Queue<u8>) -> Vec<u64> {
+    /// Removes the complete entries at the front, and returns their times.
+    fn pop_times(queue: &mut Queue<u8>) -> Vec<u64> {
         std::iter::from_fn(|| queue.pop_complete())
             .map(|entry| match entry {
                 Entry::Call(call, _) => call.at,
@@ -141,12 +142,12 @@ mod tests {
         queue.push_unanswered(3, call(3));
         queue.push(Entry::Event { at: 4, what: EventKind::Stop });
         queue.answer(|id| *id == 3, Ok(vec![]));
-        assert_eq!(times(&mut queue), [] as [u64; 0], "the first call is not answered");
+        assert_eq!(pop_times(&mut queue), [] as [u64; 0], "the first call is not answered");
         assert_eq!(queue.unanswered().count(), 1);
         queue.answer(|id| *id == 9, Ok(vec![]));
         queue.answer(|id| *id == 1, Ok(vec![]));
         assert!(!queue.has_unanswered());
-        assert_eq!(times(&mut queue), [1, 2, 3, 4]);
+        assert_eq!(pop_times(&mut queue), [1, 2, 3, 4]);
     }
 
     #[test]
@@ -158,7 +159,7 @@ mod tests {
         queue.withdraw(|id| *id == 2);
         queue.answer(|id| *id == 1, Ok(vec![]));
         queue.withdraw(|id| *id == 1);
-        assert_eq!(times(&mut queue), [1, 3], "an answered call stays");
+        assert_eq!(pop_times(&mut queue), [1, 3], "an answered call stays");
     }
 
     #[test]
@@ -167,6 +168,6 @@ mod tests {
         queue.push_unanswered(1, call(1));
         queue.push(Entry::Call(call(2), Ok(vec![])));
         assert_eq!(queue.drop_unanswered(), 1);
-        assert_eq!(times(&mut queue), [2]);
+        assert_eq!(pop_times(&mut queue), [2]);
     }
 }

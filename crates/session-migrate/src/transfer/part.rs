@@ -68,7 +68,7 @@ pub(super) fn slices(from: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
 /// How far a file is transferred: every byte before the offset `frontier`. The format is that of `icp`, which also
 /// records slices after this offset, in `ahead`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct FileProgress {
+pub(super) struct PartProgress {
     pub frontier: u64,
     #[serde(default)]
     ahead: Vec<u64>,
@@ -77,9 +77,9 @@ pub(super) struct FileProgress {
 /// How far each file is transferred, in the format of `icp`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct TransferProgress {
-    wasm_module: FileProgress,
-    wasm_memory: FileProgress,
-    stable_memory: FileProgress,
+    wasm_module: PartProgress,
+    wasm_memory: PartProgress,
+    stable_memory: PartProgress,
 }
 
 impl TransferProgress {

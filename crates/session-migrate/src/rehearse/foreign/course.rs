@@ -99,10 +99,10 @@ impl<'a> Course<'a> {
         course.record_stage("install old", "old", true, 0);
         progress.phase("calls before the upgrade");
         let before = calls.iter().filter(|call| call.section == Section::Before);
-        let asked = course.queries.iter().copied().filter(|query| query.old_has_method);
+        let answerable = course.queries.iter().copied().filter(|query| query.old_has_method);
         course
             .pair
-            .play_before_upgrade(before.chain(asked))
+            .play_before_upgrade(before.chain(answerable))
             .map_err(|why| RehearseError::File { path: options.calls.clone(), why })?;
         Ok(course)
     }
