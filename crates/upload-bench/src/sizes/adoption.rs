@@ -170,7 +170,7 @@ fn upgrade(canister: &Canister<'_>, build: Build, module: &Module) -> Result<(),
 
 fn check_converted(canister: &Canister<'_>) -> Result<(), BenchError> {
     let status = canister.migration_status().map_err(call_error)?;
-    let status = canister.settled::<ClientError>(status, || Ok(())).map_err(call_error)?;
+    let status = canister.wait_until_settled::<ClientError>(status, || Ok(())).map_err(call_error)?;
     check_equal("migration", (MigrationPhase::Converted, 0), (status.phase, status.quarantined))
 }
 
