@@ -12,7 +12,7 @@ use session_migrate::client::{Asset, UploadStep, Uploader};
 use session_migrate::network::{self, Clock, Retry, RootKey, read_identity, system_clock};
 use session_migrate::progress::Progress;
 use session_migrate::upgrade::{
-    self, Event, Journal, Line, Listener, OnFailure, Plan, Report, Silent, Step, Tools, UpgradeError,
+    self, Event, Journal, Line, Listener, OnFailure, Plan, Report, Step, Tools, UpgradeError,
 };
 use upload_canister::api;
 use upload_canister::session::ChunkSet;
@@ -80,11 +80,14 @@ impl Network {
         listener: &mut dyn Listener,
         retry_for: Duration,
     ) -> Result<Report, UpgradeError> {
-        // A program started by another test may hold the lock of the previous driver for a moment.
-        while let Err(UpgradeError::Locked { .. }) = Journal::open(&self.journal(), &mut Silent) {
-            std::thread::yield_now();
-        }
-        let mut journal = Journal::open(&self.journal(), listener)?;
+        // A program that another test starts has a copy of each open file until it is executed, and so of the lock of
+        // the previous driver.
+        let mut journal = loop {
+            match Journal::open(&self.journal(), &mut *listener) {
+                Err(UpgradeError::Locked { .. }) => std::thread::yield_now(),
+                opened => break opened?,
+            }
+        };
         let key = RootKey::Der(hex::decode(&self.root_key).unwrap());
         let identity = read_identity(&self.pem()).unwrap();
         let progress = Progress::hidden();
