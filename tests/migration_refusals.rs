@@ -159,7 +159,7 @@ const CASES: &[(&str, Damage, &[&str])] = &[
             Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
             drop(StableBTreeMap::<String, Vec<u8>, _>::init(memories.get(memory_ids::CAPSULES)));
         },
-        &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written"],
+        &["memory id 3 (LEGACY_SESSIONS) is empty", "stable memory is incomplete"],
     ),
     (
         "a first capsule of another format",

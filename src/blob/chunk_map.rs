@@ -166,7 +166,7 @@ impl ChunkMap {
                 return true;
             }
             SurveyResult::InUse(keys) if compaction::is_cheaper(keys.len(), self.total()) => {
-                return self.compaction.begin() && self.compact(&keys);
+                return self.compaction.take_or_set_mark() && self.compact(&keys);
             }
             SurveyResult::InUse(_) | SurveyResult::TooMany => self.compaction.cancel(),
         }

@@ -1,7 +1,8 @@
 //! Compaction of a chunk map in which few chunks are in use: one message reads these chunks, empties the map, and
 //! stores them again. Removing the released chunks one by one costs more: the library rewrites a node for each removal.
 //!
-//! A compaction may trap, so the message before it marks it. After a trap, released chunks are removed one by one.
+//! A compaction may trap. So the message before it sets a mark; if the mark stays set, the compaction has trapped (see
+//! `mark.rs`). From then on, released chunks are removed one by one, as long as any chunk is in use.
 
 use ic_stable_structures::{Memory, StableBTreeMap};
 
@@ -24,7 +25,8 @@ pub const fn is_cheaper(in_use: usize, total: u64) -> bool {
     total.saturating_sub(in_use) >= in_use.saturating_mul(MIN_RELEASED_PER_IN_USE)
 }
 
-/// Whether the next message compacts the map. This is on the heap: an upgrade clears the mark and the failure.
+/// Whether the next message compacts the map, and whether a compaction has failed. Both are on the heap, so an upgrade
+/// clears them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compaction {
     mark: Mark<()>,
@@ -38,8 +40,9 @@ impl Compaction {
         if self.has_failed { 0 } else { MAX_IN_USE }
     }
 
-    /// Takes the mark that the previous message set and returns `true`; without a mark, sets one and returns `false`.
-    pub fn begin(&mut self) -> bool {
+    /// Returns whether this message must compact the map, because the previous one set the mark; removes the mark then.
+    /// Otherwise sets the mark for the next message.
+    pub fn take_or_set_mark(&mut self) -> bool {
         let is_marked = self.mark.take().is_some();
         if !is_marked {
             self.mark.set(Some(()));
@@ -47,10 +50,12 @@ impl Compaction {
         is_marked
     }
 
+    /// Removes the mark.
     pub const fn cancel(&mut self) {
         self.mark.set(None);
     }
 
+    /// Prevents compactions from now on.
     pub const fn fail(&mut self) {
         self.has_failed = true;
     }
@@ -60,6 +65,7 @@ impl Compaction {
         self.has_failed
     }
 
+    /// Prevents compactions from now on if the marked one has trapped; see [`Mark::has_trapped`].
     pub fn watch(&mut self) {
         if self.mark.has_trapped() {
             self.fail();
@@ -68,8 +74,9 @@ impl Compaction {
 }
 
 /// Stores chunks, ascending by key, in an empty map: first all keys, then the values. Thus no node is split while it
-/// holds payload; a split would need room for half of that payload a second time. The nodes also have as few chunks as
-/// possible, which saves instructions, since each insertion rewrites all chunks of its node.
+/// holds payload; a split would need room for half of that payload a second time. Since the keys ascend, every split leaves
+/// a half-full node, which gets no more keys. So the nodes have few chunks, which saves instructions, since each insertion
+/// rewrites all chunks of its node.
 pub fn store<M: Memory>(chunks: &mut StableBTreeMap<ChunkKey, Vec<u8>, M>, kept: Vec<(ChunkKey, Vec<u8>)>) {
     for (key, _) in &kept {
         chunks.insert(*key, Vec::new());

@@ -39,7 +39,7 @@ pub enum PreflightError {
     },
     /// A record is not what this canister stores in its table.
     #[error(
-        "memory id {id} ({name}): the {which} record, under {key}, is not what is stored there: {reason}; install the build that wrote it, or load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
+        "memory id {id} ({name}): the {which} record, under {key}, is not one that this build stores in this memory: {reason}; install the build that wrote it, or load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
     )]
     ForeignRecord {
         /// Memory id.
@@ -50,7 +50,7 @@ pub enum PreflightError {
         which: &'static str,
         /// Key of the record, or the first bytes of the key in hexadecimal.
         key: String,
-        /// Why the record does not decode, or is not one of this table.
+        /// Why the record does not decode, or is not one of this memory.
         reason: String,
     },
     /// According to the format in its first byte, a newer build has written the record.
@@ -87,9 +87,9 @@ pub enum PreflightError {
         /// List of the memory ids in use.
         in_use: String,
     },
-    /// A memory that should exist is empty.
+    /// A memory that should be in use is empty.
     #[error(
-        "memory id {id} ({name}) is empty, and {why}: the memory was only partly written; load a snapshot of this canister; nothing was changed"
+        "memory id {id} ({name}) is empty, and {why}: stable memory is incomplete; load a snapshot of this canister; nothing was changed"
     )]
     WrittenInPart {
         /// Memory id.
@@ -115,7 +115,7 @@ pub enum PreflightError {
     },
     /// A memory is in use under an id that this build does not use.
     #[error(
-        "memory id {id} has {pages} pages, and this build stores nothing there: a second memory manager or a newer build has written it; install that build, and move the data elsewhere; nothing was changed"
+        "memory id {id} has {pages} pages, and this build stores nothing there: another build has written it (a newer one, or one with a second memory manager): install that build, and move the data elsewhere with it; nothing was changed"
     )]
     UnknownMemory {
         /// Memory id.

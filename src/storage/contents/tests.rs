@@ -357,7 +357,10 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
     let memories = Memories::init(raw.clone());
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
     drop(StableBTreeMap::<String, Vec<u8>, _>::init(memories.get(memory_ids::CAPSULES)));
-    assert_refused(&raw, &["memory id 3 (LEGACY_SESSIONS) is empty", "only partly written", "snapshot"]);
+    assert_refused(
+        &raw,
+        &["memory id 3 (LEGACY_SESSIONS) is empty", "stable memory is incomplete", "snapshot"],
+    );
 }
 
 /// Returns the memory of a canister that was installed in layout 3: empty, with a capsule, and with an upload.
@@ -400,7 +403,7 @@ fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
             let expected = match *id {
                 ids::LAYOUT => "memory id 10 (LAYOUT) is empty".into(),
                 // The marks are lost, too.
-                ids::UPLOAD_COUNTS => "only partly written".into(),
+                ids::UPLOAD_COUNTS => "stable memory is incomplete".into(),
                 id => {
                     format!("memory id {id} ({}) is empty, and the marks in memory id 45 show", name_of(id))
                 }
@@ -412,7 +415,7 @@ fn a_lost_structure_of_layout_3_is_refused_by_its_mark() {
             .iter()
             .filter(|id| ![ids::LAYOUT, ids::UPLOAD_COUNTS].contains(id))
             .for_each(|id| lose(&raw, *id));
-        assert_refused(&raw, &["show that it existed: the memory was only partly written"]);
+        assert_refused(&raw, &["show that it existed: stable memory is incomplete"]);
     }
 }
 

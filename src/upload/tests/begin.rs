@@ -66,13 +66,13 @@ fn an_expired_session_is_not_returned_by_begin_before_the_sweep() {
         let file = file(10);
         let id = canister.begin(10, "a");
         canister.put(id, &file, 0).unwrap();
-        let [.., bytes_of_one_session] = canister.live_counts();
+        let [.., extent_bytes_before] = canister.live_counts();
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         let fresh = canister.begin(10, "a");
         assert_ne!(fresh, id);
         let [.., chunks, extent_bytes] = canister.live_counts();
         assert_eq!(chunks, 0, "the chunks of the expired session are released");
-        assert_eq!(extent_bytes, bytes_of_one_session, "the extents of the expired session are freed");
+        assert_eq!(extent_bytes, extent_bytes_before, "only the fresh session has extents");
     });
 }
 
@@ -148,7 +148,8 @@ fn a_full_region_refuses_a_begin_and_allocates_nothing() {
     }
 }
 
-/// No new session should get the id of a session in flight. If one does, nothing is reserved for it.
+/// If the next id is already taken by a session in flight (here the counter is set back), the path refuses the begin, and
+/// everything reserved for it is released.
 #[test]
 fn a_begin_that_its_path_refuses_reserves_nothing() {
     on_every_path(|mut canister| {
@@ -194,13 +195,17 @@ fn metadata_of_the_largest_size_is_accepted() {
         base.description = Some("x".repeat(description));
         AssetMetadata::image(base)
     };
-    let remaining = MAX_METADATA_BYTES - crate::stable::codec::encode(1, &with_description(1_000)).len();
-    let [largest, too_large] = [0, 1].map(|more| check_metadata(&with_description(1_000 + remaining + more)));
+    // Any length will do whose prefix in Candid is as long as that of the largest description: two bytes.
+    let some_len = 1_000;
+    let remaining = MAX_METADATA_BYTES - crate::stable::codec::encode(1, &with_description(some_len)).len();
+    let [largest, too_large] =
+        [0, 1].map(|more| check_metadata(&with_description(some_len + remaining + more)));
     assert_eq!(largest, Ok(()));
     assert!(too_large.unwrap_err().to_string().contains("asset_metadata"));
 }
 
-/// A fingerprint of a release without BLAKE3 names no hash function, and must stay equal to one with SHA-256.
+/// Releases before BLAKE3 stored fingerprints without the name of a hash function, so the fingerprint of a SHA-256 upload
+/// must not contain one either.
 #[test]
 fn a_fingerprint_names_no_function_for_sha_256() {
     let fingerprint = |hash| crate::upload::idempotency::Fingerprint::of(&metadata(7), 1, hash).0;
