@@ -284,7 +284,7 @@ pub struct PublicBlob {
     pub checksum: ByteBuf,
     /// Nanoseconds.
     pub created_at: u64,
-    /// First part of the keys of its chunks, 32 bytes; see [`session_prefix`].
+    /// First part of the keys of its chunks in memory id 6, 32 bytes; see [`session_prefix`].
     pub pmid_hash: ByteBuf,
 }
 

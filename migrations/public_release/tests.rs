@@ -1,4 +1,4 @@
-//! The frozen record types decode the generator's records and the golden ones.
+//! The frozen record types decode the records that `upload_model::public_release` generates, and the golden ones.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -32,7 +32,8 @@ fn stored_records() -> [Vec<u8>; 2] {
     [capsules.get(&capsule).unwrap(), blobs.get(&model::blob_of(1)).unwrap()]
 }
 
-/// A capsule and a blob as the first public release stored them. Never generate them again.
+/// A capsule and a blob in the format of the first public release, written once by `upload_model::public_release` (not
+/// taken from a real canister). Never replace them.
 const GOLDEN: [&[u8]; 2] = [include_bytes!("golden/capsule.bin"), include_bytes!("golden/blob.bin")];
 
 #[test]
@@ -54,8 +55,8 @@ fn the_golden_records_are_those_of_the_generator_and_decode() {
     assert_eq!(reference.hash.as_ref(), Some(&blob.checksum));
 }
 
-/// The fields of the two blob records are the same, but the first public release encodes a record as one Candid
-/// argument, and this canister as two.
+/// The fields of the two blob records are the same, but the first public release encodes version and record as one Candid
+/// argument, a tuple; this canister encodes them as two arguments.
 #[test]
 fn neither_release_reads_the_blob_records_of_the_other() {
     let [_, golden_blob] = GOLDEN;
@@ -87,6 +88,6 @@ fn another_version_and_every_truncation_are_errors() {
 #[test]
 fn session_prefixes_are_those_of_the_generator() {
     for session in [1, 2, 500] {
-        assert_eq!(session_prefix(session), model::key_of(session));
+        assert_eq!(session_prefix(session), model::chunk_prefix_of(session));
     }
 }

@@ -212,11 +212,11 @@ impl PublicRelease {
         self.decoded.insert(capsule.id.clone(), capsule);
     }
 
-    /// Stores the chunks of a session. The session itself is on the heap only.
+    /// Stores the chunks of a session. That release has the session itself only on the heap, so it is not stored.
     pub fn put(&mut self, session: u64, bytes: &[u8]) {
-        let key = key_of(session);
+        let prefix = chunk_prefix_of(session);
         for (idx, chunk) in (0..).zip(bytes.chunks(CHUNK_SIZE)) {
-            self.chunks.insert((key, idx), chunk.to_vec());
+            self.chunks.insert((prefix, idx), chunk.to_vec());
         }
     }
 
@@ -224,7 +224,7 @@ impl PublicRelease {
     /// the time: a second memory of the same round and capsule replaces the first.
     pub fn upload(&mut self, capsule: &str, session: u64, bytes: &[u8], now: u64) -> (String, u64) {
         self.put(session, bytes);
-        let (pmid_hash, checksum) = (key_of(session), <[u8; 32]>::from(Sha256::digest(bytes)));
+        let (pmid_hash, checksum) = (chunk_prefix_of(session), <[u8; 32]>::from(Sha256::digest(bytes)));
         let blob = blob_of(session);
         let meta = BlobMeta { size: bytes.len() as u64, checksum, created_at: now, pmid_hash };
         self.blobs.insert(blob, Bounded(encode_versioned(&meta)));
@@ -291,15 +291,15 @@ impl PublicRelease {
     }
 }
 
-/// Returns the hash under which the chunks of a session are stored. Only the session's number determines it, since the
-/// memory id of every session is empty.
-pub fn key_of(session: u64) -> [u8; 32] {
+/// Returns the hash that is the first part of the keys of a session's chunks in memory id 6. Only the session's number
+/// determines it, since the memory id of every session is empty.
+pub fn chunk_prefix_of(session: u64) -> [u8; 32] {
     Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize().into()
 }
 
 /// Returns the id of the blob that a session becomes.
 pub fn blob_of(session: u64) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = key_of(session);
+    let [a, b, c, d, e, f, g, h, ..] = chunk_prefix_of(session);
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 

@@ -149,9 +149,9 @@ impl<'p> RunningRelease<'p> {
 
     fn read_upload(&self, session: &Session, source: &Source) -> Result<Upload, String> {
         let caller = session.caller;
-        let key = session_prefix(session.id);
+        let prefix = session_prefix(session.id);
         let stored =
-            source.chunks_by_prefix.get(&key).map(|stored| stored.chunks.clone()).unwrap_or_default();
+            source.chunks_by_prefix.get(&prefix).map(|stored| stored.chunks.clone()).unwrap_or_default();
         let stored_bytes: u64 = stored.values().map(|len| u64::from(*len)).sum();
         if session.is_committed {
             // After the commit of its blob, a session refuses chunks, and finishing it creates a memory.

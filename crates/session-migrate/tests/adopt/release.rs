@@ -13,7 +13,7 @@ use session_migrate::adopt::{self, AdoptError, Item, KindCount, Options, RecordK
 use session_migrate::progress::Progress;
 use tempfile::TempDir;
 use upload_canister::migrations::public_release::{PublicBlob, PublicCapsule, PublicMemory, decode};
-use upload_model::public_release::{PublicRelease, key_of};
+use upload_model::public_release::{PublicRelease, chunk_prefix_of};
 
 pub const NOW: u64 = 1_759_000_000_000_000_000;
 
@@ -104,11 +104,11 @@ impl ReleaseStableMemory {
     }
 
     pub fn put(&self, session: u64, idx: u32, bytes: &[u8]) {
-        self.chunks().insert((key_of(session), idx), bytes.to_vec());
+        self.chunks().insert((chunk_prefix_of(session), idx), bytes.to_vec());
     }
 
     pub fn remove_chunk(&self, session: u64, idx: u32) {
-        self.chunks().remove(&(key_of(session), idx)).unwrap();
+        self.chunks().remove(&(chunk_prefix_of(session), idx)).unwrap();
     }
 }
 

@@ -303,5 +303,6 @@ pub(super) struct BlobMeta {
     pub(super) size: u64,
     pub(super) checksum: [u8; 32],
     pub(super) created_at: u64,
+    /// The first part of the keys of the blob's chunks in memory id 6.
     pub(super) pmid_hash: [u8; 32],
 }
