@@ -110,10 +110,10 @@ fn git_output(tree: &Path, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Returns how long `cargo run` took before it started this program, if it is called at the beginning of the program:
-/// the age of the process, since cargo replaces itself with the program (`exec`). `None` if cargo did not start the
-/// program, or the age is unknown.
-pub fn compiled_for() -> Option<Duration> {
+/// Returns how long `cargo run` took before it started this program: the age of the process, since `cargo run` becomes
+/// this program (`exec`). So it must be called before any work. `None` if cargo did not start the program, or the age is
+/// unknown.
+pub fn time_spent_compiling() -> Option<Duration> {
     if std::env::var_os("CARGO_PKG_NAME")? != env!("CARGO_PKG_NAME") {
         return None;
     }

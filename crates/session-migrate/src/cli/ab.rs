@@ -79,7 +79,7 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Err(error) => return fail(USAGE, error),
     };
     let markdown = args.markdown.as_deref().map(ReportFile::create).transpose();
-    let (files, markdown) = match (args.report.create(), markdown) {
+    let (files, markdown) = match (args.report.create_files(), markdown) {
         (Ok(files), Ok(markdown)) => (files, markdown),
         (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
     };

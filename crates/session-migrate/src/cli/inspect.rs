@@ -29,7 +29,7 @@ pub(super) struct InspectArgs {
 }
 
 pub(super) fn run(args: InspectArgs) -> u8 {
-    let files = match args.report.create() {
+    let files = match args.report.create_files() {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };

@@ -23,7 +23,7 @@ pub(super) struct PlanArgs {
 }
 
 pub(super) fn run(args: PlanArgs) -> u8 {
-    let files = match args.report.create() {
+    let files = match args.report.create_files() {
         Ok(files) => files,
         Err(error) => return fail(USAGE, error),
     };

@@ -61,19 +61,19 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     if let Err(error) = rehearse::check(&options) {
         return fail(USAGE, error);
     }
-    let files = match args.report.create() {
-        Ok(files) => files,
+    let report_files = match args.report.create_files() {
+        Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };
-    // Read before the work begins: cargo compiled this program, and then replaced itself with it in the same process,
-    // so the time is the age of the process so far.
-    let compiled = provenance::compiled_for();
+    // The compile time is the age of this process, since `cargo run` becomes this program (exec). So it is measured
+    // before any work.
+    let compile_time = provenance::time_spent_compiling();
     let report = match with_progress(|progress| rehearse::run(&options, progress)) {
         Ok(report) => report,
         Err((code, error)) => return fail(code, error),
     };
-    print_report(&report, compiled);
-    if let Err(error) = files.write(&report, || report.to_html()) {
+    print_report(&report, compile_time);
+    if let Err(error) = report_files.write(&report, || report.to_html()) {
         return fail(ENVIRONMENT, error);
     }
     code_of(report.verdict)
@@ -84,8 +84,8 @@ fn run_foreign(options: ForeignOptions, report: &ReportArgs) -> u8 {
         Ok(checked) => checked,
         Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
     };
-    let files = match report.create() {
-        Ok(files) => files,
+    let report_files = match report.create_files() {
+        Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };
     let report = match with_progress(|progress| foreign::run(&checked, progress)) {
@@ -94,7 +94,7 @@ fn run_foreign(options: ForeignOptions, report: &ReportArgs) -> u8 {
     };
     rehearse_canister::print(&report);
     print_end(&report, None);
-    if let Err(error) = files.write(&report, || report.to_html()) {
+    if let Err(error) = report_files.write(&report, || report.to_html()) {
         return fail(ENVIRONMENT, error);
     }
     code_of(report.verdict)
@@ -119,7 +119,7 @@ pub(super) fn describe_counts(units: &str, counts: &MigrationReport) -> String {
     )
 }
 
-fn print_report(report: &Report, compiled: Option<Duration>) {
+fn print_report(report: &Report, compile_time: Option<Duration>) {
     let rows = report.uploads.iter().map(|upload| {
         [
             upload.client.to_string(),
@@ -157,7 +157,7 @@ fn print_report(report: &Report, compiled: Option<Duration>) {
             snapshot.capsules
         );
     }
-    print_end(report, compiled);
+    print_end(report, compile_time);
 }
 
 pub(super) fn print_stages(report: &Report) {
@@ -168,8 +168,8 @@ pub(super) fn print_stages(report: &Report) {
     }
 }
 
-fn print_end(report: &Report, compiled: Option<Duration>) {
-    say!("time: {}", times(&report.phases, compiled));
+fn print_end(report: &Report, compile_time: Option<Duration>) {
+    say!("time: {}", times(&report.phases, compile_time));
     for note in &report.notes {
         eprintln!("note: {note}");
     }
@@ -179,11 +179,11 @@ fn print_end(report: &Report, compiled: Option<Duration>) {
     say!("verdict: {} ({:.1} s)", report.verdict, report.seconds);
 }
 
-fn times(phases: &[Phase], compiled: Option<Duration>) -> String {
+fn times(phases: &[Phase], compile_time: Option<Duration>) -> String {
     let (building, rehearsing): (Vec<&Phase>, Vec<&Phase>) =
         phases.iter().partition(|phase| phase.name == rehearse::BUILDING);
     let seconds = |phases: &[&Phase]| -> f64 { phases.iter().map(|phase| phase.seconds).sum() };
-    let compile_text = compiled
+    let compile_text = compile_time
         .map_or(String::new(), |time| format!("{:.1} s compiling this program, ", time.as_secs_f64()));
     let build_text = match building.is_empty() {
         true => String::new(),

@@ -23,7 +23,7 @@ pub(super) struct ReportArgs {
 impl ReportArgs {
     /// Creates the files under temporary names. A command calls this before its long-running work, so that a path that
     /// cannot be written is reported immediately.
-    pub fn create(&self) -> Result<ReportFiles, String> {
+    pub fn create_files(&self) -> Result<ReportFiles, String> {
         let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
         Ok(ReportFiles { json: create(&self.json)?, html: create(&self.html)? })
     }

@@ -126,9 +126,9 @@ pub fn contents(snapshot: &Snapshot) -> Result<Contents, InspectError> {
 
 fn capsules(facts: &Facts) -> Vec<CapsuleContents> {
     let mut memories: BTreeMap<&String, Vec<(String, Option<u64>)>> = BTreeMap::new();
-    for (name, memory) in &facts.memories {
+    for (memory_id, memory) in &facts.memories {
         let blob = if let ContentFact::Blob { id, .. } = memory.content { Some(id) } else { None };
-        memories.entry(&memory.capsule).or_default().push((name.clone(), blob));
+        memories.entry(&memory.capsule_id).or_default().push((memory_id.clone(), blob));
     }
     let capsule = |(id, capsule): (&String, &super::facts::CapsuleFact)| CapsuleContents {
         id: id.clone(),

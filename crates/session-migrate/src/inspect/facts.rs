@@ -47,8 +47,9 @@ pub(super) struct Examination {
 
 #[derive(Clone, Debug)]
 pub(super) struct MemoryFact {
-    pub capsule: String,
+    pub capsule_id: String,
     pub content: ContentFact,
+    /// The `memories_create` call that created the memory, if it was not created by an upload.
     pub request: Option<Request>,
 }
 
@@ -112,15 +113,18 @@ pub(super) struct Facts {
     pub receipts_by_expiry: BTreeSet<(u64, u64)>,
     /// Blobs, each with the memory id of its table.
     pub blobs: BTreeMap<u64, (u8, BlobRecord)>,
-    /// The capsule of each reference, by blob and memory.
+    /// Id of the capsule of each reference, by the ids of blob and memory.
     pub blob_refs: BTreeMap<(u64, String), String>,
     pub blobs_by_content: BTreeMap<TwoTexts, u64>,
     pub capsules: BTreeMap<String, CapsuleFact>,
+    /// Memories of capsules, by the text that identifies a memory.
     pub memories: BTreeMap<String, MemoryFact>,
+    /// Id of the capsule, and id of the memory.
     pub memories_by_capsule: BTreeSet<TwoTexts>,
     pub capsules_by_member: BTreeSet<(Principal, String)>,
     /// Deleted capsules whose memories must still be removed.
     pub condemned_capsules: BTreeSet<String>,
+    /// Ids of the memories that `memories_create` created, without an upload, by idempotency key.
     pub memories_by_idem: BTreeMap<[u8; 32], String>,
     /// The stored number of capsules that each caller has created.
     pub capsule_count_by_creator: BTreeMap<Principal, u64>,
@@ -463,8 +467,8 @@ impl Facts {
                 Content::Inline(bytes) => ContentFact::Inline(bytes.len() as u64),
                 Content::External { .. } => ContentFact::External,
             };
-            let MemoryRecord { capsule_id: capsule, request, .. } = record;
-            self.memories.insert(id, MemoryFact { capsule, content, request });
+            let MemoryRecord { capsule_id, request, .. } = record;
+            self.memories.insert(id, MemoryFact { capsule_id, content, request });
         });
         scan.for_each_record(ids::MEMORY_BY_CAPSULE, |key: TwoTexts, ()| {
             self.memories_by_capsule.insert(key);

@@ -168,7 +168,7 @@ impl Driver<'_, '_> {
                 Err(ending) => return Ok(ending),
             },
         };
-        // An earlier process has begun to recover. With `OnFailure::Hold`, only an abort begins a recovery: a rollback.
+        // An earlier process has begun to recover; continue.
         if let (Some(why), Some(snapshot)) = (self.failure()?, self.snapshot()?) {
             let on_failure = self.plan.on_failure.or_rollback();
             return self.recover(&facts, &snapshot, why, on_failure).await;

@@ -1,4 +1,5 @@
-//! The journal of upgrades: JSON lines. Each line is on disk before the next step begins.
+//! The journal of upgrades, a file of JSON lines on the operator's machine. Each line is on disk before the next step
+//! begins.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};

@@ -1,4 +1,5 @@
-//! The plan of an upgrade, which its journal contains.
+//! The plan of an upgrade: the options of `cargo migrate upgrade`, as its journal file on the operator's machine records
+//! them.
 
 use std::str::FromStr;
 
@@ -17,12 +18,13 @@ pub enum OnFailure {
     Rollback,
     /// Like `Rollback`; if that fails, restore the snapshot, which loses later writes.
     Restore,
-    /// Do nothing.
+    /// Do nothing: the upgrade ends, and the canister stays as it is.
     Hold,
 }
 
 impl OnFailure {
-    /// Replaces `Hold` by `Rollback`.
+    /// Returns what to do after an abort, or when a recovery continues that an earlier process began: `Rollback` instead
+    /// of `Hold`, since with `Hold` only an abort begins a recovery.
     pub(super) fn or_rollback(self) -> OnFailure {
         if self == OnFailure::Hold { OnFailure::Rollback } else { self }
     }
@@ -41,7 +43,7 @@ impl FromStr for OnFailure {
     }
 }
 
-/// The plan of an upgrade.
+/// The options of an upgrade, and its network, caller and module; the upgrade's first line in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The canister.
@@ -73,7 +75,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Refuses a network and a caller with which the upgrade was not started.
+    /// Returns an error unless network and caller are those with which the upgrade was started.
     pub(super) fn check_network(&self, network: &Network) -> Result<(), UpgradeError> {
         let differs = |what, expected: &str, got: String| UpgradeError::OtherNetwork {
             what,

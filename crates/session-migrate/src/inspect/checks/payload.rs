@@ -154,63 +154,65 @@ fn has_refs(facts: &Facts, id: u64) -> bool {
     refs_of(facts, id).next().is_some()
 }
 
-/// Returns the memories that refer to a blob, each with its capsule.
+/// Returns the ids of the memories that refer to a blob, each with the id of its capsule.
 pub(super) fn refs_of(facts: &Facts, id: u64) -> impl Iterator<Item = (&String, &String)> {
     let from_first = facts.blob_refs.range((id, String::new())..);
-    from_first.take_while(move |((blob, _), _)| *blob == id).map(|((_, memory), capsule)| (memory, capsule))
+    from_first
+        .take_while(move |((blob, _), _)| *blob == id)
+        .map(|((_, memory_id), capsule_id)| (memory_id, capsule_id))
 }
 
 fn check_reference_table(facts: &Facts, scan: &mut Scan) {
     let all_blobs_are_known = scan.fully_read(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS]);
     let all_memories_are_known = scan.fully_read(&[ids::MEMORIES]);
-    for ((blob, memory), capsule) in &facts.blob_refs {
-        let record = facts.memories.get(memory);
+    for ((blob, memory_id), capsule_id) in &facts.blob_refs {
+        let record = facts.memories.get(memory_id);
         let refers = record.is_some_and(|memory| {
-            memory.capsule == *capsule
+            memory.capsule_id == *capsule_id
                 && matches!(memory.content, ContentFact::Blob { id, .. } if id == *blob)
         });
         let what = if all_blobs_are_known && !facts.blobs.contains_key(blob) {
             format!("blob_{blob} does not exist")
         } else if all_memories_are_known && !refers {
-            format!("no memory {memory} of {capsule} has blob_{blob}")
+            format!("no memory {memory_id} of {capsule_id} has blob_{blob}")
         } else {
             continue;
         };
         scan.findings.add_at_key(
             FindingKind::IndexToNowhere,
             ids::BLOB_REFS,
-            format!("{blob} {memory}"),
+            format!("{blob} {memory_id}"),
             what,
         );
     }
     if !all_blobs_are_known {
         return;
     }
-    for (name, memory) in &facts.memories {
+    for (memory_id, memory) in &facts.memories {
         let ContentFact::Blob { id, checksum, size } = memory.content else { continue };
         let what = match facts.blobs.get(&id) {
-            None => format!("blob_{id} of memory {name} does not exist"),
+            None => format!("blob_{id} of memory {memory_id} does not exist"),
             Some((_, blob)) if blob.size != size || blob.digest.bytes != checksum => {
                 format!(
-                    "memory {name} expects {size} bytes, but blob_{id} has {} bytes or another digest",
+                    "memory {memory_id} expects {size} bytes, but blob_{id} has {} bytes or another digest",
                     blob.size
                 )
             }
             Some(_) => continue,
         };
-        scan.findings.add_at_key(FindingKind::MemoryWithoutBlob, ids::MEMORIES, name.clone(), what);
+        scan.findings.add_at_key(FindingKind::MemoryWithoutBlob, ids::MEMORIES, memory_id.clone(), what);
     }
     if scan.fully_read(&[ids::BLOB_REFS]) {
-        for (name, memory) in &facts.memories {
+        for (memory_id, memory) in &facts.memories {
             let ContentFact::Blob { id, .. } = memory.content else { continue };
-            if !facts.blob_refs.contains_key(&(id, name.clone())) {
+            if !facts.blob_refs.contains_key(&(id, memory_id.clone())) {
                 let what = format!(
-                    "the reference of memory {name} to blob_{id} is missing: the blob can be deleted before the memory"
+                    "the reference of memory {memory_id} to blob_{id} is missing: the blob can be deleted before the memory"
                 );
                 scan.findings.add_at_key(
                     FindingKind::MissingInIndex,
                     ids::BLOB_REFS,
-                    format!("{id} {name}"),
+                    format!("{id} {memory_id}"),
                     what,
                 );
             }
