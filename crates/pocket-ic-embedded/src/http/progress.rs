@@ -31,7 +31,7 @@ impl AutoProgress {
             loop {
                 tokio::select! {
                     _ = ticks.tick() => {}
-                    // Requests that have arrived in the meantime are executed in the same round.
+                    // Yields once, so that other calls that are just being submitted get into the same round.
                     () = slot.round_requested() => yield_now().await,
                     _ = stopped.changed() => break,
                 }

@@ -79,8 +79,8 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Err(error) => return fail(USAGE, error),
     };
     let markdown = args.markdown.as_deref().map(ReportFile::create).transpose();
-    let (files, markdown) = match (args.report.create_files(), markdown) {
-        (Ok(files), Ok(markdown)) => (files, markdown),
+    let (report_files, markdown) = match (args.report.create_files(), markdown) {
+        (Ok(report_files), Ok(markdown)) => (report_files, markdown),
         (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
     };
     let options = Options { a: args.a, b: args.b, comparands, rules, builds: Builds::default() };
@@ -94,7 +94,7 @@ pub(super) fn run(args: AbArgs) -> u8 {
     };
     print(&report);
     let markdown = markdown.map_or(Ok(()), |file| file.write_text(&report.to_markdown()));
-    if let Err(error) = files.write(&report, || report.to_html()).and(markdown) {
+    if let Err(error) = report_files.write(&report, || report.to_html()).and(markdown) {
         return fail(ENVIRONMENT, error);
     }
     code_of(report.verdict)

@@ -29,8 +29,8 @@ pub(super) struct InspectArgs {
 }
 
 pub(super) fn run(args: InspectArgs) -> u8 {
-    let files = match args.report.create_files() {
-        Ok(files) => files,
+    let report_files = match args.report.create_files() {
+        Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };
     let options = Options { snapshot: args.snapshot, deep: args.deep };
@@ -43,7 +43,7 @@ pub(super) fn run(args: InspectArgs) -> u8 {
         Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
     };
     print(&report);
-    if let Err(error) = files.write(&report, || report.to_html()) {
+    if let Err(error) = report_files.write(&report, || report.to_html()) {
         return fail(ENVIRONMENT, error);
     }
     code_of(report.verdict)

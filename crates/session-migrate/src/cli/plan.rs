@@ -23,8 +23,8 @@ pub(super) struct PlanArgs {
 }
 
 pub(super) fn run(args: PlanArgs) -> u8 {
-    let files = match args.report.create_files() {
-        Ok(files) => files,
+    let report_files = match args.report.create_files() {
+        Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };
     let options = Options { snapshot: args.snapshot, wasms: args.wasms.into() };
@@ -37,7 +37,7 @@ pub(super) fn run(args: PlanArgs) -> u8 {
         Err(failure) => return fail(ENVIRONMENT, failure),
     };
     print(&report);
-    if let Err(error) = files.write(&report, || report.to_html()) {
+    if let Err(error) = report_files.write(&report, || report.to_html()) {
         return fail(ENVIRONMENT, error);
     }
     code_of(report.verdict)

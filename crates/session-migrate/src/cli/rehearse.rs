@@ -79,12 +79,12 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     code_of(report.verdict)
 }
 
-fn run_foreign(options: ForeignOptions, report: &ReportArgs) -> u8 {
+fn run_foreign(options: ForeignOptions, report_args: &ReportArgs) -> u8 {
     let checked = match foreign::check(options) {
         Ok(checked) => checked,
         Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
     };
-    let report_files = match report.create_files() {
+    let report_files = match report_args.create_files() {
         Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };

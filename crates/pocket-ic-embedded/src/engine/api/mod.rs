@@ -3,7 +3,7 @@
 //! `permissions.rs` lists the kinds of execution in which each function may be called, and its fixed charge; the helpers
 //! that check, charge and copy are in `host.rs`.
 
-mod blobs;
+mod byte_strings;
 mod calls;
 mod cycles;
 mod definer;
@@ -18,7 +18,7 @@ use definer::Definer;
 /// Defines all functions for modules whose memory has this index type.
 pub(super) fn define_all<W: Word>(linker: &mut Linker<Host>) -> Result<()> {
     let mut definer = Definer { linker };
-    blobs::define::<W>(&mut definer)?;
+    byte_strings::define::<W>(&mut definer)?;
     calls::define::<W>(&mut definer)?;
     cycles::define::<W>(&mut definer)?;
     stable::define::<W>(&mut definer)?;

@@ -8,23 +8,29 @@ use crate::engine::DataCertificate;
 use crate::engine::host::{ApiCaller, Message, Word, copy_text_from_heap, copy_to_heap, enter, violation};
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
-    define_blob::<W>(d, "msg_arg_data_size", "msg_arg_data_copy", |m| Ok(&m.ctx.arg))?;
-    define_blob::<W>(d, "msg_caller_size", "msg_caller_copy", |m| Ok(m.ctx.caller.as_slice()))?;
-    define_blob::<W>(d, "msg_caller_info_data_size", "msg_caller_info_data_copy", |m| {
+    define_size_and_copy::<W>(d, "msg_arg_data_size", "msg_arg_data_copy", |m| Ok(&m.ctx.arg))?;
+    define_size_and_copy::<W>(d, "msg_caller_size", "msg_caller_copy", |m| Ok(m.ctx.caller.as_slice()))?;
+    define_size_and_copy::<W>(d, "msg_caller_info_data_size", "msg_caller_info_data_copy", |m| {
         Ok(&m.ctx.caller_info.data)
     })?;
-    define_blob::<W>(d, "msg_caller_info_signer_size", "msg_caller_info_signer_copy", |m| {
+    define_size_and_copy::<W>(d, "msg_caller_info_signer_size", "msg_caller_info_signer_copy", |m| {
         Ok(&m.ctx.caller_info.signer)
     })?;
-    define_blob::<W>(d, "msg_reject_msg_size", "msg_reject_msg_copy", |m| match m.ctx.reject_code {
-        0 => Err(violation("ic0_msg_reject_msg: there is no reject message")),
-        _ => Ok(m.ctx.reject_message.as_bytes()),
+    define_size_and_copy::<W>(d, "msg_reject_msg_size", "msg_reject_msg_copy", |m| {
+        match m.ctx.reject_code {
+            0 => Err(violation("ic0_msg_reject_msg: there is no reject message")),
+            _ => Ok(m.ctx.reject_message.as_bytes()),
+        }
     })?;
-    define_blob::<W>(d, "msg_method_name_size", "msg_method_name_copy", |m| Ok(m.ctx.method.as_bytes()))?;
-    define_blob::<W>(d, "canister_self_size", "canister_self_copy", |m| Ok(m.ctx.canister_id.as_slice()))?;
-    define_blob::<W>(d, "subnet_self_size", "subnet_self_copy", |m| Ok(m.ctx.subnet_id.as_slice()))?;
-    define_blob::<W>(d, "root_key_size", "root_key_copy", |m| Ok(m.ctx.root_key))?;
-    define_blob::<W>(d, "data_certificate_size", "data_certificate_copy", |m| {
+    define_size_and_copy::<W>(d, "msg_method_name_size", "msg_method_name_copy", |m| {
+        Ok(m.ctx.method.as_bytes())
+    })?;
+    define_size_and_copy::<W>(d, "canister_self_size", "canister_self_copy", |m| {
+        Ok(m.ctx.canister_id.as_slice())
+    })?;
+    define_size_and_copy::<W>(d, "subnet_self_size", "subnet_self_copy", |m| Ok(m.ctx.subnet_id.as_slice()))?;
+    define_size_and_copy::<W>(d, "root_key_size", "root_key_copy", |m| Ok(m.ctx.root_key))?;
+    define_size_and_copy::<W>(d, "data_certificate_size", "data_certificate_copy", |m| {
         m.ctx
             .data_certificate
             .as_ref()
@@ -34,21 +40,21 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     define_environment::<W>(d)
 }
 
-/// Defines a pair of functions for one byte string.
-fn define_blob<W: Word>(
+/// Defines the functions that return the size of one byte string and copy a part of it to the heap.
+fn define_size_and_copy<W: Word>(
     d: &mut Definer<'_>,
-    size: &'static str,
-    copy: &'static str,
+    size_name: &'static str,
+    copy_name: &'static str,
     get: fn(&Message) -> Result<&[u8]>,
 ) -> Result<()> {
-    let (size, copy) = (d.api(size)?, d.api(copy)?);
-    d.func(size, move |mut c: ApiCaller<'_>| -> Result<W> {
-        enter(&mut c, size)?;
+    let (size_api, copy_api) = (d.api(size_name)?, d.api(copy_name)?);
+    d.func(size_api, move |mut c: ApiCaller<'_>| -> Result<W> {
+        enter(&mut c, size_api)?;
         Ok(W::from_u64(get(&c.data().message)?.len() as u64))
     })?;
-    d.func(copy, move |mut c: ApiCaller<'_>, dst: W, offset: W, len: W| -> Result<()> {
-        enter(&mut c, copy)?;
-        copy_to_heap(&mut c, copy, (dst.into_u64(), offset.into_u64(), len.into_u64()), get)
+    d.func(copy_api, move |mut c: ApiCaller<'_>, dst: W, offset: W, len: W| -> Result<()> {
+        enter(&mut c, copy_api)?;
+        copy_to_heap(&mut c, copy_api, (dst.into_u64(), offset.into_u64(), len.into_u64()), get)
     })
 }
 
