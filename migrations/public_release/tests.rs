@@ -55,8 +55,8 @@ fn the_golden_records_are_those_of_the_generator_and_decode() {
     assert_eq!(reference.hash.as_ref(), Some(&blob.checksum));
 }
 
-/// The fields of the two blob records are the same, but the first public release encodes version and record as one Candid
-/// argument, a tuple; this canister encodes them as two arguments.
+/// The fields of the two blob records are the same, but the first public release encodes version and record as one
+/// Candid argument, a tuple; this canister encodes them as two arguments.
 #[test]
 fn neither_release_reads_the_blob_records_of_the_other() {
     let [_, golden_blob] = GOLDEN;

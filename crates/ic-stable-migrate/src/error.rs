@@ -91,8 +91,9 @@ pub enum Error {
         /// The phase that the migration is in.
         found: Phase,
     },
-    /// The list of this build contains neither the [current](crate::Ledger::current) migration nor a later one, so there
-    /// is none to control. Unlike [`Error::MissingMigration`], this may be right: the current migration may be finalized.
+    /// The list of this build contains neither the [current](crate::Ledger::current) migration nor a later one, so
+    /// there is none to control. Unlike [`Error::MissingMigration`], this may be right: the current migration may be
+    /// finalized.
     #[error("this build has no migration {number}")]
     UnknownMigration {
         /// Number of the current migration.
@@ -151,8 +152,8 @@ pub enum Error {
         /// The last layout that this build supports.
         last: Layout,
     },
-    /// A migration that has begun and is neither finalized nor rolled back is missing in this build, so the host must not
-    /// run it. [`Error::UnknownMigration`], in contrast, is about calls that need a migration to control.
+    /// A migration that has begun and is neither finalized nor rolled back is missing in this build, so the host must
+    /// not run it. [`Error::UnknownMigration`], in contrast, is about calls that need a migration to control.
     #[error(
         "migration {number} is in phase {phase:?}, and is missing in this build: roll it back or finalize \
         it on a build that contains it"

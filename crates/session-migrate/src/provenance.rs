@@ -111,8 +111,8 @@ fn git_output(tree: &Path, arguments: &[&str]) -> Option<String> {
 }
 
 /// Returns how long `cargo run` took before it started this program: the age of the process, since `cargo run` becomes
-/// this program (`exec`). So it must be called before any work. `None` if cargo did not start the program, or the age is
-/// unknown.
+/// this program (`exec`). So it must be called before any work. `None` if cargo did not start the program, or the age
+/// is unknown.
 pub fn time_spent_compiling() -> Option<Duration> {
     if std::env::var_os("CARGO_PKG_NAME")? != env!("CARGO_PKG_NAME") {
         return None;

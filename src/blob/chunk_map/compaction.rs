@@ -74,9 +74,9 @@ impl Compaction {
 }
 
 /// Stores chunks, ascending by key, in an empty map: first all keys, then the values. Thus no node is split while it
-/// holds payload; a split would need room for half of that payload a second time. Since the keys ascend, every split leaves
-/// a half-full node, which gets no more keys. So the nodes have few chunks, which saves instructions, since each insertion
-/// rewrites all chunks of its node.
+/// holds payload; a split would need room for half of that payload a second time. Since the keys ascend, every split
+/// leaves a half-full node, which gets no more keys. So the nodes have few chunks, which saves instructions, since each
+/// insertion rewrites all chunks of its node.
 pub fn store<M: Memory>(chunks: &mut StableBTreeMap<ChunkKey, Vec<u8>, M>, kept: Vec<(ChunkKey, Vec<u8>)>) {
     for (key, _) in &kept {
         chunks.insert(*key, Vec::new());

@@ -148,8 +148,8 @@ fn a_full_region_refuses_a_begin_and_allocates_nothing() {
     }
 }
 
-/// If the next id is already taken by a session in flight (here the counter is set back), the path refuses the begin, and
-/// everything reserved for it is released.
+/// If the next id is already taken by a session in flight (here the counter is set back), the path refuses the begin,
+/// and everything reserved for it is released.
 #[test]
 fn a_begin_that_its_path_refuses_reserves_nothing() {
     on_every_path(|mut canister| {
@@ -204,8 +204,8 @@ fn metadata_of_the_largest_size_is_accepted() {
     assert!(too_large.unwrap_err().to_string().contains("asset_metadata"));
 }
 
-/// Releases before BLAKE3 stored fingerprints without the name of a hash function, so the fingerprint of a SHA-256 upload
-/// must not contain one either.
+/// Releases before BLAKE3 stored fingerprints without the name of a hash function, so the fingerprint of a SHA-256
+/// upload must not contain one either.
 #[test]
 fn a_fingerprint_names_no_function_for_sha_256() {
     let fingerprint = |hash| crate::upload::idempotency::Fingerprint::of(&metadata(7), 1, hash).0;

@@ -1,5 +1,5 @@
-//! The plan of an upgrade: the options of `cargo migrate upgrade`, as its journal file on the operator's machine records
-//! them.
+//! The plan of an upgrade: the options of `cargo migrate upgrade`, as its journal file on the operator's machine
+//! records them.
 
 use std::str::FromStr;
 
@@ -23,8 +23,8 @@ pub enum OnFailure {
 }
 
 impl OnFailure {
-    /// Returns what to do after an abort, or when a recovery continues that an earlier process began: `Rollback` instead
-    /// of `Hold`, since with `Hold` only an abort begins a recovery.
+    /// Returns what to do after an abort, or when a recovery continues that an earlier process began: `Rollback`
+    /// instead of `Hold`, since with `Hold` only an abort begins a recovery.
     pub(super) fn or_rollback(self) -> OnFailure {
         if self == OnFailure::Hold { OnFailure::Rollback } else { self }
     }
