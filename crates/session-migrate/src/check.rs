@@ -35,7 +35,7 @@ pub enum CheckError {
         /// What is wrong with the file.
         source: WasmError,
     },
-    /// A wasm contains no schema.
+    /// A wasm, or a live canister, has no schema in its metadata.
     #[error(
         "{side}: the wasm has no metadata `{name}`, so it does not say what it keeps in stable memory; \
          name the schema that was checked in with it instead, schemas/BUILD.json",
@@ -76,7 +76,7 @@ pub enum CheckError {
 }
 
 impl CheckError {
-    /// Returns whether the user's input is at fault, not the machine.
+    /// Returns whether the user's input is at fault; `false`: the machine or the network is.
     pub fn is_usage(&self) -> bool {
         match self {
             CheckError::Read { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
@@ -86,7 +86,7 @@ impl CheckError {
     }
 }
 
-/// The schema and the interface of a build.
+/// One of the two builds that are compared: its schema and its interface.
 #[derive(Clone, Debug)]
 pub struct Side {
     /// The schema of the build's stable memory.
@@ -138,21 +138,23 @@ impl Side {
     }
 }
 
-/// The outcome of a comparison.
+/// The outcome of the comparison of an old build with a new one.
 #[derive(Serialize, Clone, Debug)]
 pub struct Report {
     /// The comparison of the schemas.
     pub schemas: Comparison,
-    /// The comparison of the interfaces, if both builds have one.
+    /// The comparison of the interfaces; `None` if the interface of one build is not known.
     pub interfaces: Option<InterfaceComparison>,
-    /// Whether the upgrade is safe from every state that the old build may leave, and breaks no client as far as the
-    /// interfaces were compared.
+    /// [`Verdict::Pass`] if the new build can continue from every state in which the old build may leave stable memory,
+    /// if necessary by a migration, and the comparison of the interfaces, if there is one, finds nothing that breaks
+    /// clients.
     pub upgrade: Verdict,
-    /// Whether a rollback is possible at any time, and without a loss.
+    /// [`Verdict::Pass`] if the old build can continue, without a loss, from every state in which the new build may
+    /// leave stable memory. Interfaces are not considered.
     pub rollback: Verdict,
 }
 
-/// Compares two builds.
+/// Compares two builds, given as files for [`Side::read`].
 ///
 /// # Errors
 /// [`CheckError`].
@@ -160,17 +162,18 @@ pub fn run(old: &Path, new: &Path) -> Result<Report, CheckError> {
     compare(&Side::read(old)?, &Side::read(new)?)
 }
 
-/// An upgrade from a release to the tree.
+/// An upgrade from one build of a release to one build of the tree.
 #[derive(Serialize, Clone, Debug)]
 pub struct FromRelease {
     /// The version of the release.
     pub release: String,
-    /// The comparison of the release's build with the tree's build.
+    /// The comparison of the two builds; its schemas name them.
     pub report: Report,
 }
 
 /// Compares the schemas of every earlier release, `schemas/releases/VERSION/BUILD.json`, with the schemas of a tree,
-/// `schemas/BUILD.json`, for each upgrade that an operator of the release may make.
+/// `schemas/BUILD.json`, for each upgrade that an operator of the release may make: from a build to the same build of
+/// the tree, or to the next build of the staged upgrade.
 ///
 /// # Errors
 /// [`CheckError`].

@@ -45,7 +45,7 @@ network. The live upgrade, step by step: docs/runbook.md. Your own canister: doc
 Exit codes: 0 pass, 1 a loss or difference was found, 2 invalid usage or input, 3 something else failed, such as the \
 compiler, the server, the network or the disk";
 
-/// Exit codes, as explained in [`AFTER_HELP`].
+/// Exit codes, as explained in [`AFTER_HELP`]. `LOSS` stands for every [`Verdict::Fail`], also if nothing was lost.
 const LOSS: u8 = 1;
 const USAGE: u8 = 2;
 const ENVIRONMENT: u8 = 3;
@@ -110,11 +110,12 @@ pub fn run() -> ExitCode {
 /// The failure of a command: the exit code, and the text of the error.
 type Failed = (u8, String);
 
+/// Creates a runtime for asynchronous work.
 fn runtime() -> Result<Runtime, Failed> {
     Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))
 }
 
-/// Prints an error on stderr, with dumps shortened, and returns `code`.
+/// Prints an error on stderr, with dumps shortened, and returns `code`. Does not end the program.
 fn fail(code: u8, error: impl std::fmt::Display) -> u8 {
     eprintln!("error: {}", shorten_dumps(&error.to_string()));
     code
@@ -127,8 +128,8 @@ fn code_of(verdict: Verdict) -> u8 {
     }
 }
 
-/// Turns a panic into an error: the PocketIC client panics if its server fails, which is a failure of the
-/// environment.
+/// Turns a panic into an error: the PocketIC client panics if its server fails, which is a failure of the environment.
+/// Until `work` ends, no panic of the process is printed.
 fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));

@@ -22,13 +22,13 @@ pub enum CostError {
     Extension(#[from] ExtensionError),
 }
 
-/// Returns the costs of a canister's messages starting at index `from`, oldest first. The server keeps the
-/// last 10,000 of each canister.
+/// Returns the costs of a canister's messages oldest first: those numbered `from` and higher, counted from 0 for each
+/// canister. Older ones may be missing, since the server keeps only each canister's last 10,000.
 pub fn messages(pic: &PocketIc, canister: Principal, from: u64) -> Result<Vec<MessageCost>, CostError> {
     Ok(extensions(pic)?.message_costs(canister, from)?)
 }
 
-/// Returns the index that a canister's next message will have; 0 if the server does not report costs.
+/// Returns the index that a canister's next message will have; 0 if it had none yet, or if the costs cannot be read.
 pub fn next_index(pic: &PocketIc, canister: Principal) -> u64 {
     index_after(&messages(pic, canister, 0).unwrap_or_default())
 }
@@ -39,13 +39,13 @@ pub fn index_after(costs: &[MessageCost]) -> u64 {
 }
 
 /// Returns the instructions of a canister's last install, reinstall or upgrade among its messages from index `from` on.
-/// `None` if these messages contain no entry point of one, or the server does not report costs.
+/// `None` if no entry point of an install is among these messages, or if the costs cannot be read.
 pub fn last_install(pic: &PocketIc, canister: Principal, from: u64) -> Option<u64> {
     sum_of_last_install(&messages(pic, canister, from).ok()?)
 }
 
-/// Sums the instructions of the last install's entry points, which run directly after one another. Messages after them
-/// do not count.
+/// Sums the instructions of the last install (or reinstall, or upgrade): of its entry points, which run directly after
+/// one another. Messages after the install do not count.
 fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     let last = costs.iter().rposition(MessageCost::is_install)?;
     let until_last = &costs[..=last];
@@ -54,7 +54,7 @@ fn sum_of_last_install(costs: &[MessageCost]) -> Option<u64> {
     Some(until_last[begin..].iter().map(|cost| cost.instructions).sum())
 }
 
-/// Returns whether two messages in a row are entry points of the same install.
+/// Returns whether two messages in a row are entry points of the same install. `start` is the module's start function.
 fn is_same_install(earlier: &MessageCost, later: &MessageCost) -> bool {
     let is_next = matches!(
         (&*earlier.entry, &*later.entry),
@@ -64,7 +64,7 @@ fn is_same_install(earlier: &MessageCost, later: &MessageCost) -> bool {
     is_next && earlier.ok && earlier.time_nanos == later.time_nanos
 }
 
-/// Sets the instruction limit of a canister's messages; `None` restores the default.
+/// Sets the instruction limit of each later message of a canister; `None` restores the default.
 pub fn limit_message(
     pic: &PocketIc,
     canister: Principal,

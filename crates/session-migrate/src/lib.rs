@@ -37,7 +37,7 @@ use tempfile::NamedTempFile;
 pub use shorten::{shorten, shorten_both, shorten_dumps};
 pub use verdict::Verdict;
 
-/// Returns the folder of a file. The file need not exist.
+/// Returns the folder of a file, `.` for a bare file name. The file need not exist.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -45,8 +45,9 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Creates a temporary file next to `path`. The caller writes the file and renames it to `path`, so that a reader never
-/// sees half a file. The permissions follow the umask, as for any new file.
+/// Creates a temporary file next to `path`. The caller writes it and renames it to `path`, so that a reader of `path`
+/// never sees half a file. If it is dropped before that, it is deleted. The permissions follow the umask, as for any
+/// new file.
 ///
 /// # Errors
 /// If `path` is a folder, or no file can be created next to it.

@@ -6,6 +6,7 @@ use super::figures::more_percent;
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 use crate::costs::MessageCost;
 
+/// Bytes of a wasm page.
 const PAGE_BYTES: u64 = 64 * 1024;
 /// Prefix of the methods by which the CDK's timers call their own canister.
 const INTERNAL_PREFIX: &str = "<ic-cdk internal>";
@@ -29,6 +30,7 @@ pub(super) fn endpoints(a: &[MessageCost], b: &[MessageCost]) -> Vec<Endpoint> {
         .collect()
 }
 
+/// [`Endpoint::name`] and [`Endpoint::kind`].
 type NameAndKind = (String, String);
 
 type ByEndpoint<'c> = BTreeMap<NameAndKind, Vec<&'c MessageCost>>;
@@ -70,7 +72,8 @@ fn summarize(messages: &[&MessageCost]) -> EndpointCost {
     }
 }
 
-/// Returns the total costs of each side. `uploaded`, the payload in bytes, is the divisor of the costs per MiB.
+/// Returns the total costs of each side. Queries do not count. `uploaded`, the payload in bytes, is the divisor of the
+/// costs per MiB.
 pub(super) fn totals(costs: Sides<&[MessageCost]>, uploaded: u64) -> Sides<Totals> {
     Sides { a: totals_of_side(costs.a, uploaded), b: totals_of_side(costs.b, uploaded) }
 }
@@ -83,6 +86,7 @@ fn totals_of_side(costs: &[MessageCost], uploaded: u64) -> Totals {
         let scaled = u128::from(sum) * u128::from(MIB) / u128::from(uploaded.max(1));
         (uploaded > 0).then(|| u64::try_from(scaled).unwrap_or(u64::MAX))
     };
+    // The sizes of the memories after the last message are those at the end.
     let last = without_queries.last();
     Totals {
         instructions,

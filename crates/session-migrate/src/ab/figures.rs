@@ -1,4 +1,5 @@
-//! The cost figures that are judged: the worst one of each endpoint, and three of the whole trace.
+//! The cost figures that are judged: of each endpoint, the one by which side B exceeds side A the most, in percent; and
+//! three of the whole trace.
 //!
 //! Side B's figure may exceed side A's by at most the percentage that the rules allow. The rules also contain a
 //! tolerance in instructions per message, which is first subtracted from side B's instructions: in small messages, a
@@ -6,17 +7,18 @@
 
 use super::report::{Endpoint, EndpointCost, Sides, Totals};
 
+/// A figure on both sides, which may be judged.
 pub(super) struct Figure<'r> {
     /// Name in the rules: the endpoint, or `stable_bytes_written`, `stable_memory` or `heap` of the whole trace.
     pub name: &'r str,
-    /// Name in reports: for an endpoint, with its kind.
+    /// Name in reports: for an endpoint, its kind and name.
     pub name_in_reports: String,
     /// Which figure of the endpoint or of the trace this is, such as `instructions, median`.
     pub field: &'static str,
     pub a: u64,
     pub b: u64,
-    /// Number of side B's messages whose instructions are summed: 1 for a median or a percentile, 0 for a figure in
-    /// bytes.
+    /// How often the tolerance in instructions applies: for a total, the number of side B's messages; for a median or a
+    /// percentile, 1; for a figure in bytes, 0.
     pub messages: u64,
 }
 
@@ -25,8 +27,9 @@ impl Figure<'_> {
         more_percent(self.a, self.b)
     }
 
-    /// Like [`Figure::more_percent`], after `instructions` per message are subtracted from side B's figure. A figure
-    /// above side A's becomes at least equal to side A's; one below stays as it is.
+    /// Like [`Figure::more_percent`], after `instructions` per message are subtracted from side B's figure. The
+    /// subtraction never makes side B's figure smaller than side A's: it stops there, and does not apply to a figure
+    /// that is smaller already.
     fn more_percent_beyond(&self, instructions: u64) -> f64 {
         let tolerated = instructions.saturating_mul(self.messages);
         let least = self.a.min(self.b);
@@ -43,8 +46,9 @@ pub(super) fn more_percent(a: u64, b: u64) -> f64 {
     }
 }
 
-/// Returns the worst figure of each endpoint and the three figures of the whole trace. With each figure, returns the
-/// percentage that is judged: [`Figure::more_percent_beyond`] the `tolerance` in instructions.
+/// Returns the worst figure of each endpoint and the three figures of the whole trace. Each figure comes with the
+/// percentage that is judged: the result of [`Figure::more_percent_beyond`] for `tolerance`, the tolerance in
+/// instructions per message.
 pub(super) fn figures<'r>(
     endpoints: &'r [Endpoint],
     totals: &Sides<Totals>,
@@ -62,7 +66,7 @@ pub(super) fn figures<'r>(
 }
 
 /// Returns the figures of an endpoint: its instructions in total, at the median and at the 99th percentile. The
-/// endpoints `timer` and `upgrade` consist of messages of many kinds, so only their total is returned.
+/// endpoints `timer` and `upgrade` combine messages that do different work, so only their total is returned.
 fn endpoint_figures(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figure<'_>> {
     type Value = fn(&EndpointCost) -> u64;
     let figures: [(&str, Value, u64); 3] = [
@@ -70,7 +74,7 @@ fn endpoint_figures(endpoint: &Endpoint) -> impl DoubleEndedIterator<Item = Figu
         ("instructions, median", |cost| cost.median, 1),
         ("instructions, p99", |cost| cost.p99, 1),
     ];
-    // For an upgrade and for timers, the kind is the name.
+    // Only for `upgrade` and `timer`, [`Endpoint::kind`] is the name.
     let has_one_kind = endpoint.name != endpoint.kind;
     figures.into_iter().take(if has_one_kind { 3 } else { 1 }).map(|(field, value, messages)| Figure {
         name: &endpoint.name,
@@ -112,11 +116,14 @@ mod tests {
         stable_bytes_written: 0,
     };
 
+    /// The kind is always `timer`, so `timer` is the only name that gives an endpoint of which only the total is
+    /// judged.
     fn endpoint(name: &str, b: EndpointCost) -> Endpoint {
         let more_percent = more_percent(A.total, b.total);
         Endpoint { name: name.into(), kind: "timer".into(), a: A, b, more_percent }
     }
 
+    /// Returns the field and the judged percentage of the worst figure of an endpoint with side A's costs [`A`].
     fn judged(name: &str, b: EndpointCost, tolerance: u64) -> (&'static str, f64) {
         let endpoints = [endpoint(name, b)];
         let totals = Sides { a: Totals::default(), b: Totals::default() };

@@ -109,7 +109,8 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
             .iter()
             .any(|comparand| matches!(comparand, Comparand::Workload(order) if order.workload == *workload))
     });
-    // Traces are read before anything is built, so that an unreadable trace is reported at once.
+    // Traces are read before anything is built, so that an unreadable trace is reported at once. Workloads have no
+    // trace yet.
     let prepared = comparands.into_iter().map(Prepared::new).collect::<Result<Vec<_>, _>>()?;
     let (report_a, report_b) =
         progress.silent("building wasms", || Ok::<_, AbError>((build_report(&a)?, build_report(&b)?)))?;
@@ -204,6 +205,7 @@ impl TraceComparison {
             let found = compare::differences_of_texts(&text(a), &text(b));
             self.equal.state += u64::from(found.is_empty());
             for difference in found {
+                // Rules name a part of the state, such as its sessions; the report also names the entry.
                 let rule = tally.use_rule_for(part, &difference);
                 self.add_difference(Place::State, &format!("{part} {name}"), None, difference, rule);
             }
@@ -216,6 +218,8 @@ impl TraceComparison {
             figures::figures(&self.endpoints, totals, tally.tolerance_instructions())
         {
             let (allowed_percent, rule) = tally.cost_allowance(figure.name, judged_percent);
+            // A figure that only a rule allows is reported as a difference, with the rule; so is one that nothing
+            // allows.
             if rule.is_none() && judged_percent <= f64::from(allowed_percent) {
                 self.equal.costs += 1;
                 continue;

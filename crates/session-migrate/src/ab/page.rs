@@ -223,7 +223,8 @@ fn rules_section(report: &Report) -> Markup {
     }
 }
 
-/// Formats the change from A to B, in percent of A; `-` if A is zero.
+/// Formats the change from A to B, in percent of A; `-` if A is zero (for which `figures::more_percent` returns
+/// 10,000).
 fn change(a: u64, b: u64) -> String {
     if a == 0 { "-".into() } else { page::percent((b as f64 / a as f64 - 1.0) * 100.0) }
 }

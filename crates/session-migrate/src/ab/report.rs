@@ -12,7 +12,7 @@ use crate::server::ServerKind;
 pub struct Report {
     /// Pass or fail.
     pub verdict: Verdict,
-    /// The kind of server on which the traces were replayed.
+    /// The kind of server on which the traces were replayed; the provenance has its name and version.
     pub server: ServerKind,
     /// The provenance of the report.
     pub provenance: Provenance,
@@ -53,7 +53,7 @@ pub struct TraceComparison {
     pub uploaded_bytes: u64,
     /// All differences: first of answers, then of the final state, then of costs.
     pub differences: Vec<DifferenceReport>,
-    /// Numbers of equal answers and entries of the state, and of cost figures within the tolerance.
+    /// Numbers of equal answers, of equal entries of the state, and of cost figures within the tolerance.
     pub equal: Equal,
     /// Costs of each endpoint; empty if the server does not report costs.
     pub endpoints: Vec<Endpoint>,
@@ -70,7 +70,7 @@ pub struct Sides<T> {
     pub b: T,
 }
 
-/// Numbers of values that do not differ.
+/// Numbers of values that are not reported as differences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Equal {
     /// Equal answers to calls and upgrades.
@@ -123,8 +123,8 @@ pub struct Endpoint {
     pub a: EndpointCost,
     /// Side B's costs.
     pub b: EndpointCost,
-    /// How many more instructions side B uses in total, percent: negative if it uses fewer, 10,000 if only side A uses
-    /// none.
+    /// How many more instructions side B uses in total, percent: negative if it uses fewer, 0 if neither uses any,
+    /// 10,000 if only side A uses none.
     pub more_percent: f64,
 }
 
@@ -160,7 +160,7 @@ pub struct Totals {
     pub stable_bytes_written_per_mib: Option<u64>,
 }
 
-/// A rule, and how often it was needed.
+/// A rule that allows differences, and how many it allowed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleUse {
     /// Name of the rule.
@@ -180,7 +180,7 @@ impl Report {
         })
     }
 
-    /// Iterates over the rules that matched nothing; empty unless [`Report::judges_rules`].
+    /// Iterates over the rules that matched nothing; over none if [`Report::judges_rules`] is false.
     pub fn stale_rules(&self) -> impl Iterator<Item = &RuleUse> {
         self.rules.iter().filter(|rule| self.judges_rules && rule.matched == 0)
     }

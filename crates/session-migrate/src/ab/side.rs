@@ -6,6 +6,7 @@ use crate::costs::MessageCost;
 use crate::replay::{self, Builds, Played, ReplayCanister, State};
 use crate::trace::Trace;
 
+/// What a replay on one build gave. Not `page::Side`, which only says A or B.
 pub(super) struct Side {
     /// The outcome of each event of the trace.
     pub events: Vec<Played>,
@@ -20,7 +21,8 @@ pub(super) fn play_both(trace: &Trace, a: &str, b: &str, builds: &Builds) -> Res
         let join = |side: std::thread::ScopedJoinHandle<'_, Result<Side, AbError>>| {
             side.join().unwrap_or_else(|panic| Err(AbError::Panicked(crate::panic_text(&*panic))))
         };
-        // Both threads are joined before an error of either is returned.
+        // Both threads are joined before an error of either is returned: if a thread has panicked and is not joined,
+        // `scope` panics.
         let (a, b) = (join(a), join(b));
         Ok(Sides { a: a?, b: b? })
     })
@@ -31,7 +33,7 @@ fn play(trace: &Trace, build: &str, mut builds: Builds) -> Result<Side, AbError>
     let mut subject = ReplayCanister::install(build, &module, &trace.header)?;
     let mut playing = replay::play(trace, &mut subject, &mut builds, &[])?;
     let costs = subject.costs().map(<[MessageCost]>::to_vec);
-    // A trace may end with a stopped canister, which answers no calls.
+    // A trace may end with a stopped canister, and reading the final state needs calls.
     subject.start()?;
     let state = replay::final_state(trace, &subject, &mut playing.codec)
         .map_err(|detail| AbError::State { build: build.into(), detail })?;

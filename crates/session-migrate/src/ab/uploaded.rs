@@ -8,8 +8,8 @@ use candid_parser::parse_idl_args;
 use crate::replay::Played;
 use crate::trace::{Arguments, PayloadRef, TracedAnswer, TracedCall};
 
-/// Returns the bytes of payload that the calls of `uploads_put_…` have stored, according to their replies. What is sent
-/// again counts once.
+/// Returns the bytes of payload that the calls of `uploads_put_…` have stored, according to their replies. A call or
+/// file with the same text as an earlier one is a repetition, and does not count.
 pub(super) fn bytes<'t>(calls: impl Iterator<Item = (usize, &'t TracedCall)>, played: &[Played]) -> u64 {
     let mut counted = HashSet::new();
     let mut bytes = 0;
@@ -30,7 +30,7 @@ pub(super) fn bytes<'t>(calls: impl Iterator<Item = (usize, &'t TracedCall)>, pl
 }
 
 /// Returns the texts of what a call has stored: its arguments or, if the reply has a result for each file, the files
-/// that were accepted.
+/// that were accepted. Empty if the reply refuses the call.
 fn stored(arguments: &str, reply: &str) -> Vec<String> {
     let Ok(reply) = parse_idl_args(reply) else { return Vec::new() };
     match reply.args.first().and_then(accepted) {
@@ -45,7 +45,7 @@ fn stored(arguments: &str, reply: &str) -> Vec<String> {
     }
 }
 
-/// Returns the value of `variant { Ok = … }`; `None` for any other value.
+/// Returns the value in `variant { Ok = … }`; `None` if `result` is anything else.
 fn accepted(result: &IDLValue) -> Option<&IDLValue> {
     match result {
         IDLValue::Variant(VariantValue(field, _)) if field.id.to_string() == "Ok" => Some(&field.val),

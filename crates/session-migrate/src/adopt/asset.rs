@@ -12,8 +12,8 @@ use upload_canister::upload::limits::{
 };
 
 /// Converts the metadata of an asset of `bytes` bytes. `sha256` is the hash of its bytes, if known. A value that
-/// contradicts either, exceeds a limit of this canister or is unknown here is corrected or removed; each such change
-/// adds a note to `changes`.
+/// contradicts `bytes` or `sha256`, exceeds a limit of this canister or is unknown here is corrected or removed; each
+/// such change adds a note to `changes`.
 pub(super) fn convert(
     metadata: PublicAssetMetadata,
     bytes: u64,
@@ -26,6 +26,7 @@ pub(super) fn convert(
         changes.push(format!("the metadata said {} bytes", base.bytes));
         base.bytes = bytes;
     }
+    // `None` if the metadata claim no SHA-256.
     let claim_is_possible = base
         .sha256
         .as_deref()
@@ -41,6 +42,7 @@ pub(super) fn convert(
     metadata
 }
 
+/// Returns the size that the metadata claim; [`convert`] replaces it if it is wrong.
 pub(super) fn declared_bytes(metadata: &PublicAssetMetadata) -> u64 {
     base_of(metadata).bytes
 }
@@ -147,7 +149,8 @@ fn convert_base(base: PublicBase, changes: &mut Vec<String>) -> AssetMetadataBas
     }
 }
 
-/// Parses a processing status, which is free text in the first public release; `None` if it is unknown here.
+/// Parses a processing status, which is free text in the first public release; `None` if this canister has no such
+/// status.
 fn parse_processing_status(text: &str) -> Option<ProcessingStatus> {
     Some(match text.to_ascii_lowercase().as_str() {
         "uploading" => ProcessingStatus::Uploading,
@@ -159,9 +162,10 @@ fn parse_processing_status(text: &str) -> Option<ProcessingStatus> {
     })
 }
 
-/// Truncates the name, the MIME type, the description and the processing error to their limits. Removes tags beyond
-/// the limit, and other texts that are too long: they make no sense when truncated. If the metadata as a whole is
-/// still too long, removes the EXIF data; then, if necessary, the description, the processing error and the tags.
+/// Truncates the name, the MIME type, the description and the processing error to their limits. Removes tags beyond the
+/// limit of their number, and tags and other texts that are too long: they make no sense when truncated. If the
+/// metadata as a whole is still too long, removes the EXIF data; then, if necessary, the description, the processing
+/// error and the tags.
 fn shorten(metadata: &mut AssetMetadata) {
     let base = base_mut(metadata);
     cut(&mut base.name, MAX_NAME_BYTES);

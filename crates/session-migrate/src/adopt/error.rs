@@ -14,7 +14,7 @@ pub enum AdoptError {
     /// The snapshot cannot be read, or the folder cannot be written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The folder or file is not a snapshot of the first public release.
+    /// The folder or file can be read, but is not a snapshot of the first public release.
     #[error("{path} is not a snapshot of the first public release: {why}")]
     Foreign {
         /// The folder or file.
@@ -73,9 +73,11 @@ impl AdoptError {
             AdoptError::NoFolder { source, .. } => {
                 matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
             }
+            // The wasm to use as the legacy build does not exist.
             AdoptError::Build(BuildError::Io { action: "read", source, .. }) => {
                 source.kind() == ErrorKind::NotFound
             }
+            // That wasm is not an upload canister.
             AdoptError::Build(error) => matches!(error, BuildError::Wasm { .. }),
             AdoptError::Server(_) | AdoptError::Copy(_) | AdoptError::Inspect(_) | AdoptError::Fault(_) => {
                 false

@@ -1,14 +1,12 @@
 //! The header of the memory manager, which `pre_upgrade` of the first public release overwrites.
 //!
 //! ```text
-//! page 0       "MGR", 1, u16 buckets, u16 pages per bucket, 32 reserved bytes, u64 pages of each of 255 memories,
-//!              one byte for each bucket: its memory id, 255 if it has none
-//! page 1..     buckets; the buckets of a memory are in ascending order, since the manager never frees a bucket
-//! ```
-//! The contents of a bucket show to which memory it belongs. The first bucket of a memory begins with the magic bytes
-//! of its structure. In a later bucket of a map, each page of the map (a chunk of its allocator) begins with a header
-//! ("CHK"). The offsets of these headers depend on the length of the pages and on the position of the bucket in its
-//! memory, and distinguish most maps.
+//! page 0 "MGR", 1, u16 buckets, u16 pages per bucket, 32 reserved bytes, u64 pages of each of 255 memories, one byte
+//! for each bucket: its memory id, 255 if it has none page 1.. buckets; the buckets of a memory are in ascending order,
+//! since the manager never frees a bucket ``` The contents of a bucket show to which memory it belongs. The first
+//! bucket of a memory begins with the magic bytes of its structure. In a later bucket of a map, each page of the map (a
+//! chunk of its allocator) begins with a header ("CHK"). The offsets of these headers depend on the length of the map's
+//! pages and on the position of the bucket in its memory, and distinguish most maps.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};
@@ -32,10 +30,11 @@ const UNALLOCATED: u8 = u8::MAX;
 /// Index of the chunk map if none of the maps is recognized as the chunk map.
 const NO_CHUNK_MAP: usize = usize::MAX;
 
-/// Maximum number of assignments of ambiguous buckets that [`reconstruct`] tries for each candidate for the chunk map.
+/// Maximum number of assignments of ambiguous buckets that [`reconstruct`] tries for each candidate for the chunk map:
+/// all assignments of the first five ambiguous buckets.
 const MAX_ASSIGNMENTS: u32 = 32;
 
-/// Length of a page in a map whose values have no maximum length.
+/// Length of a page in a map whose values have no maximum length, without the header of the page.
 const UNBOUNDED_MAP_PAGE_BYTES: u32 = 1_024;
 
 /// Offset of the first page of a map in the map's memory.
@@ -43,7 +42,7 @@ const FIRST_MAP_PAGE_OFFSET: u64 = 100;
 /// Length of the header of a page of a map.
 const MAP_PAGE_HEADER_BYTES: u64 = 16;
 
-/// How the header of the memory manager was found.
+/// The state in which the header of the memory manager was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Header {
@@ -53,7 +52,7 @@ pub enum Header {
     Reconstructed,
 }
 
-/// A stable memory whose first page is read from `first_page`, if that is set.
+/// A stable memory whose first page is read from `first_page`, if that is set, and otherwise from the file.
 #[derive(Clone, Debug)]
 pub(super) struct PatchedMemory {
     file: StableFile,
@@ -89,6 +88,7 @@ impl Memory for PatchedMemory {
     }
 }
 
+/// Returns whether `pre_upgrade` has overwritten the header: it writes Candid, which begins with "DIDL".
 pub(super) fn begins_with_candid(file: &StableFile) -> bool {
     let mut magic = [0; 4];
     file.read(0, &mut magic);
@@ -106,9 +106,9 @@ struct Map {
     buckets: Vec<u64>,
 }
 
-/// Returns the memory with a reconstructed header, through which the structures after it can be read. Of the maps whose
-/// values have no maximum length, only the chunk map is included: the Candid that overwrote the header contains the
-/// capsules.
+/// Returns the memory with a reconstructed header, by which the structures after the header can be read. Of the maps
+/// whose values have no maximum length, only the chunk map is included: the Candid that overwrote the header contains
+/// the capsules.
 pub(super) fn reconstruct(file: &StableFile) -> Result<PatchedMemory, String> {
     let buckets = (file.size().saturating_sub(1) / BUCKET_PAGES).min(MAX_BUCKETS);
     let firsts = first_buckets(file, buckets);
@@ -135,7 +135,7 @@ pub(super) fn reconstruct(file: &StableFile) -> Result<PatchedMemory, String> {
     }
 }
 
-/// The first bucket of each map, and the bucket of the cell with the blob counter.
+/// The first bucket of each map, and the bucket of the cell with the blob counter (`None` if there is no such cell).
 struct FirstBuckets {
     maps: Vec<Map>,
     blob_counter: Option<u64>,
@@ -201,8 +201,7 @@ fn bucket_offset(bucket: u64) -> u64 {
     (1 + bucket * BUCKET_PAGES) * PAGE_BYTES
 }
 
-/// Returns the distance between the pages of a map, and [`Map::id`]. Returns `None` if the bucket does not begin with a
-/// valid header of a map.
+/// Returns [`Map::stride`] and [`Map::id`]. Returns `None` if the bucket does not begin with a valid header of a map.
 fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
     let u32_at =
         |at: usize| header.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
@@ -224,7 +223,7 @@ fn map_header(header: &[u8; 64]) -> Option<(u64, Option<u8>)> {
         _ if has_bounds(8, 512) => Some(ids::BLOB_META),
         _ if has_bounds(284, 0) => Some(ids::RESERVED_BY_OWNER),
         (UNBOUNDED_MAP_PAGE_BYTES, u32::MAX) => None,
-        // The only other map with bounds.
+        // The only other map whose keys and values have maximum lengths.
         _ => Some(ids::RESERVED_ADMINS),
     };
     (page_bytes > 0).then_some((page_bytes + MAP_PAGE_HEADER_BYTES, id))

@@ -5,8 +5,8 @@
 //!
 //! 1. `sessions_list` lists each session's number, caller, capsule, status and start time.
 //! 2. `debug_put_chunk_b64` refuses a chunk number that is too high, and the refusal states how many chunks the file
-//!    has. It also refuses a chunk that has arrived. The chunks that have not arrived are filled with one byte each.
-//!    This step is omitted for a session whose blob is committed.
+//!    has. It also refuses a chunk that has arrived, so it is called for each chunk: this shows which ones have
+//!    arrived, and fills the others with one byte each. This step is omitted for a session whose blob is committed.
 //! 3. `debug_finish_hex` turns the upload, now complete, into a memory, and `memories_read` returns the client's
 //!    metadata.
 //!
@@ -37,6 +37,7 @@ pub(super) struct Session {
     pub caller: Principal,
     /// The capsule that gets the memory.
     pub capsule: String,
+    /// Whether its blob is committed; `false`: the upload is in flight.
     pub is_committed: bool,
     /// When the session began, nanoseconds.
     pub created_at: u64,
@@ -44,6 +45,7 @@ pub(super) struct Session {
     pub upload: Result<Upload, String>,
 }
 
+/// What the release knows about the file of a session.
 #[derive(Clone, Debug)]
 pub(super) struct Upload {
     /// Number of chunks of the file; of a committed session, the number of stored chunks.
@@ -53,10 +55,11 @@ pub(super) struct Upload {
     pub metadata: PublicAssetMetadata,
 }
 
+/// What was read from the heap of the release.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Heap {
     pub sessions: Vec<Session>,
-    /// The number that the release gave a new session on the copy, if it began one.
+    /// The number that the release gave to a new session on the copy; `None` if it could not begin one there.
     pub next_number: Option<u64>,
 }
 
@@ -69,7 +72,8 @@ impl Heap {
         self.sessions.iter().map(|session| session.id).chain(self.next_number)
     }
 
-    /// Refuses numbers after which hardly any session ids would be left.
+    /// Refuses session numbers above [`MAX_NUMBER`]: this canister issues ids above the highest one, and might run out
+    /// of them.
     pub fn check_numbers(&self) -> Result<(), AdoptError> {
         match self.numbers().find(|number| *number > MAX_NUMBER) {
             Some(number) => Err(AdoptError::SessionNumber { number, limit: MAX_NUMBER }),
@@ -96,6 +100,7 @@ pub(super) struct RunningRelease<'p> {
     id: Principal,
 }
 
+/// `Refused`: the function answered with an error. `Failed`: the call was rejected, or its reply does not decode.
 enum CallError {
     Refused(ReleaseError),
     Failed(String),
@@ -135,8 +140,8 @@ impl<'p> RunningRelease<'p> {
         Ok(Heap { sessions, next_number })
     }
 
-    /// Returns the number of the next session: begins a session as an owner of the first capsule that permits that, and
-    /// aborts the session. `None` if no capsule permits it.
+    /// Returns the number of the next session: begins a session as an owner of the first capsule in which that
+    /// succeeds, and aborts the session. `None` if it succeeds in no capsule.
     fn probe_next_number(&self, source: &Source) -> Option<u64> {
         source.capsules.iter().find_map(|(capsule, record)| {
             let owner = record.owners.iter().find_map(|(person, _)| person.principal())?;
@@ -178,6 +183,8 @@ impl<'p> RunningRelease<'p> {
             match self.put(caller, session.id, idx, &[0]) {
                 Ok(()) => drop(lens_on_copy.insert(idx, 1_u32)),
                 Err(CallError::Refused(ReleaseError::InvalidArgument(_))) => {
+                    // The refusal means that the chunk has arrived. Without stored bytes, it stays out of both
+                    // collections.
                     if let Some(len) = stored.get(&idx) {
                         received.insert(idx);
                         lens_on_copy.insert(idx, *len);

@@ -1,12 +1,13 @@
 //! The file next to the adopted folder: the records of all capsules, memories and sessions, and all other data that
 //! have no counterpart in this canister or were not taken.
 //!
-//! The file consists of JSON lines. Each has `kind`, `id` and `why`, and the following fields if they apply:
+//! The file consists of JSON lines. Each has `kind`, `id` and `why` (the reason why it is here; a capsule or memory may
+//! have been taken nevertheless), and the following fields if they apply:
 //! - `capsule`: the capsule that contains the record;
 //! - `record`: the record in the text form of Candid. A capsule's record omits its memories and galleries. A memory's
 //!   record omits its inline assets if all its assets were taken;
 //! - `bytes`: in base64, the bytes of a chunk, or of a record that does not decode;
-//! - `session`, `index`: the number of a chunk's session, if known, and the number of the chunk.
+//! - `session`, `index`: the number of the session to which a chunk belongs, if known, and the number of the chunk.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -22,6 +23,7 @@ use crate::snapshot::SnapshotError;
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Line<'a> {
+    /// `None` only in the default value.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<RecordKind>,
     id: &'a str,

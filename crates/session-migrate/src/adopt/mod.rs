@@ -60,7 +60,7 @@ pub struct Options {
     pub snapshot: PathBuf,
     /// The folder to write, which must not exist.
     pub out: PathBuf,
-    /// A wasm to use instead of the tree's legacy build.
+    /// A wasm to use as the legacy build; `None`: the tree's legacy build.
     pub legacy: Option<PathBuf>,
 }
 
@@ -201,12 +201,13 @@ fn legacy_module(options: &Options) -> Result<Module, BuildError> {
     }
 }
 
+/// The controller of the canisters on the PocketIC server, which exist only during the adoption.
 fn controller() -> Principal {
     Principal::self_authenticating("controller of an adopted canister")
 }
 
-/// Runs the snapshot's own module on a copy, and reads its sessions. The inner error is the reason why the sessions are
-/// unknown; the adoption continues without them.
+/// Runs the snapshot's own module on a copy, and reads its sessions. (`legacy_module` would only run if the snapshot
+/// had no module.) The inner error is the reason why the sessions are unknown; the adoption continues without them.
 fn read_heap(
     snapshot: &Snapshot,
     source: &Source,
@@ -230,7 +231,8 @@ fn read_heap(
     Ok(RunningRelease::new(&pic, id).read_sessions(source))
 }
 
-/// Returns the counts by kind of record. Fails if a record has no outcome, or a planned chunk was not copied.
+/// Returns the counts by kind of record. Fails if the outcomes of a kind do not add up, or if more or fewer chunks were
+/// copied than planned.
 fn checked_counts(plan: &Plan, copied_chunks: u64) -> Result<Vec<KindCount>, AdoptError> {
     let counts = plan.outcomes.counts();
     if let Some(count) = counts.iter().find(|count| !count.has_all_outcomes()) {
@@ -275,7 +277,8 @@ fn start_legacy_build(
     Ok(())
 }
 
-/// Inspects the adopted folder, and compares every blob in it with the plan. Returns the bytes of all blobs.
+/// Inspects the adopted folder, hashing every blob, and compares the records of blobs, and the numbers of other
+/// records, with the plan. Returns the bytes of all blobs.
 fn verify_adopted(folder: &Path, plan: &Plan, on_bytes: &mut dyn FnMut(u64)) -> Result<u64, AdoptError> {
     let snapshot = Snapshot::open(folder)?;
     let deep = true;

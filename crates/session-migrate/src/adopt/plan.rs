@@ -31,8 +31,8 @@ use crate::snapshot::SnapshotError;
 /// Maximum length of a capsule's id in bytes: the keys of the index by member cannot hold a longer one.
 const MAX_CAPSULE_ID: usize = 32;
 
-/// Distance from the highest known session number to the number above which ids are issued: the release may have
-/// issued higher numbers that left no trace.
+/// Distance from the highest known session number to the number above which ids are issued: the release may have issued
+/// higher numbers that left no trace. The margin is generous, since ids have 64 bits.
 const NUMBER_MARGIN: u64 = 1_000_000;
 
 pub(super) struct PlannedBlob {
@@ -40,7 +40,7 @@ pub(super) struct PlannedBlob {
     pub capsule: String,
     /// Ids of the memories that refer to the blob; in a complete plan, at least one.
     pub memories: Vec<String>,
-    /// Bytes of the blob, if they were in a memory's record; otherwise they are in the chunks of the snapshot.
+    /// Bytes of the blob, if they were in a memory's record; `None` if they are in chunks of the snapshot.
     pub inline: Option<Vec<u8>>,
 }
 
@@ -74,7 +74,7 @@ pub(super) struct PlannedChunks {
     pub used: ChunkUse,
     /// The session of the chunks, if known.
     pub session: Option<u64>,
-    /// Why the other chunks under the prefix are not taken.
+    /// Why the chunks under the prefix that `used` does not include are not taken.
     pub why: String,
 }
 
@@ -97,16 +97,17 @@ pub(super) struct Plan {
 struct SoundBlob {
     record: BlobRecord,
     notes: Vec<String>,
-    /// The capsule to which the blob belongs, if there is one: only memories in this capsule may refer to it.
+    /// The capsule to which the blob belongs: only memories in this capsule may refer to it. `None` if no memory may.
     capsule: Option<String>,
-    /// The reason that is reported if the blob is not taken.
+    /// The reason that is reported if no planned memory refers to the blob, which is then not taken.
     why: &'static str,
 }
 
-/// The content of an asset, with its bytes if they become a blob; or, if it is not taken, its outcome and the reason.
+/// The content of an asset, with its bytes if inline bytes become a blob; or, if the asset is not taken, the outcome
+/// and the reason.
 type AssetContent = Result<(Content, Option<Vec<u8>>), (RecordOutcome, String)>;
 
-/// An asset of a memory. Its `index` is its position in the order of that release.
+/// An asset of a memory. Its `index` is its position among all assets of the memory: inline, internal blobs, external.
 struct Asset {
     index: usize,
     metadata: PublicAssetMetadata,
@@ -118,7 +119,7 @@ struct Planner<'a> {
     left: &'a mut LeftFile,
     plan: Plan,
     sound_blobs: BTreeMap<u64, SoundBlob>,
-    /// Why the chunks under a key prefix are not taken.
+    /// By key prefix, why its chunks are not taken: their blob or session is refused.
     refused_chunks: BTreeMap<[u8; 32], String>,
     /// Bytes of the assets that stay inline in memory records, by capsule.
     inline_bytes: BTreeMap<String, u64>,
@@ -303,7 +304,7 @@ impl Planner<'_> {
         self.plan.last_capsule = numbers.max().unwrap_or(0);
     }
 
-    /// Counts the chunks that are taken, and reports the others, with one entry for each key prefix.
+    /// Counts the chunks that are taken, and reports the others, as one item for each key prefix.
     fn report_chunks(&mut self) {
         let blob_prefixes: BTreeSet<[u8; 32]> = self.source.blobs.values().map(chunk_prefix).collect();
         let Plan { chunks_by_prefix, outcomes, .. } = &mut self.plan;
@@ -343,8 +344,8 @@ fn truncate_list(list: &mut Vec<Principal>) -> usize {
     removed
 }
 
-/// Lists the parts of a capsule that have no counterpart here, with their numbers. `owners_cut` and `writers_cut` are
-/// the numbers of owners and controllers beyond the limit of a list.
+/// Lists the parts of a capsule that have no counterpart here, and how many there are of each. `owners_cut` and
+/// `writers_cut` are the numbers of owners and controllers beyond the limit of a list.
 fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) -> Vec<String> {
     let PublicCapsule { subject, owners, controllers, connections, connection_groups, .. } = capsule;
     let without_principal = |people: Vec<&PublicPerson>| {
@@ -376,7 +377,7 @@ fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) 
         .collect()
 }
 
-/// Returns a new idempotency key for an adopted session, since the original key is not known.
+/// Returns the idempotency key of an adopted session, made from its number, since the original key is not known.
 pub(super) fn idem_of_adopted(session: u64) -> String {
     format!("adopted session {session}")
 }

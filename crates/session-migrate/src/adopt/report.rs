@@ -74,9 +74,11 @@ pub enum RecordOutcome {
     Taken,
     /// The record is in the adopted folder, but parts of it were repaired.
     Repaired,
-    /// The record has no counterpart in this canister; it is in the file next to the folder.
+    /// The record has no counterpart in this canister; it is in the file next to the folder (an asset in the line of
+    /// its memory).
     NoCounterpart,
-    /// The record is damaged, contradicts others or exceeds a limit; it is in the file next to the folder.
+    /// The record is damaged, contradicts others or exceeds a limit; it is in the file next to the folder (an asset in
+    /// the line of its memory).
     NotTaken,
 }
 
@@ -116,7 +118,7 @@ pub struct Item {
 pub struct KindCount {
     /// The kind.
     pub kind: RecordKind,
-    /// Records in the snapshot.
+    /// Records in the snapshot: the sum of the four numbers below, see [`KindCount::has_all_outcomes`].
     pub found: u64,
     /// Taken without repairs.
     pub taken: u64,
@@ -153,7 +155,7 @@ pub struct Report {
     pub left: String,
     /// Number of lines in that file.
     pub left_lines: u64,
-    /// How the header of the memory manager was found.
+    /// The state in which the header of the memory manager was found.
     pub header: Header,
     /// Why the sessions on the heap are unknown; `None` if they are known.
     pub heap: Option<String>,
@@ -184,7 +186,7 @@ impl Outcomes {
         *self.found.entry(kind).or_default() += count;
     }
 
-    /// Adds a record that was taken. If there are notes, it was repaired.
+    /// Adds a record that was taken: as repaired if there are notes, which then list the repairs.
     pub fn add_taken(
         &mut self,
         kind: RecordKind,
@@ -226,7 +228,8 @@ impl Outcomes {
         self.chunks_taken += 1;
     }
 
-    /// Returns the counts of every kind of which a record was found or has an outcome.
+    /// Returns the counts of every kind of which a record was found or has an outcome. A kind whose outcomes do not add
+    /// up is never omitted.
     pub fn counts(&self) -> Vec<KindCount> {
         let mut counts: BTreeMap<RecordKind, KindCount> = BTreeMap::new();
         let count_before_items = |kind: RecordKind| KindCount {

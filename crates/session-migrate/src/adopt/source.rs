@@ -22,8 +22,8 @@ use crate::snapshot::{Entry, Snapshot, StableFile, Tree, read_cell};
 /// Memory id of the HTTP secret, which a later version of that release stores.
 const HTTP_SECRET: u8 = ids::RESERVED_HTTP_SECRET;
 
-/// Memory ids that the first public release uses or has reserved, and that of the HTTP secret, which has a damage
-/// report of its own.
+/// Memory ids that the first public release uses or has reserved, and that of the HTTP secret, whose use is reported as
+/// damage in a text of its own.
 const KNOWN_MEMORIES: [u8; 11] = [
     ids::CAPSULES,
     ids::RESERVED_BY_SUBJECT,
@@ -58,7 +58,7 @@ pub(super) struct StoredChunks {
     pub hashed: Option<HashedChunks>,
 }
 
-/// The chunks under one key prefix, hashed from the first one to the first gap, at most up to the size of the blob.
+/// The chunks under one key prefix, hashed from number 0 to the first gap, at most up to the size of the blob.
 #[derive(Clone, Debug)]
 pub(super) struct HashedChunks {
     /// Size according to the record of the blob.
@@ -75,7 +75,7 @@ impl HashedChunks {
         HashedChunks { size, next: 0, bytes: 0, hasher: Sha256::new() }
     }
 
-    /// Hashes chunk `idx`, if all earlier ones have been hashed and the blob has more bytes.
+    /// Hashes chunk `idx`, if all earlier ones have been hashed and the blob has more bytes; otherwise ignores it.
     fn add(&mut self, idx: u32, chunk: &[u8]) {
         if idx != self.next || self.bytes >= self.size {
             return;
@@ -104,7 +104,7 @@ pub(super) struct Source {
     pub capsules: BTreeMap<String, PublicCapsule>,
     pub blobs: BTreeMap<u64, PublicBlob>,
     pub chunks_by_prefix: BTreeMap<[u8; 32], StoredChunks>,
-    /// Entries of the index by owner: principal and capsule.
+    /// Entries of the index of capsules by owner: the owner and the id of the capsule.
     pub by_owner: Vec<(Principal, String)>,
     pub admins: Vec<Principal>,
     pub undecodable: Vec<Undecodable>,
@@ -112,6 +112,7 @@ pub(super) struct Source {
     pub damage: Vec<String>,
 }
 
+/// A key as its bytes, whatever they are, so that every entry of the index can be read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct RawKey(Vec<u8>);
 
@@ -164,7 +165,7 @@ impl Source {
         let [_, bucket_pages] = allocated_buckets(&raw);
         let bucket_pages = u16::try_from(bucket_pages).unwrap_or(u16::MAX);
         let memories = MemoryManager::init(raw);
-        // The preflight of this canister refuses a memory of that release: one that it accepts is not of that release.
+        // `check_public_release` is an error if the memory is of that release, and `Ok` if it is not.
         if saved.is_none() && preflight::check_public_release(&memories).is_ok() {
             let is_memory_used = |id: &u8| memories.get(MemoryId::new(*id)).size() > 0;
             let why = match is_memory_used(&ids::LAYOUT) {
@@ -211,7 +212,7 @@ impl Source {
     }
 
     /// Returns whether the header was reconstructed without a chunk map: the map is empty, or no assignment of buckets
-    /// gives a sound one.
+    /// that was tried gives a sound map.
     pub fn lacks_chunk_map(&self) -> bool {
         self.header == Header::Reconstructed && self.memory(ids::CHUNKS).size() == 0
     }
@@ -332,7 +333,8 @@ impl Source {
         self.damage.extend(header::lost_pages(file, self.header));
     }
 
-    /// Passes every chunk to `each`, ascending by key. Damage of the map has been recorded by [`Self::read`].
+    /// Passes every chunk to `each`: key prefix, number of the chunk, bytes; ascending by key. Damage of the map has
+    /// been recorded by [`Self::read`].
     pub fn for_each_chunk(&self, each: &mut dyn FnMut([u8; 32], u32, Vec<u8>)) {
         let memory = self.memory(ids::CHUNKS);
         if let Ok(Some(tree)) = Tree::open(&memory) {
@@ -351,7 +353,8 @@ type Saved = (BTreeMap<String, PublicCapsule>, Vec<Principal>);
 /// Reads the Candid that `pre_upgrade` has written over the beginning of the memory: capsules and administrators. In
 /// some builds of that release, the state of another feature follows, which is ignored.
 fn saved_by_pre_upgrade(stable: &StableFile) -> Result<Saved, String> {
-    // The length of the Candid is stored nowhere, so longer and longer beginnings of the memory are decoded.
+    // The length of the Candid is stored nowhere, so longer and longer beginnings of the memory, four times as long
+    // each, are decoded until one succeeds.
     let mut len = (1 << 20).min(stable.bytes());
     loop {
         let mut bytes = vec![0; usize::try_from(len).map_err(|error| error.to_string())?];
@@ -384,8 +387,8 @@ pub(super) fn has_heap(snapshot: &Snapshot) -> bool {
         .is_some_and(|metadata| metadata.wasm_module_size > 0 && metadata.wasm_memory_size > 0)
 }
 
-/// Returns the time of the snapshot in nanoseconds; if it is not recorded, the time of the last change to a capsule. At
-/// least 1.
+/// Returns the time of the snapshot in nanoseconds; if it is not recorded, the time of the last change to a capsule.
+/// Never 0.
 pub(super) fn taken_at(snapshot: &Snapshot, source: &Source) -> u64 {
     let changed = source.capsules.values().map(|capsule| capsule.updated_at).max().unwrap_or_default();
     snapshot.metadata.as_ref().map_or(changed, |metadata| metadata.taken_at_timestamp).max(1)

@@ -114,8 +114,8 @@ fn write_receipt(storage: &mut Storage, receipt: &PlannedReceipt, taken_at: Time
 }
 
 /// Copies the chunks that are taken, and writes the others to `left`. The bytes of a blob are divided again, so that
-/// all its chunks but the last have the full length. Returns how many chunks of the snapshot were taken. `on_bytes`
-/// gets the size of every chunk.
+/// all its chunks but the last have the full length. Returns how many chunks of the snapshot were taken, which may
+/// differ from the number of chunks written. `on_bytes` gets the size of every chunk.
 pub(super) fn copy_chunks(
     source: &Source,
     plan: &Plan,
@@ -130,7 +130,8 @@ pub(super) fn copy_chunks(
         let Some(PlannedChunks { used, session, why }) = plan.chunks_by_prefix.get(&prefix) else { return };
         let is_taken = match used {
             ChunkUse::Blob(size) => {
-                // Chunks come in the order of their keys, so the blobs of earlier keys are complete.
+                // Chunks come in the order of their keys, so the blobs with other prefixes before this one are
+                // complete.
                 rechunkers.retain(|other, _| *other == prefix);
                 let rechunker = rechunkers.entry(prefix).or_insert_with(|| Rechunker::new(prefix, *size));
                 rechunker.add(&bytes, storage)
@@ -171,7 +172,8 @@ impl Rechunker {
         Rechunker { prefix: ChunkPrefix(prefix), missing_bytes: size, next_idx: 0, buffer: Vec::new() }
     }
 
-    /// Adds the bytes of the next stored chunk. Returns `false` if the blob was already complete.
+    /// Adds the bytes of the next stored chunk. Returns whether the chunk was used; `false` if the blob was already
+    /// complete.
     fn add(&mut self, bytes: &[u8], storage: &mut Storage) -> bool {
         if self.missing_bytes == 0 {
             return false;
@@ -190,8 +192,8 @@ impl Rechunker {
     }
 }
 
-/// An error of the canister's storage: in an adoption always a fault of this program, which should write only valid
-/// records.
+/// The errors of the canister's storage, for [`storage_fault`]: in an adoption always a fault of this program, which
+/// should write only valid records.
 trait Refusal: std::fmt::Display {}
 impl Refusal for OpenError {}
 impl Refusal for StableError {}

@@ -27,7 +27,7 @@ impl Build {
     /// All builds, in the order in which a canister is upgraded to them.
     pub const ALL: [Build; 3] = [Build::Legacy, Build::Staged, Build::Direct];
 
-    /// Returns the build's name, which is also its file stem: `legacy`, `staged` or `direct`.
+    /// Returns the build's name, which is also the stem of the names of its files: `legacy`, `staged` or `direct`.
     pub fn name(self) -> &'static str {
         match self {
             Build::Legacy => "legacy",
@@ -36,13 +36,13 @@ impl Build {
         }
     }
 
-    /// Returns the name of the file with its schema.
+    /// Returns the name of the file with its schema, in [`SCHEMAS`] or in the folder of a release.
     pub fn schema_file(self) -> String {
         format!("{self}.json")
     }
 
-    /// Returns whether an upgrade from this build to `to` is the next step of the staged upgrade, or installs a newer
-    /// module of the staged or direct build.
+    /// Returns whether `to` is the next build of the staged upgrade, or this is the staged or direct build and `to` the
+    /// same one (an upgrade to a newer module). `false` for legacy to legacy.
     pub fn leads_to(self, to: Build) -> bool {
         matches!(
             (self, to),

@@ -13,6 +13,7 @@ use crate::progress::Progress;
 /// The cargo profile for canisters, from the workspace's manifest.
 const PROFILE: &str = "canister";
 
+/// The files that the compiler wrote.
 pub(crate) struct CargoOutput {
     /// The compiled wasm, before post-processing.
     pub wasm: PathBuf,
@@ -60,9 +61,9 @@ fn arguments(build: Build, workspace: &Workspace, toolchain: &Toolchain) -> Vec<
 
 /// Code generation flags.
 ///
-/// The IC's vector instructions make BLAKE3 five times cheaper. They would make the SHA-256 of the `sha2` crate more
+/// Wasm's vector instructions make BLAKE3 five times cheaper. They would make the SHA-256 of the `sha2` crate more
 /// expensive, 80 instructions per byte instead of 77, in its own vector backend as well as if the compiler vectorizes
-/// its code. Both are therefore switched off.
+/// its code. The backend and the vectorization are therefore switched off; the instructions stay on.
 const CODEGEN_FLAGS: [&str; 4] = [
     "-Ctarget-feature=+simd128",
     "-Cno-vectorize-loops",

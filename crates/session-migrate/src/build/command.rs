@@ -20,6 +20,7 @@ const SCRUBBED_PREFIXES: [&str; 9] = [
     "CARGO_TARGET_WASM32_",
     "RUSTC",
 ];
+/// Full names of further such variables.
 const SCRUBBED_NAMES: [&str; 12] = [
     "CARGO_CRATE_NAME",
     "CARGO_PRIMARY_PACKAGE",
@@ -37,7 +38,8 @@ const SCRUBBED_NAMES: [&str; 12] = [
 
 /// Returns whether an environment variable must not reach the inner cargo.
 ///
-/// The settings of the target folder and of the number of jobs are kept: the caller intends them for this build, too.
+/// The settings of the target folder and of the number of jobs are kept, although their names have a scrubbed prefix:
+/// the caller intends them for this build, too.
 pub(crate) fn is_scrubbed(name: &str) -> bool {
     if matches!(name, "CARGO_BUILD_TARGET_DIR" | "CARGO_BUILD_JOBS") {
         return false;
@@ -51,6 +53,7 @@ pub(crate) fn cargo_command() -> Command {
     clean(Command::new(cargo))
 }
 
+/// Removes the variables for which [`is_scrubbed`] is true from the environment of `command`.
 pub(crate) fn clean(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(is_scrubbed) {
@@ -69,7 +72,7 @@ pub(crate) fn command_line(command: &Command) -> String {
         .join(" ")
 }
 
-/// Runs `command` and returns its standard output; its standard error becomes part of the error.
+/// Runs `command` and returns its standard output. If it fails, its standard error becomes part of the error.
 pub(crate) fn capture(command: &mut Command) -> Result<String, BuildError> {
     let output = command.stdin(Stdio::null()).output().map_err(|source| BuildError::Spawn {
         program: command.get_program().to_string_lossy().into_owned(),

@@ -33,13 +33,13 @@ pub enum BuildError {
         /// The program's output, or where to find it.
         detail: String,
     },
-    /// The tree is not the one that this program builds.
+    /// The manifest is not in a tree that this program can build.
     #[error("{manifest} is not in a workspace with the package `upload-canister`")]
     NotOurWorkspace {
         /// The manifest.
         manifest: PathBuf,
     },
-    /// The output of a program could not be understood.
+    /// The output of a program that succeeded could not be understood.
     #[error("unexpected answer of `{command}`: {detail}")]
     Answer {
         /// The command line.

@@ -13,13 +13,15 @@ use sha2::{Digest, Sha256};
 use super::write::write_atomically;
 use super::{Build, BuildError, SCHEMAS, Workspace};
 
-/// Version of the steps after the compiler: increased when their output changes.
+/// Version of the steps after the compiler: increased when their output changes. A record with another version is
+/// stale.
 const FORMAT: u32 = 3;
 
 /// Files that affect the output although they are not in rustc's list.
 const MANIFESTS: [&str; 4] =
     ["Cargo.toml", "Cargo.lock", ".cargo/config.toml", "crates/ic-stable-migrate/Cargo.toml"];
 
+/// The record of a compilation, by which [`find_fresh`] decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BuildRecord {
     format: u32,
@@ -34,7 +36,7 @@ pub(crate) struct BuildRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Input {
     path: PathBuf,
-    /// In hex; absent if the file did not exist.
+    /// In hex; absent if the file did not exist. A build is stale once such a file appears.
     sha256: Option<String>,
 }
 
@@ -56,6 +58,7 @@ pub(crate) fn find_fresh(
     is_usable.then_some(record)
 }
 
+/// What [`write_record`] needs to know about a compilation that has succeeded.
 pub(crate) struct Compilation<'c> {
     pub recipe: Vec<String>,
     /// Rustc's list of source files.
@@ -68,7 +71,8 @@ pub(crate) struct Compilation<'c> {
 }
 
 /// Records the inputs of `build`. If an input was written after the compilation began, the compiler may have read an
-/// older version of the file. In this case no record stays stored, and the next call builds again.
+/// older version of the file. In this case, no record is stored and an older one is removed, so the next call builds
+/// again; the record is returned nevertheless.
 pub(crate) fn write_record(
     build: Build,
     workspace: &Workspace,

@@ -1,8 +1,8 @@
 //! Extraction of the Candid interface from a canister's wasm.
 //!
 //! The canister exports a function that returns a pointer to the interface's text, terminated by a zero byte. To read
-//! the text, the module is instantiated for a single call of this function, with every import of the IC replaced by a
-//! trap.
+//! the text, the module is instantiated for a single call of this function, with every imported function of the IC
+//! replaced by one that traps.
 
 use wasmtime::{Config, Engine, Linker, Module, Store};
 
@@ -26,12 +26,13 @@ pub enum InterfaceError {
 }
 
 /// Returns the Candid interface of any canister's `wasm` (unpacked): from its metadata, or else from the exported
-/// function; `None` if the module has neither.
+/// function; `None` if the module has neither, or the call of the function fails.
 pub fn interface_of(wasm: &[u8]) -> Option<String> {
     candid_of(wasm).or_else(|| exported_interface(wasm).ok())
 }
 
-/// Returns the Candid interface of the canister `wasm` (unpacked) by calling the exported function.
+/// Returns the Candid interface of the canister `wasm` (unpacked) by calling the exported function; its metadata are
+/// not read. The text ends with a line break.
 ///
 /// # Errors
 /// [`InterfaceError`].

@@ -44,7 +44,8 @@ pub struct Options {
     pub manifest_path: Option<PathBuf>,
     /// The output folder; `None` for `dist` in the tree.
     pub out: Option<PathBuf>,
-    /// Whether to overwrite the checked-in interfaces with those found in the wasms.
+    /// Whether to overwrite the checked-in interfaces with those found in the wasms; if not, a difference is only
+    /// reported.
     pub update_did: bool,
 }
 
@@ -70,7 +71,7 @@ pub fn ensure_one(build: Build) -> Result<Artifact, BuildError> {
     BuildSetup::set_up(&Options::default())?.make(build, false)
 }
 
-/// Everything needed to build. Because of the lock, only one process at a time builds in a cache folder.
+/// Everything needed to build. While it exists, it holds a lock: only one process at a time builds in a cache folder.
 struct BuildSetup {
     workspace: Workspace,
     toolchain: toolchain::Toolchain,
@@ -129,7 +130,8 @@ fn bring_up_to_date(
     freshness::write_record(build, workspace, cache, compilation)
 }
 
-/// Returns the checked-in schema of a build as compact JSON. A test of the canister compares the schema with the types.
+/// Returns the checked-in schema of a build as compact JSON. A test of the canister compares the checked-in schema with
+/// the types of the canister's tables.
 fn read_schema(build: Build, workspace: &Workspace) -> Result<String, BuildError> {
     let path = workspace.root.join(SCHEMAS).join(build.schema_file());
     let json = std::fs::read(&path).map_err(BuildError::io("read", &path))?;

@@ -10,18 +10,18 @@ use super::{BuildError, check_is_upload_canister, features, gzip, unpack};
 /// A canister's wasm, gzipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// Cargo features according to the module's metadata; empty if there are none.
+    /// Cargo features according to the module's metadata; empty if the metadata name none.
     pub features: Vec<String>,
     /// The gzipped module.
     pub gz: Vec<u8>,
     /// Size of the module in bytes, unpacked.
     pub wasm_bytes: u64,
-    /// SHA-256 of `gz`, in hex.
+    /// SHA-256 of `gz`, in hex: the module hash, if `gz` is installed.
     pub sha256: String,
 }
 
 impl Module {
-    /// Reads a wasm of an upload canister, gzipped or not.
+    /// Reads the file of a wasm, gzipped or not. Any canister but an upload canister is an error.
     pub fn read(path: &Path) -> Result<Module, BuildError> {
         let file = std::fs::read(path).map_err(BuildError::io("read", path))?;
         check_is_upload_canister(&file).map_err(|source| BuildError::wasm(path, source))?;

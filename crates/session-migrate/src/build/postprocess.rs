@@ -26,7 +26,7 @@ const FEATURES: &str = "icp:public features";
 /// The section that marks a module as keeping its wasm memory across upgrades; `icp`, `dfx` and the IC look for it.
 const PERSISTENCE: &str = "icp:private enhanced-orthogonal-persistence";
 
-/// A file that is not a usable canister.
+/// Why a file is not a usable canister.
 #[derive(Debug, thiserror::Error)]
 pub enum WasmError {
     /// Neither wasm nor gzipped wasm.
@@ -41,22 +41,22 @@ pub enum WasmError {
     /// The module does not parse or does not validate.
     #[error("not a valid wasm module: {0}")]
     Invalid(#[from] wasmparser::BinaryReaderError),
-    /// A valid module without an update or a query, or a component.
+    /// A valid module that exports neither an update nor a query; or a component instead of a module.
     #[error("not a canister: it exports no canister method ({exports} other exports)")]
     NotACanister {
-        /// Number of other exports.
+        /// Number of exports, none of which is a method; 0 for a component.
         exports: usize,
     },
     /// The module of another canister.
     #[error("not an upload canister: it has no method {missing}")]
     NotAnUploadCanister {
-        /// The methods that every build has and this module lacks.
+        /// Those of the required methods that the module lacks.
         missing: String,
     },
 }
 
-/// Copies the module with demangled names of functions. Removes all other custom sections except those that [`is_kept`]
-/// selects, and adds the metadata.
+/// Copies the module, with the names of its functions demangled. Removes all other custom sections except those that
+/// [`is_kept`] selects, and adds the metadata.
 pub(crate) fn finish(wasm: &[u8], build: Build, did: &str, schema: &str) -> Result<Vec<u8>, WasmError> {
     let mut module = Module::new();
     for payload in Parser::new(0).parse_all(wasm) {
@@ -98,7 +98,7 @@ fn demangled_names(names: NameSectionReader<'_>) -> Result<NameSection, WasmErro
     Ok(section)
 }
 
-/// Returns whether a custom section is kept: only IC metadata, without the sections that [`finish`] adds. Names are
+/// Returns whether a custom section is kept: only IC metadata, except the sections that [`finish`] replaces. Names are
 /// kept by [`demangled_names`]; what else a compiler writes is of no use on the IC.
 fn is_kept(custom: &str) -> bool {
     custom.starts_with("icp:") && ![CANDID, BUILD, FEATURES, SCHEMA].contains(&custom)
@@ -161,7 +161,7 @@ pub fn schema_of(wasm: &[u8]) -> Option<String> {
 }
 
 /// Returns whether the canister `wasm` (unpacked) keeps its wasm memory across upgrades: Motoko's enhanced orthogonal
-/// persistence. An upgrade to such a module needs an explicit option.
+/// persistence. An upgrade to such a module must say explicitly whether to keep it.
 pub fn keeps_wasm_memory(wasm: &[u8]) -> bool {
     metadata_section(wasm, PERSISTENCE).is_some()
 }

@@ -10,9 +10,11 @@ use super::write::write_atomically;
 use super::{Build, BuildError, Workspace};
 use crate::progress::Progress;
 
+/// The folder of the checked-in interfaces in the tree.
 const INTERFACE_FOLDER: &str = "candid";
 
-/// A lock that a process holds while it builds; released on drop, or by the system if the process dies.
+/// A lock on a cache folder, which a process holds while it builds; released on drop, or by the system if the process
+/// dies.
 pub(crate) struct Lock {
     _file: File,
 }
@@ -52,7 +54,8 @@ pub struct Artifact {
     pub sha256: String,
     /// The file with the Candid interface, next to the wasm.
     pub did: PathBuf,
-    /// True if the interface is identical, byte for byte, to the one checked in under `candid/`.
+    /// True if the interface is identical, byte for byte, to the one checked in under `candid/`; also if it was just
+    /// copied there.
     pub did_is_checked_in: bool,
 }
 
@@ -87,7 +90,8 @@ pub(crate) fn publish(
     })
 }
 
-/// Copies a file, unless `to` already has the same bytes, and returns the bytes. A reader never sees half a file.
+/// Copies a file, unless `to` already has the same bytes; returns the bytes in either case. A reader never sees half a
+/// file.
 fn copy_if_changed(from: &Path, to: &Path) -> Result<Vec<u8>, BuildError> {
     let bytes = std::fs::read(from).map_err(BuildError::io("read", from))?;
     if !has_bytes(to, &bytes) {

@@ -34,7 +34,7 @@ struct Package {
 }
 
 impl Workspace {
-    /// Asks cargo about the tree of `manifest`, or about the tree that this program was compiled from.
+    /// Asks cargo about the tree of `manifest`; `None`: about the tree that this program was compiled from.
     ///
     /// # Errors
     /// If cargo cannot read the manifest or the workspace lacks the canister's package.
@@ -62,6 +62,7 @@ impl Workspace {
                 .rust_version
                 .as_deref()
                 .and_then(super::toolchain::parse_major_minor)
+                // A package that names no version accepts every compiler.
                 .unwrap_or((1, 0)),
         })
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::BuildError;
 
+/// Writes a file, replacing an existing one; creates its folder if there is none.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(crate::folder_of(path))?;

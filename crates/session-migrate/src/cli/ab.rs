@@ -15,7 +15,7 @@ use super::report_file::{ReportArgs, ReportFile};
 use super::table::table;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
-/// Maximum number of differences printed for each trace.
+/// Maximum number of differences printed for each trace, among those that no rule allows.
 const MAX_SHOWN: usize = 20;
 
 #[derive(Debug, Args)]

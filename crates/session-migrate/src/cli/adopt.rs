@@ -11,7 +11,7 @@ use super::report_file::ReportFile;
 use super::table::print_rows;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
-/// Maximum number of records printed that were not taken or were repaired.
+/// Of the records that were not taken or were repaired, the maximum number that is printed.
 const MAX_SHOWN: usize = 40;
 
 #[derive(Debug, Args)]

@@ -59,6 +59,7 @@ pub(super) fn run(args: CheckArgs) -> u8 {
     exit_code(&report, args.reversible)
 }
 
+/// Returns the code of the upgrade; with `reversible`, of the rollback if the upgrade passes.
 fn exit_code(report: &Report, reversible: bool) -> u8 {
     match (report.upgrade, report.rollback) {
         (Verdict::Pass, rollback) if reversible => code_of(rollback),
@@ -89,7 +90,7 @@ fn with_exit_code(error: CheckError) -> Failed {
     (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string())
 }
 
-/// Compares the releases with the tree, prints every pair, and returns the worst exit code.
+/// Compares the releases with the tree, prints every pair, and returns the highest exit code.
 fn compare_with_releases(schemas: &Path, args: &CheckArgs) -> u8 {
     if !args.builds.is_empty() {
         return fail(USAGE, "with --tree, expected no build: the schemas are read from the folder");
@@ -142,7 +143,7 @@ fn print_lines(lines: &[Line], all: bool) {
         say!("  {line}");
         line.reasons.iter().for_each(|reason| say!("    {reason}"));
     }
-    // The line without an id is about the layouts, not about a memory.
+    // A line without an id is about the layouts, not about a memory.
     let unchanged = lines.iter().filter(|line| line.id.is_some() && line.reasons.is_empty()).count();
     if !all && unchanged > 0 {
         say!("  {unchanged} other memories: unchanged");

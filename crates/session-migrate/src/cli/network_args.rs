@@ -55,7 +55,7 @@ impl NetworkArgs {
         &self.address.network
     }
 
-    /// Checks the root key and the identity file before the first call to the network.
+    /// Checks the options for the root key and the identity file, without a call to the network.
     pub fn check(&self) -> Result<(), Failed> {
         self.address.root_key()?;
         read_identity(&self.identity).map(drop).map_err(usage_failure)

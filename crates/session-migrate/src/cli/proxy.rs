@@ -1,4 +1,4 @@
-//! The `record --proxy` command.
+//! The part of the command `record` that `--proxy` selects; there is no command `proxy`.
 
 use session_migrate::proxy::{Options, Proxy, ProxyError, Recorded};
 

@@ -1,4 +1,4 @@
-//! The command-line reference, docs/cli.md, is generated from the help of the program.
+//! A test that the command-line reference, docs/cli.md, is what the help of the program gives. It can also write it.
 
 use super::Cli;
 use clap::CommandFactory;

@@ -65,8 +65,8 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
         Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };
-    // The compile time is the age of this process, since `cargo run` becomes this program (exec). So it is measured
-    // before any work.
+    // How long cargo compiled this program is the age of this process, since `cargo run` becomes this program (exec).
+    // So it is measured before any work.
     let compile_time = provenance::time_spent_compiling();
     let report = match with_progress(|progress| rehearse::run(&options, progress)) {
         Ok(report) => report,
@@ -100,7 +100,7 @@ fn run_foreign(options: ForeignOptions, report_args: &ReportArgs) -> u8 {
     code_of(report.verdict)
 }
 
-/// Runs a rehearsal with progress on stderr. An error or a panic becomes an exit code and a text.
+/// Runs a rehearsal with progress on stderr. An error or a panic is returned as an exit code and a text.
 fn with_progress(run: impl FnOnce(&Progress) -> Result<Report, RehearseError>) -> Result<Report, Failed> {
     let progress = Progress::stderr();
     match without_panic(|| run(&progress)) {

@@ -46,7 +46,7 @@ pub(super) struct ForeignArgs {
 }
 
 impl ForeignArgs {
-    /// Returns the options of the rehearsal, if `--canister` is given.
+    /// Returns the options of the rehearsal; `None` if `--canister` is not given.
     pub fn options(&self, rollback: bool) -> Option<ForeignOptions> {
         let ([old, new], Some(calls)) = (self.canister.as_slice(), &self.calls) else { return None };
         Some(ForeignOptions {

@@ -12,7 +12,7 @@ use session_migrate::{Verdict, shorten_both};
 
 use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail, without_panic};
 
-/// Maximum number of differences printed.
+/// Maximum number of differences printed, among those that no rule allows.
 const MAX_SHOWN: usize = 20;
 
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
         let mut builds = Builds::default();
         let build = args.build.clone().unwrap_or_else(|| trace.header.build.clone());
         let module = builds.get(&build)?;
-        // All builds are read before the replay, so that an unusable build is reported at once.
+        // The builds of interruptions are also read before the replay, so that an unusable one is reported at once.
         args.interrupt
             .iter()
             .filter_map(Interruption::build)
@@ -82,7 +82,8 @@ fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {
     code_of(verdict)
 }
 
-/// Formats the numbers of calls and of upgrades in a trace. Upgrades are included because they have answers, too.
+/// Formats the numbers of calls and of upgrades in a trace. Upgrades are included because their answers are compared,
+/// too.
 pub(super) fn describe_calls(trace: &Trace) -> String {
     let count = |is: fn(&EventKind) -> bool| trace.events.iter().filter(|event| is(&event.what)).count();
     let calls = count(|what| matches!(what, EventKind::Call(_)));

@@ -21,14 +21,15 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// Creates the files under temporary names. A command calls this before its long-running work, so that a path that
-    /// cannot be written is reported immediately.
+    /// Creates the files that the options name, under temporary names. A command calls this before its long-running
+    /// work, so that a path that cannot be written is reported immediately.
     pub fn create_files(&self) -> Result<ReportFiles, String> {
         let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
         Ok(ReportFiles { json: create(&self.json)?, html: create(&self.html)? })
     }
 }
 
+/// The files of [`ReportArgs`]; `None` for an option that is not given.
 pub(super) struct ReportFiles {
     json: Option<ReportFile>,
     html: Option<ReportFile>,
@@ -46,7 +47,7 @@ impl ReportFiles {
     }
 }
 
-/// A report file that appears under its final name once it is complete.
+/// A report file. Until it is written completely, it has a temporary name; if it never is, it is deleted.
 pub(super) struct ReportFile {
     path: PathBuf,
     file: NamedTempFile,

@@ -96,6 +96,7 @@ pub(super) fn run(args: SnapshotArgs) -> u8 {
     }
 }
 
+/// Runs `work` to its end in a new runtime, with progress on stderr.
 fn run_transfer<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failed>) -> Result<T, Failed> {
     let runtime = runtime()?;
     let progress = Progress::stderr();
@@ -144,6 +145,7 @@ fn verify(folder: &Path) -> Result<(), Failed> {
 fn upload(args: &UploadArgs) -> Result<(), Failed> {
     args.network.check()?;
     let options = Options { parallel: args.transfer.parallel.into(), retry_for: args.network.retry_for() };
+    // `parse_snapshot_id` has checked the digits.
     let replace = args.replace.as_ref().and_then(|id| hex::decode(id).ok());
     let uploaded = run_transfer(async |progress| {
         let network = args.network.connect().await?;

@@ -2,7 +2,7 @@
 
 use comfy_table::{CellAlignment, Row, Table, TableComponent, presets};
 
-/// Creates a table. The columns `number_columns` are right-aligned.
+/// Creates a table. `number_columns` are the indices of the columns that are right-aligned, counted from 0.
 pub(super) fn table(
     header: impl Into<Row>,
     rows: impl IntoIterator<Item = impl Into<Row>>,
@@ -34,7 +34,7 @@ pub(super) fn print_rows<const N: usize>(
     }
 }
 
-/// Escapes control characters in a file name: the name may contain line breaks, but a row of a table is one line.
+/// Escapes control characters in a file name, such as line breaks, which would break the row of a table.
 pub(super) fn on_one_line(name: &str) -> String {
     let mut line = String::with_capacity(name.len());
     for character in name.chars() {

@@ -76,6 +76,7 @@ fn parse_target(text: &str) -> Result<Build, String> {
     }
 }
 
+/// Prints every line of the journal as JSON.
 struct JsonLines;
 
 impl Listener for JsonLines {
@@ -111,7 +112,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let listener: &mut dyn Listener = if args.json { &mut lines } else { &mut silent };
     if args.dry_run {
         let module = read_module(args, args.to.unwrap_or(Build::Staged))?;
-        // A dry run needs neither the root key nor the caller, since the printed calls do not contain them.
+        // The root key and the caller are placeholders here, since the printed calls do not contain them.
         let plan = new_plan(args, &module, Vec::new(), Principal::anonymous());
         print_planned(&upgrade::planned_calls(&plan), args.json);
         return Ok(0);
@@ -249,6 +250,7 @@ fn print(report: &Report, json: bool) {
     }
 }
 
+/// A refused upgrade has changed nothing, so its code is that of wrong usage.
 fn exit_code(report: &Report) -> u8 {
     if report.is_success() {
         0

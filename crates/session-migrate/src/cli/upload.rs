@@ -33,6 +33,7 @@ pub(super) struct UploadArgs {
     network: NetworkArgs,
 }
 
+/// A file and the result of its upload.
 struct Uploaded {
     asset: Asset,
     result: api::UploadFinishResult,
@@ -51,7 +52,7 @@ pub(super) fn run(args: UploadArgs) -> u8 {
     }
 }
 
-/// Uploads the files, one after the other, and adds each to `uploaded`, until one fails.
+/// Uploads the files, one after the other, until one fails. Adds each file to `uploaded` once it is uploaded.
 fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Failed> {
     let usage_failure = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
     args.network.check()?;
@@ -102,6 +103,7 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
     result
 }
 
+/// `LOSS`: the canister refuses the upload, or the file has changed.
 fn exit_code(error: &UploadError) -> u8 {
     match error {
         UploadError::Client(error) if error.refusal().is_some() => LOSS,

@@ -16,7 +16,7 @@ const BLOCK_BYTES: usize = 256 * 1024;
 /// The time of creation in the metadata of every file: a constant, since a repeated begin must send the same metadata.
 const TIME_OF_CREATION: u64 = 0;
 
-/// A file on disk and its metadata for an upload.
+/// A file on disk and its metadata for an upload. (In the interface, the metadata of a memory are those of an asset.)
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asset {
     /// Path of the file.
@@ -31,7 +31,7 @@ pub struct Asset {
     pub bytes: u64,
     /// SHA-256 of the file.
     pub sha256: [u8; 32],
-    /// The metadata to send when the upload begins; if absent, they are made from the other fields.
+    /// The metadata to send when the upload begins; `None`: [`Asset::metadata`] makes them from the other fields.
     pub metadata: Option<Box<api::AssetMetadata>>,
 }
 
@@ -59,7 +59,7 @@ impl Asset {
         })
     }
 
-    /// Reads chunk `index` of the file, divided into chunks of `chunk_size` bytes.
+    /// Reads chunk `index`, counted from 0, of the file divided into chunks of `chunk_size` bytes.
     ///
     /// # Errors
     /// [`ClientError::File`] if the file cannot be read, or has become shorter.
@@ -77,7 +77,7 @@ impl Asset {
         read().map_err(|source| ClientError::File { path: self.path.clone(), source })
     }
 
-    /// Returns the metadata for `uploads_begin`.
+    /// Returns the metadata for `uploads_begin`: those of an image or, for every other media type, of a document.
     pub fn metadata(&self) -> api::AssetMetadata {
         if let Some(metadata) = &self.metadata {
             return api::AssetMetadata::clone(metadata);
@@ -98,7 +98,7 @@ impl Asset {
 }
 
 fn hash_file(path: &Path) -> std::io::Result<(u64, [u8; 32])> {
-    // A pipe can be read only once, and opening one that nobody writes to would block forever.
+    // A pipe can be read only once, and opening a pipe to which nobody writes would block forever.
     if !std::fs::metadata(path)?.is_file() {
         return Err(std::io::Error::other(
             "it is not a regular file: its bytes are read more than once, so write them into a file first",

@@ -13,10 +13,10 @@ use super::ClientError;
 use crate::build::Module;
 use crate::trace::{CallKind, EventKind, Tape, TapeTicket, TracedAnswer};
 
-/// An empty list of arguments in Candid: neither `init` nor an upgrade takes any.
+/// An empty list of arguments in Candid, for `init` and `post_upgrade`, which take none.
 pub(crate) const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
-/// An upload canister on a PocketIC instance.
+/// An upload canister on a PocketIC instance; those on a live network are in [`crate::network`].
 #[derive(Clone, Copy)]
 pub struct Canister<'p> {
     pic: &'p PocketIc,
@@ -24,10 +24,11 @@ pub struct Canister<'p> {
     tape: Option<&'p Tape>,
 }
 
-/// An update call in flight.
+/// An update call that was submitted and whose answer has not been awaited.
 #[derive(Clone, Debug)]
 pub struct CallInFlight {
     message: RawMessageId,
+    /// `None` if the call is not recorded.
     ticket: Option<TapeTicket>,
 }
 
@@ -52,7 +53,7 @@ impl EncodedCall {
     }
 }
 
-/// Decodes the reply of a function that returns `variant { Ok; Err }`.
+/// Decodes the reply of a function that returns `variant { Ok; Err }`; `Err` becomes [`ClientError::Refused`].
 pub(crate) fn decode_result<T: CandidType + DeserializeOwned>(
     method: &'static str,
     reply: &[u8],
@@ -61,6 +62,7 @@ pub(crate) fn decode_result<T: CandidType + DeserializeOwned>(
     answer.map_err(|error| ClientError::Refused { method, error })
 }
 
+/// Decodes the reply of a function that returns its value as it is.
 pub(crate) fn decode<'a, T: ArgumentDecoder<'a>>(
     method: &'static str,
     reply: &'a [u8],
@@ -72,7 +74,7 @@ pub(crate) fn decode<'a, T: ArgumentDecoder<'a>>(
     })
 }
 
-/// Returns the first line of an error. In the lines after it, Candid prints both types in full.
+/// Returns the first line of an error. Candid prints the two types that do not match in full in the lines after it.
 fn first_line(error: &candid::Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()
@@ -94,7 +96,8 @@ impl<'p> Canister<'p> {
         Canister { pic, id, tape: None }
     }
 
-    /// Returns the same canister; calls and events are recorded on `tape`, if there is one.
+    /// Returns the same canister with `tape`, on which its calls and events are recorded from now on; with `None`, they
+    /// are not recorded.
     #[must_use]
     pub fn recorded(self, tape: Option<&'p Tape>) -> Self {
         Canister { tape, ..self }
@@ -105,7 +108,7 @@ impl<'p> Canister<'p> {
         self.pic.get_time().as_nanos_since_unix_epoch()
     }
 
-    /// Lets time pass without a call, with `rounds` rounds for the canister's timers at the end.
+    /// Lets time pass without a call: advances the clock by `time`, then executes `rounds` rounds, in which timers run.
     pub fn pass(&self, time: Duration, rounds: u32) {
         self.pic.advance_time(time);
         self.record_event(self.now(), EventKind::Pass { rounds });
@@ -114,7 +117,7 @@ impl<'p> Canister<'p> {
         }
     }
 
-    /// Upgrades the canister, as a controller. A trace names the module by `build`.
+    /// Upgrades the canister to `module`, as a controller. `build` is only the name of the module in a trace.
     ///
     /// # Errors
     /// If the IC or the canister refuses the upgrade, in which case nothing is changed.
@@ -168,15 +171,15 @@ impl<'p> Canister<'p> {
         }
     }
 
-    /// Waits for a submitted call and returns its raw reply.
+    /// Waits for a submitted call and returns its raw reply. `method` is the call's method, for errors.
     pub fn wait(&self, method: &'static str, sent: CallInFlight) -> Result<Vec<u8>, ClientError> {
         let answer = self.pic.await_call(sent.message);
         self.record_answer(sent.ticket, &answer);
         answer.map_err(rejected(method))
     }
 
-    /// Sends all calls before waiting for any answer; returns the replies in the order of the calls. A call that cannot
-    /// be sent does not affect the others.
+    /// Sends all calls before waiting for any answer; returns the replies in the order of the calls. The error of a
+    /// call that cannot be sent is in its place; the other calls are sent nevertheless.
     pub fn call_together(
         &self,
         calls: impl IntoIterator<Item = (Principal, Result<EncodedCall, ClientError>)>,

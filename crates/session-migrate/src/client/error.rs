@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use upload_canister::api;
 
-/// A call or an upload step that did not succeed.
+/// Why a call or an upload step did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The IC rejected the call, for example because of a trap, a stopped canister or an unknown method.
@@ -17,7 +17,8 @@ pub enum ClientError {
         /// The IC's message.
         message: String,
     },
-    /// No answer came over the network: the call may or may not have been executed.
+    /// No answer came over the network: the call may or may not have been executed. May be repeated, unlike
+    /// [`ClientError::Network`].
     #[error("{method} got no answer: {detail}")]
     Unanswered {
         /// The canister's method.
@@ -52,7 +53,7 @@ pub enum ClientError {
         /// What was wrong.
         detail: String,
     },
-    /// The file being uploaded cannot be read.
+    /// The file being uploaded cannot be read, or has become shorter.
     #[error("cannot read {path}: {source}")]
     File {
         /// The file.
@@ -93,7 +94,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// Returns the error of the canister itself, if this is one.
+    /// Returns the error that the canister itself returned; `None` for every other error.
     pub fn refusal(&self) -> Option<&api::Error> {
         match self {
             ClientError::Refused { error, .. } => Some(error),

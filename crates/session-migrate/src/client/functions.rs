@@ -1,4 +1,4 @@
-//! Functions of the canister, by name.
+//! Functions of the canister, each as a method of the same name.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;
@@ -30,7 +30,7 @@ impl Canister<'_> {
         Ok(decode::<(api::HttpResponse,)>("http_request", &reply)?.0)
     }
 
-    /// Begins an upload, and returns the id of its session.
+    /// Begins an upload, and returns the id of its session. `idem` is the idempotency key.
     pub fn uploads_begin(
         &self,
         caller: Principal,
@@ -42,7 +42,7 @@ impl Canister<'_> {
         self.update(caller, "uploads_begin", (capsule, asset, expected_chunks, idem))
     }
 
-    /// Stores one chunk.
+    /// Stores one chunk. With `sha256`, the canister compares the bytes with this hash.
     pub fn uploads_put_chunk(
         &self,
         caller: Principal,
@@ -56,7 +56,7 @@ impl Canister<'_> {
         self.update(caller, "uploads_put_chunk", args)
     }
 
-    /// Finishes an upload of `bytes` bytes in total.
+    /// Finishes an upload of a file of `bytes` bytes with this SHA-256.
     pub fn uploads_finish(
         &self,
         caller: Principal,
@@ -102,7 +102,7 @@ impl Canister<'_> {
         self.query(caller, "capsules_read", (capsule,))
     }
 
-    /// Sets all access lists of a capsule.
+    /// Replaces all access lists of a capsule.
     pub fn capsules_set_access(
         &self,
         caller: Principal,
@@ -117,7 +117,8 @@ impl Canister<'_> {
         self.query(caller, "memories_read", (memory,))
     }
 
-    /// Lists a page of a capsule's memories, starting after the id `after`.
+    /// Lists a page of a capsule's memories, starting after the id `after` (`None`: at the first one). `limit` is the
+    /// size of the page; `None`: as the canister chooses.
     pub fn memories_list(
         &self,
         caller: Principal,
@@ -130,8 +131,8 @@ impl Canister<'_> {
 
     /// Lists all memories of a capsule, page by page.
     ///
-    /// # Errors
-    /// See [`Canister::build_info`]. Also fails if a page does not advance, because otherwise the list would never end.
+    /// # Errors See [`Canister::build_info`]. Also fails if a page ends before or where the previous page ended,
+    /// because otherwise the list would never end.
     pub fn memories_all(&self, caller: Principal, capsule: &str) -> Result<Vec<api::Memory>, ClientError> {
         let mut all: Vec<api::Memory> = Vec::new();
         loop {

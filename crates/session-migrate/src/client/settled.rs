@@ -6,13 +6,14 @@ use upload_canister::api::{MigrationPhase, MigrationStatus};
 
 use super::{Canister, ClientError};
 
-/// Rounds without a change of the status after which a migration is no longer waited for. One round is a second of IC
-/// time.
+/// Number of consecutive rounds without a change of the status after which a migration is no longer waited for. One
+/// round is a second of IC time.
 pub(crate) const PATIENCE_ROUNDS: u32 = 300;
 
 impl Canister<'_> {
     /// Lets time pass until the migration does nothing more by itself, or its status has not changed for
-    /// `PATIENCE_ROUNDS` rounds. Returns the last status. `each_round` is called after every round.
+    /// `PATIENCE_ROUNDS` rounds. Returns the last status, whose phase shows which of the two happened. `each_round` is
+    /// called after every round.
     ///
     /// # Errors
     /// If the status cannot be read, or the error of `each_round`.
@@ -33,7 +34,7 @@ impl Canister<'_> {
     }
 }
 
-/// Returns whether a migration does nothing by itself in this phase.
+/// Returns whether a migration does nothing by itself in this phase; it need not be complete.
 pub(crate) fn is_at_rest(phase: MigrationPhase) -> bool {
     matches!(
         phase,

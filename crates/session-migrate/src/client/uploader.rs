@@ -1,5 +1,5 @@
-//! One upload by a client that behaves like a front end: it remembers the canister's answers, and when it resumes, it
-//! asks the canister which chunks have arrived.
+//! One upload by a client that behaves like a front end: the client remembers the canister's answers, and when it
+//! resumes, it asks the canister which chunks have arrived.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub enum UploadStep {
     Abort,
 }
 
-/// What an accepted reply means for the client.
+/// What the client has to do after a reply that [`Uploader::accept`] accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepOutcome {
     /// The step is done.
@@ -51,7 +51,7 @@ pub struct Uploader {
     chunk_size: u32,
     session: Option<u64>,
     stored: BTreeSet<u32>,
-    /// Number of hashed bytes, when the canister last asked to repeat finish.
+    /// Number of hashed bytes when the canister last asked to repeat finish; `None` if it never has.
     hashed: Option<u64>,
     result: Option<api::UploadFinishResult>,
     aborted: bool,
@@ -124,12 +124,12 @@ impl Uploader {
         &self.stored
     }
 
-    /// Returns the canister's answer to finish, if there was one.
+    /// Returns the result of finish, once the upload is finished.
     pub fn result(&self) -> Option<&api::UploadFinishResult> {
         self.result.as_ref()
     }
 
-    /// Returns whether the client aborted the upload.
+    /// Returns whether the client aborted the upload, and the canister accepted that.
     pub fn aborted(&self) -> bool {
         self.aborted
     }
@@ -144,7 +144,8 @@ impl Uploader {
         self.chunking().len(index)
     }
 
-    /// Returns the remaining steps, in file order.
+    /// Returns the steps that remain until the upload is finished, chunks in the order of the file; none if it is
+    /// aborted.
     pub fn remaining(&self) -> Vec<UploadStep> {
         if self.aborted || self.result.is_some() {
             return Vec::new();
@@ -157,7 +158,7 @@ impl Uploader {
             .collect()
     }
 
-    /// Encodes the call of `step`, without sending it.
+    /// Encodes the call of `step`; [`Uploader::step`] also sends it.
     ///
     /// # Errors
     /// If the file cannot be read, or there is no session yet.
@@ -185,7 +186,7 @@ impl Uploader {
         self.session.ok_or_else(|| ClientError::NotBegun { step: format!("{step:?}") })
     }
 
-    /// Processes the raw reply of `step`.
+    /// Processes the raw reply to the call of `step`.
     ///
     /// # Errors
     /// A refusal by the canister, a reply that is not the expected Candid, an answer that differs from an earlier one
@@ -253,7 +254,8 @@ impl Uploader {
         }
     }
 
-    /// Asks the canister which chunks have arrived, and adopts the answer, like a client that returns.
+    /// Asks the canister which chunks have arrived, and replaces [`Uploader::stored`] by the answer, like a client that
+    /// returns.
     ///
     /// # Errors
     /// If there is no session, or the call fails.
@@ -264,12 +266,13 @@ impl Uploader {
         Ok(status)
     }
 
-    /// Adopts the canister's list of stored chunks, as returned by `uploads_status`.
+    /// Replaces the chunks known to be stored by the canister's list, as returned by `uploads_status`.
     pub fn adopt(&mut self, stored: BTreeSet<u32>) {
         self.stored = stored;
     }
 
-    /// Continues the upload from its present state until it is finished, one call after another.
+    /// Continues the upload from its present state until it is finished, one call after another. Does nothing if it is
+    /// finished or aborted.
     pub fn run(&mut self, canister: &Canister<'_>) -> Result<(), ClientError> {
         if self.session.is_some() && self.result.is_none() && !self.aborted {
             self.ask(canister)?;

@@ -10,7 +10,8 @@ use crate::trace::TracedAnswer;
 /// One difference between two answers or states.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The field, such as `Ok.path` or `Ok[].created_at`; empty for the whole value.
+    /// The path of the field, such as `Ok.path` or `Ok[].created_at`; `[]` is any element. Empty if the whole value
+    /// differs.
     pub field: String,
     /// Side A's value as text, in Candid's form if it is Candid.
     pub a: String,
@@ -18,7 +19,8 @@ pub struct Difference {
     pub b: String,
 }
 
-/// Returns all differences between two answers. The text of a rejection comes from the server and is not compared.
+/// Returns all differences between two answers. Of a rejection, only the code is compared, since the text comes from
+/// the server.
 pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
     let whole_difference = || vec![Difference { field: String::new(), a: describe(a), b: describe(b) }];
     match (a, b) {
@@ -36,6 +38,7 @@ pub fn differences(a: &Played, b: &Played) -> Vec<Difference> {
     }
 }
 
+/// Returns the text of an outcome, for a difference of whole values.
 fn describe(played: &Played) -> String {
     match played {
         Played::Done => "no answer".into(),
@@ -66,7 +69,7 @@ pub fn differences_of_texts(a: &str, b: &str) -> Vec<Difference> {
     if found.is_empty() { whole_difference() } else { found }
 }
 
-/// Compares two values at the same `path` of fields.
+/// Adds the differences of two values to `found`. `path` is the path of both.
 fn collect_differences(path: &str, a: &IDLValue, b: &IDLValue, found: &mut Vec<Difference>) {
     if a == b {
         return;
@@ -103,6 +106,7 @@ fn collect_fields(outer: &str, a: &[IDLField], b: &[IDLField], found: &mut Vec<D
     );
 }
 
+/// The value of the side that lacks a field.
 const NO_FIELD: &str = "no such field";
 
 fn only_in_a(outer: &str, field: &IDLField) -> Difference {

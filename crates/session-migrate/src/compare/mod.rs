@@ -1,6 +1,6 @@
 //! Differences between the answers or states of two canisters, and the named rules that allow some of them.
 //!
-//! Owns: finding differences, and the rules file. Does not own: producing the two sides.
+//! Owns: finding differences, and the rules file. Does not own: replaying, which produces the two sides.
 
 mod difference;
 mod record;

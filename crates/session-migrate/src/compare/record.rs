@@ -1,4 +1,4 @@
-//! Comparison of replayed answers with the recorded ones.
+//! Comparison of the answers of a replay (side B) with those recorded in its trace (side A).
 
 use super::{Difference, Tally, differences};
 use crate::replay::Played;
@@ -9,13 +9,13 @@ use crate::trace::{Event, EventKind, Trace, TracedAnswer};
 pub struct Judgement {
     /// Number of equal answers.
     pub equal: u64,
-    /// Number of differences that a rule allows.
+    /// Number of differences that a rule allows. An answer may have several differences.
     pub allowed: u64,
-    /// All other differences, in the order of the trace.
+    /// The differences that no rule allows, in the order of the trace.
     pub wrong: Vec<Mismatch>,
 }
 
-/// An answer that differs from the recorded one; side A is the record.
+/// One difference of an answer from the recorded one; side A is the recorded one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     /// The line of the trace.
@@ -26,7 +26,7 @@ pub struct Mismatch {
     pub difference: Difference,
 }
 
-/// Compares every answer with the recorded one.
+/// Compares every answer with the recorded one, and counts in `tally` how often each rule allows a difference.
 pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judgement {
     let mut judgement = Judgement::default();
     for (index, (event, played)) in trace.events.iter().zip(played).enumerate() {
@@ -45,6 +45,7 @@ pub fn with_record(trace: &Trace, played: &[Played], tally: &mut Tally) -> Judge
     judgement
 }
 
+/// Returns the method (or `upgrade`) and the recorded answer; `None` for an event without an answer.
 fn recorded_answer(event: &Event) -> Option<(&str, &TracedAnswer)> {
     match &event.what {
         EventKind::Call(call) => Some((&call.method, &call.answer)),

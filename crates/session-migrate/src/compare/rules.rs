@@ -18,9 +18,9 @@ pub struct Rule {
     pub of: Vec<String>,
     /// Fields, as the report names them; `*` at the end matches any suffix.
     pub field: Vec<String>,
-    /// Value of side A; any if omitted.
+    /// The only value of side A that the rule allows; any if omitted.
     pub a: Option<String>,
-    /// Value of side B; any if omitted.
+    /// The only value of side B that the rule allows; any if omitted.
     pub b: Option<String>,
     /// Whether the rule applies only to replays of a trace on another module than the one on which it was recorded, and
     /// not to comparisons of two builds.
@@ -28,7 +28,7 @@ pub struct Rule {
     pub replay_only: bool,
 }
 
-/// Endpoints that may cost more.
+/// A rule for endpoints, or figures of a whole trace, that may cost more on side B.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostRule {
@@ -70,12 +70,12 @@ pub struct Rules {
     /// Allowed differences.
     #[serde(default, rename = "rule")]
     pub rules: Vec<Rule>,
-    /// Endpoints that may cost more than the tolerance.
+    /// Endpoints and figures that may exceed the tolerance.
     #[serde(default, rename = "cost")]
     pub costs: Vec<CostRule>,
 }
 
-/// A rules file that cannot be used.
+/// Why a rules file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RuleError {
     /// The file cannot be read.
@@ -179,7 +179,7 @@ impl Tally {
         Tally { rules, matched }
     }
 
-    /// Returns the name of the first rule that allows a difference, if there is one, and counts the match.
+    /// Returns the name of the first rule that allows a difference, and counts the match; `None` if no rule allows it.
     pub fn use_rule_for(&mut self, method_or_part: &str, difference: &Difference) -> Option<String> {
         let index = self.rules.rules.iter().position(|rule| rule.allows(method_or_part, difference))?;
         self.count(index);
@@ -191,10 +191,10 @@ impl Tally {
         self.rules.tolerance_instructions
     }
 
-    /// Returns by how many percent an endpoint may cost more on side B; `more_percent` is by how many it does cost
-    /// more. If `more_percent` exceeds the common tolerance and the endpoint has a rule, returns the percentage of the
-    /// rule, otherwise the common tolerance. If that rule allows `more_percent`, counts the match and also returns the
-    /// rule's name.
+    /// Returns the percentage by which `endpoint` (or a figure of a whole trace) may cost more on side B, given
+    /// `more_percent`, the percentage by which it does. If `more_percent` exceeds the common tolerance and `endpoint`
+    /// has a rule, this is the percentage of the rule, otherwise the common tolerance. If that rule allows
+    /// `more_percent`, counts the match and also returns the rule's name.
     pub fn cost_allowance(&mut self, endpoint: &str, more_percent: f64) -> (u32, Option<String>) {
         let common = self.rules.tolerance_percent;
         let index =

@@ -9,8 +9,8 @@ mod sessions;
 use super::facts::Facts;
 use super::scan::Scan;
 
-/// Records every contradiction between tables. If a table could not be read completely, the absence of an entry in it
-/// proves nothing, and is not recorded.
+/// Records every contradiction between tables. If a table could not be read completely, an entry that was not found may
+/// exist, so its absence is not recorded.
 pub(super) fn run(facts: &Facts, scan: &mut Scan) {
     sessions::check(facts, scan);
     payload::check(facts, scan);

@@ -4,6 +4,7 @@ use super::memories::{contradiction, is_of_upload};
 use super::*;
 
 impl Planner<'_> {
+    /// Compares every blob with its stored bytes: adds it to `sound_blobs`, or refuses it.
     pub(super) fn check_blobs(&mut self) -> Result<(), SnapshotError> {
         let mut seen = BTreeSet::new();
         for (id, blob) in &self.source.blobs {
@@ -46,9 +47,10 @@ impl Planner<'_> {
 
     /// Decides to which capsule each sound blob belongs, since a blob of this canister belongs to one capsule at most:
     /// the only one whose memories refer to it; of several, the only one with the memory that the blob's upload
-    /// created.
+    /// created. Otherwise the blob belongs to none, and is not taken.
     pub(super) fn assign_blobs(&mut self, heap: &Heap) {
-        // For each blob, the capsules with a reference to it, and whether one of the references is that of its upload.
+        // For each blob, the capsules with a reference to it, and whether one of these references is in the memory that
+        // the blob's upload created.
         let mut refs: BTreeMap<u64, BTreeMap<&str, bool>> = BTreeMap::new();
         for id in self.plan.capsules.keys() {
             let Some(capsule) = self.source.capsules.get(id) else { continue };
@@ -64,7 +66,7 @@ impl Planner<'_> {
                 }
             }
         }
-        // A committed session whose memory was never created counts as a reference: the adoption creates the memory.
+        // A committed session to whose blob no memory refers counts as a reference: the adoption creates the memory.
         for session in heap.sessions.iter().filter(|session| session.is_committed) {
             let blob = ChunkPrefix(session_prefix(session.id)).blob_id().0;
             if self.plan.capsules.contains_key(&session.capsule) && !refs.contains_key(&blob) {

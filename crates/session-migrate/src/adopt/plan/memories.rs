@@ -3,6 +3,7 @@
 use super::*;
 
 impl Planner<'_> {
+    /// Plans every memory of every capsule, and writes its line of `left`, whether it is taken or not.
     pub(super) fn plan_memories(&mut self) -> Result<(), SnapshotError> {
         for (id, capsule) in &self.source.capsules {
             for (key, memory) in &capsule.memories {
@@ -19,7 +20,7 @@ impl Planner<'_> {
                     continue;
                 }
                 let assets = self.plan_assets(id, memory);
-                // If all assets are taken, the bytes of inline assets need not be kept in `left` as well.
+                // If all assets are taken, the bytes of inline assets are not written to `left` as well.
                 let all_are_taken = assets.iter().all(|asset| asset.content.is_ok());
                 let record = if all_are_taken { without_inline_assets() } else { memory.clone() };
                 self.plan_memory(id, key, memory, assets, &record)?;
@@ -57,7 +58,7 @@ impl Planner<'_> {
             return (Content::Inline(bytes), None);
         }
         let checksum = <[u8; 32]>::from(Sha256::digest(&bytes));
-        // The blob's id follows from its memory's id, and is set once the memory's id is known.
+        // The blob's id is derived from the id of its memory; 0 stands for it until `plan_memory` has chosen that id.
         (Content::Blob { id: 0, checksum, size: len, algorithm: None }, Some(bytes))
     }
 
@@ -179,6 +180,7 @@ impl Planner<'_> {
             };
             self.plan.memories.insert(asset_id, taken);
         }
+        // The worst one is the outcome of the memory if none of its assets is taken.
         let worst_outcome =
             refusals.iter().map(|(outcome, _)| *outcome).max().unwrap_or(RecordOutcome::NoCounterpart);
         let refusal_texts: Vec<&str> = refusals.iter().map(|(_, why)| why.as_str()).collect();
@@ -206,7 +208,8 @@ impl Planner<'_> {
         candidates.find(|id| !self.plan.memories.contains_key(id)).unwrap_or_default()
     }
 
-    /// Adds a memory's reference to a blob. With its first reference, the blob is added to the plan.
+    /// Adds a memory's reference to a blob. With its first reference, a stored blob is added to the plan; a blob of
+    /// inline bytes is in it already.
     pub(super) fn add_reference(&mut self, blob: u64, capsule: &str, memory: &str) {
         if !self.plan.blobs.contains_key(&blob)
             && let Some(sound) = self.sound_blobs.get(&blob)
@@ -224,8 +227,8 @@ impl Planner<'_> {
         }
     }
 
-    /// Returns the creator of a memory: the person named in its metadata, if this person is a member of the capsule,
-    /// otherwise the capsule's first owner.
+    /// Returns the creator of a memory: the person named in its metadata, if this person is a member of the capsule
+    /// here, otherwise the capsule's first owner.
     fn creator_of(&self, capsule: &str, metadata: &PublicMemoryMetadata) -> Principal {
         let Some(record) = self.plan.capsules.get(capsule) else { return Principal::anonymous() };
         let named_creator = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
@@ -243,8 +246,8 @@ pub(super) fn is_of_upload(reference: &PublicBlobRef, memory: &PublicMemory, blo
         && reference.hash.as_ref().is_some_and(|hash| hash.as_slice() == blob.digest.bytes)
 }
 
-/// Returns why a reference to a blob is invalid, if it states another SHA-256 than the blob has: that release could
-/// issue a session number twice, and a later upload then replaced the blob.
+/// Returns why a reference to a blob is invalid, if it states another SHA-256 than the blob has; `None` if it states
+/// the same or none. That release could issue a session number twice, and a later upload then replaced the blob.
 pub(super) fn contradiction(reference: &PublicBlobRef, blob: &BlobRecord) -> Option<String> {
     let expected = reference.hash.as_ref().filter(|hash| hash.as_slice() != blob.digest.bytes)?;
     let (found, expected) = (hex::encode(blob.digest.bytes), hex::encode(expected));

@@ -48,9 +48,11 @@ impl Planner<'_> {
         }
     }
 
+    /// Plans a session in flight. Returns what was repaired; the error is the reason why the session is not taken.
     fn plan_pending(&mut self, session: &Session) -> Result<Vec<String>, String> {
         self.check_may_upload(session)?;
         let prefix = session_prefix(session.id);
+        // Chunks are hashed only if a committed blob refers to their prefix.
         if self.source.chunks_by_prefix.get(&prefix).is_some_and(|stored| stored.hashed.is_some()) {
             return Err(
                 "a committed blob has the same chunks: the release issued its number again after an \
@@ -67,8 +69,8 @@ impl Planner<'_> {
         let mut notes = Vec::new();
         let last = chunks.checked_sub(1).filter(|last| received.contains(last));
         let last_len = last.and_then(|last| stored.get(&last)).map(|len| u64::from(*len));
-        // The size of the file follows from the last chunk. If that has not arrived, the declared size is used, unless
-        // it contradicts the number of chunks.
+        // The size of the file follows from the last chunk. If this chunk has not arrived, or has an impossible length,
+        // the declared size is used; if that contradicts the number of chunks, the session is not taken.
         let bytes = match last_len.filter(|len| (1..=full_len).contains(len)) {
             Some(len) => bytes_before_last + len,
             None if declared > bytes_before_last && declared <= bytes_before_last + full_len => declared,
@@ -104,7 +106,8 @@ impl Planner<'_> {
             session_id: session.id,
             capsule_id: session.capsule.clone(),
             caller: session.caller,
-            // In that release, a session never expires; here, its age begins at the time of the snapshot.
+            // In that release, a session never expires; here, sessions expire, so its age begins at the time of the
+            // snapshot.
             created_at: self.taken_at.as_nanos(),
             expected_chunks: chunks,
             status: LegacyStatus::Pending,
@@ -122,7 +125,8 @@ impl Planner<'_> {
         Ok(notes)
     }
 
-    /// Plans a session whose blob is committed: that release failed to create the memory, or to remove the session.
+    /// Plans a session whose blob is committed: that release failed to create the memory, or to remove the session. It
+    /// gets a receipt and, if no memory refers to its blob, a memory. Results as of [`Self::plan_pending`].
     fn plan_committed(&mut self, session: &Session) -> Result<Vec<String>, String> {
         let prefix = ChunkPrefix(session_prefix(session.id));
         let blob = prefix.blob_id();

@@ -11,7 +11,7 @@ pub enum Route {
     Distribution {
         /// The compiler.
         rustc: PathBuf,
-        /// A linker to specify explicitly; absent if the compiler finds its own.
+        /// The linker that cargo must be told to use; `None` if the compiler finds one itself.
         linker: Option<PathBuf>,
     },
 }

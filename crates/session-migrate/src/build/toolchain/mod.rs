@@ -20,7 +20,7 @@ use rule::{Decision, Facts};
 pub use compiler::{Route, Toolchain};
 pub(crate) use rule::parse_major_minor;
 
-/// Finds a compiler by the rule above, installing what the rule allows.
+/// Finds a compiler by the rule in this module's documentation, installing what the rule allows.
 ///
 /// # Errors
 /// [`BuildError::NoToolchain`] if there is none, or the error of a program that fails.
@@ -38,7 +38,8 @@ pub fn resolve(workspace: &Workspace) -> Result<Toolchain, BuildError> {
                     .phase(format!("adding the target {TARGET} to the toolchain {toolchain} with rustup"));
                 let outcome = probe::rustup_target_add(&toolchain);
                 facts = Facts {
-                    // Rustup is run only once; its output becomes part of the final error if no compiler is found.
+                    // Marked as failed even if it succeeded, so that rustup is run only once; its output becomes part
+                    // of the final error if no compiler is found.
                     rustup: rule::Rustup::Failed(match outcome {
                         Ok(()) => "the target is still missing after `rustup target add`".into(),
                         Err(error) => error.to_string(),

@@ -12,6 +12,7 @@ use crate::build::{BuildError, TARGET, Workspace};
 /// The path at which distributions install their compiler.
 const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
+/// Gathers the facts. If the target is installed, the other facts are placeholders.
 pub(super) fn gather_facts(workspace: &Workspace) -> Result<Facts, BuildError> {
     let target_installed = active_has_target()?;
     // If the target is installed, the rule needs no other facts, and gathering them takes time.
@@ -94,8 +95,8 @@ fn probe_distribution() -> Result<Option<Distribution>, BuildError> {
 }
 
 /// Finds a linker for the distribution's compiler, whose libraries are in `sysroot_folder`. Rustc looks for `rust-lld`
-/// next to its libraries and on the PATH. If the linker is in neither place, the active toolchain's copy or a plain
-/// `wasm-ld` can be used as well.
+/// next to its libraries and on the PATH. If it is in neither place, the active toolchain's copy or a plain `wasm-ld`
+/// is named to rustc instead.
 fn probe_linker(sysroot_folder: &Path, host: &str) -> Linker {
     let rust_lld_in =
         |sysroot_folder: &Path| sysroot_folder.join("lib/rustlib").join(host).join("bin/rust-lld");
@@ -131,8 +132,8 @@ fn probe_rustup() -> Result<Rustup, BuildError> {
     Ok(Rustup::Allowed { toolchain: name.to_string_lossy().into_owned() })
 }
 
-/// Returns whether rustup may install components: `RUSTUP_AUTO_INSTALL` decides, or else rustup's settings file.
-/// Without either, it may.
+/// Returns whether rustup may install components: `RUSTUP_AUTO_INSTALL` decides, or else rustup's settings file. If
+/// neither says anything, rustup may install them.
 fn rustup_may_install(active: &Path) -> bool {
     if let Some(value) = std::env::var_os("RUSTUP_AUTO_INSTALL") {
         return value != "0";
@@ -146,6 +147,7 @@ fn rustup_may_install(active: &Path) -> bool {
     !settings_forbid(&settings)
 }
 
+/// Returns whether the text of rustup's settings file forbids to install components.
 fn settings_forbid(settings: &str) -> bool {
     settings.lines().any(|line| {
         line.split_once('=').is_some_and(|(key, value)| {
@@ -174,7 +176,8 @@ fn is_root() -> bool {
     capture(Command::new("id").arg("-u")).is_ok_and(|answer| answer.trim() == "0")
 }
 
-/// Installs `packages`, or the next set in [`DEBIAN_PACKAGES`] if that fails.
+/// Installs `packages`, which are the first set in [`DEBIAN_PACKAGES`]; if that fails, the next set. The error is that
+/// of the last set.
 pub(super) fn apt_install(packages: &[String]) -> Result<(), BuildError> {
     let apt = |arguments: &[&str]| {
         capture(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments)).map(drop)

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+/// What the rule has to know about the machine and the tree.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    /// The active compiler has the target's standard library.
+    /// Whether the active compiler has the target's standard library.
     pub target_installed: bool,
     pub rustup: Rustup,
+    /// `None` if there is no such compiler, or its version cannot be read.
     pub distribution: Option<Distribution>,
     pub apt: Apt,
-    /// The oldest version of the compiler that can build the canister.
+    /// The oldest version of the compiler that can build the canister, as (major, minor).
     pub needed_version: (u32, u32),
 }
 
@@ -42,7 +44,7 @@ pub(crate) enum Apt {
 pub(crate) struct Distribution {
     pub rustc: PathBuf,
     pub version: (u32, u32),
-    /// The sources of the standard library are installed.
+    /// Whether the sources of the standard library are installed.
     pub has_sources: bool,
     pub linker: Linker,
 }
@@ -56,6 +58,7 @@ pub(crate) enum Linker {
     Missing,
 }
 
+/// What is to be done next. After `AddTarget` (by rustup) and `InstallPackages` (by apt), the rule decides again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     UseInstalled,
@@ -122,6 +125,7 @@ impl NoCompilerText<'_> {
             Apt::Absent => "no apt".to_owned(),
             Apt::NotRoot => "apt needs root".to_owned(),
             Apt::Failed(why) => why.clone(),
+            // Not reached, for the same reason.
             Apt::Offers { packages } => format!("apt offers {}", packages.join(" ")),
         };
         Decision::NoCompiler {
@@ -135,7 +139,7 @@ impl NoCompilerText<'_> {
     }
 }
 
-/// Sets of packages with compiler, library sources and linker, in order of preference: Debian 12's compiler for
+/// Sets of packages, each with compiler, library sources and linker, in order of preference: Debian 12's compiler for
 /// building browsers, then the main compiler of Debian and Ubuntu.
 pub(crate) const DEBIAN_PACKAGES: [&[&str]; 2] =
     [&["rustc-web", "rust-web-src", "rust-web-llvm", "lld-22"], &["rustc", "rust-src", "lld"]];
@@ -151,6 +155,7 @@ pub(crate) fn parse_major_minor(text: &str) -> Option<(u32, u32)> {
 mod tests {
     use super::*;
 
+    /// A machine without any means to build.
     fn nothing() -> Facts {
         Facts {
             target_installed: false,
@@ -161,6 +166,7 @@ mod tests {
         }
     }
 
+    /// A distribution's compiler that is new enough and complete.
     fn debian() -> Distribution {
         Distribution {
             rustc: "/usr/bin/rustc".into(),

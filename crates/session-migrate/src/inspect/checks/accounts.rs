@@ -12,6 +12,7 @@ use super::payload::refs_of;
 use crate::snapshot::Key as _;
 
 pub(super) fn check(facts: &Facts, scan: &mut Scan) {
+    // The tables from which the bytes are counted: if one is incomplete, the sums are unknown.
     let counted_tables = [
         ids::LEGACY_SESSIONS,
         ids::LEGACY_ACTIVITY,
@@ -37,7 +38,8 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Returns the bytes that each account should have, according to the sessions in flight and the stored blobs.
+/// Returns the bytes that each account should have, according to the sessions in flight (also those in quarantine) and
+/// the stored blobs.
 fn bytes_by_account(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
     let mut counted: BTreeMap<TwoTexts, u64> = BTreeMap::new();
     let mut add = |kind: &str, name: String, bytes: u64| {
@@ -45,7 +47,7 @@ fn bytes_by_account(facts: &Facts) -> BTreeMap<TwoTexts, u64> {
             *counted.entry(TwoTexts(kind.into(), name)).or_default() += bytes;
         }
     };
-    // A session that is not in the index by owner is on no account: the first public release left such sessions.
+    // A session that is not in the index by owner is on no account: a legacy record of the first public release.
     let quarantined =
         facts.quarantine.iter().filter(|quarantined| quarantined.migration == 1).filter_map(|quarantined| {
             let legacy = quarantined.legacy.as_ref()?;
@@ -91,7 +93,7 @@ fn check_usage(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Compares the stored sum of promised bytes with the bytes missing from the sessions that this sum counts.
+/// Compares the stored sum of promised bytes with the bytes that have not arrived of the sessions that this sum counts.
 fn check_promises(facts: &Facts, scan: &mut Scan) {
     let Some([recorded, first_counted]) = facts.promised.filter(|[_, first_counted]| *first_counted > 0)
     else {

@@ -83,7 +83,7 @@ fn check_members(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Memories created without an upload, by `memories_create`, are also indexed by idempotency key.
+/// Checks the index by idempotency key, which has the memories created without an upload, by `memories_create`.
 fn check_keys_of_created_memories(facts: &Facts, scan: &mut Scan) {
     if scan.fully_read(&[ids::MEMORIES]) {
         for (key, memory_id) in &facts.memories_by_idem {
