@@ -31,7 +31,7 @@ pub struct Asset {
     pub bytes: u64,
     /// SHA-256 of the file.
     pub sha256: [u8; 32],
-    /// The metadata to send when the upload begins; `None`: [`Asset::metadata`] makes them from the other fields.
+    /// The metadata to send when the upload begins; `None`: [`Asset::metadata()`] makes them from the other fields.
     pub metadata: Option<Box<api::AssetMetadata>>,
 }
 

@@ -254,7 +254,7 @@ impl Uploader {
         }
     }
 
-    /// Asks the canister which chunks have arrived, and replaces [`Uploader::stored`] by the answer, like a client that
+    /// Asks the canister which chunks have arrived, and replaces [`Uploader::stored()`] by the answer, like a client that
     /// returns.
     ///
     /// # Errors

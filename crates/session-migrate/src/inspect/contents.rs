@@ -25,26 +25,26 @@ use crate::snapshot::{Snapshot, SnapshotError};
 /// The facts about a snapshot that a rehearsal needs.
 pub struct Contents {
     scan: Scan,
-    /// The time of the snapshot, or else of the last activity of any session, nanoseconds.
+    /// The time of the snapshot or, if it is not recorded, of the last activity of any session, nanoseconds.
     pub as_of: u64,
-    /// The stable layout.
+    /// The stable layout: 1 to 3.
     pub layout: u16,
-    /// Number of legacy records that will be quarantined.
+    /// Number of legacy records that the first migration will quarantine.
     pub unconvertible: u64,
-    /// Number of legacy records that have expired.
+    /// Number of legacy records that the first migration will release because they have expired.
     pub expired: u64,
     /// Number of all legacy records, also leftovers.
     pub legacy_records: u64,
-    /// Uploads that a client can continue. The classes alternate, and in each class, uploads with the fewest bytes to
-    /// send come first.
+    /// Uploads that a client can continue. The classes alternate, and in each class, uploads with fewer bytes to send
+    /// come first, so that any number of them from the beginning is varied and quick to upload.
     pub open: Vec<OpenSession>,
     /// Every capsule.
     pub capsules: Vec<CapsuleContents>,
-    /// Number of findings of each kind of damage, without hashing blobs.
+    /// Number of findings of each kind of damage; blobs were not hashed.
     pub damage: BTreeMap<FindingKind, u64>,
 }
 
-/// An upload in flight.
+/// An upload in flight in layout 1 that its owner can continue.
 #[derive(Clone, Debug)]
 pub struct OpenSession {
     /// Id of the session.
@@ -63,7 +63,7 @@ pub struct OpenSession {
     pub chunk_size: u32,
     /// The chunks that are stored.
     pub stored: BTreeSet<u32>,
-    /// Whether a repeated begin finds the session.
+    /// Whether a repeated begin finds the session; if not, the client needs its id.
     pub is_found_by_begin: bool,
     /// Class of the legacy record.
     pub class: &'static str,
@@ -81,9 +81,11 @@ pub struct CapsuleContents {
     pub memories: Vec<(String, Option<u64>)>,
 }
 
-/// A session that expires within this many seconds is not continued: a rehearsal takes minutes of the canister's time.
+/// Sessions that expire within this many seconds (an hour) are not among the open ones: a rehearsal takes minutes of
+/// the canister's time.
 const SOON_SECONDS: u64 = 60 * 60;
 
+/// Reads all tables and compares them with one another. Blobs are not hashed.
 fn read_and_check(snapshot: &Snapshot) -> Result<(Scan, Facts), InspectError> {
     let (mut scan, _, facts) = read(snapshot)?;
     checks::run(&facts, &mut scan);
@@ -91,7 +93,7 @@ fn read_and_check(snapshot: &Snapshot) -> Result<(Scan, Facts), InspectError> {
     Ok((scan, facts))
 }
 
-/// Returns the number of findings of each kind of damage, without hashing blobs.
+/// Returns the number of findings of each kind of damage; does not hash blobs.
 ///
 /// # Errors
 /// See [`super::run`].
@@ -165,7 +167,8 @@ fn open_sessions(facts: &Facts, scan: &mut Scan) -> Vec<OpenSession> {
     };
     let open_classes: BTreeMap<u64, Class> =
         facts.examinations.keys().filter_map(|id| Some((*id, class_if_open(id)?))).collect();
-    // Two sessions may have the same key. Once both are converted, the key refers to the session that was begun later.
+    // Two sessions may have the same key. Once both are converted, the key refers to the session that was begun later,
+    // so neither counts as found.
     let mut sessions_per_key: BTreeMap<[u8; 32], u32> = BTreeMap::new();
     for session in facts.sessions.values() {
         *sessions_per_key.entry(session.idem_key.0).or_default() += 1;

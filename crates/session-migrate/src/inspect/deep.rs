@@ -15,7 +15,7 @@ use super::report::DeepReport;
 use super::scan::Scan;
 use crate::snapshot::PAGE_BYTES;
 
-/// Number of bytes that are read at once.
+/// Number of bytes of an extent that are read at once.
 const BLOCK_BYTES: u64 = 1 << 20;
 
 enum Hasher {
@@ -46,15 +46,15 @@ impl Hasher {
     }
 }
 
-/// A blob in the chunk map while its chunks are being read.
+/// A blob in the chunk map while the chunks of all blobs are being read.
 struct PartlyHashed {
     hasher: Hasher,
     /// Bytes of the blob that have not been hashed yet.
     unhashed: u64,
 }
 
-/// Hashes every blob, and records those whose bytes differ from the committed digest. `progress` gets the numbers of
-/// hashed bytes.
+/// Hashes every blob, and adds a finding for each whose bytes do not have the committed digest. `progress` gets the
+/// number of bytes of each part that was hashed.
 pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64)) -> DeepReport {
     let mut report = DeepReport::default();
     // The id of each blob, the memory id of its table, and the digest of its bytes.
@@ -88,6 +88,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64
             }
         });
     }
+    // Without any chunk, a blob has the digest of no bytes.
     for (id, (memory, blob)) in facts.blobs.iter().filter(|(_, (_, blob))| mapped_prefix(blob).is_some()) {
         let hasher =
             partly_hashed.remove(id).map_or_else(|| Hasher::new(blob.digest.algorithm), |state| state.hasher);
@@ -111,6 +112,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64
     report
 }
 
+/// Returns the digest of the blob's bytes in `extents`, by the algorithm of the blob's own digest.
 fn hash_extents(
     scan: &Scan,
     extents: &Extents,

@@ -35,27 +35,29 @@ use super::scan::Scan;
 
 pub(super) use session::Session;
 
-/// Number and length of each chunk that is stored under one prefix.
+/// The chunks that are stored under one prefix: the number of each in its file, and its length.
 pub(super) type Chunks = Vec<(u32, u32)>;
 
-/// The class of a legacy record, and the reason if it cannot be converted.
+/// The class of a legacy record, and why it cannot be converted; the reason is `None` if it can be, or has expired.
 #[derive(Clone, Debug)]
 pub(super) struct Examination {
     pub class: Class,
     pub reason: Option<String>,
 }
 
+/// A memory of a capsule.
 #[derive(Clone, Debug)]
 pub(super) struct MemoryFact {
     pub capsule_id: String,
     pub content: ContentFact,
-    /// The `memories_create` call that created the memory, if it was not created by an upload.
+    /// The `memories_create` call that created the memory; `None` if an upload created it.
     pub request: Option<Request>,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum ContentFact {
     Blob { id: u64, checksum: [u8; 32], size: u64 },
+    /// Number of bytes.
     Inline(u64),
     External,
 }
@@ -65,11 +67,14 @@ pub(super) struct CapsuleFact {
     pub members: BTreeSet<Principal>,
     /// Members who may upload.
     pub uploaders: BTreeSet<Principal>,
+    /// Number of memories according to the record.
     pub memories: u64,
+    /// Inline bytes of its memories according to the record.
     pub inline_bytes: u64,
     pub created_by: Option<Principal>,
 }
 
+/// A quarantined unit.
 #[derive(Clone, Debug)]
 pub(super) struct QuarantineFact {
     pub migration: u16,
@@ -81,7 +86,7 @@ pub(super) struct QuarantineFact {
 
 #[derive(Default)]
 pub(super) struct Facts {
-    /// The time of the snapshot, or else of the last activity of any session.
+    /// The time of the snapshot or, if it is not known, of the last activity of any session: ages count up to it.
     pub now: Time,
     pub layout: Option<Layout>,
     pub config: AdminConfigOrDefault,
@@ -89,15 +94,17 @@ pub(super) struct Facts {
     /// The stored sum of promised bytes, and the id of the first session whose bytes are in it. The id is 0 if no
     /// session has been counted yet.
     pub promised: Option<[u64; 2]>,
-    /// The mark up to which records in layout 1 are leftovers.
+    /// The leftover mark.
     pub mark: Option<Leftovers>,
+    /// Sessions in flight whose records decode, in either layout.
     pub sessions: BTreeMap<u64, Session>,
     /// Sessions with a record that does not decode, or without upload meta, each with its layout.
     pub unreadable: BTreeMap<u64, u16>,
     /// Keys of the table of layout 1, also those of leftovers.
     pub legacy_ids: BTreeSet<u64>,
+    /// The legacy records that are not leftovers, as the first migration examines them.
     pub examinations: BTreeMap<u64, Examination>,
-    /// Keys of the two tables of layout 2.
+    /// Keys of the two tables of layout 2: `split_ids` of sessions, `meta_ids` of upload metas.
     pub split_ids: BTreeSet<u64>,
     pub meta_ids: BTreeSet<u64>,
     /// Stored chunks by key prefix.
@@ -105,7 +112,7 @@ pub(super) struct Facts {
     /// Key prefixes whose chunks must still be removed.
     pub released_prefixes: BTreeSet<[u8; 32]>,
     pub sessions_by_idem: HashMap<[u8; 32], u64>,
-    /// Time of the last activity, and session.
+    /// Time of the last activity in nanoseconds, and id of the session.
     pub sessions_by_activity: BTreeSet<(u64, u64)>,
     pub sessions_by_owner: BTreeSet<(Principal, u64)>,
     pub payloads: BTreeMap<u64, PayloadState>,
@@ -113,13 +120,13 @@ pub(super) struct Facts {
     pub receipts_by_expiry: BTreeSet<(u64, u64)>,
     /// Blobs, each with the memory id of its table.
     pub blobs: BTreeMap<u64, (u8, BlobRecord)>,
-    /// Id of the capsule of each reference, by the ids of blob and memory.
+    /// The references of memories to blobs: the id of the capsule, by the ids of blob and memory.
     pub blob_refs: BTreeMap<(u64, String), String>,
     pub blobs_by_content: BTreeMap<TwoTexts, u64>,
     pub capsules: BTreeMap<String, CapsuleFact>,
     /// Memories of capsules, by the text that identifies a memory.
     pub memories: BTreeMap<String, MemoryFact>,
-    /// Id of the capsule, and id of the memory.
+    /// The index of memories by capsule: id of the capsule, and id of the memory.
     pub memories_by_capsule: BTreeSet<TwoTexts>,
     pub capsules_by_member: BTreeSet<(Principal, String)>,
     /// Deleted capsules whose memories must still be removed.
@@ -129,7 +136,8 @@ pub(super) struct Facts {
     /// The stored number of capsules that each caller has created.
     pub capsule_count_by_creator: BTreeMap<Principal, u64>,
     pub download_count: u64,
-    /// Bytes by account: `caller`, `capsule` or `canister`, and its id.
+    /// Bytes by account. The key is `caller`, `capsule` or `canister`, and the id of the caller or capsule (empty for
+    /// the canister).
     pub usage: BTreeMap<TwoTexts, u64>,
     /// Lengths of free extents by offset.
     pub free_extents: BTreeMap<u64, u64>,
@@ -155,7 +163,7 @@ impl Default for AdminConfigOrDefault {
 }
 
 impl Facts {
-    /// Returns whether the bytes of a session are in the chunk map.
+    /// Returns whether the bytes of a session are in the chunk map, and not in extents.
     pub fn is_mapped(&self, id: u64) -> bool {
         self.payloads.get(&id).is_none_or(|state| state.extents.is_none())
     }
@@ -179,6 +187,7 @@ impl Facts {
         self.split_ids.contains(&id) || self.is_live_legacy(id)
     }
 
+    /// Like [`Self::is_live`], in layout 1.
     pub fn is_live_legacy(&self, id: u64) -> bool {
         self.legacy_ids.contains(&id) && !self.is_leftover(id)
     }
@@ -187,18 +196,20 @@ impl Facts {
         self.mark.is_some_and(|mark| mark.records > 0 && id <= mark.through)
     }
 
+    /// Returns whether a session is in the quarantine of the first migration.
     pub fn is_quarantined(&self, id: u64) -> bool {
         self.quarantined_sessions.contains(&id)
     }
 
-    /// Returns whether there are unreadable sessions, or quarantined legacy records that do not decode.
+    /// Returns whether there are unreadable sessions, or quarantined legacy records that do not decode. If so, bytes
+    /// and chunks without an owner may be theirs.
     pub fn has_unreadable(&self) -> bool {
         !self.unreadable.is_empty()
             || self.quarantine.iter().any(|unit| unit.migration == 1 && unit.legacy.is_none())
     }
 
-    /// Reads the cells, and the counters of promised bytes. Cells that are not kept are read only to check that they
-    /// decode.
+    /// Reads the cells, and the counters of promised bytes. Cells whose values are not stored here are read only to
+    /// check that they decode.
     fn read_cells_and_counters(&mut self, scan: &mut Scan) {
         self.layout = scan.read_cell::<Layout>(ids::LAYOUT);
         self.last_session_id = scan.read_cell::<u64>(ids::SESSION_COUNTER).unwrap_or(0);
@@ -414,7 +425,8 @@ impl Facts {
         self.unreadable.extend(unreadable.map(|id| (*id, 2)));
     }
 
-    /// Returns the session of a legacy record that cannot be converted, as far as the record describes it.
+    /// Returns the session of a legacy record that decodes but cannot be converted, as far as the record describes the
+    /// session.
     fn session_of_unconvertible(
         &self,
         record: &LegacyUploadSession,
@@ -489,7 +501,7 @@ impl Facts {
     }
 }
 
-/// Returns the prefix of a blob's chunks, if its bytes are in the chunk map.
+/// Returns the prefix of a blob's chunks; `None` if its bytes are in extents.
 pub(super) fn mapped_prefix(blob: &BlobRecord) -> Option<ChunkPrefix> {
     match blob.place {
         Place::Chunks(prefix) => Some(prefix),

@@ -118,13 +118,13 @@ pub struct Finding {
     pub kind: FindingKind,
     /// Severity of the finding.
     pub severity: Severity,
-    /// Id of the memory that the finding is about, if there is one.
+    /// Memory id of the table that the finding is about; `None` if it is about no single table.
     pub memory: Option<u8>,
-    /// Name of the memory.
+    /// Name of that table, `unknown` if no build has such a table.
     pub table: Option<String>,
-    /// Key of the record.
+    /// Key of the record, as a text; `None` if the finding is about no single record.
     pub key: Option<String>,
-    /// Offset in the memory, bytes.
+    /// Offset in that memory in bytes, if the finding is about certain bytes.
     pub offset: Option<u64>,
     /// A description of what was found.
     pub what: String,
@@ -150,6 +150,7 @@ impl std::fmt::Display for Finding {
 /// Maximum number of findings of one kind that are listed; further ones are only counted.
 const MAX_LISTED: u64 = 100;
 
+/// The findings so far: the first 100 of each kind, and the numbers of all.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     listed: Vec<Finding>,
@@ -178,7 +179,7 @@ impl Findings {
         self.add(kind, Some(memory), key, Some(offset), what.into());
     }
 
-    /// Adds a finding that is about a whole memory, or about none.
+    /// Adds a finding that is about a whole table or, if `memory` is `None`, about no table.
     pub fn add_general(&mut self, kind: FindingKind, memory: Option<u8>, what: impl Into<String>) {
         self.add(kind, memory, None, None, what.into());
     }
@@ -202,13 +203,13 @@ impl Findings {
         self.listed.push(Finding { kind, severity: kind.severity(), memory, table, key, offset, what });
     }
 
-    /// Returns the number of findings of each kind of damage.
+    /// Returns the number of findings of each kind whose severity is damage, as far as there are any.
     pub fn damage(&self) -> BTreeMap<FindingKind, u64> {
         let damage = self.counts.iter().filter(|(kind, _)| kind.severity() == Severity::Damage);
         damage.map(|(kind, count)| (*kind, *count)).collect()
     }
 
-    /// Returns the listed findings, worst first, and the number of all findings by kind.
+    /// Returns the listed findings, damage first, and the number of all findings by kind.
     pub fn into_parts(mut self) -> (Vec<Finding>, BTreeMap<FindingKind, u64>) {
         self.listed.sort_by_key(|finding| (finding.severity, finding.kind));
         (self.listed, self.counts)

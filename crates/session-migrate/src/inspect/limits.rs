@@ -11,11 +11,11 @@ use super::finding::FindingKind;
 use super::report::{Limit, MemoryReport};
 use super::scan::Scan;
 
-/// Use in percent from which a limit is reported as nearly reached.
+/// A limit is reported as nearly reached if at least this percentage of it is used.
 const NEARLY_FULL_PERCENT: u64 = 90;
 
-/// Returns every limit with its use, and adds a finding for each that is nearly reached. The use of a limit for each
-/// caller, or for each capsule, is that of the one with the highest use.
+/// Returns every limit with its use, and adds a finding for each that is nearly reached. If a limit applies to each
+/// caller, or to each capsule, its use is that of the caller or capsule with the highest use.
 pub(super) fn compute(facts: &Facts, scan: &mut Scan, memory: &MemoryReport) -> Vec<Limit> {
     let config = &facts.config.0;
     let largest_account = |kind: &str| {

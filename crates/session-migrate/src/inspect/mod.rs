@@ -1,8 +1,8 @@
 //! Inspects a snapshot: its contents, and whether they are consistent. The snapshot is not changed.
 //!
-//! Owns: which tables must agree, and the names of contradictions. Does not own: how a snapshot is read (the
-//! snapshot module) and what a record means (the canister's library). Boundary: whatever the bytes are, the result is a
-//! report or one error.
+//! Owns: which tables must agree, and the kinds of findings. Does not own: how a snapshot is read (the snapshot module)
+//! and what a record means (the canister's library). Boundary: whatever the bytes are, there is no panic: the result is
+//! a report or one error.
 
 mod checks;
 mod contents;
@@ -50,11 +50,11 @@ use scan::{Scan, without_unchanged_remark};
 pub struct Options {
     /// A snapshot folder, or a raw stable memory; may be gzipped.
     pub snapshot: PathBuf,
-    /// Whether to hash every blob, and to compare every byte of a folder with its manifest.
+    /// Whether to hash every blob, and to compare every byte of a folder with its manifest, if it has one.
     pub deep: bool,
 }
 
-/// A snapshot that cannot be inspected.
+/// Why a snapshot cannot be inspected.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// The snapshot is missing or incomplete, or cannot be read.
@@ -109,7 +109,7 @@ pub enum InspectError {
 }
 
 impl InspectError {
-    /// Returns whether the user's input is at fault, not the machine.
+    /// Returns whether the user's input is at fault; `false`: the machine is, or [`Self::is_damage`].
     pub fn is_usage(&self) -> bool {
         match self {
             InspectError::Snapshot(error) => error.is_usage(),
@@ -117,7 +117,7 @@ impl InspectError {
         }
     }
 
-    /// Returns whether the snapshot belongs to an upload canister, but is damaged.
+    /// Returns whether the snapshot is so damaged that no report is possible.
     pub fn is_damage(&self) -> bool {
         matches!(self, InspectError::DamagedHeader { .. })
     }
@@ -125,8 +125,8 @@ impl InspectError {
 
 /// Inspects a snapshot. `progress` shows the phases and counts bytes.
 ///
-/// # Errors
-/// [`InspectError`]. Damage other than that of the header is in the [`Report`].
+/// # Errors [`InspectError`]. Damage is in the [`Report`], except that of the memory manager's header, which is an
+/// error.
 pub fn run(options: &Options, progress: &Progress) -> Result<Report, InspectError> {
     let provenance = Provenance::now();
     progress.phase("opening the snapshot");
@@ -195,6 +195,7 @@ pub(crate) fn run_on(
     })
 }
 
+/// Describes the module of a snapshot; `None` if the file is empty or missing.
 fn read_module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
     let file = match std::fs::read(path) {
         Ok(file) if file.is_empty() => return Ok(None),
@@ -214,7 +215,7 @@ fn read_module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
     }))
 }
 
-/// Opens the memories of a snapshot, if they belong to an upload canister.
+/// Opens the memories of a snapshot. It is an error if they do not belong to an upload canister.
 fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
     let foreign = |why: String| InspectError::Foreign { path: snapshot.path.clone(), why };
     let stable = &snapshot.stable;
@@ -238,6 +239,7 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
         buckets,
     };
     let memories = MemoryManager::init(stable.clone());
+    // It is an error if the memory is of the first public release.
     if preflight::check_public_release(&memories).is_err() {
         let contents = Box::new(public_release::read(&memories));
         stable.failure()?;
@@ -261,6 +263,7 @@ fn taken_at(snapshot: &Snapshot) -> Option<u64> {
     snapshot.metadata.as_ref().map(|metadata| metadata.taken_at_timestamp)
 }
 
+/// Opens a snapshot and reads every table.
 fn read(snapshot: &Snapshot) -> Result<(Scan, MemoryReport, Facts), InspectError> {
     let (mut scan, memory) = open(snapshot)?;
     let facts = Facts::read(&mut scan, taken_at(snapshot));
@@ -333,7 +336,8 @@ fn age_counts(facts: &Facts) -> Vec<AgeCount> {
     const HOUR: u64 = 3_600;
     let ttl = facts.config.0.session_ttl_seconds;
     let bounds = [(HOUR, "less than an hour"), (24 * HOUR, "less than a day"), (u64::MAX, "a day or more")];
-    // One count for each bound, and one for the sessions that have outlived the time to live.
+    // One count for each bound and, at the end, one for the sessions that have been idle for the time to live; these
+    // are in no other count.
     let mut counts = [0; 4];
     for session in facts.sessions.values() {
         let idle = facts.now.as_nanos().saturating_sub(session.last_seen.as_nanos()) / 1_000_000_000;
@@ -345,7 +349,8 @@ fn age_counts(facts: &Facts) -> Vec<AgeCount> {
     names.chain([over_ttl]).zip(counts).map(|(idle, count)| AgeCount { idle, count }).collect()
 }
 
-/// Returns every class of both migrations, with the number of units in it and up to three examples.
+/// Returns every class of both migrations, with the number of units in it and up to three examples. Units of migration
+/// 2 are counted although it has not begun.
 fn class_reports(facts: &Facts) -> Vec<ClassReport> {
     // The units of each migration, by class.
     let mut units_of_1: BTreeMap<usize, Vec<u64>> = BTreeMap::new();

@@ -17,7 +17,8 @@ use crate::snapshot::{Entry, StableFile, Tree};
 
 use super::scan::SnapshotMemory;
 
-/// The highest session number that is tried to find the session of a chunk.
+/// The highest session number that is tried to find the session of a chunk, unless higher ones are known: that release
+/// counts from 1.
 const LAST_SESSION: u64 = 1_000_000;
 
 /// The contents of a stable memory of the first public release.
@@ -35,10 +36,10 @@ pub struct PublicContents {
     pub blobs: u64,
     /// Total size of the blobs according to their records.
     pub blob_bytes: u64,
-    /// Number of blobs whose stored bytes match the size and SHA-256 of the record.
+    /// Number of blobs whose stored bytes have the size and SHA-256 of the record.
     pub sound: u64,
-    /// Number of chunks that belong to no blob, by session. The key is `None` for chunks whose session is not known,
-    /// since sessions are only on the heap.
+    /// Number of chunks that belong to no blob, by number of the session. The key is `None` for chunks whose session is
+    /// not known, since sessions are only on the heap.
     pub in_flight: BTreeMap<Option<u64>, u64>,
     /// Descriptions of damage, and of references to missing or replaced blobs.
     pub damage: Vec<String>,
@@ -47,7 +48,7 @@ pub struct PublicContents {
 /// The stored chunks under one key prefix.
 struct StoredChunks {
     count: u64,
-    /// Number of the first missing chunk, if a later chunk is stored.
+    /// Number of the first missing chunk, if a later chunk is stored; `None` if there is no gap.
     gap: Option<u32>,
     bytes: u64,
     sha256: Sha256,
@@ -137,8 +138,9 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
     PublicContents { damage, ..contents }
 }
 
-/// Finds the sessions to which chunks belong, and returns the key prefix of each. A prefix is only a hash of the
-/// session's number, so the `known` numbers are tried, and all numbers up to a million.
+/// Finds the sessions to which the chunks under `prefixes` belong, and returns the prefix of each session found. A
+/// prefix is only a hash of the session's number, so the `known` numbers are tried, then all numbers up to a million.
+/// Prefixes of other sessions are missing from the result.
 pub(crate) fn sessions_of_chunks(
     prefixes: impl IntoIterator<Item = [u8; 32]>,
     known: impl IntoIterator<Item = u64>,

@@ -15,9 +15,9 @@ use crate::snapshot::Verified;
 /// An inspected snapshot, as written with `--json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// Fail if there is damage.
+    /// Fail if a finding is damage; warnings alone pass.
     pub verdict: Verdict,
-    /// The provenance of the report, without a server.
+    /// The provenance of the report; it names no server, since none is used.
     pub provenance: Provenance,
     /// The phases, with their times.
     pub phases: Vec<Phase>,
@@ -60,11 +60,11 @@ pub struct SnapshotReport {
     pub taken_at: Option<u64>,
     /// The time relative to which ages are counted, nanoseconds: `taken_at`, or else the last activity of any session.
     pub as_of: u64,
-    /// The canister's version number as the IC counts it.
+    /// The canister's version number as the IC counts it; absent for a raw memory.
     pub canister_version: Option<u64>,
-    /// The module in the snapshot.
+    /// The module in the snapshot; absent if it has none.
     pub module: Option<ModuleReport>,
-    /// How far the folder was compared with the manifest next to it.
+    /// How far the folder was compared with its manifest, the file next to it.
     #[serde(default)]
     pub verified: Verified,
 }
@@ -98,7 +98,7 @@ pub struct ModuleReport {
 pub struct Counts {
     /// Sessions in flight, also those that do not decode.
     pub sessions: u64,
-    /// Sessions in layout 1, without leftovers.
+    /// Legacy records, without leftovers.
     pub legacy_sessions: u64,
     /// Legacy records that were converted and are still stored.
     pub leftovers: u64,
@@ -114,7 +114,7 @@ pub struct Counts {
     pub chunks: u64,
     /// Bytes of these chunks.
     pub chunk_bytes: u64,
-    /// Prefixes whose chunks must still be removed.
+    /// Key prefixes whose chunks must still be removed: those of sessions and blobs with released chunks.
     pub releases_pending: u64,
     /// Deleted capsules whose memories must still be removed.
     pub condemned_capsules: u64,
@@ -124,7 +124,7 @@ pub struct Counts {
     pub downloads: u64,
     /// Allocated bytes of the payload region.
     pub region_taken: u64,
-    /// End of the used part of the payload region, bytes.
+    /// Size of the used part of the payload region in bytes: what is allocated, and what is free before the end.
     pub region_end: u64,
     /// Quarantined units of all migrations.
     pub quarantined: u64,
@@ -141,7 +141,7 @@ pub struct SessionCount {
     pub state: String,
     /// Number of sessions.
     pub count: u64,
-    /// Size of the sessions' files, as declared by the clients.
+    /// Sum of the sizes of the sessions' files, as declared by the clients.
     pub bytes: u64,
     /// Bytes that have arrived.
     pub received: u64,
@@ -161,7 +161,7 @@ pub struct AgeCount {
 pub struct ClassReport {
     /// Number of the migration: 1 or 2.
     pub migration: u16,
-    /// Name of the class.
+    /// Name of the class, as in the plan of the migration.
     pub class: String,
     /// `convert`, `release` or `quarantine`.
     pub treatment: String,
@@ -180,7 +180,7 @@ pub struct MigrationReport {
     pub phase: String,
     /// Number of source units.
     pub source: u64,
-    /// Units converted, by the engine or when touched.
+    /// Units converted: by the engine, or on touch.
     pub converted: u64,
     /// Units quarantined.
     pub quarantined: u64,
@@ -207,7 +207,7 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Returns the use in percent.
+    /// Returns the use in percent, rounded down; may exceed 100.
     pub fn percent(&self) -> u64 {
         u64::try_from(u128::from(self.used) * 100 / u128::from(self.allowed.max(1))).unwrap_or(u64::MAX)
     }
@@ -226,7 +226,7 @@ pub struct MemoryReport {
     pub buckets: u64,
 }
 
-/// One memory of the memory manager.
+/// One memory of the memory manager that is in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableReport {
     /// Id of the memory.
@@ -257,7 +257,7 @@ pub struct DeepReport {
     pub sound: u64,
 }
 
-/// Findings of one kind.
+/// The number of findings of one kind, also of those that are not listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundCount {
     /// The kind.

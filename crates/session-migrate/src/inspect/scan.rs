@@ -12,7 +12,7 @@ use super::finding::{FindingKind, Findings};
 use super::report::TableReport;
 use crate::snapshot::{Entry, Key, PAGE_BYTES, StableFile, Tree, read_cell};
 
-/// Offset of the value in a cell.
+/// Offset of the value in a cell, after magic bytes, version and length.
 const CELL_VALUE: u64 = 8;
 
 /// Offset of the version in a memory of counters.
@@ -20,12 +20,13 @@ const COUNTERS_VERSION: u64 = 3;
 
 pub(super) type SnapshotMemory = ic_stable_structures::memory_manager::VirtualMemory<StableFile>;
 
+/// The tables of a snapshot, and what has been found in them so far.
 pub(super) struct Scan {
     memories: MemoryManager<StableFile>,
     pub findings: Findings,
     pub tables: Vec<TableReport>,
-    /// Memories with a damaged structure or a record that does not decode: the absence of an entry in them proves
-    /// nothing.
+    /// Memories with a damaged structure or a record that does not decode: an entry that was not found in them may
+    /// exist.
     damaged: BTreeSet<u8>,
 }
 
@@ -78,14 +79,14 @@ impl Scan {
         self.memories.get(MemoryId::new(id))
     }
 
-    /// Returns whether no damage has been found in these memories so far. For memories that have been read, this is
-    /// whether they could be read completely.
+    /// Returns whether no damage has been found in these memories so far. `true` means that memories which have been
+    /// read already were read completely; about others, it says only that their headers are sound.
     pub fn fully_read(&self, ids: &[u8]) -> bool {
         ids.iter().all(|id| !self.damaged.contains(id))
     }
 
-    /// Passes every entry of a map to `each`, undecoded, unless the map is already known to be damaged. Records damage
-    /// of the map.
+    /// Passes every entry of a map to `each`, undecoded; none if the map is already known to be damaged. Adds findings
+    /// for damage of the map.
     pub fn for_each_entry<K: Key>(
         &mut self,
         id: u8,
@@ -161,7 +162,8 @@ impl Scan {
         }
     }
 
-    /// Returns the record of a cell, if one was ever stored and it decodes.
+    /// Returns the record of a cell; `None` if none was ever stored, or the cell or record is damaged, which is a
+    /// finding.
     pub fn read_cell<V: Record>(&mut self, id: u8) -> Option<V> {
         let bytes = self.cell_bytes(id)?;
         V::decode(&bytes)

@@ -46,7 +46,7 @@ impl LiveCanister {
         decode_result(method, &self.query_raw(EncodedCall::new(method, args)?).await?)
     }
 
-    /// Makes a query call to a function that returns a plain value.
+    /// Makes a query call to a function without arguments that returns a plain value, not `variant { Ok; Err }`.
     pub async fn query_plain<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -55,8 +55,8 @@ impl LiveCanister {
         Ok(decode_reply::<(T,)>(method, &reply)?.0)
     }
 
-    /// Makes an update call to a query function that returns a plain value, so that all nodes of the subnet agree on
-    /// the answer.
+    /// Like [`LiveCanister::query_plain`], but by an update call, so that the answer is certified and not only that of
+    /// one node.
     pub async fn replicated_query_plain<T: CandidType + DeserializeOwned>(
         &self,
         method: &'static str,
@@ -72,6 +72,7 @@ impl LiveCanister {
     }
 }
 
+/// Converts an error of the agent. What is `Unanswered` here may be repeated by [`Retry`](super::Retry).
 pub(super) fn to_client_error(method: &'static str, error: AgentError) -> ClientError {
     match error {
         AgentError::CertifiedReject { reject, .. } | AgentError::UncertifiedReject { reject, .. } => {
@@ -90,7 +91,7 @@ pub(super) fn to_client_error(method: &'static str, error: AgentError) -> Client
 }
 
 fn rejection_error(method: &'static str, reject: &RejectResponse) -> ClientError {
-    // An error code is a text such as `IC0503`.
+    // An error code is a text such as `IC0503`. Without a known code, a rejection is returned as `Network`.
     let code = reject.error_code.as_deref().and_then(|code| code.strip_prefix("IC")?.parse::<u64>().ok());
     match code.and_then(|code| pocket_ic::ErrorCode::try_from(code).ok()) {
         Some(code) => ClientError::Rejected {

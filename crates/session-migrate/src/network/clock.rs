@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-/// A clock that can also pause. Tests have a clock of their own that simulates minutes.
+/// A clock that can also pause. Tests have another one, whose pauses take no real time.
 pub trait Clock: Send + Sync {
-    /// Returns the time since some fixed moment.
+    /// Returns the time since a fixed moment, which may be any.
     fn now(&self) -> Duration;
     /// Waits for the time `pause`.
     fn pause(&self, pause: Duration) -> BoxFuture<'static, ()>;

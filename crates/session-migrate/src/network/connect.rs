@@ -1,4 +1,5 @@
-//! Connects to a network, with a root key that the user specifies for every network but the Internet Computer.
+//! Connects to a network. Only for the Internet Computer, its root key is known; for every other network, the user
+//! specifies it.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,7 +11,7 @@ use ic_agent::{Agent, Identity};
 
 use super::{LiveCanister, Management};
 
-/// Prefix of a DER-encoded BLS public key, in hex; the key's 96 bytes follow.
+/// Prefix of a DER-encoded BLS public key, in hex; the 96 bytes of the key itself follow.
 const DER_PREFIX: &str = "308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100";
 /// Number of hexadecimal digits of a root key in DER.
 const DER_DIGITS: usize = DER_PREFIX.len() + 2 * 96;
@@ -30,7 +31,7 @@ pub enum NetworkError {
         /// Why the network cannot be used.
         detail: String,
     },
-    /// An invalid root key.
+    /// The given root key is invalid.
     #[error(
         "the root key must be `mainnet`, `fetch` or {DER_DIGITS} hexadecimal digits that begin with {DER_PREFIX}; got {got}"
     )]
@@ -47,7 +48,7 @@ pub enum NetworkError {
         /// The network.
         url: String,
     },
-    /// An identity that cannot be read.
+    /// The identity cannot be read.
     #[error(
         "{path} has no identity: {detail}; an unencrypted PEM file of an Ed25519, secp256k1 or P-256 key is needed"
     )]
@@ -64,7 +65,7 @@ pub enum NetworkError {
 pub enum RootKey {
     /// The root key of the Internet Computer.
     Mainnet,
-    /// The key that the network reports: only for test networks.
+    /// The key that the network itself reports, which proves nothing: only for test networks.
     Fetch,
     /// The given key, in DER.
     Der(Vec<u8>),
@@ -74,7 +75,7 @@ pub enum RootKey {
 const MAINNET: [&str; 4] = ["icp-api.io", "ic0.app", "icp0.io", "internetcomputer.org"];
 
 impl RootKey {
-    /// Parses the given key; without one, returns [`RootKey::Mainnet`] if the URL is the Internet Computer's.
+    /// Parses `given`; if it is `None`, returns [`RootKey::Mainnet`], provided that the URL is the Internet Computer's.
     ///
     /// # Errors
     /// [`NetworkError`] if the given key is invalid. Without a key: if the URL is invalid or another network's.
@@ -169,12 +170,12 @@ impl Network {
         self.agent.read_root_key()
     }
 
-    /// Returns a handle for a controller's calls about the canister `id`.
+    /// Returns a handle for calls about the canister `id`, most of which only its controllers may make.
     pub fn management(&self, id: Principal) -> Management {
         Management::new(self.agent.clone(), id)
     }
 
-    /// Returns the upload canister `id`.
+    /// Returns a handle for calls to the upload canister `id` itself.
     pub fn canister(&self, id: Principal) -> LiveCanister {
         LiveCanister::new(self.agent.clone(), id)
     }

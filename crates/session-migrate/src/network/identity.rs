@@ -8,7 +8,7 @@ use ic_agent::identity::{BasicIdentity, Prime256v1Identity, Secp256k1Identity};
 
 use super::NetworkError;
 
-/// Reads an identity from a PEM file with an Ed25519, secp256k1 or P-256 key.
+/// Reads an identity from an unencrypted PEM file with an Ed25519, secp256k1 or P-256 key.
 pub fn read_identity(path: &Path) -> Result<Arc<dyn Identity>, NetworkError> {
     let refused = |detail: String| NetworkError::Identity { path: path.to_path_buf(), detail };
     let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;

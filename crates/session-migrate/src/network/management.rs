@@ -19,10 +19,10 @@ pub struct Management {
     canister: Principal,
 }
 
-/// What the network certifies about a canister.
+/// What the network certifies about a canister in its state tree, at one time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certified {
-    /// Time of the certified state, nanoseconds.
+    /// Time of the certified state, nanoseconds; 0 if the certificate contains none.
     pub at: u64,
     /// SHA-256 of the canister's module; `None` if no module is installed.
     pub module_hash: Option<Vec<u8>>,
@@ -117,7 +117,7 @@ impl Management {
         })
     }
 
-    /// Returns a section of the module's metadata; `None` if there is no section of this name.
+    /// Returns the section `name` of the module's metadata; `None` if the network certifies that there is none.
     pub async fn metadata(&self, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         match self.agent.read_state_canister_metadata(self.canister, name).await {
             Ok(bytes) => Ok(Some(bytes)),

@@ -23,7 +23,8 @@ use super::management::certified_time;
 use super::{Network, Retry};
 use crate::client::{ClientError, EncodedCall};
 
-/// Time from the first signing of a request to its expiry. The Internet Computer accepts at most five minutes.
+/// Time from the first signing of a request to its expiry. The Internet Computer accepts at most five minutes; a minute
+/// is left for clocks that differ.
 const REQUEST_LIFETIME: Duration = Duration::from_secs(240);
 
 /// Pause between two checks of a request's status.
@@ -70,7 +71,8 @@ impl Target {
     }
 }
 
-/// The id of a request, with the nonce and the expiry that are needed to make the same request again.
+/// The id of a request, with the nonce and the expiry that are needed to sign the same request again, even in a later
+/// process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     /// The request's id, in hex.
@@ -81,7 +83,7 @@ pub struct Ticket {
     pub expiry: u64,
 }
 
-/// A signed request.
+/// A signed request, which may be sent several times and is executed at most once.
 pub struct OneCall {
     effective: Principal,
     method: &'static str,
@@ -90,7 +92,7 @@ pub struct OneCall {
     ticket: Ticket,
 }
 
-/// The outcome of a request.
+/// The outcome of a request, as far as the network knows it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestOutcome {
     /// The request was executed.
@@ -157,7 +159,7 @@ impl Network {
         self.sign(target, nonce, now().saturating_add(nanos(REQUEST_LIFETIME)))
     }
 
-    /// Signs the call of a ticket again.
+    /// Signs the call of a ticket again: the result is the same request.
     ///
     /// # Errors
     /// If the ticket belongs to another call, caller or canister, or the call cannot be signed.
@@ -206,9 +208,8 @@ impl Network {
     /// Sends a call, repeatedly if necessary, until its outcome is known. Once the call has expired according to the
     /// clock of this machine, only asks for the outcome.
     ///
-    /// # Errors
-    /// Any error but a rejection, if the error is permanent or `retry` no longer repeats the call. The outcome of the
-    /// call is unknown then.
+    /// # Errors Any error but a rejection, if the error is permanent or `retry` no longer repeats the call. The call
+    /// may have been executed then, or may still be.
     pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<RequestOutcome, ClientError> {
         let method = call.method;
         let sent = retry.again(|| async {
@@ -234,9 +235,10 @@ impl Network {
         }
     }
 
-    /// Sends a call and returns its reply. The caller may repeat a failed call, so the call must be harmless if it is
-    /// executed twice. While the call is in flight, there is one copy of its arguments in memory. The agent would keep
-    /// three, each of some megabytes if the call sends a slice of a snapshot.
+    /// Sends a call and returns its reply. Unlike [`Network::settle`], a failed call is repeated by the caller as a new
+    /// request, so the call must be harmless if it is executed twice. While the call is in flight, there is one copy of
+    /// its arguments in memory. The agent would keep three, each of some megabytes if the call sends a slice of a
+    /// snapshot.
     ///
     /// # Errors
     /// If the call cannot be signed, is rejected or is not answered, or if the certificate of the answer is not valid.
@@ -300,13 +302,13 @@ impl Network {
             let asked = retry.again(|| async {
                 let status = self.agent.request_status_raw(&request_id, effective).await;
                 match status {
-                    // Either error means that the network does not know the request: some networks cannot prove its
-                    // absence.
+                    // Both errors mean that the network does not know the request: some networks cannot prove that it
+                    // is absent.
                     Err(AgentError::LookupPathAbsent(_) | AgentError::LookupPathUnknown(_)) => Ok(None),
                     status => status.map(Some).map_err(|error| to_client_error(method, error)),
                 }
             });
-            // The time at which the network did not know the request, if it did not.
+            // The time of a state in which the network did not know the request; `None` if it knows the request.
             let unknown_at = match asked.await? {
                 Some((RequestStatusResponse::Replied(reply), certificate)) => {
                     let certificate = encode_certificate(&certificate);
@@ -337,7 +339,8 @@ impl Network {
         }
     }
 
-    /// Returns the time of a certified state that has no status of a request, nanoseconds; `None` if the state has one.
+    /// Reads the certified state: returns its time in nanoseconds if the state has no status of a request; `None` if it
+    /// has one.
     async fn unknown_at(
         &self,
         request_id: &RequestId,

@@ -9,13 +9,13 @@ use super::{Clock, system_clock};
 use crate::client::ClientError;
 use crate::progress::Progress;
 
-/// The longest pause before a retry.
+/// The longest pause before a retry; pauses grow up to it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Retries calls that may succeed later.
 #[derive(Clone, Copy)]
 pub struct Retry<'a> {
-    /// Maximum sum of the pauses.
+    /// Maximum sum of the pauses before the retries of one call; the time of the calls themselves does not count.
     pub retry_for: Duration,
     /// Where each retry is reported.
     pub progress: &'a Progress,
@@ -29,8 +29,8 @@ impl<'a> Retry<'a> {
         Retry { retry_for, progress, clock: system_clock() }
     }
 
-    /// Makes a call, and repeats the call while its error is transient, for at most `retry_for`. The call must be
-    /// harmless if it is executed twice.
+    /// Makes a call, and repeats the call while its error is transient, as long as the pauses add up to at most
+    /// `retry_for`. The call must be harmless if it is executed twice.
     ///
     /// # Errors
     /// The last error.
@@ -42,7 +42,8 @@ impl<'a> Retry<'a> {
     }
 
     /// Makes a call that must not be executed twice. Repeats the call only if it was rejected for a transient reason,
-    /// such as a stopped canister. A lost answer is returned as an error.
+    /// such as a stopped canister. A lost answer is returned as an error, since the call may have been executed. (The
+    /// calls of `once.rs` may be sent again even then.)
     ///
     /// # Errors
     /// The last error.

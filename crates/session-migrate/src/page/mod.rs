@@ -1,7 +1,7 @@
 //! Reports as self-contained HTML pages with plots: no script, no font, no network.
 //!
 //! Owns: the page layout, its style, and bar plots. Does not own: the content of a page, which is in the folder of its
-//! report. Boundary: titles and the texts of plots are passed unescaped, and are escaped here.
+//! report. Boundary: titles and the texts of plots are passed as plain text, and escaped here.
 
 mod numbers;
 mod plot;

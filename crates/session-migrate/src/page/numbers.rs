@@ -10,7 +10,7 @@ pub fn bytes(count: u64) -> String {
     format_scaled(count, 1_024, &[" B", " KiB", " MiB", " GiB", " TiB"])
 }
 
-/// Formats a change with its sign: `-41.2 %`.
+/// Formats a change in percent with its sign: `-41.2 %`.
 pub fn percent(change: f64) -> String {
     format!("{change:+.1} %")
 }
@@ -18,7 +18,7 @@ pub fn percent(change: f64) -> String {
 fn format_scaled(count: u64, step: u64, units: &[&str]) -> String {
     let mut value = count as f64;
     let mut unit = 0;
-    // A value that would be rounded to `step` is shown as 1.00 of the next unit.
+    // A value that would be rounded to `step` is shown as 1.00 of the next unit, if there is one.
     while value >= step as f64 - 0.5 && unit + 1 < units.len() {
         value /= step as f64;
         unit += 1;

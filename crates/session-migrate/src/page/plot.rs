@@ -5,7 +5,7 @@
 
 use maud::{Markup, html};
 
-/// The inner width of a drawing, which is stretched to the available width.
+/// The width of a drawing in its own units; the drawing is stretched to the available width.
 const WIDTH: f64 = 1_000.0;
 
 /// Font size of the page, in pixels: 1 rem.
@@ -14,6 +14,7 @@ const REM: f64 = 16.0;
 /// Distance from one bar to the next, in pixels of a page with this font size.
 const BAR_PITCH: f64 = 15.0;
 
+/// Height of a bar, in the same unit.
 const BAR_HEIGHT: f64 = 11.0;
 
 /// How an axis is divided.
@@ -34,7 +35,7 @@ pub struct Row {
     pub detail: String,
     /// The bars, from top to bottom.
     pub bars: Vec<Bar>,
-    /// The numbers next to the bars.
+    /// The text next to the bars, with their numbers.
     pub values: String,
 }
 
@@ -50,7 +51,7 @@ pub struct Bar {
     pub reach: u64,
 }
 
-/// The side that a bar belongs to; in plots that do not compare two sides, only its color.
+/// The side to which a bar belongs; in plots that do not compare two sides, it only selects a color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The first side.
@@ -78,9 +79,9 @@ impl Bar {
 /// An axis that has room for all values of a plot.
 struct Axis {
     scale: Scale,
-    /// The value at the beginning of the axis; if it is logarithmic, the power of ten.
+    /// The value at the beginning of the axis; if the axis is logarithmic, the exponent of this power of ten.
     lowest: f64,
-    /// The value at the end of the axis; if it is logarithmic, the power of ten.
+    /// The value at the end of the axis; if the axis is logarithmic, the exponent of this power of ten.
     highest: f64,
 }
 
@@ -99,7 +100,7 @@ impl Axis {
         }
     }
 
-    /// Returns the position of a value, from 0 to 1.
+    /// Returns the position of a value on the axis: 0 is the beginning, 1 the end.
     fn position(&self, value: u64) -> f64 {
         let value = match self.scale {
             Scale::Linear => value as f64,
@@ -182,6 +183,7 @@ fn bars(row: &Row, axis: &Axis, grid_lines: &[(f64, u64)]) -> Markup {
 mod tests {
     use super::*;
 
+    /// The second bar has a line to twice its value.
     fn row(a: u64, b: u64) -> Row {
         let bars = vec![Bar::new(Side::A, a), Bar { side: Side::B, length: b, reach: b * 2 }];
         Row { name: "<x>".into(), detail: String::new(), bars, values: "v & w".into() }

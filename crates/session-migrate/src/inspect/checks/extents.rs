@@ -11,14 +11,15 @@ use super::super::finding::FindingKind;
 use super::super::scan::Scan;
 use crate::snapshot::Key as _;
 
-/// An extent, and what it belongs to.
+/// An extent that is in use or free, and to what it belongs.
 struct OwnedExtent {
     extent: Extent,
-    /// As a text: a blob, a session, the unit that the second migration is moving, or `a free extent`.
+    /// As a text for findings: a blob, a session, the unit that the second migration is moving, or `a free extent`.
     owner: String,
 }
 
-/// Returns every extent of a blob, a session, or the unit that the second migration is moving, in order of offset.
+/// Returns, in order of offset, the extents of all blobs and sessions, and of the unit that the second migration is
+/// moving.
 fn owned_extents(facts: &Facts) -> Vec<OwnedExtent> {
     let mut owned: Vec<OwnedExtent> = Vec::new();
     let mut add = |extents: &Extents, owner: String| {
@@ -83,7 +84,8 @@ fn check_bounds(owned: &[OwnedExtent], region_end: u64, scan: &mut Scan) {
     }
 }
 
-/// Checks that the extents, which are in order of offset, do not overlap, and leave no gap before `region_end`.
+/// Checks that the extents, which are in order of offset, do not overlap, and leave no gap before `region_end`. Gaps
+/// are only reported if all owners are known.
 fn check_owners(extents: &[OwnedExtent], region_end: u64, scan: &mut Scan) {
     let all_owners_are_known =
         scan.fully_read(&[ids::BLOBS, ids::PAYLOAD_STATES, ids::FREE_EXTENTS, ids::MIGRATION_STATES]);
@@ -122,8 +124,8 @@ fn check_gap(start: u64, end: u64, scan: &mut Scan) {
     }
 }
 
-/// Checks that every blob and every session fits into its extents. Extents that are too short are reported as
-/// [`FindingKind::ExtentOutOfBounds`], as is an extent beyond the end of the region.
+/// Checks that every blob and every session that is in extents fits into them. Extents that are too short are reported
+/// as [`FindingKind::ExtentOutOfBounds`], as is an extent beyond the end of the region.
 fn check_lengths(facts: &Facts, scan: &mut Scan) {
     let blobs = facts.blobs.iter().filter_map(|(id, (memory, blob))| match &blob.place {
         Place::Extents(extents) => Some((*memory, *id, blob.size, extents)),
@@ -142,8 +144,8 @@ fn check_lengths(facts: &Facts, scan: &mut Scan) {
 }
 
 /// Checks that both tables of free extents have the same entries; that no free extent is empty, overlaps or adjoins
-/// another one, or reaches the end of the used part of the region; and that free and allocated bytes add up to the used
-/// part.
+/// another one, or reaches the end of the used part of the region, which would have to be smaller then; and that free
+/// and allocated bytes add up to the used part.
 fn check_free_extents(facts: &Facts, scan: &mut Scan) {
     if !scan.fully_read(&[ids::FREE_EXTENTS, ids::FREE_EXTENTS_BY_LEN]) {
         return;

@@ -28,13 +28,14 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
 }
 
 fn check_session_chunks(facts: &Facts, scan: &mut Scan, id: u64, session: &Session) {
+    // The record of an unconvertible session may name a wrong prefix, size or number of chunks.
     let is_convertible = facts.examinations.get(&id).is_none_or(|examined| examined.reason.is_none());
     if !facts.is_mapped(id) || !is_convertible {
         return;
     }
     let chunk_key = |idx: u32| (session.prefix.0, idx).shown();
     let stored: ChunkSet = facts.chunks_under(session.prefix).map(|(idx, _)| idx).collect();
-    // In layout 1, the chunks that are stored are those that have arrived.
+    // In layout 1, no record says which chunks have arrived: the stored ones count as arrived, so they cannot differ.
     if session.layout == 2 {
         for idx in difference(&session.received, &stored) {
             let what = format!("chunk {idx} of session {id} has arrived but is not stored");
@@ -85,6 +86,7 @@ fn check_blob_chunks(facts: &Facts, scan: &mut Scan) {
     }
 }
 
+/// Reports the chunks that belong to no session, no blob and no prefix that is to be removed.
 fn check_orphans(facts: &Facts, scan: &mut Scan) {
     let records = [
         ids::LEGACY_SESSIONS,
@@ -125,6 +127,7 @@ fn check_payload_states(facts: &Facts, scan: &mut Scan) {
     }
 }
 
+/// Checks that a memory refers to every blob, or a session may still need it.
 fn check_blob_references(facts: &Facts, scan: &mut Scan) {
     if !scan.fully_read(&[ids::BLOB_REFS, ids::LEGACY_SESSIONS, ids::SESSIONS, ids::UPLOAD_META]) {
         return;
@@ -132,7 +135,8 @@ fn check_blob_references(facts: &Facts, scan: &mut Scan) {
     // The first public release kept no index by content, so a blob in that index was committed by a later build, which
     // records a reference to the blob at the same time.
     let indexed_blobs: HashSet<u64> = facts.blobs_by_content.values().copied().collect();
-    // A session of the first public release may remain after its blob is committed, without a memory.
+    // A legacy record of the first public release may remain after the commit of its blob, to which no memory refers
+    // then.
     let session_blobs: HashSet<u64> = facts.sessions.values().filter_map(|session| session.blob).collect();
     let prefixes: HashSet<[u8; 32]> = facts.sessions.values().map(|session| session.prefix.0).collect();
     for (id, (memory, blob)) in &facts.blobs {
@@ -154,7 +158,8 @@ fn has_refs(facts: &Facts, id: u64) -> bool {
     refs_of(facts, id).next().is_some()
 }
 
-/// Returns the ids of the memories that refer to a blob, each with the id of its capsule.
+/// Returns the ids of the memories that refer to a blob according to the table of references, each with the id of its
+/// capsule.
 pub(super) fn refs_of(facts: &Facts, id: u64) -> impl Iterator<Item = (&String, &String)> {
     let from_first = facts.blob_refs.range((id, String::new())..);
     from_first
@@ -162,6 +167,7 @@ pub(super) fn refs_of(facts: &Facts, id: u64) -> impl Iterator<Item = (&String, 
         .map(|((_, memory_id), capsule_id)| (memory_id, capsule_id))
 }
 
+/// Checks that the table of references and the memories with a blob agree.
 fn check_reference_table(facts: &Facts, scan: &mut Scan) {
     let all_blobs_are_known = scan.fully_read(&[ids::BLOB_META, ids::MAPPED_BLOBS, ids::BLOBS]);
     let all_memories_are_known = scan.fully_read(&[ids::MEMORIES]);
@@ -220,6 +226,7 @@ fn check_reference_table(facts: &Facts, scan: &mut Scan) {
     }
 }
 
+/// Checks the index by content, in which a blob has the key of its digest and of the capsule of its first reference.
 fn check_content_index(facts: &Facts, scan: &mut Scan) {
     let mut expected_entries = BTreeMap::new();
     for (id, (_, blob)) in &facts.blobs {

@@ -22,6 +22,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan) {
     check_migrations(facts, scan);
 }
 
+/// Checks the records themselves: their halves, their layouts, the counter of ids, and the number of leftovers.
 fn check_records(facts: &Facts, scan: &mut Scan) {
     let halves = [
         (ids::SESSIONS, &facts.split_ids, ids::UPLOAD_META, &facts.meta_ids, "no upload meta"),
@@ -62,8 +63,8 @@ fn check_records(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Reports legacy sessions that the migration will quarantine, except those that do not decode, which are reported as
-/// damaged.
+/// Reports legacy records that the first migration will quarantine, except those that do not decode, which are reported
+/// as damaged records.
 fn report_unconvertible(facts: &Facts, scan: &mut Scan) {
     for (id, examined) in &facts.examinations {
         let class = &CLASSES[examined.class.index()];
@@ -77,8 +78,8 @@ fn report_unconvertible(facts: &Facts, scan: &mut Scan) {
     }
 }
 
-/// Returns whether the build that stored a session had indexes of sessions. The first public release had none, and did
-/// not record the last activity.
+/// Returns whether the build that stored a session had indexes of sessions. The first public release had none; its
+/// legacy records are recognized by the missing time of the last activity.
 fn is_indexed_by_its_build(session: &Session) -> bool {
     session.layout == 2 || session.activity.is_some()
 }
@@ -108,7 +109,7 @@ fn check_index_entries(facts: &Facts, scan: &mut Scan, id: u64, session: &Sessio
     }
 }
 
-/// Returns whether the tables that show which sessions are in flight were all read completely.
+/// Returns whether all tables that show which sessions are in flight, or in quarantine, were read completely.
 fn all_live_sessions_are_known(scan: &Scan) -> bool {
     scan.fully_read(&[
         ids::LEGACY_SESSIONS,
@@ -125,6 +126,7 @@ fn check_index_by_activity(facts: &Facts, scan: &mut Scan) {
     for key in &facts.sessions_by_activity {
         let (seen, id) = *key;
         let what = match facts.sessions.get(&id) {
+            // In flight, but its record does not decode.
             None if facts.is_live(id) => continue,
             None => format!("refers to session {id}, which does not exist"),
             Some(session) if session.last_seen.as_nanos() == seen => continue,
@@ -155,6 +157,7 @@ fn check_index_by_owner(facts: &Facts, scan: &mut Scan) {
     }
 }
 
+/// Checks the index by idempotency key, in which a session stays after its end as long as it has a receipt.
 fn check_index_by_key(facts: &Facts, scan: &mut Scan) {
     if !all_live_sessions_are_known(scan) || !scan.fully_read(&[ids::RECEIPTS]) {
         return;
@@ -195,6 +198,7 @@ fn check_receipts(facts: &Facts, scan: &mut Scan) {
     }
 }
 
+/// Checks that finished migrations reconcile, and reports the quarantined units.
 fn check_migrations(facts: &Facts, scan: &mut Scan) {
     for (number, state) in &facts.migrations {
         let must_reconcile = matches!(state.phase, Phase::Converted | Phase::Finalized);

@@ -1,4 +1,5 @@
-//! Gives the canister's own examination of legacy records access to the tables of a snapshot.
+//! Lets the canister's own examination of legacy records (`examine`) read the tables of a snapshot, by way of
+//! [`Facts`].
 
 use candid::Principal;
 use upload_canister::api;
