@@ -218,8 +218,7 @@ impl TraceComparison {
             figures::figures(&self.endpoints, totals, tally.tolerance_instructions())
         {
             let (allowed_percent, rule) = tally.cost_allowance(figure.name, judged_percent);
-            // A figure that only a rule allows is reported as a difference, with the rule; so is one that nothing
-            // allows.
+            // A figure beyond the tolerance is reported as a difference, with the rule that allows it, if there is one.
             if rule.is_none() && judged_percent <= f64::from(allowed_percent) {
                 self.equal.costs += 1;
                 continue;

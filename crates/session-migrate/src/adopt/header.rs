@@ -1,12 +1,14 @@
 //! The header of the memory manager, which `pre_upgrade` of the first public release overwrites.
 //!
 //! ```text
-//! page 0 "MGR", 1, u16 buckets, u16 pages per bucket, 32 reserved bytes, u64 pages of each of 255 memories, one byte
-//! for each bucket: its memory id, 255 if it has none page 1.. buckets; the buckets of a memory are in ascending order,
-//! since the manager never frees a bucket ``` The contents of a bucket show to which memory it belongs. The first
-//! bucket of a memory begins with the magic bytes of its structure. In a later bucket of a map, each page of the map (a
-//! chunk of its allocator) begins with a header ("CHK"). The offsets of these headers depend on the length of the map's
-//! pages and on the position of the bucket in its memory, and distinguish most maps.
+//! page 0       "MGR", 1, u16 buckets, u16 pages per bucket, 32 reserved bytes, u64 pages of each of 255 memories,
+//!              one byte for each bucket: its memory id, 255 if it has none
+//! page 1..     buckets; the buckets of a memory are in ascending order, since the manager never frees a bucket
+//! ```
+//! The contents of a bucket show to which memory it belongs. The first bucket of a memory begins with the magic bytes
+//! of its structure. In a later bucket of a map, each page of the map (a chunk of its allocator) begins with a header
+//! ("CHK"). The offsets of these headers depend on the length of the map's pages and on the position of the
+//! bucket in its memory, and distinguish most maps.
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager};

@@ -16,7 +16,7 @@ const BLOCK_BYTES: usize = 256 * 1024;
 /// The time of creation in the metadata of every file: a constant, since a repeated begin must send the same metadata.
 const TIME_OF_CREATION: u64 = 0;
 
-/// A file on disk and its metadata for an upload. (In the interface, the metadata of a memory are those of an asset.)
+/// A file on disk and its metadata for an upload. (In the interface, `AssetMetadata` are the metadata of a memory.)
 #[derive(Clone, Debug, PartialEq)]
 pub struct Asset {
     /// Path of the file.

@@ -74,7 +74,8 @@ pub(crate) fn decode<'a, T: ArgumentDecoder<'a>>(
     })
 }
 
-/// Returns the first line of an error. Candid prints the two types that do not match in full in the lines after it.
+/// Returns the first line of an error. In the lines after it, Candid prints the two types that do not match, each in
+/// full.
 fn first_line(error: &candid::Error) -> String {
     let text = error.to_string();
     text.lines().next().unwrap_or_default().to_owned()

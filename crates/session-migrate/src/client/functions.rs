@@ -131,8 +131,9 @@ impl Canister<'_> {
 
     /// Lists all memories of a capsule, page by page.
     ///
-    /// # Errors See [`Canister::build_info`]. Also fails if a page ends before or where the previous page ended,
-    /// because otherwise the list would never end.
+    /// # Errors
+    /// See [`Canister::build_info`]. Also fails if a page ends before or where the previous page ended, because
+    /// otherwise the list would never end.
     pub fn memories_all(&self, caller: Principal, capsule: &str) -> Result<Vec<api::Memory>, ClientError> {
         let mut all: Vec<api::Memory> = Vec::new();
         loop {

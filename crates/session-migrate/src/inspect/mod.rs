@@ -125,8 +125,8 @@ impl InspectError {
 
 /// Inspects a snapshot. `progress` shows the phases and counts bytes.
 ///
-/// # Errors [`InspectError`]. Damage is in the [`Report`], except that of the memory manager's header, which is an
-/// error.
+/// # Errors
+/// [`InspectError`]. Damage is in the [`Report`], except that of the memory manager's header, which is an error.
 pub fn run(options: &Options, progress: &Progress) -> Result<Report, InspectError> {
     let provenance = Provenance::now();
     progress.phase("opening the snapshot");

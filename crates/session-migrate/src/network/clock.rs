@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-/// A clock that can also pause. Tests have another one, whose pauses take no real time.
+/// A clock that can also pause. Tests have clocks of their own, which only simulate long pauses.
 pub trait Clock: Send + Sync {
     /// Returns the time since a fixed moment, which may be any.
     fn now(&self) -> Duration;

@@ -23,8 +23,8 @@ use super::management::certified_time;
 use super::{Network, Retry};
 use crate::client::{ClientError, EncodedCall};
 
-/// Time from the first signing of a request to its expiry. The Internet Computer accepts at most five minutes; a minute
-/// is left for clocks that differ.
+/// Time from the first signing of a request to its expiry. The Internet Computer accepts at most five minutes; the
+/// clock of this machine may be up to a minute fast.
 const REQUEST_LIFETIME: Duration = Duration::from_secs(240);
 
 /// Pause between two checks of a request's status.
@@ -208,8 +208,9 @@ impl Network {
     /// Sends a call, repeatedly if necessary, until its outcome is known. Once the call has expired according to the
     /// clock of this machine, only asks for the outcome.
     ///
-    /// # Errors Any error but a rejection, if the error is permanent or `retry` no longer repeats the call. The call
-    /// may have been executed then, or may still be.
+    /// # Errors
+    /// Any error but a rejection, if the error is permanent or `retry` no longer repeats the call. The call may have
+    /// been executed then, or may still be.
     pub async fn settle(&self, call: &OneCall, retry: Retry<'_>) -> Result<RequestOutcome, ClientError> {
         let method = call.method;
         let sent = retry.again(|| async {
