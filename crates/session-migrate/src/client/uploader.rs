@@ -254,8 +254,8 @@ impl Uploader {
         }
     }
 
-    /// Asks the canister which chunks have arrived, and replaces [`Uploader::stored()`] by the answer, like a client that
-    /// returns.
+    /// Asks the canister which chunks have arrived, and replaces [`Uploader::stored()`] by the answer, as a client does
+    /// that returns.
     ///
     /// # Errors
     /// If there is no session, or the call fails.
