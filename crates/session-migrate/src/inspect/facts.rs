@@ -56,7 +56,11 @@ pub(super) struct MemoryFact {
 
 #[derive(Clone, Debug)]
 pub(super) enum ContentFact {
-    Blob { id: u64, checksum: [u8; 32], size: u64 },
+    Blob {
+        id: u64,
+        checksum: [u8; 32],
+        size: u64,
+    },
     /// Number of bytes.
     Inline(u64),
     External,
