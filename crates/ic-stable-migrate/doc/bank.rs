@@ -148,7 +148,7 @@ const ENGINE: Engine<'static, Bank> = Engine::new(&[&CentsToMillionths]);
 
 const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
 
-/// A message with budget for everything.
+/// A message with budget for everything: the meter always reads zero.
 const MESSAGE: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 1_500_000_000 };
 
 /// Always reports one used instruction.

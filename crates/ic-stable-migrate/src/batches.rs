@@ -6,12 +6,15 @@ use crate::{
     Advance, Bulk, Digest, Fate, Host, MessageBudget, Meter, Phase, Reverted, Settled, UnitProgress, Work,
 };
 
-/// Decides after each unit of a batch whether the message has budget for another unit of the highest cost seen.
+/// Decides after each unit of a batch whether the message has budget for another unit of the highest cost seen. For
+/// batches that the migration walks itself ([`Migration::digest_from`](crate::Migration::digest_from),
+/// [`Bulk::convert_first`]); [`MigrationRun::handle_batch`] walks the others.
 struct BatchBudget<'a> {
     meter: &'a dyn Meter,
     budget: u64,
+    /// Highest cost of a unit in this message so far, instructions.
     highest_cost: &'a mut u64,
-    /// Reading of the meter after the last unit.
+    /// Reading of the meter after the latest unit; at first, when the batch began.
     last_reading: u64,
 }
 
@@ -21,6 +24,7 @@ impl<'a> BatchBudget<'a> {
         Self { meter, budget, highest_cost, last_reading: meter.used() }
     }
 
+    /// Records the cost of the unit that was just handled. Returns `false` if the budget is too small for another one.
     fn allows_another(&mut self) -> bool {
         let used = self.meter.used();
         *self.highest_cost = (*self.highest_cost).max(used.saturating_sub(self.last_reading));
@@ -30,7 +34,8 @@ impl<'a> BatchBudget<'a> {
 }
 
 impl<'a, H: Host> MigrationRun<'a, H> {
-    /// Handles units one by one, until the message is full or a unit remains unfinished.
+    /// Handles units one by one, until the message is full or a unit remains unfinished; the keys after that are listed
+    /// again for the next batch.
     pub(super) fn handle_batch(
         &mut self,
         keys: Vec<H::Key>,
@@ -60,7 +65,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.state.pace.fit_batch(each, self.message.budget.saturating_sub(used));
     }
 
-    /// Counts and digests a batch of source units. Returns their number.
+    /// Counts and digests a batch of source units after `validated_through`. Returns their number; 0 if it found none.
     pub(super) fn validate_batch(&mut self) -> Result<u64, H::Error> {
         let Self { migration, host, state, message, highest_cost } = self;
         let used_at_start = message.meter.used();
@@ -80,9 +85,10 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(counted)
     }
 
-    /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit.
+    /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit, be it only because all
+    /// are below the cursor.
     pub(super) fn convert_batch(&mut self) -> Result<bool, H::Error> {
-        // A unit that must be quarantined without being decoded is handled alone.
+        // The unit to be quarantined without being decoded (`skip_next`) is not converted in bulk.
         match self.migration.bulk().filter(|_| !self.state.pace.skip_next) {
             Some(bulk) => self.convert_in_bulk(bulk),
             None => {
@@ -110,6 +116,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(settled_count > 0)
     }
 
+    /// Converts a unit or a slice of it, or quarantines it if `skip_next`. Skips a unit that is quarantined in place.
     fn convert(&mut self, key: H::Key) -> Result<(), H::Error> {
         self.host.check_room()?;
         let number = self.migration.plan().number;
@@ -136,7 +143,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Accounts for a unit. `digest` is that of the source unit, if the migration does not count ahead.
+    /// Accounts for a unit. `digest` is that of the source unit if the migration does not count ahead; otherwise
+    /// `None`, since the unit is counted already.
     fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
         if let Some(digest) = digest {
             self.state.digest_before.add(digest);
@@ -145,7 +153,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         settle(self.migration, self.host, &mut self.state, unit, ConvertedBy::Engine)
     }
 
-    /// Returns the work on a unit, with its progress if an earlier message has begun it. Abandons any other begun unit.
+    /// Returns the work on a unit, with the unit's progress if an earlier message has begun the unit. Abandons any
+    /// other begun unit.
     fn begin_or_continue(&mut self, key: &H::Key) -> Work<'a> {
         let MessageBudget { now, meter, budget } = self.message;
         let begun = self.state.unit.take_if(|unit| unit.key == *key);
@@ -153,12 +162,14 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Work { now, meter, budget, progress: begun.map_or_else(Vec::new, |unit| unit.progress) }
     }
 
+    /// Discards the progress of the unit that an earlier message left unfinished, if there is one.
     pub(super) fn abandon_unit(&mut self) {
         if let Some(unit) = self.state.unit.take() {
             self.migration.abandon(self.host, unit.key, unit.progress);
         }
     }
 
+    /// Checks a target unit for a verification. Changes no unit: counts it, and notes the first problem found.
     pub(super) fn recheck(&mut self, key: H::Key) -> Result<(), H::Error> {
         let problem = self.migration.check(self.host, key.clone())?;
         if let Some(recheck) = &mut self.state.recheck {
@@ -174,7 +185,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(())
     }
 
-    /// Converts a unit, or a slice of it, back. If the migration refuses, it is stuck.
+    /// Converts a unit, or a slice of it, back. If the unit cannot be converted back, the whole migration becomes
+    /// stuck.
     pub(super) fn revert(&mut self, key: H::Key) -> Result<(), H::Error> {
         // After a refused unit, the migration is stuck: the other units of the batch stay converted.
         if self.state.phase != Phase::RollingBack {

@@ -58,8 +58,8 @@ use crate::{Control, Engine, Host, MessageBudget, Meter, Migration, RunOutcome, 
 /// ```
 pub type EndpointResult<T> = Result<T, EndpointError>;
 
-/// Instructions for the migration in `post_upgrade`: enough for a small canister, and few of the 300 billion that an
-/// upgrade may use.
+/// Instructions for the migration in `post_upgrade`: enough for a small canister, and a small part of the 300 billion
+/// that an upgrade may use.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
 /// Default instruction budget of a message of the migration: low enough that clients are hardly delayed.
@@ -89,10 +89,13 @@ impl Meter for MessageMeter {
 }
 
 thread_local! {
-    /// See the argument `messages` of [`Engine::watch`].
+    /// How many messages the migration had used at the watchdog's last run: the argument `messages` of
+    /// [`Engine::watch`].
     static MESSAGES_SEEN: Cell<Option<u64>> = const { Cell::new(None) };
+    /// Runs [`Driver::watch`] once a minute.
     static WATCHDOG: Job = const { Job::new() };
-    /// Controllers' calls run the engine, too, and must not start a second chain.
+    /// Timer messages of the engine, each of which schedules the next. Controllers' calls run the engine, too, and must
+    /// not start a second chain.
     static MESSAGE_CHAIN: Chain = const { Chain::new() };
 }
 
@@ -240,7 +243,7 @@ impl<H: Host + 'static> Driver<H> {
     }
 
     /// If the watchdog is overdue, sets its timer again, and schedules a message of the engine. [`timers`] explains how
-    /// timers are lost. Should be called in updates.
+    /// timers are lost. Should be called in every update; what a query sets is lost.
     pub fn ensure_timers(&self) {
         let now = time();
         if WATCHDOG.with(|watchdog| watchdog.is_overdue(now)) {
@@ -309,6 +312,7 @@ impl<H: Host + 'static> Driver<H> {
         self.status()
     }
 
+    /// Runs the engine in this message, and schedules another if there is more to do. An error is only printed.
     fn run(&self, budget: u64) {
         let message = self.message_budget(budget);
         match self.answer(|host| self.engine.run(host, message)) {
@@ -318,6 +322,7 @@ impl<H: Host + 'static> Driver<H> {
         }
     }
 
+    /// The watchdog's job: schedules a message of the engine if none is scheduled or the last one has not committed.
     fn watch(&self) {
         WATCHDOG.with(|watchdog| watchdog.begin(time()));
         let mut seen = MESSAGES_SEEN.get();
@@ -340,6 +345,7 @@ impl<H: Host + 'static> Driver<H> {
         MESSAGE_CHAIN.with(|chain| chain.run_next(move || this.go_on()));
     }
 
+    /// Returns the budget of this message for the engine: `budget` without the instructions for the end of the message.
     fn message_budget(&self, budget: u64) -> MessageBudget<'static> {
         MessageBudget {
             now: now(),
@@ -353,6 +359,7 @@ impl<H: Host + 'static> Driver<H> {
         self.with_host(f)?.map_err(|error| EndpointError::Refused(error.to_string()))
     }
 
+    /// Calls `f` with the host and returns what it returns; [`EndpointError::Refused`] only if the storage is not open.
     fn with_host<T>(&self, f: impl FnOnce(&mut H) -> T) -> EndpointResult<T> {
         let (mut f, mut result) = (Some(f), None);
         (self.with)(&mut |host| result = f.take().map(|f| f(host)));

@@ -1,4 +1,5 @@
-//! Checks whether a list of migrations is a chain, and fits the layout and the migration states in stable memory.
+//! Checks whether a list of migrations is a chain (each starts where the one before it ends), and fits the layout and
+//! the migration states in stable memory. The `Chain` of `cdk::timers` is something else: a chain of messages.
 
 use crate::{Error, Host, Layout, Migration};
 
@@ -26,8 +27,8 @@ pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Err
     Ok(())
 }
 
-/// Checks that the chain, unless it is empty, contains the host's layout, and that it contains every unfinished
-/// migration with every class in the migration's counts, other than [`UNKNOWN`].
+/// Checks that the chain contains the host's layout (an empty chain fits any layout) and every unfinished migration,
+/// and that the plan of each of these has every class under which units were counted, except [`UNKNOWN`].
 pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) -> Result<(), Error> {
     let plans = || migrations.iter().map(|migration| migration.plan());
     let layouts: Vec<Layout> =

@@ -1,4 +1,5 @@
-//! The encoding of all records: CBOR with numbered fields after one version byte.
+//! The encoding of the engine's state, journal and quarantine records, and of any record of a canister that uses it:
+//! CBOR with numbered fields after one version byte.
 //!
 //! ```text
 //! byte 0      version of the record type
@@ -42,7 +43,7 @@ fn unreachable_encoding() -> ! {
     panic!("encoding into a Vec failed")
 }
 
-/// Decodes the value after a version byte.
+/// Decodes what [`encode`] has written with this version.
 ///
 /// ```
 /// use ic_stable_migrate::codec;

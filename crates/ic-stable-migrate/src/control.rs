@@ -4,14 +4,15 @@ use crate::run::{blocking_predecessor, first_unconverted};
 use crate::unit::{count_left_to_roll_back, enter_phase, increment, restore, set_plan};
 use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
 
-/// Maximum number of units that `finalize` itself checks, at about 200,000 instructions each: a small part of a
-/// message's instructions.
+/// Maximum number of units that `finalize` itself checks, at about 200,000 instructions each: together a small part of
+/// what a message may use.
 const MAX_RECHECKED: usize = 1_000;
 
-/// Maximum number of units that one call restores from quarantine.
+/// Maximum number of units that one call restores from quarantine; a further call restores more.
 const MAX_RESTORED: usize = 1_000;
 
-/// Maximum number of quarantined units that one call tries to restore, failed attempts included.
+/// Maximum number of quarantined units that one call tries to restore, failed attempts included. The call ends at
+/// whichever of the two limits it reaches first.
 const MAX_EXAMINED: usize = 10_000;
 
 /// The controls of one migration.
@@ -63,7 +64,7 @@ impl<'a, H: Host> Control<'a, H> {
         Ok(Self { migration, host, state, now: now.into() })
     }
 
-    /// Pauses the migration. Units that clients touch are still converted, except during a rollback.
+    /// Pauses the migration. Units that clients touch are still converted, unless the pause interrupts a rollback.
     ///
     /// # Errors
     /// [`Error::Refused`] unless the migration is validating, converting, verifying or rolling back; a damaged record.
@@ -103,7 +104,7 @@ impl<'a, H: Host> Control<'a, H> {
     /// # Errors
     /// [`Error::Refused`] if the migration has no rollback, is finalized, is rolled back, or is being rolled back; if
     /// [`Reversal::allowed`](crate::Reversal::allowed) refuses; if stable memory is in the layout of another migration;
-    /// and before the migration has begun, while an earlier one is not finalized. A damaged record.
+    /// and if the migration has not begun because an earlier one is not finalized. A damaged record.
     pub fn rollback(mut self) -> Result<(), H::Error> {
         let Some(reversal) = self.migration.reversal() else {
             return Err(self.refused("roll back", "it cannot be rolled back"));
@@ -158,8 +159,8 @@ impl<'a, H: Host> Control<'a, H> {
         self.change_phase(Phase::Verifying)
     }
 
-    /// Retries one quarantined unit, or all of them, at most a thousand per call. Units created since the last count
-    /// are counted and converted, too.
+    /// Restores the quarantined unit `key`, or without `key` all of them, at most a thousand per call, as source units,
+    /// which the next run then tries to convert. Units created since the last count are counted and converted, too.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -262,7 +263,7 @@ impl<'a, H: Host> Control<'a, H> {
                     self.why_idle()?.map_or_else(|| "; wait for Converted".into(), |why| format!(": {why}"));
                 return Ok(format!("it has not begun{why}"));
             }
-            // `Converted` does not occur: no caller refuses it.
+            // `Converted` does not occur: no caller refuses its action in that phase.
             Phase::Validating | Phase::Converting | Phase::Verifying | Phase::Converted => {
                 "not everything is converted and verified yet"
             }
@@ -281,8 +282,8 @@ impl<'a, H: Host> Control<'a, H> {
         }
     }
 
-    /// Ends the possibility of a rollback. Units that are then in quarantine stay there and cannot be retried:
-    /// `leave_quarantined` permits that.
+    /// Ends the possibility of a rollback. Units that are then in quarantine stay there and can no longer be retried;
+    /// if there are any, `leave_quarantined` must be true.
     ///
     /// # Errors
     /// [`Error::Refused`] unless everything is converted, or nothing was there to convert; every unit is accounted for;
@@ -291,7 +292,8 @@ impl<'a, H: Host> Control<'a, H> {
     /// the error of [`Migration::leave_in_quarantine`].
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // The engine had nothing to convert. Clients' calls may have converted units; `source` then counts them.
+        // The engine found nothing to convert and never left `Idle`. Clients' calls may have converted units; `source`
+        // then counts them.
         let is_idle_in_new_layout = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
         if self.state.phase != Phase::Converted && !is_idle_in_new_layout {
             return Err(self.refused("finalize", &self.why_not_converted()?));
@@ -326,7 +328,7 @@ impl<'a, H: Host> Control<'a, H> {
     }
 
     /// Checks every unit written since `proven_since`, or every converted unit if that is `None`. Returns an error if
-    /// one is unsound, or if there are more than [`MAX_RECHECKED`].
+    /// one of these is unsound, or if these are more than [`MAX_RECHECKED`].
     fn recheck_written(&self) -> Result<(), H::Error> {
         let limit = MAX_RECHECKED.saturating_add(1);
         let (unproven, too_many) = match self.state.proven_since {
@@ -350,12 +352,14 @@ impl<'a, H: Host> Control<'a, H> {
         Ok(())
     }
 
+    /// Enters a phase, records that in the journal, and stores the state.
     fn change_phase(mut self, phase: Phase) -> Result<(), H::Error> {
         enter_phase(self.migration, self.host, &mut self.state, phase, self.now)?;
         self.host.ledger_mut().set_state(self.migration.plan().number, &self.state);
         Ok(())
     }
 
+    /// Returns the error that refuses `action`, for the reason `why`.
     fn refused(&self, action: &'static str, why: &str) -> H::Error {
         Error::Refused { action, phase: self.state.phase, why: why.into() }.into()
     }

@@ -52,8 +52,8 @@ pub fn release<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Err
     replace_state(host, now.into(), Phase::Paused, MigrationState::default())
 }
 
-/// Replaces the state of the current migration, which must be in the phase `expected`, and deferred if that is
-/// [`Phase::Paused`].
+/// Replaces the state of the current migration, which must be in the phase `expected`; if that is [`Phase::Paused`], it
+/// must be deferred, not just paused.
 fn replace_state<H: Host>(
     host: &mut H,
     now: Time,
@@ -110,7 +110,7 @@ pub fn discard_progress<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(
         let layout = host.layout()?;
         let state = MigrationState::default();
         host.ledger_mut().set_state(number, &state);
-        // Stored in journals: the old build takes over.
+        // The text is stored in journals. It means that the old build has taken over from the new one.
         host.ledger_mut().record(now, "taken over", layout, number, &state);
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! A digest of a set of records that does not depend on their order.
+//! Digests: of one record, and of a set of records, which does not depend on their order.
 
 use sha2::{Digest as _, Sha256};
 
@@ -114,7 +114,7 @@ impl MultisetDigest {
         }
     }
 
-    /// Removes a record, given by its digest.
+    /// Removes a record, given by its digest. The caller must make sure that the record was added.
     pub fn remove(&mut self, member: Digest) {
         let (words, _) = member.as_chunks::<8>();
         for (lane, word) in self.0.iter_mut().zip(words) {

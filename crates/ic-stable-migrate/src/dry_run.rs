@@ -5,13 +5,15 @@ use crate::run::blocking_predecessor;
 use crate::unit::increment;
 use crate::{Classified, Host, MessageBudget, Migration};
 
+/// Maximum number of units on a page, whatever the caller's limit is.
 const LARGEST_PAGE: u32 = 10_000;
 
 /// Maximum number of example keys per class on a page.
 const EXAMPLES: usize = 3;
 
 /// Returns a page of the dry run of a migration: the units with keys above `after`, until `limit`, [`LARGEST_PAGE`] or
-/// the message's budget is reached, but at least one.
+/// the message's budget is reached, but at least one. Units in quarantine, and units that no longer exist, count
+/// against `limit` but not in `units`.
 pub(crate) fn page<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -62,6 +64,7 @@ pub(crate) fn page<H: Host>(
     Ok(page)
 }
 
+/// Counts a unit in the forecast of its class. A forecast keeps the first keys as examples, and the first reason.
 fn add_unit<H: Host>(
     migration: &dyn Migration<H>,
     page: &mut DryRun<H::Key>,

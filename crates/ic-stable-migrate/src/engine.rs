@@ -8,7 +8,7 @@ use crate::{
     StableError, Time, Unmetered, Watched, Work, chain, dry_run, watch,
 };
 
-/// The migrations of a host, in the order of their numbers.
+/// The migrations of a host, in the order of their numbers, and what can be done with them.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -83,8 +83,9 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 
     /// Checks whether the first migration that has work makes progress; should be called about once a minute. If its
-    /// last message did not commit, the next one handles fewer units, or the migration gets stuck. `messages` is the
-    /// number of messages that the migration had used at the last check, and is updated.
+    /// last message did not commit, the next one handles fewer units or, if that is impossible, the migration gets
+    /// stuck. `messages` is the number of messages that the migration had used at the last check (`None` before the
+    /// first check), and is updated.
     ///
     /// # Errors
     /// As [`Self::run`].
@@ -154,7 +155,7 @@ impl<'m, H: Host> Engine<'m, H> {
     /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller must make
     /// sure that the migration is not held ([`Migration::held_by`]). The unit is not converted while the migration
     /// before this one has begun and is not finalized, while this one is deferred, being rolled back or rolled back, or
-    /// while stable memory is in the layout of another migration.
+    /// while stable memory is in the layout of another migration; `Ok(())` does not say whether it was converted.
     ///
     /// # Errors
     /// A damaged record, or no room; the unit is not changed. The layout may be that of this migration from then on, as
@@ -285,7 +286,7 @@ impl<'m, H: Host> Engine<'m, H> {
         Ok(())
     }
 
-    /// Returns the migration of [`Self::control`].
+    /// Returns the migration that [`Self::control`] controls: the current one, or the next one in the list.
     fn current(&self, host: &H) -> Result<&'m dyn Migration<H>, Error> {
         let number = host.ledger().current();
         let found = self.migrations.iter().find(|migration| migration.plan().number >= number);

@@ -77,7 +77,7 @@ pub enum Error {
         /// Why the unit must not be written in this layout.
         why: String,
     },
-    /// A unit is not in quarantine.
+    /// The unit that a controller wants to retry is not in quarantine.
     #[error("unit {key} is not quarantined")]
     NotQuarantined {
         /// Key of the unit.
@@ -191,7 +191,7 @@ pub enum Error {
     /// A key of the quarantine does not decode.
     #[error("the quarantine holds a unit under the damaged key {key}: {reason}")]
     DamagedKey {
-        /// The key as it is stored, in hex.
+        /// The key as it is stored, in hex, without the number of its migration.
         key: String,
         /// What is wrong with the key.
         reason: String,

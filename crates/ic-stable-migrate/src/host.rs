@@ -98,7 +98,8 @@ pub trait Host {
     /// converted back, or restored from quarantine, but not for the units of a [`Bulk`](crate::Bulk) conversion.
     ///
     /// # Errors
-    /// If there is no room. If the engine was running, the migration is then stuck until a controller resumes it.
+    /// If there is no room. If the engine was running, the migration is then stuck until a controller resumes it;
+    /// otherwise only the call of the client or controller fails.
     fn check_room(&self) -> Result<(), Self::Error> {
         Ok(())
     }

@@ -64,10 +64,10 @@ pub struct JournalRecord<K: Key = u64> {
     /// State of the migration at that time.
     #[cbor(n(4), bound = "K: Key")]
     pub state: MigrationState<K>,
-    /// Hash of the entry before; zero for the first.
+    /// Hash of the entry before; 32 zero bytes for the first.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub previous: Digest,
-    /// Number of the migration; absent in entries written when there was only migration 1.
+    /// Number of the migration; absent in entries written when there was only migration 1, which they are about.
     #[n(6)]
     pub migration: Option<u16>,
     /// Cargo features of the build.
@@ -120,6 +120,7 @@ impl<K: Key> JournalRecord<K> {
     }
 }
 
+/// The first byte of every stored entry.
 pub(crate) const VERSION: u8 = 1;
 
 impl<K: Key> Record for JournalRecord<K> {

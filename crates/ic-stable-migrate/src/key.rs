@@ -20,7 +20,7 @@ use minicbor::encode::{Encoder, Error as EncodeError, Write};
 /// [`Storable`]) and as keys of the quarantine. It reads them with [`Key::from_stored`], which returns an error for
 /// damaged bytes; [`Storable::from_bytes`] may trap.
 ///
-/// Pairs need no implementation of their own. Their two keys may be of a fixed or of a maximum size:
+/// Pairs need no implementation of their own. Each of their two keys must have a fixed or a maximum size:
 ///
 /// ```
 /// use candid::Principal;
@@ -78,12 +78,13 @@ pub trait Key: Storable + Ord + Clone + fmt::Debug + 'static {
     /// The reason why the bytes are not a key.
     fn from_stored(bytes: &[u8]) -> Result<Self, String>;
 
-    /// Returns the number that represents the key in the engine's records; `None` if these store the bytes of the key.
+    /// Returns the number that represents the key in the engine's records; `None` if the records store the bytes of the
+    /// key instead.
     fn number(&self) -> Option<u64> {
         None
     }
 
-    /// Returns the key represented by a number from [`Key::number`].
+    /// Returns the key represented by a number from [`Key::number`]; `None` if no key of this type has the number.
     fn from_number(_: u64) -> Option<Self> {
         None
     }
@@ -170,10 +171,12 @@ impl<K: Key> StoredKey<K> {
         Self { bytes, key: PhantomData }
     }
 
+    /// Returns the key without bytes, which is not above any other.
     pub const fn lowest() -> Self {
         Self::of_bytes(Vec::new())
     }
 
+    /// Returns the stored bytes in hex, to show a key that may not decode.
     pub fn hex(&self) -> String {
         self.bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -208,7 +211,7 @@ impl<K: Key> Storable for StoredKey<K> {
     }
 }
 
-/// The key of a unit after the number of its migration, big-endian, as a map of several migrations stores it.
+/// A key of a map that several migrations share: the number of the migration, big-endian, and the key of the unit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NumberedKey<K> {
     /// None if the stored bytes are too short for a number; `key` then holds all of them.

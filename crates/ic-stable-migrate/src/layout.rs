@@ -18,7 +18,8 @@ pub struct Layout(pub u16);
 const MAGIC: [u8; 3] = *b"LAY";
 const VERSION: u8 = 1;
 
-/// A header for hosts that do not have their own: a magic, its version, and the number, big-endian.
+/// A header for hosts that do not have their own: a magic, the version of the header, and the number of the layout,
+/// big-endian.
 impl Record for Layout {
     const NAME: &'static str = "layout header";
 

@@ -19,7 +19,8 @@ use crate::{
     StableError, Table, Time, newer_format,
 };
 
-/// Maximum number of journal entries, or of keys of quarantined units, in one reply.
+/// Maximum number of journal entries, or of keys of quarantined units, in one reply. Units of two migrations with the
+/// same key count once.
 const MAX_ENTRIES: usize = 50;
 
 /// Maximum number of keys of a migration's quarantine that are read for one reply, damaged ones included: at most a few
@@ -29,9 +30,9 @@ const MAX_KEYS_READ: usize = 100_000;
 /// Maximum number of bytes of quarantined records in one reply, so that the reply stays below the IC's limit of 2 MB.
 const MAX_BYTES: usize = 1_500_000;
 
-/// Maximum number of keys of each quarantine that [`Ledger::check`] decodes, at 2,700 instructions each, so that the
-/// cost of `post_upgrade` does not grow with the quarantine. That is enough to detect keys of another type: already the
-/// first ones do not decode.
+/// Maximum number of keys of each quarantine table that [`Ledger::check`] decodes, at 2,700 instructions each, so that
+/// the cost of `post_upgrade` does not grow with the quarantine. That is enough to detect keys of another type: already
+/// the first ones do not decode.
 const MAX_KEYS_CHECKED: usize = 350;
 
 /// Memories of a [`Ledger`]. Nothing else may use them.
@@ -105,9 +106,11 @@ pub struct FirstMemories<M> {
 /// # }
 /// ```
 pub struct Ledger<K: Key, M: Memory> {
+    /// This build, which every new entry of the journal names.
     build: Build,
     /// The state of migration 1, if it has a memory of its own.
     first: Option<Register<MigrationState<K>, M>>,
+    /// The states of the other migrations, by number; of all migrations if `first` is `None`.
     by_number: Table<u16, MigrationState<K>, M>,
     journal: Table<u64, JournalRecord<K>, M>,
     /// Units that could not be converted.
@@ -129,8 +132,8 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         }
     }
 
-    /// Returns `Ok(())` if every state, the last entry of the journal, and the first keys of the quarantine
-    /// were written in a format that this crate knows, and decode.
+    /// Returns `Ok(())` if every state and the last entry of the journal decode and are in a format that this crate
+    /// knows, and the first keys of the quarantine decode.
     ///
     /// # Errors
     /// [`Error::NewerFormat`], [`Error::Stable`] or [`Error::DamagedKey`].
@@ -150,7 +153,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
             check_format::<JournalRecord<K>>(last, &raw)?;
             self.journal.get(&last)?;
         }
-        // The records are not decoded: a damaged one must not prevent the upgrade that fixes it.
+        // Records in quarantine are not decoded: a damaged one must not prevent the upgrade that fixes it.
         self.quarantine.check_keys(MAX_KEYS_CHECKED)
     }
 
@@ -173,7 +176,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         Ok(unfinished)
     }
 
-    /// Returns the state of migration 1.
+    /// Returns the state of migration 1, whichever migration is the current one.
     ///
     /// # Errors
     /// If the state does not decode.
@@ -305,6 +308,7 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     }
 }
 
+/// Returns [`Error::NewerFormat`] if a newer build wrote the record. Does not decode it.
 fn check_format<V: Record>(key: impl ToString, raw: &[u8]) -> Result<(), Error> {
     let newer = |(found, known)| Error::NewerFormat { name: V::NAME, key: key.to_string(), found, known };
     newer_format::<V>(raw).map(newer).map_or(Ok(()), Err)

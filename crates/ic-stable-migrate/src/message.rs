@@ -54,6 +54,7 @@ pub struct MessageBudget<'a> {
     pub now: Time,
     /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
-    /// Instructions that the message may use: the engine stops when another unit would exceed them.
+    /// Instructions that the message may use: the engine stops when another unit would exceed them, but takes at least
+    /// one step.
     pub budget: u64,
 }

@@ -1,14 +1,16 @@
 //! Detects lost timers, and sets them again.
 //!
 //! `ic-cdk-timers` keeps on the heap the deadline that it has passed to the IC, and passes a new deadline only if that
-//! is earlier. If the heap has a deadline that the IC does not have, no timer runs until the next upgrade:
+//! is earlier than the one on the heap. If the heap has a deadline that the IC does not have, no timer runs until the
+//! next upgrade:
 //!
 //! - If the message `canister_global_timer` traps, the IC has dropped the deadline, but the heap still has it.
 //! - If a snapshot is loaded into another canister, the heap is restored, but no deadline is set.
 //!
 //! (A canister that is frozen when a timer is due keeps its deadline.) Furthermore, `ic-cdk-timers` runs an interval by
-//! calling the canister itself, and stops after five calls without a reply. Therefore a [`Job`] records when it last
-//! ran. Every update should check whether a job is overdue; if so, it should set the job again, and call [`wake`].
+//! calling the canister itself, and stops the interval after five calls without a reply. Therefore a [`Job`] records
+//! when it last ran. Every update should check whether a job is overdue; if so, it should set the job again, and call
+//! [`wake`].
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -24,7 +26,8 @@ use ic_cdk_timers::TimerId;
 /// ```
 pub const EVERY: Duration = Duration::from_secs(60);
 
-/// Five intervals, in nanoseconds: on a busy subnet, a job may be late by one or two.
+/// A job is overdue if it has not run for this long, nanoseconds: five intervals, since on a busy subnet it may be late
+/// by one or two.
 const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
 
 /// A job that runs once a minute, in a message of its own.
@@ -62,7 +65,9 @@ const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
 /// ```
 #[derive(Default)]
 pub struct Job {
+    /// The job's timer; `None` before it is first set.
     interval: Cell<Option<TimerId>>,
+    /// See [`Job::ran_at`].
     ran_at: Cell<u64>,
 }
 
@@ -92,22 +97,23 @@ impl Job {
         self.ran_at.get()
     }
 
-    /// Returns whether the job is overdue. An overdue job must be set again, and [`wake`] must be called.
+    /// Returns whether the job is overdue, as is one that was never set. An overdue job must be set again, and [`wake`]
+    /// must be called.
     #[must_use]
     pub fn is_overdue(&self, now: u64) -> bool {
         is_overdue(self.ran_at(), now)
     }
 }
 
-/// A `ran_at` in the future counts as overdue, since the difference wraps: the heap comes from a snapshot of a canister
-/// whose clock was ahead.
+/// A `ran_at` in the future counts as overdue, since the difference wraps: then the heap comes from a snapshot of a
+/// canister whose clock was ahead.
 const fn is_overdue(ran_at: u64, now: u64) -> bool {
     now.wrapping_sub(ran_at) >= OVERDUE_NANOS
 }
 
-/// Makes the IC run the timers of `ic-cdk-timers` as soon as possible, even if the library would pass no deadline to
-/// the IC, since its heap has an earlier one. The library then runs all timers that are due, and passes the next
-/// deadline.
+/// Makes the IC run the timers of `ic-cdk-timers` as soon as possible, even if the library itself would pass no
+/// deadline to the IC because its heap already has an earlier one. The library then runs all timers that are due, and
+/// passes the next deadline.
 ///
 /// ```
 /// use ic_stable_migrate::cdk::timers::wake;
@@ -147,6 +153,7 @@ pub fn wake(now: u64) {
 /// ```
 #[derive(Default)]
 pub struct Chain {
+    /// The timer that was set last; it may have run already.
     next: Cell<Option<TimerId>>,
 }
 
@@ -168,6 +175,7 @@ impl Chain {
     }
 }
 
+/// Stores `by` in `timer`, and clears the timer that it replaces.
 fn replace_timer(timer: &Cell<Option<TimerId>>, by: TimerId) {
     if let Some(earlier) = timer.replace(Some(by)) {
         ic_cdk_timers::clear_timer(earlier);

@@ -2,6 +2,7 @@
 
 use super::*;
 
+/// Checks that a key is stored as these bytes, and decodes from them.
 fn assert_stored_as<K: Key + PartialEq>(key: K, bytes: &[u8]) {
     assert_eq!(key.to_bytes().as_ref(), bytes);
     assert_eq!(K::from_stored(bytes), Ok(key));
@@ -73,7 +74,7 @@ fn damaged_keys_are_errors() {
     Principal::from_stored(&[0; 30]).unwrap_err();
 }
 
-/// The upload canister has stored its numbered keys as tuples of `ic-stable-structures`.
+/// The upload canister has stored its numbered keys as tuples of `ic-stable-structures`, so the bytes must be the same.
 #[test]
 fn numbered_u64_keys_are_stored_as_tuples_are() {
     let tuple = (2_u16, 300_u64);

@@ -55,7 +55,9 @@ fn check_same_bytes<K: Storable>(key: K, bytes: &[u8]) -> Result<K, String> {
     }
 }
 
+/// The bound of a key type.
 struct Size {
+    /// Maximum size, bytes.
     max: usize,
     is_fixed: bool,
 }
@@ -71,14 +73,17 @@ impl Size {
     }
 }
 
+/// Returns the size of the keys of a type in bytes, if it is fixed; otherwise `None`.
 fn fixed_size<K: Storable>() -> Option<usize> {
     Size::of::<K>().ok().filter(|size| size.is_fixed).map(|size| size.max)
 }
 
+/// Returns a component of a pair without its padding.
 fn prefix(bytes: &[u8], len: usize) -> Result<&[u8], String> {
     bytes.get(..len).ok_or_else(|| format!("a part of {len} bytes, expected at most {}", bytes.len()))
 }
 
+/// The bytes of a key that were not read yet.
 struct Unread<'a>(&'a [u8]);
 
 impl<'a> Unread<'a> {
@@ -90,11 +95,12 @@ impl<'a> Unread<'a> {
         Ok(taken)
     }
 
+    /// Reads a big-endian number of `width` bytes.
     fn read_number(&mut self, width: usize) -> Result<usize, String> {
         Ok(self.take(width)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }
 
-    /// Reads the length of a component of a pair; a fixed length is not stored.
+    /// Returns the length of a component of a pair: the fixed one, which is not stored, or the next number.
     fn read_len(&mut self, size: &Size) -> Result<usize, String> {
         let width = match size.max {
             max if size.is_fixed => return Ok(max),
