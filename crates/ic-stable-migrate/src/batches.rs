@@ -85,8 +85,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         Ok(counted)
     }
 
-    /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit, be it only because all
-    /// are below the cursor.
+    /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit; without a bulk
+    /// conversion, it searches only above the cursor.
     pub(super) fn convert_batch(&mut self) -> Result<bool, H::Error> {
         // The unit to be quarantined without being decoded (`skip_next`) is not converted in bulk.
         match self.migration.bulk().filter(|_| !self.state.pace.skip_next) {

@@ -292,8 +292,8 @@ impl<'a, H: Host> Control<'a, H> {
     /// the error of [`Migration::leave_in_quarantine`].
     pub fn finalize(mut self, leave_quarantined: bool) -> Result<(), H::Error> {
         let plan = self.migration.plan();
-        // The engine found nothing to convert and never left `Idle`. Clients' calls may have converted units; `source`
-        // then counts them.
+        // The engine had nothing to convert, or has not run yet. Clients' calls may have converted units; `source` then
+        // counts them.
         let is_idle_in_new_layout = self.state.phase == Phase::Idle && self.host.layout()? >= plan.to;
         if self.state.phase != Phase::Converted && !is_idle_in_new_layout {
             return Err(self.refused("finalize", &self.why_not_converted()?));

@@ -55,7 +55,8 @@ pub trait Migration<H: Host> {
     }
 
     /// Returns why nothing may be converted at present: other code of the canister still writes source units. `None` if
-    /// the migration is not held.
+    /// the migration is not held. Unlike [`Self::waits_for`], this also stops a migration that has begun, but not a
+    /// rollback.
     ///
     /// # Errors
     /// A damaged record.
@@ -69,7 +70,7 @@ pub trait Migration<H: Host> {
         true
     }
 
-    /// Prepares the host for a run, before the first unit is counted.
+    /// Prepares the host for a run, before the first unit is counted, and again for every retry.
     ///
     /// # Errors
     /// A damaged record; nothing was changed.
@@ -155,13 +156,14 @@ pub trait Migration<H: Host> {
     fn restore(&self, host: &mut H, key: H::Key, quarantined: QuarantineRecord) -> Result<(), H::Error>;
 
     /// Removes a source unit without decoding it, and returns the record with which it is quarantined for this reason.
-    /// A migration may leave its quarantined units in place.
+    /// A migration may leave its quarantined units in place: then this removes nothing.
     ///
     /// # Errors
     /// A damaged record; nothing is changed.
     fn take_out(&self, host: &mut H, key: H::Key, reason: String) -> Result<QuarantineRecord, H::Error>;
 
-    /// Releases what is still reserved for units that are left in quarantine permanently, such as their owners' quota.
+    /// Called at finalization: releases what is still reserved for units that are left in quarantine permanently, such
+    /// as their owners' quota.
     ///
     /// # Errors
     /// A damaged record.
@@ -170,7 +172,7 @@ pub trait Migration<H: Host> {
     }
 
     /// Returns the index in [`Plan::classes`] of the class for units whose conversion trapped; by default, the first
-    /// class that is quarantined.
+    /// class that is quarantined. Without such a class, these units are counted as `unknown`.
     fn trapped_class(&self) -> usize {
         let is_quarantined = |class: &ClassPlan| class.treatment == Treatment::Quarantine;
         self.plan().classes.iter().position(is_quarantined).unwrap_or(usize::MAX)
@@ -195,12 +197,13 @@ pub trait Migration<H: Host> {
         Vec::new()
     }
 
-    /// Returns the conversion of many units at a time, for a migration that has one.
+    /// Returns the conversion of many units at a time; `None` if the migration has none, so that [`Self::convert`] is
+    /// used.
     fn bulk(&self) -> Option<&dyn Bulk<H>> {
         None
     }
 
-    /// Returns the rollback, for a migration that has one.
+    /// Returns the rollback; `None` if the migration cannot be rolled back.
     fn reversal(&self) -> Option<&dyn Reversal<H>> {
         None
     }
@@ -272,7 +275,7 @@ pub trait Migration<H: Host> {
 pub trait Bulk<H: Host> {
     /// Converts the first source units, ascending, at most `limit`. Calls `has_budget` after each unit, and stops if it
     /// returns `false`. Also stops before a unit that fails, with which the next call then begins. Returns the outcomes
-    /// of the units that it has handled.
+    /// of the units that it has handled; none if there is no source unit.
     ///
     /// # Errors
     /// The error of the failed unit, if no unit was handled before it.
@@ -391,7 +394,7 @@ impl Work<'_> {
     }
 }
 
-/// The class of a source unit, and the reason if it would be quarantined.
+/// The class of a source unit, and the reason if the unit would be quarantined.
 ///
 /// ```
 /// use ic_stable_migrate::Classified;
@@ -471,7 +474,7 @@ pub enum Fate {
     Converted(Digest),
     /// The unit had expired and is released. The digest is that of the source unit.
     Released(Digest),
-    /// The unit must be quarantined, with this record.
+    /// The unit is taken out, and the engine must store this record in quarantine.
     Quarantined(QuarantineRecord),
 }
 

@@ -31,7 +31,7 @@ const LARGEST_BATCH: u32 = 1_024;
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(all(test, feature = "_schema"), derive(stable_schema::StableSchema))]
 pub struct Pace {
-    /// Number of units in a batch; 0 before the first batch.
+    /// Number of units in a batch, fitted to their cost; 0 before the first batch.
     #[n(0)]
     pub batch: u32,
     /// Number of the attempt that is scheduled or running, counted from the last one that committed: 1 after a commit,
@@ -44,7 +44,8 @@ pub struct Pace {
     /// Number of messages used so far.
     #[n(3)]
     pub messages: u64,
-    /// Maximum number of units in a message, after a message that trapped; 0 for as many as fit.
+    /// Maximum number of units in a message, after a message that trapped; 0 for as many as fit. A batch is never
+    /// larger than this.
     #[n(4)]
     pub limit: u32,
     /// Whether the next unit is quarantined without being decoded, since it trapped alone.
@@ -52,12 +53,13 @@ pub struct Pace {
     pub skip_next: bool,
 }
 
-/// What the next attempt does after a message that trapped.
+/// What the next attempt does after a message that trapped. Not the retry of a quarantined unit,
+/// [`Control::retry`](crate::Control::retry).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retry {
     /// It repeats the work with fewer units, or quarantines the unit without decoding it.
     Smaller,
-    /// There is none: the work cannot be made smaller.
+    /// There is no next attempt: the work cannot be made smaller.
     Never,
 }
 
@@ -67,6 +69,7 @@ impl Pace {
         Self { messages: self.messages, ..Self::default() }
     }
 
+    /// Returns the maximum number of units of the next batch.
     pub(crate) fn units(&self) -> usize {
         let batch = if self.batch == 0 { FIRST_BATCH } else { self.batch };
         let units = if self.limit == 0 { batch } else { batch.min(self.limit) };
@@ -100,8 +103,9 @@ impl Pace {
         }
     }
 
-    /// Records that an attempt did not commit, and halves the limit. `may_skip` is true if the attempt converted units:
-    /// only these can be quarantined.
+    /// Records that an attempt did not commit, and halves the limit. `may_skip` is true if the attempt was to convert
+    /// units: only then can the next one quarantine a unit instead. Returns [`Retry::Never`] if a message limited to
+    /// one unit has trapped, and quarantining is not allowed or has trapped, too.
     pub(crate) fn record_uncommitted(&mut self, may_skip: bool) -> Retry {
         self.attempts = self.attempts.saturating_add(1);
         if self.limit == 1 {

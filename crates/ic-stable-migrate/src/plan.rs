@@ -13,8 +13,8 @@ pub(crate) const FIRST_MIGRATION: u16 = 1;
 /// [`Plan::to`], and are frozen with it: a canister may skip any number of releases before it runs this migration, and
 /// the next migration of the chain reads what this one writes. While the migration is the last one, its target types
 /// are the live types. The release that changes them adds a new layout, a migration to it, and a copy of the old types
-/// for this migration. Check this with a test that compares the bytes to which a known record is converted with those
-/// of the first release.
+/// for this migration. Check this with a test that converts a known record, and compares the resulting bytes with those
+/// that the first release wrote.
 ///
 /// ```
 /// use ic_stable_migrate::{ClassPlan, Layout, Plan, Treatment};

@@ -32,10 +32,11 @@ pub struct QuarantineRecord {
     /// The bytes of the unit as they were stored, or others from which the migration can restore and digest it.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub raw: Vec<u8>,
-    /// A number that was stored along with the unit's bytes, if there was one.
+    /// A number that the canister stored separately for this unit, if there was one.
     #[n(2)]
     pub beside: Option<u64>,
-    /// Whether indexes referred to the unit; absent if that is unknown, as in records of earlier builds.
+    /// Whether indexes referred to the unit; absent if that is unknown, as in records of earlier builds. True and false
+    /// tell a restored unit whether to enter the indexes.
     #[n(3)]
     pub was_indexed: Option<bool>,
     /// Owner of the unit according to the indexes. Recorded only if the owner cannot be read from the bytes, and the
@@ -51,8 +52,8 @@ impl QuarantineRecord {
         Self { reason, raw, beside: None, was_indexed: None, owner: None }
     }
 
-    /// Converts the record to the type of the endpoints, with at most `max` of its raw bytes, and with the beginning of
-    /// a reason above 4 KiB.
+    /// Converts the record of the unit `session` to the type of the endpoints, with at most `max` of its raw bytes, and
+    /// with the beginning of a reason above 4 KiB.
     pub fn into_api<K>(self, session: K, max: usize) -> QuarantinedRecord<K> {
         let Self { mut reason, mut raw, .. } = self;
         let len = raw.len();
@@ -75,6 +76,7 @@ const LONGEST_REASON: usize = 4 * 1024;
 /// Maximum number of bytes that a record takes in a reply in addition to its raw bytes: reason, and Candid's encoding.
 const RECORD_OVERHEAD: usize = LONGEST_REASON + 64;
 
+/// The first byte of every stored record.
 pub(crate) const VERSION: u8 = 1;
 
 impl Record for QuarantineRecord {
@@ -118,6 +120,7 @@ impl Record for QuarantineRecord {
 pub struct Quarantine<K: Key, M: Memory> {
     /// The quarantine of migration 1, if it has a memory of its own.
     first: Option<Table<StoredKey<K>, QuarantineRecord, M>>,
+    /// The quarantines of the other migrations; of all migrations if `first` is `None`.
     by_number: Table<NumberedKey<K>, QuarantineRecord, M>,
 }
 
@@ -145,13 +148,13 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         call!(&self.first, self.by_number, migration, key, get)
     }
 
-    /// Returns the stored bytes of a unit's quarantine record.
+    /// Returns the stored bytes of a unit's quarantine record; `None` if the unit is not quarantined.
     pub fn get_raw(&self, migration: u16, key: impl Borrow<K>) -> Option<Vec<u8>> {
         call!(&self.first, self.by_number, migration, key, get_raw)
     }
 
     /// Returns the record of a quarantined unit. If the record does not decode, returns one with its stored bytes, and
-    /// with the error as the reason.
+    /// with the error as the reason. `None` if the unit is not quarantined.
     pub fn get_or_damaged(&self, migration: u16, key: impl Borrow<K>) -> Option<QuarantineRecord> {
         let key = key.borrow();
         match self.get(migration, key) {
@@ -177,6 +180,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         }
     }
 
+    /// Returns whether this migration has nothing in quarantine; [`Self::is_empty`] is about all migrations.
     pub(crate) fn is_empty_of(&self, migration: u16) -> bool {
         self.stored_keys(migration, None).next().is_none()
     }
@@ -210,7 +214,8 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         call!(&mut self.first, self.by_number, migration, key, remove)
     }
 
-    /// Lists up to `limit` quarantined units of a migration after the unit `after`. Damaged keys are left out.
+    /// Lists up to `limit` quarantined units of a migration after the unit `after`. Damaged keys are left out; units
+    /// whose records are damaged are not.
     pub fn keys(&self, migration: u16, after: Option<K>, limit: usize) -> Vec<K> {
         let after = after.map(|key| StoredKey::of(&key));
         self.stored_keys(migration, after).filter_map(|stored| stored.decode().ok()).take(limit).collect()
@@ -221,6 +226,7 @@ impl<K: Key, M: Memory + Clone> Quarantine<K, M> {
         self.first.as_ref().is_none_or(Table::is_empty) && self.by_number.is_empty()
     }
 
+    /// Iterates over the keys of a migration's quarantine above `after`, damaged ones included.
     pub(crate) fn stored_keys(
         &self,
         migration: u16,

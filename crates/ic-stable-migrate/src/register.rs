@@ -24,6 +24,7 @@ pub struct Register<V, M: Memory> {
     /// None until the first record is stored, if [`Register::open`] found an empty memory.
     cell: Option<StableCell<Vec<u8>, M>>,
     memory: M,
+    /// The record, once it was read or set; set again with the cell.
     decoded: OnceCell<Result<Option<V>, StableError>>,
 }
 
@@ -41,8 +42,8 @@ impl<V: Record + Clone, M: Memory + Clone> Register<V, VirtualMemory<M>> {
 }
 
 impl<V: Record + Clone, M: Memory + Clone> Register<V, M> {
-    /// Opens the register in a memory, or creates an empty one. The caller must make sure that the memory contains
-    /// nothing else.
+    /// Opens the register in a memory, or creates an empty one. Unlike [`Register::open`], it writes to an empty memory
+    /// at once. The caller must make sure that the memory contains nothing else.
     pub fn over(memory: M) -> Self {
         let cell = Some(StableCell::init(memory.clone(), Vec::new()));
         Self { cell, memory, decoded: OnceCell::new() }

@@ -23,6 +23,7 @@ use crate::{
 /// Number of source units that [`first_unconverted`] lists at a time.
 const LISTED_AT_ONCE: usize = 64;
 
+/// Returns whether the next message has anything to do for the migration; not while it is stopped, held or waiting.
 pub fn has_work<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -97,13 +98,16 @@ pub fn first_unconverted<H: Host>(
 pub(crate) struct MigrationRun<'a, H: Host> {
     pub(crate) migration: &'a dyn Migration<H>,
     pub(crate) host: &'a mut H,
+    /// Changed during the message, and stored at its end.
     pub(crate) state: MigrationState<H::Key>,
     pub(crate) message: MessageBudget<'a>,
-    /// Highest cost of a unit so far, in instructions.
+    /// Highest cost of a unit in this message so far, in instructions.
     pub(crate) highest_cost: u64,
 }
 
 impl<'a, H: Host> MigrationRun<'a, H> {
+    /// Takes steps until there is no work, or the budget or the limit of units is used, and stores the state. An error
+    /// of a step makes the migration stuck, and is not returned.
     pub(crate) fn run_batches(mut self) -> Result<RunOutcome, H::Error> {
         if !has_work(self.migration, self.host, &self.state)? {
             return Ok(RunOutcome::Done);
@@ -155,11 +159,13 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.message.meter.used().saturating_add(self.highest_cost) > self.message.budget
     }
 
+    /// As the function of the same name, for the state of this run.
     fn enter_phase(&mut self, phase: Phase) -> Result<(), H::Error> {
         enter_phase(self.migration, self.host, &mut self.state, phase, self.message.now)?;
         Ok(())
     }
 
+    /// Stops the migration until a controller resumes it; `note` says why.
     pub(crate) fn become_stuck(&mut self, note: String) -> Result<(), H::Error> {
         self.state.note = note;
         self.state.resume_to = Some(self.state.phase);
@@ -254,6 +260,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.handle_batch(keys, Self::recheck)
     }
 
+    /// Counts one unit or leftover that the rollback has handled.
     pub(crate) fn count_rolled_back(&mut self) {
         if let Some(rollback) = &mut self.state.rollback {
             increment(&mut rollback.done);

@@ -105,10 +105,11 @@ pub struct MigrationState<K: Key = u64> {
     /// Last unit that the engine has handled in its current pass over the units.
     #[cbor(n(1), with = "crate::key::opt_cbor")]
     pub cursor: Option<K>,
-    /// Every source unit up to this one is included in `source` and `digest_before`.
+    /// Every source unit up to this one is included in `source` and `digest_before`; `None` if none was counted in
+    /// order yet.
     #[cbor(n(2), with = "crate::key::opt_cbor")]
     pub validated_through: Option<K>,
-    /// Source units counted.
+    /// Source units counted so far.
     #[n(3)]
     pub source: u64,
     /// Source units converted by the engine.
@@ -135,13 +136,13 @@ pub struct MigrationState<K: Key = u64> {
     /// Why the migration is stuck, or what the last verification, retry or rollback could not settle; otherwise empty.
     #[n(11)]
     pub note: String,
-    /// The phase to which a paused or stuck migration returns.
+    /// The phase to which a paused or stuck migration returns; `None` in every other phase.
     #[n(12)]
     pub resume_to: Option<Phase>,
     /// Name of the migration, once it has begun.
     #[cbor(n(13), default)]
     pub name: String,
-    /// SHA-256 of the plan that the run follows.
+    /// SHA-256 of the plan that the run follows; `None` before it has begun.
     #[cbor(n(14), with = "crate::codec::opt_digest")]
     pub plan: Option<Digest>,
     /// How many units of each class were handled. A retried unit counts each time, since a record in quarantine does
@@ -157,10 +158,10 @@ pub struct MigrationState<K: Key = u64> {
     /// Every converted unit was read back and found sound at this time or later, nanoseconds.
     #[n(18)]
     pub proven_since: Option<u64>,
-    /// The check of all converted units that is in progress.
+    /// The check of all converted units that a controller has requested, while it is in progress.
     #[n(19)]
     pub recheck: Option<Recheck<K>>,
-    /// Progress of the last rollback.
+    /// Progress of the last rollback; `None` if there was none since the counts were last discarded.
     #[n(20)]
     pub rollback: Option<Rollback>,
 }
@@ -237,10 +238,10 @@ pub struct Recheck<K: Key = u64> {
     /// Last unit checked.
     #[cbor(n(1), with = "crate::key::opt_cbor")]
     pub cursor: Option<K>,
-    /// Units checked.
+    /// Units checked so far.
     #[n(2)]
     pub seen: u64,
-    /// Units found unsound.
+    /// Units found unsound so far.
     #[n(3)]
     pub unsound: u64,
     /// What is wrong with the first unsound unit.
@@ -314,7 +315,7 @@ impl<K: Key> MigrationState<K> {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
     }
 
-    /// Returns whether the migration has done anything since it was last reset, or is deferred.
+    /// Returns whether the migration is deferred, or has done anything since it was last reset.
     pub(crate) const fn has_begun(&self) -> bool {
         !matches!(self.phase, Phase::Idle) || self.plan.is_some()
     }
@@ -325,7 +326,7 @@ impl<K: Key> MigrationState<K> {
         Self { instructions: self.instructions, pace: self.pace.for_new_run(), ..Self::default() }
     }
 
-    /// Returns the state of a migration that was deferred before it began.
+    /// Returns the state of a deferred migration, which has not begun.
     pub fn deferred() -> Self {
         Self { phase: Phase::Paused, resume_to: Some(Phase::Idle), ..Self::default() }
     }
@@ -335,6 +336,7 @@ impl<K: Key> MigrationState<K> {
         self.phase == Phase::Paused && self.resume_to == Some(Phase::Idle)
     }
 
+    /// Counts one unit of the class.
     pub(crate) fn count_class(&mut self, name: &str) {
         match self.classes.iter_mut().find(|(class, _)| class == name) {
             Some((_, count)) => *count = count.saturating_add(1),
@@ -387,6 +389,7 @@ impl<K: Key> MigrationState<K> {
     }
 }
 
+/// The first byte of every stored state.
 pub(crate) const VERSION: u8 = 1;
 
 impl<K: Key> Record for MigrationState<K> {

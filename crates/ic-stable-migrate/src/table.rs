@@ -1,4 +1,4 @@
-//! A stable map that reports records that do not decode.
+//! A stable map that reports records that do not decode, and what a record is.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -46,7 +46,7 @@ pub trait Record: Sized {
     const NAME: &'static str;
 
     /// The newest format that this build supports, for records whose first byte is their format. A record of a higher
-    /// format was written by a newer build.
+    /// format was written by a newer build. `None` if the first byte is not a format.
     const FORMAT: Option<u8> = None;
 
     /// Returns the bytes to store.
@@ -59,7 +59,8 @@ pub trait Record: Sized {
     fn decode(bytes: &[u8]) -> Result<Self, String>;
 }
 
-/// Returns the format of a record and the newest that this build supports, if a newer build wrote the record.
+/// Returns the format of a record and the newest that this build supports, if a newer build wrote the record; otherwise
+/// `None`.
 ///
 /// ```
 /// use ic_stable_migrate::{MigrationState, Record, newer_format};
@@ -131,12 +132,13 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
 }
 
 impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V, M> {
-    /// Opens the table in a memory, or creates an empty one. The caller must make sure that the memory contains nothing
-    /// else.
+    /// Opens the table in a memory, or creates an empty one. Unlike [`Table::open`], it writes to an empty memory at
+    /// once. The caller must make sure that the memory contains nothing else.
     pub fn over(memory: M) -> Self {
         Self { map: Some(open_map(memory.clone())), memory, record: PhantomData }
     }
 
+    /// Returns the map, after creating it if necessary.
     fn map_mut(&mut self) -> &mut StableBTreeMap<K, Raw, M> {
         self.map.get_or_insert_with(|| open_map(self.memory.clone()))
     }
@@ -176,7 +178,7 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         self.insert_new(key, value);
     }
 
-    /// Stores a record, replacing any previous one, and returns whether there was none.
+    /// Stores a record, replacing any previous one, and returns `true` if there was none.
     pub fn insert_new(&mut self, key: K, value: &V) -> bool {
         self.map_mut().insert(key, Raw(value.encode())).is_none()
     }
@@ -308,8 +310,9 @@ impl<K: Storable + Ord + Clone + Debug, V: Record, M: Memory + Clone> Table<K, V
         keys.iter().map(find).collect()
     }
 
-    /// Returns the index of the first of these keys without a record. A key that directly follows the previous one in
-    /// the table takes one step along the table; any other key takes a descent from the root.
+    /// Returns the index of the first of these keys without a record; `None` if each has one. A key that directly
+    /// follows the previous one in the table takes one step along the table; any other key takes a descent from the
+    /// root.
     pub(crate) fn first_absent(&self, mut keys: impl Iterator<Item = K>) -> Option<usize> {
         let Some(map) = &self.map else { return keys.next().map(|_| 0) };
         let mut walk = None;

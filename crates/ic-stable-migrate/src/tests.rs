@@ -33,6 +33,7 @@ impl Memories {
     }
 }
 
+/// The host: notes of layout 1 (`old`) and of layout 2 (`new`).
 struct Notes<K: Key> {
     layout: Register<Layout, VectorMemory>,
     old: Table<K, String, VectorMemory>,
@@ -40,6 +41,7 @@ struct Notes<K: Key> {
     ledger: Ledger<K, VectorMemory>,
 }
 
+/// A note of layout 2.
 #[derive(Clone, Debug, PartialEq)]
 struct Counted {
     words: u64,
@@ -110,6 +112,7 @@ const COUNT_WORDS: Plan = Plan {
 /// Migration from [`Notes::old`] to [`Notes::new`] under the given plan.
 struct CountWords(&'static Plan);
 
+/// The only migration in most lists of these tests.
 const ONLY: CountWords = CountWords(&COUNT_WORDS);
 
 /// Name of a plan for which [`CountWords::layout_entered`] fails.
@@ -118,6 +121,7 @@ const CANNOT_ENTER: &str = "cannot enter";
 /// Text of a note for which [`CountWords::convert`] fails.
 const CANNOT_CONVERT: &str = "cannot convert";
 
+/// Returns the error of the migration when it is to fail; no table is really damaged.
 fn damaged_table() -> StableError {
     StableError { name: "table", key: "1".into(), reason: "damaged".into() }
 }
@@ -218,9 +222,10 @@ impl Meter for OneStep {
 
 /// A message that does everything, since its meter always reads zero.
 const UNLIMITED: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
+/// A message that ends after one step.
 const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &OneStep, budget: 0 };
 
-/// Returns the memories of an old release with notes under these keys; the last one is not text.
+/// Returns the memories of an old release with notes under these keys; the note under the last key is not text.
 fn old_release<K: Key>(keys: impl IntoIterator<Item = K>) -> Memories {
     let memories = Memories::default();
     let mut notes = Notes::open(memories.clone());

@@ -3,11 +3,12 @@
 use crate::chain::UNKNOWN;
 use crate::{Fate, Host, Migration, MigrationState, Phase, Settled, StableError, Time};
 
+/// Adds one, unless that would overflow.
 pub fn increment(counter: &mut u64) {
     *counter = counter.saturating_add(1);
 }
 
-/// Adds a source unit to `source` and `digest_before`, if it exists.
+/// Adds a source unit to `source` and `digest_before`, if the unit exists.
 pub fn count_source<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -67,8 +68,8 @@ pub fn settle<H: Host>(
     Ok(())
 }
 
-/// Restores a unit from quarantine as a source unit, and removes it from the counts. Does nothing if the unit is not
-/// quarantined. An error changes nothing.
+/// Restores a unit from quarantine as a source unit, and from `quarantined`. It stays in `source` if it was validated.
+/// Does nothing if the unit is not quarantined. An error changes nothing.
 pub fn restore<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -92,7 +93,8 @@ pub fn restore<H: Host>(
     Ok(())
 }
 
-/// Returns the number of units, quarantined units and leftovers that a rollback still has to handle.
+/// Returns the number of target units, quarantined units and leftovers that a rollback still has to handle; damaged
+/// records in quarantine are included, although they stay there.
 pub fn count_left_to_roll_back<H: Host>(migration: &dyn Migration<H>, host: &H) -> u64 {
     let quarantined = host.ledger().quarantine.len(migration.plan().number);
     migration.reversal().map_or(0, |reversal| reversal.left(host)).saturating_add(quarantined)

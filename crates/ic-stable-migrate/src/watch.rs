@@ -1,5 +1,5 @@
-//! Watchdog: checks from time to time whether the engine makes progress. A timer that traps is lost, and an error in
-//! the engine's own tables must not stop the migration silently.
+//! Watchdog: checks, when the canister calls it (about once a minute), whether the engine makes progress. A timer that
+//! traps is lost, and an error in the engine's own tables must not stop the migration silently.
 
 use crate::pace::Retry;
 use crate::run::has_work;
@@ -28,6 +28,7 @@ pub enum Watched {
     Run,
 }
 
+/// See [`Engine::watch`](crate::Engine::watch). Checks only the first migration that has work.
 pub(crate) fn watch<H: Host>(
     migrations: &[&dyn Migration<H>],
     host: &mut H,
@@ -47,6 +48,7 @@ pub(crate) fn watch<H: Host>(
             host.ledger_mut().set_state(number, &state);
             return Ok(Watched::Run);
         }
+        // Messages have committed since the last check, or this is the first check, which cannot know.
         if messages_before != Some(state.pace.messages) {
             return Ok(Watched::Quiet);
         }

@@ -33,13 +33,14 @@ impl Words {
         words
     }
 
+    /// Returns whether there is a unit under this key, in a table or in quarantine.
     fn is_known(&self, key: u64) -> bool {
         self.tables.iter().any(|table| table.contains(&key))
             || MIGRATIONS.iter().any(|migration| self.ledger.quarantine.contains(migration.0.number, key))
     }
 
     /// Returns the keys of all units, in the tables and in quarantine. Checks that each unit is in only one of them,
-    /// and that the tables of layouts that are not in use are empty.
+    /// and that no tables but those of the current layout and of the layout before it have units.
     fn checked_keys(&self) -> Result<BTreeSet<u64>, TestCaseError> {
         let current = usize::from(self.layout()?.0 - 1);
         let mut found = BTreeSet::new();
@@ -61,6 +62,7 @@ impl Words {
         Ok(found)
     }
 
+    /// Returns the phases of the three migrations.
     fn phases(&self) -> [Phase; 3] {
         [1, 2, 3].map(|number| self.ledger.state_of(number).unwrap().phase)
     }
@@ -131,6 +133,7 @@ impl MoveWords {
         &words.tables[self.0.number as usize]
     }
 
+    /// Returns whether this migration cannot convert the word.
     fn refuses(&self, word: &str) -> bool {
         word == format!("no {}", self.0.number)
     }
@@ -219,8 +222,10 @@ impl Meter for OneStep {
 const NOW: Time = Time::from_nanos(1_800_000_000_000_000_000);
 /// A message that does everything, since its meter always reads zero.
 const UNLIMITED: MessageBudget<'static> = MessageBudget { now: NOW, meter: &Unmetered, budget: 0 };
+/// A message that ends after one step.
 const STEP: MessageBudget<'static> = MessageBudget { now: NOW, meter: &OneStep, budget: 0 };
 
+/// A call of a controller: a method of [`Control`], with its argument.
 #[derive(Clone, Copy, Debug)]
 enum Order {
     Pause,
@@ -232,6 +237,7 @@ enum Order {
 }
 
 impl Order {
+    /// Makes the call.
     fn give(self, control: Control<'_, Words>) -> Result<(), Error> {
         match self {
             Self::Pause => control.pause(),

@@ -15,9 +15,11 @@ fn crate_root() -> &'static Path {
 /// The examples in the documentation of an item and of its members.
 #[derive(Default)]
 struct Documented {
+    /// Whether the item itself has an example that is compiled and run; those of its members do not count.
     has_example: bool,
     /// Words in examples of the item and its members.
     words: BTreeSet<String>,
+    /// Names of its variants, methods and associated items; fields need no example.
     members: BTreeSet<String>,
 }
 
@@ -38,6 +40,7 @@ fn words_of_examples(text: &str) -> Option<BTreeSet<String>> {
     words
 }
 
+/// Returns the text of the doc comments among these attributes.
 fn documentation(attributes: &[Attribute]) -> String {
     let lines = attributes.iter().filter_map(|attribute| match &attribute.meta {
         // Examples that must not appear in the Candid interface are in `cfg_attr(doc, doc = "…")`.
@@ -154,6 +157,7 @@ impl PublicItems {
     }
 }
 
+/// Adds the names that a `use` makes public.
 fn collect_names(tree: &UseTree, found: &mut BTreeSet<String>) {
     match tree {
         UseTree::Path(path) => collect_names(&path.tree, found),

@@ -12,6 +12,7 @@ use ic_stable_structures::VectorMemory;
 
 type Key = (Principal, u64);
 
+/// The record of layout 1; [`Ranked`] is that of layout 2, and [`Tagged`] that of layout 3.
 #[derive(Clone, Debug, PartialEq, minicbor::Encode, minicbor::Decode)]
 struct Todo {
     #[n(0)]
@@ -247,7 +248,9 @@ fn first_release() -> Memories {
     memories
 }
 
+/// Key of the todo that does not decode.
 const DAMAGED: Key = (Principal::anonymous(), 1);
+/// Key of a todo that decodes.
 const SOUND: Key = (Principal::anonymous(), 2);
 
 /// Upgrades, and runs the migrations as far as they go.

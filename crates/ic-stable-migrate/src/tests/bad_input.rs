@@ -1,4 +1,5 @@
-//! Input that [`Engine::check`] refuses. Stable memory is unchanged after every refusal.
+//! Input that [`Engine::check`] refuses, and similar input that it accepts; the check writes nothing. And damaged keys
+//! in a list of quarantined units.
 
 use ic_stable_structures::storable::Bound;
 use ic_stable_structures::{Memory as _, StableBTreeMap, Storable};
@@ -16,6 +17,7 @@ static THIRD_FROM_2: Plan = plan(3, "third from 2", 2, 4);
 static BACKWARD: Plan = plan(2, "backward", 2, 1);
 static LOST_A_CLASS: Plan = Plan { classes: &[CLASSES[0]], ..plan(1, "count words", 1, 2) };
 
+/// Returns the contents of all memories.
 fn read_all(memories: &Memories) -> Vec<Vec<u8>> {
     let read = |memory: &VectorMemory| {
         let mut bytes = vec![0; usize::try_from(memory.size() * 65_536).unwrap()];
@@ -122,6 +124,7 @@ fn a_finalized_migration_may_be_removed_from_the_list() {
     );
 }
 
+/// A key or value of a stable map, as its bytes.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Raw(Vec<u8>);
 
@@ -203,6 +206,7 @@ fn a_key_that_does_not_decode_is_refused() {
     assert_eq!(notes.ledger.quarantined(None).len(), 1);
 }
 
+/// Stores a record in quarantine under a key that consists of these bytes.
 fn quarantine_raw(memories: &Memories, key: &[u8]) {
     let mut map: StableBTreeMap<Raw, Raw, VectorMemory> = StableBTreeMap::init(memories.quarantine().clone());
     map.insert(Raw(key.to_vec()), Raw(QuarantineRecord::new("damaged".into(), vec![0xff]).encode()));

@@ -93,7 +93,7 @@ fn finalize_finds_a_source_after_any_number_in_quarantine() {
     assert_last_prevents_finalization((1..=2_500_u64).collect());
 }
 
-/// Principals as keys are not in the order of their stored bytes.
+/// Principals as keys are in another order than their stored bytes, by which the quarantine is ordered.
 #[test]
 fn finalize_finds_a_source_in_any_order_of_the_keys() {
     let mut keys: Vec<_> = (0..300_u16)

@@ -4,6 +4,7 @@ use candid::Principal;
 
 use super::*;
 
+/// Returns the stored bytes of all notes, those that are not text included.
 fn texts<K: Key>(table: &Table<K, String, VectorMemory>) -> Vec<(K, Vec<u8>)> {
     table.raw_after(None).collect()
 }
@@ -87,7 +88,7 @@ fn texts_as_keys_migrate_and_roll_back() {
     migrate_and_roll_back(["", "a", "ab", "b"].map(str::to_owned).to_vec(), "aa".to_owned());
 }
 
-/// Principals as keys are not in the order of their stored bytes.
+/// Principals as keys are in another order than their stored bytes, by which the quarantine is ordered.
 #[test]
 fn principals_as_keys_migrate_and_roll_back() {
     let mut keys: Vec<_> = [&[1][..], &[1, 2, 3], &[2], &[0, 9]].map(Principal::from_slice).to_vec();

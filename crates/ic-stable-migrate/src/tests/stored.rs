@@ -1,4 +1,5 @@
-//! What the engine keeps in stable memory, and what its values mean.
+//! What the engine keeps in stable memory (states, quarantines, journal, layout header), and what phases and errors
+//! mean.
 
 use candid::Principal;
 
