@@ -2,7 +2,8 @@
 //!
 //! A caller of the interface may read a blob if its capsule is public or lists the caller. A browser has no principal:
 //! it may read the blob if the capsule is public, or with a token issued to a reader. A token is valid for one blob and
-//! a limited time. Whenever it is used, the canister checks that its reader is still on an access list.
+//! a limited time. Whenever it is used, the canister checks that the reader to whom it was issued is still on an access
+//! list of the capsule.
 //!
 //! ```text
 //! token = hex of: version 1 ‖ expiry in seconds, u64 big-endian ‖ HMAC-SHA-256 ‖ principal
@@ -34,6 +35,7 @@ const TOKEN_VERSION: u8 = 1;
 /// Length of a token without the principal, bytes.
 const TOKEN_BYTES: usize = 1 + 8 + 32;
 
+/// Prefix of what is authenticated, so that no MAC for another purpose is valid here.
 const MAC_DOMAIN: &[u8] = b"upload-canister blob access";
 
 /// Why a client may read the bytes of a blob.
@@ -66,6 +68,8 @@ pub fn find_as_member(storage: &Storage, caller: Principal, locator: &str) -> Re
     })
 }
 
+/// Returns the blob of a locator if `authorize` accepts its capsule. Any failure is the same [`Error::NotFound`], so
+/// that it tells a stranger nothing.
 fn find_authorized(
     storage: &Storage,
     locator: &str,
@@ -106,7 +110,8 @@ pub fn issue(
     Ok(AccessToken { token, path, expires_at: expires.saturating_mul(1_000_000_000) })
 }
 
-/// Returns why a client may read a blob now, with or without a token; `None` if the client may not.
+/// Returns why a client may read a blob now, with or without a token; `None` if the client may not, or there is no such
+/// blob.
 pub fn find_grant(storage: &Storage, id: BlobId, token: Option<&str>, now: Time) -> Option<Grant> {
     let capsule_id = storage.blobs.capsule_of(id).ok()?;
     // If the record of the capsule does not decode, nobody may read its blobs.
@@ -146,6 +151,7 @@ fn token_mac(key: &[u8; 32], id: BlobId, expires: u64, reader: Principal) -> Opt
     Some(mac.chain_update(expires.to_be_bytes()).chain_update(reader.as_slice()))
 }
 
+/// Returns the full seconds of a time.
 const fn seconds_of(time: Time) -> u64 {
     time.as_nanos().div_euclid(1_000_000_000)
 }

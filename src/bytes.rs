@@ -1,5 +1,6 @@
 //! Comparison of byte strings word by word: in wasm, slices are compared byte by byte, which takes ten times as long.
 
+/// Returns whether both have the same length and bytes.
 pub fn is_same(left: &[u8], right: &[u8]) -> bool {
     let ((left_words, left_rest), (right_words, right_rest)) = (left.as_chunks(), right.as_chunks());
     let mut pairs = left_words.iter().zip(right_words);

@@ -11,6 +11,7 @@ mod entry;
 mod headers;
 mod http;
 mod message;
+// In the legacy build, the module `migration` is the file `no_migration.rs`.
 #[cfg_attr(not(feature = "direct"), path = "canister/no_migration.rs")]
 mod migration;
 mod put_args;

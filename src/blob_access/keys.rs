@@ -5,23 +5,25 @@ use minicbor::{Decode, Encode};
 use crate::session::Time;
 use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
 
-/// Age at which a key is replaced, seconds.
+/// Age at which a key is replaced, seconds: 30 days.
 pub(super) const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
 
-/// The keys that authenticate tokens.
+/// The keys that authenticate tokens, in stable memory; [`Keys`] is the record.
 pub struct AccessKeys {
     keys: Register<Keys>,
 }
 
-/// The stored keys.
+/// The stored record of [`AccessKeys`]: the current and the previous key.
 #[derive(Encode, Decode, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Keys {
+    /// Authenticates new tokens.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub(super) current: [u8; 32],
     /// When the current key was stored, nanoseconds.
     #[n(1)]
     made_at: u64,
+    /// The key before the current one, whose tokens are still accepted; absent before the first replacement.
     #[cbor(n(2), with = "codec::opt_digest")]
     pub(super) previous: Option<[u8; 32]>,
 }
@@ -60,7 +62,8 @@ impl AccessKeys {
         Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
     }
 
-    /// Replaces the key. Tokens created with the previous key stay valid until they expire.
+    /// Replaces the key. Tokens created with the key that is replaced stay valid until they expire or the key is
+    /// replaced again.
     pub fn renew(&mut self, key: [u8; 32], now: Time) {
         let previous = self.keys.get().ok().flatten().map(|keys| keys.current);
         let keys = Keys { current: key, made_at: now.as_nanos(), previous };

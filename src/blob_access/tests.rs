@@ -1,3 +1,5 @@
+//! Access tokens: who gets one, what it opens and for how long; expired, forged and damaged ones; replaced keys.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -31,6 +33,8 @@ fn issue_token(canister: &TestCanister, who: u8, locator: &str, seconds: Option<
     issue(&canister.storage, person(who), locator, seconds, canister.now).map(|issued| issued.token)
 }
 
+/// Returns whether the token lets a browser read the blob now. It does not if the capsule is public: then no token is
+/// used.
 fn opens(canister: &TestCanister, locator: &str, token: &str) -> bool {
     let id = BlobId::from_locator(locator).unwrap();
     find_grant(&canister.storage, id, Some(token), canister.now) == Some(Grant::Token)

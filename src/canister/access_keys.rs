@@ -14,8 +14,8 @@ thread_local! {
     static REQUESTED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Requests random bytes for a new key if one is due and there is a blob that it could be used for: about once in 30
-/// days. Until the answer arrives, the canister has an open call.
+/// Requests random bytes for a new key if a key is due and there is a blob to use it for: about once in 30 days. Until
+/// the answer arrives, the canister has an open call, and cannot be stopped.
 pub fn watch() {
     let due = with_app(|App { storage, .. }| {
         Ok(storage.blobs.blob_total() > 0 && storage.access_keys.needs_renewal(now()))
@@ -34,6 +34,7 @@ pub fn watch() {
     });
 }
 
+/// Fetches 32 random bytes from the management canister, and stores them as the new key.
 async fn renew() -> Result<()> {
     let failed = |error: String| Error::Internal(format!("raw_rand: {error}"));
     let answer = Call::bounded_wait(Principal::management_canister(), "raw_rand").await;

@@ -11,6 +11,7 @@ use crate::storage::Storage;
 use crate::upload::path::ActivePath;
 use crate::upload::{UploadService, limits};
 
+/// The state of the canister between messages. The path is on the heap only, and starts empty after an upgrade.
 pub struct App {
     pub storage: Storage,
     pub path: ActivePath,
@@ -33,6 +34,7 @@ pub fn now() -> Time {
     Time::from_nanos(ic_cdk::api::time())
 }
 
+/// Calls `f` with the canister's state; [`Error::Internal`] before [`serve`] was called.
 pub fn with_app<T>(f: impl FnOnce(&mut App) -> Result<T>) -> Result<T> {
     APP.with_borrow_mut(|app| match app {
         Some(app) => f(app),
@@ -40,6 +42,7 @@ pub fn with_app<T>(f: impl FnOnce(&mut App) -> Result<T>) -> Result<T> {
     })
 }
 
+/// Calls `f` with the upload service for the caller and the time of this message.
 pub fn with_uploads<T>(f: impl FnOnce(&mut UploadService<'_>) -> Result<T>) -> Result<T> {
     with_app(|App { storage, path }| {
         let meter = &MessageMeter;
@@ -47,6 +50,7 @@ pub fn with_uploads<T>(f: impl FnOnce(&mut UploadService<'_>) -> Result<T>) -> R
     })
 }
 
+/// Returns [`Error::Unauthorized`] unless the caller is a controller.
 pub fn controllers_only() -> Result<()> {
     let caller = ic_cdk::api::msg_caller();
     if ic_cdk::api::is_controller(&caller) {
@@ -60,13 +64,13 @@ pub fn caller() -> Principal {
     ic_cdk::api::msg_caller()
 }
 
-/// Makes `storage` the storage of all calls.
+/// Makes `storage` the storage of this message and of all later ones.
 pub fn serve(mut storage: Storage) {
     storage.include_version_in_ids(ic_cdk::api::canister_version);
     APP.set(Some(App { storage, path: Default::default() }));
 }
 
-/// Logs an error, and stores it for `admin_errors`.
+/// Prints an error to the canister's log, and stores it for `admin_errors`. In a query, neither is kept.
 pub fn report(source: &str, error: impl ToString) {
     let error = error.to_string();
     ic_cdk::api::debug_print(format!("{source}: {error}"));
@@ -77,6 +81,7 @@ pub fn report(source: &str, error: impl ToString) {
     });
 }
 
+/// Returns the number of items on a page: `limit`, but at most [`limits::MAX_PAGE`], which is also the default.
 pub fn page_limit(limit: Option<u32>) -> usize {
     limit.unwrap_or(limits::MAX_PAGE).min(limits::MAX_PAGE) as usize
 }

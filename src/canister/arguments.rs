@@ -28,27 +28,33 @@ const SKIPPING_QUOTA: usize = 10_000;
 const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 thread_local! {
-    /// Headers of the functions whose arguments can be read without the library.
+    /// Headers of the functions whose arguments can be read without the library, by function; empty after every
+    /// upgrade, until [`cache_header`] was called.
     static HEADERS: RefCell<BTreeMap<&'static str, Header>> = const { RefCell::new(BTreeMap::new()) };
 }
 
+/// The expected types of a function's arguments.
 struct Header {
+    /// Magic and type table as the Candid library writes them; most messages begin with exactly these bytes.
     bytes: Vec<u8>,
+    /// The same table, parsed, for messages that begin with other bytes.
     types: TypeTable,
 }
 
 impl Header {
-    /// Returns `None` if values of the types cannot be read here.
+    /// Returns the header of the types; `None` if their values cannot be read without the library.
     fn of<'a, T: Arguments<'a>>() -> std::result::Result<Option<Self>, candid::Error> {
         let bytes = candid_header(&T::types())?;
         Ok(TypeTable::parse(&bytes).map(|types| Self { bytes, types }))
     }
 }
 
+/// The arguments of a function as a tuple.
 pub trait Arguments<'a>: ArgumentDecoder<'a> {
+    /// Returns the Candid types of the arguments.
     fn types() -> Vec<Type>;
 
-    /// Returns `None` if the arguments must be left to the library.
+    /// Reads the arguments; `None` if they must be left to the library.
     fn read(values: &mut Values<'a>) -> Option<Self>;
 }
 
@@ -94,6 +100,7 @@ pub fn decode<'a, T: Arguments<'a>>(function: &str, message: &'a [u8]) -> Result
         .map_err(|error| Error::invalid("arguments", format!("those of {function}, in Candid"), error))
 }
 
+/// Decodes arguments with the Candid library, as the CDK does.
 pub(super) fn decode_by_library<'a, T: ArgumentDecoder<'a>>(
     message: &'a [u8],
 ) -> std::result::Result<T, candid::Error> {
@@ -102,7 +109,8 @@ pub(super) fn decode_by_library<'a, T: ArgumentDecoder<'a>>(
     decode_args_with_config(message, &config)
 }
 
-/// Reads the arguments without the library if the types are those of `header`; trailing options may be missing.
+/// Reads the arguments without the library if the types are those of `header`; trailing options may be missing. `None`
+/// if the message must be left to the library, be it valid or not.
 fn read_values<'a, T: Arguments<'a>>(header: &Header, message: &'a [u8]) -> Option<T> {
     let mut values = match message.strip_prefix(header.bytes.as_slice()) {
         Some(values) => Values::new(values, header.types.argument_count()),

@@ -1,4 +1,4 @@
-//! The entry points of the migration.
+//! The entry points of the migration. What they do is in `src/migrate/controls.rs`.
 
 use macro_rules_attribute::apply;
 

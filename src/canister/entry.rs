@@ -83,6 +83,7 @@ macro_rules! entry {
 }
 pub(super) use entry;
 
+/// Caches the Candid headers of the given entry points.
 macro_rules! cache_headers {
     ($($function:ident),* $(,)?) => {{
         $($function::cache_headers()?;)*
@@ -93,16 +94,18 @@ pub(super) use cache_headers;
 
 /// Return type of an entry point.
 pub trait Reply {
+    /// Replies to the current message with this value.
     fn send(&self);
 }
 
 /// Return type of an entry point whose arguments may fail to decode.
 pub trait Refuse {
+    /// Replies to the current message, or rejects it, because of this error.
     fn refuse(error: Error);
 }
 
-/// Reports an internal error to the controllers, since clients cannot do anything about it. Only updates report errors:
-/// what a query stores is lost.
+/// Stores an internal error for `admin_errors`, since only controllers can do anything about it. Only updates report
+/// errors: what a query stores is lost.
 pub fn report_internal_error<T>(function: &str, reply: &Result<T>) {
     if let Err(Error::Internal(error)) = reply {
         report(function, error);
@@ -125,6 +128,7 @@ impl<T: CandidType> Refuse for Result<T> {
 pub struct Replied<T>(PhantomData<T>);
 
 impl<T> Replied<T> {
+    /// Returns the value for a function that has sent its reply.
     pub const fn already() -> Self {
         Self(PhantomData)
     }
@@ -154,6 +158,7 @@ impl<T: Refuse> Refuse for Replied<T> {
     }
 }
 
+/// For return types that are sent as they are, and do not carry an [`Error`].
 macro_rules! replies {
     ($($reply:ty),*) => {$(
         impl Reply for $reply {

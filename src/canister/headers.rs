@@ -15,6 +15,7 @@ thread_local! {
     static REPLY_HEADERS: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
+/// Returns the header of replies of this type, and caches it if it is not cached yet.
 pub fn reply_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
     if let Some(header) = REPLY_HEADERS.with_borrow(|headers| headers.get(&T::id()).cloned()) {
         return Ok(header);

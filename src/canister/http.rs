@@ -27,6 +27,7 @@ fn http_request(request: HttpRequest) -> HttpResponse {
     response
 }
 
+/// Answers a request that is not about a blob: `/metrics`, `/health`, or status 404.
 fn system_page(request: &HttpRequest) -> HttpResponse {
     if !request.is_read() {
         return HttpResponse::method_not_allowed(format!("GET and HEAD only, got {}\n", request.method));
@@ -48,6 +49,7 @@ fn system_page(request: &HttpRequest) -> HttpResponse {
     response
 }
 
+/// Returns how a gateway gets the rest of a body: from `http_request_streaming_callback`, beginning with this token.
 fn streaming_strategy(token: StreamingToken) -> StreamingStrategy {
     let callback =
         StreamingCallback::new(ic_cdk::api::canister_self(), "http_request_streaming_callback".into());

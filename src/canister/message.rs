@@ -14,6 +14,7 @@ pub trait MessageArgument {
 /// A [`ByteSource`] of the bytes of a chunk in the message.
 pub struct MessageChunk<'a> {
     message: &'a dyn MessageArgument,
+    /// Position of the first byte in the message.
     at: usize,
     len: usize,
     /// Length of the first block, bytes, chosen so that the other blocks begin at multiples of the block size in the
@@ -53,6 +54,7 @@ impl ByteSource for MessageChunk<'_> {
 pub mod tests {
     use super::*;
 
+    /// A message argument on the heap.
     pub struct Bytes(pub Vec<u8>);
 
     impl MessageArgument for Bytes {

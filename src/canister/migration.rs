@@ -12,8 +12,8 @@ use crate::api::{DryRun, Result};
 use crate::build_profile::SERVES_LAYOUT_1;
 use crate::migrate::{self, MessageBudget, RunOutcome, Watched};
 
-/// Instructions for the migration in `post_upgrade`: enough for a small canister, and so few compared with
-/// the 300 billion of an installation that no number of sessions can make an upgrade fail.
+/// Instructions for the migration in `post_upgrade`: enough for a small canister, and so few compared with the 300
+/// billion of an upgrade that no number of sessions can make one fail.
 const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
 /// Instructions after which a message of the migration ends, even if units are left: few enough not to delay clients,
@@ -24,6 +24,7 @@ thread_local! {
     /// For `Engine::watch`: how many messages the first migration with work left had used when [`watch`] last ran.
     static SEEN_MESSAGES: Cell<Option<u64>> = const { Cell::new(None) };
 
+    /// See [`stepped_at`].
     static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
 
     /// Timer messages of the engine, each of which schedules the next. Calls by controllers also run the engine, and
@@ -31,6 +32,8 @@ thread_local! {
     static MESSAGES: Chain = const { Chain::new() };
 }
 
+/// Must be called in `post_upgrade`. Abandons a rollback or deferral if this build cannot serve layout 1, and runs the
+/// engine for the first time.
 pub fn start() {
     let go_forward = |app: &mut App| controls::go_forward(&mut app.storage, now(), SERVES_LAYOUT_1);
     if let Err(error) = with_app(go_forward) {
@@ -44,6 +47,7 @@ pub fn dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
     with_app(|App { storage, .. }| migrate::dry_run(storage, message, after, limit))
 }
 
+/// Runs the engine in this message, and schedules another message if there is more to do.
 pub fn run_message() {
     run(MESSAGE_INSTRUCTIONS);
 }
@@ -68,7 +72,8 @@ fn run(budget: u64) {
     }
 }
 
-/// Time of the engine's last message since the installation or the last upgrade, nanoseconds.
+/// Returns when the engine was last called, nanoseconds; `None` if it was not called since the canister was installed
+/// or last upgraded.
 pub fn stepped_at() -> Option<u64> {
     STEPPED_AT.get()
 }
@@ -78,6 +83,7 @@ fn run_engine(budget: u64) -> Result<RunOutcome> {
     with_app(|App { storage, .. }| migrate::run(storage, now(), &MessageMeter, budget))
 }
 
+/// Runs the engine in the next message, once, however often this is called before.
 fn schedule() {
     MESSAGES.with(|messages| messages.run_next(run_message));
 }

@@ -1,5 +1,5 @@
-//! The legacy build's part in the migration: it converts nothing, takes over after a rollback by the staged build, and
-//! can defer the migration before it starts.
+//! Replaces `migration.rs` in the legacy build, under the same names. The legacy build's part in the migration: it
+//! converts nothing, takes over after a rollback by the staged build, and can defer the migration before it starts.
 
 use super::app::{App, now, report, with_app};
 use crate::api::{DryRun, Result};

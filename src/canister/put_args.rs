@@ -11,6 +11,7 @@ use super::message::MessageArgument;
 use crate::api::Result;
 use crate::leb128;
 
+/// The arguments of `uploads_put_chunk`.
 #[derive(Debug, PartialEq)]
 pub struct PutArgs {
     pub session: u64,
@@ -77,6 +78,7 @@ fn read_in_place(message: &dyn MessageArgument) -> Option<PutArgs> {
     Some(PutArgs { session, idx, chunk: ChunkBytes::InMessage { at: chunk_at, len }, sha256 })
 }
 
+// Opcodes of Candid types, as the single bytes that encode them; `arguments::type_table` has them as numbers.
 const NAT64: u8 = 0x78;
 const NAT32: u8 = 0x79;
 const NAT8: u8 = 0x7b;
@@ -102,6 +104,7 @@ fn read_table(header: &mut Cursor<'_>) -> Option<Vec<ArgType>> {
         .collect()
 }
 
+/// Reads the type of an argument; `None` if it is neither null nor in the table.
 fn read_type(header: &mut Cursor<'_>, table: &[ArgType]) -> Option<ArgType> {
     match header.take_byte()? {
         NULL => Some(ArgType::Null),
@@ -109,7 +112,8 @@ fn read_type(header: &mut Cursor<'_>, table: &[ArgType]) -> Option<ArgType> {
     }
 }
 
-/// Reads the last argument; `None` unless it is absent or a digest of 32 bytes, and ends the message.
+/// Reads the last argument, from `at` to the end of the message. The inner `None` means that there is no digest, the
+/// outer one that the message must be left to the library, since it ends with anything other than a digest of 32 bytes.
 fn read_digest(message: &dyn MessageArgument, at: usize, digest_type: ArgType) -> Option<Option<ByteBuf>> {
     let mut rest = [0; 1 + 1 + 32];
     let rest = rest.get_mut(..message.size().checked_sub(at)?)?;
@@ -121,6 +125,7 @@ fn read_digest(message: &dyn MessageArgument, at: usize, digest_type: ArgType) -
     }
 }
 
+/// A position in the first bytes of the message.
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -11,6 +11,7 @@ use crate::leb128;
 use super::headers;
 use super::message::MessageArgument;
 
+/// The argument of the current message, read from the IC in parts.
 pub struct Argument;
 
 impl MessageArgument for Argument {
@@ -23,6 +24,7 @@ impl MessageArgument for Argument {
     }
 }
 
+/// Replies with a value; rejects the call if the value cannot be encoded.
 pub fn reply<T: CandidType>(value: &T) {
     match encode(value) {
         Ok(bytes) => ic_cdk::api::msg_reply(bytes),
@@ -30,6 +32,7 @@ pub fn reply<T: CandidType>(value: &T) {
     }
 }
 
+/// Encodes a reply, with the cached header of its type.
 fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Error> {
     let mut reply = headers::reply_header::<T>()?;
     let mut values = ValueSerializer::new();

@@ -7,9 +7,11 @@ use super::app::{App, MessageMeter, now, report, with_app, with_uploads};
 use crate::{downloads, memories};
 
 thread_local! {
+    /// Further slices of a sweep that did not fit one message.
     static SWEEPS: Chain = const { Chain::new() };
 }
 
+/// Runs once a minute: begins a sweep, and sweeps all downloads.
 pub fn sweep() {
     sweep_slice();
     if let Err(error) = with_app(|App { storage, .. }| downloads::sweep(storage, now())) {
@@ -30,7 +32,7 @@ fn sweep_slice() {
     }
 }
 
-/// Skips a removal of chunks whose message trapped.
+/// If the message of a removal of chunks has trapped, makes the sweep skip that removal.
 pub fn watch_removals() {
     let watched = with_app(|App { storage, .. }| {
         storage.blobs.watch_removals();

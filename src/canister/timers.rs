@@ -11,7 +11,8 @@ use super::{access_keys, migration, sweep};
 
 pub type CacheHeaders = fn() -> Result<(), candid::Error>;
 
-/// A job that runs once a minute, in a separate message, so that a trap in one job does not affect the other.
+/// A job that runs once a minute, in a separate message, so that a trap in one job does not affect the other. Its timer
+/// is a [`timers::Job`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
     Sweep,
@@ -38,6 +39,7 @@ impl Job {
         }
     }
 
+    /// Calls `f` with the timer of this job.
     fn with_timer<T>(self, f: impl FnOnce(&timers::Job) -> T) -> T {
         match self {
             Self::Sweep => SWEEP.with(f),
@@ -88,6 +90,7 @@ pub fn restart_overdue() {
     }
 }
 
+/// Does what [`restart_overdue`] promises, out of line, since it is rarely needed.
 #[cold]
 fn restart_jobs(now: u64) {
     for job in Job::ALL {
@@ -101,6 +104,7 @@ fn restart_jobs(now: u64) {
     timers::wake(now);
 }
 
+/// Runs [`Job::Watch`].
 fn watch() {
     if CACHE_HEADERS.get().is_some() {
         HEADERS.with(|headers| headers.run_next(cache_headers));

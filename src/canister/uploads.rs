@@ -37,7 +37,8 @@ fn uploads_begin(
     with_uploads(|uploads| uploads.begin(capsule_id, asset_metadata, expected_chunks, idem, hash))
 }
 
-/// Reads its arguments itself, so that the chunk can be copied from the message in blocks.
+/// `uploads_put_chunk`. Reads its arguments itself, so that the chunk can be copied from the message in blocks. Its
+/// signature for the Candid interface is in `canister.rs`.
 #[ic_cdk::update(name = "uploads_put_chunk", hidden = true, manual_reply = true)]
 fn put_chunk() {
     timers::restart_overdue();
@@ -139,12 +140,14 @@ thread_local! {
     static HASHING: RefCell<BTreeMap<u64, Chain>> = const { RefCell::new(BTreeMap::new()) };
 }
 
+/// Hashes another slice of a session in the next message.
 fn schedule_hashing(session: u64) {
     HASHING.with_borrow_mut(|hashing| {
         hashing.entry(session).or_insert_with(Chain::new).run_next(move || continue_hashing(session));
     });
 }
 
+/// Hashes a slice of a session, and schedules the next one if bytes are left.
 fn continue_hashing(session: u64) {
     match with_uploads(|uploads| uploads.continue_hashing(session)) {
         Ok(false) => return schedule_hashing(session),

@@ -474,7 +474,7 @@ pub enum Fate {
     Converted(Digest),
     /// The unit had expired and is released. The digest is that of the source unit.
     Released(Digest),
-    /// The unit is taken out, and the engine must store this record in quarantine.
+    /// The unit is to be quarantined: the engine stores this record.
     Quarantined(QuarantineRecord),
 }
 

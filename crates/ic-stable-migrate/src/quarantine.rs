@@ -35,8 +35,8 @@ pub struct QuarantineRecord {
     /// A number that the canister stored separately for this unit, if there was one.
     #[n(2)]
     pub beside: Option<u64>,
-    /// Whether indexes referred to the unit; absent if that is unknown, as in records of earlier builds. True and false
-    /// tell a restored unit whether to enter the indexes.
+    /// Whether indexes referred to the unit; absent if that is unknown, as in records of earlier builds. A migration
+    /// that restores the unit may index it accordingly.
     #[n(3)]
     pub was_indexed: Option<bool>,
     /// Owner of the unit according to the indexes. Recorded only if the owner cannot be read from the bytes, and the

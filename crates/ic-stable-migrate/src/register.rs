@@ -24,7 +24,7 @@ pub struct Register<V, M: Memory> {
     /// None until the first record is stored, if [`Register::open`] found an empty memory.
     cell: Option<StableCell<Vec<u8>, M>>,
     memory: M,
-    /// The record, once it was read or set; set again with the cell.
+    /// The record or the error of decoding it, once it was read or set.
     decoded: OnceCell<Result<Option<V>, StableError>>,
 }
 

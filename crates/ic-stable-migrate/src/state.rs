@@ -105,8 +105,8 @@ pub struct MigrationState<K: Key = u64> {
     /// Last unit that the engine has handled in its current pass over the units.
     #[cbor(n(1), with = "crate::key::opt_cbor")]
     pub cursor: Option<K>,
-    /// Every source unit up to this one is included in `source` and `digest_before`; `None` if none was counted in
-    /// order yet.
+    /// Every source unit up to this one is included in `source` and `digest_before`; `None` before the engine has
+    /// counted any.
     #[cbor(n(2), with = "crate::key::opt_cbor")]
     pub validated_through: Option<K>,
     /// Source units counted so far.

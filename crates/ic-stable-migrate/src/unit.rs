@@ -68,8 +68,8 @@ pub fn settle<H: Host>(
     Ok(())
 }
 
-/// Restores a unit from quarantine as a source unit, and from `quarantined`. It stays in `source` if it was validated.
-/// Does nothing if the unit is not quarantined. An error changes nothing.
+/// Restores a unit from quarantine as a source unit, and no longer counts it in `quarantined`, nor in `source` if it is
+/// not validated. Does nothing if the unit is not quarantined. An error changes nothing.
 pub fn restore<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,

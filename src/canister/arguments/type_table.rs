@@ -33,10 +33,13 @@ pub struct TypeTable {
     entries: Vec<Entry>,
     /// Fields of all entries, one after the other.
     fields: Vec<Field>,
+    /// Types of the arguments, each as in [`Field::type_ref`].
     arguments: Vec<i32>,
+    /// See [`TypeTable::len`].
     len: usize,
 }
 
+/// A composed type. Its fields are `count` items of [`TypeTable::fields`] from `first_field` on.
 #[derive(Clone, Copy)]
 struct Entry {
     opcode: i32,
@@ -53,7 +56,8 @@ struct Field {
 }
 
 impl TypeTable {
-    /// Returns `None` if the table is damaged or too large, or has types whose values cannot be read here.
+    /// Parses the table at the beginning of a message; `None` if it is damaged or too large, or has types whose values
+    /// cannot be read here.
     pub fn parse(message: &[u8]) -> Option<Self> {
         let mut rest = message.strip_prefix(b"DIDL")?;
         let mut fields = Vec::new();
@@ -85,6 +89,7 @@ impl TypeTable {
         self.len
     }
 
+    /// Returns whether each type is a supported primitive type, or the index of an entry.
     fn all_types_are_supported(&self) -> bool {
         let is_supported = |type_ref: i32| match type_ref {
             NULL | BOOL | TEXT | FLOAT32 | NAT64..=NAT8 => true,
@@ -153,11 +158,13 @@ fn take_byte(rest: &mut &[u8]) -> Option<u8> {
     Some(*first)
 }
 
+/// Reads a LEB128 number of at most `max`; `None` if it is larger.
 fn take_length(rest: &mut &[u8], max: usize) -> Option<usize> {
     usize::try_from(leb128::take(rest, 5)?).ok().filter(|length| *length <= max)
 }
 
-/// Reads an opcode or index of one or two bytes.
+/// Reads an opcode or index of one or two bytes; `None` for longer ones, and for opcodes of two bytes, which no type
+/// has.
 fn take_signed(rest: &mut &[u8]) -> Option<i32> {
     let low = take_byte(rest)?;
     let value = i32::from(low & 0x7f);
@@ -200,6 +207,7 @@ pub mod tests {
             out
         }
 
+        /// Returns the number of composed types.
         pub fn entry_count(&self) -> usize {
             self.entries.len()
         }

@@ -33,6 +33,7 @@ type ReadResult<T> = Result<T, NotReadHere>;
 /// A cursor over values; texts and blobs are borrowed from the message.
 pub struct Values<'de> {
     rest: &'de [u8],
+    /// Arguments that the message has after the current one.
     arguments_left: usize,
 }
 
@@ -53,6 +54,7 @@ impl<'de> Values<'de> {
         Some(self)
     }
 
+    /// Returns whether every byte was read.
     pub const fn is_at_end(&self) -> bool {
         self.rest.is_empty()
     }
@@ -166,12 +168,14 @@ impl<'de> Deserializer<'de> for &mut Values<'de> {
     }
 }
 
+/// Returns names in the order of their hashes, in which Candid writes fields and numbers cases.
 fn in_wire_order(names: &'static [&'static str]) -> Vec<&'static str> {
     let mut names: Vec<_> = names.iter().map(|name| (idl_hash(name), *name)).collect();
     names.sort_unstable();
     names.into_iter().map(|(_, name)| name).collect()
 }
 
+/// The elements of a `vec`.
 struct Elements<'a, 'de> {
     values: &'a mut Values<'de>,
     left: usize,
@@ -192,6 +196,7 @@ impl<'de> SeqAccess<'de> for Elements<'_, 'de> {
     }
 }
 
+/// The fields of a record, and the names by which serde knows them, in the order of the message.
 struct Fields<'a, 'de> {
     values: &'a mut Values<'de>,
     names: std::vec::IntoIter<&'static str>,
@@ -209,6 +214,7 @@ impl<'de> MapAccess<'de> for Fields<'_, 'de> {
     }
 }
 
+/// One case of a variant, with its value.
 struct Case<'a, 'de> {
     values: &'a mut Values<'de>,
     case: &'static str,

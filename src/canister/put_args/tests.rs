@@ -15,7 +15,7 @@ fn decode_by_library(message: &[u8]) -> Option<Args> {
     Some((session, idx, chunk.into_vec(), sha256.map(ByteBuf::into_vec)))
 }
 
-/// Also returns whether the arguments were read in place.
+/// Decodes with this module; `None` if the message is refused. Also returns whether the arguments were read in place.
 fn decode_here(message: &[u8]) -> Option<(Args, bool)> {
     let PutArgs { session, idx, chunk, sha256 } = read(&Bytes(message.to_vec())).ok()?;
     let (bytes, in_place) = match chunk {
