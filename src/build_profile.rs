@@ -19,7 +19,7 @@ pub struct Profile {
     pub features: &'static [&'static str],
     /// Layouts that the build accepts at an upgrade.
     pub layouts: &'static [Layout],
-    /// Layout of a fresh installation.
+    /// Layout in which a fresh installation of the build starts.
     pub fresh_layout: Layout,
 }
 

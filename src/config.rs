@@ -11,11 +11,13 @@ use crate::upload::limits::{
     DEFAULT_MAX_SESSION_AGE_SECONDS, DEFAULT_MAX_SESSIONS_PER_CALLER, DEFAULT_SESSION_TTL_SECONDS,
 };
 
-/// Minimum time to live, seconds: a client must be able to send one chunk.
+/// Minimum time to live, seconds: a client must be able to send one chunk in that time.
 const MIN_TTL_SECONDS: u64 = 60;
 
+/// Maximum time to live that controllers can set, seconds: 30 days.
 const MAX_TTL_SECONDS: u64 = 30 * 24 * 60 * 60;
 
+/// Highest maximum age of a session that controllers can set, seconds: one year.
 const MAX_AGE_SECONDS: u64 = 365 * 24 * 60 * 60;
 
 /// Returns the default for the maximum session age: never less than the time to live.
@@ -23,7 +25,7 @@ fn default_max_age(ttl_seconds: u64) -> u64 {
     ttl_seconds.max(DEFAULT_MAX_SESSION_AGE_SECONDS)
 }
 
-/// The stored settings. An absent field has its default.
+/// The stored settings, of which [`AdminConfig`] is the type in the interface. An absent field has its default.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Config {
@@ -52,8 +54,8 @@ pub struct Config {
 }
 
 impl AdminConfig {
-    /// Fills in absent settings with the stored ones: a client of an older interface does not know newer settings, and
-    /// must not reset them. A setting that was never set keeps its default.
+    /// Fills in the settings that a call leaves out with the stored ones: a client of an older interface does not know
+    /// newer settings, and must not reset them. A setting that was never set keeps its default.
     #[must_use]
     pub fn or(self, stored: Config) -> Self {
         Self {
@@ -67,7 +69,7 @@ impl AdminConfig {
     }
 
     /// Returns `Ok(())` if no setting that has changed since `before` would refuse every upload or every new capsule.
-    /// `in_use` bytes are stored or reserved in the canister.
+    /// `self` are the new settings; `in_use` bytes are stored or reserved in the canister.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the first setting that refuses everything, and how to force it.
@@ -97,12 +99,13 @@ impl AdminConfig {
         Ok(())
     }
 
-    /// Returns the share of `max_bytes` that may be promised and not filled yet, percent.
+    /// Returns the share of `max_bytes` that may be promised, percent.
     pub fn promised_percent(&self) -> u8 {
         self.max_promised_percent.unwrap_or(DEFAULT_MAX_PROMISED_PERCENT)
     }
 
-    /// Returns the bytes that sessions may have reserved but not filled yet.
+    /// Returns the bytes that sessions may have promised (reserved but not filled yet), the share of
+    /// [`Self::promised_percent`] in bytes.
     pub fn max_promised_bytes(&self) -> u64 {
         let share = u128::from(self.max_bytes).saturating_mul(self.promised_percent().into()).div_euclid(100);
         u64::try_from(share).unwrap_or(u64::MAX)
@@ -125,7 +128,8 @@ impl AdminConfig {
 }
 
 impl Config {
-    /// Returns the settings to be stored, if this build supports them.
+    /// Returns the settings to be stored, if each is within the bounds of this build. Does not check whether they admit
+    /// uploads.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] with the bounds.
@@ -155,7 +159,8 @@ impl Config {
         })
     }
 
-    /// Returns the settings that apply in this build.
+    /// Returns the settings that apply in this build, with the defaults for absent ones, and the nearest compat share
+    /// that this build allows.
     pub fn effective(self) -> AdminConfig {
         let share = self.compat_share_percent.unwrap_or(0);
         let capsules = self.max_capsules_per_caller.unwrap_or(DEFAULT_MAX_CAPSULES_PER_CALLER);
@@ -178,6 +183,7 @@ impl Config {
         }
     }
 
+    /// Converts all settings as they are.
     fn unchecked(config: AdminConfig) -> Self {
         let AdminConfig {
             compat_share_percent,

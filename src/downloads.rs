@@ -30,7 +30,7 @@ use table::session_service;
 /// that download has to begin again.
 pub const MAX_DOWNLOADS: u64 = 1_000;
 
-/// Maximum number of downloads of one caller.
+/// Maximum number of downloads of one caller; unlike at [`MAX_DOWNLOADS`], another one is refused.
 pub const MAX_DOWNLOADS_PER_CALLER: u64 = 20;
 
 /// Time after which a download expires if no new chunk is sent, seconds.
@@ -40,7 +40,8 @@ pub const DOWNLOAD_TTL_SECONDS: u64 = 60 * 60;
 ///
 /// # Errors
 /// [`Error::NotFound`] for a blob that the caller may not read, [`Error::Unauthorized`] for the anonymous principal,
-/// [`Error::ResourceExhausted`], and [`Error::Internal`] for a damaged record.
+/// [`Error::ResourceExhausted`] at [`MAX_DOWNLOADS_PER_CALLER`] or if stable memory is full, and [`Error::Internal`]
+/// for a damaged record.
 pub fn begin(storage: &mut Storage, caller: Principal, locator: &str, now: Time) -> Result<DownloadStatus> {
     let blob = blob_access::find_readable(storage, caller, locator)?;
     if caller == Principal::anonymous() {
@@ -91,6 +92,7 @@ pub fn read_chunk(
     let blob = blob_access::find_readable(storage, caller, &session_meta.idem)?;
     let record = storage.blobs.blob(blob)?;
     let (at, len) = storage.blobs.chunk_range(blob, &record, idx)?;
+    // What the session layer calls received is here what was sent.
     if !received_idxs.contains(idx) {
         storage.room.check_for_records()?;
     }
@@ -143,16 +145,18 @@ pub fn sweep(storage: &mut Storage, now: Time) -> Result<()> {
     result
 }
 
-/// Returns the caller's download. For this caller, other callers' downloads do not exist.
+/// Returns the caller's download; [`Error::NotFound`] if it has expired, or is another caller's.
 fn own_session(storage: &Storage, caller: Principal, id: SessionId, now: Time) -> Result<Session> {
     let session = storage.downloads.get(id).filter(|session| is_live_and_owned_by(session, caller, now));
     session.ok_or_else(|| Error::not_found("download", id))
 }
 
+/// Returns whether a download is the caller's and has not expired, be it swept or not.
 fn is_live_and_owned_by(session: &Session, caller: Principal, now: Time) -> bool {
     session.owner == caller.as_slice() && !session.is_idle_for(DOWNLOAD_TTL_SECONDS, now)
 }
 
+/// Converts a download to the type of the interface.
 fn status_of(id: SessionId, session: Session) -> DownloadStatus {
     let expected_chunks = session.chunk_count();
     DownloadStatus {

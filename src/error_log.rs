@@ -17,17 +17,21 @@ use crate::api::{RecentError, shortened};
 use crate::session::Time;
 use crate::stable::{Counters, Memories, codec, memory_ids};
 
+/// Offset of the number of errors so far; the counters of uploads are below it.
 const TOTAL_AT: u64 = 8_192;
 
-/// The total takes as much space as a slot.
+/// Offset of the first slot. The total takes as much space as a slot.
 const SLOTS_AT: u64 = TOTAL_AT + SLOT_BYTES as u64;
 
+/// Length of a slot, bytes: enough for a source and a message of 256 bytes each.
 const SLOT_BYTES: usize = 640;
 
 const SLOTS: usize = 32;
 
+/// Length of the number at the beginning of a slot that says how long the record is.
 const LEN_BYTES: usize = 2;
 
+/// One error, however often it occurred: the fields of [`RecentError`].
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 struct Entry {
@@ -49,7 +53,7 @@ const VERSION: u8 = 1;
 crate::stable::schema::described!(Entry, cbor VERSION);
 
 impl Entry {
-    /// Decodes a slot; `None` for a free slot, and for a damaged one, which counts as free.
+    /// Decodes a slot; `None` for a free slot, and for a damaged one, which counts as free and is overwritten.
     fn decode(slot: &[u8; SLOT_BYTES]) -> Option<Self> {
         let (len, record) = slot.split_first_chunk::<LEN_BYTES>()?;
         let record = record.get(..usize::from(u16::from_be_bytes(*len)))?;
@@ -69,6 +73,7 @@ impl Entry {
 
 /// The last errors, in stable memory.
 pub struct ErrorLog {
+    /// The memory of the counters, of which this log uses only the part from [`TOTAL_AT`] on.
     page: Counters,
 }
 
@@ -78,7 +83,8 @@ impl ErrorLog {
         Self { page: Counters::open(memories, memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Counts and stores an error of `source`. Does nothing if stable memory has no room for the page.
+    /// Counts and stores an error of `source`. A new error replaces the oldest one if every slot is taken. Does nothing
+    /// if stable memory has no room for the page.
     pub fn store(&self, source: &str, message: &str, now: Time) {
         self.page.write(TOTAL_AT, &self.total().saturating_add(1).to_be_bytes());
 
@@ -124,6 +130,7 @@ impl ErrorLog {
         entries.into_iter().map(to_api).collect()
     }
 
+    /// Returns the entries of all slots, in the order of the slots; `None` for a free one.
     fn slots(&self) -> Vec<Option<Entry>> {
         let mut bytes = vec![[0; SLOT_BYTES]; SLOTS];
         self.page.read(SLOTS_AT, bytes.as_flattened_mut());

@@ -1,7 +1,7 @@
 //! LEB128 numbers, as Candid writes its lengths: seven bits to a byte, the lowest first.
 
-/// Takes a number off the front of `rest`; `None` if it is truncated, or longer than `max` bytes or five bytes.
-/// Overlong encodings are accepted.
+/// Takes a number off the front of `rest`; `None` if it is truncated, or if it has more bytes than `max` or than five;
+/// `rest` is then unspecified. Overlong encodings are accepted.
 pub fn take(rest: &mut &[u8], max: usize) -> Option<u64> {
     take_with_shortness(rest, max).map(|(value, _)| value)
 }

@@ -10,7 +10,7 @@ use crate::storage::Storage;
 
 use text::write_metric;
 
-/// Values that are not in stable memory.
+/// Measurements of the running canister that `/metrics` shows in addition to what is in stable memory.
 #[derive(Clone, Debug, Default)]
 pub struct Readings {
     /// Size of stable memory, bytes.
@@ -21,7 +21,8 @@ pub struct Readings {
     pub cycle_balance: u128,
     /// Timer jobs, and how long ago each last ran or was set, seconds.
     pub jobs: Vec<(&'static str, u64)>,
-    /// Seconds since the last message of the migration; absent if there was none since the last upgrade.
+    /// Seconds since the last message of the migration; absent if there was none since the installation or the last
+    /// upgrade.
     pub migration_step_age: Option<u64>,
 }
 

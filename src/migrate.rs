@@ -59,7 +59,7 @@ cfg_if::cfg_if! {
             ENGINE.check(storage)
         }
 
-        /// Runs the migrations until they are done or `budget` instructions of this message are used.
+        /// Runs the migrations until none has work at present, or `budget` instructions of this message are used.
         pub fn run(storage: &mut Storage, now: Time, meter: &dyn Meter, budget: u64) -> api::Result<RunOutcome> {
             ENGINE.run(storage, MessageBudget { now: now.into(), meter, budget })
         }

@@ -103,7 +103,7 @@ impl Error {
     }
 }
 
-/// Truncates a text, which may be as long as a whole message, for use in an error.
+/// Truncates a text, which may be as long as a whole message, to 256 bytes and an ellipsis, for use in an error.
 pub(crate) fn shortened(text: impl ToString) -> String {
     const LONGEST: usize = 256;
     let mut text = text.to_string();

@@ -25,6 +25,7 @@ impl Downloads {
         self.len() == 0
     }
 
+    /// Returns the ids of all downloads, damaged and expired ones included.
     pub(super) fn ids(&self) -> Vec<SessionId> {
         self.table.keys(..).map(SessionId).collect()
     }
@@ -42,7 +43,8 @@ impl Downloads {
     }
 }
 
-/// Returns the session layer over the table of downloads.
+/// Returns the session layer over the table of downloads. `ids` also issues the ids of uploads, so that no upload has
+/// the id of a download.
 pub(super) fn session_service<'a>(
     downloads: &'a mut Downloads,
     ids: &'a mut Ids,

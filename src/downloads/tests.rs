@@ -1,3 +1,4 @@
+//! Downloads: chunks across upgrades, expiry, the right to read, the limits, and damaged records.
 use ic_stable_structures::Memory as _;
 
 use super::*;
@@ -30,6 +31,7 @@ fn status_now(canister: &TestCanister, session: u64) -> Result<DownloadStatus> {
     status(&canister.storage, person(OWNER), session, canister.now)
 }
 
+/// Returns the error of a call about a download that does not exist for the caller.
 fn not_found<T>(session: u64) -> Result<T> {
     Err(Error::not_found("download", session))
 }

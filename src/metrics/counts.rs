@@ -4,6 +4,7 @@ use crate::api::{CallCounts, PathCounts, UploadCounts};
 
 use super::text::write_metric;
 
+/// Appends all families, each with the samples of the three paths.
 pub fn write(text: &mut String, counts: &UploadCounts) {
     let paths = [("compat", &counts.compat), ("direct", &counts.direct), ("none", &counts.no_path)];
     for Family { name, help, label, samples } in FAMILIES {
@@ -21,6 +22,7 @@ pub fn write(text: &mut String, counts: &UploadCounts) {
     }
 }
 
+/// A metric: all samples under one name.
 struct Family {
     name: &'static str,
     help: &'static str,
@@ -76,6 +78,7 @@ const FAMILIES: &[Family] = &[
     },
 ];
 
+/// Returns one number for each kind of call.
 fn per_call(counts: &PathCounts, number: fn(&CallCounts) -> u64) -> Vec<(&'static str, u64)> {
     counts.by_call().iter().map(|(call, counts)| (*call, number(counts))).collect()
 }

@@ -1,7 +1,7 @@
 //! The calls of controllers, each for the [current](ic_stable_migrate::Ledger::current) migration.
 //!
-//! [`ic_stable_migrate::Control`] documents the methods of the same names and the phases in which they are accepted.
-//! A refusal is [`Error::Conflict`]. Migration 1 converts nothing while the compat path is in use.
+//! [`ic_stable_migrate::Control`] documents the methods of the same names and the phases in which they are accepted. A
+//! refusal by the engine is [`Error::Conflict`]. Migration 1 converts nothing while the compat path is in use.
 
 use super::{ENGINE, Phase};
 use crate::api::{Error, Result};
@@ -31,7 +31,7 @@ pub fn verify(storage: &mut Storage, now: Time) -> Result<()> {
     ENGINE.control(storage, now)?.verify()
 }
 
-/// Retries one quarantined unit, or all of them; [`Error::NotFound`] if `key` is not in quarantine.
+/// Retries one quarantined unit, or all of them without `key`; [`Error::NotFound`] if `key` is not in quarantine.
 pub fn retry(storage: &mut Storage, now: Time, key: Option<u64>) -> Result<()> {
     ENGINE.control(storage, now)?.retry(key)
 }
@@ -41,7 +41,8 @@ pub fn finalize(storage: &mut Storage, now: Time, leave_quarantined: bool) -> Re
     ENGINE.control(storage, now)?.finalize(leave_quarantined)
 }
 
-/// Returns `Ok(())` if a controller may set this share of new sessions for the compat path.
+/// Returns `Ok(())` if a controller may set this share of new sessions for the compat path now; always for a share of
+/// 0.
 ///
 /// # Errors
 /// [`Error::Conflict`] for a share above 0 after the finalization of migration 1, and while it is in progress, paused

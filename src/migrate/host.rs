@@ -1,4 +1,4 @@
-//! The storage as the migration engine sees it.
+//! The storage as the migration engine sees it, and the engine's errors as those of the interface.
 
 use ic_stable_migrate::Host;
 

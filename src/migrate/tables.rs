@@ -64,7 +64,8 @@ mod description {
 
     engine_records!(MigrationState, JournalRecord, QuarantineRecord);
 
-    /// Describes the tables of the engine, which has types of its own.
+    /// Describes the tables of the engine. They are not types of this crate, so only their types of keys and records
+    /// are given.
     pub fn describe(to: &mut Description) {
         to.register(numbers::MIGRATION_STATE, None::<&Register<MigrationState>>);
         to.table(numbers::MIGRATION_STATES, None::<&Table<u16, MigrationState>>);

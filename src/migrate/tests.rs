@@ -1,4 +1,5 @@
-//! Tests of the engine on real data in layout 1, written by the compat path.
+//! Tests of the engine with migration 1, on records of layout 1 that the compat path has written. The submodules
+//! `second` and `as_they_go` use another migration in addition.
 
 mod as_they_go;
 mod batches;
@@ -59,7 +60,8 @@ fn canister_in_layout_1() -> (TestCanister, Vec<Begun>) {
     (canister, sessions)
 }
 
-/// Returns the canister of [`canister_in_layout_1`] after the upgrade to the staged build and after the migration.
+/// Returns the canister of [`canister_in_layout_1`] on the staged build after migration 1, which is converted but not
+/// finalized.
 fn staged_canister() -> (TestCanister, Vec<Begun>) {
     let (mut canister, sessions) = canister_in_layout_1();
     upgrade(&mut canister);
@@ -88,16 +90,19 @@ fn forget(canister: &mut TestCanister, id: u64, file: &[u8], idem: &str) {
     canister.storage.usage.release_reserved(caller, &canister.capsule, bytes).unwrap();
 }
 
+/// Returns the phase of migration 1.
 fn phase(canister: &TestCanister) -> Phase {
     canister.storage.migration.state().unwrap().phase
 }
 
-/// Makes new sessions begin on the direct path, as in the staged and the direct build after an upgrade.
+/// Makes new sessions begin on the direct path, as in the staged and the direct build after an upgrade. Neither opens
+/// the memory again nor runs the engine.
 fn upgrade(canister: &mut TestCanister) {
     set_share(&mut canister.storage, 0);
     canister.path = Box::<DirectPath>::default();
 }
 
+/// Runs the engine in one message until it has no work, and returns the state of migration 1.
 fn run_to_end(canister: &mut TestCanister) -> MigrationState {
     assert_eq!(run(&mut canister.storage, canister.now, &Unmetered, 0), Ok(RunOutcome::Done));
     canister.storage.migration.state().unwrap()
@@ -125,7 +130,8 @@ fn every_session_continues_where_it_was() {
     }
 }
 
-/// The first public release may have stored a session under an id above its counter.
+/// The first public release may have stored a session under an id above its counter. New ids continue after that one,
+/// but not after `u64::MAX`, which no build can have issued.
 #[test]
 fn ids_continue_after_the_highest_session_of_layout_1() {
     let (mut canister, sessions) = canister_in_layout_1();

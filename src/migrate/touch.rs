@@ -21,14 +21,14 @@ pub fn compat_share(storage: &Storage) -> std::result::Result<u8, StableError> {
     Ok(storage.config()?.compat_share_percent)
 }
 
-/// Returns whether legacy records are not converted because the compat path is in use.
+/// Returns whether no legacy record may be converted because the compat path is in use: what holds migration 1.
 pub fn waits_for_compat_path(storage: &Storage) -> std::result::Result<bool, StableError> {
     Ok(compat_share(storage)? > 0)
 }
 
 /// Converts a session that is still a legacy record, since its client is about to use it, unless the compat path is in
 /// use. Returns `false` and changes nothing if an `asker` is given and the session is a legacy or quarantined record of
-/// someone else.
+/// someone else. Otherwise returns `true`, even if there is no such session.
 ///
 /// # Errors
 /// [`Error::Conflict`] if the session is quarantined; a damaged record; or no room for the conversion.
@@ -57,8 +57,8 @@ fn is_hidden(storage: &Storage, id: SessionId, asker: Option<Principal>) -> Resu
     Ok(!SplitSessions.is_owned_by(storage, id.0, asker)?)
 }
 
-/// Records that layout 2 is in use. Must be called before a session begins in layout 2, since a build that supports
-/// only layout 1 would not find the session.
+/// Changes the layout to layout 2, if it is still layout 1. Must be called before a session begins in layout 2, since a
+/// build that supports only layout 1 would not find the session.
 pub fn leave_layout_1(storage: &mut Storage, now: Time) -> Result<()> {
     Engine::enter_layout(&SplitSessions, storage, now)
 }

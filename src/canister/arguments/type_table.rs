@@ -35,7 +35,7 @@ pub struct TypeTable {
     fields: Vec<Field>,
     /// Types of the arguments, each as in [`Field::type_ref`].
     arguments: Vec<i32>,
-    /// See [`TypeTable::len`].
+    /// See [`TypeTable::len()`].
     len: usize,
 }
 

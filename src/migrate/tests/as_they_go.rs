@@ -1,4 +1,5 @@
-//! Migrations that count each unit when they reach it, since clients create and remove units in the meantime.
+//! A migration that counts each unit when it reaches it, since clients create and remove units in the meantime: the
+//! reels with `counts_as_it_goes`. In `second.rs`, they are counted ahead.
 
 use super::reels::*;
 use super::*;

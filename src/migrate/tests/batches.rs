@@ -1,5 +1,5 @@
 //! Batches in which one record is not converted correctly: that record stays unchanged, the engine gets stuck, and the
-//! records that it has converted stay converted. And the number of units in a batch.
+//! records that it has converted stay converted. Also tested: how many units are in a batch, and where a batch ends.
 
 use super::*;
 use crate::api::AdminConfig;
@@ -10,6 +10,7 @@ use crate::stable::keys::TwoTexts;
 use crate::stable::{Memories, RawMemory, Table, memory_ids, preflight};
 use crate::upload::{SessionRecord, UploadMeta};
 
+/// Returns the stored bytes of a legacy record and the time of its last activity; `None` for each that is not stored.
 fn legacy_record(canister: &TestCanister, id: u64) -> (Option<Vec<u8>>, Option<Time>) {
     let legacy = &canister.storage.sessions.legacy;
     (legacy.get_raw(&id), legacy.activity(&id).unwrap())
@@ -157,6 +158,7 @@ impl Meter for OnePerReading {
     }
 }
 
+/// Returns a canister on the staged build with this many sessions of one byte, all converted.
 fn staged_with_sessions(number: usize) -> TestCanister {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);

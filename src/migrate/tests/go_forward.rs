@@ -1,4 +1,5 @@
-//! A build without the compat path that finds a rollback in progress.
+//! A build without the compat path that finds a rollback in progress converts again; a build with it continues the
+//! rollback.
 
 use super::*;
 

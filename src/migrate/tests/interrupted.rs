@@ -1,4 +1,5 @@
-//! Messages of the engine that trap and are rolled back; and verifications that go stale.
+//! Messages of the engine that trap and are rolled back; and verifications that later writes or unsound records make
+//! insufficient.
 
 use super::*;
 use crate::migrate::Watched;
@@ -30,6 +31,7 @@ fn run_and_trap(canister: &mut TestCanister, message: impl FnOnce(&mut TestCanis
     canister.storage = open_storage(canister.raw.clone()).unwrap();
 }
 
+/// Runs a message of one step.
 fn one_step(canister: &mut TestCanister) -> RunOutcome {
     run(&mut canister.storage, canister.now, &OneStep, 0).unwrap()
 }
@@ -171,6 +173,7 @@ fn the_engine_is_stuck_when_every_attempt_traps_and_can_resume() {
     assert_eq!(run_to_end(&mut canister).phase, Phase::Converted);
 }
 
+/// Lets `times` messages of the engine trap, each of them scheduled by the watchdog.
 fn trap_engine_times(canister: &mut TestCanister, times: u32) {
     let mut seen = None;
     for _ in 0..times {
@@ -181,7 +184,8 @@ fn trap_engine_times(canister: &mut TestCanister, times: u32) {
     }
 }
 
-/// Messages that count records trap, even with a single record. The first record to be converted is not to blame.
+/// Messages that count records trap, even with a single record. The first record to be converted is not to blame: it is
+/// converted if counting then succeeds, and the migration becomes stuck if not.
 #[test]
 fn a_record_is_quarantined_only_for_its_own_traps() {
     let (mut canister, _) = canister_in_layout_1();

@@ -1,5 +1,5 @@
-//! Leftovers: converted records that are still stored in layout 1. They are invisible, and are deleted all at once or
-//! not at all.
+//! Leftovers: converted records that are still stored in layout 1. They are invisible. They are deleted all at once
+//! after the verification, or one by one at the beginning of a rollback.
 
 use super::*;
 use crate::migrate::open_storage;
@@ -23,6 +23,7 @@ fn ids(sessions: &[Begun]) -> Vec<u64> {
     sessions.iter().map(|(id, ..)| *id).collect()
 }
 
+/// Returns the ids of the leftovers.
 fn leftovers(canister: &TestCanister) -> Vec<u64> {
     canister.storage.sessions.legacy.leftovers(99)
 }

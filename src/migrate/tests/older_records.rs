@@ -1,4 +1,4 @@
-//! Records as earlier builds have stored them, byte for byte, without the fields that were added since.
+//! Records of the engine as earlier builds have stored them, byte for byte, without the fields that were added since.
 
 use super::*;
 use crate::stable::Record;

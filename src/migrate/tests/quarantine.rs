@@ -68,11 +68,13 @@ fn finalize_requires_consent_to_leave_quarantine() {
     assert_eq!(listed, expected);
 }
 
+/// Opens the memory of a canister independently of its storage, to read and damage what is stored.
 fn memories(canister: &TestCanister) -> Memories {
     preflight::open_existing(canister.raw.clone()).unwrap()
 }
 
-/// Returns a staged canister with the sessions at these places in quarantine; the first quarantine record is damaged.
+/// Returns a staged canister with the sessions at these places in quarantine, and their ids. The quarantine record of
+/// the session at the first of the places is damaged.
 fn with_damaged_quarantine(places: &[usize]) -> (TestCanister, Vec<u64>) {
     let (mut canister, sessions) = canister_in_layout_1();
     let ids: Vec<u64> = places.iter().map(|place| sessions[*place].0).collect();
@@ -86,6 +88,7 @@ fn with_damaged_quarantine(places: &[usize]) -> (TestCanister, Vec<u64>) {
     (canister, ids)
 }
 
+/// Replaces a quarantine record by bytes that do not decode, and opens the memory again.
 fn damage_quarantined(canister: &mut TestCanister, id: u64) {
     let mut table: Table<u64, RawRecord> = Table::open(&memories(canister), memory_ids::MIGRATION_QUARANTINE);
     table.insert(id, &RawRecord(b"damaged".to_vec()));
@@ -226,7 +229,8 @@ fn a_quarantine_page_fits_a_reply_whatever_the_records() {
     assert_eq!(seen, expected);
 }
 
-/// Returns the number of an owner's sessions in the index, and the bytes on the owner's account.
+/// Returns the number of an owner's sessions in the index, and the bytes on the owner's account; `None` if there is no
+/// account, since it would be 0.
 fn sessions_and_bytes_of(canister: &TestCanister, owner: u8) -> (usize, Option<u64>) {
     let table: Table<TwoTexts, u64> = Table::open(&memories(canister), memory_ids::USAGE);
     let bytes = table.get(&TwoTexts("caller".into(), person(owner).to_text())).unwrap();

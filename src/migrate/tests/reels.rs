@@ -14,7 +14,9 @@ use crate::migrate::controls::Control;
 /// Number of bytes that one message moves.
 const SLICE: usize = 10;
 
+/// Number of this migration, which no real migration has.
 pub const NUMBER: u16 = 9;
+/// The layout to which this migration leads; nothing is stored in extents.
 pub const EXTENTS: Layout = Layout(3);
 
 /// A migration that moves reels of bytes, each with its expected digest, from `old` to `new` in slices.
@@ -22,12 +24,15 @@ pub const EXTENTS: Layout = Layout(3);
 pub struct Reels {
     pub old: RefCell<BTreeMap<u64, Reel>>,
     pub new: RefCell<BTreeMap<u64, Reel>>,
+    /// Number of slices moved, repeated ones included.
     pub slices: Cell<u32>,
+    /// Keys of the units whose progress was abandoned.
     pub abandoned: RefCell<Vec<u64>>,
     /// Whether each unit is counted when the migration reaches it, instead of before the first conversion.
     pub counts_as_it_goes: bool,
 }
 
+/// A unit: bytes, and the digest that they should have. A reel is torn if they have another one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reel {
     pub bytes: Vec<u8>,
@@ -168,10 +173,12 @@ pub fn finish(canister: &mut TestCanister, reels: &Reels) -> MigrationState {
     state(canister)
 }
 
+/// Returns the controls of the migration of the reels; `controls` are those of the current real migration.
 pub fn control<'a>(canister: &'a mut TestCanister, reels: &'a Reels) -> Control<'a> {
     Control::of(reels, &mut canister.storage, canister.now).unwrap()
 }
 
+/// Returns the state of the migration of the reels.
 pub fn state(canister: &TestCanister) -> MigrationState {
     canister.storage.migration.state_of(NUMBER).unwrap()
 }

@@ -1,4 +1,5 @@
-//! Rollback: everything is converted back to layout 1, including later writes, until finalization.
+//! Rollback: everything is converted back to layout 1, including later writes; after finalization, a rollback is
+//! refused.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests of the engine with the migration in `reels.rs`.
+//! Tests of the engine with the migration in `reels.rs` as the second one, which counts its units ahead.
 
 use super::reels::*;
 use super::*;

@@ -67,7 +67,7 @@ const OVERDUE_NANOS: u64 = 5 * 60 * 1_000_000_000;
 pub struct Job {
     /// The job's timer; `None` before it is first set.
     interval: Cell<Option<TimerId>>,
-    /// See [`Job::ran_at`].
+    /// See [`Job::ran_at()`].
     ran_at: Cell<u64>,
 }
 
