@@ -22,13 +22,15 @@ const MEMORIES_PER_SWEEP: usize = 20;
 pub struct NewContent {
     /// Bytes to store in the record.
     pub inline: Option<ByteBuf>,
-    /// A blob of the same capsule, by its locator, the text that clients know it by.
+    /// A blob that is already in the capsule, by its locator, with the length and the digests that the client expects.
     pub blob: Option<BlobRef>,
-    /// An asset that is stored elsewhere, with its size and SHA-256 according to the client.
+    /// An asset that is stored elsewhere, its size in bytes, and its SHA-256 if known, as the client says: neither is
+    /// verified.
+    /// them.
     pub external: Option<(ExternalAsset, u64, Option<ByteBuf>)>,
 }
 
-/// Creates a memory without an upload, or finds the one that an earlier identical call created.
+/// Creates a memory without an upload, or finds the one that an earlier identical call created. Returns its id.
 ///
 /// # Errors
 /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::NotFound`] for a blob that is not in the capsule,
@@ -70,7 +72,7 @@ pub fn create(
     storage.room.check_for_records()?;
     CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
-    // These structures are also created with the first memory, which needs them when it is deleted.
+    // The first memory creates these structures, too, even without an upload: deleting the memory will need them.
     storage.created_with_first_upload.create(&storage.room)?;
     // Memory ids contain numbers from the sequence of session ids, even if there was no session.
     let number = SessionId(storage.sessions.ids.issue()?);
@@ -91,7 +93,8 @@ pub fn create(
     Ok(memory_id)
 }
 
-/// Returns an error if the SHA-256 of the content is known and the metadata claims another one.
+/// Returns an error if the SHA-256 of the content is known and differs from the one that the metadata claims. Without
+/// either, returns `Ok(())`.
 fn check_claimed_sha256(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> {
     let Some(claimed) = &asset_metadata.base().sha256 else { return Ok(()) };
     match content.sha256() {
@@ -102,7 +105,8 @@ fn check_claimed_sha256(content: &Content, asset_metadata: &AssetMetadata) -> Re
     }
 }
 
-/// Returns `Ok(())` if the capsule, which already has `inline_bytes`, may also store the inline bytes of `content`.
+/// Returns `Ok(())` if the capsule, which already has `inline_bytes`, may also store the inline bytes of `content`, or
+/// if `content` is not inline.
 fn check_inline_budget(content: &Content, inline_bytes: u64) -> Result<()> {
     let Content::Inline(bytes) = content else { return Ok(()) };
     let budget = u64::from(limits::upload_config().inline_budget_per_capsule);
@@ -137,7 +141,7 @@ fn check_content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result
             if blob.len != stored.size {
                 return Err(Error::invalid("blob_ref.len", stored.size.to_string(), blob.len));
             }
-            // Only the digest by the function that verified the blob is known. One that the client gives by the other
+            // A blob's record has a single digest, by the hash function that verified its upload. A digest by the other
             // function cannot be checked, so it counts as different.
             let differs = |claimed: Option<ByteBuf>, known: Option<ByteBuf>| {
                 claimed.is_some_and(|claimed| known.is_none_or(|known| known != claimed))
@@ -179,7 +183,8 @@ fn check_content(storage: &Storage, capsule_id: &str, new: NewContent) -> Result
     }
 }
 
-/// Replaces the metadata of a memory. The bytes of the memory do not change, so their declared size must not, either.
+/// Replaces the metadata of a memory, and returns the memory. Its bytes stay the same, so the new metadata must declare
+/// the same size.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::ResourceExhausted`],
@@ -204,7 +209,7 @@ pub fn update(
     Ok(record.to_api(memory_id))
 }
 
-/// Removes a memory, and its blob if no other memory refers to it.
+/// Removes a memory; also its blob, if this was the last memory that refers to the blob.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Internal`] for a damaged record.
@@ -213,7 +218,8 @@ pub fn delete(storage: &mut Storage, caller: Principal, memory_id: &str) -> Resu
     remove(storage, memory_id, record)
 }
 
-/// Removes a blob together with the only memory that refers to it.
+/// Removes a blob together with the memory that refers to it, which must be the only one. The caller needs write access
+/// to the capsule of that memory.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::Conflict`] for a shared blob, [`Error::Internal`] for a
@@ -231,13 +237,15 @@ pub fn delete_blob(storage: &mut Storage, caller: Principal, id: BlobId) -> Resu
     remove(storage, &memory_id, record)
 }
 
-/// Removes memories of deleted capsules, until `meter` is over the budget. Returns `true` if there was none to remove.
+/// Removes up to `MEMORIES_PER_SWEEP` memories of deleted capsules, fewer if `meter` exceeds `SWEEP_INSTRUCTIONS`.
+/// Returns `true` if there was none to remove, and `false` if another call is needed.
 ///
 /// # Errors
-/// A damaged record: that memory is skipped until the next upgrade, and the next call continues after it.
+/// A damaged record of a memory, its blob or an account: the memory is skipped until the next upgrade, and the next
+/// call continues after it.
 pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     let to_remove = storage.capsules.memories_to_remove(MEMORIES_PER_SWEEP);
-    // Only an empty batch is the last: a short one may be the end of a capsule, while other capsules follow.
+    // Only an empty batch means the end: a short one may be the end of one capsule, while other capsules follow.
     let none_left = to_remove.is_empty();
     for capsule_and_memory in to_remove {
         let TwoTexts(_, memory_id) = &capsule_and_memory;
@@ -256,12 +264,13 @@ pub fn sweep(storage: &mut Storage, meter: &dyn Meter) -> Result<bool> {
     Ok(none_left)
 }
 
+/// Removes a memory, given its record, without checking access. See [`delete`].
 fn remove(storage: &mut Storage, memory_id: &str, record: MemoryRecord) -> Result<()> {
     let Content::Blob { id, .. } = record.content else {
         return Ok(storage.capsules.detach(memory_id, &record)?);
     };
-    // If an account or the record of the blob is damaged, the memory is kept: otherwise the bytes would stay on the
-    // accounts, or nothing would refer to the blob.
+    // Both are read before the memory is detached, so that the memory is kept if an account or the blob's record is
+    // damaged. Detached first, it would leave the bytes on the accounts, or a blob to which nothing refers.
     let accounts = storage.usage.stored_accounts(&record.capsule_id)?;
     let freed = storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?;
     storage.capsules.detach(memory_id, &record)?;

@@ -33,7 +33,8 @@ const PUBLIC_SECONDS: u32 = 24 * 60 * 60;
 pub struct StreamedResponse {
     /// The response, with the beginning of its body.
     pub response: HttpResponse,
-    /// The token for the rest of the body, if the whole body did not fit.
+    /// The token for the rest of the body; `None` if the body is complete. It is a streaming token, not an access
+    /// token.
     pub rest: Option<StreamingToken>,
 }
 
@@ -54,7 +55,7 @@ pub fn answer(storage: &Storage, request: &HttpRequest, now: Time) -> Option<Str
     Some(match ReadableBlob::of(storage, locator, token, now) {
         Ok(readable) => readable.answer(storage, request).unwrap_or_else(|_| damaged_blob_response().into()),
         Err(Error::Internal(_)) => damaged_blob_response().into(),
-        // Either the blob does not exist or this reader may not read it: the answer does not reveal which.
+        // Either the blob does not exist or this reader may not read it: the response does not reveal which.
         Err(_) => HttpResponse::text(404, "not found\n").into(),
     })
 }
@@ -65,7 +66,7 @@ fn damaged_blob_response() -> HttpResponse {
     HttpResponse::text(500, "the stored blob is damaged\n")
 }
 
-/// Returns the next piece of a body.
+/// Returns the next piece of a body, and the token for the piece after it.
 ///
 /// # Errors
 /// [`Error::NotFound`] if the blob is gone or may no longer be read; [`Error::InvalidArgument`] for a range that is
@@ -90,7 +91,7 @@ struct ReadableBlob<'a> {
     id: BlobId,
     blob: BlobRecord,
     grant: Grant,
-    /// The access token, if the client needs it to read the blob.
+    /// The access token; `None` if the blob is public, even if the request has one.
     token: Option<&'a str>,
 }
 
@@ -124,7 +125,8 @@ impl<'a> ReadableBlob<'a> {
         if field_values("if-none-match").any(|list| preconditions::contains_weakly(list, &etag)) {
             return without_body(304, headers);
         }
-        // Several `range` fields are ignored, just like several ranges in one field. `HEAD` supports no ranges.
+        // Without an `if-range` field, the range is current. Several `range` fields are ignored, just like several
+        // ranges in one field. `HEAD` supports no ranges.
         let is_current = field_values("if-range").all(|tag| tag.trim() == etag);
         let mut ranges = field_values("range");
         let range =
@@ -159,7 +161,8 @@ impl<'a> ReadableBlob<'a> {
         Ok(StreamedResponse { response, rest })
     }
 
-    /// Returns the bytes from `offset` to the end of the chunk, but at most to `end`, and the offset after them.
+    /// Returns the bytes from `offset` to the end of the chunk in which it lies, but at most to `end`, and the offset
+    /// after them.
     fn read_piece(&self, storage: &Storage, offset: u64, end: u64) -> Result<(ByteBuf, u64)> {
         let chunk_size = u64::from(CHUNK_SIZE);
         let offset_in_chunk = offset.checked_rem(chunk_size).unwrap_or(0);

@@ -28,6 +28,7 @@ fn try_create(
     create(&mut canister.storage, person(who), now, capsule, new, metadata(bytes), idem)
 }
 
+/// Reads a memory as the owner of the capsule.
 fn read(canister: &TestCanister, id: &str) -> Result<Memory> {
     Ok(canister.storage.capsules.memory(person(OWNER), id)?)
 }
@@ -177,8 +178,8 @@ fn the_number_of_memories_in_a_capsule_is_limited() {
     assert!(canister.try_begin(1, "c").is_ok());
 }
 
-/// A memory may have many chunks to release, so a sweep whose budget is used up ends after one memory instead of
-/// twenty.
+/// A memory may have many chunks to release, so a sweep whose budget is used up ends after one memory, instead of
+/// `MEMORIES_PER_SWEEP`.
 #[cfg(feature = "compat")]
 #[test]
 fn memories_of_a_deleted_capsule_are_removed_within_the_budget() {
@@ -247,12 +248,14 @@ fn a_claimed_sha256_must_be_that_of_the_content() {
     }
 }
 
+/// Replaces the record of a memory with bytes that do not decode.
 fn damage_memory(canister: &TestCanister, id: &str) {
     let memories = Memories::init(canister.raw.clone());
     let mut table: Table<String, RawRecord> = Table::open(&memories, memory_ids::MEMORIES);
     table.insert(id.to_owned(), &RawRecord(b"rubbish".to_vec()));
 }
 
+/// Replaces the record of a blob, not its payload, with bytes that do not decode.
 fn damage_blob(canister: &TestCanister, locator: &str) {
     let memories = Memories::init(canister.raw.clone());
     let mut table: Table<u64, RawRecord> = Table::open(&memories, memory_ids::BLOBS);
@@ -298,8 +301,8 @@ fn a_damaged_memory_does_not_block_removal_of_others() {
     for id in [&created[0], &created[MEMORIES_PER_SWEEP + 4], &created[created.len() - 1]] {
         damage_memory(&canister, id);
     }
-    // The next build would refuse the table of memories if neither its first nor its last record decoded. The first
-    // is damaged, so a sound memory is added as the last.
+    // The next build refuses a table of memories if its first and its last record are both damaged. The first one is,
+    // so a sound memory is added as the last.
     canister.capsule = canister.storage.capsules.create(person(OWNER), None, canister.now).unwrap().id;
     try_create(&mut canister, OWNER, inline(b"1"), 1, "kept").unwrap();
     for capsule in &deleted {

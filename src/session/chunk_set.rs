@@ -1,7 +1,7 @@
 //! A set of chunk numbers, stored as ranges.
 //!
-//! Chunks mostly arrive in order, so most sets consist of one range. In the worst case, every second chunk has arrived:
-//! of 16,384 chunks, the most that an upload may have, these are 8,192 ranges, or 64 KiB.
+//! Chunks mostly arrive in order, so most sets consist of one range. The worst case is that every second chunk has
+//! arrived: with 16,384 chunks, the most that an upload may have, these are 8,192 ranges of two `u32` each, 64 KiB.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ impl ChunkSet {
         Self { ranges: BTreeMap::new() }
     }
 
-    /// Returns the set of the numbers in inclusive ranges; `None` unless the ranges are non-empty, ascending, disjoint
-    /// and not adjacent.
+    /// Returns the set of the numbers in inclusive ranges; `None` if a range is empty (its first number is above its
+    /// last), or if the ranges are not ascending, overlap or are adjacent. No ranges at all give the empty set.
     pub fn from_ranges(ranges: &[(u32, u32)]) -> Option<Self> {
         let is_well_formed = ranges.iter().all(|(first, last)| first <= last)
             && ranges.windows(2).all(|pair| match pair {
@@ -29,7 +29,7 @@ impl ChunkSet {
         is_well_formed.then(|| Self { ranges: ranges.iter().copied().collect() })
     }
 
-    /// Adds a number. Returns `false` if it was already in the set.
+    /// Adds a number. Returns `true` if it is new, `false` if it was already in the set.
     pub fn insert(&mut self, idx: u32) -> bool {
         let before = self.ranges.range(..=idx).next_back().map(|(first, last)| (*first, *last));
         if before.is_some_and(|(_, last)| last >= idx) {
@@ -50,7 +50,7 @@ impl ChunkSet {
         self.ranges.range(..=idx).next_back().is_some_and(|(_, last)| *last >= idx)
     }
 
-    /// Returns how many numbers are in the set.
+    /// Returns how many numbers (not ranges) are in the set.
     pub fn len(&self) -> u64 {
         self.ranges().map(|(first, last)| range_len(first, last)).sum()
     }
@@ -65,7 +65,7 @@ impl ChunkSet {
         self.ranges.iter().map(|(first, last)| (*first, *last))
     }
 
-    /// Returns whether the set contains all numbers of `0..count`; it may contain more.
+    /// Returns whether the set contains all numbers of `0..count`; it may contain more. `true` if `count` is 0.
     pub fn contains_all_below(&self, count: u32) -> bool {
         let Some(last_needed) = count.checked_sub(1) else {
             return true;
@@ -75,7 +75,7 @@ impl ChunkSet {
 
     /// Iterates over the numbers of `0..count` that are not in the set, as inclusive ranges, ascending.
     pub fn missing_below(&self, count: u32) -> impl Iterator<Item = (u32, u32)> + '_ {
-        // The gaps are before each range and after the last one.
+        // One gap, possibly empty, precedes each range, and one follows the last range.
         let starts = std::iter::once(Some(0)).chain(self.ranges.values().map(|last| last.checked_add(1)));
         let ends = self.ranges.keys().copied().map(Some).chain(std::iter::once(None));
         starts.zip(ends).filter_map(move |(start, end)| {
@@ -86,6 +86,7 @@ impl ChunkSet {
     }
 }
 
+/// Returns how many numbers an inclusive range has. `first` must not be above `last`.
 pub(super) fn range_len(first: u32, last: u32) -> u64 {
     u64::from(last).saturating_sub(u64::from(first)).saturating_add(1)
 }

@@ -21,15 +21,15 @@ impl Chunking {
         Self { chunk_size, bytes }
     }
 
-    /// Returns the number of chunks; zero for an empty object. With a chunk size of zero, this is the number of bytes,
-    /// and all these chunks are empty.
+    /// Returns the number of chunks; zero for an empty object. A chunk size of zero, which only a stored record can
+    /// have, counts as one here; the chunks are empty then.
     #[inline]
     pub const fn chunks(self) -> u64 {
         let size = if self.chunk_size == 0 { 1 } else { self.chunk_size };
         self.bytes.div_ceil(size)
     }
 
-    /// Returns the number of chunks in the type of chunk numbers: `u32::MAX` if there are more.
+    /// Returns [`Self::chunks`] as `u32`, the type of chunk numbers: `u32::MAX` if there are more.
     #[inline]
     pub const fn count(self) -> u32 {
         let chunks = self.chunks();
@@ -56,18 +56,18 @@ impl Chunking {
         self.offset(idx).saturating_add(self.len(idx))
     }
 
-    /// Returns offset and length of chunk `idx`; `None` if the object has no such chunk.
+    /// Returns offset and length (not start and end) of chunk `idx`; `None` if the object has no such chunk.
     #[inline]
     pub const fn range(self, idx: u32) -> Option<(u64, u64)> {
         if idx < self.count() { Some((self.offset(idx), self.len(idx))) } else { None }
     }
 
-    /// Returns the total length of `chunks`, bytes.
+    /// Returns the total length of the chunks in the set, bytes.
     pub fn len_of(self, chunks: &ChunkSet) -> u64 {
         chunks.ranges().map(|(first, last)| self.len_of_run(first, last)).sum()
     }
 
-    /// Returns the total length of the chunks `first..=last`, bytes.
+    /// Returns the total length of a run, the consecutive chunks `first..=last`, bytes.
     #[inline]
     pub(super) const fn len_of_run(self, first: u32, last: u32) -> u64 {
         let end = self.offset(last).saturating_add(self.chunk_size);

@@ -32,7 +32,7 @@ pub trait Clock {
     fn now(&self) -> Time;
 }
 
-/// A fixed time, of a message or set by a test.
+/// A time serves as a clock that stands still: the time of a message, or one that a test chooses.
 impl Clock for Time {
     fn now(&self) -> Time {
         *self

@@ -13,7 +13,7 @@ pub enum SessionError {
     AlreadyExists(SessionId),
     /// The caller is not the owner.
     NotOwner(SessionId),
-    /// The session is committed and accepts no more chunks.
+    /// The session is committed, so it accepts no more chunks.
     NotPending(SessionId),
     /// The chunk size is zero.
     ZeroChunkSize,
@@ -57,12 +57,12 @@ pub enum SessionError {
         id: SessionId,
         /// Number of chunks.
         chunks: u32,
-        /// Number of missing chunks.
+        /// Number of missing chunks: the sum of the lengths of `ranges`.
         missing: u64,
         /// The missing chunks, as inclusive ranges, ascending.
         ranges: Vec<(u32, u32)>,
     },
-    /// The sink reported an error.
+    /// The sink (or the source, whose errors have the same type) reported an error.
     Sink(SinkError),
     /// The store reported an error.
     Store(StoreError),

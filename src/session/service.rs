@@ -1,4 +1,4 @@
-//! The rules of a session: begin, put, complete, finish, abort, expire.
+//! The rules of a session: begin, put, check that it is complete, finish, abort, expire.
 
 use super::{
     ByteSink, ByteSource, ChunkSet, Chunking, Clock, Session, SessionError, SessionId, SessionMeta,
@@ -10,7 +10,7 @@ use super::{
 pub enum PutOutcome {
     /// The chunk is new and stored.
     Stored,
-    /// The bytes replaced different ones that were stored.
+    /// The chunk had arrived before with different bytes, which were replaced.
     Replaced,
     /// The same bytes were already stored; nothing changed.
     AlreadyThere,
@@ -22,14 +22,15 @@ pub struct NewChunk<'a> {
     pub idx: u32,
     /// Bytes of the chunk.
     pub bytes: &'a mut dyn ByteSource,
-    /// Whether the bytes may replace different ones that are stored.
+    /// Whether the bytes may replace different ones that are stored; if not, these are
+    /// [`SessionError::DifferentBytes`].
     pub replace: bool,
 }
 
 /// Sessions and their rules, over any store.
 ///
-/// If a method other than [`Self::tick_ttl`] returns an error, all stored sessions are as before. Bytes may have
-/// reached the sink.
+/// If a method other than [`Self::tick_ttl`] returns an error, all stored sessions are as before; bytes may
+/// nevertheless have reached the sink.
 #[derive(Debug, Default)]
 pub struct SessionService<S> {
     store: S,
@@ -52,7 +53,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(id)
     }
 
-    /// Begins a session under an id that the calling code has allocated.
+    /// Begins a session under an id that the calling code has allocated, rather than the store.
     ///
     /// # Errors
     /// [`SessionError::ZeroChunkSize`], [`SessionError::TooManyChunks`], [`SessionError::AlreadyExists`], or an error
@@ -149,7 +150,8 @@ impl<S: SessionStore> SessionService<S> {
         Ok(outcome)
     }
 
-    /// Returns the session, if `caller` owns it and every chunk has arrived.
+    /// Returns the session, if `caller` owns it and every chunk has arrived; otherwise an error. Completes nothing: the
+    /// name means "the session, which is complete".
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], [`SessionError::Incomplete`], or an error of the store.
@@ -159,7 +161,8 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends a complete session and returns it, committed. The bytes stay where they are.
+    /// Removes a complete session from the store, and returns it with the status committed. The bytes stay where they
+    /// are.
     ///
     /// # Errors
     /// Errors of [`Self::complete_session`].
@@ -175,7 +178,8 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends a session and returns it. Its bytes stay where they are; the calling code must free them.
+    /// Removes a session, complete or not, from the store, and returns it. Its bytes stay where they are; the calling
+    /// code must free them.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], [`SessionError::NotOwner`], or an error of the store.
@@ -185,8 +189,9 @@ impl<S: SessionStore> SessionService<S> {
         Ok(session)
     }
 
-    /// Ends the `candidates` that have had no activity for `ttl_seconds`, and returns them. Their bytes stay where they
-    /// are; the calling code must free them. A session whose last activity is later than `now` does not expire.
+    /// Removes the `candidates` that have had no activity for `ttl_seconds` from the store, and returns them. Their
+    /// bytes stay where they are; the calling code must free them. A session whose last activity is later than `now`
+    /// does not expire. This layer knows no maximum age.
     ///
     /// # Errors
     /// Errors of the store. Sessions that ended before the error stay ended.
@@ -207,7 +212,7 @@ impl<S: SessionStore> SessionService<S> {
         Ok(ended)
     }
 
-    /// Returns the session.
+    /// Returns the session, whoever owns it.
     ///
     /// # Errors
     /// [`SessionError::NotFound`], or an error of the store.
@@ -220,12 +225,14 @@ impl<S: SessionStore> SessionService<S> {
         &mut self.store
     }
 
+    /// Returns the session, if `caller` owns it; otherwise [`SessionError::NotOwner`].
     fn owned_session(&self, id: SessionId, caller: &[u8]) -> Result<Session, SessionError> {
         let session = self.session(id)?;
         if session.owner == caller { Ok(session) } else { Err(SessionError::NotOwner(id)) }
     }
 }
 
+/// Returns `Ok(())` if a session may have these parameters.
 fn check_spec(spec: &SessionSpec) -> Result<(), SessionError> {
     let SessionSpec { chunk_size, bytes_expected, .. } = *spec;
     if chunk_size == 0 {

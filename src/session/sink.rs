@@ -10,7 +10,7 @@ pub trait ByteSink {
     /// If the destination cannot store all of the bytes.
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError>;
 
-    /// Replaces the stored bytes at `offset` with `bytes`. A sink need not support this.
+    /// Replaces the stored bytes at `offset` with `bytes`. By default, refuses as unsupported.
     ///
     /// # Errors
     /// If the sink does not support replacing or cannot store the bytes.
@@ -18,7 +18,8 @@ pub trait ByteSink {
         Err(SinkError::Occupied { offset })
     }
 
-    /// Returns whether exactly `bytes` are stored at `offset`.
+    /// Returns whether `bytes` are stored at `offset`. In a sink that stores whole chunks, the stored chunk must also
+    /// have the same length.
     ///
     /// # Errors
     /// If the offset is invalid, or the stored bytes cannot be read.
@@ -49,7 +50,7 @@ pub enum SinkError {
         /// Chunk size of the sink, bytes.
         chunk_size: u64,
     },
-    /// Bytes are already stored at this offset, and the call does not overwrite them.
+    /// Bytes are already stored at this offset, and the call does not overwrite them, or the sink does not support it.
     Occupied {
         /// The offset, bytes.
         offset: u64,
@@ -67,7 +68,7 @@ pub enum SinkError {
     MemoryFull {
         /// What the sink needs, bytes: the size to which its memory would have to grow, or the room for one chunk.
         needed: u64,
-        /// What the sink has, bytes: the size of its memory, or the room that is left.
+        /// What the sink has, bytes: accordingly, the present size of its memory, or the room that is left.
         has: u64,
     },
 }

@@ -2,7 +2,7 @@
 
 use super::SinkError;
 
-/// Consumer of blocks, called with the offset of each block in the chunk, in bytes, and its bytes.
+/// Consumer of blocks, called with each block's offset, bytes from the start of the chunk, and with the block's bytes.
 pub type TakeBlock<'a> = dyn FnMut(u64, &[u8]) -> Result<(), SinkError> + 'a;
 
 /// The bytes of one chunk, passed on in blocks, so that a chunk need never be entirely in memory.
@@ -22,7 +22,7 @@ pub trait ByteSource {
     fn each_block(&mut self, take: &mut TakeBlock<'_>) -> Result<(), SinkError>;
 }
 
-/// Bytes that are already in memory: a single block.
+/// Bytes that are already in memory: a single block, even if they are empty.
 impl ByteSource for &[u8] {
     fn len(&self) -> u64 {
         <[u8]>::len(self) as u64

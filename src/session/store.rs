@@ -12,7 +12,7 @@ pub trait SessionStore {
     /// If no id can be issued.
     fn allocate_id(&mut self) -> Result<SessionId, StoreError>;
 
-    /// Returns the session, if there is one.
+    /// Returns the session; `None` if no session has this id.
     ///
     /// # Errors
     /// If the record of the session is damaged.
@@ -31,7 +31,7 @@ pub trait SessionStore {
     fn remove(&mut self, id: SessionId) -> Result<(), StoreError>;
 }
 
-/// Sessions on the heap: for the cache of the compat path and for tests.
+/// Sessions on the heap: for tests, and for the cache of the compat path, which allocates no ids here.
 #[derive(Debug)]
 pub struct HeapStore {
     next_id: u64,

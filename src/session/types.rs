@@ -28,7 +28,8 @@ pub enum SessionStatus {
     },
 }
 
-/// A session's idempotency key, last activity and status.
+/// A session's idempotency key, last activity and status. Not the upload meta, which the upload service keeps
+/// separately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionMeta {
     /// The owner's idempotency key.
@@ -48,7 +49,7 @@ pub struct Session {
     pub chunk_size: u32,
     /// Size of the object, bytes.
     pub bytes_expected: u64,
-    /// Number of bytes that have arrived.
+    /// Number of bytes that have arrived: [`Self::bytes_of_received`], kept up to date by each chunk.
     pub bytes_received: u64,
     /// Numbers of the chunks that have arrived.
     pub received_idxs: ChunkSet,
@@ -105,7 +106,8 @@ impl Session {
         self.bytes_expected.saturating_sub(self.bytes_received)
     }
 
-    /// Returns the total length of the chunks in `received_idxs`, bytes.
+    /// Computes the number of bytes that have arrived from `received_idxs`, when a session is built from a record
+    /// without it.
     pub fn bytes_of_received(&self) -> u64 {
         self.chunking().len_of(&self.received_idxs)
     }

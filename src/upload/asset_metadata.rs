@@ -35,7 +35,8 @@ pub fn check_metadata(asset_metadata: &AssetMetadata) -> Result<()> {
     sha256.map_or(Ok(()), |sha256| parse_digest("asset_metadata.sha256", sha256).map(drop))
 }
 
-/// Returns the SHA-256 claimed in the metadata, in hex, if `digest` is a different SHA-256.
+/// Returns the SHA-256 claimed in the metadata, in hex, if `digest` is a different SHA-256. `None` if they are equal,
+/// if the metadata claims none, or if `digest` is a BLAKE3.
 pub fn contradicting_sha256(asset_metadata: &AssetMetadata, digest: ContentDigest) -> Option<String> {
     let claimed = asset_metadata.base().sha256.as_ref()?;
     digest.as_sha256().filter(|digest| digest != claimed).map(|_| hex::encode(claimed))
@@ -62,13 +63,14 @@ pub fn check_text(field: &str, text: Option<&str>, max: usize) -> Result<()> {
     Ok(())
 }
 
-/// Returns those of the texts that are set.
+/// Returns the texts that are set (not `None`), each with its field and its limit.
 fn present_texts<'a>(
     texts: impl IntoIterator<Item = (&'static str, &'a Option<String>, usize)>,
 ) -> Vec<LimitedText<'a>> {
     texts.into_iter().filter_map(|(field, text, max)| Some((field, text.as_deref()?, max))).collect()
 }
 
+/// Returns the texts that assets of all kinds have.
 fn base_texts(base: &AssetMetadataBase) -> Vec<LimitedText<'_>> {
     let AssetMetadataBase {
         name,
@@ -104,6 +106,7 @@ fn base_texts(base: &AssetMetadataBase) -> Vec<LimitedText<'_>> {
     texts
 }
 
+/// Returns the texts that only this kind of asset has.
 fn kind_texts(asset_metadata: &AssetMetadata) -> Vec<LimitedText<'_>> {
     match asset_metadata {
         AssetMetadata::Image(image) => {

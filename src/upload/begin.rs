@@ -16,9 +16,9 @@ use super::service::UploadService;
 use super::{Event, Outcome, PayloadState, UploadMeta};
 
 impl UploadService<'_> {
-    /// Begins an upload of `asset_metadata.base.bytes` bytes and returns its session. A repeated call with the same
-    /// parameters returns the same session while the session is in flight, and after finish until the receipt expires
-    /// or the memory is deleted.
+    /// Begins an upload of `asset_metadata.base.bytes` bytes and returns its session. A call repeated with the same
+    /// parameters returns the same session: as long as the session is in flight and, once it is finished, until the
+    /// receipt expires or the memory is deleted.
     ///
     /// # Errors
     /// [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Conflict`] if the session of this key has other
@@ -94,8 +94,8 @@ impl UploadService<'_> {
         Ok(id.0)
     }
 
-    /// Releases `bytes` on the accounts, and the extents of `payload`, which were reserved for a call that was then
-    /// refused.
+    /// Releases what was reserved for a call that was then refused: `bytes` on the accounts and, if given, both extents
+    /// of `payload`.
     pub(super) fn release_reservation(
         &mut self,
         capsule_id: &str,
@@ -110,6 +110,7 @@ impl UploadService<'_> {
         Ok(())
     }
 
+    /// Returns the upload meta of a session that begins now under `key`.
     pub(super) fn new_meta(
         &self,
         id: SessionId,
@@ -128,8 +129,9 @@ impl UploadService<'_> {
         }
     }
 
-    /// Returns the payload state of a new session; in layout 3, allocates its extents. `None` if no state has to be
-    /// stored: the bytes go to the chunk map and are verified by SHA-256. After an error, nothing remains allocated.
+    /// Returns the payload state of a new session; in layout 3, allocates its extents. `None` if the session needs no
+    /// stored state, since its bytes go to the chunk map and are verified by SHA-256. After an error, nothing remains
+    /// allocated.
     fn allocate_payload(
         &mut self,
         bytes: u64,
@@ -155,12 +157,13 @@ impl UploadService<'_> {
         Ok(Some(payload))
     }
 
+    /// Returns whether new payload goes to extents, which is so in layout 3; otherwise it goes to the chunk map.
     pub(super) fn uses_extents(&self) -> Result<bool> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
-    /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call has to begin a new one. If
-    /// the session of this key has expired, ends it and returns `None`.
+    /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call has to begin a new one: also
+    /// if the memory of the finished session is deleted, or if the session has expired, which this call then ends.
     pub(super) fn find_begun_session(
         &mut self,
         key: IdemKey,
@@ -198,6 +201,7 @@ impl UploadService<'_> {
     }
 }
 
+/// Checks the parameters of a begin that can be checked without anything stored.
 pub(super) fn check_begin(asset_metadata: &AssetMetadata, expected_chunks: u32, idem: &str) -> Result<()> {
     check_idem(idem)?;
     check_metadata(asset_metadata)?;

@@ -2,8 +2,8 @@
 //! size.
 //!
 //! The path on which a session began is not stored: as long as the compat share does not change, the share and the
-//! session's idempotency key determine it. The first session that begins on the other path instead ends the canary.
-//! Sessions begun before that are still counted when they end.
+//! session's idempotency key determine it. The first session that begins on another path than they determine ends the
+//! canary. The sessions begun before that one are still counted when they end.
 //!
 //! The counts are stored in the memory of the upload counters:
 //!
@@ -34,11 +34,11 @@ const PLACES_PER_CELL: u32 = 32;
 const BYTES_OFFSET: u32 = 4;
 const MESSAGES_OFFSET: u32 = 5;
 
-/// The maximum number of chunks of each size class; the last class has none. Uploads whose sizes differ by an order of
-/// magnitude fail for different reasons.
+/// The maximum number of chunks of each size class; the last class has no maximum. There are classes because uploads
+/// whose sizes differ by an order of magnitude fail for different reasons.
 const SIZE_CLASSES: [Option<u32>; 4] = [Some(1), Some(10), Some(100), None];
 
-/// When the canary began and ended, and the compat share at its begin.
+/// When the canary began and ended (`None`: it is running), and the compat share at its begin.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     begun_at: u64,
@@ -59,6 +59,7 @@ impl Mark {
         created_at >= self.begun_at && self.ended_at.is_none_or(|ended_at| created_at < ended_at)
     }
 
+    /// Returns the path on which a session with this key begins at the canary's compat share.
     fn path_for(&self, key: IdemKey) -> SessionPath {
         key.path(self.compat_share_percent)
     }
@@ -85,6 +86,7 @@ impl CanaryCell {
     }
 }
 
+/// The canary, over the counters in which it is stored.
 pub(super) struct Canary<'a>(pub(super) &'a Counters);
 
 impl Canary<'_> {
@@ -98,8 +100,8 @@ impl Canary<'_> {
         self.0.set(MARK_PLACE, [now.as_nanos(), u64::from(compat_share_percent), 0]);
     }
 
-    /// If a canary is running, counts a session that begins now, and returns its cell. If the session does not begin
-    /// on the path that its key and the canary's compat share determine, ends the canary instead.
+    /// If a canary is running, counts a session that begins now, and returns its cell. If the session begins on another
+    /// path than its key and the canary's compat share determine, counts nothing, ends the canary, and returns `None`.
     pub(super) fn count_begun(
         &self,
         path: SessionPath,
@@ -117,7 +119,8 @@ impl Canary<'_> {
         Some(cell)
     }
 
-    /// Returns the cell of a session that began during the canary.
+    /// Returns the cell of a session that began during the canary, even if the canary has ended; `None` for any other
+    /// session.
     pub(super) fn cell_of(&self, upload: &Upload) -> Option<CanaryCell> {
         let Upload { session, meta, .. } = upload;
         let mark = Mark::read(self.0).filter(|mark| mark.covers(meta.created_at))?;
@@ -131,12 +134,13 @@ impl Canary<'_> {
             Event::Begun => 0,
             Event::Finished => 1,
             Event::Aborted => 2,
-            // In both cases the owner did not end the session.
+            // One counter for both: in neither case did the owner end the session.
             Event::Expired | Event::Evicted => 3,
         };
         self.0.add(cell.0.saturating_add(place), [1]);
     }
 
+    /// Counts the event and the bytes. (Of the counts by path, `count_event` and `count_bytes` are separate.)
     pub(super) fn count_finished(&self, cell: CanaryCell, bytes: u64) {
         self.count_event(cell, Event::Finished);
         self.0.add(cell.0.saturating_add(BYTES_OFFSET), [bytes]);
@@ -144,7 +148,7 @@ impl Canary<'_> {
 
     pub(super) fn count_message(&self, cell: CanaryCell, instructions: u64, error: Option<&Error>) {
         let [internal, refused] = match error {
-            // `Hashing` is no refusal: the client has to call again.
+            // `Hashing` is neither an internal error nor a refusal: the client has to call again.
             None | Some(Error::Hashing { .. }) => [0, 0],
             Some(Error::Internal(_)) => [1, 0],
             Some(_) => [0, 1],

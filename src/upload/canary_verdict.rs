@@ -1,10 +1,11 @@
 //! The rule that judges a canary.
 //!
 //! The rule takes, for each path, the share of the ended sessions that ended without a file, and subtracts the share of
-//! the compat path from that of the direct path. A hash assigns each session to a path, so both paths get the same mix
-//! of sizes and clients. The 95 % interval of the difference is that of Agresti and Caffo: it adds one success and one
-//! failure to each path, which makes it reliable for small numbers and for shares near 0. One internal error on the
-//! direct path decides against that path, whatever the shares.
+//! the compat path from that of the direct path: a positive difference means that the direct path is worse. A hash
+//! assigns each session to a path, so both paths get the same mix of sizes and clients. The 95 % interval of the
+//! difference is that of Agresti and Caffo: it adds one success and one failure to each path, which makes it reliable
+//! for small numbers and for shares near 0. One internal error on the direct path decides against that path, whatever
+//! the shares.
 
 use crate::api::{CanaryCounts, CanaryVerdict};
 
@@ -47,7 +48,7 @@ impl Arm {
     }
 }
 
-/// `difference` and `uncertainty` are in percentage points.
+/// `difference`, of the estimated shares, and `uncertainty`, half the width of the interval, in percentage points.
 #[derive(Clone, Debug)]
 pub(super) struct Judged {
     pub difference: f64,
@@ -56,8 +57,9 @@ pub(super) struct Judged {
     pub summary: String,
 }
 
-/// Compares the direct path with the compat path. The verdict is "no difference" if the upper end of the interval does
-/// not exceed the margin, in percentage points.
+/// Compares the direct path with the compat path. The verdict is "worse" if the lower end of the interval is above 0 or
+/// there is an internal error, and otherwise "no difference" if the upper end does not exceed the margin, in percentage
+/// points.
 pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     let (compat_share, compat_variance) = compat.estimated_share();
     let (direct_share, direct_variance) = direct.estimated_share();
@@ -89,8 +91,8 @@ pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
 }
 
 /// Estimates how many more sessions must end until the interval is narrow enough for a verdict, if the observed
-/// difference stays the same. The width of the interval is inversely proportional to the square root of the number of
-/// sessions, which includes the four that the interval adds.
+/// `difference` stays the same. The width of the interval is inversely proportional to the square root of the number of
+/// ended sessions, to which the interval adds four.
 fn sessions_needed(ended: u64, difference: f64, uncertainty: f64, margin: f64) -> u64 {
     // The verdict is "no difference" at an uncertainty of up to `margin - difference`, and "worse" at one below
     // `difference`: the larger of the two is reached first. The tenth of a point keeps the estimate finite.
@@ -140,7 +142,8 @@ mod tests {
         );
     }
 
-    /// Half the width takes four times as many sessions: 400 instead of 100, four of which the interval adds.
+    /// Half the width takes four times as many sessions: 400 instead of 100, so 300 more. Four of the 100 are added by
+    /// the interval, hence 96.
     #[test]
     fn sessions_needed_grow_with_the_inverse_square_of_the_width() {
         assert_eq!(sessions_needed(96, 0.0, 4.0, 2.0), 300);
@@ -168,6 +171,7 @@ mod tests {
         }
     }
 
+    // In the third case, only the compat path has few.
     #[test]
     fn few_sessions_give_no_verdict() {
         for (compat, direct) in [
@@ -186,6 +190,7 @@ mod tests {
         }
     }
 
+    // Three times the estimate is added to the sessions that have ended; the shares stay about the same.
     #[test]
     fn three_times_the_estimated_sessions_give_a_verdict() {
         for (compat, direct) in

@@ -12,8 +12,8 @@ use super::service::UploadService;
 
 impl UploadService<'_> {
     /// Returns the SHA-256 of each stored chunk of the caller's session, starting at chunk `from`: at most `limit`
-    /// digests, and no more than the message can hash, but always at least one if there is one. `next` is the chunk
-    /// with which the next call continues.
+    /// digests, and no more than the message can hash, but at least one, even if `limit` is 0, unless no chunk is left.
+    /// `next` is the chunk with which the next call continues; `None` if no chunk is left.
     ///
     /// # Errors
     /// [`Error::NotFound`](crate::api::Error::NotFound), [`Error::Conflict`](crate::api::Error::Conflict) for a session

@@ -15,12 +15,14 @@ use super::hashing::{
 /// subtrees, each with a value of 32 bytes.
 const SLOT_BYTES: u64 = 22 * 32;
 
-/// Returns the size of the slots of this many chunks, which is also the offset of the next chunk's slot.
+/// Returns the size of the slots of this many chunks. The slots are in the order of the chunks, so this is also the
+/// offset of the slot of the chunk with this number.
 pub fn bytes_of_slots(chunks: u32) -> u64 {
     u64::from(chunks).saturating_mul(SLOT_BYTES)
 }
 
-/// Returns the hasher for chunk `idx`, which is arriving: it skips a chunk whose hash could not be used later.
+/// Returns the hasher for chunk `idx`, which is arriving: [`ChunkHasher::Skip`] if the hash of the chunk could not be
+/// used.
 pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkHasher {
     match &payload.hash {
         PrefixHash::Sha256(sha256) if idx == payload.next_chunk => ChunkHasher::Sha256(sha256.clone()),
@@ -31,8 +33,8 @@ pub fn hasher_for(payload: &PayloadState, session: &Session, idx: u32) -> ChunkH
     }
 }
 
-/// If the chaining values of chunk `idx` will have to be stored, since it arrives out of order, grows stable memory for
-/// them.
+/// Grows stable memory for the chaining values of chunk `idx`, if they will have to be stored, since the chunk arrives
+/// out of order. An `idx` beyond the last chunk is ignored here, and refused later.
 pub fn grow_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Session, idx: u32) -> Result<()> {
     let slots =
         payload.subtrees.as_ref().filter(|_| idx != payload.next_chunk && idx < session.chunk_count());
@@ -41,8 +43,9 @@ pub fn grow_slot(blobs: &mut BlobStore, payload: &PayloadState, session: &Sessio
     Ok(grown.map_err(SessionError::from)?)
 }
 
-/// If the stored chunk `idx` is the next one, adds its hash to the intermediate digest and returns `true`. Otherwise
-/// stores its chaining values, if it has any, and returns `false`.
+/// If the stored chunk `idx` is the next one to be hashed, adds its hash to the intermediate digest and returns `true`.
+/// Otherwise stores the chunk's chaining values, if it has a slot, and returns `false`. A hasher for SHA-256 exists
+/// only for the next chunk, see [`hasher_for`].
 pub fn add_hashed_chunk(
     blobs: &mut BlobStore,
     payload: &mut PayloadState,
@@ -105,7 +108,7 @@ pub fn final_digest(
 ) -> Result<[u8; 32]> {
     match &payload.hash {
         PrefixHash::Sha256(sha256) => Ok(sha2::Digest::finalize(sha256.clone()).into()),
-        // A file of at most one leaf has no tree.
+        // A file of at most one leaf has no tree: its leaf is the root, and is hashed here.
         PrefixHash::Blake3(_) if leaf_count(session.bytes_expected) < 2 => {
             let mut hasher = blake3::Hasher::new();
             blobs.read(place, 0, session.bytes_expected, &mut |block| {
@@ -125,6 +128,7 @@ pub fn hashed_bytes(payload: &PayloadState, session: &Session) -> u64 {
     session.offset(payload.next_chunk).min(session.bytes_expected)
 }
 
+/// Returns the digest of a whole file that is in memory.
 pub fn digest_of_bytes(algorithm: HashAlgorithm, bytes: &[u8]) -> [u8; 32] {
     match algorithm {
         HashAlgorithm::Sha256 => <Sha256 as sha2::Digest>::digest(bytes).into(),
@@ -132,12 +136,13 @@ pub fn digest_of_bytes(algorithm: HashAlgorithm, bytes: &[u8]) -> [u8; 32] {
     }
 }
 
+/// Returns a hasher of the leaves that lie entirely within chunk `idx`.
 fn leaf_hasher_for(session: &Session, idx: u32) -> LeafHasher {
     LeafHasher::new(session.offset(idx), session.chunking().end(idx), session.bytes_expected)
 }
 
-/// Appends the subtrees of chunk `idx` to the intermediate digest. If a leaf begins in the chunk before and ends in
-/// this one, appends that leaf first.
+/// Appends the subtrees of chunk `idx` to the intermediate digest, and before them the leaf, if any, that begins in the
+/// previous chunk and ends in this one. Does nothing for a file of at most one leaf.
 fn push_subtrees(
     blobs: &BlobStore,
     payload: &mut PayloadState,
@@ -162,7 +167,7 @@ fn push_subtrees(
     Ok(())
 }
 
-/// Hashes the leaf after the prefix. It spans two chunks, both of which are stored.
+/// Hashes the leaf that follows the prefix: a single subtree. The leaf spans two chunks, both of which are stored.
 fn spanning_leaf(
     blobs: &BlobStore,
     prefix: &TreePrefix,

@@ -1,4 +1,4 @@
-//! Counts the calls of the upload service.
+//! Counts the calls of the upload service: messages, instructions and errors.
 
 use crate::api::Result;
 
@@ -6,7 +6,8 @@ use super::counts::CountedCall;
 use super::service::UploadService;
 
 impl UploadService<'_> {
-    /// Runs a call, and counts it for the path that served it, regardless of its outcome.
+    /// Runs a call, and counts it, with its error if it fails, for the path that served it, and in the cell of its
+    /// canary.
     pub(super) fn run_counted<T>(
         &mut self,
         call: CountedCall,
@@ -31,7 +32,7 @@ impl UploadService<'_> {
         result
     }
 
-    /// Counts the error of one refused file of [`Self::put_many`], which itself succeeds.
+    /// Counts, for no path, the error of one refused file of [`Self::put_many`], which itself succeeds.
     pub(super) fn count_file_error<T>(&self, result: &Result<T>) {
         if let Err(error) = result {
             self.storage.counters.count_error(None, error);

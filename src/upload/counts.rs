@@ -1,9 +1,9 @@
 //! Counts of sessions, bytes, calls and errors of uploads, by path.
 //!
-//! Each count is written to stable memory by the message that it counts, so that an upgrade loses none.
+//! Each count is written to stable memory by the same message that it counts, so an upgrade loses none.
 //!
-//! Each path has a row of 64 places, of which some are free for new counters. A third row is for calls that no path
-//! served. The places of a row:
+//! A place is the number of a counter. Each path has a row of 64 places, some of which are free for new counters; a
+//! third row is for calls that no path served. The canary's counts follow the three rows. The places within a row:
 //!
 //! ```text
 //! place 0..4     sessions begun, finished, aborted, expired
@@ -28,7 +28,8 @@ const BYTES_OFFSET: u32 = 4;
 const CALLS_OFFSET: u32 = 16;
 const ERRORS_OFFSET: u32 = 32;
 
-/// The call that a message serves. Each number is the offset of two places in a row: messages and instructions.
+/// The call that a message serves. Each number is the first of two consecutive places in a row: messages, then
+/// instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum CountedCall {
@@ -39,7 +40,7 @@ pub(super) enum CountedCall {
     Whole = CALLS_OFFSET + 8,
 }
 
-/// The counters of each path.
+/// The counters of each path, and those of calls that no path served.
 pub struct PathCounters {
     counters: Counters,
 }
@@ -55,7 +56,7 @@ impl PathCounters {
         self.counters.add(row_place(Some(path)).saturating_add(event as u32), [1]);
     }
 
-    /// Counts a session that ended without a file.
+    /// Counts a session that ended without a file, for its path and, if it began during a canary, in its cell.
     pub(super) fn count_dropped(&self, upload: &Upload, event: Event) {
         self.count_event(upload.path, event);
         if let Some(cell) = self.canary().cell_of(upload) {

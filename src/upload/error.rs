@@ -79,6 +79,7 @@ impl From<AllocateError> for Error {
 impl From<SessionError> for Error {
     fn from(error: SessionError) -> Self {
         match error {
+            // A stranger gets the same answer as for a session that does not exist.
             SessionError::NotFound(id) | SessionError::NotOwner(id) => Self::not_found("session", id),
             SessionError::AlreadyExists(id) => Self::conflict("session", id, "already exists"),
             SessionError::NotPending(id) => Self::conflict("session", id, "is committed"),
@@ -116,6 +117,8 @@ pub fn to_ranges(ranges: impl Iterator<Item = (u32, u32)>) -> Vec<ChunkRange> {
     ranges.map(|(first, last)| ChunkRange { first, last }).collect()
 }
 
+/// Converts a digest given by a client, or returns an error that names `field` if it does not have 32 bytes. Compares
+/// it with nothing.
 pub fn parse_digest(field: &str, bytes: &ByteBuf) -> Result<[u8; 32], Error> {
     <[u8; 32]>::try_from(bytes.as_slice())
         .map_err(|_| Error::invalid(field, "32 bytes", format!("{} bytes", bytes.len())))

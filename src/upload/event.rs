@@ -1,7 +1,7 @@
 //! The events of sessions that are counted.
 
-/// An event that is counted. Its number is an offset in its path's row of counters, where 4 is not an event: it counts
-/// the bytes stored.
+/// An event that is counted. Its number is an offset in its path's row of counters. The number 4 is missing because the
+/// counter at that offset counts the bytes stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Event {

@@ -36,10 +36,10 @@ struct Candidate {
 }
 
 impl UploadService<'_> {
-    /// Reserves `bytes` for a session or a whole file in a capsule, and evicts sessions if the limits require it.
+    /// Reserves `bytes` for a session or a whole file in a capsule, after evicting sessions if the limits require it.
     ///
     /// # Errors
-    /// [`Error::ResourceExhausted`] with the limit and the value that the call would need; nothing is reserved then,
+    /// [`Error::ResourceExhausted`] with the limit and the value that the call would need; then nothing is reserved,
     /// and no session is evicted. Also a damaged record.
     pub(super) fn reserve_room(
         &mut self,
@@ -73,8 +73,9 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Evicts as many candidates as necessary, or none if those that one message can evict do not suffice. The demands
-    /// are those on the capsule, on the canister and on the promised bytes.
+    /// Evicts as many candidates as necessary; if those that one message can evict do not suffice, evicts none and
+    /// returns an error. The demands are, in this order, those on the capsule, on the canister and on the promised
+    /// bytes.
     fn evict_for(&mut self, capsule_id: &str, demands: [Demand; 3], limits: &AdminConfig) -> Result<()> {
         let mut missing = demands.map(|demand| demand.excess());
         let mut released_chunks = 0_u64;
@@ -117,8 +118,8 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Returns whether a session can be ended. Damage to its accounts or its payload state must not fail another
-    /// client's call, or be reported to that client.
+    /// Returns whether a session can be ended: `false` if its accounts or its payload state are damaged. Such damage
+    /// must not fail another client's call, or be reported to that client.
     fn can_end(&self, candidate: &Candidate) -> bool {
         let Upload { session, meta, .. } = &candidate.upload;
         let Ok(owner) = Principal::try_from_slice(&session.owner) else { return false };
@@ -127,8 +128,8 @@ impl UploadService<'_> {
     }
 
     /// Checks up to [`EVICTION_CHECKS`] sessions, cyclically in the order of their last activity, and returns those
-    /// that may be evicted. If they do not suffice, the next call continues after the last session checked: many small
-    /// sessions cannot shield a large one.
+    /// that may be evicted. If they do not suffice, the next call continues after the last session checked, so that
+    /// many small sessions cannot shield a large one; if they do, `evict_for` resets the cursor.
     fn find_candidates(&mut self, limits: &AdminConfig) -> Vec<Candidate> {
         let index = &self.storage.index;
         let mut entries = index.activity_after(self.storage.eviction_cursor, EVICTION_CHECKS);
@@ -143,7 +144,7 @@ impl UploadService<'_> {
             self.storage.eviction_cursor = Some(entry);
             let (_, id) = entry;
             let id = SessionId(id);
-            // With the caller as `asker`, no session of another owner is converted. Records that do not decode are
+            // The third argument is the asker: no session of another owner is converted. Records that do not decode are
             // skipped here; the sweep reports them.
             if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
                 let is_expired = upload.expires_at(limits) <= self.now;
@@ -160,7 +161,7 @@ impl UploadService<'_> {
     }
 }
 
-/// Returns whether a session lags, as the head of this file defines it. A complete session never does.
+/// Returns whether a session lags, as the header of this file defines it. A complete session never lags.
 fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     let session = &upload.session;
     let age = now.as_nanos().saturating_sub(upload.begun_at().as_nanos());
@@ -171,9 +172,10 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     session.bytes_missing() > 0 && (session.bytes_received == 0 || received_by_max_age < expected_by_age)
 }
 
+/// Orders candidates as they are evicted: the first, or lesser, one is evicted first.
 fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
-    // An empty file is complete, so its share is 1. As 0 of 0, its share would compare as equal to every other, and
-    // the order would not be total.
+    // An empty file is complete, so its share is 1. If it were 0 of 0, the products below would be equal for every
+    // other share, and the order would not be total.
     let received_and_expected = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
         0 => (1, 1),
         expected => (u128::from(upload.session.bytes_received), u128::from(expected)),
@@ -212,7 +214,7 @@ mod tests {
             provisional_memory_id: String::new(),
             asset_metadata: metadata(bytes_expected),
             blob_id: None,
-            // Unknown, so the session counts as begun when it was last seen.
+            // The begin is unknown, so the session counts as begun when it was last seen.
             created_at: 0,
             expected_chunks: 1,
         };

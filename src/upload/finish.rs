@@ -20,8 +20,8 @@ use super::{
 };
 
 impl UploadService<'_> {
-    /// Makes the stored bytes a memory of the capsule, if `total_len` is their length and `digest` their digest by the
-    /// hash function chosen at begin.
+    /// Makes the stored bytes a memory of the capsule, if `total_len` is their length in bytes and `digest` is their
+    /// digest, by the hash function that was chosen at begin.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`], [`Error::Incomplete`],
@@ -63,7 +63,7 @@ impl UploadService<'_> {
         let (payload, got) = self.complete_hashing(id, &upload, payload)?;
         match check_digest(expected, got) {
             Ok(()) => {
-                // A complete session may use the room reserved for sessions that end.
+                // A complete session may use the reserve of stable memory, since a finish ends the session.
                 self.storage.room.check_for_step()?;
                 self.commit(id, upload, &payload, got)
             }
@@ -86,7 +86,7 @@ impl UploadService<'_> {
         if payload.replaced.is_some() || is_committed {
             return Ok(());
         }
-        // From now on, chunks may be replaced; none has been so far.
+        // `Some` lets chunks be replaced from now on; 0, since none has been so far.
         payload.replaced = Some(0);
         // The chaining values are no longer needed: every chunk is hashed by now, and if one is replaced, hashing
         // restarts from the stored bytes.
@@ -98,8 +98,9 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Continues hashing a complete session whose `finish` did not fit into one message. Returns `true` if
-    /// every byte is hashed, or the session no longer exists.
+    /// Continues hashing a complete session whose `finish` did not fit into one message. Returns `true` if every byte
+    /// is hashed, or the session no longer exists; `false` if another message has to continue. Commits nothing: that
+    /// takes another call of `finish`.
     ///
     /// # Errors
     /// [`Error::Conflict`] if the session is quarantined, or a damaged record.
@@ -118,8 +119,8 @@ impl UploadService<'_> {
         })
     }
 
-    /// Hashes the stored bytes that are not hashed yet, and stores the progress. Returns the payload state and the
-    /// digest, or [`Error::Hashing`] if this message cannot hash all bytes.
+    /// Hashes the stored bytes that are not hashed yet, and stores the progress, in either case. Returns the payload
+    /// state and the digest, or [`Error::Hashing`] if this message cannot hash all bytes.
     fn complete_hashing(
         &mut self,
         id: SessionId,
@@ -156,7 +157,7 @@ impl UploadService<'_> {
             created_at: self.now,
             place: payload.place(id, meta),
         };
-        // The settings and the account may be damaged, so they are read before the first change: an error in the middle
+        // The settings and the account may be damaged, so they are read before the first change: an error after it
         // would leave a memory whose session has no receipt.
         let ttl = self.storage.config()?.session_ttl_seconds;
         let caller_in_flight = self.storage.usage.in_flight(self.caller)?;
@@ -216,8 +217,8 @@ impl UploadService<'_> {
         }
     }
 
-    /// Commits stored bytes, frees the chaining values of `payload`, and creates the memory that refers to the bytes. If
-    /// this fails, there is no such memory, and the bytes are still those of the session.
+    /// Commits stored bytes, frees the chaining values of `payload`, and creates the memory that refers to the bytes.
+    /// If this fails, the memory does not exist, and the bytes still belong to the session.
     pub(super) fn commit_blob(
         &mut self,
         id: SessionId,
@@ -229,7 +230,8 @@ impl UploadService<'_> {
         let memory_id = self.memory_id_of(id, meta);
         let blob_id = ChunkPrefix::of(&meta.provisional_memory_id, id).blob_id();
         let destination = self.storage.blobs.destination(blob_id, blob.digest, capsule_id)?;
-        // If the capsule already has the same content, the bytes of this upload are freed.
+        // If the capsule already has a blob with the same content, the bytes of this upload are freed and subtracted
+        // from these accounts. `None` if the blob is new.
         let accounts =
             (!destination.is_new).then(|| self.storage.usage.stored_accounts(capsule_id)).transpose()?;
         let memory = MemoryRecord {
@@ -246,7 +248,7 @@ impl UploadService<'_> {
         });
         if let Err(damage) = committed {
             // Damage to the tables of free extents is noticed only now, when something is freed. To notice it before
-            // the first change, they would have to be read twice, which would double the cost of freeing.
+            // the first change, the tables would have to be read twice, which would double the cost of freeing.
             self.storage.capsules.detach(&memory_id, &memory)?;
             return Err(damage.into());
         }
@@ -264,7 +266,8 @@ impl UploadService<'_> {
     }
 }
 
-/// Repeats the answer of the finish that committed the session, or refuses another digest or size.
+/// Repeats the answer of the finish that committed the session; if this call has another digest or size, returns a
+/// conflict.
 pub(super) fn repeat_finish(
     id: SessionId,
     finished: &Finished,

@@ -1,8 +1,8 @@
 //! The digest of an upload, computed in parts, with a state that survives messages and upgrades.
 //!
-//! With BLAKE3 in extents, each chunk is hashed when it arrives, in any order, until a finish fails on the checksum.
-//! Otherwise, an arriving chunk is hashed only if it is the next one in order; a chunk that arrives too early is hashed
-//! once all chunks before it are.
+//! With BLAKE3 in extents, each chunk is hashed when it arrives, in any order, until a finish fails on the checksum. In
+//! all other cases, an arriving chunk is hashed only if all chunks before it are hashed; otherwise it is hashed later,
+//! from storage, once they are.
 
 mod blake3_tree;
 mod sha256;
@@ -43,6 +43,7 @@ impl PrefixHash {
     }
 }
 
+/// Encodes an intermediate state, not a digest.
 pub fn sha256_to_bytes(state: &Sha256) -> Vec<u8> {
     state.serialize().to_vec()
 }

@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 use crate::api::{AssetMetadata, HashAlgorithm, SessionPath};
 use crate::session::{SessionId, Time};
 
-/// The identity of a begin: its capsule, its caller and the key that the caller chose, hashed to 32 bytes.
+/// The identity of a begin: capsule, caller and the key that the caller chose (the idempotency key of the glossary),
+/// hashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdemKey(pub [u8; 32]);
 
@@ -26,7 +27,7 @@ impl IdemKey {
         if self.percentile() < compat_share_percent { SessionPath::Compat } else { SessionPath::Direct }
     }
 
-    /// Returns the position of this key among all keys, in percent, 0 to 99.
+    /// Returns the position of this key in the range of all possible keys, in percent, 0 to 99.
     fn percentile(&self) -> u8 {
         let [first, second, ..] = self.0;
         let scaled = u32::from(u16::from_be_bytes([first, second])).saturating_mul(100) >> 16;
@@ -34,7 +35,7 @@ impl IdemKey {
     }
 }
 
-/// A hash of the parameters of a begin that are not part of the [`IdemKey`]. A repeated begin must have the same.
+/// A hash of the parameters of a begin that are not part of the [`IdemKey`]. A repeated begin must have the same one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -53,7 +54,7 @@ impl Fingerprint {
     }
 }
 
-/// Returns a memory id that is unique forever: it contains the number, which is never reused.
+/// Returns a memory id that is unique forever: it contains `number`, which is never reused and need not be a session's.
 ///
 /// ```text
 /// mem_ LETTER NUMBER _ DIGEST      NUMBER and DIGEST in base 32, with digits "0" to "9" and "a" to "v"
@@ -137,7 +138,7 @@ mod tests {
         // The key of a chunk hashes the id, "#" and the eight bytes of the session. SHA-256 pads with at least one
         // byte and the eight bytes of the length, so one block of 64 bytes has room for 55.
         assert!(id_of(u64::MAX).len() + 9 <= 55, "{}", id_of(u64::MAX));
-        // The second id that the canister issues at version 5,000,000.
+        // The second id that a message issues at canister version 5,000,000, which begins at bit 10 (`stable/ids.rs`).
         let id = id_of((5_000_000 << 10) + 1);
         assert!(id.starts_with("mem_g4oiq001_") && id.len() == 39, "{id}");
     }

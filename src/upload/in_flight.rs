@@ -16,7 +16,7 @@ pub struct Upload {
     pub path: SessionPath,
 }
 
-/// 2001-09-09 in nanoseconds. A smaller creation time was recorded by the first public release in another unit.
+/// 2001-09-09 in nanoseconds. A smaller creation time is one of the first public release, in another unit.
 const EARLIEST_NANOS: u64 = 1_000_000_000_000_000_000;
 
 impl Upload {
@@ -30,8 +30,8 @@ impl Upload {
         }
     }
 
-    /// Returns when the upload expires unless there is further activity: when it has been idle too long or is too old,
-    /// whichever is earlier.
+    /// Returns when the upload expires unless there is further activity: when it has been idle for the time to live, or
+    /// when it reaches the maximum age, whichever is earlier. May be in the past.
     pub fn expires_at(&self, limits: &AdminConfig) -> Time {
         let idle_expiry = self.session.session_meta.last_seen.plus_seconds(limits.session_ttl_seconds);
         idle_expiry.min(self.begun_at().plus_seconds(limits.session_age_seconds()))

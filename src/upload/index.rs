@@ -1,4 +1,5 @@
-//! Indexes of sessions by idempotency key, last activity and owner, the same in every layout and on every path.
+//! Indexes of sessions by idempotency key, last activity and owner, the same in every layout and on every path. The ids
+//! below are memory ids.
 //!
 //! ```text
 //! id 13   [u8; 32] -> u64           idempotency key to session, also to a finished session with a receipt
@@ -15,7 +16,7 @@ use crate::stable::{Memories, StableError, Table, memory_ids};
 
 use super::idempotency::IdemKey;
 
-/// The indexes of live sessions.
+/// The indexes of live sessions, those that have not ended. A session of the first public release may be in none.
 pub struct SessionIndex {
     by_idem: Table<[u8; 32], u64>,
     by_activity: Table<(u64, u64), ()>,
@@ -32,7 +33,7 @@ impl SessionIndex {
         }
     }
 
-    /// Adds a session. Returns `false`, changing nothing, if it was already there.
+    /// Adds a session. Returns `true` if it is new; otherwise changes nothing and returns `false`.
     pub fn insert(&mut self, id: SessionId, key: IdemKey, owner: Principal, last_seen: Time) -> bool {
         let is_new = self.insert_without_key(id, owner, last_seen);
         if is_new {
@@ -41,7 +42,7 @@ impl SessionIndex {
         is_new
     }
 
-    /// Adds a session without its idempotency key. Returns `false`, changing nothing, if it was already there.
+    /// Adds a session without its idempotency key. Returns the same as [`Self::insert`].
     pub fn insert_without_key(&mut self, id: SessionId, owner: Principal, last_seen: Time) -> bool {
         let is_new = self.by_owner.insert_new((owner, id.0), &());
         if is_new {
@@ -61,12 +62,12 @@ impl SessionIndex {
         self.by_activity.remove(&(last_seen.as_nanos(), id.0));
     }
 
-    /// Returns whether this owner has a live session with this id.
+    /// Returns whether this owner has a live session with this id, according to the owner index.
     pub fn contains(&self, id: SessionId, owner: Principal) -> bool {
         self.by_owner.contains(&(owner, id.0))
     }
 
-    /// Returns whether the activity index has this time as the last activity of the session.
+    /// Returns whether the activity index has an entry of the session with this time.
     pub fn is_active_at(&self, id: SessionId, last_seen: Time) -> bool {
         self.by_activity.contains(&(last_seen.as_nanos(), id.0))
     }
@@ -84,12 +85,12 @@ impl SessionIndex {
         all.map(|(owner, id)| (owner, SessionId(id))).collect()
     }
 
-    /// Removes a session from the owner index.
+    /// Removes a session from the owner index only.
     pub fn remove_from_owner(&mut self, id: SessionId, owner: Principal) {
         self.by_owner.remove(&(owner, id.0));
     }
 
-    /// Returns the number of live sessions.
+    /// Returns the number of live sessions, according to the activity index.
     pub fn len(&self) -> u64 {
         self.by_activity.len()
     }
@@ -127,7 +128,7 @@ impl SessionIndex {
         self.by_idem.remove(&key.0);
     }
 
-    /// Returns the session that was begun under a key.
+    /// Returns the session that was begun under a key: in flight, or finished as long as its receipt is stored.
     pub fn find(&self, key: IdemKey) -> Result<Option<SessionId>, StableError> {
         Ok(self.by_idem.get(&key.0)?.map(SessionId))
     }
@@ -140,7 +141,7 @@ impl SessionIndex {
         keys.map(|(last_seen, id)| (Time::from_nanos(last_seen), SessionId(id))).collect()
     }
 
-    /// Lists up to `limit` sessions whose last activity was at or after `since`.
+    /// Lists up to `limit` sessions whose last activity was at or after `since`, longest idle first.
     pub fn active_since(&self, since: Time, limit: usize) -> Vec<SessionId> {
         let range = (since.as_nanos(), 0)..;
         self.by_activity.keys(range).take(limit).map(|(_, id)| SessionId(id)).collect()

@@ -5,16 +5,17 @@
 //! id 23   u64 -> u64                                     last activity, nanoseconds
 //! id 46   Leftovers                                      the mark: the id up to which records are converted
 //! ```
-//! The migration converts sessions in the order of their ids. Removing the converted records one by one would be a
-//! third of its work, so it only moves the mark past them, and removes all of them at once when it is done. Records up
-//! to the mark are invisible: each session is in one layout at a time, and the mark determines in which.
+//! Migration 1 converts sessions in the order of their ids. Removing the converted records one by one would be a third
+//! of the migration's work, so it only moves the mark past them; when all are converted, it removes all records at
+//! once. Records up to the mark are invisible: each session is in one layout at a time, and the mark determines in
+//! which.
 
 use minicbor::{Decode, Encode};
 
 use crate::session::Time;
 use crate::stable::{Memories, Record, Register, StableError, Table, codec, memory_ids};
 
-/// A session of layout 1 as it is stored.
+/// A session of layout 1 as it is stored: its record, not decoded, and its last activity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacySession {
     /// Id of the session.
@@ -25,7 +26,7 @@ pub struct LegacySession {
     pub activity: Option<Time>,
 }
 
-/// The mark, and the number of converted records that are still stored.
+/// The leftover mark, and how many leftovers (converted records that are still stored) there are.
 #[derive(Encode, Decode, Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Leftovers {
@@ -35,7 +36,7 @@ pub struct Leftovers {
     /// Number of converted records that are still stored.
     #[n(1)]
     pub records: u64,
-    /// Number of last-activity entries of converted sessions that are still stored.
+    /// Number of last-activity entries (not records) of converted sessions that are still stored.
     #[n(2)]
     pub notes: u64,
 }
@@ -57,7 +58,8 @@ impl Record for Leftovers {
 #[cfg(test)]
 crate::stable::schema::described!(Leftovers, cbor VERSION);
 
-/// The raw bytes of a record, whose type only its readers know.
+/// The raw bytes of a record: its type, `UploadSessionMeta`, is known only to readers. Tests also damage other tables
+/// with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawRecord(pub Vec<u8>);
 
@@ -78,7 +80,8 @@ pub struct LegacySessions {
     records: Table<u64, RawRecord>,
     activity: Table<u64, u64>,
     stored_mark: Register<Leftovers>,
-    /// The contents of `stored_mark`; `None` if it is empty or no leftover is stored, so that no record is hidden.
+    /// The contents of `stored_mark`; `None`, so that no record is hidden, if the register is empty or no leftover is
+    /// stored.
     mark: Option<Leftovers>,
 }
 
@@ -119,8 +122,8 @@ impl LegacySessions {
         Ok(self.activity.get(id)?.map(Time::from_nanos))
     }
 
-    /// Stores a record, replacing any previous one. Its id is always above the mark: ids only increase, and a rollback
-    /// deletes the records up to the mark before it converts any session back.
+    /// Stores a record, replacing any previous one. `id` must be above the mark. It always is: ids only increase, and a
+    /// rollback deletes the records up to the mark before it converts any session back.
     pub fn insert(&mut self, id: u64, record: &RawRecord) {
         debug_assert!(!self.is_up_to_mark(id), "session {id} is not above the mark");
         self.records.insert(id, record);
@@ -131,7 +134,7 @@ impl LegacySessions {
         self.activity.insert(id, &last_seen.as_nanos());
     }
 
-    /// Removes a visible session. Returns `false` if there is none with this id.
+    /// Removes a visible session and its last activity. Returns `false` if no visible session has this id.
     pub fn remove(&mut self, id: &u64) -> bool {
         if self.is_up_to_mark(*id) {
             return false;
@@ -140,7 +143,7 @@ impl LegacySessions {
         self.records.remove(id)
     }
 
-    /// Removes and returns a visible session.
+    /// Removes and returns a visible session; `None` if no visible session has this id.
     ///
     /// # Errors
     /// If the entry of its last activity is damaged. Nothing is changed.
@@ -176,17 +179,19 @@ impl LegacySessions {
         self.len() == 0
     }
 
-    /// Iterates over the visible ids above `after`, or over all visible ids, ascending. Records are not read.
+    /// Iterates over the visible ids above `after`, or over all visible ids if it is `None`, ascending. Records are not
+    /// read.
     pub fn keys_after(&self, after: Option<u64>) -> impl Iterator<Item = u64> + '_ {
         self.records.keys_after(self.start_after(after).as_ref())
     }
 
-    /// Returns the highest id up to `max`, visible or not.
+    /// Returns the highest id of a stored record up to `max`, visible or not; `None` if there is none.
     pub fn last_id(&self, max: u64) -> Option<u64> {
         self.records.keys(..=max).next_back()
     }
 
-    /// Iterates over the visible records above `after`, or over all visible records, as bytes, ascending.
+    /// Iterates over the visible records above `after`, or over all if it is `None`, with their ids, as bytes,
+    /// ascending.
     pub fn raw_after(&self, after: Option<u64>) -> impl Iterator<Item = (u64, Vec<u8>)> + '_ {
         self.records.raw_after(self.start_after(after).as_ref())
     }
@@ -204,7 +209,7 @@ impl LegacySessions {
         records.into_iter().zip(self.activity.get_ascending(&ids)).map(to_session).collect()
     }
 
-    /// Moves the mark past these sessions, which must be the first visible ones.
+    /// Moves the mark past these sessions, which thereby become leftovers. They must be the first visible ones.
     pub fn move_mark_past(&mut self, first: &[LegacySession]) {
         let Some(last) = first.last() else { return };
         let with_activity = first.iter().filter(|session| session.activity.is_some()).count() as u64;
@@ -232,7 +237,7 @@ impl LegacySessions {
         self.mark.map_or_else(Vec::new, |mark| self.records.keys(..=mark.through).take(limit).collect())
     }
 
-    /// Removes a leftover.
+    /// Removes a leftover and its last activity; does nothing if `id` is above the mark.
     pub fn remove_leftover(&mut self, id: u64) {
         let Some(mark) = self.mark.filter(|mark| id <= mark.through) else { return };
         let [had_record, had_activity] = [self.records.remove(&id), self.activity.remove(&id)];
@@ -243,7 +248,7 @@ impl LegacySessions {
         });
     }
 
-    /// If no session is visible, removes all leftovers in one step, regardless of their number.
+    /// If no session is visible, removes all leftovers in one step, regardless of their number; otherwise does nothing.
     pub fn clear_leftovers(&mut self) {
         if let Some(mark) = self.mark.filter(|_| self.is_empty()) {
             self.records.clear();
@@ -257,6 +262,7 @@ impl LegacySessions {
         self.mark = Some(mark).filter(|mark| mark.records > 0);
     }
 
+    /// Returns the id after which the visible ids above `after` begin: `after` or the mark, whichever is higher.
     fn start_after(&self, after: Option<u64>) -> Option<u64> {
         after.max(self.mark.map(|mark| mark.through))
     }

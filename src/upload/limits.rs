@@ -1,4 +1,5 @@
-//! Limits of the upload contract, and of the work of one message.
+//! Limits of the upload contract, and of the work of one message. Each number is the maximum, unless its doc says
+//! otherwise. `DEFAULT_` marks those that a controller can change.
 
 use crate::api::{Error, Result, UploadConfig};
 use crate::blob::CHUNK_SIZE;
@@ -9,24 +10,24 @@ pub const MAX_CHUNKS: u32 = 16_384;
 /// Bytes of one upload.
 pub const MAX_UPLOAD_BYTES: u64 = MAX_CHUNKS as u64 * CHUNK_SIZE as u64;
 
-/// Sessions of one caller at a time. The first public release had the same limit, per capsule.
+/// Sessions in flight of one caller. The first public release had the same limit, per capsule.
 pub const DEFAULT_MAX_SESSIONS_PER_CALLER: u64 = 100;
 
-/// Bytes in flight of one caller: more than the largest upload, 16,384 chunks of 1.8 MB.
+/// Bytes reserved by one caller's sessions in flight: more than the largest upload, 16,384 chunks of 1.8 MB (29.5 GB).
 pub const DEFAULT_MAX_BYTES_PER_CALLER: u64 = 32 << 30;
 
-/// Bytes of one capsule: what the first public release allowed for a canister.
+/// Bytes of one capsule: the limit that the first public release had for the whole canister.
 pub const DEFAULT_MAX_BYTES_PER_CAPSULE: u64 = 100 << 30;
 
-/// Bytes of the canister. The memory manager can allocate 256 GiB, 32,768 buckets of 8 MiB.
+/// Bytes of the canister, less than the 256 GiB (32,768 buckets of 8 MiB) that the memory manager can allocate.
 pub const DEFAULT_MAX_BYTES: u64 = 200 << 30;
 
-/// Share of the canister's bytes that sessions may have reserved but not filled yet, percent. With
-/// [`DEFAULT_MAX_BYTES`], this allows three of the largest uploads at the same time.
+/// Share of the canister's maximum bytes that sessions may have reserved but not filled yet, percent. With
+/// [`DEFAULT_MAX_BYTES`], three of the largest uploads can be promised at the same time.
 pub const DEFAULT_MAX_PROMISED_PERCENT: u8 = 50;
 
-/// Files in one call of `uploads_put_many`: the answers take about 400 KB, and storing the files takes about 2
-/// billion instructions.
+/// Files in one call of `uploads_put_many`: for this many, the answers take about 400 KB, and storing the files takes
+/// about 2 billion instructions.
 pub const MAX_FILES_PER_CALL: usize = 1_000;
 
 /// Capsules of one caller: a person has a handful, an institution a few hundred.
@@ -78,8 +79,8 @@ pub const DEFAULT_MAX_SESSION_AGE_SECONDS: u64 = 7 * DEFAULT_SESSION_TTL_SECONDS
 /// million instructions.
 pub const EVICTION_CHECKS: usize = 200;
 
-/// Maximum number of chunks that a message releases with the sessions that it evicts; the release of one chunk from
-/// the chunk map takes about 70 million instructions.
+/// Chunks that a message releases with the sessions that it evicts. Releasing one from the chunk map takes about 70
+/// million instructions, so all of them take less than half of the 40 billion of an update message.
 pub const EVICTED_CHUNKS: u64 = 256;
 
 /// Principals on the list of those who may create capsules.
@@ -88,19 +89,19 @@ pub const MAX_CAPSULE_MAKERS: usize = 1_000;
 /// Instructions after which a query does not hash another chunk: 60 % of the 5 billion of a query.
 pub const DIGEST_INSTRUCTIONS: u64 = 3_000_000_000;
 
-/// Maximum number of sessions that one timer run ends, and of receipts that it drops.
+/// Sessions that one timer run ends, and receipts that it drops: this many of each.
 pub const SWEEP_BATCH: usize = 20;
 
-/// Instructions after which a timer run handles no further session or memory: half of the 2 billion of one round.
-/// The last session or memory may release 32 chunks, which alone takes 2.2 billion (`docs/costs.md`).
+/// Instructions after which a timer run begins no further session or memory: half of the 2 billion of one round. The
+/// one that it has begun may release 32 chunks, which alone takes 2.2 billion (`docs/costs.md`).
 pub const SWEEP_INSTRUCTIONS: u64 = 1_000_000_000;
 
 /// Instructions after which `finish` answers "call again" and leaves the remaining hashing to the timer: half of
 /// the 40 billion of an update message.
 pub const FINISH_INSTRUCTIONS: u64 = 20_000_000_000;
 
-/// Instructions after which a put stops hashing chunks that arrived out of order, and a call that needs room stops
-/// checking sessions for eviction: half of the 2 billion of one round.
+/// Instructions after which a put stops catching up (hashing chunks that arrived out of order). Also those after which
+/// a call that needs room stops checking sessions for eviction. Half of the 2 billion of one round.
 pub const CATCH_UP_INSTRUCTIONS: u64 = 1_000_000_000;
 
 /// Returns the sizes that a client needs to know before it splits a file, and the limits of inline bytes.

@@ -1,5 +1,5 @@
-//! The sessions that may still have their bytes in the chunk map. They are recorded so that migration 2 need not check
-//! the others.
+//! Mapped sessions: those that may still have their bytes in the chunk map. They are recorded so that migration 2 need
+//! not check all sessions.
 
 use crate::migrate::Phase;
 use crate::session::SessionId;
@@ -13,7 +13,8 @@ mod range;
 
 pub use range::MappedSessions;
 
-/// Maximum number of sessions that one call of [`list`] or [`shrink`] skips; each costs about 20,000 instructions.
+/// Maximum number of sessions that one call of [`list`] or [`shrink_range`] skips; to skip one costs about 20,000
+/// instructions.
 const MAX_SKIPPED: usize = 1_000;
 
 /// Number of the migration that moves payload from the chunk map to extents.
@@ -25,16 +26,16 @@ thread_local! {
     pub static LOOKED_UP: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Records that all sessions begun from now on have their bytes in extents.
+/// Records that all sessions begun from now on have their bytes in extents: the range ends at the last id issued.
 pub fn close_range(storage: &mut Storage) -> Result<(), StableError> {
     let through = storage.sessions.ids.last()?;
     storage.mapped_sessions.set(&MappedSessions { through, ..MappedSessions::default() });
     Ok(())
 }
 
-/// Lists up to `limit` sessions after `after` whose bytes are in the chunk map, in order of id. After skipping
-/// `MAX_SKIPPED` other sessions, ends the list with the last one skipped, so that the next call can continue there.
-/// Of that session, the migration finds nothing to move.
+/// Lists up to `limit` sessions with ids above `after` whose bytes are in the chunk map, in order of id. After skipping
+/// `MAX_SKIPPED` other sessions, ends the list with the last one skipped, so that the next call can continue there: the
+/// one session in the list for which the migration finds nothing to move.
 pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u64>, StableError> {
     let range = recorded_range(storage)?;
     let mut found = Vec::new();
@@ -42,7 +43,7 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
     let first = range.after.max(after.unwrap_or(0)).saturating_add(1);
     // The table does not accept an empty range.
     let following = (first <= range.through).then(|| storage.sessions.sessions.keys(first..=range.through));
-    // They come first: their ids are not above `range.after`.
+    // The retried sessions come first, which keeps the order: their ids are not above `range.after`.
     let retried = range.again.iter().copied().filter(|id| after.is_none_or(|after| *id > after));
     for id in retried.chain(following.into_iter().flatten()) {
         if found.len() >= limit {
@@ -61,8 +62,8 @@ pub fn list(storage: &Storage, after: Option<u64>, limit: usize) -> Result<Vec<u
     Ok(found)
 }
 
-/// Returns the recorded range. If none is recorded, no session is in the chunk map in layout 3; in an earlier
-/// layout, the migration has not begun, and every session may be in the chunk map.
+/// Returns the recorded range. If none is recorded: in layout 3, no session is in the chunk map, so the range is empty;
+/// in an earlier layout, migration 2 has not begun, and every session may be in the chunk map, so the range has all.
 fn recorded_range(storage: &Storage) -> Result<MappedSessions, StableError> {
     if let Some(range) = storage.mapped_sessions.get()? {
         return Ok(range);
@@ -72,7 +73,8 @@ fn recorded_range(storage: &Storage) -> Result<MappedSessions, StableError> {
     Ok(MappedSessions { through, ..MappedSessions::default() })
 }
 
-/// Adds a quarantined session that is retried, if the range has already shrunk past it.
+/// Adds a quarantined session that is retried to `again`, if the range has already shrunk past it. (Otherwise it is
+/// still in the range.)
 pub fn add_retried(storage: &mut Storage, id: SessionId) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     if id.0 <= range.after
@@ -94,7 +96,7 @@ pub fn contains(storage: &Storage, id: SessionId) -> Result<bool, StableError> {
     Ok(storage.payloads.get(&id.0)?.is_none_or(|PayloadState { extents, .. }| extents.is_none()))
 }
 
-/// Returns whether the migration that moves payload out of the chunk map is validating, converting or verifying.
+/// Returns whether migration 2 is moving payload out of the chunk map: validating, converting or verifying.
 pub fn is_payload_moving(storage: &Storage) -> Result<bool, StableError> {
     if storage.layout.get()? != Some(Layout::EXTENTS) {
         return Ok(false);
@@ -103,8 +105,9 @@ pub fn is_payload_moving(storage: &Storage) -> Result<bool, StableError> {
     Ok(matches!(phase, Phase::Validating | Phase::Converting | Phase::Verifying))
 }
 
-/// Removes sessions that have moved, have ended or are quarantined from the start of the range and from the start of
-/// the list of retried sessions: in each, up to the first session that is still to be moved, but at most `MAX_SKIPPED`.
+/// Removes sessions that need not be moved (they have moved, have ended or are quarantined) from the start of the range
+/// and from the start of `again`: in each, at most `MAX_SKIPPED`, and none from the first session on that is still to
+/// be moved.
 pub fn shrink_range(storage: &mut Storage) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     let is_to_be_moved = |id: u64| {

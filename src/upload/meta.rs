@@ -5,8 +5,8 @@ use minicbor::{Decode, Encode};
 use crate::api::AssetMetadata;
 use crate::stable::{Record, codec};
 
-/// The upload's half of a session: capsule, metadata and memory. Layouts 2 and 3 store it in a table of its own, keyed
-/// by session id.
+/// The upload's half of a session: capsule, metadata and memory. (The session's half is `SessionRecord`.) Layouts 2 and
+/// 3 store it in a table of its own, keyed by session id.
 #[derive(Encode, Decode, Clone, Debug, PartialEq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct UploadMeta {
@@ -23,7 +23,8 @@ pub struct UploadMeta {
     /// Blob that a session of the first public release became; absent in new sessions.
     #[n(3)]
     pub blob_id: Option<u64>,
-    /// When the session began: nanoseconds, or another unit in a session of the first public release.
+    /// When the session began: nanoseconds, or another unit in a session of the first public release; see
+    /// `Upload::begun_at`.
     #[n(4)]
     pub created_at: u64,
     /// Number of chunks that the client declared at begin.

@@ -14,7 +14,7 @@ use crate::storage::Storage;
 use super::{IdemKey, Upload, UploadMeta};
 
 /// Caches the Candid headers of the records that this build stores as Candid. Building their type tables takes half a
-/// million instructions, which no client's call should have to pay.
+/// million instructions, for which otherwise the first client's call would pay.
 ///
 /// # Errors
 /// None: the types are static.
@@ -44,9 +44,9 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<()>;
 
-    /// Returns the upload, if it is in flight, and may convert its session on touch. With an `asker`, converts only a
-    /// session of the asker, since the call of a stranger must change nothing, and the direct path returns `None` for a
-    /// legacy record of someone else. Without an `asker`, converts any session.
+    /// Returns the upload; `None` if it is not in flight. May convert its session on touch: without an `asker`, any
+    /// session; with one, only a session of the asker, since the call of a stranger must change nothing. A legacy
+    /// record of someone else is `None` on the direct path then; all other sessions are returned, whoever owns them.
     fn load(
         &mut self,
         storage: &mut Storage,
@@ -65,14 +65,15 @@ pub trait UploadPath {
         now: Time,
     ) -> Result<PutOutcome>;
 
-    /// Ends a complete upload; its bytes stay where they are.
+    /// Removes the records of a complete upload; its bytes stay where they are, as those of a blob.
     fn finish(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload, now: Time) -> Result<()>;
 
-    /// Ends an upload; the calling code must release its bytes.
+    /// Removes the records of an upload that ends without a file: aborted, expired or evicted. The calling code must
+    /// release its bytes.
     fn abort(&mut self, storage: &mut Storage, id: SessionId, upload: &Upload) -> Result<()>;
 }
 
-/// A chunk being stored.
+/// A chunk being stored. Unlike [`NewChunk`], it says where the bytes of its session are.
 pub struct Chunk<'a> {
     /// Number of the chunk.
     pub idx: u32,
@@ -85,6 +86,7 @@ pub struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
+    /// Adds the chunk to a session that is already loaded.
     fn add_to<S: SessionStore>(
         self,
         service: &mut SessionService<S>,

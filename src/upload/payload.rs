@@ -6,8 +6,8 @@
 //!               byte 5..    SHA-256 mid-state, as the sha2 crate serializes it
 //! version 2     byte 1..    CBOR
 //! ```
-//! Version 1 is for sessions in the chunk map that are verified by SHA-256, as long as no chunk may be replaced
-//! (`replaced` is absent). All other states are stored in version 2.
+//! Version 1 is for sessions in the chunk map that are verified by SHA-256, while it is not allowed to replace their
+//! chunks (`replaced` is absent). All other states are stored in version 2.
 
 use minicbor::{Decode, Encode};
 
@@ -32,7 +32,8 @@ pub struct PayloadState {
     pub next_chunk: u32,
     /// Intermediate digest of the chunks before `next_chunk`.
     pub hash: PrefixHash,
-    /// How often a chunk was replaced. Absent until a finish fails on the checksum: before, no chunk may be replaced.
+    /// How many times chunks were replaced: 0 once a finish has failed on the checksum, from when on they may be
+    /// replaced. Before, absent.
     pub replaced: Option<u64>,
 }
 
@@ -61,12 +62,14 @@ impl PayloadState {
     }
 }
 
+/// The state of a session without an entry.
 impl Default for PayloadState {
     fn default() -> Self {
         Self::new(HashAlgorithm::Sha256)
     }
 }
 
+/// Version 2 of the stored state.
 #[derive(Encode, Decode)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 struct Stored {

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! place 4096    bytes promised
-//! place 4097    the first session that is counted, or 0 while none is; all later ones are counted, too
+//! place 4097    id of the first session that is counted; all later sessions are counted, too; 0: none is counted yet
 //! ```
 
 use crate::session::SessionId;
@@ -47,17 +47,17 @@ impl Promises {
         (1..=id.0).contains(&first_counted)
     }
 
-    /// Adds bytes that a session has reserved but not filled yet, if the session is counted.
+    /// Adds bytes that a session has reserved but not filled yet, if the session is counted; otherwise does nothing.
     pub fn add(&self, id: SessionId, bytes: u64) {
         self.update(id, |promised| promised.saturating_add(bytes));
     }
 
-    /// Subtracts bytes that a session has filled or no longer needs, if the session is counted.
+    /// Subtracts bytes that a session has filled or no longer needs, if the session is counted; otherwise does nothing.
     pub fn subtract(&self, id: SessionId, bytes: u64) {
         self.update(id, |promised| promised.saturating_sub(bytes));
     }
 
-    /// Sets the sum to 0. To be called when no session is in flight.
+    /// Sets the sum to 0, whatever it is. To be called when no session is in flight.
     pub fn clear(&self) {
         if self.total() > 0 {
             self.counters.set(PROMISES_PLACE, [0]);

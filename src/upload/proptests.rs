@@ -10,6 +10,7 @@ mod native;
 use native::Native;
 use upload_model::{Control, Operation, Stage, operations, operations_in_little_room};
 
+/// Runs the operations on a fresh canister, installed as the build `stage`, and on the model, and compares the answers.
 fn check(stage: Stage, operations: &[Operation]) -> Result<(), TestCaseError> {
     upload_model::run(&mut Native::new(stage), operations, stage).map_err(TestCaseError::fail)
 }
@@ -124,8 +125,8 @@ fn a_retry_counts_sessions_begun_on_the_compat_path() {
     check(Stage::Legacy, &course).unwrap();
 }
 
-/// Once the direct path has served a session, the compat path's heap copy of it is stale, and no upgrade clears the
-/// heap here.
+/// Once the direct path has served a session, the compat path's heap copy of the session is stale. In this course, no
+/// upgrade clears the heap between the two.
 #[test]
 fn a_session_back_on_the_compat_path_is_read_from_its_record() {
     let put = Operation::PutMissing { session: 0, last: false };

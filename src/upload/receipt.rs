@@ -49,7 +49,8 @@ pub enum Outcome {
     /// The session was idle too long or too old.
     #[n(2)]
     Expired,
-    /// The session was evicted, since the room that it had reserved but not filled was needed.
+    /// The session was evicted before it expired, since the room that it had reserved but not filled was needed. (An
+    /// expired session that is evicted counts as expired.)
     #[n(3)]
     Evicted,
 }
@@ -65,7 +66,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the error for a call about a session that has ended with this outcome.
+    /// Returns the error, a conflict, for a call about a session that has ended with this outcome.
     pub fn conflict(&self, id: SessionId) -> Error {
         let detail = match self {
             Self::Finished(_) => "is finished",
@@ -98,7 +99,7 @@ pub struct Finished {
     /// When the upload was committed, nanoseconds.
     #[n(4)]
     pub finished_at: u64,
-    /// Hash function of the verification, if it is not SHA-256.
+    /// Hash function that verified the upload; `None` for SHA-256.
     #[n(5)]
     pub algorithm: Option<HashAlgorithm>,
 }
@@ -156,7 +157,8 @@ impl Receipts {
         }
     }
 
-    /// Returns the receipt of a session.
+    /// Returns the receipt of a session, even if it has expired and is still stored; `UploadService::receipt` checks
+    /// that.
     pub fn get(&self, id: SessionId) -> Result<Option<Receipt>, StableError> {
         self.by_session.get(&id.0)
     }
@@ -182,14 +184,15 @@ impl Receipts {
         self.by_expiry.insert((receipt.expires_at, id.0), &());
     }
 
-    /// Stores raw bytes in place of a receipt.
+    /// Stores raw bytes in place of a receipt, without changing the index by expiry.
     #[cfg(test)]
     pub fn insert_raw(&mut self, id: SessionId, bytes: Vec<u8>) {
         self.by_session.insert_raw(id.0, bytes);
     }
 
-    /// Drops up to `limit` entries of the expiry index that have expired at `now`, with their receipts. For each entry,
-    /// returns the session and its receipt: an error if the receipt is damaged, `None` if there was none.
+    /// Drops up to `limit` entries of the expiry index that have expired at `now`, with their receipts, and returns,
+    /// for each entry, the session and the dropped receipt: an error if the receipt was damaged, `None` if there was
+    /// none.
     pub fn drop_expired(
         &mut self,
         now: Time,

@@ -37,7 +37,7 @@ pub struct UploadService<'a> {
     pub now: Time,
     /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
-    /// The path that served the message, once it is known.
+    /// The path that served the current call, once it is known; `None` if no session was found or begun.
     pub(super) served_on: Option<SessionPath>,
     /// The cell in which the message is counted, if its session began during a canary.
     pub(super) canary_cell: Option<CanaryCell>,
@@ -57,7 +57,8 @@ impl<'a> UploadService<'a> {
 }
 
 impl UploadService<'_> {
-    /// Stores chunk `idx` of a session. Chunks may arrive in any order. If `sha256` is given, the chunk must match it.
+    /// Stores chunk `idx` of a session. Chunks may arrive in any order. If `sha256` is given, it must be the digest of
+    /// the chunk.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Unauthorized`], [`Error::InvalidArgument`] for a wrong index, chunk length or
@@ -91,7 +92,7 @@ impl UploadService<'_> {
         let collected;
         let mut in_memory;
         let chunk: &mut dyn ByteSource = match &place {
-            // The chunk map stores a chunk as one value.
+            // The chunk map stores a chunk as one value, so the chunk is collected on the heap first.
             Place::Chunks(_) => {
                 collected = collect_bytes(chunk)?;
                 in_memory = collected.as_slice();
@@ -140,7 +141,8 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends the caller's session and releases its bytes. While the receipt exists, a repeated call changes nothing.
+    /// Ends the caller's session and releases its bytes. While the receipt exists, a repeated call succeeds and changes
+    /// nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Conflict`] for a session that has ended otherwise or is quarantined, or a damaged
@@ -172,7 +174,7 @@ impl UploadService<'_> {
     pub fn list(&mut self, after: Option<u64>, limit: usize) -> Result<Vec<UploadStatus>> {
         let mut page = Vec::new();
         let limits = self.storage.config()?;
-        // All ids are read, since the number of sessions of a caller is limited.
+        // Reading all ids is affordable: the number of sessions of a caller is limited.
         for id in self.storage.index.sessions_of(self.caller, after, usize::MAX) {
             if page.len() == limit {
                 break;
@@ -192,7 +194,7 @@ impl UploadService<'_> {
     }
 
     /// Ends sessions that are idle too long or too old, drops expired receipts, and removes released chunks, a limited
-    /// number of each. Returns `true` if there is nothing more to do now.
+    /// number of each. Returns `true` if there is nothing more to do now, `false` if it must be called again.
     ///
     /// # Errors
     /// The first error. An error of one session or receipt does not keep the others from being handled.
@@ -203,12 +205,12 @@ impl UploadService<'_> {
         let mut first_error = Ok(());
         for (last_seen, id) in &idle {
             if let Err(error) = self.end_idle(*id, *last_seen, &limits) {
-                // The session is retried after all other idle sessions.
+                // Its index entry moves to now, so the session is retried after all other idle sessions.
                 self.storage.index.move_activity(*id, *last_seen, self.now);
                 first_error = first_error.and(Err(error));
             }
             if self.meter.used() > SWEEP_INSTRUCTIONS {
-                // If this message was to empty the chunk map, it does not, which must not count as a trap.
+                // If this message was to empty the chunk map, it no longer does so. That must not be taken for a trap.
                 self.storage.blobs.defer_removal();
                 return first_error.and(Ok(false));
             }
@@ -244,12 +246,13 @@ impl UploadService<'_> {
         Ok(is_deferred || self.storage.blobs.sweep())
     }
 
-    /// Ends a session that has been idle since `indexed_at` according to the index, if it has expired; otherwise
-    /// corrects the index.
+    /// Ends a session that, according to the index, has been idle since `indexed_at`, if it has expired; if it has not,
+    /// or no longer exists, corrects the index.
     fn end_idle(&mut self, id: SessionId, indexed_at: Time, limits: &AdminConfig) -> Result<()> {
         match self.path.load(self.storage, id, None, self.now)? {
             None => self.storage.index.remove_activity(id, indexed_at),
-            // If `indexed_at` is not the session's own time, this leaves the index entry, which a later run removes.
+            // If `indexed_at` is not the session's own last activity, dropping it leaves this index entry; a later run
+            // removes it.
             Some(upload) if self.has_expired(&upload, limits) => {
                 self.drop_session(id, &upload, Outcome::Expired)?;
             }
@@ -260,10 +263,10 @@ impl UploadService<'_> {
         Ok(())
     }
 
-    /// Ends expired sessions, including those that are in use but too old. Ids ascend with time, so only the first
-    /// `limit` sessions are checked, in each layout up to the first that has not expired. Sessions that cannot be
-    /// loaded or ended are skipped; if they use up the limit, later sessions end only when they are idle. Returns
-    /// `true` if no session was ended.
+    /// Ends expired sessions, including those that are in use but too old, which `end_idle` does not find. Ids ascend
+    /// with time, so only the first `limit` sessions are checked, in each layout up to the first that has not expired.
+    /// Sessions that cannot be loaded or ended are skipped, but count for the limit; if they use it up, later sessions
+    /// end only when they are idle. Returns `true` if no session was ended.
     fn end_oldest(&mut self, limit: usize, limits: &AdminConfig) -> bool {
         let tables = &self.storage.sessions;
         // The tables are checked, since sessions of the first public release are in no index.
@@ -276,7 +279,7 @@ impl UploadService<'_> {
         let mut none_ended = true;
         for oldest in [legacy_ids, split_ids] {
             for id in oldest.into_iter().map(SessionId) {
-                // With the caller as `asker`, no session of another owner is converted.
+                // With the caller as the asker, no session of another owner is converted; the sweep's caller owns none.
                 let loaded = self.path.load(self.storage, id, Some(self.caller), self.now);
                 let Ok(Some(upload)) = loaded else { continue };
                 if self.meter.used() > SWEEP_INSTRUCTIONS || !self.has_expired(&upload, limits) {
@@ -301,14 +304,14 @@ impl UploadService<'_> {
         upload.expires_at(limits) <= self.now
     }
 
-    /// Returns the receipt of a session, unless it has expired.
+    /// Returns the receipt of a session, whoever owned it; `None` if there is none or it has expired.
     pub(super) fn receipt(&self, id: SessionId) -> Result<Option<Receipt>> {
         let receipt = self.storage.receipts.get(id)?;
         Ok(receipt.filter(|receipt| receipt.expires_at > self.now.as_nanos()))
     }
 
-    /// Returns the receipt of the caller's session, unless it has expired. No caller gets a receipt that does not
-    /// decode: its owner is unknown.
+    /// Returns the receipt of the caller's session, unless it has expired. A receipt that does not decode is `None` for
+    /// every caller, since its owner is unknown.
     pub(super) fn own_receipt(&self, id: SessionId) -> Option<Receipt> {
         self.receipt(id).ok().flatten().filter(|receipt| receipt.owner == self.caller)
     }
@@ -334,7 +337,8 @@ impl UploadService<'_> {
             if expires_at > self.now {
                 return Ok((upload, expires_at));
             }
-            // The answer is that of the receipt that the timer will leave, for as long as the receipt would be valid.
+            // The answer is the same as from the receipt that the timer will leave, for as long as that receipt would
+            // be valid.
             if expires_at.plus_seconds(limits.session_ttl_seconds) > self.now {
                 return Err(Outcome::Expired.conflict(id));
             }
@@ -349,16 +353,16 @@ impl UploadService<'_> {
         self.canary_cell = self.storage.counters.canary().cell_of(upload);
     }
 
-    /// Ends a session without a file: releases everything that it holds, except bytes that belong to a blob, and leaves
-    /// a receipt, unless the receipt would already have expired.
+    /// Ends a session without a file (`outcome` is any but finished): releases everything that it holds, except bytes
+    /// that belong to a blob, and leaves a receipt, unless the receipt would already have expired.
     pub(super) fn drop_session(&mut self, id: SessionId, upload: &Upload, outcome: Outcome) -> Result<()> {
         let limits = self.storage.config()?;
         let (session, meta) = (&upload.session, &upload.meta);
         let owner = Principal::try_from_slice(&session.owner).map_err(|e| Error::Internal(e.to_string()))?;
         let payload = self.storage.payload_of(id)?;
         let place = payload.place(id, meta);
-        // Reads the accounts and frees the extents, whose tables may be damaged, before the record is removed. Otherwise
-        // an error would leave the bytes of an ended session on its accounts permanently.
+        // This reads the accounts and frees the extents, whose tables may be damaged, before the record is removed. In
+        // the other order, an error would leave the bytes of an ended session on its accounts permanently.
         let key = forget_session(self.storage, id, owner, session, &meta.capsule_id, |storage| {
             free_with_subtrees(storage, id, &payload, |storage| {
                 release_payload(storage, session, meta, &place)
@@ -399,6 +403,7 @@ fn status_of(id: u64, upload: Upload, expires_at: Time) -> UploadStatus {
     }
 }
 
+/// Returns the SHA-256 of one chunk, as it arrives. Not the digest of the upload.
 fn sha256_of(chunk: &mut dyn ByteSource) -> Result<[u8; 32]> {
     let mut sha256 = Sha256::new();
     chunk
@@ -410,6 +415,7 @@ fn sha256_of(chunk: &mut dyn ByteSource) -> Result<[u8; 32]> {
     Ok(sha256.finalize().into())
 }
 
+/// Copies a chunk to the heap.
 fn collect_bytes(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(chunk.len()).unwrap_or(0));
     chunk
@@ -421,6 +427,7 @@ fn collect_bytes(chunk: &mut dyn ByteSource) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Returns `Ok(())` if two digests are equal, or else [`Error::ChecksumMismatch`].
 pub(super) fn check_digest(expected: [u8; 32], got: [u8; 32]) -> Result<()> {
     if expected == got {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The tables of sessions in stable memory: legacy records and split records.
+//! The tables of sessions in stable memory: those of the split records, and a handle to those of the legacy records.
 //!
 //! ```text
 //! id 5    u64                                            the last id that was issued, see `Ids`
@@ -135,7 +135,7 @@ crate::stable::schema::described!(SessionRecord, cbor VERSION);
 
 /// The split records (layouts 2 and 3), as a store for the session service.
 pub struct DirectStore<'a> {
-    /// The session's half of each split session.
+    /// The session's half of each session in split records. Its other half, the upload meta, is not in this store.
     pub sessions: &'a mut Table<u64, SessionRecord>,
     /// The source of ids.
     pub ids: &'a mut Ids,

@@ -12,9 +12,8 @@ use super::idempotency::Fingerprint;
 use super::{IdemKey, Outcome, PayloadState, Receipt, UploadMeta};
 
 /// Removes a session that ended without a file from the indexes, and releases its idempotency key, its payload state
-/// and the quota that it reserved. `release` must release its payload, or fail without changing anything; the calling
-/// code must remove the session's record. Returns the idempotency key.
-///
+/// and the quota that it reserved. `release` must release the payload of the session, or fail without changing
+/// anything; the calling code must remove the session's record afterwards. Returns the idempotency key.
 /// # Errors
 /// If an account is damaged, or the error of `release`. Nothing is changed.
 pub fn forget_session(
@@ -26,7 +25,7 @@ pub fn forget_session(
     release: impl FnOnce(&mut Storage) -> Result<(), StableError>,
 ) -> Result<IdemKey, StableError> {
     let key = IdemKey::of(capsule_id, &owner, &session.session_meta.idem);
-    // A damaged entry of the key leads to no session, so it is removed as well.
+    // If the entry of the key is damaged, it leads to no session, so it is removed as well.
     let key_leads_here = storage.index.find(key).map_or(true, |found| found == Some(id));
     // A legacy record in no index is on no account.
     let is_on_accounts = storage.index.contains(id, owner);
@@ -44,7 +43,7 @@ pub fn forget_session(
     Ok(key)
 }
 
-/// A session that has ended.
+/// What the receipt of an ended session records, apart from the outcome.
 pub struct Ended<'a> {
     /// Owner of the session.
     pub owner: Principal,
@@ -52,7 +51,7 @@ pub struct Ended<'a> {
     pub key: IdemKey,
     /// Upload meta of the session.
     pub meta: &'a UploadMeta,
-    /// Hash function with which the upload is verified.
+    /// Hash function chosen at begin, also if the upload was never verified.
     pub hash: HashAlgorithm,
     /// When the receipt of the session expires.
     pub receipt_expires_at: Time,
@@ -91,9 +90,9 @@ pub fn release_payload(
     storage.blobs.free(place)
 }
 
-/// Frees the chaining values of a session that ends, if it has any, and then does `free`, which must free its bytes or
-/// fail without changing anything. If `free` fails, the session continues without the chaining values: its chunks are
-/// then hashed from their stored bytes.
+/// Frees the chaining values of a session that ends, if it has any, and then calls `free`, which must free the bytes of
+/// the session, or fail without changing anything. If `free` fails, the session continues without the chaining values:
+/// its chunks are then hashed from their stored bytes.
 ///
 /// # Errors
 /// A damaged table, or the error of `free`.
@@ -112,8 +111,8 @@ pub fn free_with_subtrees(
     freed
 }
 
-/// Returns whether the bytes of a session belong to a blob. Only those of a session of the first public release can: it
-/// kept the records of committed uploads.
+/// Returns whether the bytes of a session belong to a blob. This is possible only for a session of the first public
+/// release, which kept the records of committed uploads.
 pub fn is_payload_of_blob(storage: &Storage, session: &Session, meta: &UploadMeta, place: &Place) -> bool {
     let may_be_committed = session.session_meta.status != SessionStatus::Pending || meta.blob_id.is_some();
     may_be_committed && storage.blobs.is_committed(place)

@@ -54,7 +54,7 @@ const CHUNK: usize = CHUNK_SIZE as usize;
 /// Every layout that at least one build accepts.
 pub const ALL_LAYOUTS: &[Layout] = &[Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];
 
-/// The meter of a message that is always at its instruction limit.
+/// The meter of a message that has exceeded every instruction budget from the start.
 pub struct Exhausted;
 
 impl Meter for Exhausted {
@@ -124,16 +124,20 @@ impl TestCanister {
         Self { raw, storage, path, now: START, meter: Box::new(Unmetered), capsule, hash }
     }
 
+    /// Creates a canister on the compat path. Its layout is 2, not 1, so that tests can switch to the direct path.
     #[cfg(feature = "compat")]
     pub fn compat() -> Self {
         Self::new(Box::<CompatPath>::default(), 100)
     }
 
+    /// Creates a canister of the staged build, in layout 2, with a compat share of 0.
     #[cfg(all(feature = "compat", feature = "direct"))]
     pub fn staged() -> Self {
         Self::new(Box::<super::path::ActivePath>::default(), 0)
     }
 
+    /// Creates a canister on the direct path, in layout 2, with payload in the chunk map. [`Self::extents`] has layout
+    /// 3.
     #[cfg(feature = "direct")]
     pub fn direct() -> Self {
         Self::new(Box::<DirectPath>::default(), 0)
@@ -159,6 +163,7 @@ impl TestCanister {
         ByteBuf::from(digest_of_bytes(self.hash, bytes))
     }
 
+    /// Returns the service for a message of this person; [`Self::service`] is for the owner of the capsule.
     pub fn as_person(&mut self, n: u8) -> UploadService<'_> {
         let meter = self.meter.as_ref();
         UploadService::new(&mut self.storage, self.path.as_mut(), person(n), self.now, meter)
@@ -178,6 +183,7 @@ impl TestCanister {
         self.service().begin(capsule, metadata(bytes as u64), chunks, idem.into(), hash)
     }
 
+    /// Puts the chunk `idx` of a file.
     pub fn put(&mut self, id: u64, file: &[u8], idx: usize) -> Result<()> {
         let mut chunk = file.chunks(CHUNK).nth(idx).unwrap();
         self.service().put_chunk(id, idx as u32, &mut chunk, None)
@@ -195,13 +201,14 @@ impl TestCanister {
         self.service().finish(id, &digest, file.len() as u64)
     }
 
-    /// Opens the storage again, with this path. As in an upgrade, everything on the heap is lost.
+    /// Opens the storage again, with this path, whichever layout is stored. As in an upgrade, everything on the heap is
+    /// lost.
     pub fn restart(&mut self, path: Box<dyn UploadPath>) {
         self.storage = Storage::open_accepting(self.raw.clone(), ALL_LAYOUTS).unwrap();
         self.path = path;
     }
 
-    /// Returns the path on which a session begins now, if the share is 0 % or 100 %.
+    /// Returns the path on which a session begins now, provided that the share is 0 % or 100 %.
     fn session_path(&self) -> SessionPath {
         self.path.for_new(&self.storage, IdemKey([0; 32])).unwrap()
     }
@@ -219,8 +226,8 @@ impl TestCanister {
         self.restart(path);
     }
 
-    /// Returns five counts: of legacy records plus their activities, of split records (two for each session), of
-    /// payload states, of chunks in the chunk map, and of bytes in extents.
+    /// Returns five counts: legacy records plus their activities, split records (two for each session), payload states,
+    /// chunks in the chunk map, and bytes allocated in extents.
     pub fn live_counts(&self) -> [u64; 5] {
         let Storage { sessions, payloads, blobs, .. } = &self.storage;
         [
@@ -234,7 +241,8 @@ impl TestCanister {
 }
 
 impl TestCanister {
-    /// Returns the digest in a result of finish, if it is by the hash function of this canister and there is no other.
+    /// Returns the digest in a result of finish; `None` if it is not by the hash function of this canister, or is not
+    /// the only one.
     fn checksum(&self, finished: &UploadFinishResult) -> Option<ByteBuf> {
         let UploadFinishResult { checksum_sha256, checksum_blake3, .. } = finished.clone();
         match self.hash {
@@ -269,7 +277,7 @@ pub fn sha256(bytes: &[u8]) -> ByteBuf {
     ByteBuf::from(Sha256::digest(bytes).to_vec())
 }
 
-/// Returns a file of which no two chunks are the same.
+/// Returns a file of which no two chunks are the same, if it has at most 256.
 pub fn file(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i % 251) as u8 ^ (i / CHUNK) as u8).collect()
 }
@@ -292,6 +300,7 @@ pub fn on_every_path(rule: impl Fn(TestCanister)) {
     canisters().into_iter().map(TestCanister::with_blake3).for_each(&rule);
 }
 
+/// Reads a whole blob, without checking access.
 fn read_back(canister: &TestCanister, locator: &str) -> Vec<u8> {
     let id = crate::blob::BlobId::from_locator(locator).unwrap();
     let chunks = canister.storage.blobs.blob(id).unwrap().chunk_count();

@@ -38,9 +38,11 @@ impl Account<'_> {
 }
 
 /// The bytes that the accounts of a caller, a capsule and the canister would have after a reservation.
+/// ([`SessionAccounts`] has the same accounts with what they have now.)
 pub struct Reservation<'a>([(Account<'a>, u64); 3]);
 
 impl Reservation<'_> {
+    /// Returns an error if the caller's account would exceed its limit. No eviction can make room for that.
     pub fn check_caller(&self, limits: &AdminConfig) -> Result<()> {
         let Self([(_, requested), ..]) = *self;
         let allowed = limits.max_bytes_per_caller;
@@ -72,7 +74,7 @@ pub struct SessionAccounts<'a>([(Account<'a>, u64); 3]);
 /// total.
 pub struct StoredAccounts<'a>([(Account<'a>, u64); 2]);
 
-/// A limit, and the value that a call would need, which may or may not exceed the limit.
+/// A limit in bytes, and the total that a call would need, which may or may not exceed the limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand {
     pub limit: &'static str,
@@ -105,7 +107,7 @@ impl Usage {
         Ok(Reservation(before.map(|(account, current)| (account, current.saturating_add(bytes)))))
     }
 
-    /// Reserves bytes for a session.
+    /// Reserves bytes for a session: stores the accounts that [`Self::after_adding`] has calculated. Checks no limit.
     pub fn reserve(&mut self, Reservation(after): &Reservation<'_>) {
         self.set_accounts(after);
     }
@@ -137,7 +139,8 @@ impl Usage {
         Ok(())
     }
 
-    /// Subtracts reserved bytes from the accounts of a caller, a capsule and the canister.
+    /// Subtracts bytes that a session had reserved from all three accounts. ([`Self::free`] is for stored bytes, which
+    /// are not on the account of a caller.)
     ///
     /// # Errors
     /// If an account is damaged. No account is changed.
@@ -181,7 +184,7 @@ impl Usage {
         }
     }
 
-    /// Returns the bytes that a caller has in flight.
+    /// Returns the bytes (not the number) of a caller's sessions in flight.
     pub fn in_flight(&self, caller: Principal) -> std::result::Result<u64, StableError> {
         self.bytes_of(Account::Caller(caller))
     }
@@ -215,7 +218,7 @@ impl Usage {
         self.bytes_of(Account::Canister)
     }
 
-    /// Returns the number of accounts that are not empty.
+    /// Returns the number of accounts that are not at 0.
     pub fn account_count(&self) -> u64 {
         self.bytes.len()
     }

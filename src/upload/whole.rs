@@ -64,7 +64,7 @@ impl UploadService<'_> {
         let limits = self.storage.limits()?;
         self.storage.room.check_for_records()?;
         CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
-        // The capsule's record is changed in place only if nothing else refers to it.
+        // The record of the capsule is changed in place only if nothing else refers to it, as `capsule` does.
         drop(capsule);
         self.storage.created_with_first_upload.create(&self.storage.room)?;
         self.reserve_room(&capsule_id, size, RoomFor::File, &limits)?;
@@ -83,7 +83,8 @@ impl UploadService<'_> {
         let finished = match self.commit_blob(id, &meta, &blob, &PayloadState::default()) {
             Ok(finished) => finished,
             Err(refused) => {
-                // If the memory could not be removed again, or existed before, it may refer to these bytes.
+                // The bytes are freed unless a memory may refer to them: one that could not be removed again, or that
+                // existed before.
                 if !self.storage.capsules.has_memory(&meta.provisional_memory_id) {
                     self.storage.blobs.free(&blob.place)?;
                     self.storage.usage.free(&meta.capsule_id, size)?;
@@ -104,7 +105,8 @@ impl UploadService<'_> {
         Ok(finished.to_api())
     }
 
-    /// Stores many whole files; each is accepted or refused independently, in order.
+    /// Stores many whole files, in order; each is accepted or refused independently, so `Ok` does not mean that all are
+    /// stored.
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for more files than [`MAX_FILES_PER_CALL`], in which case no file is stored.

@@ -1,5 +1,5 @@
-//! Tells a browser what kind of content a blob is. Name and type come from the uploader, and must not make a
-//! browser execute something in the canister's origin.
+//! Header fields that tell a browser what kind of content a blob is. Name and type come from the uploader, and must not
+//! make a browser execute something in the canister's origin.
 
 /// The type of a blob whose declared type is not valid.
 const UNKNOWN_TYPE: &str = "application/octet-stream";
@@ -24,15 +24,18 @@ const SHOWN_TYPES: &[&str] = &[
     "text/plain",
 ];
 
-/// The content security policy of a page that a browser generates for a blob: it may show only that blob.
+/// The content security policy of a page that a browser generates for a blob: the page may show images and media of the
+/// canister's origin, and run nothing.
 pub const CONTENT_SECURITY_POLICY: &str =
     "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox";
 
+/// Returns the value of `content-type`.
 pub fn content_type(mime_type: &str) -> String {
     let essence = essence(mime_type);
     if essence == "text/plain" { format!("{essence}; charset=utf-8") } else { essence }
 }
 
+/// Returns the value of `content-disposition`: whether a browser shows or downloads the blob, and under which name.
 pub fn content_disposition(mime_type: &str, name: &str) -> String {
     let essence = essence(mime_type);
     let is_shown = SHOWN_TYPES.contains(&essence.as_str())

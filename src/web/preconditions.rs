@@ -1,11 +1,13 @@
 //! Compares the entity tags in a request's preconditions with the tag of the content (RFC 9110, section 13).
 
-/// Returns whether a list of entity tags contains this one, or is `*`. Comparison is strong: a weak tag never matches.
+/// Returns whether a list of entity tags contains `etag`, or is `*`. Comparison is strong: a weak tag never matches.
+/// The list is split at every comma, since `etag` contains none.
 pub fn contains(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag)
 }
 
-/// Does the same as [`contains`] with weak comparison: a weak tag matches the strong one with the same text.
+/// Does the same as [`contains`] with weak comparison: a weak tag in the list matches the strong `etag` with the same
+/// text.
 pub fn contains_weakly(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }

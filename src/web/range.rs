@@ -10,11 +10,11 @@ pub enum RequestedRange {
     Whole,
     /// The bytes `first..end`, at least one.
     Part { first: u64, end: u64 },
-    /// Only bytes beyond the end of the representation.
+    /// No byte of the representation: all are beyond its end, or the last 0 bytes are requested.
     Unsatisfiable,
 }
 
-/// One more range than is supported, to distinguish one range from several.
+/// The number of ranges that are parsed: one more than is supported, to distinguish one range from several.
 const MAX_RANGES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Returns what a header field requests of a representation of `size` bytes. Units other than bytes, fields that do not
@@ -104,7 +104,7 @@ mod tests {
                 Some((first, last)) if first < size => {
                     RequestedRange::Part { first, end: last.saturating_add(1).min(size) }
                 }
-                // A suffix of an empty representation is empty.
+                // A suffix of an empty representation is the whole of it.
                 Some(_) if size == 0 && kind == 1 => RequestedRange::Whole,
                 _ => RequestedRange::Unsatisfiable,
             };

@@ -10,8 +10,8 @@ fn report(canister: &TestCanister) -> CanaryReport {
     canister.storage.counters.canary_report(2).unwrap()
 }
 
-/// Returns a canister of the staged build, with a compat share of 50 %, whose canary begins after ten sessions have
-/// begun.
+/// Returns a canister of the staged build, with a compat share of 50 %. Its canary begins a second after ten sessions,
+/// which therefore do not belong to it.
 fn canister_with_canary() -> TestCanister {
     let mut canister = TestCanister::staged();
     set_share(&mut canister.storage, 50);
@@ -23,7 +23,8 @@ fn canister_with_canary() -> TestCanister {
     canister
 }
 
-/// Begins sessions until each path has at least `min`. Returns those on the compat path, and those on the direct path.
+/// Begins sessions until each path has at least `min`. Returns the ids of those on the compat path, and on the direct
+/// path.
 fn begin_on_both(canister: &mut TestCanister, bytes: usize, min: usize) -> [Vec<u64>; 2] {
     let mut begun = [Vec::new(), Vec::new()];
     for n in 0.. {
@@ -98,6 +99,7 @@ fn a_session_on_an_unexpected_path_ends_the_canary() {
     assert_eq!(before.ended_at, Some(canister.now.as_nanos()));
     // Sessions begun before the end of the canary are still counted when they end; later sessions are not.
     canister.service().abort(compat[0]).unwrap();
+    // A repeated begin: returns the session that the loop began.
     let later = canister.begin(10, "later 0");
     canister.service().abort(later).unwrap();
     let after = report(&canister);

@@ -39,8 +39,8 @@ fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
     canister.finish(id, &file).unwrap()
 }
 
-/// Runs five sessions, and calls that no path serves. Returns the counts expected for the path of the sessions, and for
-/// no path.
+/// Begins five sessions, four keys and one of them twice, and makes calls that no path serves. Returns the counts
+/// expected for the path of the sessions, and for no path.
 fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     canister.meter = Box::new(Used(INSTRUCTIONS_PER_CALL));
     let file = file(10);
@@ -73,6 +73,7 @@ fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
     canister.begin(10, "found expired");
     while !canister.service().sweep().unwrap() {}
+    // Of the begins, the second of "finished" is a repetition, and the third a conflict.
     let served = PathCounts {
         sessions_begun: 5,
         sessions_finished: 1,
@@ -93,6 +94,7 @@ fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
             ..ErrorCounts::default()
         },
     };
+    // Calls about ended sessions or by strangers, the begin that is too large, and whole files: 5 + 3 bytes are stored.
     let unserved = PathCounts {
         bytes_stored: 8,
         begin: calls(1),
@@ -151,6 +153,7 @@ fn staged_sessions_are_counted_on_the_path_that_serves_them() {
         canister.put(id, &file(10), 0).unwrap();
         canister.finish(id, &file(10)).unwrap();
     }
+    // Twenty are expected.
     assert!((5..50).contains(&on_compat), "{on_compat} of 400 with a share of 5 %");
     let UploadCounts { compat, direct, no_path } = canister.storage.counters.all();
     for (counts, sessions) in [(compat, on_compat), (direct, 400 - on_compat)] {
@@ -204,7 +207,7 @@ fn a_counter_at_its_maximum_stays_there() {
     assert_eq!(canister.storage.counters.all().no_path.bytes_stored, u64::MAX);
 }
 
-/// An upgrade from a release without counters finds their memory empty, like a fresh installation.
+/// An upgrade from a release without counters finds their memory empty, just like the fresh installation tested here.
 #[test]
 fn counting_begins_at_zero() {
     assert_eq!(Storage::create(RawMemory::default()).unwrap().counters.all(), UploadCounts::default());

@@ -26,21 +26,22 @@ pub const fn leaf_count(bytes: u64) -> u64 {
     bytes.div_ceil(LEAF_BYTES)
 }
 
-/// Returns the range of the leaves that lie entirely within the bytes `from..to` of a file of `total` bytes. The last
-/// leaf of the file may be shorter than the others.
+/// Returns the leaves that lie entirely within the bytes `from..to` of a file of `total` bytes: the first leaf, and the
+/// one after the last. The last leaf of the file may be shorter than the others; it lies within if `to` is `total`.
 pub fn leaf_range_within(from: u64, to: u64, total: u64) -> (u64, u64) {
     let end = if to == total { leaf_count(total) } else { to.div_euclid(LEAF_BYTES) };
     (leaf_count(from).min(end), end)
 }
 
-/// Returns the height of the largest subtree of the leaves `first..end` that begins at leaf `first`. In a tree of two
-/// or more leaves, the subtree is never the whole tree, since the root is finalized differently.
+/// Returns the height of the largest subtree that begins at leaf `first` and lies within the leaves `first..end`; 0 is
+/// a single leaf. In a tree of two or more leaves, the subtree is never the whole tree, since the root is finalized
+/// differently.
 fn largest_height_at(first: u64, end: u64, total_leaves: u64) -> u8 {
     let fits = |height: u8| {
         let leaves = 1_u64 << height;
         first & leaves.saturating_sub(1) == 0 && first.saturating_add(leaves) <= end && leaves < total_leaves
     };
-    // Up to height 61, no shift overflows, and no file has a higher subtree.
+    // Up to height 61, no shift overflows; no file has a higher subtree.
     (1..62).take_while(|height| fits(*height)).last().unwrap_or(0)
 }
 
@@ -63,7 +64,7 @@ pub struct LeafHasher {
     next_leaf: u64,
     end_leaf: u64,
     total_leaves: u64,
-    /// How many bytes are left to skip before the first leaf. They belong to a leaf that begins in the previous chunk.
+    /// How many bytes are left to skip before the first leaf: they end a leaf that begins in the previous chunk.
     skip: u64,
     current: Option<PartialSubtree>,
     finished: Vec<Subtree>,
@@ -74,7 +75,7 @@ pub struct LeafHasher {
 struct PartialSubtree {
     hasher: Box<Hasher>,
     height: u8,
-    /// How many of its bytes are not hashed yet.
+    /// How many bytes of the subtree, if all its leaves are full, are not hashed yet.
     missing: u64,
 }
 
@@ -118,7 +119,7 @@ impl LeafHasher {
     }
 
     pub fn finish(mut self) -> Vec<Subtree> {
-        // The last subtree of a file is not full if the last leaf is short.
+        // A subtree may be unfinished here: the last one of a file whose last leaf is short.
         if let Some(subtree) = self.current.take() {
             self.finished.push(subtree.finish());
         }
@@ -134,7 +135,8 @@ impl LeafHasher {
     }
 }
 
-/// The leaves `0..leaves` of a file, merged into as few subtrees as possible without the root, the largest first.
+/// The leaves `0..leaves` of a file, merged into as few subtrees as possible, never into the root; the largest comes
+/// first.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(array)]
@@ -150,8 +152,8 @@ impl TreePrefix {
         self.leaves
     }
 
-    /// Appends the next subtree. As long as the last two subtrees are the halves of a larger one, other than the whole
-    /// tree, merges them.
+    /// Appends the next subtree. Then merges the last two subtrees, as long as they are the halves of a larger one that
+    /// is not the whole tree.
     pub fn push(&mut self, subtree: Subtree, total_leaves: u64) {
         let Subtree { mut height, mut value } = subtree;
         self.leaves = self.leaves.saturating_add(1 << height);
@@ -181,6 +183,7 @@ impl TreePrefix {
     }
 }
 
+/// Encodes subtrees as their values, 32 bytes each, without their heights.
 pub fn to_chaining_values(subtrees: &[Subtree]) -> Vec<u8> {
     subtrees.iter().flat_map(|subtree| subtree.value).collect()
 }

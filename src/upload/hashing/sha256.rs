@@ -28,7 +28,7 @@ buffer_fixed!(
     impl: BaseFixedTraits AlgorithmName Default Clone HashMarker Reset FixedOutputReset SerializableState;
 );
 
-/// The state between two blocks.
+/// The state between two blocks: the eight words, and how many blocks have been hashed.
 #[derive(Clone)]
 pub struct Core {
     state: [u32; 8],
@@ -40,6 +40,7 @@ const BLOCK_BYTES: u64 = 64;
 const INITIAL: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
+/// The constants of the 64 rounds.
 #[rustfmt::skip]
 const K: [u32; 64] = [
     0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
@@ -55,6 +56,7 @@ const K: [u32; 64] = [
 /// The schedules of four blocks: at `[t][n]`, word `t` of block `n` plus the constant of round `t`.
 type Schedules = [[u32; 4]; 64];
 
+/// Hashes four blocks. `schedules` is overwritten: it only saves clearing an array for each group.
 fn compress_four(state: &mut [u32; 8], blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     #[allow(unused_unsafe, reason = "safe on targets other than wasm")]
     // SAFETY: where vector instructions are not supported, a module that contains them is refused as a whole.
@@ -70,6 +72,8 @@ fn compress_four(state: &mut [u32; 8], blocks: &[[u8; 64]; 4], schedules: &mut S
     }
 }
 
+/// Computes the schedules of four blocks: 16 words of each in the first turn, and 16 more in each of three further
+/// turns.
 #[cfg_attr(target_arch = "wasm32", target_feature(enable = "simd128"))]
 fn expand_schedules(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     let mut w = transposed(blocks);
@@ -90,8 +94,8 @@ fn expand_schedules(blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     }
 }
 
-/// Runs the rounds of one block, whose schedule is every fourth word of `words`, from the first to the last: 64 words,
-/// and between them the 63 times three words of the other blocks.
+/// Runs the 64 rounds of one block. Its schedule is every fourth word of `words`, beginning with the first: 64 words,
+/// and three words of the other blocks in each of the 63 gaps.
 #[inline(never)]
 fn run_rounds(state: &mut [u32; 8], words: &[u32; 253]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;

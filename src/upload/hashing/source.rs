@@ -6,9 +6,10 @@ use crate::session::{ByteSource, SinkError, TakeBlock};
 
 use super::{LeafHasher, Sha256};
 
+/// The hasher of one chunk, as [`HashingSource`] feeds it.
 #[derive(Clone)]
 pub enum ChunkHasher {
-    /// No hashing: the chunk is not the next one to be hashed.
+    /// No hashing: the chunk is not the next one to be hashed, and has no slot in which its hash could wait.
     Skip,
     /// SHA-256 of the chunks up to and including this one.
     Sha256(Sha256),
@@ -28,7 +29,7 @@ impl ChunkHasher {
 
 pub struct HashingSource<'a> {
     chunk: &'a mut dyn ByteSource,
-    /// The hasher before the chunk: each pass begins with it.
+    /// The hasher before the chunk. Each pass over the chunk (one compares, one stores) begins with a copy of it.
     initial_hasher: ChunkHasher,
     /// The hasher after the last complete pass.
     final_hasher: Option<ChunkHasher>,

@@ -9,7 +9,7 @@ use crate::stable::{Record, codec};
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct MappedSessions {
-    /// No session up to this id is still to be moved, except the sessions in `again`.
+    /// All sessions up to this id have moved, have ended or are quarantined, except the sessions in `again`.
     #[n(0)]
     pub(super) after: u64,
     /// The last session that may have its bytes in the chunk map.

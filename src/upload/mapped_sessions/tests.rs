@@ -38,7 +38,7 @@ fn retried_sessions_are_listed_first_and_once() {
     assert_eq!(listed(Some(ids[2]), 9), [ids[4]]);
 }
 
-/// Retrying the whole quarantine may add more sessions than a message can look up.
+/// Retrying the whole quarantine may add more sessions than a message can look up, so each call is bounded.
 #[test]
 fn one_call_checks_a_bounded_number_of_retried_sessions() {
     let (mut canister, ids) = canister_with_five_sessions();

@@ -21,12 +21,12 @@ pub struct CompatPath {
 }
 
 impl CompatPath {
-    /// Drops the heap copy of a session that another path serves.
+    /// Drops the heap copy of a session that the direct path serves; the session itself stays.
     pub fn forget(&mut self, id: SessionId) -> Result<()> {
         self.compat.forget_cached(id)
     }
 
-    /// Returns a session of layout 1.
+    /// Returns a session of layout 1, without its upload meta; `None` if no visible record has this id.
     #[cfg(test)]
     pub fn read(&mut self, storage: &Storage, id: SessionId) -> Result<Option<crate::session::Session>> {
         Ok(self.compat.get(storage, id)?.map(|(session, _)| session))

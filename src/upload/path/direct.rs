@@ -44,7 +44,7 @@ impl UploadPath for DirectPath {
         now: Time,
     ) -> Result<Option<Upload>> {
         if !migrate::touch(storage, id, asker, now)? {
-            // The session is not the asker's.
+            // The session is still a legacy record, or quarantined, and is not the asker's.
             return Ok(None);
         }
         let session = match session_service(&mut storage.sessions).session(id) {
@@ -80,6 +80,7 @@ impl UploadPath for DirectPath {
     }
 }
 
+/// Returns the session service over the table of sessions; upload metas are the business of this path.
 fn session_service(tables: &mut SessionTables) -> SessionService<DirectStore<'_>> {
     SessionService::new(DirectStore { sessions: &mut tables.sessions, ids: &mut tables.ids })
 }

@@ -33,6 +33,7 @@ impl StagedPath {
         Ok(&mut self.direct)
     }
 
+    /// Returns the path from which an upload was loaded in this message; [`Self::path_serving`] chose it.
     fn path_of(&mut self, upload: &Upload) -> &mut dyn UploadPath {
         match upload.path {
             SessionPath::Compat => &mut self.compat,

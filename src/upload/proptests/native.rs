@@ -37,11 +37,13 @@ use upload_model::{
 /// Prefix of the names of assets whose metadata the model has chosen. The version follows.
 const VERSION_PREFIX: &str = "version ";
 
+/// Returns metadata that names `version`: how often the model has changed the metadata, not the version of a format.
 fn metadata_of_version(bytes: u64, version: u8) -> AssetMetadata {
     let name = format!("{VERSION_PREFIX}{version}");
     AssetMetadata::document(AssetMetadataBase::new(name, "text/plain", AssetType::Original, bytes, 1))
 }
 
+/// The canister as a target of the model, with the build that is installed.
 pub struct Native {
     canister: TestCanister,
     pub stage: Stage,
@@ -91,7 +93,8 @@ impl Native {
         native
     }
 
-    /// Returns a session as its owner sees it. A legacy record is read without converting it.
+    /// Returns a session as its owner sees it, even if it has expired; `None` if there is none. A legacy record that
+    /// the build would convert is read without converting it.
     fn view(&mut self, id: SessionId) -> Option<View> {
         let TestCanister { storage, path, now, .. } = &mut self.canister;
         let waits = migrate::waits_for_compat_path(storage).unwrap();

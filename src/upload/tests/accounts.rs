@@ -23,14 +23,16 @@ enum End {
     Left,
 }
 
+/// What a test does with one session.
 #[derive(Clone, Debug)]
 struct Plan {
-    /// Whether the first public release began the session. If so, it is in no index and on no account.
+    /// Whether the session is as one of the first public release, in no index and on no account.
     is_foreign: bool,
     /// The byte of which the file consists. There are few values and lengths, so that files may have the same content.
     content: u8,
     len: usize,
-    /// Whether the file's one chunk arrives right after begin, so that the later put merely repeats it.
+    /// Whether the file's one chunk arrives right after begin; if so, the later put, which always follows, merely
+    /// repeats it.
     is_put_at_begin: bool,
     end: End,
 }

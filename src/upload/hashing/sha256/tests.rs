@@ -6,6 +6,7 @@ use sha2::digest::common::hazmat::SerializableState;
 
 use super::*;
 
+/// Returns pseudo-random bytes, the same in every run.
 fn bytes(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
@@ -87,7 +88,8 @@ fn the_state_is_that_of_the_sha2_crate_and_either_resumes() {
 #[test]
 fn the_length_counts_beyond_32_bits() {
     let mut theirs = sha2::Sha256::new().serialize();
-    // The number of blocks: the highest whose bits can be counted in 64 bits.
+    // The number of blocks, after the 32 bytes of the state: the highest for which the number of bits fits into 64
+    // bits.
     theirs[32..40].copy_from_slice(&(u64::MAX >> 9).to_le_bytes());
     let ours = Sha256::deserialize(&theirs).unwrap().chain_update(b"abc").finalize();
     assert_eq!(ours, sha2::Sha256::deserialize(&theirs).unwrap().chain_update(b"abc").finalize());

@@ -104,6 +104,7 @@ mod tests {
     use super::*;
     use crate::upload::tests::metadata;
 
+    // `codec::encode_candid` caches the header, the type table, of a type: the first encoding fills the cache.
     #[test]
     fn a_session_of_layout_1_is_encoded_as_by_the_candid_library() {
         let spec = SessionSpec { chunk_size: 9, bytes_expected: 5, owner: vec![4], idem: "key".into() };

@@ -23,6 +23,7 @@ pub struct SessionCompat {
 }
 
 impl SessionCompat {
+    /// Begins a session: caches it, and stores its record and its last activity.
     pub fn create(
         &mut self,
         storage: &mut Storage,
@@ -40,7 +41,8 @@ impl SessionCompat {
         Ok(())
     }
 
-    /// Returns a session and its record, and caches the session; `None` if no visible record has this id.
+    /// Returns a session and its record, from the cache if it is there, and caches it otherwise; `None` if no visible
+    /// record has this id.
     pub fn get(&mut self, storage: &Storage, id: SessionId) -> Result<Option<(Session, UploadSessionMeta)>> {
         let Some(raw) = storage.sessions.legacy.get_raw(&id.0) else {
             self.forget_cached(id)?;
@@ -60,6 +62,7 @@ impl SessionCompat {
         Ok(Some((session, meta)))
     }
 
+    /// Removes a session from the cache only.
     pub fn forget_cached(&mut self, id: SessionId) -> Result<()> {
         self.service.store_mut().remove(id).map_err(|e| Error::Internal(e.to_string()))
     }
@@ -80,14 +83,14 @@ impl SessionCompat {
         Ok(outcome)
     }
 
-    /// Ends a complete session, which must be in the cache.
+    /// Ends a complete session, which must be in the cache, and removes its record. `caller` must be its owner.
     pub fn finish(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8], now: Time) -> Result<()> {
         self.service.finish(id, caller, &now)?;
         remove_record(storage, id);
         Ok(())
     }
 
-    /// Ends a session, which must be in the cache.
+    /// Ends a session, which must be in the cache, complete or not, and removes its record. `caller` must be its owner.
     pub fn abort(&mut self, storage: &mut Storage, id: SessionId, caller: &[u8]) -> Result<()> {
         self.service.abort(id, caller)?;
         remove_record(storage, id);
@@ -99,7 +102,8 @@ fn remove_record(storage: &mut Storage, id: SessionId) {
     storage.sessions.legacy.remove(&id.0);
 }
 
-/// Builds the session of a legacy record. Its received chunks are those in the chunk map.
+/// Builds the session of a legacy record. Its received chunks are those in the chunk map; without a recorded last
+/// activity, the time of its creation counts as such.
 fn rebuild_session(storage: &Storage, id: SessionId, meta: &UploadSessionMeta) -> Result<Session> {
     let chunk_size = u32::try_from(meta.chunk_size).map_err(|_| StableError {
         name: UploadSessionMeta::NAME,

@@ -30,7 +30,7 @@ pub fn next_message() {
     CANISTER_VERSION.set(CANISTER_VERSION.get() + 1);
 }
 
-/// Makes the ids of `storage` contain the canister version, as on the IC.
+/// Makes the ids that `storage` issues from now on contain the canister version, as on the IC.
 pub fn number_ids(storage: &mut Storage) {
     storage.include_version_in_ids(|| CANISTER_VERSION.get());
 }
@@ -40,10 +40,11 @@ pub fn number_ids(storage: &mut Storage) {
 pub struct Faults {
     /// Ids of the records of layout 1 that no build can read.
     unreadable: BTreeSet<u64>,
-    /// Bytes that are occupied so that the memory is nearly full.
+    /// Range of the memory's bytes that is occupied so that the memory is nearly full; `None` if it is not filled.
     pub filled: Option<Range<usize>>,
 }
 
+/// A copy of the memory, with what was known about it.
 pub struct Snapshot {
     memory: Vec<u8>,
     stage: Stage,
@@ -143,6 +144,7 @@ impl Native {
         true
     }
 
+    /// Takes a snapshot, in place of an earlier one. Returns `true`: this target can always take one.
     pub(super) fn save_snapshot(&mut self) -> bool {
         let memory = self.canister.raw.borrow().clone();
         self.snapshot = Some(Snapshot { memory, stage: self.stage, faults: self.faults.clone() });

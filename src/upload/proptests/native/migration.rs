@@ -14,6 +14,7 @@ use upload_model::{self as model, Control, Stage, TargetResult};
 use super::faults::number_ids;
 use super::{Native, to_refusal};
 
+/// Returns the layouts that the build of a stage accepts.
 fn accepted_by(stage: Stage) -> &'static [Layout] {
     match stage {
         Stage::Legacy => &[Layout::LEGACY],
@@ -23,8 +24,8 @@ fn accepted_by(stage: Stage) -> &'static [Layout] {
 }
 
 impl Native {
-    /// Runs the engine for one message of the build of this stage. With an exhausted meter, the message does one step;
-    /// unmetered, it runs to the end, since it never exceeds its budget of 0.
+    /// Runs the engine for one message of the build of this stage, with a budget of 0 instructions. With an exhausted
+    /// meter, the message does one step; unmetered, it always counts 0 instructions as used, so it runs to the end.
     pub(super) fn run_one_message(&mut self, meter: &dyn Meter) {
         let move_to_extents = MoveToExtents { layouts: accepted_by(self.stage) };
         let TestCanister { storage, now, .. } = &mut self.canister;
@@ -38,7 +39,7 @@ impl Native {
         self.reopen();
         let share = match to {
             Stage::Legacy => 100,
-            // Where a controller could not set this share, it stays 0.
+            // If the build would refuse this share from a controller, the share is 0 instead.
             Stage::Staged => {
                 let may = controls::check_share(&self.canister.storage, share).is_ok();
                 if may { share } else { 0 }
@@ -68,7 +69,7 @@ impl Native {
         };
     }
 
-    /// Returns the answer of this stage's build to a controller; `None` if the build has no such call.
+    /// Returns the answer of this stage's build to the control of a controller; `None` if the build has no such call.
     pub(super) fn apply_control(&mut self, control: Control) -> Option<TargetResult<()>> {
         // The legacy build can only defer and release the migration. The direct build refuses a rollback, but
         // decides so at compile time, and these tests are compiled as the staged build.
@@ -109,7 +110,7 @@ impl Native {
         }
     }
 
-    /// Runs the migration to its end, and checks the result.
+    /// Runs the migration to its end, from whatever phase it is in, and checks the result.
     pub(super) fn end_migration(&mut self) -> Result<(), String> {
         set_share(&mut self.canister.storage, 0);
         // An unmetered message runs to the end. If a rollback is paused, the first message completes it, and the
