@@ -26,7 +26,6 @@ pub struct NewContent {
     pub blob: Option<BlobRef>,
     /// An asset that is stored elsewhere, its size in bytes, and its SHA-256 if known, as the client says: neither is
     /// verified.
-    /// them.
     pub external: Option<(ExternalAsset, u64, Option<ByteBuf>)>,
 }
 
@@ -93,8 +92,8 @@ pub fn create(
     Ok(memory_id)
 }
 
-/// Returns an error if the SHA-256 of the content is known and differs from the one that the metadata claims. Without
-/// either, returns `Ok(())`.
+/// Returns an error if the SHA-256 of the content is known and differs from the one that the metadata claims. If one of
+/// the two is absent, returns `Ok(())`.
 fn check_claimed_sha256(content: &Content, asset_metadata: &AssetMetadata) -> Result<()> {
     let Some(claimed) = &asset_metadata.base().sha256 else { return Ok(()) };
     match content.sha256() {
@@ -270,7 +269,7 @@ fn remove(storage: &mut Storage, memory_id: &str, record: MemoryRecord) -> Resul
         return Ok(storage.capsules.detach(memory_id, &record)?);
     };
     // Both are read before the memory is detached, so that the memory is kept if an account or the blob's record is
-    // damaged. Detached first, it would leave the bytes on the accounts, or a blob to which nothing refers.
+    // damaged. If it were detached first, the bytes would stay on the accounts, or nothing would refer to the blob.
     let accounts = storage.usage.stored_accounts(&record.capsule_id)?;
     let freed = storage.blobs.unref(BlobId(id), memory_id, &record.capsule_id)?;
     storage.capsules.detach(memory_id, &record)?;

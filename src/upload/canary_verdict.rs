@@ -58,8 +58,8 @@ pub(super) struct Judged {
 }
 
 /// Compares the direct path with the compat path. The verdict is "worse" if the lower end of the interval is above 0 or
-/// there is an internal error, and otherwise "no difference" if the upper end does not exceed the margin, in percentage
-/// points.
+/// the direct path has an internal error; otherwise "no difference" if the upper end does not exceed the margin, in
+/// percentage points.
 pub(super) fn judge(compat: Arm, direct: Arm, margin_percent: u8) -> Judged {
     let (compat_share, compat_variance) = compat.estimated_share();
     let (direct_share, direct_variance) = direct.estimated_share();

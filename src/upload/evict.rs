@@ -172,10 +172,10 @@ fn lags(upload: &Upload, limits: &AdminConfig, now: Time) -> bool {
     session.bytes_missing() > 0 && (session.bytes_received == 0 || received_by_max_age < expected_by_age)
 }
 
-/// Orders candidates as they are evicted: the first, or lesser, one is evicted first.
+/// Orders candidates in the order in which they are evicted: the lesser one first.
 fn eviction_order(one: &Candidate, other: &Candidate) -> Ordering {
-    // An empty file is complete, so its share is 1. If it were 0 of 0, the products below would be equal for every
-    // other share, and the order would not be total.
+    // An empty file is complete, so its share is 1. As 0 of 0, its share would compare as equal to every other share,
+    // and the order would not be total.
     let received_and_expected = |Candidate { upload, .. }: &Candidate| match upload.session.bytes_expected {
         0 => (1, 1),
         expected => (u128::from(upload.session.bytes_received), u128::from(expected)),

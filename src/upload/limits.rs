@@ -79,8 +79,8 @@ pub const DEFAULT_MAX_SESSION_AGE_SECONDS: u64 = 7 * DEFAULT_SESSION_TTL_SECONDS
 /// million instructions.
 pub const EVICTION_CHECKS: usize = 200;
 
-/// Chunks that a message releases with the sessions that it evicts. Releasing one from the chunk map takes about 70
-/// million instructions, so all of them take less than half of the 40 billion of an update message.
+/// Chunks that a message releases at once with the sessions that it evicts. Releasing one from the chunk map takes
+/// about 70 million instructions, so all of them take less than half of the 40 billion of an update message.
 pub const EVICTED_CHUNKS: u64 = 256;
 
 /// Principals on the list of those who may create capsules.

@@ -37,7 +37,7 @@ pub struct UploadService<'a> {
     pub now: Time,
     /// Reads how many instructions the message has used.
     pub meter: &'a dyn Meter,
-    /// The path that served the current call, once it is known; `None` if no session was found or begun.
+    /// The path that serves the current call; `None`, which counts for no path, as long as it is not known.
     pub(super) served_on: Option<SessionPath>,
     /// The cell in which the message is counted, if its session began during a canary.
     pub(super) canary_cell: Option<CanaryCell>,

@@ -42,7 +42,7 @@ impl Account<'_> {
 pub struct Reservation<'a>([(Account<'a>, u64); 3]);
 
 impl Reservation<'_> {
-    /// Returns an error if the caller's account would exceed its limit. No eviction can make room for that.
+    /// Returns an error if the caller's account would exceed its limit. This limit is checked before any eviction.
     pub fn check_caller(&self, limits: &AdminConfig) -> Result<()> {
         let Self([(_, requested), ..]) = *self;
         let allowed = limits.max_bytes_per_caller;

@@ -1,4 +1,5 @@
-//! Tests of the answers to browsers, on every path, with chunks and extents, with both digests.
+//! Tests of the responses to browsers, on every path, with payload in the chunk map and in extents, with both hash
+//! functions.
 
 use proptest::prelude::*;
 
@@ -45,6 +46,7 @@ fn get(canister: &TestCanister, url: &str, headers: &[(&str, &str)]) -> Streamed
     answer(&canister.storage, &request("GET", url, headers), canister.now).expect("the request is for a blob")
 }
 
+/// Returns the value of a header field, which must not occur twice; `None` if it does not occur.
 fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
     let mut values = response.headers.iter().filter(|(field, _)| field == name);
     let value = values.next().map(|(_, value)| value.as_str());
@@ -52,7 +54,7 @@ fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
     value
 }
 
-/// Returns the complete body, as a gateway assembles it.
+/// Returns the complete body, as a gateway assembles it from its pieces.
 fn whole_body(canister: &TestCanister, StreamedResponse { response, mut rest }: StreamedResponse) -> Vec<u8> {
     let mut body = response.body.into_vec();
     while let Some(token) = rest {
@@ -169,7 +171,7 @@ fn missing_and_forbidden_blobs_get_the_same_answer() {
         set_public(&mut canister, false);
         let absent = get(&canister, "/blob/blob_99999", &[]).response;
         assert_eq!(absent.status_code, 404);
-        // A token without a reader has 41 bytes.
+        // A token without a reader has 41 bytes, so this one has a valid length.
         let zeros = format!("?token={}", "00".repeat(41));
         for token in ["", "?", "?token=", "?token=00", "?token=ü", "?tokens=1", &zeros] {
             let forbidden = get(&canister, &format!("{url}{token}"), &[("if-none-match", "*")]).response;
@@ -218,6 +220,7 @@ fn a_body_ends_when_access_to_it_ends() {
     });
 }
 
+// By itself, that is: what it can read depends on the access token in it, and on whether the capsule is public.
 #[test]
 fn a_streaming_token_grants_nothing() {
     on_every_path(|mut canister| {
@@ -242,6 +245,7 @@ fn a_streaming_token_grants_nothing() {
     });
 }
 
+// The record of the blob is in one of three tables, which depends on the layout and the hash function.
 #[test]
 fn damaged_blobs_are_errors_to_readers_and_missing_to_others() {
     on_every_path(|mut canister| {

@@ -39,8 +39,8 @@ fn upload(canister: &mut TestCanister, idem: &str) -> UploadFinishResult {
     canister.finish(id, &file).unwrap()
 }
 
-/// Begins five sessions, four keys and one of them twice, and makes calls that no path serves. Returns the counts
-/// expected for the path of the sessions, and for no path.
+/// Begins five sessions under four keys, and makes calls that no path serves. Returns the counts expected for the path
+/// of the sessions, and for no path.
 fn count_everything(canister: &mut TestCanister) -> (PathCounts, PathCounts) {
     canister.meter = Box::new(Used(INSTRUCTIONS_PER_CALL));
     let file = file(10);

@@ -37,7 +37,7 @@ use upload_model::{
 /// Prefix of the names of assets whose metadata the model has chosen. The version follows.
 const VERSION_PREFIX: &str = "version ";
 
-/// Returns metadata that names `version`: how often the model has changed the metadata, not the version of a format.
+/// Returns metadata whose name contains `version`, a number that the model chooses; not the version of a format.
 fn metadata_of_version(bytes: u64, version: u8) -> AssetMetadata {
     let name = format!("{VERSION_PREFIX}{version}");
     AssetMetadata::document(AssetMetadataBase::new(name, "text/plain", AssetType::Original, bytes, 1))

@@ -41,6 +41,7 @@ fn a_refused_begin_names_its_numbers_and_changes_nothing() {
         assert_eq!(begin(10, 1, &"x".repeat(257)), Error::invalid("idem", "1 to 256 bytes", "257 bytes"));
         let mut large = metadata(10);
         if let AssetMetadata::Image(image) = &mut large {
+            // Alone as long as all metadata may be.
             image.exif_data = Some("x".repeat(16 * 1024));
         }
         let large = canister
@@ -148,7 +149,7 @@ fn a_full_region_refuses_a_begin_and_allocates_nothing() {
     }
 }
 
-/// If the next id is already taken by a session in flight (here the counter is set back), the path refuses the begin,
+/// If the next id is already taken by a session in flight (the test sets the counter back), the path refuses the begin,
 /// and everything reserved for it is released.
 #[test]
 fn a_begin_that_its_path_refuses_reserves_nothing() {
@@ -195,7 +196,7 @@ fn metadata_of_the_largest_size_is_accepted() {
         base.description = Some("x".repeat(description));
         AssetMetadata::image(base)
     };
-    // Any length will do whose prefix in Candid is as long as that of the largest description: two bytes.
+    // Any length will do whose prefix in CBOR is as long as that of the largest description: three bytes.
     let some_len = 1_000;
     let remaining = MAX_METADATA_BYTES - crate::stable::codec::encode(1, &with_description(some_len)).len();
     let [largest, too_large] =
@@ -215,7 +216,7 @@ fn a_fingerprint_names_no_function_for_sha_256() {
     assert_eq!(fingerprint(HashAlgorithm::Blake3).as_slice(), expected(b"Blake3").as_slice());
 }
 
-/// With a compat share of 50 %, the lower half of all keys is on the compat path.
+/// With a compat share of 50 %, the lower half of all keys is on the compat path; the key at exactly 50 % is not.
 #[cfg(all(feature = "compat", feature = "direct"))]
 #[test]
 fn a_key_at_the_share_is_on_the_direct_path() {

@@ -1,4 +1,4 @@
-//! Content of finished uploads: stored once in a capsule, and released with its last memory.
+//! Content of finished uploads: stored once in each capsule, and released with the last memory that refers to it.
 
 use super::*;
 

@@ -1,5 +1,5 @@
-//! Expiry in slices, one for each call of the sweep: despite damaged entries and used-up budgets, exactly the sessions
-//! that have expired are ended.
+//! Expiry in slices: a slice is what one call of the sweep does. Despite damaged entries and used-up budgets, exactly
+//! the sessions that have expired are ended.
 
 use super::*;
 use crate::session::SessionId;
@@ -20,7 +20,7 @@ pub fn damage_session(canister: &mut TestCanister, id: u64) {
     }
 }
 
-/// The chunks of [`SWEEP_BATCH`] sessions may be too many to release in one message, so a slice may be shorter.
+/// The chunks of [`SWEEP_BATCH`] sessions may be too many to release in one message, so a slice may end fewer sessions.
 #[test]
 fn a_slice_ends_when_its_instructions_are_used_up() {
     on_every_path(|mut canister| {
@@ -58,7 +58,7 @@ fn a_wrong_index_entry_ends_no_session() {
         let id = canister.begin(1, "a");
         canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS - 1);
         canister.put(id, &file(1), 0).unwrap();
-        // A second, wrong entry, according to which the session has been idle since it began.
+        // Adds a second, wrong entry, according to which the session has been idle since it began.
         canister.storage.index.move_activity(SessionId(id), Time::default(), START);
         canister.now = START.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         assert_eq!(sweep(&mut canister, 3), []);
@@ -78,6 +78,7 @@ fn a_wrong_index_entry_ends_no_session() {
 fn dangling_entries_do_not_stop_the_others() {
     on_every_path(|mut canister| {
         for n in 0..=SWEEP_BATCH as u64 {
+            // Index entries without a session, older than the session.
             canister.storage.index.insert_without_key(SessionId(1_000 + n), person(3), START);
         }
         canister.now = START.plus_seconds(1);
@@ -171,8 +172,8 @@ fn an_expiry_entry_without_a_receipt_counts_in_a_full_slice() {
     on_every_path(|mut canister| {
         let begun: Vec<u64> = (0..=SWEEP_BATCH).map(|n| canister.begin(0, &n.to_string())).collect();
         begun.iter().for_each(|id| canister.service().abort(*id).unwrap());
-        // The first receipt gets a second entry, which expires earlier. The sweep drops the receipt with it, so the
-        // other entry has no receipt.
+        // The first receipt gets a second entry, which expires earlier. With that entry, the sweep drops the receipt,
+        // so the first receipt's original entry is left without one.
         let first = SessionId(begun[0]);
         let mut receipt = canister.storage.receipts.get(first).unwrap().unwrap();
         receipt.expires_at -= 1;
@@ -216,7 +217,8 @@ fn a_message_at_its_limit_ends_no_session_for_its_age() {
     });
 }
 
-/// The first public release may have recorded the beginning of a session in a unit other than nanoseconds.
+/// The first public release may have recorded the beginning of a session in another unit: such a time counts as
+/// unknown.
 #[test]
 fn a_session_of_unknown_beginning_is_as_old_as_its_activity() {
     on_every_path(|mut canister| {
@@ -238,7 +240,7 @@ fn the_timer_continues_while_released_chunks_are_left() {
     let prefix = crate::blob::ChunkPrefix([1; 32]);
     let at_once = crate::blob::RELEASE_AT_ONCE as u32;
     (0..=2 * at_once).for_each(|idx| canister.storage.blobs.write_chunk(prefix, idx, b"chunk"));
-    // So many chunks are in use that the map is not emptied in one step.
+    // The chunks in use are so many that the map is not emptied in one step.
     let in_use = at_once + 1;
     (0..in_use).for_each(|idx| {
         canister.storage.blobs.write_chunk(crate::blob::ChunkPrefix([2; 32]), idx, b"in use");

@@ -15,10 +15,11 @@ use crate::stable::{Memories, memory_ids};
 
 const PAGE: usize = 64 * 1024;
 
-/// A canister in a memory of one-page buckets, most of which are occupied but never read or written.
+/// A canister in a memory of which little is free: most of its one-page buckets are occupied, but never read or
+/// written.
 struct SmallMemory {
     canister: TestCanister,
-    /// The bytes of the occupied buckets.
+    /// The range of the memory's bytes that the occupied buckets take.
     taken: Range<usize>,
     /// Sessions of ten chunks, begun while there was room.
     begun: Vec<u64>,
@@ -58,8 +59,8 @@ impl SmallMemory {
     }
 }
 
-/// Runs one message. If it traps, rolls it back and returns `None`. The bytes in `taken` are not restored: nothing
-/// writes them.
+/// Runs one message. If the message traps, restores the memory and returns `None`. The bytes in `taken` are not
+/// restored, since nothing writes them.
 fn run_message<T>(
     canister: &mut TestCanister,
     taken: &Range<usize>,
@@ -89,7 +90,8 @@ fn run_message<T>(
     done
 }
 
-/// Runs the sweep and the check for trapped removals until nothing is left to sweep. Returns how many messages trapped.
+/// Sweeps until nothing is left to sweep, with the check for trapped removals before the first message and after each
+/// trap. Returns how many messages trapped.
 pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
     // A timer has no caller, so the sweep runs as a person who owns nothing.
     let sweep_once = |canister: &mut TestCanister| canister.as_person(u8::MAX).sweep().unwrap();
@@ -97,7 +99,7 @@ pub fn sweep(canister: &mut TestCanister, taken: &Range<usize>) -> usize {
     for _ in 0..1_000 {
         canister.storage.blobs.watch_removals();
         loop {
-            // Only a removal that can trap runs as a message, which copies the memory.
+            // Only a sweep whose removal can trap runs through `run_message`, which copies the memory and is slow.
             let has_room = canister.storage.room.has_room_for_removal();
             match if has_room { Some(sweep_once(canister)) } else { run_message(canister, taken, sweep_once) }
             {
@@ -122,11 +124,12 @@ pub fn fill_memory(canister: &mut TestCanister, left: u64) -> Range<usize> {
     region.write(0, b"EXT\x01");
     canister.storage = Storage::open_accepting(canister.raw.clone(), ALL_LAYOUTS).unwrap();
     let end = canister.raw.borrow().len() - canister.storage.room.bytes_left() as usize;
-    // All pages but the first, which has the header.
+    // The occupied bytes are all pages of the region but the first, which has the header.
     end - (pages as usize - 1) * PAGE..end
 }
 
-/// Runs the engine until it has nothing to do, and returns the state of the migration. None of its messages traps.
+/// Runs the engine, one step in each message, until it has nothing to do, and returns the state of the migration. None
+/// of its messages traps.
 fn run_migration(small: &mut SmallMemory) -> MigrationState {
     let run_once = |canister: &mut TestCanister| {
         migrate::run(&mut canister.storage, canister.now, &Exhausted, 0).unwrap()
@@ -135,10 +138,10 @@ fn run_migration(small: &mut SmallMemory) -> MigrationState {
     small.canister.storage.migration.state().unwrap()
 }
 
-/// Sessions of ten chunks that fill the memory, each with its chunk prefix and its number of stored chunks.
+/// Sessions of ten chunks that fill the memory: the id of each, its chunk prefix and its number of stored chunks.
 type Sessions = Vec<(u64, ChunkPrefix, usize)>;
 
-/// Fills the memory as clients do, by begin and put.
+/// Aborts the sessions begun so far, and fills the memory as clients do, by begin and put.
 fn fill_as_clients(small: &mut SmallMemory) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
@@ -154,7 +157,7 @@ fn fill_as_clients(small: &mut SmallMemory) -> Sessions {
     sessions
 }
 
-/// Fills the memory as builds without a check of the room could: until storing a chunk traps.
+/// Fills the memory as clients could in builds that did not check the room: until storing a chunk traps.
 fn fill_unchecked(small: &mut SmallMemory) -> Sessions {
     let content = file(10 * CHUNK);
     let mut sessions = Vec::new();
@@ -218,7 +221,8 @@ fn a_memory_filled_without_a_check_is_emptied() {
     for (make, aborts) in [(SmallMemory::compat as fn() -> SmallMemory, true), (SmallMemory::direct, false)] {
         let mut small = make();
         let sessions = fill_unchecked(&mut small);
-        // Returns whether a message traps if it removes all chunks of a session, as the sweep of such builds did.
+        // Returns whether a message that removes all chunks of a session at once traps, as the sweep of such builds
+        // did.
         let traps = |(_, prefix, stored): &(u64, ChunkPrefix, usize), small: &mut SmallMemory| {
             let mut is_completed = false;
             let _ = small.run_message(|canister| {
@@ -236,7 +240,8 @@ fn a_memory_filled_without_a_check_is_emptied() {
             let in_use: usize = in_use.iter().map(|(.., stored)| stored).sum();
             assert!(in_use > 32 && !ended.is_empty(), "{sessions:?}");
             ended.iter().for_each(|(id, ..)| small.canister.service().abort(*id).unwrap());
-            // A removal step has trapped if its attempt marker is still there at the second check.
+            // The second check counts a failure: an attempt marker that is still there then shows that the removal step
+            // trapped.
             assert_eq!(small.canister.service().sweep(), Ok(false));
             for failures in ["failures: 0", "failures: 1"] {
                 small.canister.storage.blobs.watch_removals();
@@ -282,7 +287,7 @@ fn migration_and_rollback_have_room_in_a_full_memory() {
 fn a_full_memory_stops_the_engine_and_traps_in_no_call() {
     let mut small = SmallMemory::compat();
     let sessions = fill_unchecked(&mut small);
-    // Occupies all remaining buckets.
+    // Occupies all remaining buckets, for the memory of the journal.
     let journal = Memories::init(small.canister.raw.clone()).get(memory_ids::MIGRATION_JOURNAL);
     journal.grow(small.canister.storage.room.bytes_left() / PAGE as u64);
     small.canister.restart(Box::<CompatPath>::default());

@@ -1,4 +1,4 @@
-//! Finish: hashes every byte, in several messages if necessary, and returns the same result to a repeated call.
+//! Finish: hashes every byte, in several messages if necessary, and gives a repeated call the same result.
 
 use super::*;
 
@@ -104,7 +104,8 @@ fn hashing_beyond_one_message_continues_in_the_next() {
     });
 }
 
-/// A session of an earlier build has no payload state, and a message that cannot hash a chunk must not store one.
+/// A session of an earlier build has no payload state. A message that cannot hash a single chunk must not store a
+/// payload state for it.
 #[test]
 fn a_finish_that_hashes_nothing_stores_no_payload_state() {
     let mut canister = canisters().remove(0);
@@ -188,7 +189,8 @@ fn a_commit_writes_as_little_in_a_large_capsule_as_in_a_small() {
         fill(&mut canister, 10..2_000);
         let large = commit(&mut canister, "large");
         assert_eq!(canister.storage.capsules.memory_total(), 2_002);
-        // The record of a memory has a few hundred bytes; two thousand records have hundreds of thousands.
+        // The record of a memory has a few hundred bytes: if a commit wrote the records of all two thousand, it would
+        // change hundreds of thousands of bytes.
         assert!(large < small + 8 * 1024, "{large} bytes changed in a large capsule, {small} in a small one");
     });
 }

@@ -1,4 +1,4 @@
-//! Records of layout 1 as the first public release left them, with its defects.
+//! Records of layout 1 as the first public release left them, with the defects of that release.
 
 use super::*;
 use crate::blob::BlobId;
@@ -7,13 +7,14 @@ use crate::migrations::split_sessions::{LegacyStatus, LegacyUploadSession};
 use crate::stable::{Memories, Table, memory_ids};
 use crate::upload::RawRecord;
 
-/// Returns a canister in layout 1, as the first public release left it.
+/// Returns a canister in layout 1, on the compat path. The tests then give its records the defects.
 fn canister_in_layout_1() -> TestCanister {
     let mut canister = TestCanister::compat();
     canister.storage.layout.set(&Layout::LEGACY);
     canister
 }
 
+/// Changes the stored legacy record of a session.
 fn rewrite(canister: &mut TestCanister, id: u64, change: impl FnOnce(&mut LegacyUploadSession)) {
     let legacy = &mut canister.storage.sessions.legacy;
     let mut record = LegacyUploadSession::decode(&legacy.get_raw(&id).unwrap()).unwrap();
@@ -27,7 +28,7 @@ fn upgrade_to_direct(canister: &mut TestCanister) {
     canister.path = Box::<DirectPath>::default();
 }
 
-/// Leaves a canister on the compat path, or upgrades it to the direct build.
+/// Two alternatives: leave a canister on the compat path, or upgrade it to the direct build.
 const UPGRADES: [fn(&mut TestCanister); 2] = [|_| {}, upgrade_to_direct];
 
 /// Creates a canister with two complete uploads in one capsule, whose records have the same memory id.
@@ -80,8 +81,8 @@ fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
     }
 }
 
-/// Creates a canister in layout 1 with a committed upload whose session record is still there. Returns the canister,
-/// the session's id, the file, and the result of finish.
+/// Creates a canister in layout 1 with a committed upload whose session record still exists, with this status. Returns
+/// the canister, the session's id, the file, and the result of finish.
 fn committed_as(
     status: LegacyStatus,
     names_its_blob: bool,
@@ -126,7 +127,7 @@ fn a_pending_session_that_names_another_blob_frees_its_bytes() {
 
 type End = fn(&mut TestCanister, u64);
 
-/// The ways in which a session ends without a file.
+/// The ways in which a session ends without creating a memory, each with its name.
 const ENDS: [(&str, End); 3] = [
     ("aborted", |canister, id| canister.service().abort(id).unwrap()),
     ("expired in layout 1", |canister, _| {
@@ -154,7 +155,7 @@ fn check_every_end(status: LegacyStatus, names_its_blob: bool) {
     }
 }
 
-/// The bytes of a committed session belong to its blob: even after a failed finish, they are not replaced.
+/// The bytes of a committed session belong to its blob, so they are not replaced, even after a finish has failed.
 #[test]
 fn chunks_of_a_committed_session_are_not_replaced() {
     for upgrade in UPGRADES {

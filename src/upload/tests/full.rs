@@ -14,13 +14,14 @@ fn small_canister() -> TestCanister {
         .with_blake3()
 }
 
-/// Stable memory cannot grow to the offset of the chaining values of a chunk that arrives out of order.
+/// A chunk that arrives out of order needs room for its chaining values: here, stable memory cannot grow to their
+/// offset.
 #[test]
 fn a_chunk_without_room_for_its_hash_is_accepted_in_order() {
     let mut canister = small_canister();
     let file = file(2 * CHUNK);
-    // The session gets the freed extents. Its chaining values get extents after the 4 GiB, beyond the end of the
-    // memory.
+    // The bytes of the session get the extents that are freed here. Its chaining values get extents after the 4 GiB,
+    // beyond the end of the memory.
     let blobs = &mut canister.storage.blobs;
     let freed_extents = blobs.allocate(file.len() as u64).unwrap();
     blobs.allocate(4 << 30).unwrap();
@@ -69,7 +70,8 @@ fn create_memory(canister: &mut TestCanister, idem: &str) -> String {
     memories::create(&mut canister.storage, person(OWNER), now, capsule, inline, metadata(6), idem).unwrap()
 }
 
-/// The first record in a capsule may come from a begin, a whole file, or the creation of a memory.
+/// The first record in a capsule may come from a begin, a whole file, or the creation of a memory. Each must create the
+/// tables that ending any of them needs.
 #[test]
 fn the_first_record_creates_all_tables_that_its_end_needs() {
     type First = fn(&mut TestCanister);
@@ -99,7 +101,7 @@ fn the_first_record_creates_all_tables_that_its_end_needs() {
         while !memories::sweep(&mut canister.storage, &Unmetered).unwrap() {}
         canister.now = canister.now.plus_seconds(DEFAULT_SESSION_TTL_SECONDS);
         while !canister.service().sweep().unwrap() {}
-        // The region is created with the first chunk in extents.
+        // The region is not one of these tables: it is created with the first chunk in extents, which may come later.
         let new: Vec<_> =
             nonempty_memories(&canister).into_iter().filter(|id| !before.contains(id)).collect();
         assert!([&[][..], &[memory_ids::numbers::EXTENT_REGION]].contains(&new.as_slice()), "{new:?}");

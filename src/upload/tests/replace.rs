@@ -5,7 +5,8 @@ use std::cell::Cell;
 use super::*;
 use crate::api::ChunkDigests;
 
-/// The meter of a message that reaches its instruction limit once it has hashed one chunk: from the second reading on.
+/// The meter of a message that has hashed one chunk when it reaches its instruction limit: 0 at the first reading, and
+/// the limit at every later one. The cell says whether it was read.
 struct OneChunk(Cell<bool>);
 
 impl Meter for OneChunk {
@@ -14,7 +15,7 @@ impl Meter for OneChunk {
     }
 }
 
-/// Begins an upload whose `bad` chunks arrive with other bytes. Returns the session and the good file.
+/// Begins an upload and puts all chunks, the `bad` ones with other bytes. Returns the session and the good file.
 fn upload_with_bad_chunks(canister: &mut TestCanister, bad: &[usize]) -> (u64, Vec<u8>) {
     let good = file(3 * CHUNK + 7);
     let mut sent = good.clone();
@@ -28,7 +29,7 @@ fn upload_with_bad_chunks(canister: &mut TestCanister, bad: &[usize]) -> (u64, V
     (id, good)
 }
 
-/// Returns the chunks whose digests differ from the file's, read in pages of `limit` digests.
+/// Returns the stored chunks whose digests differ from those of the file's chunks, read in pages of `limit` digests.
 fn differing_chunks(canister: &mut TestCanister, id: u64, file: &[u8], limit: usize) -> Vec<u32> {
     let (mut found, mut from) = (Vec::new(), 0);
     loop {
@@ -143,7 +144,8 @@ fn digests_of_chunks_are_for_the_owner_and_skip_missing_ones() {
     });
 }
 
-/// The SHA-256 in the metadata must not contradict the digest given to finish or with a whole file.
+/// The SHA-256 in the metadata must not contradict the SHA-256 given to finish or with a whole file; with BLAKE3,
+/// neither call gives one.
 #[test]
 fn contradicting_digests_of_one_file_are_refused() {
     on_every_path(|mut canister| {

@@ -1,4 +1,4 @@
-//! Promised bytes: their limit, and the eviction of sessions that hold them.
+//! Promised bytes: their limit, and the eviction of the sessions that have promised them.
 
 use super::*;
 
@@ -17,13 +17,14 @@ pub fn begin_as(canister: &mut TestCanister, who: u8, bytes: u64, idem: &str) ->
     canister.as_person(who).begin(capsule, metadata(bytes), chunks, idem.into(), hash)
 }
 
+/// Puts a whole chunk of bytes that all have the value `who`.
 fn put_as(canister: &mut TestCanister, who: u8, id: u64, idx: u32) -> Result<()> {
     let bytes = vec![who; CHUNK];
     canister.as_person(who).put_chunk(id, idx, &mut bytes.as_slice(), None)
 }
 
-/// Reserves as much as eight identities can with one begin each: seven uploads of the largest size, and one of the
-/// remaining size. Returns the sessions that were accepted.
+/// Reserves as much as eight callers can with one begin each: seven uploads of the size `largest`, and one of the rest
+/// of `max_bytes`. Returns the sessions that were accepted, each with its owner.
 fn attack(canister: &mut TestCanister, largest: u64, key: &str) -> Vec<(u8, u64)> {
     let remaining = canister.storage.config().unwrap().max_bytes.saturating_sub(7 * largest);
     let sizes = [largest; 7].into_iter().chain([remaining]);
@@ -158,7 +159,7 @@ fn the_emptiest_are_evicted_first_and_the_oldest_of_these() {
                 );
             }
         }
-        // No other session may be evicted: each has sent what is due, or is the caller's own.
+        // No other session may be evicted: each has sent what is due, or belongs to the caller of this begin.
         let before = (canister.live_counts(), canister.storage.promises.total());
         let full = canister.try_begin(10 * CHUNK, "new 3").unwrap_err();
         let promised = before.1 + 10 * CHUNK as u64;
@@ -281,8 +282,8 @@ fn promises_of_a_guest_do_not_close_a_capsule() {
     });
 }
 
-/// If the order were not total, sorting might panic. Expired sessions of empty files are sorted with the others as
-/// complete, but they release no bytes, so they are not evicted.
+/// If the order were not total, sorting might panic. Expired sessions of empty files are sorted as complete ones. They
+/// would release no bytes, so they are not evicted.
 #[test]
 fn the_eviction_order_is_total_for_sessions_of_every_size() {
     on_every_path(|mut canister| {
@@ -316,7 +317,8 @@ fn many_small_sessions_do_not_shield_a_large_one() {
     }
     let hidden = begin_as(&mut canister, 2, 1_000, "hidden").unwrap();
     assert!(matches!(canister.try_begin(10, "a"), Err(Error::ResourceExhausted { .. })));
-    // A begin that fits evicts nothing. The next eviction still continues after the sessions already checked.
+    // A begin that fits evicts nothing, and does not change where the next eviction continues: after the sessions
+    // already checked.
     begin_as(&mut canister, 3, 0, "a session without bytes, which needs no room").unwrap();
     canister.begin(10, "a");
     assert_eq!(reported_state(&mut canister, 2, hidden), "was evicted");
@@ -336,7 +338,8 @@ fn damaged_sessions_are_skipped_by_eviction() {
     });
 }
 
-/// Clears the sum of promised bytes and the place after it, as in a memory of a build without them, and upgrades.
+/// Clears the sum of promised bytes and the first session that is counted, as in the memory of a build that did not
+/// count promises, and upgrades.
 fn forget_promises(canister: &mut TestCanister) {
     let memories = crate::stable::Memories::init(canister.raw.clone());
     let counters = crate::stable::Counters::open(&memories, crate::stable::memory_ids::UPLOAD_COUNTS);
@@ -416,7 +419,8 @@ fn every_limit_on_promises_is_in_the_settings() {
     assert_eq!(age, "max_session_age_seconds: expected session_ttl_seconds, 864000, to 31536000, got 777600");
 }
 
-/// The begin exceeds the limits of the capsule, of the canister and of promises: one eviction makes room in all three.
+/// The begin exceeds the limits of the capsule, of the canister and of promises. Evicting one session makes room in all
+/// three.
 #[test]
 fn a_begin_that_exceeds_every_limit_evicts_once_for_all_limits() {
     on_every_path(|mut canister| {
@@ -435,7 +439,7 @@ fn a_begin_that_exceeds_every_limit_evicts_once_for_all_limits() {
     });
 }
 
-/// Begins a session whose bytes all arrive, and then one whose bytes do not. Together they fill the canister.
+/// Begins a session and puts all its bytes, and then one without putting any. Together they fill the canister.
 fn complete_and_empty(canister: &mut TestCanister) -> [u64; 2] {
     let [all, most] = [4, 3].map(|chunks| chunks * CHUNK as u64);
     change_limits(canister, |config| (config.max_bytes, config.max_promised_percent) = (all, Some(100)));
@@ -473,7 +477,7 @@ fn a_message_within_its_budget_considers_every_session() {
     });
 }
 
-/// A message can evict at most eight sessions with 32 chunks each.
+/// A message can evict at most eight sessions with 32 chunks each, `EVICTED_CHUNKS` in all.
 #[cfg(feature = "direct")]
 #[test]
 fn a_message_evicts_as_many_chunks_as_it_can_release() {

@@ -149,7 +149,8 @@ fn abort_and_expiry_release_everything() {
         assert_eq!(canister.finish(idle, &file), Err(expired()));
         assert_eq!(canister.service().abort(idle), Err(expired()));
         assert_eq!(canister.as_person(2).status(idle), Err(Error::not_found("session", idle)));
-        // The active session has its second chunk. In extents there are no chunks to count, before or after.
+        // The active session has its second chunk by now. In extents, `one_alive[3]` is 0: there are no chunks to
+        // count.
         let one_chunk_more = one_alive[3] + one_alive[3].min(1);
         assert_eq!(canister.live_counts()[..3], one_alive[..3]);
         assert_eq!(canister.live_counts()[3..], [one_chunk_more, one_alive[4]]);
@@ -158,7 +159,8 @@ fn abort_and_expiry_release_everything() {
     });
 }
 
-/// The answer depends only on the time, not on whether the sweep has ended the session.
+/// The answer depends only on the time, not on whether the sweep has ended the session: a conflict until the receipt
+/// expires or would expire, and then not found.
 #[test]
 fn an_expired_session_is_a_conflict_for_a_day() {
     on_every_path(|mut canister| {
@@ -205,7 +207,7 @@ fn expiry_runs_in_slices_of_bounded_length() {
     });
 }
 
-/// A client that aborts an upload and begins it again gets a new session, which accepts its chunks.
+/// A client that aborts an upload and begins it again gets a new session, which accepts chunks that the first one had.
 #[test]
 fn the_key_of_an_aborted_session_is_free() {
     on_every_path(|mut canister| {

@@ -1,4 +1,4 @@
-//! Strangers get the same answer about every session: not found. Also calls that meet damaged records.
+//! Strangers get the same answer about every session: not found. Also calls, by anyone, that meet damaged records.
 
 use super::*;
 use crate::session::SessionId;
@@ -66,8 +66,8 @@ fn a_damaged_receipt_belongs_to_nobody() {
     });
 }
 
-/// Damages a record that the end of a session of person 2 reads: the account of its capsule if `is_account`, otherwise
-/// its payload state.
+/// Damages one of the records that are read when a session of person 2 ends: the account of its capsule if
+/// `is_account`, otherwise its payload state.
 fn damage_payload_state_or_account(canister: &mut TestCanister, id: u64, is_account: bool) {
     if !is_account {
         canister.storage.payloads.insert_raw(id, b"rubbish".to_vec());
@@ -111,7 +111,7 @@ fn a_finish_with_a_damaged_account_changes_nothing() {
     }
 }
 
-/// If the account were read after the blob was removed, the bytes would stay on it forever.
+/// If the account were read only after the blob was removed, the bytes of the blob would stay on the account forever.
 #[test]
 fn a_deletion_with_a_damaged_account_changes_nothing() {
     on_every_path(|mut canister| {
@@ -139,8 +139,9 @@ fn free_extents(canister: &TestCanister) -> Table<u64, RawRecord> {
     Table::open(&Memories::init(canister.raw.clone()), memory_ids::FREE_EXTENTS)
 }
 
-/// Creates canisters in which an extent before those of the session in flight is free, so that it is read when they are
-/// freed. Passes each to `rule`, with the id of the session, the file, and the memory that has the same content.
+/// Creates canisters with a free extent before the extents of a session in flight, so that freeing the session's
+/// extents reads it. Passes each canister to `rule`, with the id of the session, the file, and the memory that has the
+/// same content.
 #[cfg(feature = "direct")]
 fn with_a_free_extent(rule: impl Fn(&mut TestCanister, u64, &[u8], &str)) {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
@@ -209,7 +210,8 @@ fn a_deletion_with_damaged_free_extents_changes_nothing() {
     });
 }
 
-/// If eviction did not skip the session, every begin that needs room would fail and report the damage.
+/// If eviction did not skip a session that cannot be ended, every begin that needs room would fail and report the
+/// damage.
 #[test]
 fn a_session_that_cannot_be_ended_is_skipped_by_eviction() {
     for is_account in [false, true] {
@@ -225,7 +227,7 @@ fn a_session_that_cannot_be_ended_is_skipped_by_eviction() {
     }
 }
 
-/// If only the record were removed, the session would count against its owner forever.
+/// If the record were removed although the account is damaged, the session would count against its owner forever.
 #[test]
 fn a_session_ends_whole_or_not_at_all() {
     on_every_path(|mut canister| {

@@ -120,7 +120,8 @@ fn the_limits_of_bytes_and_memories_apply_to_a_whole_file() {
     }
 }
 
-/// Capsules cached during a call are stored, in whatever order the files name them.
+/// The records of capsules are cached during a call. They must be stored, in whatever order the files name the
+/// capsules.
 #[test]
 fn many_files_are_counted_in_each_of_their_capsules() {
     on_every_path(|mut canister| {
@@ -161,7 +162,7 @@ fn a_whole_file_is_stored_where_an_upload_would_be() {
     });
 }
 
-/// The damaged index entry of the file's content is noticed only after the bytes have been stored.
+/// The damage, to the index entry of the file's content, is noticed only after the bytes of the file have been stored.
 #[test]
 fn a_whole_file_whose_commit_is_refused_leaves_nothing() {
     on_every_path(|mut canister| {

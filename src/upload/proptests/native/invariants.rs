@@ -15,8 +15,7 @@ use upload_model::Stage;
 use super::Native;
 
 impl Native {
-    /// Checks that the tables agree with one another and, if `settled` (everything has ended and the timers have run),
-    /// that no session, receipt or account is left.
+    /// Checks that the tables agree with one another and, if `settled`, that no session, receipt or account is left.
     pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
         let Storage { layout, sessions, index, payloads, blobs, usage, receipts, .. } =
             &self.canister.storage;
