@@ -73,8 +73,8 @@ fn recorded_range(storage: &Storage) -> Result<MappedSessions, StableError> {
     Ok(MappedSessions { through, ..MappedSessions::default() })
 }
 
-/// Adds a quarantined session that is retried to `again`, if the range has already shrunk past it. (Otherwise it is
-/// still in the range.)
+/// Adds a session to `again` because its quarantine is retried, if the range has already shrunk past it. (Otherwise it
+/// is still in the range.)
 pub fn add_retried(storage: &mut Storage, id: SessionId) -> Result<(), StableError> {
     let mut range = storage.mapped_sessions.get()?.unwrap_or_default();
     if id.0 <= range.after

@@ -56,7 +56,8 @@ const K: [u32; 64] = [
 /// The schedules of four blocks: at `[t][n]`, word `t` of block `n` plus the constant of round `t`.
 type Schedules = [[u32; 4]; 64];
 
-/// Hashes four blocks. `schedules` is overwritten: it only saves clearing an array for each group.
+/// Hashes four blocks. `schedules` is overwritten: it is a parameter only so that it need not be cleared for each
+/// group.
 fn compress_four(state: &mut [u32; 8], blocks: &[[u8; 64]; 4], schedules: &mut Schedules) {
     #[allow(unused_unsafe, reason = "safe on targets other than wasm")]
     // SAFETY: where vector instructions are not supported, a module that contains them is refused as a whole.
