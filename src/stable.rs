@@ -5,9 +5,9 @@
 //!
 //! ```text
 //! offset 0   "MGR" 1   header of the memory manager (ic-stable-structures), buckets of 8 MiB
-//!            id  0..9   ids that the first public release also uses     see `memory_ids`
+//!            id  0..=9  ids that the first public release also uses     see `memory_ids`
 //!            id 10      "UPL" header with the number of the layout      see `layout`
-//!            id 11..    what was added since
+//!            id 11..    all other structures, in the order in which builds added them
 //! each id    "BTR", "SCL", …   magic of the structure in it             checked by `preflight`
 //! ```
 
@@ -48,7 +48,7 @@ pub type Memory = VirtualMemory<RawMemory>;
 /// A stable map that reports records that do not decode.
 pub type Table<K, V> = ic_stable_migrate::Table<K, V, Memory>;
 
-/// A single stable record.
+/// A single stable record, alone in its memory: a `StableCell`.
 pub type Register<V> = ic_stable_migrate::Register<V, Memory>;
 
 /// The memory manager; [`memory_ids`] lists its memories.

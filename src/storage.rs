@@ -1,4 +1,5 @@
-//! The only handle to each stable structure of the canister. Does not own: any rule.
+//! `Storage`: the only handle to each stable structure of the canister, and how a storage is created or opened. Does not
+//! own: any rule of uploads.
 //!
 //! No state on the heap has to survive an upgrade, so there is no `pre_upgrade`.
 
@@ -32,11 +33,12 @@ pub struct Storage {
     pub layout: Register<Layout>,
     /// Sessions in flight.
     pub sessions: SessionTables,
-    /// Sessions in flight, by key, activity and owner.
+    /// Ids of sessions in flight, by idempotency key, activity and owner.
     pub index: SessionIndex,
     /// Where the bytes of sessions in flight go, and how much of them is hashed, by session id.
     pub payloads: Table<u64, PayloadState>,
-    /// The sessions that may still have their bytes in the chunk map, once new sessions no longer do.
+    /// The sessions that may still have their bytes in the chunk map, after layout 3 has begun; new sessions have theirs in
+    /// extents.
     pub mapped_sessions: Register<MappedSessions>,
     /// Receipts of ended sessions.
     pub receipts: Receipts,
@@ -44,8 +46,8 @@ pub struct Storage {
     pub usage: Usage,
     /// Bytes that sessions in flight have reserved but not filled yet.
     pub promises: Promises,
-    /// The entry of the index by activity, time and session id, after which the next search for a session to evict
-    /// starts; on the heap, since any start will do.
+    /// The entry of the index by activity (a time and a session id) after which the next search for a session to evict
+    /// starts; `None`: at the first. On the heap, since any start will do.
     pub eviction_cursor: Option<(u64, u64)>,
     /// Counts of sessions, calls and errors, by path.
     pub counters: PathCounters,
@@ -61,9 +63,9 @@ pub struct Storage {
     pub access_keys: AccessKeys,
     /// Tracked downloads.
     pub downloads: Downloads,
-    /// Settings of the controllers.
+    /// Settings that controllers can change.
     pub settings: Register<Config>,
-    /// State, journal and quarantine of the migration.
+    /// States, journal and quarantines of the migrations.
     pub migration: MigrationTables,
     /// The structures that are created with the first upload.
     pub created_with_first_upload: Structures,
@@ -82,7 +84,7 @@ pub enum OpenError {
         "stable memory is in layout {found}, the {build} build accepts {accepted}; {advice}; nothing was changed"
     )]
     LayoutRefused {
-        /// Layout of the header.
+        /// Layout according to the header; 1 if there is no header.
         found: u16,
         /// Name of this build.
         build: &'static str,
@@ -135,8 +137,8 @@ impl Storage {
     }
 
     /// Opens the storage of an installed canister, after the preflight, for a build that accepts these layouts. Memory
-    /// without a layout header is layout 1 if it holds sessions of that layout; otherwise this canister did not write
-    /// the memory.
+    /// without a layout header is layout 1 if it holds sessions of that layout, and gets a header; otherwise this canister
+    /// did not write the memory, and it is refused.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -232,7 +234,7 @@ impl Storage {
         Ok(AdminConfig { max_bytes: self.room.payload_limit(region_capacity, limits.max_bytes), ..limits })
     }
 
-    /// Returns the effective settings.
+    /// Returns the effective settings, without the reduction of [`Self::limits`].
     ///
     /// # Errors
     /// The stored settings do not decode.

@@ -7,11 +7,11 @@ use ic_stable_structures::memory_manager::MemoryManager;
 #[cfg(test)]
 use super::RawMemory;
 
-/// Maximum number of buckets of a memory manager.
+/// Maximum number of buckets of a memory manager: its header has one byte for each.
 pub const MAX_BUCKETS: u64 = 32_768;
 
-/// Returns a stable memory of maximum size for tests that fill it. It is one zeroed allocation, so pages that are never
-/// written cost nothing.
+/// Returns a stable memory of maximum size, with an empty memory manager in it, for tests that fill it. It is one zeroed
+/// allocation, so pages that are never written take no physical memory.
 #[cfg(test)]
 pub fn whole_memory(bucket_pages: u16) -> RawMemory {
     let raw = RawMemory::default();
@@ -20,7 +20,7 @@ pub fn whole_memory(bucket_pages: u16) -> RawMemory {
     raw
 }
 
-/// Returns the number of allocated buckets and the pages per bucket, from the manager's header.
+/// Returns `[number of allocated buckets, pages per bucket]`, from the header of the memory manager, unchecked.
 pub fn allocated_buckets(raw: &impl Memory) -> [u64; 2] {
     [4, 6].map(|offset| {
         let mut bytes = [0; 2];

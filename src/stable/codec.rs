@@ -1,6 +1,6 @@
 //! Encodings shared by the records: CBOR with numbered fields after one version byte, and the Candid of layout 1.
 //!
-//! A new field gets the next free number and is optional, so that older records still decode.
+//! A new CBOR field gets the next free number and is optional, so that older records still decode.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -36,10 +36,10 @@ pub mod opt_digest {
 /// Encodes `(version, value)` as two Candid arguments: the encoding of layout 1. The first public release writes one
 /// argument, a tuple; see `migrations/public_release`.
 ///
-/// The header, with the type table, is the same for every record of a type. Writing it is most of the cost, so it is
-/// cached on the heap.
+/// The header, with the type table, is the same for every record of a type. Building the header is most of the cost of
+/// encoding, so it is cached on the heap.
 pub fn encode_candid<T: CandidType>(version: u16, value: &T) -> Vec<u8> {
-    // Encoding a value of a static type is infallible: the encoder's errors are about open types.
+    // Encoding a value of a static type is infallible: the encoder's errors are about unresolved types.
     try_encode_candid(version, value).unwrap_or_else(|_| unreachable_encoding())
 }
 
@@ -60,22 +60,22 @@ thread_local! {
     static HEADERS: RefCell<BTreeMap<TypeId, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// Writes the header of the records of a type, and caches it on the heap.
+/// Returns the header with which every record of a type begins, and caches it on the heap.
 ///
 /// # Errors
-/// None for a static type.
+/// Does not fail for a static type.
 pub fn cache_candid_header<T: CandidType>() -> Result<Vec<u8>, candid::Error> {
-    // As the library does before each message: types that it remembers from other messages would change the table.
+    // The library does this before each message, too: types remembered from other messages would change the type table.
     candid::types::internal::env_clear();
     let header = candid_header(&[u16::ty(), T::ty()])?;
     HEADERS.with_borrow_mut(|headers| headers.insert(T::id(), header.clone()));
     Ok(header)
 }
 
-/// Writes the magic and the type table of messages of these types.
+/// Returns the magic and the type table of messages of these types, without caching them.
 ///
 /// # Errors
-/// None for static types.
+/// Does not fail for static types.
 pub fn candid_header(types: &[Type]) -> Result<Vec<u8>, candid::Error> {
     let mut table = TypeSerialize::new();
     for ty in types {

@@ -8,8 +8,8 @@
 //! byte 3     1       version
 //! byte 64..          numbers, eight bytes each, big-endian
 //! ```
-//! The bytes after the counters may hold other values at fixed offsets, all 0 initially. All of this is in one page of
-//! 64 KiB.
+//! The bytes after the counters may hold other values at fixed offsets, all 0 initially. Header, counters and these values
+//! share one page of 64 KiB.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
@@ -28,20 +28,20 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Opens the memory at `id`, or initializes it if it is empty and there is room. The preflight has made sure that a
-    /// memory in use contains counters.
+    /// Opens the memory at `id`; if the memory is empty and there is room, initializes it. The preflight has made sure that
+    /// a memory in use contains counters.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         let counters = Self::over(memories.get(id));
         counters.ensure_page();
         counters
     }
 
-    /// Returns counters in a memory that is initialized with the first write.
+    /// Like [`Self::open`], but an empty memory is initialized only by the first write.
     pub(super) const fn over(memory: Memory) -> Self {
         Self { memory }
     }
 
-    /// Returns the counters from index `first` on.
+    /// Returns `N` counters from index `first` on; all 0 while there is no page.
     pub fn get<const N: usize>(&self, first: u32) -> [u64; N] {
         let mut bytes = [[0; 8]; N];
         self.read(offset(first), bytes.as_flattened_mut());
@@ -54,7 +54,7 @@ impl Counters {
     }
 
     /// Increments the counters from index `first` on, saturating. Counts nothing if stable memory has no room for the
-    /// page: a call matters more than its count.
+    /// page: the call that is counted must not fail for lack of a counter.
     pub fn add<const N: usize>(&self, first: u32, by: [u64; N]) {
         if !self.ensure_page() {
             return;
@@ -66,14 +66,14 @@ impl Counters {
         self.set(first, numbers);
     }
 
-    /// Reads bytes of the page from `at` on. While there is no page, `into` stays as it is.
+    /// Reads bytes of the page from offset `at` on. While there is no page, `into` stays as it is.
     pub fn read(&self, at: u64, into: &mut [u8]) {
         if self.memory.size() > 0 {
             self.memory.read(at, into);
         }
     }
 
-    /// Writes bytes of the page from `at` on. Drops them if stable memory has no room for the page.
+    /// Writes bytes of the page from offset `at` on. Drops them if stable memory has no room for the page.
     pub fn write(&self, at: u64, bytes: &[u8]) {
         if self.ensure_page() {
             self.memory.write(at, bytes);

@@ -1,24 +1,27 @@
 //! Reads the header, the first and the last entry of a map, and the value of a cell, without the library.
 //!
 //! The library asserts what it reads, and a failed assertion in `post_upgrade` names neither the memory nor a remedy.
-//! Here every number is checked before use, and the work is bounded for any bytes. The format is the one in which this
-//! canister creates maps: version 2, in pages of 1,024 bytes, since their values have no maximum size.
+//! Here every number is checked before use, and the work is bounded whatever the bytes are. The format is the one in which
+//! this canister creates maps: version 2, in pages of 1,024 bytes, since the values have no maximum size.
 //!
 //! ```text
 //! map       byte 0..4     "BTR", 2
-//!           byte 4..12    page size; all ones, since that size is not derived from bounds
-//!           byte 12..28   address of the root, 0 for none; number of entries
+//!           byte 4..8     page size
+//!           byte 8..12    all ones: the page size is not derived from bounds of keys and values
+//!           byte 12..20   address of the root, 0 for none
+//!           byte 20..28   number of entries
 //!           byte 52..56   "BTA", 1: the allocator
 //!           byte 60..68   page size
-//!           byte 100..    pages, each preceded by the allocator's 16 bytes
+//!           byte 68..84   number of pages in use; address of the next free page
+//!           byte 100..    pages; before each, 16 bytes of the allocator
 //! node      byte 0..4     "BTN", 2
 //!           byte 4..7     0 leaf, 1 internal; number of entries, at most 11
-//!           byte 7..15    address of the next page, 0 for none
+//!           byte 7..15    address of the node's next page, 0 for none
 //!           byte 15..     addresses of children, keys, values; a key or value of variable length is
 //!                         preceded by its length
 //! next page byte 0..11    "NOF", address of the next page
 //! ```
-//! All numbers are little-endian.
+//! All numbers are little-endian. (`map_keys.rs` reads all keys of a map, also without the library, and reports no damage.)
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::storable::Bound;
@@ -45,7 +48,7 @@ const MAX_DEPTH: u32 = 32;
 /// Maximum number of pages followed in a node; eleven records of the maximum decoded length need fewer.
 const MAX_PAGES: u32 = 512;
 
-/// Maximum length of a decoded record, bytes; a longer record is skipped.
+/// Maximum length of a decoded record, and of any key, bytes. A longer record is skipped; a longer key is damage.
 const MAX_RECORD: u32 = 32 * 1024;
 
 /// Bytes that the library would not have written.
@@ -87,9 +90,10 @@ impl End {
     }
 }
 
-/// A map whose header has been checked.
+/// A map whose header has been checked; its nodes are checked when they are read.
 pub struct RawMap<M> {
     memory: M,
+    // Size of the memory.
     bytes: u64,
     root: u64,
     /// Number of entries according to the header.
@@ -100,11 +104,11 @@ pub struct RawMap<M> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawEntry {
     pub key: Vec<u8>,
-    /// `None` if the value is too long to be read.
+    /// `None` if the value is longer than `MAX_RECORD`, and therefore not read.
     pub value: Option<Vec<u8>>,
 }
 
-/// Returns the length of the keys of a type, if all have the same length.
+/// Returns the length of the keys of a type in bytes; `None` if their lengths differ.
 pub const fn fixed_len<K: Key>() -> Option<u32> {
     match K::BOUND {
         Bound::Bounded { max_size, is_fixed_size: true } => Some(max_size),
@@ -170,9 +174,9 @@ impl<M: Memory> RawMap<M> {
         Ok(Some(Self { memory, bytes, root, len }))
     }
 
-    /// Returns the entry closest to an end that is short enough to be decoded. Only the leaf at that end is searched,
-    /// and at most `MAX_PAGES` pages of it. If all entries there are too long, returns one of them without its value;
-    /// if the map is empty, `None`.
+    /// Of the entries that are short enough to be decoded, returns the one closest to `end`. Only the leaf at that end is
+    /// searched, and at most `MAX_PAGES` pages of it. If all entries there are too long, returns one of them without its
+    /// value; if the map is empty, `None`. `key_len` is the length of every key; `None` if lengths are stored.
     ///
     /// # Errors
     /// Damage of the nodes down to the leaf.
@@ -180,8 +184,8 @@ impl<M: Memory> RawMap<M> {
         self.leaf(end)?.map(|mut leaf| leaf.entry(end, key_len)).transpose()
     }
 
-    /// Returns the key at an end, and the length of the first value of the same leaf; `None` if the map is empty. The
-    /// lengths of the other values come after values, which are not read.
+    /// Returns the key at an end, and, whichever end it is, the length of the first value of that leaf; `None` if the map is
+    /// empty. Each other length is stored after a value, and values are not read here.
     ///
     /// # Errors
     /// Damage of the nodes down to the leaf.
@@ -192,7 +196,9 @@ impl<M: Memory> RawMap<M> {
         Ok(key.zip(Some(leaf.cursor.take_u32()?)))
     }
 
+    /// Returns the leaf at an end; `None` if the map is empty.
     fn leaf(&self, end: End) -> Result<Option<Node<'_, M>>, Damage> {
+        // 12 is the offset of the root's address in the header.
         let (mut address, mut referrer) = (self.root, 12);
         if address == 0 {
             return Ok(None);
@@ -234,6 +240,7 @@ impl<M: Memory> RawMap<M> {
         Ok(Node { address, is_leaf: kind == 0, entries, cursor })
     }
 
+    /// Returns `Ok(())` if a page can begin at `address`, after the allocator's bytes.
     fn check_page(&self, address: u64, referrer: u64) -> Result<(), Damage> {
         let first = (HEADER as u64).saturating_add(PAGE_HEADER);
         let is_page = address
@@ -254,11 +261,12 @@ struct Node<'m, M> {
 }
 
 impl<M: Memory> Node<'_, M> {
+    /// Takes all keys of a leaf; afterwards the cursor is at the first value.
     fn keys(&mut self, key_len: Option<u32>) -> Result<Vec<Vec<u8>>, Damage> {
         let cursor = &mut self.cursor;
         let mut key = || {
             let len = key_len.map_or_else(|| cursor.take_u32(), Ok)?;
-            // The longest keys have a few hundred bytes.
+            // The longest keys of this canister have a few hundred bytes; the check only bounds the allocation.
             if len > MAX_RECORD {
                 err_at(cursor.at, format!("a key of {len} bytes"))
             } else {
@@ -309,7 +317,7 @@ struct Cursor<'m, M> {
     left: u64,
     /// Address of the next page of the node, 0 for none.
     next_address: u64,
-    /// Number of pages of the node up to this position.
+    /// Number of pages of the node up to this position, including the page of the position.
     pages: u32,
 }
 
@@ -353,7 +361,7 @@ impl<M: Memory> Cursor<'_, M> {
     }
 
     fn skip(&mut self, mut bytes: u64) -> Result<(), Damage> {
-        // If a value continues beyond the last page that is followed, no further entry is read.
+        // If a value continues beyond the last page that is followed, this stops early, and no further entry is read.
         while bytes > 0 && self.pages < MAX_PAGES {
             let (_, taken) = self.take_from_page(bytes)?;
             bytes = bytes.saturating_sub(taken);

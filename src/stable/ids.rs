@@ -7,7 +7,7 @@
 //! ```text
 //! bit 52..64   generation: 0 at first; incremented when a message has issued all 1,024 ids of its version, or after
 //!              the snapshot of another canister, whose version was higher, is loaded
-//! bit 10..52   canister version of the message that issued the number
+//! bit 10..52   canister version of the message that issued the id
 //! bit  0..10   position among the ids that this message has issued, from 0
 //! ```
 //!
@@ -24,7 +24,7 @@ const POSITION_BITS: u32 = 10;
 
 const POSITION_MASK: u64 = (1 << POSITION_BITS) - 1;
 
-/// Bits for that position and the canister version.
+/// Bits below the generation: for the canister version and that position.
 const VERSIONED_BITS: u32 = 52;
 
 /// Number of ids that one message can issue without a new generation.
@@ -33,13 +33,13 @@ pub const PER_MESSAGE: usize = 1 << POSITION_BITS;
 /// A source of ids that are never reused.
 pub struct Ids {
     last: Register<u64>,
-    /// The function that returns the canister version in the current message; absent outside of the IC, where no
-    /// snapshots are loaded.
+    /// The function that returns the canister version in the current message. `None` outside of the IC, where no
+    /// snapshots are loaded: then ids count up from 1.
     version: Option<fn() -> u64>,
 }
 
 impl Ids {
-    /// Opens the register at `id`, or creates an empty one.
+    /// Opens the register at `id`; an empty memory stays empty until the first id is stored.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         Self { last: Register::open(memories, id), version: None }
     }
@@ -54,7 +54,7 @@ impl Ids {
         Ok(self.last.get()?.unwrap_or(0))
     }
 
-    /// Issues only ids above `last` from now on.
+    /// Replaces the stored last id, even by a lower one: from now on, issues ids above `last`.
     pub fn continue_after(&mut self, last: u64) {
         self.last.set(&last);
     }
@@ -62,7 +62,7 @@ impl Ids {
     /// Issues an id, at least 1.
     ///
     /// # Errors
-    /// The register does not decode, or no id is left.
+    /// The register does not decode, or no id is left, or the canister version does not fit into its bits.
     pub fn issue(&mut self) -> Result<u64, StableError> {
         let last = self.last()?;
         let next = match self.version {
@@ -188,6 +188,7 @@ mod tests {
         }
     }
 
+    /// The last assertion is about a foreign history: generation 1.
     #[test]
     fn a_canister_of_its_own_history_has_numbers_of_generation_0() {
         let mut ids = ids_on(RawMemory::default());

@@ -4,12 +4,12 @@ use ic_stable_structures::storable::Blob;
 
 use super::keys::{NumberAndText, TwoTexts};
 
-/// A key of a map that can be parsed from untrusted bytes; the library's own decoders panic on damaged ones.
+/// A key of a map that can be parsed from untrusted bytes; the library's own decoders panic on damaged bytes.
 pub trait Key: Storable + Ord + Clone + std::fmt::Debug {
     /// Parses stored bytes; `None` if they are not a key.
     fn parse(bytes: &[u8]) -> Option<Self>;
 
-    /// Returns the key as text.
+    /// Returns the key as text, for errors and reports.
     fn shown(&self) -> String {
         format!("{self:?}")
     }
@@ -85,8 +85,8 @@ impl Key for ([u8; 32], u32) {
 /// Length to which a principal is padded in a key of two parts, bytes.
 const PRINCIPAL_BYTES: usize = 29;
 
-/// The library stores a pair as both parts, padded to their maximum length, followed by a length byte for each part of
-/// variable length.
+/// The library stores a pair as both parts, each padded to its maximum length, and then a length byte for each part of
+/// variable length: here only the principal, in the next `impl` both parts.
 impl Key for (Principal, u64) {
     fn parse(bytes: &[u8]) -> Option<Self> {
         let (principal, rest) = bytes.split_at_checked(PRINCIPAL_BYTES)?;

@@ -1,6 +1,7 @@
-//! Keys of two parts, at least one of them a text of unbounded length, which the library's own tuples do not support.
+//! Key types of two parts, at least one of them a text. The library's own tuples support no parts of unbounded length.
 //!
-//! Damaged bytes decode to a key that nobody looks up; the record under it stays where it is.
+//! `from_bytes` turns damaged bytes into a key that nobody looks up; the record under it stays where it is. `Key::parse`
+//! (`key.rs`) rejects such bytes.
 
 use std::borrow::Cow;
 

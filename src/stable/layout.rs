@@ -8,7 +8,7 @@
 
 use super::Record;
 
-/// A stable layout.
+/// The number of a stable layout; decoding accepts any number, also one that no build knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layout(pub u16);
 

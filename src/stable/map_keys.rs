@@ -1,19 +1,20 @@
-//! Reads the keys of a map with large values without the library.
+//! Reads the keys of a map with large values, without the library and without its values.
 //!
 //! To load a node the library follows the list of all its pages, about 20,000 reads for eleven values of 1.8 MB,
-//! although all keys are in the first page. Here only that first page is read. The layout must be version 2 of
-//! ic-stable-structures, with keys of fixed length; for any other layout the result is `None`, and the caller must use
+//! although all keys are in the first page. Here only that first page is read. The map must be in version 2 of the
+//! library's format, with keys of fixed length; for any other format the result is `None`, and the caller must use
 //! the library.
 //!
 //! ```text
 //! map     byte 0..4    "BTR", 2
-//!         byte 4..12   page size; all ones, since that size is not derived from bounds
+//!         byte 4..8    page size
+//!         byte 8..12   all ones: the page size is not derived from bounds of keys and values
 //!         byte 12..20  address of the root, 0 for none
 //! node    byte 0..4    "BTN", 2
 //!         byte 4       0 leaf, 1 internal
 //!         byte 5..7    number of entries, at most 11
-//!         byte 15..    addresses of the children, one more than entries, in an internal node
-//!                      keys, ascending
+//!         byte 15..    in an internal node: addresses of the children, one more than entries;
+//!                      then, in every node: keys, ascending
 //! ```
 //! All numbers are little-endian.
 
@@ -52,8 +53,8 @@ impl<const N: usize> MapKeys<N> {
         Self { memory }
     }
 
-    /// Passes the keys from `low` to `high`, inclusive, to `take`, ascending, until `take` returns false. Returns
-    /// `None` if there is no map, or one that cannot be read here; some keys may have been passed by then.
+    /// Passes the keys from `low` to `high`, inclusive, to `take`, ascending, until `take` returns false. Returns `Some` in
+    /// both cases; `None` if there is no map, or one that cannot be read here: some keys may have been passed by then.
     pub fn between(
         &self,
         low: &[u8; N],
@@ -88,7 +89,8 @@ impl<const N: usize> MapKeys<N> {
         Some(found)
     }
 
-    /// Does what [`Self::between`] does, for the keys below a node. Returns `Some(false)` if no more keys are wanted.
+    /// Does what [`Self::between`] does, for the keys of a node and of its descendants. Returns `Some(false)` if no more keys
+    /// are wanted: `take` returned false, or a key is above `high`.
     fn walk(
         &self,
         address: u64,

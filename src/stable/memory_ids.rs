@@ -24,7 +24,7 @@ pub enum Structure {
 }
 
 impl Structure {
-    /// Returns the first three bytes of the memory; `None` for a reserved one.
+    /// Returns the first three bytes that the memory must have; `None` for a reserved memory.
     pub const fn magic(self) -> Option<&'static [u8; 3]> {
         match self {
             Self::Map => Some(b"BTR"),
@@ -60,7 +60,7 @@ memory_ids! {
     RESERVED_BY_OWNER = 2, Reserved;
     /// Layout 1: session id to `UploadSessionMeta`.
     LEGACY_SESSIONS = 3, Map;
-    /// Session chunks of the first public release, never used there.
+    /// Session chunks of the first public release, which never stored any here.
     RESERVED_SESSION_CHUNKS = 4, Reserved;
     /// The last session id that was issued.
     SESSION_COUNTER = 5, Cell;
@@ -92,11 +92,11 @@ memory_ids! {
     MEMORIES = 18, Map;
     /// Index of memories by capsule.
     MEMORY_BY_CAPSULE = 19, Map;
-    /// Which memories refer to a blob.
+    /// Which memories refer to which blob.
     BLOB_REFS = 20, Map;
     /// The last capsule number that was issued.
     CAPSULE_COUNTER = 21, Cell;
-    /// Settings of the controllers.
+    /// Settings that controllers can change.
     CONFIG = 22, Cell;
     /// Layout 1: session id to last activity.
     LEGACY_ACTIVITY = 23, Map;
@@ -140,11 +140,11 @@ memory_ids! {
     RESERVED_HTTP_SECRET = 42, Reserved;
     /// Layout 3: which sessions may still have their bytes in the chunk map.
     MAPPED_SESSIONS = 43, Cell;
-    /// Number of capsules that a caller has created and that still exist.
+    /// Caller to the number of existing capsules that the caller has created.
     CAPSULES_BY_CREATOR = 44, Map;
     /// Counts of sessions, calls and errors by path, marks of the structures, and the last errors.
     UPLOAD_COUNTS = 45, Counters;
-    /// Layout 1: the record up to which everything is converted to layout 2.
+    /// Layout 1: the leftover mark, the key up to which all records are converted to layout 2.
     LEGACY_LEFT_BEHIND = 46, Cell;
     /// Who may create capsules, if the setting says that a list decides.
     CAPSULE_MAKERS = 47, Cell;

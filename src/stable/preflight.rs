@@ -17,7 +17,8 @@ use super::{End, Marks, Memories, RawMap, RawMemory, Record};
 
 pub use error::PreflightError;
 
-/// Opens the memory manager of an installed canister, after reading the header of every structure.
+/// Opens the memory manager of an installed canister, after checking its header, and checks the header of every structure.
+/// Reads no record: [`check_map`] and [`decode_cell`] do.
 ///
 /// # Errors
 /// The first header that is not as expected; see [`PreflightError`].
@@ -40,7 +41,8 @@ const PUBLIC_RELEASE: [u8; 4] = [
     numbers::RESERVED_ADMINS,
 ];
 
-/// Returns `Ok(())` unless the first public release has written the memory.
+/// Returns `Ok(())` unless the first public release has written the memory: there is no layout header, and one of the
+/// memories that only that release uses is in use.
 ///
 /// # Errors
 /// [`PreflightError::PublicRelease`].
@@ -54,9 +56,9 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
 
 /// Returns `Ok(())` if no memory of this canister is missing.
 ///
-/// With a layout header, every memory that was created must be in use: in layout 3 the marked ones; without marks,
-/// those that every earlier build creates together with the layout header. Without a layout header, there must be
-/// sessions of layout 1; the caller must check their records.
+/// With a layout header, every memory that was created must be in use: in layout 3 the marked ones; in layout 1 or 2, or
+/// without marks, those up to `LAST_OF_FIRST_BUILD`. Without a layout header, there must be sessions of layout 1; the
+/// caller must check their records.
 ///
 /// # Errors
 /// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`], [`PreflightError::DamagedStructure`] for the layout
@@ -99,9 +101,9 @@ pub struct MapContents {
     pub is_key: fn(&[u8]) -> bool,
     /// The function that returns a key as text.
     pub show_key: fn(&[u8]) -> String,
-    /// The length of the keys, if all have the same.
+    /// The length of the keys, bytes; `None` if their lengths differ.
     pub key_len: Option<u32>,
-    /// Whether the values are records, or any bytes.
+    /// How the values are checked: as records, or only by their length.
     pub values: Values,
     /// How an upgrade treats a record that does not decode.
     pub on_damage: OnDamage,
@@ -181,6 +183,7 @@ pub fn check_map<M: Memory>(
         return Ok(());
     };
     let MapContents { is_key, show_key, key_len, values, on_damage } = contents;
+    // Whether either end has a Candid value; whether either end has bytes that are not a key.
     let (mut is_candid, mut is_foreign_key) = (false, false);
     let mut check_end = |end: End| {
         let found = match values {
@@ -191,6 +194,7 @@ pub fn check_map<M: Memory>(
             Values::Records(check_record) => map.entry(end, key_len).map_err(to_error)?.map(|entry| {
                 let value = entry.value.as_deref();
                 is_candid |= value.is_some_and(|value| value.starts_with(b"DIDL"));
+                // A value too long to be read counts as a record.
                 (entry.key, value.map_or(Ok(()), check_record))
             }),
         };
@@ -219,7 +223,7 @@ pub fn check_map<M: Memory>(
         };
     let is_tolerated_result = |end: &Result<(), PreflightError>| match end {
         Ok(()) | Err(PreflightError::ForeignRecord { .. }) => true,
-        // In a quarantine, no client depends on the record.
+        // Where such records are quarantined, no client depends on the record.
         Err(PreflightError::NewerRecord { .. }) => on_damage == OnDamage::Quarantine,
         Err(_) => false,
     };
@@ -229,7 +233,8 @@ pub fn check_map<M: Memory>(
     {
         return Ok(());
     }
-    // If one end is newer and the other is damaged, the newer build is the way out for both.
+    // If a newer build wrote the record at one end, and that at the other is damaged, the newer build is the way out for
+    // both.
     let newer = results.iter().find(|end| matches!(end, Err(PreflightError::NewerRecord { .. }))).cloned();
     newer.unwrap_or_else(|| results.into_iter().collect())
 }
@@ -263,7 +268,7 @@ fn damaged_structure(id: u8, damage: Damage) -> PreflightError {
     PreflightError::DamagedStructure { id, name: name_of(id), offset, what }
 }
 
-/// Checks the header of a structure after its magic.
+/// Checks the version and the fields in the header of a structure; [`check_structure`] checks only its magic.
 fn check_structure_header<M: Memory>(
     memories: &MemoryManager<M>,
     id: u8,
@@ -285,7 +290,7 @@ fn check_structure_header<M: Memory>(
     checked.map_err(|damage| damaged_structure(id, damage))
 }
 
-/// Version of our own headers, the byte after the magic.
+/// Version of the headers of the region and of the counters, the byte after the magic.
 const HEADER_VERSION: u8 = 1;
 
 /// Returns `Ok(())` if the memory begins with a memory manager whose header is consistent with itself and
@@ -329,7 +334,7 @@ pub fn check_unknown<M: Memory>(memories: &MemoryManager<M>) -> Result<(), Prefl
     Ok(())
 }
 
-/// Checks the header of the memory manager against the size of the memory.
+/// Checks the fields of the memory manager's header against each other and against the size of the memory.
 ///
 /// ```text
 /// byte 0..4        "MGR", 1
@@ -351,6 +356,7 @@ fn check_manager_header(raw: &impl Memory) -> Result<(), PreflightError> {
         let expected = format!("at most {}, in {} pages", buckets_that_fit.min(MAX_BUCKETS), raw.size());
         return damaged_header(4, "the number of buckets", buckets, expected);
     }
+    // By memory id: number of buckets that belong to the memory.
     let mut owned = [0_u64; 256];
     let mut owners = [[UNOWNED; 8]; 512];
     for first in (0..MAX_BUCKETS).step_by(owners.as_flattened().len()) {
@@ -394,7 +400,7 @@ fn check_manager_header(raw: &impl Memory) -> Result<(), PreflightError> {
     Ok(())
 }
 
-/// The memory id of a bucket that is not allocated.
+/// In place of the memory id of a bucket: the bucket is not allocated. So no memory has the id 255.
 const UNOWNED: u8 = u8::MAX;
 
 const SIZES_OFFSET: u64 = 40;

@@ -1,4 +1,5 @@
-//! Room in stable memory: how much is left, and how much of it is reserved for removals, conversions and a rollback.
+//! Room in stable memory: how much is left, and how much of it is the reserve, for removals, finishes, conversions and a
+//! rollback.
 //!
 //! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. Even removing an entry
 //! can grow the memory, because two nodes may be merged into a new one before they are freed. So the room is checked
@@ -21,16 +22,16 @@ use super::{Memories, Memory, RawMemory};
 
 const PAGE_BYTES: u64 = 64 * 1024;
 
-/// Bytes that removing an entry from the chunk map may need temporarily: two nodes are merged into one of eleven
-/// entries, and until the old ones are freed, six entries, of at most the 2 MiB of a message, exist twice.
+/// Bytes that removing an entry from the chunk map may need temporarily: two nodes are merged into a node of eleven
+/// entries, and until the old nodes are freed, six entries exist twice, each of at most 2 MiB, the size of a message.
 const MERGE_BYTES: u64 = 13 << 20;
 
 /// Bytes by which each table must still be able to grow after an addition. Finishing, ending and moving sessions adds
 /// records, too, but less than this to each table before something is removed.
 const RESERVED_BYTES: u64 = 1 << 20;
 
-/// Bytes by which each table must be able to grow before a session is converted or rolled back: more than its largest
-/// record.
+/// Bytes by which each table must be able to grow before a session is converted or rolled back: more than the largest
+/// record of any table.
 const STEP_BYTES: u64 = 128 << 10;
 
 /// Upper bound of the bytes that storing a chunk takes in addition to the bytes of the chunk: its share of a node, and
@@ -107,7 +108,7 @@ impl StableRoom {
         Self(Rc::new(Inner { raw, bucket_bytes, chunks, legacy, sessions, metas, tables }))
     }
 
-    /// Returns the error for a structure whose memory could not get a bucket.
+    /// Returns the error for a structure whose memory could not get a bucket; reports 0 bytes left without counting.
     pub fn no_bucket(&self) -> NoRoom {
         NoRoom { needed: self.0.bucket_bytes, left: 0 }
     }
@@ -118,7 +119,8 @@ impl StableRoom {
         MAX_BUCKETS.saturating_sub(allocated_buckets).saturating_mul(self.0.bucket_bytes)
     }
 
-    /// Returns a lower bound of [`Self::bytes_left`], from the size of the whole memory: reading that costs nothing.
+    /// Returns a lower bound of [`Self::bytes_left`], from the size of stable memory: unlike a header, the size costs
+    /// nothing to read.
     fn bytes_left_at_least(&self) -> u64 {
         let used = self.0.raw.size().saturating_sub(1).saturating_mul(PAGE_BYTES);
         MAX_BUCKETS.saturating_mul(self.0.bucket_bytes).saturating_sub(used)
@@ -130,12 +132,12 @@ impl StableRoom {
         self.check(Additions { chunks: bytes_in_map(bytes), records: RESERVED_BYTES, ..Additions::default() })
     }
 
-    /// Returns `Ok(())` if the payload region can grow by this many bytes.
+    /// Returns `Ok(())` if the payload region can grow by this many bytes, and the reserve stays.
     pub fn check_for_region(&self, bytes: u64) -> Result<(), NoRoom> {
         self.check(Additions { region: bytes, records: RESERVED_BYTES, ..Additions::default() })
     }
 
-    /// Returns `Ok(())` if records can be added: sessions, memories, capsules.
+    /// Returns `Ok(())` if records can be added (sessions, memories, capsules), and the reserve stays.
     pub fn check_for_records(&self) -> Result<(), NoRoom> {
         self.check(Additions { records: RESERVED_BYTES, ..Additions::default() })
     }
@@ -173,11 +175,11 @@ impl StableRoom {
         FIRST_PAGE_OFFSET.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
     }
 
-    /// Returns how much payload the canister can hold, at most `limit`: in the chunk map, or, if `region_capacity` is
-    /// given, in the payload region, which has that many bytes and can still grow.
+    /// Returns how many bytes of payload the canister can hold in all, including those stored, at most `limit`: in the chunk
+    /// map, or, if `region_capacity` is given, in the payload region, which has that many bytes and can still grow.
     pub fn payload_limit(&self, region_capacity: Option<u64>, limit: u64) -> u64 {
-        // With `chunks` above 0, the room for removing a chunk is reserved, too. The bytes are for records: a session
-        // that begins now writes some before its last chunk arrives.
+        // With `chunks` above 0, the room for removing a chunk is reserved, too. These bytes themselves are not for a chunk
+        // but for records, which a session that begins now writes before its last chunk arrives.
         let room_for_chunk = if region_capacity.is_none() { RESERVED_BYTES } else { 0 };
         let reserve = self.needed_at_most(Additions {
             chunks: room_for_chunk,
@@ -248,7 +250,8 @@ impl StableRoom {
         room.into_iter().map(missing).fold(self.round_up_to_buckets(additions.region), u64::saturating_add)
     }
 
-    /// Returns the bytes of free buckets needed for every other table to grow by `bytes`.
+    /// Returns the bytes of free buckets needed for each of `tables` (all maps that [`Self::needed_by_uploads`] does not
+    /// count) to grow by `bytes`.
     fn needed_by_tables(&self, bytes: u64) -> u64 {
         let missing = |memory| self.round_up_to_buckets(bytes.saturating_sub(self.fill_of(memory).free));
         self.0.tables.iter().map(missing).fold(0, u64::saturating_add)
@@ -262,7 +265,7 @@ impl StableRoom {
         bytes.checked_next_multiple_of(self.0.bucket_bytes).unwrap_or(u64::MAX)
     }
 
-    /// Reads the header of the allocator. A memory with an unknown header counts as full.
+    /// Reads the header of the allocator of a map. A memory with an unknown header counts as full.
     fn fill_of(&self, memory: &Memory) -> Fill {
         const ALLOCATOR_OFFSET: u64 = 52;
         let size = memory.size().saturating_mul(PAGE_BYTES);
@@ -289,13 +292,14 @@ fn assume_full(memory: &Memory) -> Fill {
     Fill { taken: memory.size().saturating_mul(PAGE_BYTES), free: 0 }
 }
 
-/// Returns an upper bound of the bytes that a chunk takes in the map. Of the 1,040 bytes of a page, 1,013 hold
-/// contents; the other 27 are less than 1/32 of these.
+/// Returns an upper bound of the bytes by which adding a chunk fills the map further, even if nodes are split. Of the 1,040
+/// bytes of a page, 1,013 hold contents; the other 27 are less than 1/32 of the contents.
 const fn bytes_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(bytes >> 5).saturating_add(NODE_BYTES)
 }
 
-/// Returns an upper bound of the pages that a chunk takes in the map. A chunk is stored after its length, four bytes.
+/// Returns an upper bound of the chunk's share of the pages of a map that has no other chunks than those counted, for
+/// [`StableRoom::can_hold`]; splits are not included. A chunk is stored after its length, four bytes.
 /// The additional page has room for the header of a node and all of its keys; every node has at least one chunk.
 const fn pages_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(4).div_ceil(MAP_PAGE_CONTENTS).saturating_add(1)

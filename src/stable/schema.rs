@@ -19,7 +19,7 @@ pub trait Described {
     fn value() -> Value;
 }
 
-/// Describes a record in CBOR or in Candid, after its version.
+/// Implements [`Described`] for a record that is stored as a version and then CBOR or Candid.
 macro_rules! described {
     ($record:ty, cbor $version:expr) => {
         $crate::stable::schema::described!(
@@ -116,7 +116,8 @@ impl Description {
         self.add(id, Structure::Cell, None, Some(V::value()));
     }
 
-    /// Describes a memory with a header of our own, of this version, and the records in it.
+    /// Describes a memory that begins with a header of our own, of this version; `value` describes the records in the memory,
+    /// if it has any.
     pub fn raw(&mut self, id: u8, version: u8, value: Option<Value>) {
         let magic = ALL.iter().find(|(known, ..)| *known == id).and_then(|(.., structure)| structure.magic());
         let magic = String::from_utf8_lossy(magic.unwrap_or(b"???")).into_owned();

@@ -1,8 +1,8 @@
 //! Structures that are created only when they are needed.
 //!
 //! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. So in layout 3 most
-//! structures are created in groups, with the first capsule or the first upload. A group has every table that the end
-//! of an upload writes, so an upload can be ended even if the canister gets no more memory.
+//! structures are created in groups, with the first capsule or the first upload. The group of the first upload has every
+//! table that the end of an upload writes, so an upload can be ended even if the canister gets no more memory.
 //!
 //! An empty memory may be a structure that was never created, or one that was lost. To distinguish them, layout 3 marks
 //! each existing structure, next to the upload counts. The preflight refuses memory that lacks a marked structure:
@@ -64,16 +64,16 @@ impl Marks {
     }
 }
 
-/// Structures that are created together.
+/// A group of structures that are created together.
 pub struct Structures {
-    /// The structures that did not exist when the storage was opened.
+    /// The structures of the group that did not exist when the storage was opened; empty once all are created.
     missing: Vec<(u8, Structure, Memory)>,
     /// The memory of the upload counts, which holds the marks.
     counts: Memory,
 }
 
 impl Structures {
-    /// Returns those structures whose ids `is_included` accepts.
+    /// Returns the group of the structures whose ids `is_included` accepts.
     pub fn of(memories: &Memories, is_included: impl Fn(u8) -> bool) -> Self {
         let included = ALL.iter().filter(|(id, ..)| is_included(*id));
         let with_memories =
@@ -82,7 +82,7 @@ impl Structures {
         Self { missing, counts: memories.get(memory_ids::UPLOAD_COUNTS) }
     }
 
-    /// Creates the structures that do not exist yet, and marks them if the memory has marks.
+    /// Creates the structures that do not exist yet, and marks them if stable memory has marks.
     ///
     /// # Errors
     /// [`NoRoom`] if the canister cannot get the memory. Structures created until then stay, and the next call creates
@@ -113,7 +113,8 @@ pub fn mark_all(memories: &Memories) {
     }
 }
 
-/// Creates an empty structure in an empty memory; returns `None` if the memory cannot grow.
+/// Creates an empty structure in an empty memory; returns `None` if the memory cannot grow. For a region or a reserved
+/// memory, does nothing and returns `Some`.
 fn create_empty(structure: Structure, memory: &Memory) -> Option<()> {
     // The bytes of an empty structure do not depend on its types.
     match structure {

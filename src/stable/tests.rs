@@ -1,4 +1,5 @@
-//! Tests of the preflight on foreign and damaged memory, of the layout header, and of records that do not decode.
+//! Tests of the preflight on foreign and damaged memory, of the layout header, of codecs, tables and counters, and of
+//! structures that are created when they are needed.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::StableBTreeMap;
@@ -16,6 +17,7 @@ fn bytes_of(memory: &RawMemory) -> Vec<u8> {
     bytes
 }
 
+/// Returns the error with which the memory is refused; panics if it is accepted or changed.
 fn refusal_of(memory: &RawMemory) -> OpenError {
     let before = bytes_of(memory);
     let error = open_storage(memory.clone()).err().expect("the memory is refused");
@@ -55,6 +57,7 @@ fn a_header_that_contradicts_itself_is_refused_with_the_place() {
         memory
     };
     assert!(open_storage(healthy()).is_ok());
+    // Number of buckets; pages of a bucket; size of memory 3; owner of the first bucket, which memory 0 then lacks.
     let cases: [(u64, &[u8], &str); 4] = [
         (4, &[0xff, 0x7f], "at offset 4"),
         (6, &[0, 0], "at offset 6"),
@@ -129,7 +132,7 @@ fn a_layout_that_no_build_knows_is_refused() {
     assert!(error.contains("layout 9") && error.contains("this layout cannot be rolled back"), "{error}");
 }
 
-/// Only layout 2 can be rolled back.
+/// Of layouts 2 and 3, only layout 2 can be rolled back.
 #[test]
 fn the_advice_for_a_refused_layout_works() {
     for (layout, accepted, advice) in [
@@ -164,6 +167,7 @@ fn a_damaged_record_is_an_error_with_its_key_and_not_a_default() {
     assert_eq!(damaged.get(&8), Ok(None));
 }
 
+/// Of [`Ids`] without a canister version.
 #[test]
 fn a_counter_counts_from_one_and_survives_reopening() {
     let memories = Memories::init(RawMemory::default());
@@ -258,7 +262,8 @@ fn a_begun_migration_that_this_build_lacks_is_refused() {
     assert!(error.contains("migration 9"), "{error}");
 }
 
-/// The memory manager gives every memory whole buckets of 8 MiB.
+/// The memory manager gives every memory whole buckets of 8 MiB: here 9 when the canister is installed, 5 more with the
+/// first capsule, and 18 more with the first upload.
 #[test]
 fn a_canister_of_layout_3_takes_memory_as_it_is_needed() {
     let memory = RawMemory::default();
@@ -305,6 +310,7 @@ fn structures_created_before_memory_is_full_stay_and_are_marked() {
     assert!(existing_ids().iter().all(|id| marks.ids().any(|marked| marked == *id)));
 }
 
+/// A register, too; neither is created by reading.
 #[test]
 fn a_table_that_was_never_made_answers_as_an_empty_one() {
     let memories = Memories::init(RawMemory::default());

@@ -27,9 +27,9 @@ enum Contents {
     Cell(CheckRecord),
 }
 
-/// The expected contents of each map and cell, by id. If a client's record does not decode, callers who request it get
-/// an error, or the record is quarantined, and everything else keeps working; so one such record does not stop an
-/// upgrade.
+/// The expected contents of each map and cell, by id. If a record that belongs to a client does not decode, callers who
+/// request it get an error, or the record is quarantined, and everything else keeps working; so one such record does not
+/// stop an upgrade.
 const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES, map::<String, CapsuleRecord>(TolerateUnlessCandid)),
     (
@@ -74,12 +74,12 @@ const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES_BY_CREATOR, map::<Principal, u64>(Refuse)),
     (ids::LEGACY_LEFT_BEHIND, cell::<Leftovers>()),
     (ids::CAPSULE_MAKERS, cell::<Listed>()),
-    // Not checked: the canister replaces damaged access keys.
+    // Any value is accepted: the canister replaces damaged access keys.
     (ids::ACCESS_KEYS, Contents::Cell(|_| Ok(()))),
     (ids::DOWNLOADS, map::<u64, SessionRecord>(TolerateUnlessCandid)),
 ];
 
-/// Returns the contents of a map of records; `on_damage` is the treatment of records that do not decode.
+/// Returns the expected contents of a map of records; `on_damage` is the treatment of records that do not decode.
 const fn map<K: Key, V: Record>(on_damage: OnDamage) -> Contents {
     Contents::Map(map_contents::<K>(Values::Records(check_record::<V>), on_damage))
 }
@@ -96,6 +96,7 @@ fn is_key<K: Key>(bytes: &[u8]) -> bool {
     K::parse(bytes).is_some()
 }
 
+/// Returns a key as text; empty if the bytes are not a key.
 fn show_key<K: Key>(bytes: &[u8]) -> String {
     K::parse(bytes).map_or_else(String::new, |key| key.shown())
 }
@@ -131,8 +132,8 @@ fn check_legacy_record(bytes: &[u8]) -> Result<(), Undecodable> {
     }
 }
 
-/// Checks the first and the last record of every map, and every cell, against [`CONTENTS`]. Without a layout header,
-/// only the records show whose memory it is, so none of them may be damaged.
+/// Checks the first and the last record of every map, and every cell, against [`CONTENTS`]. `layout` is `None` if there is
+/// no layout header: then only these records show which canister wrote the memory, so none of them may be damaged.
 pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), PreflightError> {
     CONTENTS.iter().try_for_each(|(id, contents)| match *contents {
         Contents::Map(map) => {

@@ -1,4 +1,4 @@
-//! Tests of damaged maps and cells, with one fault each.
+//! Tests of reading maps and cells: intact ones, ones at a limit, and damaged ones with one fault each.
 
 use ic_stable_structures::{StableBTreeMap, VectorMemory};
 
@@ -9,6 +9,7 @@ const FIRST_PAGE: u64 = HEADER as u64 + PAGE_HEADER;
 /// Length of a page including the allocator's bytes before it.
 const PAGE_STRIDE: u64 = PAGE as u64 + PAGE_HEADER;
 
+/// Returns the memory of a map of 100 entries, several nodes; [`map_of_one_leaf`] returns an open map.
 fn map_of_100() -> VectorMemory {
     let memory = VectorMemory::default();
     let mut map: StableBTreeMap<u64, Vec<u8>, _> = StableBTreeMap::init(memory.clone());
@@ -19,7 +20,7 @@ fn map_of_100() -> VectorMemory {
 /// Offset of the only node of [`map_of_one_leaf`].
 const LEAF: u64 = FIRST_PAGE;
 
-/// Returns a map of three entries under keys of eight bytes, changed by `change`.
+/// Opens a map of three entries under keys of eight bytes, after `change` has changed its memory.
 fn map_of_one_leaf(change: impl FnOnce(&VectorMemory)) -> RawMap<VectorMemory> {
     let memory = VectorMemory::default();
     let mut map: StableBTreeMap<u64, Vec<u8>, _> = StableBTreeMap::init(memory.clone());
@@ -94,6 +95,7 @@ fn open_changed(offset: u64, number: u64) -> Result<Option<RawMap<VectorMemory>>
 fn a_map_header_that_contradicts_itself_is_damage() {
     let bytes = map_of_100().size() * 64 * 1024;
     let pages = (bytes - HEADER as u64) / PAGE_STRIDE;
+    // The highest numbers that are accepted.
     assert_eq!(open_changed(76, bytes).unwrap().unwrap().len, 100);
     assert_eq!(open_changed(68, pages).unwrap().unwrap().len, 100);
     // Offsets: 12 address of the root, 20 number of entries, 60 page size, 68 pages in use, 76 address of the next free

@@ -8,7 +8,7 @@ pub enum PreflightError {
     NotAMemoryManager {
         /// First four bytes.
         found: [u8; 4],
-        /// What these bytes look like.
+        /// What these bytes look like, and what to do; empty if unknown.
         hint: &'static str,
     },
     /// A memory contains something other than the structure in the table of memory ids.
@@ -37,7 +37,7 @@ pub enum PreflightError {
         /// What is wrong.
         what: String,
     },
-    /// A record is not what this canister stores in its table.
+    /// A record, or its key, is not what this canister stores in that memory.
     #[error(
         "memory id {id} ({name}): the {which} record, under {key}, is not one that this build stores in this memory: {reason}; install the build that wrote it, or load a snapshot from before the damage; `session-migrate inspect` names every such record; nothing was changed"
     )]
@@ -71,7 +71,8 @@ pub enum PreflightError {
         /// Newest format that this build supports.
         known: u8,
     },
-    /// There is a memory manager, but not the layout header that every build of this canister writes.
+    /// There is a memory manager, but neither the layout header that every build of this canister writes, nor a session of
+    /// layout 1.
     #[error(
         "memory id 10 (LAYOUT) is empty, so no build of this canister has written this memory; it uses {in_use}; install the canister that wrote it, or load a snapshot of this one; nothing was changed"
     )]
@@ -79,7 +80,7 @@ pub enum PreflightError {
         /// List of the memory ids in use.
         in_use: String,
     },
-    /// The memory of the first public release.
+    /// The first public release has written the memory.
     #[error(
         "stable memory is that of the first public release: it uses {in_use}, and memory id 10 (LAYOUT) is empty; no build of this canister can read that release's capsules, memories and blobs; keep that release running, never upgrade it with skip_pre_upgrade, and see docs/adopting.md; nothing was changed"
     )]
@@ -99,7 +100,7 @@ pub enum PreflightError {
         /// Why the memory should be in use.
         why: &'static str,
     },
-    /// The memory manager's header contradicts itself or the size of the memory.
+    /// The header of the memory manager itself, not of a memory in it, contradicts itself or the size of stable memory.
     #[error(
         "the memory manager's header at offset {offset} is damaged: {what} is {found}, expected {expected}; restore a snapshot of this canister; nothing was changed"
     )]

@@ -8,6 +8,7 @@ use crate::stable::buckets::whole_memory;
 
 type Chunks = StableBTreeMap<([u8; 32], u32), Vec<u8>, Memory>;
 
+/// Returns a stable memory, the empty chunk map in it, and its room.
 fn chunk_map(bucket_pages: u16) -> (RawMemory, Chunks, StableRoom) {
     let raw = RawMemory::default();
     let memories = MemoryManager::init_with_bucket_size(raw.clone(), bucket_pages);
@@ -25,7 +26,7 @@ impl StableRoom {
     }
 }
 
-/// Creates a value whose length varies, since files end in short chunks.
+/// Creates a value whose length varies with `n`, since files end in short chunks.
 fn value(n: u32) -> Vec<u8> {
     vec![7; [1, 90_000, 2_000, 90_000][n as usize % 4]]
 }
@@ -57,6 +58,7 @@ fn free_room_of_a_map_is_used_before_it_grows() {
 fn chunks_that_are_stored_again_fit_into_what_is_counted() {
     const LENS: [u64; 8] = [0, 1, 400, 1_009, 1_010, 2_026, 5_000, 90_000];
     for count in [1, 5, 11, 12, 32] {
+        // The length of every chunk; `None`: lengths vary.
         for same in LENS.map(Some).into_iter().chain([None]) {
             let (_, mut map, room) = chunk_map(1);
             let lens: Vec<u64> = (0..count).map(|n| same.unwrap_or(LENS[n % LENS.len()])).collect();
@@ -138,7 +140,7 @@ fn each_write_is_refused_while_its_reserve_is_untouched() {
     Chunks::init(memories.get(memory_ids::CHUNKS)).insert(([1; 32], 1), vec![7; 90_000]);
     let other = memories.get(memory_ids::EXTENT_REGION);
     other.grow((room.bytes_left() - (128 << 20)) / PAGE_BYTES);
-    // Bytes that were left when each write was first refused.
+    // Memory is filled page by page. For each write: the bytes left when it was first refused.
     let mut refused = [0; 5];
     while room.bytes_left() > 0 {
         let fits = [

@@ -54,7 +54,8 @@ fn schema(profile: &Profile) -> Schema {
     }
 }
 
-/// Describes the sessions of layout 1 by the type that reads them: that of the compat path, or the copy of migration 1.
+/// Describes the sessions of layout 1 by the type that reads them in a build: the type of the compat path, or, in the
+/// direct build, the frozen copy in migration 1.
 fn legacy_sessions(profile: &Profile) -> Value {
     if profile.features.contains(&"compat") {
         return UploadSessionMeta::value();
@@ -75,7 +76,7 @@ fn migrations_of(profile: &Profile) -> Vec<Migration> {
             name: plan.name.into(),
             from: plan.from.0,
             to: plan.to.0,
-            // Sessions of layout 1 need the compat path; nothing leads out of layout 3.
+            // Only migration 1, and only in a build that can serve layout 1 afterwards; nothing leads out of layout 3.
             reversible: plan.from.0 == Layout::LEGACY.0 && profile.features.contains(&"compat"),
             takes_from: takes_from.to_vec(),
             puts_into: puts_into.to_vec(),
@@ -113,6 +114,7 @@ fn the_checked_in_schemas_are_those_of_the_types() {
     }
 }
 
+/// The first assertion is about the layout header, which is not the engine's.
 #[test]
 fn records_of_the_engine_begin_with_the_version_described() {
     assert_eq!(Layout::LEGACY.encode()[..4], *b"UPL\x01");

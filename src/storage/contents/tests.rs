@@ -30,6 +30,7 @@ fn memory(raw: &RawMemory, id: u8) -> crate::stable::Memory {
     Memories::init(raw.clone()).get(MemoryId::new(id))
 }
 
+/// Returns the error with which the memory is refused; panics if it is accepted or changed.
 #[track_caller]
 fn refusal(raw: &RawMemory) -> OpenError {
     let before = raw.borrow().clone();
@@ -95,7 +96,8 @@ fn key(map: &MapContents, n: u8) -> Vec<u8> {
     candidates.into_iter().find(|key| (map.is_key)(key)).expect("a candidate is a key of the map")
 }
 
-/// Returns bytes that are not a record of the map: Candid of the first public release, unless the map stores Candid.
+/// Returns bytes that are not a record of the map: Candid as the first public release writes it, or, if the map accepts
+/// that, seven bytes 0xff. `None` for a map of any bytes.
 fn undecodable(map: &MapContents) -> Option<Vec<u8>> {
     let Values::Records(check_record) = map.values else { return None };
     let candid = candid::encode_args((("capsule", 1_u64),)).unwrap();
@@ -117,6 +119,7 @@ fn contents_name_every_map_and_cell() {
     assert_eq!(named, all);
 }
 
+/// All records of the map are undecodable, so also a map that tolerates damage is refused.
 #[test]
 fn records_of_another_format_are_refused_or_quarantined() {
     for (id, map) in maps() {
@@ -159,7 +162,7 @@ fn a_record_of_a_newer_engine_is_refused_by_its_format() {
 
 #[test]
 fn a_newer_record_is_refused_where_damage_is_tolerated() {
-    // Newer than every format that this build knows.
+    // Format 3, newer than every format that this build knows, and an empty CBOR array.
     let newer = vec![3, 0x80];
     for (id, map) in maps().filter(|(_, map)| map.on_damage == OnDamage::TolerateUnlessCandid) {
         let damaged = b"rubbish".to_vec();
@@ -238,6 +241,7 @@ fn both_ends_of_a_deep_table_are_read() {
     open_storage(with_numbers(id, |entries| entries[250].1 = vec![1])).unwrap();
 }
 
+/// Damage between the ends is not found here.
 #[test]
 fn tolerated_damage_is_accepted_at_one_end_but_not_at_both() {
     let raw = intact_layout_1();
@@ -283,7 +287,8 @@ fn a_memory_manager_that_holds_nothing_is_refused() {
     assert_refused(&raw, &["at offset 6", "the size of a bucket"]);
 }
 
-/// The memory of the first public release is refused both if its `pre_upgrade` was skipped and if it was not.
+/// The memory of the first public release is refused both if the `pre_upgrade` of that release was skipped, and if it ran
+/// and overwrote the memory.
 #[test]
 fn memory_of_the_public_release_is_refused_by_name() {
     let mut release = PublicRelease::new(1);
@@ -352,7 +357,7 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
         &memory_with_only(memory_ids::SESSIONS),
         &["memory id 10 (LAYOUT) is empty", "memory ids 11;"],
     );
-    // With the layout header, but without some of the tables.
+    // With the layout header and one table, but without the others.
     let raw = RawMemory::default();
     let memories = Memories::init(raw.clone());
     crate::stable::Register::open(&memories, memory_ids::LAYOUT).set(&Layout::LEGACY);
@@ -363,7 +368,8 @@ fn memory_written_in_part_is_refused_by_what_is_missing() {
     );
 }
 
-/// Returns the memory of a canister that was installed in layout 3: empty, with a capsule, and with an upload.
+/// Returns three memories of a canister that was installed in layout 3: empty, with a capsule, and with the structures
+/// that the first upload creates (but no upload).
 fn installed_in_layout_3() -> [RawMemory; 3] {
     let raw = RawMemory::default();
     drop(MemoryManager::init_with_bucket_size(raw.clone(), 1));
@@ -439,7 +445,7 @@ fn a_manager_from_before_the_first_upload_is_refused() {
     let [empty, with_capsule, intact] = installed_in_layout_3();
     for (earlier, lost) in [(empty, ids::CAPSULES), (with_capsule, ids::SESSIONS)] {
         let raw = copy(&intact);
-        // The first page is the header of the memory manager.
+        // The first page has the memory manager's header: here an earlier one than the rest of the memory.
         raw.write(0, &earlier.borrow()[..65_536]);
         assert_refused(&raw, &[&format!("memory id {lost} ({}) is empty, and the marks", name_of(lost))]);
     }
@@ -495,6 +501,7 @@ fn truncation_and_zeros_at_every_table_are_refused() {
     let [empty, _, in_use] = installed_in_layout_3();
     for intact in [intact_layout_1(), empty, in_use] {
         let pages = intact.size();
+        // Pages that are kept; a bucket is one page here.
         for cut in 1..pages {
             let raw = RawMemory::default();
             raw.borrow_mut().extend_from_slice(&intact.borrow()[..(cut * 65_536) as usize]);
@@ -524,7 +531,7 @@ fn every_damaged_byte_of_a_header_is_refused_or_harmless() {
         for byte in [0x00, 0x01, 0x7f, 0xff] {
             let raw = copy(&intact);
             memory(&raw, ids::LEGACY_ACTIVITY).write(at, &[byte]);
-            // Any answer will do, as long as nothing traps.
+            // The memory may be refused or opened, as long as nothing traps, and no error comes after it is opened.
             if let Ok(storage) = open_storage(raw.clone()) {
                 assert!(storage.sessions.legacy.activity(&1).is_ok(), "byte {at}");
             }
