@@ -2,8 +2,7 @@
 //!
 //! A caller of the interface may read a blob if its capsule is public or lists the caller. A browser has no principal:
 //! it may read the blob if the capsule is public, or with a token issued to a reader. A token is valid for one blob and
-//! a limited time. Whenever it is used, the canister checks that the reader to whom it was issued is still on an access
-//! list of the capsule.
+//! a limited time. Whenever a token is used, the canister checks that the token's reader is still on an access list.
 //!
 //! ```text
 //! token = hex of: version 1 ‖ expiry in seconds, u64 big-endian ‖ HMAC-SHA-256 ‖ principal
@@ -32,7 +31,7 @@ pub const MAX_TOKEN_SECONDS: u32 = 60 * 60;
 
 const TOKEN_VERSION: u8 = 1;
 
-/// Length of a token without the principal, bytes.
+/// Length of a token without the principal, bytes before the conversion to hex.
 const TOKEN_BYTES: usize = 1 + 8 + 32;
 
 /// Prefix of what is authenticated, so that no MAC for another purpose is valid here.

@@ -22,6 +22,7 @@ pub fn create_capsule(
     now: Time,
 ) -> Result<Capsule> {
     let limits = storage.config()?;
+    // What the caller lacks; `None`: nothing.
     let needs = match limits.capsule_makers.unwrap_or_default() {
         CapsuleMakers::Anyone => None,
         CapsuleMakers::Listed if storage.capsule_makers.get()?.contains(&caller) => None,

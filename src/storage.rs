@@ -1,5 +1,5 @@
-//! `Storage`: the only handle to each stable structure of the canister, and how a storage is created or opened. Does not
-//! own: any rule of uploads.
+//! `Storage`: the only handle to each stable structure of the canister, and how a storage is created or opened. Does
+//! not own: any rule of uploads.
 //!
 //! No state on the heap has to survive an upgrade, so there is no `pre_upgrade`.
 
@@ -37,8 +37,8 @@ pub struct Storage {
     pub index: SessionIndex,
     /// Where the bytes of sessions in flight go, and how much of them is hashed, by session id.
     pub payloads: Table<u64, PayloadState>,
-    /// The sessions that may still have their bytes in the chunk map, after layout 3 has begun; new sessions have theirs in
-    /// extents.
+    /// The sessions that may still have their bytes in the chunk map, after layout 3 has begun; new sessions have
+    /// theirs in extents.
     pub mapped_sessions: Register<MappedSessions>,
     /// Receipts of ended sessions.
     pub receipts: Receipts,
@@ -137,8 +137,8 @@ impl Storage {
     }
 
     /// Opens the storage of an installed canister, after the preflight, for a build that accepts these layouts. Memory
-    /// without a layout header is layout 1 if it holds sessions of that layout, and gets a header; otherwise this canister
-    /// did not write the memory, and it is refused.
+    /// without a layout header is layout 1 if it holds sessions of that layout, and gets a header; otherwise this
+    /// canister did not write the memory, and it is refused.
     ///
     /// # Errors
     /// See [`OpenError`].

@@ -116,6 +116,8 @@ pub enum LegacyProcessingStatus {
     Error,
 }
 
+// From here on, cases and fields are in the order of their Candid hashes, in which records store them; a test checks
+// it.
 variant!(LegacyAssetMetadata {
     0 => Note(LegacyNote),
     1 => Image(LegacyImage),
@@ -172,6 +174,7 @@ variant!(LegacyProcessingStatus {
 });
 
 impl LegacyAssetMetadata {
+    /// Returns the size of the file according to the metadata, bytes.
     pub const fn bytes(&self) -> u64 {
         match self {
             Self::Image(asset) => asset.base.bytes,

@@ -1,4 +1,5 @@
-//! Bulk conversion: records are converted in the order of their ids, and read back in one pass over each new table.
+//! Bulk conversion: records are converted in the order of their ids, and read back in one pass over each table of
+//! layout 2.
 
 use super::SplitSessions;
 use super::write::{Conversion, convert_record, join_halves, read_back, remove_written};
@@ -39,7 +40,8 @@ impl Bulk<Storage> for SplitSessions {
         if let (true, Some(error)) = (settled.is_empty(), first_error) {
             return Err(error);
         }
-        // The mark moves in one step past all records before the first one that stays in layout 1.
+        // The leftover mark moves in one step past all records before the first one that stays in layout 1. Settled
+        // records after that one are removed.
         let is_settled = |(session, unit): &(&LegacySession, &Settled)| session.id == unit.key;
         let settled_prefix = sessions.iter().zip(&settled).take_while(is_settled).count();
         storage.sessions.legacy.move_mark_past(sessions.get(..settled_prefix).unwrap_or_default());
@@ -62,7 +64,7 @@ impl Bulk<Storage> for SplitSessions {
     }
 }
 
-/// A record that was converted, but not read back yet.
+/// A record whose conversion is written but not read back yet, or whose outcome is known without reading back.
 struct ConvertedRecord<'a> {
     session: &'a LegacySession,
     /// Index of its class in the plan.

@@ -50,9 +50,11 @@ classes! {
     ExtraChunks = "extra chunks" => Quarantine;
     /// the last activity is longer ago than a session lives
     Expired = "expired" => Release;
-    /// `created_at` is in seconds, milliseconds or microseconds; the stored number does not change, and is converted to nanoseconds only if the last activity is derived from it
+    /// `created_at` is in seconds, milliseconds or microseconds; the stored number does not change, and is converted to
+    /// nanoseconds only if the last activity is derived from it
     TimeUnit = "time in another unit" => Convert;
-    /// `created_at` is not a plausible time in any unit; the stored number does not change, and the session lives from its conversion on
+    /// `created_at` is not a plausible time in any unit; the stored number does not change, and the session lives from
+    /// its conversion on
     NoTime = "no time" => Convert;
     /// another session in flight has the same idempotency key; the key leads to the one that was begun later
     DuplicateKey = "duplicate key" => Convert;
@@ -104,6 +106,7 @@ impl Class {
     }
 
     /// Returns the class of a convertible record: by its time, then by its key, then by its status, blob and chunks.
+    /// `key_leads_elsewhere`: before the conversion, the idempotency key leads to another session in flight.
     pub fn of_convertible(split: &Split, unit: TimeUnit, key_leads_elsewhere: bool) -> Self {
         let Split { session, meta } = split;
         let is_complete = session.received_idxs.contains_all_below(session.chunk_count());
@@ -130,7 +133,8 @@ impl Class {
     }
 }
 
-/// The unit of a time in layout 1.
+/// The unit of a time in layout 1. ([`Class::TimeUnit`] is the class of the records with another unit than
+/// nanoseconds.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeUnit {
     /// Nanoseconds, as specified.

@@ -17,7 +17,8 @@ pub struct Split {
 }
 
 impl Split {
-    /// Returns whether both halves are the same. The metadata are compared as bytes: a NaN is not equal to itself.
+    /// Returns whether each half is the same in `self` and `other`. The metadata are compared as bytes: a NaN is not
+    /// equal to itself.
     pub fn is_same(&self, other: &Self) -> bool {
         self.session == other.session && self.meta.encode() == other.meta.encode()
     }
@@ -34,7 +35,7 @@ pub enum Unconvertible {
         /// Session that the record names.
         session_id: u64,
     },
-    /// The two counts of one record disagree.
+    /// The two chunk counts of one record disagree.
     #[error("expected_chunks is {expected_chunks}, chunk_count is {chunk_count}")]
     CountsDisagree {
         /// First count.
@@ -67,7 +68,7 @@ pub enum Unconvertible {
         /// Number of chunks of the file.
         chunks: u32,
     },
-    /// The owner of a session is not a principal.
+    /// The owner of a session of layout 2 is not a principal; only [`revert`] returns this.
     #[error("the owner {0:02x?} is not a principal")]
     Owner(Vec<u8>),
 }
@@ -161,7 +162,11 @@ pub fn convert(
     Ok(Split { session, meta })
 }
 
-/// Rebuilds a record: the inverse of [`convert`], field by field.
+/// Rebuilds the legacy record: the inverse of [`convert`], field by field. The last activity is not in it: the caller
+/// must store that separately.
+///
+/// # Errors
+/// [`Unconvertible::Owner`].
 pub fn revert(id: SessionId, split: Split) -> Result<LegacyUploadSession, Unconvertible> {
     // No `..` here, either.
     let Split { session, meta } = split;

@@ -18,7 +18,7 @@ pub struct Examined {
     pub decision: Decision,
 }
 
-/// Outcome of a record.
+/// The outcome that a record must get.
 pub enum Decision {
     /// The record is converted.
     Convert {
@@ -26,7 +26,7 @@ pub enum Decision {
         caller: Principal,
         /// The records to which the legacy record is converted.
         split: Box<Split>,
-        /// The idempotency key, if the session is in no index yet.
+        /// The idempotency key, if the session is in no index yet; `None`: the index by key stays as it is.
         key: Option<KeyClaim>,
     },
     /// The record has expired, and is released.
@@ -66,10 +66,10 @@ pub trait Surroundings {
     /// Returns the chunks that are actually stored under a prefix.
     fn stored_chunks(&self, prefix: ChunkPrefix) -> ChunkSet;
 
-    /// Returns whether the session is in the indexes.
+    /// Returns whether the session is in the index by owner.
     fn is_indexed(&self, id: SessionId, owner: Principal) -> bool;
 
-    /// Returns the session to which a key belongs.
+    /// Returns the session to which a key leads, even if that session is no longer in flight; `None` if to none.
     ///
     /// # Errors
     /// A damaged entry.

@@ -1,10 +1,10 @@
 //! Records left in quarantine permanently: releases the quota that they still use.
 //!
 //! A record that was read and decodes was removed from all accounts and indexes when it was quarantined. If a record
-//! does not decode, or was quarantined without being read, its quota was kept in case of a retry. The Candid library
-//! does not read it now, either, since decoding it may be what trapped: a record that only the library could decode is
-//! treated as undecodable. The chunks of an undecodable record are unknown: they stay, and keep counting against its
-//! capsule and the canister.
+//! does not decode, or was quarantined without being read, its quota was kept in case of a retry. Here, such a record
+//! is not decoded with the Candid library, since that may be what trapped: a record that only the library could decode
+//! is treated as undecodable. The chunks of an undecodable record are unknown: they stay, and keep counting against its
+//! capsule and the canister; only its owner's quota is released.
 
 use std::collections::BTreeSet;
 
@@ -16,6 +16,7 @@ use crate::api::Result;
 use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
+/// Releases what the quarantined records of a migration still use, as described above.
 pub fn release_owners_quota(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut undecodable = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {

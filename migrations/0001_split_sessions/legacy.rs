@@ -90,7 +90,7 @@ impl Wire for LegacyStatus {
 /// Stored bytes that are not a record of layout 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
-    /// A version that no release has written.
+    /// A version other than 1, which no release has written.
     #[error("record version {0}, expected {VERSION}")]
     Version(u16),
     /// Not Candid, or of another type; the reason as text.
@@ -109,7 +109,8 @@ impl LegacyUploadSession {
         Self::read_after_header(bytes).map_or_else(|| Self::decode_by_library(bytes), Ok)
     }
 
-    /// Returns the record, if the stored bytes are exactly what [`Self::encode`] writes.
+    /// Returns the record, if the stored bytes are exactly what [`Self::encode`] writes; otherwise `None`, even if the
+    /// library could decode them.
     pub(super) fn read_after_header(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(after_header(bytes)?);
         let version = u16::read(&mut reader)?;

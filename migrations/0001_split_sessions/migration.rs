@@ -37,7 +37,8 @@ static PLAN: Plan = Plan {
 /// `tests/migration_dry_run.rs` compares the two.
 const WRITE_INSTRUCTIONS: u64 = 100_000;
 
-/// Highest session id that is accepted. A higher one is a damaged key: no counter has issued that many ids.
+/// Highest key that counts as a session id when the counter is raised. A higher key is damaged: no counter has issued
+/// such an id.
 const MAX_ID: u64 = u64::MAX >> 1;
 
 impl SplitSessions {
@@ -148,7 +149,7 @@ impl Migration<Storage> for SplitSessions {
         }
         let QuarantineRecord { reason: _, raw, beside, was_indexed, owner: _ } = quarantined;
         let activity = beside.map(Time::from_nanos);
-        // A record that was in no index is added to the indexes and the accounts when it is converted.
+        // A record that was in no index is added to the indexes and the accounts not here, but when it is converted.
         let was_indexed = was_indexed.unwrap_or(true);
         if was_indexed && let Ok(legacy) = LegacyUploadSession::decode(&raw) {
             let last_seen = activity.unwrap_or(Time::from_nanos(legacy.created_at));
@@ -253,7 +254,8 @@ impl Reversal<Storage> for SplitSessions {
     }
 }
 
-/// Returns the legacy record of a session of layout 2, after checking that converting it yields the same session again.
+/// Returns the legacy record of a session of layout 2, after checking that converting this record yields the same
+/// session.
 fn legacy_record_of(
     storage: &Storage,
     id: SessionId,

@@ -1,7 +1,7 @@
 //! Migration 1: an in-flight `UploadSessionMeta` becomes a `Session` and an `UploadMeta`.
 //!
-//! `README.md` in this folder lists the place of every old field. [`convert`] destructures the record: a field added to
-//! the frozen type fails to compile until it is mapped.
+//! `README.md` in this folder lists the place in layout 2 of every field of layout 1. [`convert`] destructures the
+//! record: a field added to the frozen type fails to compile until it is mapped.
 
 mod asset;
 mod bulk;

@@ -1,4 +1,5 @@
-//! Conversion and rollback of random records, the records that are refused, and the golden record.
+//! Conversion and rollback of random records, the decoders of stored bytes, the records that are refused, and the
+//! golden record. In names of tests, `old` is the record of layout 1, and `new` those of layout 2.
 
 mod classes;
 mod records;
@@ -40,6 +41,7 @@ proptest! {
         prop_assert_eq!(again, split);
     }
 
+    /// The damage is truncation at any byte.
     #[test]
     fn damaged_bytes_are_an_error((legacy, ..) in record(), cut in any::<prop::sample::Index>()) {
         let bytes = legacy.encode();
@@ -48,7 +50,7 @@ proptest! {
 }
 
 proptest! {
-    /// The reader in `wire.rs` and the library agree on every record, and on every record with one bit changed.
+    /// The reader in `wire.rs` and the library agree on every record, also if one bit after the header is changed.
     #[test]
     fn the_fast_reader_agrees_with_the_library((legacy, ..) in record(), place in any::<prop::sample::Index>(), bit in 0u8..8) {
         let bytes = legacy.encode();

@@ -20,7 +20,7 @@ use serde_bytes::ByteBuf;
 use crate::bytes::is_same;
 use crate::leb128;
 
-/// The 504 bytes with which every record begins.
+/// The 504 bytes with which every record of layout 1 begins that this canister writes; other encoders may write others.
 pub const HEADER: &[u8] = include_bytes!("golden/header.bin");
 
 /// Returns the value part of a message that begins with [`HEADER`]; `None` for any other.
@@ -29,6 +29,7 @@ pub fn after_header(message: &[u8]) -> Option<&[u8]> {
     is_same(header, HEADER).then_some(value)
 }
 
+/// Reads values one after the other.
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -66,7 +67,7 @@ fn write_length(value: usize, out: &mut Vec<u8>) {
 
 /// A type whose values are read and written in Candid's encoding.
 pub trait Wire: Sized {
-    /// Reads a value; `None` if the bytes are not what the encoder writes.
+    /// Reads a value; `None` if the bytes are not what [`Self::write`] writes, even if they are valid Candid.
     fn read(reader: &mut Reader<'_>) -> Option<Self>;
 
     fn write(&self, out: &mut Vec<u8>);
@@ -163,8 +164,8 @@ impl Wire for Vec<String> {
     }
 }
 
-/// Implements [`Wire`] for a struct, with its fields listed in the order of the hashes of their names. If a field is
-/// omitted, the code does not compile.
+/// Implements [`Wire`] for a struct. The fields must be listed in the order of the hashes of their names: a test checks
+/// this order, and the compiler that no field is omitted.
 macro_rules! record {
     ($record:ident { $($field:ident),* $(,)? }) => {
         impl crate::migrations::split_sessions::wire::Wire for $record {
@@ -187,7 +188,7 @@ macro_rules! record {
     };
 }
 
-/// Implements [`Wire`] for an enum, with its cases numbered in the order of the hashes of their names. Either every
+/// Implements [`Wire`] for an enum. The cases must be numbered in the order of the hashes of their names. Either every
 /// case has a value or none has. The number is a single byte, since there are fewer than 128 cases.
 macro_rules! variant {
     ($variant:ident { $($place:literal => $case:ident $(($value:ident))? ),* $(,)? }) => {

@@ -1,4 +1,4 @@
-//! Writing a converted record, and reading it back.
+//! Converting, releasing or quarantining one record in the storage, and reading back what was written.
 
 use candid::Principal;
 
@@ -21,11 +21,11 @@ use crate::upload::{
 pub enum Conversion {
     /// A session of layout 2 that is written and must still be read back.
     Written(Box<Split>),
-    /// A final outcome.
+    /// A final outcome. If the record was converted, it has been read back already.
     Settled(Fate),
 }
 
-/// Handles a record according to its class. An error leaves everything unchanged.
+/// Converts, releases or quarantines a record, according to its class. An error leaves everything unchanged.
 pub fn convert_record(
     storage: &mut Storage,
     legacy: &LegacySession,
@@ -92,7 +92,8 @@ pub fn new_quarantine_record(legacy: LegacySession, reason: String) -> Quarantin
     QuarantineRecord { beside: activity.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
 }
 
-/// Returns the digest of the legacy record, if the stored session is the one written and converts back to that record.
+/// Returns the digest of the legacy record, if the stored session is the one written and converts back to that record;
+/// otherwise an error.
 pub fn read_back(legacy: &LegacySession, written: &Split, stored: Split) -> Result<[u8; 32]> {
     let id = legacy.id;
     let is_written = stored.session == written.session;
@@ -108,10 +109,12 @@ pub fn remove_written(storage: &mut Storage, id: SessionId) {
     storage.sessions.metas.remove(&id.0);
 }
 
+/// Returns a session of layout 2, from both of its records.
 pub fn read_stored(storage: &Storage, id: SessionId) -> Result<Split> {
     join_halves(id, storage.sessions.sessions.get(&id.0), storage.sessions.metas.get(&id.0))
 }
 
+/// Returns a session of layout 2, given what its two tables returned. If one record is missing, that is an error.
 pub fn join_halves(
     id: SessionId,
     session: std::result::Result<Option<SessionRecord>, StableError>,
@@ -146,7 +149,8 @@ fn read_back_at_once(storage: &mut Storage, legacy: &LegacySession, split: &Spli
     digest
 }
 
-/// Writes and reads back a session that is in no index and on no account: the first public release had neither.
+/// Writes and reads back a session that is in no index and on no account, since the first public release had neither;
+/// then adds it to both.
 fn write_indexed(
     storage: &mut Storage,
     legacy: &LegacySession,
@@ -175,6 +179,7 @@ fn write_indexed(
     Ok(digest)
 }
 
+/// Returns how many bytes of the file are in no stored chunk.
 pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
     let bytes = legacy.asset_metadata.bytes();
     let stored = storage.blobs.stored_chunks(legacy.chunk_prefix());
@@ -182,8 +187,8 @@ pub fn bytes_missing(storage: &Storage, legacy: &LegacyUploadSession) -> u64 {
 }
 
 /// Removes a quarantined record from the accounts and indexes, so that it neither expires nor makes a list fail.
-/// Without `legacy`, removes only the record's activity. The idempotency key stays, so that a repeated begin does not
-/// create a second session.
+/// `legacy` is `None` if the record was not read, or does not decode: then only its activity is removed. The
+/// idempotency key stays, so that a repeated begin does not create a second session.
 pub fn withdraw(
     storage: &mut Storage,
     id: SessionId,

@@ -166,8 +166,9 @@ impl Migration<Storage> for MoveToExtents {
     }
 }
 
-/// Returns the reason if there is no room for a second copy of the payload: the chunk map keeps its memory when its
-/// chunks are removed. Files and sessions count with their full length, including chunks that have not arrived.
+/// Returns why the migration must wait, if there is no room for a second copy of the payload; otherwise `None`. A
+/// second copy needs new memory, since the chunk map keeps its memory when its chunks are removed. Files and sessions
+/// count with their full length, including chunks that have not arrived.
 fn missing_room(storage: &Storage) -> Result<Option<String>> {
     let extents = storage.blobs.extents();
     let needed = storage.usage.total()?.saturating_sub(extents.taken_bytes()?);
@@ -177,13 +178,14 @@ fn missing_room(storage: &Storage) -> Result<Option<String>> {
     Ok((needed > left).then(reason))
 }
 
-/// Returns the extents in the encoded progress of a unit.
+/// Returns the extents in the encoded progress of a unit; `None` if there are none, or the bytes are not a progress.
 pub fn extents_of(progress: &[u8]) -> Option<Extents> {
     let from_blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
     let from_session = || session::SessionProgress::decode(progress).ok().map(|progress| progress.extents);
     from_blob.or_else(from_session)
 }
 
+/// Returns whether a key is that of a session to move; otherwise it is that of a blob.
 fn is_session(storage: &Storage, key: u64) -> std::result::Result<bool, StableError> {
     mapped_sessions::contains(storage, SessionId(key))
 }

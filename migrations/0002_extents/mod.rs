@@ -1,9 +1,10 @@
 //! Migration 2: payload moves from the chunk map into contiguous extents.
 //!
-//! A unit is a session in flight whose chunks are, or will be, in the chunk map, or a committed blob that is there. Its
-//! key is the number of the session or blob. It is copied chunk by chunk, in as many messages as necessary, while
-//! clients read it, put more chunks and finish it; the old copy is released once the new one has been read back, and
-//! removed when everything has moved. `README.md` in this folder has the treatment of each class.
+//! A unit is either a session in flight whose chunks are, or will be, in the chunk map, or a committed blob whose
+//! chunks are there. The key of a unit is the id of the session or blob. A unit is copied chunk by chunk, in as many
+//! messages as necessary, while clients read the blob, or put more chunks and finish the session. The old copy is
+//! released once the new one has been read back, and usually removed only when everything has moved. `README.md` in
+//! this folder has the treatment of each class.
 
 mod blob;
 mod class;
@@ -24,7 +25,7 @@ enum Moved {
     Partly,
     /// All chunks were copied.
     Wholly,
-    /// A chunk is missing or damaged; the reason.
+    /// A chunk is missing or too short; the reason. (Wrong bytes of the right length are copied as they are.)
     Damaged(String),
 }
 

@@ -16,6 +16,7 @@ use crate::upload::{UploadMeta, is_payload_of_blob, mapped_sessions};
 #[derive(minicbor::Encode, minicbor::Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct SessionProgress {
+    /// The extents to which the chunks are copied; the session does not use them yet.
     #[n(0)]
     pub extents: Extents,
     /// Chunks that have been copied, as inclusive ranges.
@@ -58,6 +59,7 @@ pub fn digest(storage: &Storage, id: SessionId) -> Result<[u8; 32]> {
         .into())
 }
 
+/// Returns how many bytes of a session have arrived.
 pub fn bytes_received(storage: &Storage, id: SessionId) -> Result<u64> {
     Ok(read_records(storage, id)?.0.bytes_received)
 }

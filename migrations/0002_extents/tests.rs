@@ -39,13 +39,14 @@ fn control(canister: &mut TestCanister) -> Control<'_> {
     Control::of(&MIGRATION, &mut canister.storage, canister.now).unwrap()
 }
 
-/// Runs one message, after an upgrade.
+/// Runs one message of migration 2, after an upgrade.
 fn run_message(canister: &mut TestCanister) -> RunOutcome {
     canister.restart(Box::<crate::upload::path::direct::DirectPath>::default());
     let message = MessageBudget { now: canister.now.into(), meter: &OneChunk, budget: 0 };
     Engine::new(&[&MIGRATION]).run(&mut canister.storage, message).unwrap()
 }
 
+/// Runs messages until there is nothing left to do, or the migration waits or is stuck; returns its state.
 fn run_to_end(canister: &mut TestCanister) -> MigrationState {
     let mut messages = 0;
     while run_message(canister) == RunOutcome::More {
@@ -55,10 +56,12 @@ fn run_to_end(canister: &mut TestCanister) -> MigrationState {
     state(canister)
 }
 
+/// Returns the state of migration 2.
 fn state(canister: &TestCanister) -> MigrationState {
     canister.storage.migration.state_of(2).unwrap()
 }
 
+/// Uploads a file from begin to finish, and returns the locator of its blob.
 fn upload(canister: &mut TestCanister, file: &[u8], idem: &str) -> String {
     let id = canister.begin(file.len(), idem);
     for idx in 0..file.len().div_ceil(CHUNK) {

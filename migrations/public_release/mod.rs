@@ -1,6 +1,6 @@
 //! The records that the first public release keeps in stable memory; see `README.md`.
 //!
-//! They are for the tools that read its snapshots: every build of this canister refuses the memory of that release.
+//! They are for the tools that read snapshots of that release: every build of this canister refuses its memory.
 
 mod asset;
 mod record;

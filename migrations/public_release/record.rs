@@ -299,8 +299,8 @@ pub fn decode<T: CandidType + for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result
     if version == VERSION { Ok(record) } else { Err(format!("record version {version}, expected {VERSION}")) }
 }
 
-/// Returns the first part of the keys of a session's chunks in memory id 6. That release gives sessions no memory id,
-/// so the hash covers only a separator and the session number; numbers start at 1.
+/// Returns the first part of the keys of a session's chunks in memory id 6. The first public release gives sessions no
+/// id of a memory to create, so the hash covers only a separator and the session number; numbers start at 1.
 pub fn session_prefix(session: u64) -> [u8; 32] {
     Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize().into()
 }

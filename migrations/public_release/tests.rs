@@ -15,6 +15,7 @@ fn owner() -> Principal {
     Principal::self_authenticating([1])
 }
 
+/// Returns a generated release with one capsule and one upload, and the id of the capsule.
 fn release() -> (PublicRelease, String) {
     let mut release = PublicRelease::new(1);
     let capsule = release.create_capsule(owner(), NOW);
@@ -33,7 +34,7 @@ fn stored_records() -> [Vec<u8>; 2] {
 }
 
 /// A capsule and a blob in the format of the first public release, written once by `upload_model::public_release` (not
-/// taken from a real canister). Never replace them.
+/// taken from a real canister). Never replace these files.
 const GOLDEN: [&[u8]; 2] = [include_bytes!("golden/capsule.bin"), include_bytes!("golden/blob.bin")];
 
 #[test]

@@ -14,7 +14,8 @@ use super::id::BlobId;
 pub struct ChunkPrefix(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
 
 impl ChunkPrefix {
-    /// Returns the prefix of a session: SHA-256(memory id ‖ "#" ‖ session id as eight bytes, little-endian).
+    /// Returns the prefix of a session: SHA-256(memory id ‖ "#" ‖ session id as eight bytes, little-endian). The memory
+    /// is the one that the upload will create.
     pub fn of(provisional_memory_id: &str, session: SessionId) -> Self {
         let digest = Sha256::new()
             .chain_update(provisional_memory_id.as_bytes())
@@ -45,7 +46,7 @@ pub fn key_bytes(prefix: ChunkPrefix, idx: u32) -> [u8; KEY_BYTES] {
     key
 }
 
-/// The inverse of [`key_bytes`].
+/// The inverse of [`key_bytes`]; in practice never `None`, since the length is right.
 pub fn parse_key(bytes: &[u8; KEY_BYTES]) -> Option<ChunkKey> {
     let (prefix, idx) = bytes.split_first_chunk()?;
     Some((*prefix, u32::from_be_bytes(*idx.first_chunk()?)))

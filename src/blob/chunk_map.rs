@@ -29,16 +29,17 @@ pub const RELEASE_AT_ONCE: usize = 32;
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
 
 /// While payload is copied into extents, released chunks stay in the map if this much stable memory is free in addition
-/// to the reserve, so that the map can be emptied in one step afterwards. With less, they are removed one by one, and
-/// sessions that are still in the map can reuse their pages.
+/// to the reserve, so that the map can be emptied in one step afterwards. With less, released chunks are removed one by
+/// one, and sessions whose payload is still in the map can reuse the pages.
 const AMPLE_BYTES: u64 = 1 << 30;
 
 pub struct ChunkMap {
     /// `None` until the first chunk is stored.
     chunks: Option<Chunks>,
     memory: Memory,
-    /// Finds keys in the same memory without reading payload. If that fails, `chunks` finds them.
+    /// Finds keys in the same memory without reading payload. If it returns `None`, the keys are looked up in `chunks`.
     keys: MapKeys<KEY_BYTES>,
+    /// Prefixes whose chunks are to be removed.
     released: Table<[u8; 32], ()>,
     room: StableRoom,
     attempt: Attempt,
@@ -46,8 +47,8 @@ pub struct ChunkMap {
     survey: Survey,
 }
 
-/// Attempts to remove a chunk although stable memory may have no room for that. A step may trap, so the message before
-/// it marks it. This is on the heap: after an upgrade, the attempts start from scratch.
+/// Attempts to remove a chunk although stable memory may have no room for that. A step may trap, so one message marks
+/// the step, and the next performs it. This is on the heap: after an upgrade, the attempts start from scratch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Attempt {
     mark: Mark<Step>,
@@ -116,6 +117,7 @@ impl ChunkMap {
         self.chunks.get_or_insert_with(|| Chunks::init(self.memory.clone()))
     }
 
+    /// Returns the number of chunks in the map, released or in use.
     pub fn total(&self) -> u64 {
         self.chunks.as_ref().map_or(0, Chunks::len)
     }
@@ -125,6 +127,7 @@ impl ChunkMap {
         self.released.len()
     }
 
+    /// Returns the number of chunks under these prefixes.
     pub fn released_chunks(&self) -> u64 {
         self.released.keys(..).map(|prefix| self.stored_chunks(ChunkPrefix(prefix)).len()).sum()
     }
@@ -151,9 +154,9 @@ impl ChunkMap {
         self.room.check_for_chunk(AMPLE_BYTES).is_ok()
     }
 
-    /// Continues the survey of the map. Once the survey is complete, removes released chunks: all in one step if few
-    /// chunks are in use; otherwise a few; or, if there is no room for that, one chunk in several marked steps. Returns
-    /// `true` if no released chunk is left.
+    /// Continues the survey of the map. Once the survey is complete, removes released chunks: if few chunks are in use,
+    /// all released ones in one step; otherwise up to [`RELEASE_AT_ONCE`]; or, if there is no room for that, one chunk
+    /// in several marked steps. Returns `true` if no released chunk is left.
     pub fn sweep(&mut self) -> bool {
         let Some(prefix) = self.released.next_key(None) else {
             return true;
@@ -191,6 +194,7 @@ impl ChunkMap {
         &mut self.compaction
     }
 
+    /// Removes a chunk without reporting it to the survey.
     #[cfg(test)]
     pub fn remove_unreported(&mut self, prefix: ChunkPrefix, idx: u32) {
         self.get_or_create().remove(&(prefix.0, idx));
@@ -220,8 +224,8 @@ impl ChunkMap {
         self.compaction = Compaction::default();
     }
 
-    /// Removes everything except the chunks with these ascending keys. Returns `false` without changing the map if one
-    /// of these chunks cannot be read, or if there may be no room to store them again.
+    /// Removes everything except the chunks with these ascending keys. If one of these chunks cannot be read, or there
+    /// may be no room to store them again, returns `false`, does not change the map, and prevents further compactions.
     fn compact(&mut self, in_use: &[EncodedKey]) -> bool {
         let read = |key: &EncodedKey| {
             let key = parse_key(key)?;
@@ -252,7 +256,7 @@ impl ChunkMap {
 
     /// Returns the next step to try. After a failure to empty a chunk, this is the removal of that chunk; after a
     /// failure to remove it, a step for a chunk under the next prefix; after the last prefix, for the next chunk under
-    /// the first one. Under one prefix, all chunks are emptied before the first is removed.
+    /// the first prefix. Without failures, all chunks under one prefix are emptied before the first of them is removed.
     fn next_step(&self) -> Option<Step> {
         // Limits the prefixes, and the chunks under one of them, that are considered.
         const CANDIDATES: usize = 64;
@@ -273,7 +277,8 @@ impl ChunkMap {
         }
     }
 
-    /// Removes up to `limit` chunks under a prefix, while there is room for that. Returns `true` if none is left.
+    /// Removes up to `limit` chunks under a prefix, while there is room for that. Returns `true` if none is left under
+    /// it.
     fn remove_some(&mut self, prefix: ChunkPrefix, limit: usize) -> bool {
         let keys = self.first_under(prefix, limit);
         for key in &keys {
@@ -303,8 +308,8 @@ impl ChunkMap {
         }
     }
 
-    /// Passes the numbers of the stored chunks to `take` until it returns `false`, without reading payload. Returns
-    /// `None` if [`MapKeys`] cannot read the map; the calling code must then read it with the library.
+    /// Passes those of `numbers` under which chunks are stored to `take` until it returns `false`, without reading
+    /// payload. Returns `None` if [`MapKeys`] cannot read the map; the calling code must then read it with the library.
     fn walk(
         &self,
         prefix: ChunkPrefix,

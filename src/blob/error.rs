@@ -36,7 +36,7 @@ pub enum BlobError {
         /// Number of bytes that the blob has.
         size: u64,
     },
-    /// A chunk that should be stored is missing.
+    /// A chunk that should be stored is missing, or shorter than it should be.
     #[error("chunk {idx} under {prefix:02x?} is not stored")]
     MissingChunk {
         /// The prefix under which the chunk should be stored.
@@ -44,7 +44,7 @@ pub enum BlobError {
         /// The chunk.
         idx: u32,
     },
-    /// The stored extents do not contain the bytes.
+    /// The extents in the record do not have the bytes that were requested.
     #[error(transparent)]
     Payload(#[from] SinkError),
     /// A record does not decode.

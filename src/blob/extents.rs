@@ -6,7 +6,7 @@
 //! ```text
 //! id 36   region            4 KiB of header ("EXT", version 1), then payload
 //! id 37   u64 -> u64        free extents: offset to length, never adjacent
-//! id 38   (u64, u64) -> ()  the same by (length, offset)
+//! id 38   (u64, u64) -> ()  the same free extents, by (length, offset)
 //! id 39   AllocatorState    where the used part of the region ends, and how much of it is allocated
 //! ```
 //! Offsets count from the end of the header. Messages are atomic, so the tables and the payload always agree.
@@ -30,12 +30,12 @@ pub struct ExtentStore {
 }
 
 impl ExtentStore {
-    /// Opens the store, or creates an empty one.
+    /// Opens the store; what does not exist yet is created when something is stored.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self { region: Region::open(memories, room), allocator: Allocator::open(memories) }
     }
 
-    /// Allocates `len` bytes; an empty object gets no extent. Stable memory grows when it is written, not here.
+    /// Allocates `len` bytes; an empty object gets no extent. The region grows when bytes are written to it, not here.
     ///
     /// # Errors
     /// [`AllocateError`]; nothing is allocated then.
@@ -117,7 +117,7 @@ impl ExtentStore {
         self.allocator.taken_bytes()
     }
 
-    /// Returns the bytes of payload that fit into the region at its present size.
+    /// Returns the bytes of payload, allocated or not, that fit into the region at its present size.
     pub fn capacity(&self) -> u64 {
         self.region.capacity()
     }

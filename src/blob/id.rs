@@ -5,7 +5,8 @@
 pub struct BlobId(pub u64);
 
 impl BlobId {
-    /// Parses the id in a locator `blob_<number>`.
+    /// Parses the id in a locator `blob_<number>`; `None` for any other text, also for a number not in its shortest
+    /// form.
     pub fn from_locator(locator: &str) -> Option<Self> {
         let digits = locator.strip_prefix("blob_")?;
         // `parse` would also take a sign, and one blob must have one name.

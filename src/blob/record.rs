@@ -7,7 +7,7 @@
 //! ```
 //! The record in memory id 7 has the same fields as that of the first public release, but is encoded as two Candid
 //! arguments instead of one tuple, so this canister and that release cannot decode each other's records. Memory ids 40
-//! and 41 have the blobs that this record cannot represent.
+//! and 41 have the blobs that a record in memory id 7 cannot represent.
 
 use candid::{CandidType, Deserialize};
 use minicbor::{Decode, Encode};
@@ -21,7 +21,7 @@ use super::CHUNK_SIZE;
 use super::chunk_key::ChunkPrefix;
 use super::extents::Extents;
 
-/// Where the bytes of an object are stored.
+/// Where the bytes of an object, a session or a committed blob, are stored.
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub enum Place {
@@ -51,12 +51,12 @@ impl ContentDigest {
         Self { algorithm: HashAlgorithm::Sha256, bytes }
     }
 
-    /// Returns the digest if it is a SHA-256.
+    /// Returns the digest if it is a SHA-256, otherwise `None`.
     pub fn as_sha256(&self) -> Option<ByteBuf> {
         (self.algorithm == HashAlgorithm::Sha256).then(|| ByteBuf::from(self.bytes))
     }
 
-    /// Returns the digest if it is a BLAKE3.
+    /// Returns the digest if it is a BLAKE3, otherwise `None`.
     pub fn as_blake3(&self) -> Option<ByteBuf> {
         (self.algorithm == HashAlgorithm::Blake3).then(|| ByteBuf::from(self.bytes))
     }
@@ -158,7 +158,7 @@ struct Stored {
 /// Caches the Candid header of [`Sha256Blob`]s.
 ///
 /// # Errors
-/// None: the type is static.
+/// Does not fail: the type is static.
 pub fn cache_sha256_blob_header() -> Result<(), candid::Error> {
     codec::cache_candid_header::<Stored>().map(drop)
 }

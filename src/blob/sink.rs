@@ -38,6 +38,7 @@ impl<'a> StableBlobSink<'a> {
         }
     }
 
+    /// Checks and stores a chunk in the chunk map; `BlobStore::write_chunk` stores without a check.
     fn write_chunk(
         &mut self,
         prefix: ChunkPrefix,
@@ -64,6 +65,7 @@ impl<'a> StableBlobSink<'a> {
     }
 }
 
+// Only the chunk map refuses to write where something is stored; in extents, `write_at` and `replace_at` are the same.
 impl ByteSink for StableBlobSink<'_> {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         match self.place {

@@ -26,7 +26,8 @@ use super::record::{BlobRecord, ContentDigest, Place, Sha256Blob};
 pub struct Destination {
     /// The blob that has the content, or will have it after the commit.
     pub id: BlobId,
-    /// Whether the new bytes are kept; `false` if the capsule already has the content.
+    /// Whether the new bytes are kept; `false` if the capsule already has the content, so that the commit releases
+    /// them.
     pub is_new: bool,
 }
 
@@ -34,7 +35,7 @@ pub struct Destination {
 pub struct BlobStore {
     chunk_map: ChunkMap,
     extents: ExtentStore,
-    /// Blobs in the chunk map, by id.
+    // Committed blobs by id: each is in one of these three tables.
     in_map_with_sha256: Table<u64, Sha256Blob>,
     in_map_with_other_digest: Table<u64, BlobRecord>,
     in_extents: Table<u64, BlobRecord>,
@@ -43,7 +44,7 @@ pub struct BlobStore {
 }
 
 impl BlobStore {
-    /// Opens the store, or creates an empty one.
+    /// Opens the store; what does not exist yet is created when something is stored.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             chunk_map: ChunkMap::open(memories, room),
@@ -61,7 +62,7 @@ impl BlobStore {
         self.chunk_map.contains(prefix, idx)
     }
 
-    /// Returns a chunk of the chunk map.
+    /// Returns a chunk of the chunk map; `None` if it is not stored.
     pub fn chunk(&self, prefix: ChunkPrefix, idx: u32) -> Option<Vec<u8>> {
         self.chunk_map.get(prefix, idx)
     }
@@ -74,7 +75,8 @@ impl BlobStore {
         self.chunk_map.check_room_for(bytes)
     }
 
-    /// Stores a chunk in the chunk map.
+    /// Stores a chunk in the chunk map, replacing one with the same number. Traps without room, so the caller must
+    /// check.
     pub fn write_chunk(&mut self, prefix: ChunkPrefix, idx: u32, bytes: &[u8]) {
         self.chunk_map.insert(prefix, idx, bytes);
     }
@@ -117,7 +119,7 @@ impl BlobStore {
         self.chunk_map.total()
     }
 
-    /// Releases the bytes of an object.
+    /// Releases the bytes of an object: chunks as [`Self::release`] does, extents immediately.
     ///
     /// # Errors
     /// A damaged table.
@@ -228,7 +230,8 @@ impl BlobStore {
         self.refs.insert(NumberAndText(id.0, memory_id.to_owned()), &capsule_id.to_owned());
     }
 
-    /// Removes a memory's reference, and the blob if no other memory refers to it. Returns the number of bytes freed.
+    /// Removes a memory's reference, and the blob if no other memory refers to it. Returns the number of bytes freed:
+    /// the size of the blob, or 0 if the blob stays.
     ///
     /// # Errors
     /// [`BlobError::NotFound`], or a damaged record or table. Nothing is changed.
@@ -239,7 +242,7 @@ impl BlobStore {
             return Ok(0);
         }
         if let Err(damage) = self.free(&record.place) {
-            // Without its reference, the blob would be found by nobody.
+            // Without a reference, nobody would find the blob.
             self.add_ref(id, memory_id, capsule_id);
             return Err(damage.into());
         }
@@ -264,7 +267,7 @@ impl BlobStore {
         self.in_chunk_map(id)?.ok_or(BlobError::NotFound(id))
     }
 
-    /// Returns a committed blob whose bytes are in the chunk map.
+    /// Returns a committed blob whose bytes are in the chunk map; `None` if there is none with this id.
     ///
     /// # Errors
     /// A damaged record.
@@ -275,8 +278,8 @@ impl BlobStore {
         self.in_map_with_other_digest.get(&id.0)
     }
 
-    /// Returns whether the bytes at this place belong to a committed blob in the chunk map. If the record of that blob
-    /// is damaged, returns `true`, so that nobody releases the bytes.
+    /// Returns whether the bytes at this place belong to a committed blob in the chunk map; always `false` for extents.
+    /// If the record of that blob is damaged, returns `true`, so that nobody releases the bytes.
     pub fn is_committed(&self, place: &Place) -> bool {
         let Place::Chunks(prefix) = place else { return false };
         match self.in_chunk_map(prefix.blob_id()) {
@@ -285,7 +288,8 @@ impl BlobStore {
         }
     }
 
-    /// Lists up to `limit` committed blobs whose bytes are in the chunk map, with ids above `after`, in order of id.
+    /// Lists the ids of up to `limit` committed blobs whose bytes are in the chunk map, with ids above `after`, in
+    /// order of id.
     pub fn list_in_chunk_map(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
         let mapped = self.in_map_with_sha256.keys_after(after.as_ref()).take(limit);
         let mut ids: Vec<u64> =
@@ -295,7 +299,8 @@ impl BlobStore {
         ids
     }
 
-    /// Lists up to `limit` committed blobs whose bytes are in extents, with ids above `after`, in order of id.
+    /// Lists the ids of up to `limit` committed blobs whose bytes are in extents, with ids above `after`, in order of
+    /// id.
     pub fn list_in_extents(&self, after: Option<u64>, limit: usize) -> Vec<u64> {
         self.in_extents.keys_after(after.as_ref()).take(limit).collect()
     }
@@ -421,7 +426,8 @@ impl BlobStore {
     /// Passes `len` stored bytes from offset `at` of an object to `take`, block by block.
     ///
     /// # Errors
-    /// [`BlobError::MissingChunk`], or [`BlobError::Payload`] for bytes beyond the end of the object.
+    /// [`BlobError::MissingChunk`], also for bytes beyond the end of the last chunk, or [`BlobError::Payload`] for
+    /// bytes beyond the last extent. Blocks before the error have been passed to `take`.
     pub fn read(
         &self,
         place: &Place,

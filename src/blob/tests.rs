@@ -56,6 +56,7 @@ fn a_sink_takes_aligned_chunks_once() {
     assert_eq!(blobs.stored_chunks(prefix(1)).ranges().collect::<Vec<_>>(), [(1, 1)]);
 }
 
+/// Commits to the destination that the store chooses.
 fn commit(
     blobs: &mut BlobStore,
     id: BlobId,

@@ -1,4 +1,5 @@
-//! The keys of the tokens' MAC: one CBOR record in memory id 48.
+//! The keys with which tokens are authenticated (HMAC), the current and the previous one: one CBOR record in memory id
+//! 48.
 
 use minicbor::{Decode, Encode};
 
@@ -51,6 +52,7 @@ impl AccessKeys {
         Self { keys: Register::open(memories, memory_ids::ACCESS_KEYS) }
     }
 
+    /// Returns the keys; `None` if none was stored yet.
     pub(super) fn get(&self) -> Result<Option<Keys>, StableError> {
         self.keys.get()
     }
@@ -62,8 +64,8 @@ impl AccessKeys {
         Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
     }
 
-    /// Replaces the key. Tokens created with the key that is replaced stay valid until they expire or the key is
-    /// replaced again.
+    /// Replaces the current key, which becomes the previous one. Tokens created with it stay valid until they expire or
+    /// the key is replaced a second time.
     pub fn renew(&mut self, key: [u8; 32], now: Time) {
         let previous = self.keys.get().ok().flatten().map(|keys| keys.current);
         let keys = Keys { current: key, made_at: now.as_nanos(), previous };

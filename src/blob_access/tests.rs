@@ -32,8 +32,7 @@ fn issue_token(canister: &TestCanister, who: u8, locator: &str, seconds: Option<
     issue(&canister.storage, person(who), locator, seconds, canister.now).map(|issued| issued.token)
 }
 
-/// Returns whether the token lets a browser read the blob now. It does not if the capsule is public: then no token is
-/// used.
+/// Returns whether a token lets its bearer read a blob.
 fn opens(canister: &TestCanister, locator: &str, token: &str) -> bool {
     let id = BlobId::from_locator(locator).unwrap();
     find_grant(&canister.storage, id, Some(token), canister.now) == Some(Grant::Token)
@@ -99,6 +98,7 @@ fn a_token_is_valid_only_while_its_reader_has_access() {
     });
 }
 
+/// Nor removed or added; and another canister does not accept the token.
 #[test]
 fn no_byte_of_a_token_can_be_changed() {
     let mut canister = canisters().remove(0);

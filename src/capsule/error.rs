@@ -46,7 +46,7 @@ pub enum CapsuleError {
         /// Length of the list.
         got: usize,
     },
-    /// A limit would be exceeded.
+    /// A limit on a number of items, from the settings, would be exceeded.
     #[error("{limit}: {allowed} allowed, {requested} requested")]
     Full {
         /// Name of the limit.
@@ -56,7 +56,7 @@ pub enum CapsuleError {
         /// The number that would exceed the limit.
         requested: u64,
     },
-    /// Stable memory is full.
+    /// Stable memory has no room, whatever the limits are.
     #[error(transparent)]
     NoRoom(#[from] NoRoom),
     /// A record does not decode.

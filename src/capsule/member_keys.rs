@@ -1,4 +1,4 @@
-//! Keys of capsules in the index by member.
+//! Capsule ids as the second part of the keys in the index by member.
 
 use ic_stable_structures::storable::Blob;
 

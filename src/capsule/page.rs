@@ -8,13 +8,15 @@ const MAX_PAGE_BYTES: usize = 1_500_000;
 /// storage.
 const FRAME_BYTES: usize = 512;
 
+/// The size of a page so far.
 #[derive(Default)]
 pub struct PageSize {
     bytes: usize,
 }
 
 impl PageSize {
-    /// Adds an entry of `stored` bytes. Returns `false` if that makes the page too large; the first entry always fits.
+    /// Counts an entry of `stored` bytes. Returns `false` if that makes the page too large: the caller must end the
+    /// page before this entry. The first entry always fits.
     pub fn try_add(&mut self, stored: usize) -> bool {
         let is_first = self.bytes == 0;
         self.bytes = self.bytes.saturating_add(stored).saturating_add(FRAME_BYTES);

@@ -40,7 +40,7 @@ pub struct CapsuleRecord {
     /// The subject's principal, if the subject is identified by one: zero or one entry.
     #[cbor(n(0), with = "codec::principals")]
     pub subject_principal: Vec<Principal>,
-    /// The subject of the capsule, if it is known by another id.
+    /// The id of the subject, if the subject is not identified by a principal.
     #[n(1)]
     pub subject_opaque: Option<String>,
     /// Principals who may do everything.
@@ -61,7 +61,8 @@ pub struct CapsuleRecord {
     /// Bytes that the memories of the capsule store inline.
     #[n(7)]
     pub inline_bytes: u64,
-    /// The creator, against whose limit the capsule counts; absent in records from before capsules were counted.
+    /// The creator, against whose limit the capsule counts. `None` in records from before capsules were counted: the
+    /// capsule counts for nobody.
     #[cbor(n(8), with = "codec::opt_principal")]
     pub created_by: Option<Principal>,
     /// Whether everyone may read the blobs of the capsule; absent if not.
@@ -214,10 +215,10 @@ pub enum Content {
         /// URL of the bytes.
         #[n(2)]
         url: Option<String>,
-        /// Size, bytes.
+        /// Size according to the client, bytes.
         #[n(3)]
         size: u64,
-        /// SHA-256 of the bytes.
+        /// SHA-256 of the bytes according to the client.
         #[cbor(n(4), with = "codec::opt_bytes")]
         checksum: Option<ByteBuf>,
     },
@@ -244,7 +245,8 @@ impl Content {
         if let Self::Inline(bytes) = self { bytes.len() as u64 } else { 0 }
     }
 
-    /// Returns the SHA-256 of the bytes, if known.
+    /// Returns the SHA-256 of the bytes; `None` for a blob with a BLAKE3, and for external bytes if the client gave
+    /// none.
     pub fn sha256(&self) -> Option<ByteBuf> {
         self.blob_ref().hash
     }

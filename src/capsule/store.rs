@@ -20,7 +20,7 @@ use super::record::{Access, CapsuleRecord, MemoryRecord};
 use super::table::CapsuleTable;
 use super::{MAX_LIST, MAX_SUBJECT_BYTES};
 
-/// Returns `Ok(())` if one more item may be added to `present` items.
+/// Returns `Ok(())` if one more item may be added to `present` items; `limit` is the name of the limit.
 fn check_limit(limit: &'static str, allowed: u64, present: u64) -> Result<(), CapsuleError> {
     let requested = present.saturating_add(1);
     if requested > allowed { Err(CapsuleError::Full { limit, allowed, requested }) } else { Ok(()) }
@@ -37,8 +37,8 @@ pub struct CapsuleStore {
     condemned: Table<String, ()>,
     by_idem: Table<[u8; 32], String>,
     count_by_creator: Table<Principal, u64>,
-    /// For each deleted capsule with memories that could not be removed: the last of these memories. This is on the
-    /// heap, so that an upgrade retries them.
+    /// For each deleted capsule with memories that could not be removed: the last such memory, after which the removal
+    /// continues. This is on the heap, so that the removal is retried after an upgrade.
     resume_points: BTreeMap<String, String>,
     /// Capsule numbers.
     pub ids: Ids,
@@ -47,7 +47,7 @@ pub struct CapsuleStore {
 }
 
 impl CapsuleStore {
-    /// Opens the store, or creates an empty one.
+    /// Opens the store; what does not exist yet is created with the first capsule or the first record.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             records: CapsuleTable::open(memories),
@@ -170,8 +170,9 @@ impl CapsuleStore {
         Ok(page)
     }
 
-    /// Lists up to `limit` memories of the first deleted capsule that has any, apart from skipped ones; the list is
-    /// empty if there is no such capsule. Forgets the deleted capsules before it whose memories are all removed.
+    /// Lists up to `limit` memories of the first deleted capsule that has any, not counting skipped memories; the list
+    /// is empty if there is no such capsule. Forgets each deleted capsule before that one whose memories are all
+    /// removed.
     pub fn memories_to_remove(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
         while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
@@ -198,7 +199,7 @@ impl CapsuleStore {
         self.resume_points.insert(capsule, memory);
     }
 
-    /// Returns the record of a capsule.
+    /// Returns the record of a capsule, without checking access; `None` if the capsule does not exist.
     ///
     /// # Errors
     /// A damaged record.
@@ -245,7 +246,7 @@ impl CapsuleStore {
         self.record_if(caller, Access::Read, capsule_id, may).map(drop)
     }
 
-    /// Returns the record of a capsule, if there is one and `may` accepts it.
+    /// Returns the record of a capsule, if there is one and `may` accepts it. `needs` is only for the error.
     fn record_if(
         &self,
         caller: Principal,
@@ -265,7 +266,7 @@ impl CapsuleStore {
         })
     }
 
-    /// Makes the blobs of a capsule readable by everyone, or only by its readers, if `caller` is an owner.
+    /// Makes the blobs of a capsule readable by everyone, or only by its members, if `caller` is an owner.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`], [`CapsuleError::NoRoom`], or a damaged record.
@@ -318,7 +319,7 @@ impl CapsuleStore {
         check_limit("memories per capsule", allowed, capsule.memory_count)
     }
 
-    /// Adds a memory to its capsule.
+    /// Adds a memory to its capsule, without checking a limit or the room.
     ///
     /// # Errors
     /// [`CapsuleError::MemoryExists`]; [`CapsuleError::Unauthorized`] if `caller` may not write, or the capsule no
@@ -394,7 +395,8 @@ impl CapsuleStore {
         self.memories.contains(&memory_id.to_owned())
     }
 
-    /// Returns the memory that a call of `memories_create` with this key created, and the fingerprint of that call.
+    /// Returns the id of the memory that a call of `memories_create` with this key created, and the fingerprint of that
+    /// call; `None` if there is no such memory, or no longer.
     ///
     /// # Errors
     /// A damaged record.
@@ -446,7 +448,7 @@ impl CapsuleStore {
         self.records.stored_mut().insert(capsule_id.to_owned(), record);
     }
 
-    /// Reduces the number of capsules that count for their creator.
+    /// Reduces the number of capsules that count for `creator` by one.
     fn uncount_capsule_of(&mut self, creator: Principal) -> Result<(), CapsuleError> {
         match self.count_by_creator.get(&creator)?.unwrap_or(0).saturating_sub(1) {
             0 => {

@@ -9,6 +9,7 @@ use super::record::CapsuleRecord;
 
 pub struct CapsuleTable {
     stored: Table<String, CapsuleRecord>,
+    /// Whether `hold` was called, and `let_go` not yet; a capsule may be held only then.
     is_holding: bool,
     held: RefCell<Option<Held>>,
 }
@@ -27,9 +28,9 @@ impl CapsuleTable {
     }
 
     /// From now on, one capsule stays decoded: the last one that was changed or, if none was changed, the last one that
-    /// was read. Its changes are stored once, by [`Self::let_go`] or when another capsule is changed. Otherwise a call
-    /// with a thousand files would read and write access lists of 3,000 principals for each of them. `hold` and
-    /// `let_go` must be called in the same message, whose changes are stored completely or not at all.
+    /// was read. Its changes are stored once, by [`Self::let_go`] or when another capsule is changed. Without this, a
+    /// call with a thousand files would read and write access lists of 3,000 principals for each of the files. `hold`
+    /// and `let_go` must be called in the same message, whose changes are stored completely or not at all.
     pub const fn hold(&mut self) {
         self.is_holding = true;
     }
@@ -58,7 +59,7 @@ impl CapsuleTable {
         }
     }
 
-    /// Returns the record of a capsule, without decoding it again if the capsule is held.
+    /// Returns the record of a capsule, without decoding it again if the capsule is held; `None` if there is none.
     pub fn get(&self, id: &str) -> Result<Option<Rc<CapsuleRecord>>, StableError> {
         if let Some(held) = &*self.held.borrow()
             && held.id == id
@@ -82,8 +83,8 @@ impl CapsuleTable {
         mut record: Rc<CapsuleRecord>,
         change: impl FnOnce(&mut CapsuleRecord),
     ) {
-        // If this capsule is held, drops that reference, so that `make_mut` need not clone the record. If another
-        // capsule is held, stores its changes.
+        // If this capsule is held, drops the reference in `held`, so that `make_mut` need not clone the record. If
+        // another capsule is held, stores its changes.
         if self.held.get_mut().take_if(|held| held.id == id).is_none() {
             self.flush();
         }

@@ -100,6 +100,7 @@ fn restored_capsule_without_creator_counts_for_nobody() {
     capsules.create_within(1, person(1), None, NOW).unwrap();
 }
 
+/// Other refused owners, too: too many, and an anonymous creator.
 #[test]
 fn a_capsule_keeps_an_owner() {
     let mut capsules = store();

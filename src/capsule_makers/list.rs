@@ -56,10 +56,10 @@ impl CapsuleMakerList {
         Ok(self.listed.get()?.unwrap_or_default().principals)
     }
 
-    /// Replaces the list.
+    /// Replaces the list by these principals, each once.
     ///
     /// # Errors
-    /// [`Error::InvalidArgument`] for more than [`MAX_CAPSULE_MAKERS`].
+    /// [`Error::InvalidArgument`] for more than [`MAX_CAPSULE_MAKERS`] different principals.
     pub fn set(&mut self, mut principals: Vec<Principal>) -> Result<()> {
         principals.sort_unstable();
         principals.dedup();

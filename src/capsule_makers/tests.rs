@@ -13,6 +13,7 @@ fn canister(makers: CapsuleMakers) -> TestCanister {
     canister
 }
 
+/// Creates a capsule; returns `false` if the caller may not.
 fn can_create(canister: &mut TestCanister, who: u8) -> bool {
     match create_capsule(&mut canister.storage, person(who), None, canister.now) {
         Ok(_) => true,

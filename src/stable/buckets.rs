@@ -10,8 +10,8 @@ use super::RawMemory;
 /// Maximum number of buckets of a memory manager: its header has one byte for each.
 pub const MAX_BUCKETS: u64 = 32_768;
 
-/// Returns a stable memory of maximum size, with an empty memory manager in it, for tests that fill it. It is one zeroed
-/// allocation, so pages that are never written take no physical memory.
+/// Returns a stable memory of maximum size, with an empty memory manager in it, for tests that fill it. It is one
+/// zeroed allocation, so pages that are never written take no physical memory.
 #[cfg(test)]
 pub fn whole_memory(bucket_pages: u16) -> RawMemory {
     let raw = RawMemory::default();

@@ -8,8 +8,8 @@
 //! byte 3     1       version
 //! byte 64..          numbers, eight bytes each, big-endian
 //! ```
-//! The bytes after the counters may hold other values at fixed offsets, all 0 initially. Header, counters and these values
-//! share one page of 64 KiB.
+//! The bytes after the counters may hold other values at fixed offsets, all 0 initially. Header, counters and these
+//! values share one page of 64 KiB.
 
 use ic_stable_structures::Memory as _;
 use ic_stable_structures::memory_manager::MemoryId;
@@ -28,8 +28,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Opens the memory at `id`; if the memory is empty and there is room, initializes it. The preflight has made sure that
-    /// a memory in use contains counters.
+    /// Opens the memory at `id`; if the memory is empty and there is room, initializes it. The preflight has made sure
+    /// that a memory in use contains counters.
     pub fn open(memories: &Memories, id: MemoryId) -> Self {
         let counters = Self::over(memories.get(id));
         counters.ensure_page();

@@ -1,8 +1,8 @@
 //! Reads the header, the first and the last entry of a map, and the value of a cell, without the library.
 //!
 //! The library asserts what it reads, and a failed assertion in `post_upgrade` names neither the memory nor a remedy.
-//! Here every number is checked before use, and the work is bounded whatever the bytes are. The format is the one in which
-//! this canister creates maps: version 2, in pages of 1,024 bytes, since the values have no maximum size.
+//! Here every number is checked before use, and the work is bounded whatever the bytes are. The format is the one in
+//! which this canister creates maps: version 2, in pages of 1,024 bytes, since the values have no maximum size.
 //!
 //! ```text
 //! map       byte 0..4     "BTR", 2
@@ -21,7 +21,8 @@
 //!                         preceded by its length
 //! next page byte 0..11    "NOF", address of the next page
 //! ```
-//! All numbers are little-endian. (`map_keys.rs` reads all keys of a map, also without the library, and reports no damage.)
+//! All numbers are little-endian. (`map_keys.rs` reads all keys of a map, also without the library, and reports no
+//! damage.)
 
 use ic_stable_structures::Memory;
 use ic_stable_structures::storable::Bound;
@@ -174,9 +175,9 @@ impl<M: Memory> RawMap<M> {
         Ok(Some(Self { memory, bytes, root, len }))
     }
 
-    /// Of the entries that are short enough to be decoded, returns the one closest to `end`. Only the leaf at that end is
-    /// searched, and at most `MAX_PAGES` pages of it. If all entries there are too long, returns one of them without its
-    /// value; if the map is empty, `None`. `key_len` is the length of every key; `None` if lengths are stored.
+    /// Of the entries that are short enough to be decoded, returns the one closest to `end`. Only the leaf at that end
+    /// is searched, and at most `MAX_PAGES` pages of it. If all entries there are too long, returns one of them without
+    /// its value; if the map is empty, `None`. `key_len` is the length of every key; `None` if lengths are stored.
     ///
     /// # Errors
     /// Damage of the nodes down to the leaf.
@@ -184,8 +185,8 @@ impl<M: Memory> RawMap<M> {
         self.leaf(end)?.map(|mut leaf| leaf.entry(end, key_len)).transpose()
     }
 
-    /// Returns the key at an end, and, whichever end it is, the length of the first value of that leaf; `None` if the map is
-    /// empty. Each other length is stored after a value, and values are not read here.
+    /// Returns the key at an end, and, whichever end it is, the length of the first value of that leaf; `None` if the
+    /// map is empty. Each other length is stored after a value, and values are not read here.
     ///
     /// # Errors
     /// Damage of the nodes down to the leaf.

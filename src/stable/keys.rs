@@ -1,7 +1,7 @@
 //! Key types of two parts, at least one of them a text. The library's own tuples support no parts of unbounded length.
 //!
-//! `from_bytes` turns damaged bytes into a key that nobody looks up; the record under it stays where it is. `Key::parse`
-//! (`key.rs`) rejects such bytes.
+//! `from_bytes` turns damaged bytes into a key that nobody looks up; the record under it stays where it is.
+//! `Key::parse` (`key.rs`) rejects such bytes.
 
 use std::borrow::Cow;
 

@@ -53,8 +53,9 @@ impl<const N: usize> MapKeys<N> {
         Self { memory }
     }
 
-    /// Passes the keys from `low` to `high`, inclusive, to `take`, ascending, until `take` returns false. Returns `Some` in
-    /// both cases; `None` if there is no map, or one that cannot be read here: some keys may have been passed by then.
+    /// Passes the keys from `low` to `high`, inclusive, to `take`, ascending, until `take` returns false. Returns
+    /// `Some` in both cases; `None` if there is no map, or one that cannot be read here: some keys may have been passed
+    /// by then.
     pub fn between(
         &self,
         low: &[u8; N],
@@ -89,8 +90,8 @@ impl<const N: usize> MapKeys<N> {
         Some(found)
     }
 
-    /// Does what [`Self::between`] does, for the keys of a node and of its descendants. Returns `Some(false)` if no more keys
-    /// are wanted: `take` returned false, or a key is above `high`.
+    /// Does what [`Self::between`] does, for the keys of a node and of its descendants. Returns `Some(false)` if no
+    /// more keys are wanted: `take` returned false, or a key is above `high`.
     fn walk(
         &self,
         address: u64,

@@ -17,8 +17,8 @@ use super::{End, Marks, Memories, RawMap, RawMemory, Record};
 
 pub use error::PreflightError;
 
-/// Opens the memory manager of an installed canister, after checking its header, and checks the header of every structure.
-/// Reads no record: [`check_map`] and [`decode_cell`] do.
+/// Opens the memory manager of an installed canister, after checking its header, and checks the header of every
+/// structure. Reads no record: [`check_map`] and [`decode_cell`] do.
 ///
 /// # Errors
 /// The first header that is not as expected; see [`PreflightError`].
@@ -56,9 +56,9 @@ pub fn check_public_release<M: Memory>(memories: &MemoryManager<M>) -> Result<()
 
 /// Returns `Ok(())` if no memory of this canister is missing.
 ///
-/// With a layout header, every memory that was created must be in use: in layout 3 the marked ones; in layout 1 or 2, or
-/// without marks, those up to `LAST_OF_FIRST_BUILD`. Without a layout header, there must be sessions of layout 1; the
-/// caller must check their records.
+/// With a layout header, every memory that was created must be in use: in layout 3 the marked ones; in layout 1 or 2,
+/// or without marks, those up to `LAST_OF_FIRST_BUILD`. Without a layout header, there must be sessions of layout 1;
+/// the caller must check their records.
 ///
 /// # Errors
 /// [`PreflightError::NoLayout`], [`PreflightError::WrittenInPart`], [`PreflightError::DamagedStructure`] for the layout
@@ -233,8 +233,8 @@ pub fn check_map<M: Memory>(
     {
         return Ok(());
     }
-    // If a newer build wrote the record at one end, and that at the other is damaged, the newer build is the way out for
-    // both.
+    // If a newer build wrote the record at one end, and that at the other is damaged, the newer build is the way out
+    // for both.
     let newer = results.iter().find(|end| matches!(end, Err(PreflightError::NewerRecord { .. }))).cloned();
     newer.unwrap_or_else(|| results.into_iter().collect())
 }

@@ -1,5 +1,5 @@
-//! Room in stable memory: how much is left, and how much of it is the reserve, for removals, finishes, conversions and a
-//! rollback.
+//! Room in stable memory: how much is left, and how much of it is the reserve, for removals, finishes, conversions and
+//! a rollback.
 //!
 //! A map of ic-stable-structures cannot refuse an operation: it traps if its memory cannot grow. Even removing an entry
 //! can grow the memory, because two nodes may be merged into a new one before they are freed. So the room is checked
@@ -175,11 +175,12 @@ impl StableRoom {
         FIRST_PAGE_OFFSET.saturating_add(MAP_PAGE_BYTES.saturating_mul(pages.saturating_add(1))) <= has
     }
 
-    /// Returns how many bytes of payload the canister can hold in all, including those stored, at most `limit`: in the chunk
-    /// map, or, if `region_capacity` is given, in the payload region, which has that many bytes and can still grow.
+    /// Returns how many bytes of payload the canister can hold in all, including those stored, at most `limit`: in the
+    /// chunk map, or, if `region_capacity` is given, in the payload region, which has that many bytes and can still
+    /// grow.
     pub fn payload_limit(&self, region_capacity: Option<u64>, limit: u64) -> u64 {
-        // With `chunks` above 0, the room for removing a chunk is reserved, too. These bytes themselves are not for a chunk
-        // but for records, which a session that begins now writes before its last chunk arrives.
+        // With `chunks` above 0, the room for removing a chunk is reserved, too. These bytes themselves are not for a
+        // chunk but for records, which a session that begins now writes before its last chunk arrives.
         let room_for_chunk = if region_capacity.is_none() { RESERVED_BYTES } else { 0 };
         let reserve = self.needed_at_most(Additions {
             chunks: room_for_chunk,
@@ -250,8 +251,8 @@ impl StableRoom {
         room.into_iter().map(missing).fold(self.round_up_to_buckets(additions.region), u64::saturating_add)
     }
 
-    /// Returns the bytes of free buckets needed for each of `tables` (all maps that [`Self::needed_by_uploads`] does not
-    /// count) to grow by `bytes`.
+    /// Returns the bytes of free buckets needed for each of `tables` (all maps that [`Self::needed_by_uploads`] does
+    /// not count) to grow by `bytes`.
     fn needed_by_tables(&self, bytes: u64) -> u64 {
         let missing = |memory| self.round_up_to_buckets(bytes.saturating_sub(self.fill_of(memory).free));
         self.0.tables.iter().map(missing).fold(0, u64::saturating_add)
@@ -292,8 +293,8 @@ fn assume_full(memory: &Memory) -> Fill {
     Fill { taken: memory.size().saturating_mul(PAGE_BYTES), free: 0 }
 }
 
-/// Returns an upper bound of the bytes by which adding a chunk fills the map further, even if nodes are split. Of the 1,040
-/// bytes of a page, 1,013 hold contents; the other 27 are less than 1/32 of the contents.
+/// Returns an upper bound of the bytes by which adding a chunk fills the map further, even if nodes are split. Of the
+/// 1,040 bytes of a page, 1,013 hold contents; the other 27 are less than 1/32 of the contents.
 const fn bytes_in_map(bytes: u64) -> u64 {
     bytes.saturating_add(bytes >> 5).saturating_add(NODE_BYTES)
 }

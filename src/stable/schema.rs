@@ -116,8 +116,8 @@ impl Description {
         self.add(id, Structure::Cell, None, Some(V::value()));
     }
 
-    /// Describes a memory that begins with a header of our own, of this version; `value` describes the records in the memory,
-    /// if it has any.
+    /// Describes a memory that begins with a header of our own, of this version; `value` describes the records in the
+    /// memory, if it has any.
     pub fn raw(&mut self, id: u8, version: u8, value: Option<Value>) {
         let magic = ALL.iter().find(|(known, ..)| *known == id).and_then(|(.., structure)| structure.magic());
         let magic = String::from_utf8_lossy(magic.unwrap_or(b"???")).into_owned();

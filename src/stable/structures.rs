@@ -1,8 +1,8 @@
 //! Structures that are created only when they are needed.
 //!
 //! A memory of the manager takes a whole bucket of 8 MiB when the first byte is written to it. So in layout 3 most
-//! structures are created in groups, with the first capsule or the first upload. The group of the first upload has every
-//! table that the end of an upload writes, so an upload can be ended even if the canister gets no more memory.
+//! structures are created in groups, with the first capsule or the first upload. The group of the first upload has
+//! every table that the end of an upload writes, so an upload can be ended even if the canister gets no more memory.
 //!
 //! An empty memory may be a structure that was never created, or one that was lost. To distinguish them, layout 3 marks
 //! each existing structure, next to the upload counts. The preflight refuses memory that lacks a marked structure:

@@ -28,8 +28,8 @@ enum Contents {
 }
 
 /// The expected contents of each map and cell, by id. If a record that belongs to a client does not decode, callers who
-/// request it get an error, or the record is quarantined, and everything else keeps working; so one such record does not
-/// stop an upgrade.
+/// request it get an error, or the record is quarantined, and everything else keeps working; so one such record does
+/// not stop an upgrade.
 const CONTENTS: &[(u8, Contents)] = &[
     (ids::CAPSULES, map::<String, CapsuleRecord>(TolerateUnlessCandid)),
     (
@@ -132,8 +132,8 @@ fn check_legacy_record(bytes: &[u8]) -> Result<(), Undecodable> {
     }
 }
 
-/// Checks the first and the last record of every map, and every cell, against [`CONTENTS`]. `layout` is `None` if there is
-/// no layout header: then only these records show which canister wrote the memory, so none of them may be damaged.
+/// Checks the first and the last record of every map, and every cell, against [`CONTENTS`]. `layout` is `None` if there
+/// is no layout header: then only these records show which canister wrote the memory, so none of them may be damaged.
 pub fn check(memories: &Memories, layout: Option<Layout>) -> Result<(), PreflightError> {
     CONTENTS.iter().try_for_each(|(id, contents)| match *contents {
         Contents::Map(map) => {

@@ -32,6 +32,7 @@ enum StoredChunks {
 struct RecordCase {
     committed: bool,
     key: Key,
+    /// Whether the record names a blob.
     blob: bool,
     stored: StoredChunks,
     counts_agree: bool,
@@ -75,6 +76,7 @@ fn expected_class(case: RecordCase) -> Class {
 struct Layout1 {
     canister: TestCanister,
     next_id: u64,
+    /// Id and expected class of each record.
     expected: Vec<(u64, Class)>,
 }
 
@@ -166,6 +168,7 @@ impl Layout1 {
         }
     }
 
+    /// Runs the migration until nothing is left to do, and returns its state.
     fn migrate(&mut self) -> migrate::MigrationState {
         set_share(&mut self.canister.storage, 0);
         let ran = migrate::run(&mut self.canister.storage, self.canister.now, &Unmetered, 0);
@@ -299,6 +302,7 @@ fn a_dry_run_estimates_what_writing_takes() {
 
 #[test]
 fn the_later_one_of_two_sessions_keeps_the_key() {
+    // Session 2 began later; `order` is the order in which the two are converted.
     for order in [[1, 2], [2, 1]] {
         let mut layout_1 = Layout1::new();
         let mut key = None;

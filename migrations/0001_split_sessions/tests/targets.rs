@@ -65,8 +65,9 @@ fn assets() -> [LegacyAssetMetadata; 5] {
     ]
 }
 
-/// Migration 1 writes the live types of layout 2. If this test fails, one of them has changed, and migration 1 needs a
-/// frozen copy of the old type: any later release may run migration 1, and migration 2 starts from what it writes.
+/// Migration 1 writes the types of layout 2 that the canister uses now. If this test fails, one of them has changed,
+/// and migration 1 needs a frozen copy of the old type: any later release may run migration 1, and migration 2 starts
+/// from what it writes.
 #[test]
 fn converted_records_have_the_bytes_of_layout_2() {
     let mut written = String::new();

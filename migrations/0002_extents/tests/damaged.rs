@@ -1,4 +1,5 @@
 //! Units that are damaged or whose message trapped stay in place, counted and quarantined, until they are retried.
+//! Damaged records stop the migration. A torn blob is one with a chunk that is too short or missing.
 
 use super::*;
 use crate::blob::BlobRecord;
@@ -142,7 +143,8 @@ fn a_damaged_payload_state_hides_no_session() {
     assert_eq!(unit_counts(&run_to_end(&mut canister)), [2, 2, 0]);
 }
 
-/// The engine digests a unit before it takes the progress out of its state, so a damaged record costs no extents.
+/// The engine digests a unit before taking the unit's progress out of the migration's state, so no extents are lost if
+/// a record is damaged.
 #[test]
 fn a_session_damaged_while_it_moves_keeps_its_progress() {
     let mut canister = finalized_canister();
@@ -160,7 +162,8 @@ fn a_session_damaged_while_it_moves_keeps_its_progress() {
     assert_all_moved(&mut canister, &[content.len()]);
 }
 
-/// The test sets up the state left by a build whose range of sessions to move could not advance past a quarantined one.
+/// The test sets up the state left by a build whose range of sessions to move could not advance past a session in
+/// quarantine.
 #[test]
 fn one_call_skips_a_bounded_number_of_sessions() {
     let mut canister = finalized_canister();

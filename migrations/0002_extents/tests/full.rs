@@ -7,10 +7,10 @@ use crate::stable::{Memories, memory_ids};
 
 const PAGE: u64 = 64 * 1024;
 
-/// The memory manager's pages: 32,768 buckets of one page.
+/// Maximum number of pages of the memory manager: 32,768 buckets, in test canisters of one page each.
 const MAX_PAGES: u64 = 32_768;
 
-/// Chunks of the file to move: more than one bucket of the region.
+/// Chunks of the file to move: more than the 8 MiB by which the region grows at once.
 const CHUNKS: usize = 6;
 
 /// Returns a [`finalized_canister`] with a blob, and the locator of the blob. With its buckets of one page, the

@@ -11,12 +11,14 @@ fn chunk_map_counts(canister: &TestCanister) -> [u64; 2] {
     [canister.storage.blobs.chunk_total(), canister.storage.blobs.release_total()]
 }
 
+/// Runs messages until this many units are converted.
 fn run_until_converted(canister: &mut TestCanister, units: u64) {
     while state(canister).converted < units {
         assert_eq!(run_message(canister), RunOutcome::More);
     }
 }
 
+/// Sweeps until no released chunk is left, or the removal is deferred; returns the number of sweeps.
 fn sweep_to_end(canister: &mut TestCanister) -> usize {
     (1..).find(|_| canister.service().sweep().unwrap()).unwrap()
 }
@@ -173,7 +175,8 @@ fn what_clients_end_in_the_middle_is_removed_at_once() {
     assert_eq!(chunk_map_counts(&canister), [0, 0]);
 }
 
-/// Lets the payload region take all of the memory except 400 MiB.
+/// Lets the payload region take all of the memory except 400 MiB: too little for released chunks to stay in the chunk
+/// map, but enough to remove them.
 fn fill_memory(canister: &mut TestCanister) {
     const PAGE: u64 = 64 * 1024;
     let region = Memories::init(canister.raw.clone()).get(memory_ids::EXTENT_REGION);
@@ -214,7 +217,8 @@ fn chunks_that_wait_are_removed_when_room_gets_short() {
     assert_eq!((run_to_end(&mut canister).phase, chunk_map_counts(&canister)), (Phase::Converted, [0, 0]));
 }
 
-/// A build without the survey removes released chunks as soon as it is installed.
+/// A build without the survey removes released chunks as soon as it is installed. The test calls the sweep of the blob
+/// store, which the service defers during the migration.
 #[test]
 fn another_build_may_sweep_in_the_middle() {
     let mut canister = finalized_canister();

@@ -14,12 +14,13 @@ use super::mark::Mark;
 /// stable memory that a message may access.
 pub const MAX_IN_USE: usize = 32;
 
-/// Minimum number of released chunks per chunk in use. Storing a chunk again costs 24 M instructions, if there are 32;
-/// removing one costs 26 M in a map of one node, and 100 M in a map of a hundred chunks (`docs/costs.md`). So a map is
+/// Minimum number of released chunks per chunk in use. Storing one of 32 chunks again costs 24 M instructions; removing
+/// one chunk costs 26 M in a map of one node, and 100 M in a map of a hundred chunks (`docs/costs.md`). So a map is
 /// compacted only if that is clearly cheaper.
 const MIN_RELEASED_PER_IN_USE: u64 = 2;
 
-/// Returns whether compacting a map of `total` chunks is cheaper than removing the released ones one by one.
+/// Returns whether compacting a map of `total` chunks, of which `in_use` are in use, is clearly cheaper than removing
+/// the released ones one by one.
 pub const fn is_cheaper(in_use: usize, total: u64) -> bool {
     let in_use = in_use as u64;
     total.saturating_sub(in_use) >= in_use.saturating_mul(MIN_RELEASED_PER_IN_USE)
@@ -40,8 +41,8 @@ impl Compaction {
         if self.has_failed { 0 } else { MAX_IN_USE }
     }
 
-    /// Returns whether this message must compact the map, because the previous one set the mark; removes the mark then.
-    /// Otherwise sets the mark for the next message.
+    /// If an earlier message set the mark, removes it and returns `true`: this message must compact the map. Otherwise
+    /// sets the mark for the next message, and returns `false`.
     pub fn take_or_set_mark(&mut self) -> bool {
         let is_marked = self.mark.take().is_some();
         if !is_marked {
@@ -50,7 +51,7 @@ impl Compaction {
         is_marked
     }
 
-    /// Removes the mark.
+    /// Removes the mark, without preventing later compactions.
     pub const fn cancel(&mut self) {
         self.mark.set(None);
     }

@@ -1,6 +1,6 @@
-//! A step that may trap: one message marks it, and the next one takes the mark and performs the step. If that message
-//! traps, the removal of the mark is rolled back, too. So if two checks in separate messages find the same mark, the
-//! step has trapped.
+//! A step that may trap: one message marks the step, and the next one takes the mark and performs the step. If this
+//! second message traps, the IC rolls back its removal of the mark, too. So if two checks in separate messages find the
+//! same mark, the step has trapped.
 
 /// The mark of a step, on the heap: after an upgrade, nothing is marked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,9 @@ impl<T: Copy + PartialEq> Mark<T> {
         std::mem::take(self).step
     }
 
-    /// Returns whether the message of the marked step has trapped: the same step was marked at the last check, and its
-    /// mark has not been taken since. If so, removes the mark.
+    /// This is the check: returns whether the message of the marked step has trapped, that is, whether the same step
+    /// was marked at the last check, and its mark has not been taken since. If so, removes the mark; otherwise
+    /// remembers it for the next check.
     pub fn has_trapped(&mut self) -> bool {
         if self.step.is_some() && self.step == self.seen {
             *self = Self::default();

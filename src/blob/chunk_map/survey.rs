@@ -9,7 +9,7 @@ use crate::stable::{MapKeys, Table};
 
 use super::super::chunk_key::KEY_BYTES;
 
-/// Number of keys that one message checks, at a cost of at most 60,000 instructions each.
+/// Maximum number of keys that one message checks, at a cost of at most 60,000 instructions each.
 pub const KEYS_AT_ONCE: usize = if cfg!(test) { 50 } else { 2_000 };
 
 const PREFIX_BYTES: usize = 32;
@@ -20,7 +20,7 @@ pub type EncodedKey = [u8; KEY_BYTES];
 /// How far the map has been checked. Chunks that arrive or are removed in the meantime are reported to the survey.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
-    /// All keys up to this one have been checked.
+    /// All keys up to this one have been checked; `None`: no key has.
     last: Option<EncodedKey>,
     /// Number of keys in the map up to `last`.
     keys_up_to_last: u64,
@@ -28,6 +28,7 @@ pub struct Survey {
     in_use: BTreeSet<EncodedKey>,
 }
 
+/// What one message of the survey found; only `InUse` is a complete survey.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SurveyResult {
     /// Exactly these chunks are in use, ascending; all others in the map are released.
@@ -39,6 +40,7 @@ pub enum SurveyResult {
 }
 
 impl Survey {
+    /// Must be called when a chunk is added to the map.
     pub fn add(&mut self, key: EncodedKey) {
         // Keys after `last` will be checked later.
         if self.last.is_some_and(|last| key <= last) {
@@ -47,6 +49,7 @@ impl Survey {
         }
     }
 
+    /// Must be called when a chunk is removed from the map.
     pub fn remove(&mut self, key: EncodedKey) {
         if self.last.is_some_and(|last| key <= last) {
             self.keys_up_to_last = self.keys_up_to_last.saturating_sub(1);
@@ -94,7 +97,7 @@ impl Survey {
         } else if *keys_up_to_last == total {
             SurveyResult::InUse(in_use.iter().copied().collect())
         } else {
-            // The walk over the keys did not find all chunks of the map.
+            // All keys were walked, but fewer or more were found than the map has according to its header.
             SurveyResult::TooMany
         }
     }

@@ -25,6 +25,7 @@ fn with_chunks(chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     map_over(whole_memory(1), chunks)
 }
 
+/// Opens the map in `raw`, which may be empty, and adds these chunks.
 fn map_over(raw: RawMemory, chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     let memories = Memories::init(raw.clone());
     // Creates the table that every memory with a chunk map has.
@@ -34,6 +35,7 @@ fn map_over(raw: RawMemory, chunks: &[(u8, u32)]) -> (ChunkMap, Memories) {
     (map, memories)
 }
 
+/// Leaves no bucket, and no room for a removal.
 fn fill_memory(map: &ChunkMap, memories: &Memories) {
     memories.get(memory_ids::EXTENT_REGION).grow(map.room.bytes_left() / PAGE);
     assert!(!map.room.has_room_for_removal());
@@ -236,9 +238,9 @@ fn a_chunk_in_use_that_is_released_later_is_found() {
 
 #[derive(Clone, Debug)]
 enum Operation {
-    /// Prefix and number of a chunk.
+    /// Prefix of a chunk, and its number in the object.
     Insert(u8, u32),
-    /// Prefix and number of chunks of an object.
+    /// Prefix of an object, and how many chunks it has.
     Upload(u8, u32),
     Release(u8),
     ReleaseCopied(u8),
@@ -246,6 +248,7 @@ enum Operation {
     /// A sweep whose message traps.
     Trap,
     Watch,
+    /// As an upgrade does: what is on the heap is lost.
     Reopen,
 }
 

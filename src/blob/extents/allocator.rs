@@ -1,8 +1,8 @@
 //! The allocator of the payload region.
 //!
-//! Best fit with coalescing: an object gets the smallest free extent that holds all of it. If there is none, it gets
-//! the largest free extents, unless they are very short, and the remainder goes into the smallest free extent that
-//! holds it, or to the end of the region. An object has at most [`MAX_EXTENTS`] extents.
+//! Best fit with coalescing: an object gets the smallest free extent that holds all of it. If no free extent does, the
+//! object gets the largest ones, except those shorter than a sixteenth of the object, and the remainder goes into the
+//! smallest free extent that holds it, or to the end of the region. An object has at most [`MAX_EXTENTS`] extents.
 
 use minicbor::{Decode, Encode};
 
@@ -37,7 +37,7 @@ pub struct Allocator {
     state: Register<AllocatorState>,
 }
 
-/// The end of the allocated bytes, and their number.
+/// The end of the allocated bytes, and the number of bytes allocated.
 #[derive(Encode, Decode, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct AllocatorState {
@@ -50,7 +50,7 @@ pub struct AllocatorState {
 }
 
 impl Allocator {
-    /// Opens the tables, or creates empty ones.
+    /// Opens the tables; a table that does not exist yet is created with its first record.
     pub fn open(memories: &Memories) -> Self {
         Self {
             free_by_offset: Table::open(memories, memory_ids::FREE_EXTENTS),
@@ -95,7 +95,8 @@ impl Allocator {
         let mut missing = wanted;
         // An extent shorter than this is not worth an entry in the record.
         let shortest_useful = wanted.div_ceil(MAX_EXTENTS as u64);
-        // Length and offset of the last extent chosen; the chosen ones get shorter, so smaller entries are unused.
+        // Length and offset of the last extent chosen. The longest are chosen first, so all entries below this one are
+        // still free to be chosen.
         let mut shorter_than = (u64::MAX, u64::MAX);
         while missing > 0 {
             // The smallest extent that holds everything that is missing.
@@ -198,8 +199,8 @@ impl Allocator {
         Ok(self.state()?.end)
     }
 
-    /// Returns `Ok(())` if both tables have the same extents, no two of which are adjacent, and free and
-    /// allocated bytes add up to everything before the end.
+    /// Returns `Ok(())` if both tables have the same extents, no two extents are adjacent, and the free bytes and the
+    /// allocated bytes add up to all bytes before the end.
     ///
     /// # Errors
     /// A description of the disagreement, with its offset, or a damaged record.

@@ -28,7 +28,8 @@ impl Extent {
     }
 }
 
-/// The extents of an object, in order. The last one may be slightly longer than the object needs.
+/// The extents of an object, in the order of its bytes. The last one may be up to 63 bytes longer than the object
+/// needs.
 #[derive(Encode, Decode, Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 #[cbor(transparent)]
@@ -51,7 +52,8 @@ impl Extents {
         self.iter().fold(0, |size, extent| size.saturating_add(extent.len))
     }
 
-    /// Returns the ranges of the region that contain `len` bytes of the object from offset `at` on.
+    /// Returns the ranges of the region that contain `len` bytes of the object from offset `at` on. Refuses bytes
+    /// beyond the last extent, not those between the end of the object and the end of that extent.
     pub fn pieces(&self, at: u64, len: usize) -> Result<impl Iterator<Item = Extent>, SinkError> {
         let size = self.size();
         let end = at.checked_add(len as u64).filter(|end| *end <= size);

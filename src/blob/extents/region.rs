@@ -18,7 +18,8 @@ use super::Extent;
 /// that a message touches little heap compared with a chunk of 1.8 MB.
 pub const BLOCK_BYTES: usize = 32 * 1024;
 
-/// Bytes before the payload: one page of the IC, so that the payload begins on a page.
+/// Bytes before the payload: one of the pages of 4 KiB in which the IC tracks memory (not of 64 KiB, in which memory
+/// grows), so that the payload begins on such a page.
 pub const HEADER_BYTES: u64 = 4096;
 
 const VERSION: u8 = 1;
@@ -36,7 +37,7 @@ pub struct Region {
 }
 
 impl Region {
-    /// Opens the region; its header is written with the first payload.
+    /// Opens the region; its header is written when the memory first grows.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self { memory: memories.get(memory_ids::EXTENT_REGION), room: room.clone() }
     }
@@ -95,6 +96,7 @@ impl Region {
         remainder.fill(0);
     }
 
+    /// Grows the memory, if necessary, to `end` bytes, including the header.
     fn grow_to(&self, end: u64) -> Result<(), SinkError> {
         let wanted_pages =
             end.div_ceil(PAGE_BYTES).checked_next_multiple_of(BUCKET_PAGES).unwrap_or(u64::MAX);

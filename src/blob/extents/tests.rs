@@ -206,7 +206,7 @@ fn damaged_tables_are_found() {
         |memories| {
             Table::<(u64, u64), ()>::open(memories, memory_ids::FREE_EXTENTS_BY_LEN).insert((1, 1), &());
         },
-        // The same for the only free extent.
+        // The same, for the only free extent: the table by offset is empty.
         |memories| {
             Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS).remove(&128);
         },

@@ -71,8 +71,8 @@ pub enum PreflightError {
         /// Newest format that this build supports.
         known: u8,
     },
-    /// There is a memory manager, but neither the layout header that every build of this canister writes, nor a session of
-    /// layout 1.
+    /// There is a memory manager, but neither the layout header that every build of this canister writes, nor a session
+    /// of layout 1.
     #[error(
         "memory id 10 (LAYOUT) is empty, so no build of this canister has written this memory; it uses {in_use}; install the canister that wrote it, or load a snapshot of this one; nothing was changed"
     )]

@@ -287,8 +287,8 @@ fn a_memory_manager_that_holds_nothing_is_refused() {
     assert_refused(&raw, &["at offset 6", "the size of a bucket"]);
 }
 
-/// The memory of the first public release is refused both if the `pre_upgrade` of that release was skipped, and if it ran
-/// and overwrote the memory.
+/// The memory of the first public release is refused both if the `pre_upgrade` of that release was skipped, and if it
+/// ran and overwrote the memory.
 #[test]
 fn memory_of_the_public_release_is_refused_by_name() {
     let mut release = PublicRelease::new(1);

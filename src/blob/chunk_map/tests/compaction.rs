@@ -1,4 +1,4 @@
-//! Compaction of a map in which few chunks are in use.
+//! Compaction of a map in which few chunks are in use, and the cases in which a map is not compacted.
 
 use super::super::compaction;
 use super::*;
