@@ -1,7 +1,7 @@
 //! The migrations, one folder each, and the frozen records of the first public release.
 //!
-//! Migration 1 has its own copy of the record type of layout 1. All other types of records that the two migrations use
-//! are those of the canister; a release that changes such a type must leave the migration a copy of the old type.
+//! Migration 1 has its own copy of the record type of layout 1. For the other records of the layouts, both migrations
+//! use the types of the canister; a release that changes such a type must leave the migration a copy of the old type.
 
 #[path = "0001_split_sessions/mod.rs"]
 pub mod split_sessions;

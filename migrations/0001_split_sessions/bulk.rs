@@ -64,7 +64,7 @@ impl Bulk<Storage> for SplitSessions {
     }
 }
 
-/// A record whose conversion is written but not read back yet, or whose outcome is known without reading back.
+/// A record whose conversion is written but not read back yet, or whose outcome is final.
 struct ConvertedRecord<'a> {
     session: &'a LegacySession,
     /// Index of its class in the plan.

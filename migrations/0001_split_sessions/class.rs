@@ -50,11 +50,9 @@ classes! {
     ExtraChunks = "extra chunks" => Quarantine;
     /// the last activity is longer ago than a session lives
     Expired = "expired" => Release;
-    /// `created_at` is in seconds, milliseconds or microseconds; the stored number does not change, and is converted to
-    /// nanoseconds only if the last activity is derived from it
+    /// `created_at` is in seconds, milliseconds or microseconds; the stored number does not change, and is converted to nanoseconds only if the last activity is derived from it
     TimeUnit = "time in another unit" => Convert;
-    /// `created_at` is not a plausible time in any unit; the stored number does not change, and the session lives from
-    /// its conversion on
+    /// `created_at` is not a plausible time in any unit; the stored number does not change, and the session lives from its conversion on
     NoTime = "no time" => Convert;
     /// another session in flight has the same idempotency key; the key leads to the one that was begun later
     DuplicateKey = "duplicate key" => Convert;

@@ -34,7 +34,7 @@ static PLAN: Plan = Plan {
 };
 
 /// Instructions for writing a record and reading it back, from the figures in `docs/migration-costs.md`;
-/// `tests/migration_dry_run.rs` compares the two.
+/// `tests/migration_dry_run.rs` compares the dry run's estimate with what the migration then uses.
 const WRITE_INSTRUCTIONS: u64 = 100_000;
 
 /// Highest key that counts as a session id when the counter is raised. A higher key is damaged: no counter has issued

@@ -135,6 +135,7 @@ fn revert_to_legacy(id: SessionId, split: Split) -> Result<LegacyUploadSession> 
     revert(id, split).map_err(|error| Error::Internal(format!("session {id}: {error}")))
 }
 
+/// Writes both records of a session of layout 2, without reading them back.
 fn write_split(storage: &mut Storage, id: SessionId, split: &Split) {
     storage.sessions.sessions.insert(id.0, &SessionRecord::from(&split.session));
     storage.sessions.metas.insert(id.0, &split.meta);

@@ -4,6 +4,7 @@
 
 use crate::migrate::{ClassPlan, Treatment};
 
+/// A class of units of migration 2; `Class` of migration 1 is another type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Session,

@@ -44,7 +44,7 @@ const INSTRUCTIONS_PER_UNIT: u64 = 500_000;
 /// Instructions for moving a byte: reading, writing, reading back and comparing it; see `docs/costs.md`.
 const INSTRUCTIONS_PER_BYTE: u64 = 12;
 
-/// Maximum number of chunks of one unit; each step copies at least one of them.
+/// Maximum number of chunks of one unit (`MAX_CHUNKS` of an upload); each step copies at least one of them.
 const STEPS_PER_UNIT: u64 = 16_384;
 
 impl Migration<Storage> for MoveToExtents {

@@ -127,7 +127,7 @@ impl ChunkMap {
         self.released.len()
     }
 
-    /// Returns the number of chunks under these prefixes.
+    /// Returns the number of chunks that are still to be removed.
     pub fn released_chunks(&self) -> u64 {
         self.released.keys(..).map(|prefix| self.stored_chunks(ChunkPrefix(prefix)).len()).sum()
     }

@@ -64,7 +64,7 @@ impl AccessKeys {
         Time::from_nanos(keys.made_at).plus_seconds(KEY_SECONDS) <= now
     }
 
-    /// Replaces the current key, which becomes the previous one. Tokens created with it stay valid until they expire or
+    /// Replaces the current key, which becomes the previous one. Tokens of that key stay valid until they expire or
     /// the key is replaced a second time.
     pub fn renew(&mut self, key: [u8; 32], now: Time) {
         let previous = self.keys.get().ok().flatten().map(|keys| keys.current);

@@ -1,4 +1,4 @@
-//! Reads the keys of a map with large values, without the library and without its values.
+//! Reads the keys of a map with large values, without the library and without reading the values.
 //!
 //! To load a node the library follows the list of all its pages, about 20,000 reads for eleven values of 1.8 MB,
 //! although all keys are in the first page. Here only that first page is read. The map must be in version 2 of the

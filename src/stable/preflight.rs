@@ -223,7 +223,7 @@ pub fn check_map<M: Memory>(
         };
     let is_tolerated_result = |end: &Result<(), PreflightError>| match end {
         Ok(()) | Err(PreflightError::ForeignRecord { .. }) => true,
-        // Where such records are quarantined, no client depends on the record.
+        // In a quarantine, no client depends on the record.
         Err(PreflightError::NewerRecord { .. }) => on_damage == OnDamage::Quarantine,
         Err(_) => false,
     };

@@ -202,6 +202,7 @@ fn every_class_is_met_and_treated_as_declared() {
             (true, false) => Treatment::Convert,
             (false, true) => Treatment::Quarantine,
             (false, false) => Treatment::Release,
+            // Converted, and in quarantine as well.
             (true, true) => panic!("session {id} is in both layouts"),
         };
         assert_eq!(treatment, CLASSES[class.index()].treatment, "session {id}, {class:?}");

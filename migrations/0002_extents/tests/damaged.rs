@@ -1,5 +1,5 @@
 //! Units that are damaged or whose message trapped stay in place, counted and quarantined, until they are retried.
-//! Damaged records stop the migration. A torn blob is one with a chunk that is too short or missing.
+//! Damaged records stop the migration. A torn unit has a chunk that is too short or missing.
 
 use super::*;
 use crate::blob::BlobRecord;
