@@ -1,7 +1,8 @@
 //! Prints a table of the times of calls through the interface for agents and through the PocketIC protocol.
 //!
 //! `cargo run -p pocket-ic-embedded --example agent_calls`. All ways to call are measured alternately, several times
-//! each, on one instance. The table has the medians; nothing is asserted about them.
+//! each, on one instance. The table has the medians, and their ratios next to the limits of [`WayToCall::max_ratios`];
+//! nothing is asserted.
 
 use candid::Principal;
 use ic_agent::agent::{Envelope, EnvelopeContent};
@@ -16,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::{Builder, Runtime};
 
-/// Number of measurements of each way to call.
+/// Number of measurements of each way to call, for each number of clients. (Not rounds of the instance.)
 const ROUNDS: usize = 7;
 /// Number of calls by each client in a measurement.
 const CALLS: usize = 60;
@@ -28,19 +29,22 @@ const CANISTER: &str = r#"(module
     (func (export "canister_update nothing") (call $reply))
     (func (export "canister_query nothing_query") (call $reply)))"#;
 
+/// The call whose time is measured; its argument is what [`WayToCall::prepare`] has returned.
 type TimedCall<'a> = Box<dyn Fn(&Prepared) + Sync + 'a>;
 
 /// What is prepared for a call before the time is measured.
 #[derive(Clone, Default)]
 struct Prepared {
+    /// Empty if the client makes the request itself.
     body: Vec<u8>,
 }
 
 struct WayToCall<'a> {
     name: &'static str,
-    /// The name of the way with which this one is compared, and the maximum ratio of the times for each of
-    /// [`CLIENTS`].
+    /// `None` if this way is not compared. Otherwise, the name of the way with which it is compared, and the highest
+    /// acceptable ratio of this way's time to that one's, for each of [`CLIENTS`]; printed, not enforced.
     max_ratios: Option<(&'static str, [f64; 2])>,
+    /// Called before the measurement, once for each call.
     prepare: Box<dyn Fn() -> Prepared + 'a>,
     call: TimedCall<'a>,
 }
@@ -102,6 +106,7 @@ fn ways_to_call<'a>(
     url: &str,
     id: Principal,
 ) -> Vec<WayToCall<'a>> {
+    // The two ways through the PocketIC protocol, with which those through the interface for agents are compared.
     const UPDATE: &str = "update, submit and await";
     const QUERY: &str = "query, PocketIC";
     let at = |path: &str| format!("{url}api/{path}");
@@ -175,11 +180,13 @@ fn ways_to_call<'a>(
     ]
 }
 
-/// Returns a request with a nonce of its own: the server executes equal requests only once.
+/// Returns a query or an update call, anonymous or signed with Ed25519. It has a nonce of its own, since the server
+/// executes equal calls only once.
 fn envelope(id: Principal, is_query: bool, is_signed: bool) -> Vec<u8> {
     static NONCE: AtomicU64 = AtomicU64::new(0);
     let nonce = Some(NONCE.fetch_add(1, Ordering::Relaxed).to_be_bytes().to_vec());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time after 1970");
+    // At most five and a half minutes ahead are allowed.
     let ingress_expiry = (now + Duration::from_secs(240)).as_nanos() as u64;
     let identity = BasicIdentity::from_raw_key(&[7; 32]);
     let sender = match is_signed {
@@ -216,7 +223,8 @@ fn envelope(id: Principal, is_query: bool, is_signed: bool) -> Vec<u8> {
     envelope.encode_bytes()
 }
 
-/// Returns the time per call, in microseconds.
+/// Returns the elapsed time divided by the number of all calls, in microseconds. With several clients, this is not the
+/// time that one call takes, since the calls overlap.
 fn measure(way: &WayToCall<'_>, clients: usize) -> f64 {
     let prepared: Vec<Vec<Prepared>> =
         (0..clients).map(|_| (0..CALLS).map(|_| (way.prepare)()).collect()).collect();

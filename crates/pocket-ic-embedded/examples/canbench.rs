@@ -21,10 +21,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use wasmparser::{ExternalKind, Payload};
 
+/// How the name of an exported benchmark begins; the name of the benchmark follows.
 const BENCHMARK_PREFIX: &str = "canister_query __canbench__";
-/// Maximum relative difference of counts that are reported as the same.
+/// Maximum relative difference from a published count of instructions, for "within 0.1 %" in the report.
 const SAME: f64 = 0.001;
-/// Maximum relative difference of counts that are reported as close.
+/// Likewise, for "within 1 %": these include the counts within [`SAME`].
 const CLOSE: f64 = 0.01;
 
 #[derive(Parser)]
@@ -52,6 +53,7 @@ struct Arguments {
 #[derive(Debug, Clone, PartialEq, CandidType, Deserialize)]
 struct Measurement {
     #[serde(default)]
+    // Read, but not compared. The two increases are numbers of 64 KiB pages.
     calls: Option<u64>,
     instructions: u64,
     #[serde(default)]
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
     }
 }
 
+/// Runs the benchmarks and returns the report.
 fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     let module = read_file(&arguments.module)?;
     let mut names = benchmarks(&module)?;
@@ -118,7 +121,7 @@ fn run(arguments: &Arguments) -> Result<String, Box<dyn Error>> {
     }
     let total = names.len();
     let results = names.into_iter().zip(1..).map(|(name, number)| {
-        // Hundreds of benchmarks take minutes.
+        // Progress, since hundreds of benchmarks take minutes.
         eprintln!("{number} of {total}: {name}");
         let result = measure(&pic, canister, &name).map_err(|error| format!("{name}: {error}"))?;
         Ok((name, result))
@@ -164,7 +167,8 @@ fn measure(pic: &PocketIc, canister: Principal, name: &str) -> Result<BenchResul
     candid::decode_one(&reply).map_err(|error| error.to_string())
 }
 
-/// Returns a table of all counts, the number of counts that are the same as published, and the range of the ratios.
+/// Returns a table of all counts of instructions, then a summary: how many counts are close to the published ones, the
+/// range of the ratios of whole benchmarks (not of their parts), and what grew its memory by other numbers of pages.
 fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, BenchResult>) -> String {
     let mut text = String::from("| benchmark | published | here | ratio |\n|---|---|---|---|\n");
     let (mut compared, mut same, mut close) = (0, 0, 0);
@@ -217,7 +221,7 @@ fn report(results: &BTreeMap<String, BenchResult>, published: &BTreeMap<String, 
     text
 }
 
-/// Returns the ratio of two counts, and 1 if both are 0.
+/// Returns `measured` divided by `reference`: 1 if both are 0, infinite if only `reference` is 0.
 fn ratio(measured: u64, reference: u64) -> f64 {
     if measured == reference { 1.0 } else { measured as f64 / reference as f64 }
 }
@@ -227,6 +231,7 @@ mod tests {
     use super::*;
     use std::fmt::Write;
 
+    /// Returns a module with one benchmark, which replies with `reply`, and two queries that are not benchmarks.
     fn module(reply: &BenchResult) -> Vec<u8> {
         let bytes = candid::encode_one(reply).unwrap();
         let escaped = bytes.iter().fold(String::new(), |mut text, byte| {
@@ -257,6 +262,7 @@ mod tests {
         let (wasm, results) = (dir.path().join("m.wasm"), dir.path().join("canbench_results.yml"));
         let scopes = [("part".to_owned(), measured(300))].into();
         fs::write(&wasm, module(&BenchResult { total: measured(1005), scopes })).unwrap();
+        // The published total differs by 0.5 %, and in the pages of stable memory.
         let yaml = "benches:\n  one:\n    total:\n      calls: 1\n      instructions: 1000\n      heap_increase: 0\n      \
                     stable_memory_increase: 7\n    scopes:\n      part:\n        instructions: 300\nversion: 0.7.0\n";
         fs::write(&results, yaml).unwrap();

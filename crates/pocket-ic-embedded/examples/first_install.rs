@@ -3,8 +3,8 @@
 //!
 //! `cargo run -p pocket-ic-embedded --example first_install -- SERVER MODULE`, where SERVER is the program, for example
 //! `target/debug/pocket-ic-embedded`. Three servers are started, one after the other, and the module is installed on
-//! each: the first caches nothing, the second has an empty folder for compiled modules, and the third has a filled
-//! folder.
+//! each: the first caches nothing, the second has an empty folder for compiled modules, and the third has that folder,
+//! which now contains the module.
 
 use pocket_ic::PocketIcBuilder;
 use std::path::Path;
@@ -12,7 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// Lets the server shut down in an orderly way, even if this program panics.
+/// Ends the server by SIGTERM when the value is dropped, so that the server shuts down in an orderly way even if this
+/// program panics.
 struct Server(Child);
 
 impl Drop for Server {
@@ -43,6 +44,8 @@ fn main() {
     measure("on, cached module", program, &module, &cache, folder.path());
 }
 
+/// Starts a server, installs the module, and prints a row of the table. `what` is the first cell; `cache` is the folder
+/// for compiled modules, or `off`; `folder` is for the port file.
 fn measure(what: &str, program: &str, module: &[u8], cache: &Path, folder: &Path) {
     let port_file = folder.join("port");
     let _ = fs::remove_file(&port_file);
@@ -88,7 +91,8 @@ fn processor_seconds(process: u32) -> f64 {
     const TICKS_PER_SECOND: f64 = 100.0;
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    // The 14th and the 15th field are the times in user mode and in the kernel; the name is the second field.
+    // The name is the second field. The first field after it is the third, so skipping eleven leads to the 14th and the
+    // 15th: the times in user mode and in the kernel.
     let ticks = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     ticks.sum::<f64>() / TICKS_PER_SECOND
 }

@@ -9,16 +9,19 @@ use pocket_ic_embedded::EmbeddedServer;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Number of timed calls, after 100 calls that are not timed.
+/// Number of timed calls. Before calls one after the other, 100 more are made that are not timed.
 const CALLS: usize = 2_000;
-/// Number of instances that run in parallel, and number of calls to each.
+/// Number of instances for the measurements of many instances.
 const INSTANCES: usize = 100;
+/// Number of calls to each of these instances.
 const CALLS_EACH: usize = 40;
-/// An upload: its size, and the size of its chunks, in bytes.
+/// Size of the upload, in bytes.
 const UPLOAD: usize = 18_000_000;
+/// Size of its chunks, in bytes.
 const CHUNK: usize = 1_800_000;
 
-/// A canister: `nothing` only replies; `put` appends its argument to stable memory; `get` returns the first chunk.
+/// A canister: `nothing` and `nothing_query` only reply; `put` appends its argument to stable memory; `get` always
+/// returns the first chunk.
 const CANISTER: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -62,11 +65,13 @@ fn main() {
     messages.into_iter().for_each(|message| drop(pic.await_call(message)));
     row("empty update calls, submitted together", per_second(CALLS, submitted.elapsed()));
 
+    // Bytes without a pattern: the high byte of multiples of 2^32 divided by the golden ratio.
     let chunk: Vec<u8> = (0..CHUNK as u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let upload = repeat(UPLOAD / CHUNK, || {
         pic.update_call(id, anonymous(), "put", chunk.clone()).expect("a chunk is taken");
     });
     row("upload of 18 MB in chunks of 1.8 MB, to stable memory", megabytes_per_second(upload));
+    // Every query returns the first chunk: as many bytes as the upload has.
     let download = repeat(UPLOAD / CHUNK, || {
         drop(pic.query_call(id, anonymous(), "get", vec![]).expect("a chunk is given"));
     });
@@ -86,6 +91,7 @@ fn set_up(server: &EmbeddedServer, wasm: &[u8]) -> (PocketIc, Principal) {
     (pic, id)
 }
 
+/// Returns how long all repetitions take together.
 fn repeat(times: usize, mut work: impl FnMut()) -> Duration {
     let begun = Instant::now();
     (0..times).for_each(|_| work());
@@ -108,6 +114,7 @@ fn side_by_side(server: &EmbeddedServer, wasm: &[u8]) {
     let one = repeat(1, || call_all(&instances));
     row("empty update calls to 100 instances, one thread", per_second(calls, one));
     if let (Some(before), Some(after)) = (before, resident_kib()) {
+        // Server and client are in this process; the calls from one thread have been made.
         let each = after.saturating_sub(before) / INSTANCES as u64;
         row("resident memory of an instance with a canister, client included", format!("{each} KiB"));
     }
@@ -122,7 +129,7 @@ fn side_by_side(server: &EmbeddedServer, wasm: &[u8]) {
     row(&format!("empty update calls to 100 instances, {cores} threads"), per_second(calls, many));
 }
 
-/// Returns the resident memory of this process; `None` if the system does not report it.
+/// Returns the resident memory of this process, in KiB; `None` if the system does not report it.
 fn resident_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;

@@ -1,4 +1,4 @@
-//! Malformed input: the error is clear, and the server survives.
+//! Malformed or too large input, and clients that disconnect: the error is clear, and the server survives.
 
 mod common;
 
@@ -22,6 +22,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Checks that the instance still installs and runs a canister.
 fn assert_alive(pic: &PocketIc) {
     let id = install_counter(pic);
     assert_eq!(parse_u32(&call(pic, id, "inc", &[]).unwrap()), 1);
@@ -40,7 +41,7 @@ fn invalid_and_too_large_modules_are_refused() {
         (Vec::new(), "unsupported canister module format"),
         (b"\0asm".to_vec(), "Wasm module failed validation"),
         (b"\x1f\x8bnot gzip".to_vec(), "Failed to decode wasm module"),
-        // Small when compressed, too large when decompressed.
+        // Small when compressed, but longer than a module may be (100 MiB) when decompressed.
         (gzip(&huge), "exceeds the maximum allowed size of 104857600"),
         (common::wasm(&many_functions), "50001 functions which exceeds the maximum number allowed 50000"),
         (common::wasm("(module (memory 65537))"), "failed validation"),
@@ -59,7 +60,7 @@ fn a_list_of_chunks_cannot_be_longer_than_a_module() {
     let pic = instance();
     let id = pic.create_canister();
     let chunk = pic.upload_chunk(id, None, vec![7; 1 << 20]).unwrap();
-    // The list has 2,000 MiB, although only one chunk is stored.
+    // The module that the list describes has 2,000 MiB, although only one chunk is stored.
     let error = pic
         .install_chunked_canister(
             id,
@@ -76,7 +77,8 @@ fn a_list_of_chunks_cannot_be_longer_than_a_module() {
     assert_alive(&pic);
 }
 
-/// The argument declares four billion values in a field that is not read.
+/// The argument declares four billion values in a field that the method does not know. They have no bytes, but reading
+/// them would take long.
 #[test]
 fn arguments_that_take_too_long_to_read_are_refused() {
     let pic = instance();
@@ -91,7 +93,8 @@ fn arguments_that_take_too_long_to_read_are_refused() {
 
 #[test]
 fn a_stable_memory_that_does_not_fit_an_answer_is_refused() {
-    /// One page more than 1 GiB. The canister writes only the last three bytes.
+    /// One page more than 1 GiB, which is the most that an answer can have. The canister writes only the last three
+    /// bytes.
     const SIZE: u64 = (1 << 30) + 65_536;
     let pic = instance();
     let id = common::install_wasm(
@@ -142,7 +145,7 @@ fn id_base64(id: candid::Principal) -> String {
 fn a_blob_that_was_never_sent_is_refused() {
     let pic = instance();
     let id = install_counter(&pic);
-    // The client would send the blob first, so the test sends only the client's second request.
+    // `PocketIc::set_stable_memory` sends the blob, and then this request with its id. Here only the second is sent.
     let url = pic.get_server_url().join(&format!("instances/{}/update/set_stable_memory", pic.instance_id()));
     let body = json!({ "canister_id": id_base64(id), "blob_id": "AAAA" });
     let response = Client::new().post(url.unwrap()).json(&body).send().unwrap();
@@ -160,7 +163,7 @@ fn compressed_blobs_are_unpacked_when_they_are_used() {
     assert_eq!(pic.get_stable_memory(id)[..100_000], memory);
 }
 
-/// Sends these bytes, reads the first `answer_bytes` bytes of the answer, and hangs up.
+/// Sends these bytes, waits for the first `answer_bytes` bytes of the answer (0: for none), and hangs up.
 fn exchange_and_hang_up(bytes: &[u8], answer_bytes: usize) -> Vec<u8> {
     let server = EmbeddedServer::shared().unwrap();
     let mut connection = TcpStream::connect(server.address()).unwrap();
@@ -175,15 +178,16 @@ fn clients_that_hang_up_do_no_harm() {
     let pic = instance();
     let id = pic.instance_id();
     for request in [
+        // Connections without a request, with a malformed one, and with an incomplete one.
         String::new(),
         "nonsense\r\n\r\n".into(),
         "POST /instances HTTP/1.1\r\nhost: x\r\n".into(),
-        // Bodies of which only the beginning is sent.
+        // Requests with only the beginning of their body.
         "POST /instances HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000000000\r\n\r\n{".into(),
         format!(
             "POST /instances/{id}/update/tick HTTP/1.1\r\nhost: x\r\ncontent-length: 17\r\n\r\n{{\"block"
         ),
-        // A response that is not read.
+        // A complete request, whose response is not read.
         format!("POST /instances/{id}/update/tick HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{{}}"),
     ] {
         exchange_and_hang_up(request.as_bytes(), 0);
@@ -193,7 +197,8 @@ fn clients_that_hang_up_do_no_harm() {
     assert_alive(&pic);
 }
 
-/// Afterwards, the instance accepts other calls.
+/// The call runs into its instruction limit, and the instance records this error as the answer. Afterwards, the
+/// instance accepts other calls.
 #[test]
 fn a_call_completes_even_if_its_client_disconnects() {
     let pic = instance();
@@ -210,10 +215,11 @@ fn a_call_completes_even_if_its_client_disconnects() {
     );
     let mut connection = TcpStream::connect(EmbeddedServer::shared().unwrap().address()).unwrap();
     connection.write_all(request.as_bytes()).unwrap();
-    // Only that request runs a round: reading the status of a message does not.
+    // Only the request to await the call runs a round: reading the status of a call does not.
     let status = || pic.ingress_status(submitted.clone());
     let list = || Client::new().get(pic.get_server_url().join("instances").unwrap()).send().unwrap();
     let is_busy = || list().json::<Vec<String>>().unwrap()[pic.instance_id()].starts_with("Busy");
+    // The round runs, or has run already.
     wait_for("the round", || (is_busy() || status().is_some()).then_some(()));
     drop(connection);
     let answer = wait_for("the answer", status);

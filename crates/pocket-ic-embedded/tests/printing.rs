@@ -20,7 +20,7 @@ const TALKATIVE: &str = r#"(module
     (func (export "canister_query ask") (call $print (i32.const 11) (i32.const 7)) (call $reply))
     (func (export "canister_update do") (call $print (i32.const 20) (i32.const 7)) (call $reply)))"#;
 
-/// Installs a canister, makes it print, and returns its id.
+/// Installs a [`TALKATIVE`] canister, makes it print, and returns its id.
 fn talk(pic: &PocketIc) -> Principal {
     let id = install_wasm(pic, wasm(TALKATIVE));
     pic.query_call(id, ANONYMOUS, "ask", vec![]).unwrap();
@@ -28,6 +28,7 @@ fn talk(pic: &PocketIc) -> Principal {
     id
 }
 
+/// Returns what this canister has printed, in the order of printing.
 fn printed(stderr: &str, id: Principal) -> Vec<&str> {
     let mark = format!("[Canister {id}] ");
     stderr.lines().filter_map(|line| Some(line.split_once(&mark)?.1)).collect()
@@ -60,10 +61,12 @@ fn the_program_prints_all_output_and_logs_that_of_updates() {
     assert_eq!(printed(&stderr, id), ["queried", "inspected", "updated"], "{stderr}");
 }
 
-/// Environment variable: set in the process that the test below starts from its own executable.
+/// Environment variable that is set in the process that the test below starts from its own executable. In that process,
+/// the test only runs the canister and prints its id.
 const TALKS: &str = "PRINTING_TEST_TALKS";
 
-/// The server prints from its own threads, so the test needs a process in which nothing else runs.
+/// `POCKET_IC_EMBEDDED_LOGS` asks for the output, unless it is empty. The server prints from its own threads, so the
+/// test needs a process in which nothing else runs.
 #[test]
 fn a_server_in_the_process_prints_when_it_is_asked_to() {
     if env::var_os(TALKS).is_some() {

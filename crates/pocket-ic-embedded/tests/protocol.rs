@@ -1,4 +1,5 @@
-//! The protocol as used by other clients: slashes, status codes, bodies; and what is not supported.
+//! The protocol as clients other than the official one in Rust use it: slashes, status codes, bodies; and what is not
+//! supported. Also the extensions (costs and limits of messages), and that instances are independent.
 
 mod common;
 
@@ -22,8 +23,8 @@ fn post(path: &str, body: &Value) -> Response {
     Client::new().post(url(path)).json(body).send().unwrap()
 }
 
-/// Returns a body as the Python client sends it, without the fields that are newer than that client, but with a field
-/// that the server does not know.
+/// Returns the configuration of an instance as the Python client sends it: without the fields that are newer than that
+/// client, but with a field that the server does not know.
 fn old_config() -> Value {
     json!({
         "subnet_config_set": {
@@ -35,6 +36,7 @@ fn old_config() -> Value {
     })
 }
 
+/// Creates an instance, and returns its id. The instance stays until the server ends.
 fn new_instance() -> u64 {
     let response = post("/instances", &old_config());
     assert_eq!(response.status(), 201);
@@ -67,6 +69,7 @@ fn deleted_instances_stay_deleted() {
     let client = Client::new();
     let delete = |id: u64| client.delete(url(&format!("/instances/{id}/"))).send().unwrap();
     assert_eq!(delete(id).status(), 200);
+    // The second id was never issued.
     for (id, part) in [(id, "Instance was deleted"), (987_654, "Instance not found")] {
         let refused = delete(id);
         assert_eq!(refused.status(), 400);
@@ -169,7 +172,7 @@ fn management_calls_are_routed_without_an_effective_id() {
         let awaited = post(&format!("/instances/{id}/update/await_ingress_message"), &submitted["Ok"]);
         awaited.json::<Value>().unwrap()
     };
-    // The argument has no amount and no settings: the canister gets 100 T cycles.
+    // The argument is an empty record, without amount and settings: the canister gets 100 T cycles.
     let created = call("provisional_create_canister_with_cycles", b"DIDL\x01\x6c\x00\x01\x00");
     let reply = base64::prelude::BASE64_STANDARD.decode(created["Ok"].as_str().unwrap()).unwrap();
     let record: ic_management_canister_types::CanisterIdRecord = candid::decode_one(&reply).unwrap();
@@ -207,6 +210,7 @@ fn blobs_are_stored_under_the_hash_of_the_sent_bytes() {
         assert_eq!(hash, hex::encode(sha2::Sha256::digest(b"bytes")));
         assert_eq!(get(&format!("/blobstore/{hash}")).text().unwrap(), "bytes");
     }
+    // An encoding that the server does not support, an id that is not hexadecimal, and one that was never issued.
     let odd = client.post(url("/blobstore")).header("content-encoding", "br").body("x").send().unwrap();
     assert_eq!(odd.status(), 400);
     assert_eq!(get("/blobstore/zz").status(), 400);
@@ -222,6 +226,7 @@ fn the_costs_of_messages_can_be_read() {
     pic.query_call(id, Principal::anonymous(), "read", vec![]).unwrap();
     pic.upgrade_canister(id, counter(), vec![], None).unwrap();
     let extensions = Extensions::of(&pic);
+    // The number is the index of the first record to be returned.
     let costs = extensions.message_costs(id, 0).unwrap();
     let entries: Vec<&str> = costs.iter().map(|cost| &*cost.entry).collect();
     assert_eq!(entries, ["start", "init", "update", "query", "pre_upgrade", "start", "post_upgrade"]);
@@ -248,6 +253,7 @@ fn a_refusal_names_the_address_of_the_extension() {
     let pic = instance();
     let id = pic.create_canister();
     let extensions = Extensions::of(&pic);
+    // Deletes the instance, so that the request is refused.
     drop(pic);
     let refused = extensions.message_costs(id, 0).unwrap_err().to_string();
     assert!(refused.contains(&format!("embedded/canister_costs/{id}")), "{refused}");
@@ -260,6 +266,7 @@ fn a_test_sets_the_instruction_limit_of_a_message() {
     pic.install_canister(id, counter(), vec![], None);
     let extensions = Extensions::of(&pic);
     let call = || pic.update_call(id, Principal::anonymous(), "stable_inc", vec![]);
+    // Ten instructions, which are not enough for the message.
     extensions.set_instruction_cap(id, Some(10)).unwrap();
     let refused = call().unwrap_err();
     assert_eq!(refused.error_code, pocket_ic::ErrorCode::CanisterInstructionLimitExceeded);
@@ -316,7 +323,8 @@ fn instances_do_not_wait_for_each_other() {
                 rounds.fetch_add(1, Ordering::SeqCst);
             }
         });
-        // A call overlaps with a query if `busy` runs the same query before and after it: `rounds` has not changed.
+        // `rounds` is the number of queries that have ended. A call overlaps with a query if `busy` runs the same query
+        // before and after it: `rounds` has not changed.
         let overlapped = (0..1_000).any(|_| {
             let round = rounds.load(Ordering::SeqCst);
             let before = is_busy();

@@ -1,4 +1,4 @@
-//! Calls and queries: each is executed once, and answered with a certificate or a signature.
+//! Calls, which are executed once and answered with a certificate, and queries, which are answered with a signature.
 
 use crate::common::{ANONYMOUS, builder, encode_canister_id, parse_u32, read_counter, user, wasm};
 use crate::network::{Network, ed25519, from_now, request_id, signed};
@@ -10,6 +10,7 @@ use ic_management_canister_types as types;
 use ic_transport_types::TransportCallResponse;
 use std::time::Duration;
 
+/// Makes a call by the agent, and waits for the outcome.
 fn update(network: &Network, agent: &Agent, id: Principal, method: &str) -> Result<Vec<u8>, AgentError> {
     network.run(agent.update(&id, method).call_and_wait())
 }
@@ -41,6 +42,7 @@ fn rejections_carry_numbered_codes() {
         assert_eq!(reject.error_code.as_deref(), Some(code), "{method}");
         assert!(reject.reject_message.contains(part), "{}", reject.reject_message);
     }
+    // Rejections of queries, and of calls before a round, have no certificate.
     let query = network.run(agent.query(&id, "missing").call());
     let Err(AgentError::UncertifiedReject { reject, .. }) = query else { panic!("{query:?}") };
     assert_eq!(reject.error_code.as_deref(), Some("IC0536"));
@@ -108,6 +110,7 @@ fn a_call_sent_twice_runs_once() {
     let network = Network::new();
     let identity = ed25519(1);
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 1));
+    // The call is sent three times.
     let replies: Vec<_> = (0..3)
         .map(|_| {
             let (status, body) = network.send_call("v4", &envelope);
@@ -140,7 +143,7 @@ fn an_asynchronous_call_is_accepted_and_polled() {
     let id = envelope.content.to_request_id();
     let (reply, _) = network.run(agent.wait(&id, network.canister())).unwrap();
     assert_eq!(parse_u32(&reply), 1);
-    // A call that is refused before a round gets its rejection in the response, and has no request status.
+    // A call that is refused before a round gets its rejection in the response; there is nothing to poll.
     network.pic.stop_canister(network.canister(), None).unwrap();
     let envelope = signed(&identity, network.call(identity.sender().unwrap(), "inc", 2));
     let (status, body) = network.send_call("v2", &envelope);
@@ -150,6 +153,7 @@ fn an_asynchronous_call_is_accepted_and_polled() {
     let names: Vec<_> = fields.keys().cloned().collect();
     let named = |name: &str| serde_cbor::Value::Text(name.into());
     assert_eq!(names, ["error_code", "reject_code", "reject_message"].map(named));
+    // The reject code 5: an error of the canister.
     assert_eq!(fields[&named("reject_code")], serde_cbor::Value::Integer(5));
 }
 
@@ -175,6 +179,7 @@ fn a_call_that_expires_before_its_turn_is_rejected() {
     let sender = ed25519(1);
     let envelope = signed(&sender, network.call(sender.sender().unwrap(), "inc", 1));
     assert_eq!(network.send_call("v2", &envelope).0, 202);
+    // The call expires after 240 seconds.
     network.pic.advance_time(Duration::from_secs(300));
     network.pic.tick();
     let id = envelope.content.to_request_id();
@@ -296,6 +301,7 @@ fn management_calls_are_routed_to_their_subnet() {
         assert!(String::from_utf8_lossy(&body).contains("does not match effective canister id in URL"));
     }
     // A method with the name of a management method, but of an ordinary canister.
+    // Neither the address of another canister nor that of a subnet accepts it.
     let (status, _, _) = send(format!("v4/canister/{root}/call"), id, create, &no_settings);
     assert_eq!(status, 400);
     let (status, body, _) = send(format!("v4/subnet/{subnet}/call"), id, create, &no_settings);

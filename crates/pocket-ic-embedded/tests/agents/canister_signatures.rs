@@ -15,10 +15,12 @@ use std::borrow::Cow;
 /// Last arc of the object identifier of canister signature keys.
 const CANISTER_KEY_ARC: u8 = 2;
 
-/// The message that a canister signs about a caller: a prefix, and the information.
+/// The message that a canister signs about a caller: the prefix `ic-sender-info` after its length (14), and the
+/// information.
 const SIGNED_INFO: &[u8] = b"\x0eic-sender-infoname=Ada";
 
-/// A canister that replies with the information about its caller, and with the canister that signed it.
+/// A canister that replies with the information about its caller, and the id of the canister that signed the
+/// information.
 const WHO: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -51,12 +53,14 @@ struct CanisterSignature {
 }
 
 impl CanisterSignature {
+    /// Encodes as CBOR with the self-describing tag, which canister signatures must have.
     fn encode(&self) -> Vec<u8> {
         [&[0xd9, 0xd9, 0xf7], serde_cbor::to_vec(self).unwrap().as_slice()].concat()
     }
 }
 
 impl<'a> Signer<'a> {
+    /// Creates a signing canister on the subnet of `other`.
     fn on_subnet_of(network: &'a Network, other: Principal, seed: &[u8]) -> Self {
         let subnet = network.pic.get_subnet(other).unwrap();
         let canister = network.pic.create_canister_on_subnet(None, None, subnet);
@@ -64,15 +68,18 @@ impl<'a> Signer<'a> {
         Self { network, canister, seed: seed.to_vec() }
     }
 
+    /// Returns the public key as DER.
     fn key(&self) -> Vec<u8> {
         let id = self.canister.as_slice();
         key_der(CANISTER_KEY_ARC, &[&[u8::try_from(id.len()).unwrap()], id, &self.seed].concat())
     }
 
+    /// Returns the principal of the user whose public key this is; not the id of the canister that signs.
     fn sender(&self) -> Principal {
         Principal::self_authenticating(self.key())
     }
 
+    /// Lets the canister certify this tree, right or wrong; [`Self::sign`] certifies a right one.
     fn certify(&self, tree: HashTree) -> CanisterSignature {
         let pic = &self.network.pic;
         pic.update_call(self.canister, ANONYMOUS, "set", tree.digest().to_vec()).unwrap();
@@ -93,13 +100,15 @@ impl<'a> Signer<'a> {
         }
     }
 
+    /// Delegates from the canister's key to the key of `to`.
     fn delegate(&self, to: &dyn Identity) -> SignedDelegation {
         let delegation = expiring(to);
         let signature = self.sign(&delegation.signable()).encode();
         SignedDelegation { delegation, signature }
     }
 
-    /// Returns the identity of a user who has signed in with Internet Identity.
+    /// Returns the identity of a user who has signed in with Internet Identity: a session key, `ed25519(key)`, to which
+    /// the canister has delegated.
     fn session(&self, key: u8) -> DelegatedIdentity {
         let link = self.delegate(&ed25519(key));
         // The agent verifies the canister's signature, too.
@@ -113,7 +122,8 @@ fn hash(bytes: &[u8]) -> Vec<u8> {
     Sha256::digest(bytes).to_vec()
 }
 
-/// Returns the tree of a canister that signs one message; `at_message` is the leaf at its hash.
+/// Returns the tree of a canister that signs one message; `at_message` is the leaf at the message's hash, which must be
+/// empty in a signature.
 fn tree(seed: &[u8], message: &[u8], at_message: &[u8]) -> HashTree {
     let messages = labeled(hash(message), leaf(at_message));
     // The canister certifies other data in addition to signatures.
@@ -160,10 +170,11 @@ fn wrong_signatures_of_canisters_are_refused() {
     let good = || signer.sign(&message);
     let mut uncertified = good();
     uncertified.tree = fork(tree(&signer.seed, &message, b""), labeled("zz", leaf(b"")));
+    // Signatures by another canister with the same seed: on the same subnet, and on the root subnet.
     let of_neighbor = Signer::on_subnet_of(&network, id, b"user 7").sign(&message);
     let on_root = Signer::on_subnet_of(&network, network.canisters[0], b"user 7").sign(&message);
     let mut flipped = good();
-    // The bytes of the signature follow the field's name.
+    // The bytes of the signature follow the name of its field: twenty bytes after the start of the name is one of them.
     let name = flipped.certificate.windows(9).position(|part| part == b"signature").unwrap();
     flipped.certificate[name + 20] ^= 1;
     let no_certificate = CanisterSignature { certificate: b"no CBOR".to_vec(), ..good() };
@@ -202,7 +213,9 @@ fn wrong_signatures_of_canisters_are_refused() {
 #[test]
 fn wrong_keys_of_canisters_are_refused() {
     let network = Network::new();
-    // A key is the length of the canister's id, the id, and the seed. This one is well-formed.
+    // A key is the length of the canister's id, the id, and the seed. This key is well-formed. Those in the list have
+    // no content, a length beyond their end, a length that no id has, or another object identifier, or are truncated or
+    // too long.
     let whole = key_der(CANISTER_KEY_ARC, &[2, 1, 1]);
     for der in [
         key_der(CANISTER_KEY_ARC, &[]),
@@ -226,6 +239,7 @@ fn wrong_keys_of_canisters_are_refused() {
     }
 }
 
+/// Returns what [`SIGNED_INFO`] says about a caller, with this signature.
 fn info(signer: &Signer<'_>, sig: Vec<u8>) -> SenderInfo {
     SenderInfo { info: b"name=Ada".to_vec(), signer: signer.canister.as_slice().to_vec(), sig }
 }

@@ -35,7 +35,7 @@ fn certified_data_of_a_canister_verifies() {
         network.pic.install_canister(id, wasm(CERTIFIED), vec![], None);
         for data in [b"first".as_slice(), b"second"] {
             network.run(agent.update(&id, "set").with_arg(data).call_and_wait()).unwrap();
-            // Both protocols return the tree of the last round.
+            // Both protocols return the certificate of the last round.
             let by_agent = network.run(agent.query(&id, "get").call()).unwrap();
             let by_pocket_ic = network.pic.query_call(id, ANONYMOUS, "get", vec![]).unwrap();
             for bytes in [by_agent, by_pocket_ic] {
@@ -54,6 +54,7 @@ fn an_instance_without_an_nns_certifies_too() {
     let id = install_wasm(&pic, wasm(CERTIFIED));
     let bytes = pic.query_call(id, ANONYMOUS, "get", vec![]).unwrap();
     let certificate: Certificate = serde_cbor::from_slice(&bytes).unwrap();
+    // The only subnet is the root subnet. Whether the signature verifies is not tested here.
     assert!(certificate.delegation.is_none());
     let path = [b"canister".as_slice(), id.as_slice(), b"certified_data"];
     assert_eq!(lookup_value(&certificate, path).unwrap(), b"");
@@ -76,6 +77,7 @@ fn a_certificate_with_one_bit_flipped_does_not_verify() {
     agent.verify_for_subnet(&certificate, subnet).unwrap();
     // Verifying a certificate takes one or two slow pairings, so only one bit in each of 40 places is flipped.
     let step = bytes.len() / 40;
+    // Number of certificates that still parse, as other certificates.
     let mut parsed = 0;
     for index in (0..bytes.len()).step_by(step.max(1)) {
         let mut flipped = bytes.clone();
@@ -103,6 +105,7 @@ fn a_subnet_certifies_its_own_canisters_only() {
     assert!(matches!(stranger, Err(AgentError::CertificateNotAuthorized())), "{stranger:?}");
     let subnet = network.pic.get_subnet(root).unwrap();
     assert!(agent.verify_for_subnet(&certificate, subnet).is_err());
+    // A canister id of no subnet.
     let outside = Principal::from_slice(&[0, 0, 0, 0, 1, 0, 0, 0, 1, 1]);
     assert!(agent.verify(&certificate, outside).is_err());
 }

@@ -64,6 +64,7 @@ pub struct Page {
     pub status_code: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
+    // `Some(true)`: the gateway must make the request again, as `http_request_update`.
     pub upgrade: Option<bool>,
     pub streaming_strategy: Option<Strategy>,
 }
@@ -87,6 +88,7 @@ pub struct Piece {
     token: Option<Token>,
 }
 
+/// Returns a page with status 200 and this body, which needs neither an update nor further pieces.
 pub fn page(body: &str) -> Page {
     Page {
         status_code: 200,
@@ -99,6 +101,7 @@ pub fn page(body: &str) -> Page {
 
 struct Site {
     pic: PocketIc,
+    /// The URL of the gateway, with a slash at the end.
     url: String,
     id: Principal,
 }
@@ -111,11 +114,13 @@ impl Site {
         Self { pic, url, id }
     }
 
+    /// Lets the canister store a reply; `name` is one of the methods of [`site`] that begin with `put_`.
     fn put(&self, name: &str, reply: impl CandidType) {
         call(&self.pic, self.id, name, &Encode!(&reply).unwrap()).unwrap();
     }
 
-    /// Returns a request to the canister's raw host name, whose responses the gateway does not verify.
+    /// Returns a request to the canister's raw host name, whose responses the gateway does not verify. `path` has no
+    /// slash at the beginning.
     fn get(&self, path: &str) -> RequestBuilder {
         Client::new().get(format!("{}{path}", self.url)).header("host", format!("{}.raw.localhost", self.id))
     }
@@ -152,6 +157,7 @@ fn list_gateways(pic: &PocketIc) -> Response {
 fn pages_are_those_of_the_canister_that_is_named() {
     let site = Site::new();
     site.put("put_query", page("<h1>hello</h1>"));
+    // A request that names the canister in the query part of a URL, not in the host name. (Not a query call.)
     let by_query =
         |path: &str| Client::new().get(format!("{}{path}", site.url)).header("host", "raw.localhost");
     for request in [
@@ -245,6 +251,7 @@ fn invalid_responses_are_reported_as_such() {
     assert_eq!(site.get("").send().unwrap().status(), 502);
     site.put("put_query", Page { headers: vec![("a b".into(), "c".into())], ..page("") });
     assert_eq!(site.get("").send().unwrap().status(), 502);
+    // A wrong length is no reason to refuse: the gateway sends the true one.
     site.put("put_query", Page { headers: vec![("Content-Length".into(), "999".into())], ..page("short") });
     assert_eq!(site.get("").send().unwrap().text().unwrap(), "short");
 }
@@ -285,6 +292,7 @@ fn an_instance_can_begin_with_a_gateway() {
         https_config: None,
         domain_custom_provider_local_file: None,
     };
+    // Port 0: any free one.
     let pic = builder().with_nns_subnet().with_http_gateway(config(0)).build();
     let url = pic.url().unwrap();
     assert_eq!(Client::new().get(url.join("api/v2/status").unwrap()).send().unwrap().status(), 200);

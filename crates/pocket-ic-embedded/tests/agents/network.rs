@@ -22,7 +22,7 @@ const SECTIONS: [(&str, &[u8]); 2] = [("icp:public open", b"for all"), ("icp:pri
 /// An NNS, which is the root subnet, and an application subnet.
 pub struct Network {
     pub pic: PocketIc,
-    /// The URL at which agents reach the network.
+    /// The URL at which agents reach the network, with a slash at the end.
     pub url: String,
     /// A counter on the root subnet, and one on the application subnet.
     pub canisters: [Principal; 2],
@@ -34,6 +34,7 @@ impl Network {
         Self::with(builder())
     }
 
+    /// Adds the two subnets to those of `builder`.
     pub fn with(builder: pocket_ic::PocketIcBuilder) -> Self {
         let pic = builder.with_nns_subnet().with_application_subnet().build();
         let url = pic.auto_progress().to_string();
@@ -65,13 +66,14 @@ impl Network {
         self.runtime.block_on(future)
     }
 
-    /// Sends bytes to the interface, below `/api/`.
+    /// Sends a body to the interface for agents; `path` is the part of the address after `/api/`.
     pub fn post(&self, path: &str, body: impl Into<Vec<u8>>) -> Response {
         let request = Client::new().post(format!("{}api/{path}", self.url));
         request.header("content-type", "application/cbor").body(body.into()).send().unwrap()
     }
 
-    /// Sends a call to [`Self::canister`], and returns the HTTP status and the body.
+    /// Sends a call to the address of [`Self::canister`] in a version of the interface (`v2`, `v4`), and returns the
+    /// HTTP status and the body.
     pub fn send_call(&self, version: &str, envelope: &Envelope<'_>) -> (u16, Vec<u8>) {
         let path = format!("{version}/canister/{}/call", self.canister());
         let response = self.post(&path, envelope.encode_bytes());
@@ -92,7 +94,8 @@ impl Network {
         serde_cbor::from_slice(&answer.certificate).unwrap()
     }
 
-    /// Returns the content of a call to [`Self::canister`], which is neither signed nor sent.
+    /// Returns the content of a call to [`Self::canister`], which is neither signed nor sent. With another nonce, it is
+    /// another call.
     pub fn call(&self, sender: Principal, method: &str, nonce: u8) -> EnvelopeContent {
         EnvelopeContent::Call {
             nonce: Some(vec![nonce; 8]),
@@ -112,10 +115,12 @@ pub fn from_now(ahead: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap()
 }
 
+/// Returns the identity of user `n`, who is not `common::user(n)`.
 pub fn ed25519(n: u8) -> BasicIdentity {
     BasicIdentity::from_raw_key(&[n; 32])
 }
 
+/// Returns the envelope of this content, signed by this identity; without a signature if the identity is anonymous.
 pub fn signed(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'static> {
     let signature = identity.sign(&content).unwrap();
     Envelope {
@@ -126,7 +131,7 @@ pub fn signed(identity: &dyn Identity, content: EnvelopeContent) -> Envelope<'st
     }
 }
 
-/// Returns an unsigned delegation that expires in ten minutes.
+/// Returns an unsigned delegation to the key of `to`, which expires in ten minutes.
 pub fn expiring(to: &dyn Identity) -> Delegation {
     Delegation {
         pubkey: to.public_key().unwrap(),
@@ -136,7 +141,8 @@ pub fn expiring(to: &dyn Identity) -> Delegation {
     }
 }
 
-/// Sends a call, and checks that it is refused with a text that contains `part` and is not executed.
+/// Sends a call, and checks that it is refused with a text that contains `part` and is not executed: no call of the
+/// test may have changed the counter before.
 pub fn expect_refused(network: &Network, envelope: &Envelope<'_>, part: &str) {
     let (status, body) = network.send_call("v4", envelope);
     let text = String::from_utf8_lossy(&body);
@@ -154,6 +160,7 @@ pub fn key_der(arc: u8, key: &[u8]) -> Vec<u8> {
     SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().unwrap()
 }
 
+/// Signs a delegation with the key of `from`.
 pub fn delegated(from: &dyn Identity, delegation: Delegation) -> SignedDelegation {
     let signature = from.sign_delegation(&delegation).unwrap().signature.unwrap();
     SignedDelegation { delegation, signature }

@@ -24,6 +24,7 @@ fn read_with_agent(
     network.run(agent.read_state_raw(vec![path(labels)], id))
 }
 
+/// Returns whether the certificate proves that the path does not exist; a pruned path is not proven to be absent.
 fn is_absent<T: std::fmt::Debug>(result: Result<T, AgentError>) -> bool {
     matches!(&result, Err(AgentError::LookupPathAbsent(_)))
 }
@@ -34,6 +35,7 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, AgentError>) -> (u16, String) {
     (refused.status, String::from_utf8(refused.content).unwrap())
 }
 
+/// Sets the controllers to the anonymous principal, which is one already, and this one.
 fn add_controller(pic: &PocketIc, id: Principal, controller: &dyn Identity) {
     pic.set_controllers(id, None, vec![Principal::anonymous(), controller.sender().unwrap()]).unwrap();
 }
@@ -80,6 +82,7 @@ fn installations_have_their_time_in_the_tree() {
     assert_eq!(time("canister_creation_timestamp").unwrap(), created);
 }
 
+/// Decodes a number that takes all of these bytes.
 fn leb128(bytes: &mut &[u8]) -> u64 {
     bytes.iter().enumerate().map(|(index, byte)| u64::from(byte & 0x7f) << (7 * index)).sum()
 }
@@ -108,6 +111,7 @@ fn paths_not_requested_are_pruned_but_not_denied() {
     lookup_value(&certificate, module).unwrap();
     lookup_value(&certificate, [b"time".as_slice()]).unwrap();
     let other = [b"canister".as_slice(), id.as_slice(), b"controllers"];
+    // A pruned path is unknown, which proves neither that it exists nor that it does not.
     let hidden = lookup_value(&certificate, other);
     assert!(matches!(hidden, Err(AgentError::LookupPathUnknown(_))), "{hidden:?}");
     let subnet = network.pic.get_subnet(id).unwrap();
@@ -149,6 +153,7 @@ fn read_at(
     read_as(network, &format!("{version}/canister/{id}"), labels, &AnonymousIdentity)
 }
 
+/// Reads the state tree as `sender`, at an address below `/api/`. An error is the HTTP status and the text.
 fn read_as(
     network: &Network,
     address: &str,
@@ -170,7 +175,8 @@ fn read_as(
     }
 }
 
-/// `v2` endpoints return the ranges of a subnet as one list, `v3` endpoints in shards.
+/// `v2` endpoints return the ranges of every subnet as one list; `v3` endpoints return only those of the root subnet as
+/// a list, and those of others in shards.
 #[test]
 fn ranges_have_the_form_of_the_endpoint() {
     let network = Network::new();
@@ -178,6 +184,7 @@ fn ranges_have_the_form_of_the_endpoint() {
     let [root, other] = network.canisters.map(|id| network.pic.get_subnet(id).unwrap());
     let list =
         |subnet: Principal| [b"subnet".to_vec(), subnet.as_slice().to_vec(), b"canister_ranges".to_vec()];
+    // Whether a list is in the tree: it may be pruned, but not denied.
     let shows = |certificate: &Certificate, path: &[Vec<u8>]| match certificate.tree.lookup_subtree(path) {
         SubtreeLookupResult::Found(_) => true,
         SubtreeLookupResult::Unknown => false,
@@ -212,6 +219,7 @@ fn subnets_have_their_type_in_the_tree() {
     }
 }
 
+/// Returns whether the certificate has this path; `false` for pruned and for absent paths.
 fn reveals(certificate: &Certificate, labels: &[&[u8]]) -> bool {
     matches!(certificate.tree.lookup_subtree(labels), SubtreeLookupResult::Found(_))
 }
@@ -233,6 +241,7 @@ fn a_subnet_shows_its_nodes_and_the_keys_of_others() {
     let other = at(&[b"subnet", root]);
     assert!(!reveals(&other, &nodes(root)) && reveals(&other, &key(root)));
     assert!(reveals(&at(&nodes(own)), &nodes(own)));
+    // Of another subnet, the key is returned in place of the nodes.
     let other = at(&nodes(root));
     assert!(!reveals(&other, &nodes(root)) && reveals(&other, &key(root)));
     let absent = [b"subnet".as_slice(), b"unknown"];
@@ -261,6 +270,7 @@ fn a_delegation_for_other_canisters_reads_no_status() {
     let envelope = signed(&root, network.call(root.sender().unwrap(), "inc", 1));
     assert_eq!(network.send_call("v4", &envelope).0, 200);
     let request = envelope.content.to_request_id();
+    // The targets of the delegation, and the status of the refusal; `None` if the read is allowed.
     for (targets, status) in [(vec![other], Some(403)), (vec![other, id], None)] {
         let link = delegated(&root, Delegation { targets: Some(targets), ..expiring(&ed25519(2)) });
         let key = root.public_key().unwrap();
@@ -293,6 +303,7 @@ fn the_status_of_a_request_is_for_its_sender() {
     let (status, text) = refusal(network.run(network.agent(ed25519(2)).request_status_raw(&request, id)));
     assert_eq!(status, 403);
     assert!(text.contains("not signed by the caller"), "{text}");
+    // At the address of another canister of the same subnet; and two requests in one read.
     let elsewhere = network.pic.create_canister_on_subnet(None, None, network.pic.get_subnet(id).unwrap());
     assert_eq!(refusal(network.run(own.request_status_raw(&request, elsewhere))).0, 403);
     let two = [[1; 32], [2; 32]].map(|id| path(&[b"request_status", &id]));
@@ -332,7 +343,7 @@ fn other_paths_are_refused_by_name() {
             vec![b"streams".as_slice(), &[0xff, 1], b"two words"],
             "/streams/0xff01/0x74776f20776f726473 cannot",
         ),
-        // The text shows the first five labels.
+        // The text shows only the first five labels of a longer path.
         (vec![b"x".as_slice(); 127], "Invalid path requested: /x/x/x/x/x cannot be read here"),
         (vec![b"x".as_slice(); 128], "Path of 128 labels: at most 127 are allowed"),
     ] {
@@ -352,6 +363,7 @@ fn expired_requests_are_forgotten_after_a_while() {
     let envelope = signed(&sender, network.call(sender.sender().unwrap(), "inc", 1));
     assert_eq!(network.send_call("v4", &envelope).0, 200);
     network.pic.stop_progress();
+    // The request expires after four minutes, and is forgotten five minutes later.
     network.pic.advance_time(Duration::from_secs(20 * 60));
     network.pic.tick();
     let id = envelope.content.to_request_id();
@@ -370,6 +382,7 @@ fn a_canister_is_not_read_at_the_address_of_another() {
     let (status, text) = refusal(read_with_agent(&network, &agent, network.canisters[0], &labels));
     assert_eq!(status, 400);
     assert!(text.contains("does not match the effective id"), "{text}");
+    // A principal that is not the id of a canister.
     let nobody = user(9);
     assert!(read_with_agent(&network, &agent, nobody, &[b"time"]).is_err());
 }

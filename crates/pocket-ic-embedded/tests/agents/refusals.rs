@@ -1,4 +1,4 @@
-//! Requests that the server refuses; afterwards, it still works.
+//! Requests that the server refuses without executing them.
 
 use crate::common::{install_counter, instance, read_counter};
 use crate::network::{Network, ed25519, from_now, signed};
@@ -11,6 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+/// Returns a call by user 1 with this expiry, in nanoseconds since 1970.
 fn call_expiring_at(network: &Network, expiry: u64) -> EnvelopeContent {
     let mut content = network.call(ed25519(1).sender().unwrap(), "inc", 1);
     let EnvelopeContent::Call { ingress_expiry, .. } = &mut content else { unreachable!() };
@@ -47,7 +48,8 @@ fn calls_to_an_instance_at_another_time_are_refused_with_a_hint() {
     let Err(AgentError::HttpError(refused)) = refused else { panic!("{refused:?}") };
     let text = String::from_utf8(refused.content).unwrap();
     assert!(text.contains("The time of this instance is not the current time"), "{text}");
-    // The server does not check the expiry of an anonymous query, but the agent refuses an answer with so old a time.
+    // An instance whose time is that of genesis. The server does not check the expiry of an anonymous query, but the
+    // agent refuses an answer whose time is so long ago.
     let pic = instance();
     let id = install_counter(&pic);
     let url = format!("{}instances/{}/", pic.get_server_url(), pic.instance_id());
@@ -110,7 +112,7 @@ fn requests_that_are_too_large_are_refused() {
     }
 }
 
-/// A request of exactly the maximum length is read; it is refused only because zeros are not an envelope.
+/// A request of exactly the maximum length is read, and refused only because zeros are not an envelope (400, not 413).
 #[test]
 fn requests_of_up_to_4_mib_are_read() {
     let network = Network::new();
@@ -119,7 +121,8 @@ fn requests_of_up_to_4_mib_are_read() {
     assert_eq!(response.status(), 400, "{:?}", response.text());
 }
 
-/// A client that does not finish its request does not block other clients, and gets a timeout.
+/// A client that does not finish its request does not block other clients. In the end, its request is refused with
+/// status 408.
 #[test]
 fn a_slow_client_does_not_delay_others() {
     let network = Network::new();
@@ -145,7 +148,7 @@ fn a_slow_client_does_not_delay_others() {
 fn agents_of_another_network_do_not_trust_this_one() {
     let network = Network::new();
     let agent = network.agent(ed25519(1));
-    // The key is valid, but it is the application subnet's, not the root key.
+    // The agent is given the key of the application subnet as the root key: a valid key, but a wrong one.
     let subnet = network.pic.get_subnet(network.canister()).unwrap();
     let url = format!("{}read/pub_key", network.url);
     let body = RawSubnetId { subnet_id: subnet.as_slice().to_vec() };

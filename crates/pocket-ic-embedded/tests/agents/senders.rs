@@ -1,4 +1,5 @@
-//! Senders: every kind of key, delegations, and wrong signatures.
+//! Senders: keys of Ed25519 and of both kinds of ECDSA, delegations, and wrong signatures. The other kinds of keys are
+//! in `canister_signatures.rs` and `webauthn.rs`.
 
 use crate::network::{Network, delegated, ed25519, expect_refused, expiring, signed};
 use candid::Principal;
@@ -48,7 +49,8 @@ fn a_chain_of_delegations_is_followed() {
     network.run(agent.update(&network.canister(), "inc").call_and_wait()).unwrap();
 }
 
-/// Returns an envelope of user 1, signed by user 2 with these delegations.
+/// Returns an envelope with `ed25519(1)` as the sender, signed by `ed25519(2)`. Each delegation is given with the
+/// identity that signs it.
 fn by_delegation(
     network: &Network,
     method: &str,
@@ -95,8 +97,10 @@ fn delegations_are_limited_to_what_they_grant() {
     expect_refused(&network, &others, "Invalid delegation");
     let long = (0..21).map(|_| (ed25519(1), plain())).collect();
     expect_refused(&network, &by_delegation(&network, "inc", long), "at most 20");
+    // A chain in which a key delegates to itself.
     let round = vec![(ed25519(1), expiring(&ed25519(1))), (ed25519(1), plain())];
     expect_refused(&network, &by_delegation(&network, "inc", round), "appears twice");
+    // A permission that does not exist.
     let mut unknown = serde_cbor::value::to_value(one(plain())).unwrap();
     set_permissions(&mut unknown, "everything");
     let path = format!("v4/canister/{id}/call");
@@ -106,6 +110,7 @@ fn delegations_are_limited_to_what_they_grant() {
     assert_eq!(network.send_call("v4", &good).0, 200);
 }
 
+/// Replaces the permissions of the first delegation.
 fn set_permissions(envelope: &mut serde_cbor::Value, permissions: &str) {
     use serde_cbor::Value::{Array, Map, Text};
     let field = |name: &str| Text(name.into());
@@ -125,6 +130,7 @@ fn signatures_that_do_not_fit_the_sender_are_refused() {
     let bare = |envelope: Envelope<'static>| Envelope { sender_pubkey: None, sender_sig: None, ..envelope };
     let mut flipped = good();
     flipped.sender_sig.as_mut().unwrap()[5] ^= 0x10;
+    // Signed, then given another content; with another's key; with another's principal; with a key but no signature.
     let changed =
         Envelope { content: std::borrow::Cow::Owned(network.call(sender, "trap_after_inc", 1)), ..good() };
     let other = Envelope { sender_pubkey: ed25519(2).public_key(), ..good() };

@@ -16,6 +16,7 @@ use reqwest::blocking::{Client, Response};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+/// Like the site in `gateway.rs`, but with certificates in its pages.
 struct CertifiedSite {
     pic: PocketIc,
     url: String,
@@ -30,7 +31,8 @@ impl CertifiedSite {
         Self { pic, url, id }
     }
 
-    /// Makes the canister certify this tree, and answer with this body and the tree's certificate.
+    /// Makes the canister certify this tree, and answer every request with this body and the tree's certificate, by
+    /// version 1 of response verification.
     fn put(&self, tree: &HashTree<Vec<u8>>, body: &str) {
         call(&self.pic, self.id, "certify", &tree.digest()).unwrap();
         let certificate = self.pic.query_call(self.id, ANONYMOUS, "certificate", vec![]).unwrap();
@@ -47,7 +49,7 @@ impl CertifiedSite {
     }
 
     /// Makes the canister certify status, body and one of two headers, by version 2 of response verification. Returns
-    /// the page with the certificate.
+    /// the page with the certificate; the test must store it.
     fn certify_with_header(&self, path: &str, body: &str) -> Page {
         let wanted = DefaultResponseCertification::certified_response_headers(vec!["X-Mine"]);
         let expression =
@@ -72,13 +74,14 @@ impl CertifiedSite {
         Page { headers, ..page(body) }
     }
 
+    /// Gets a page; the gateway verifies it if `domain` is `localhost`, and not if it is `raw.localhost`.
     fn get(&self, path: &str, domain: &str) -> Response {
         let host = format!("{}.{domain}", self.id);
         Client::new().get(format!("{}{path}", self.url)).header("host", host).send().unwrap()
     }
 }
 
-/// Returns the tree of one page, next to a pruned one.
+/// Returns the tree that certifies one page, next to a pruned subtree.
 fn tree_of(path: &str, body: &str) -> HashTree<Vec<u8>> {
     let page = label(path, leaf(Sha256::digest(body).to_vec()));
     label("http_assets", fork(page, pruned([7; 32])))
@@ -105,6 +108,7 @@ fn certified_headers_are_verified_and_no_others_are_served() {
     assert_eq!(response.headers()["x-mine"], "yes");
     assert!(!response.headers().contains_key("x-other"));
     assert_eq!(response.text().unwrap(), "certified");
+    // The same page at a path that it is not certified for; then with another header, and with another status.
     assert_eq!(site.get("b.html", "localhost").status(), 503);
     let mut headers = good.headers.clone();
     headers[0].1 = "no".into();

@@ -72,8 +72,9 @@ impl Authenticator {
         }
     }
 
+    /// Returns what the authenticator answers to a browser that sends this client data.
     fn assertion(&self, client_data: &str) -> Assertion {
-        // The last five bytes are the flags (the user is present) and a counter.
+        // The hash of the host name, the flags (one byte: the user is present) and a counter (four bytes).
         let authenticator_data = [Sha256::digest("localhost").as_slice(), &[1, 0, 0, 0, 7]].concat();
         let signed = [authenticator_data.as_slice(), &Sha256::digest(client_data)].concat();
         Assertion {
@@ -110,6 +111,7 @@ impl Identity for Authenticator {
     }
 }
 
+/// The signature of an authenticator, with the data that are signed. `client_data` is text, or bytes.
 struct Assertion {
     authenticator_data: Vec<u8>,
     client_data: Value,
@@ -129,6 +131,7 @@ impl Assertion {
     }
 }
 
+/// Encodes a key as COSE.
 fn cose(fields: &[(i128, Value)]) -> Vec<u8> {
     let fields = fields.iter().map(|(label, value)| (Value::Integer(*label), value.clone()));
     serde_cbor::to_vec(&Value::Map(fields.collect())).unwrap()
@@ -187,11 +190,14 @@ fn wrong_signatures_of_authenticators_are_refused() {
     let mut flipped = good(&p256);
     *flipped.signature.last_mut().unwrap() ^= 1;
     let mut other_data = good(&p256);
+    // A bit of the flags.
     other_data.authenticator_data[32] ^= 4;
     let not_der = Assertion { signature: vec![7; 64], ..good(&p256) };
     let changed =
         Assertion { client_data: Value::Text(client_data(&message).replace("http", "https")), ..good(&p256) };
+    // The signature of another call, by its nonce.
     let other = signed(&p256, network.call(p256.sender().unwrap(), "inc", 2)).sender_sig.unwrap();
+    // The challenge in Base64 with padding, which WebAuthn does not use.
     let padded = client_data(&message).replace(r#"","origin"#, r#"=","origin"#);
     for (signature, part) in [
         (flipped.encode(), "Verifying signature failed"),
@@ -230,6 +236,7 @@ fn wrong_signatures_of_authenticators_are_refused() {
 fn wrong_keys_of_authenticators_are_refused() {
     let network = Network::new();
     let p256 = Authenticator::p256(1);
+    // Bytes that are no RSA key, and bytes that are not the coordinates of a point on the curve.
     let sixteen = || Value::Bytes(vec![1; 16]);
     let no_point = || Value::Bytes(vec![1; 32]);
     for (key, part) in [

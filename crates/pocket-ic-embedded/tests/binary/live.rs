@@ -1,4 +1,4 @@
-//! Tests of `serve --live`: a network for tools in one command.
+//! Tests of the option `--live`: a network for tools in one command.
 
 use super::{BINARY, run};
 use std::io::{BufRead, BufReader};
@@ -28,11 +28,14 @@ fn a_live_server_prints_what_tools_need() {
             break;
         }
     }
+    // The rest of the first line that begins with this name. `root key:` is in the lines for people, `root-key:` in
+    // those for icp.yaml.
     let value = |name: &str| {
         let found = printed.iter().find_map(|line| line.trim_start().strip_prefix(name));
         found.unwrap_or_else(|| panic!("no {name} in {printed:#?}")).trim().to_owned()
     };
     let (url, key) = (value("url:"), value("root key:"));
+    // 133 bytes of DER, in hexadecimal.
     assert_eq!(key.len(), 266);
     assert_eq!(
         (value("mode:"), value("root-key:"), value("network:")),

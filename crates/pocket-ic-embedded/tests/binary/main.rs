@@ -19,10 +19,12 @@ use std::process::{Child, Command, Output, Stdio};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_pocket-ic-embedded");
 
+/// Runs the program until it ends, for arguments with which it ends soon; [`start`] does not wait.
 fn run(args: &[&str]) -> Output {
     Command::new(BINARY).args(args).output().unwrap()
 }
 
+/// Starts a server, which the test must end.
 fn start(port_file: &Path, args: &[&str]) -> Child {
     Command::new(BINARY).arg("--port-file").arg(port_file).args(args).stderr(Stdio::null()).spawn().unwrap()
 }
@@ -46,6 +48,7 @@ fn scratch() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
+/// Checks only the text; the next test shows that the client accepts it.
 #[test]
 fn the_version_is_accepted_as_the_official_one() {
     let output = run(&["--version"]);
@@ -63,7 +66,8 @@ fn the_client_starts_and_uses_the_server() {
     let second = PocketIcBuilder::new().with_server_binary(BINARY.into()).with_application_subnet().build();
     assert_eq!(second.get_server_url(), pic.get_server_url());
     assert_ne!(second.instance_id(), pic.instance_id());
-    // The client never ends a server, so the test ends it. The name of its port file contains this process's id.
+    // The client never ends a server, so the test ends it. The name of the server's port file contains the id of this
+    // process.
     let file = std::env::temp_dir().join(format!("pocket_ic_{}.port", std::process::id()));
     assert!(file.exists());
     let url = pic.get_server_url();
@@ -74,6 +78,7 @@ fn the_client_starts_and_uses_the_server() {
     assert!(reqwest::blocking::get(url.join("status").unwrap()).is_err());
 }
 
+/// Returns the id of the server's process; `None` if there is none.
 fn process_with_port_file(port_file: &Path) -> Option<u32> {
     let wanted = port_file.to_str()?;
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
@@ -89,7 +94,8 @@ fn terminate(pid: u32) {
     assert!(status.success());
 }
 
-/// With an open pipe, a test runner with piped output would wait for the server's time to live.
+/// If the server kept its pipes open, a test runner with piped output would wait for the server's time to live.
+/// Standard error stays open, unless the server is muted.
 #[test]
 fn a_server_with_a_port_file_keeps_no_pipe_open() {
     for mute in [false, true] {
@@ -102,7 +108,7 @@ fn a_server_with_a_port_file_keeps_no_pipe_open() {
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap();
         let port = port(&file);
-        // The read ends once no process has the other end of the pipe open.
+        // The read ends once no process has the writing end of the pipe open: the server does not.
         let mut printed = String::new();
         child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
         let mut stderr = child.stderr.take().unwrap();
@@ -178,6 +184,7 @@ fn an_address_that_is_not_loopback_is_refused() {
 fn every_signal_that_ends_the_server_removes_the_port_file() {
     for signal in ["-TERM", "-INT", "-HUP", "-QUIT"] {
         let (_dir, file) = scratch();
+        // With 30 days to live, only the signal ends the server.
         let child = start(&file, &["--log-levels", "error", "--ttl", "2592000"]);
         let port = port(&file);
         let status = reqwest::blocking::get(format!("http://127.0.0.1:{port}/status")).unwrap();
@@ -189,7 +196,8 @@ fn every_signal_that_ends_the_server_removes_the_port_file() {
     }
 }
 
-/// Starts the server with a limit on the size of files, in KiB: writing more fails as it does on a full disk.
+/// Starts the server with a limit on the size of files, in KiB: writing more fails as it does on a full disk. (The
+/// signal XFSZ would end the server, so it is ignored.)
 fn start_on_full_disk(port_file: &Path, kib: u32) -> Child {
     let command = format!(r#"trap "" XFSZ; ulimit -f {kib}; exec "$0" "$@""#);
     Command::new("bash")
@@ -214,6 +222,7 @@ fn a_full_disk_at_the_start_is_one_clear_line() {
 #[test]
 fn a_full_disk_fails_the_download_and_nothing_else() {
     let (dir, file) = scratch();
+    // Enough for the port file, but not for the 64 KiB of the wasm memory.
     let child = start_on_full_disk(&file, 8);
     let url = format!("http://127.0.0.1:{}/", port(&file));
     let pic = PocketIcBuilder::new().with_server_url(url.parse().unwrap()).with_application_subnet().build();

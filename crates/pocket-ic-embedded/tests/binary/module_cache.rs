@@ -16,6 +16,7 @@ fn large() -> Vec<u8> {
     wasm(&common::COUNTER.trim_end().strip_suffix(')').map(|text| format!("{text} {filler})")).unwrap())
 }
 
+/// Starts a server with this folder, installs the module, checks that it runs, and ends the server.
 fn install_on_a_new_server(cache: &Path, module: Vec<u8>) {
     let (_dir, file) = scratch();
     let child = start(&file, &["--module-cache", cache.to_str().unwrap()]);
@@ -73,6 +74,7 @@ fn an_unusable_folder_from_the_environment_is_not_fatal() {
     let (good, bad) = (dir.path().join("modules"), dir.path().join("open"));
     fs::create_dir(&bad).unwrap();
     fs::set_permissions(&bad, Permissions::from_mode(0o777)).unwrap();
+    // The value of the variable, and whether the server must print a warning.
     for (value, reported) in [(good.as_path(), false), (&bad, true), (Path::new("off"), false)] {
         let child = Command::new(BINARY)
             .args(["--ttl", "1"])

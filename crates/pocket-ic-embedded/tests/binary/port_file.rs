@@ -1,4 +1,5 @@
-//! Existing port files: of a running server, of one that has ended, and of no server.
+//! Port files that exist when a server starts: of a running server, of one that has ended, of no server, and empty
+//! ones.
 
 use super::{port, run, scratch, start, terminate, wait_for_end};
 use std::fs;

@@ -1,4 +1,5 @@
-//! Standard error that cannot be written to: a closed pipe, a full disk. Only the output is lost.
+//! Standard error or output that cannot be written to: a closed pipe, a full disk. Only the output is lost, and the
+//! exit code still reports errors.
 
 use super::{BINARY, port, scratch, terminate, wait_for_end};
 use crate::common::{ANONYMOUS, call, install_wasm, wasm};
@@ -16,7 +17,7 @@ const TALKATIVE: &str = r#"(module
     (func (export "canister_update do") (call $print (i32.const 0) (i32.const 8)) (call $reply))
     (func (export "canister_update trap") unreachable))"#;
 
-/// Returns a pipe whose other end is closed.
+/// Returns the writing end of a pipe whose reading end is closed.
 fn gone() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
@@ -55,6 +56,7 @@ fn an_error_that_nobody_reads_still_sets_the_exit_code() {
         let refused = Command::new(BINARY).args(["--ip-addr", "0.0.0.0"]).stderr(stderr()).status().unwrap();
         assert_eq!(refused.code(), Some(3));
     }
+    // Standard output that cannot be written to is itself an error, reported on standard error.
     for stdout in [gone, full] {
         let output =
             Command::new(BINARY).arg("--version").stdout(stdout()).stderr(Stdio::piped()).output().unwrap();

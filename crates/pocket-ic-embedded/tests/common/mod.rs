@@ -20,16 +20,18 @@ pub fn builder() -> PocketIcBuilder {
     PocketIcBuilder::new().with_server_url(server.url())
 }
 
+/// Returns a new instance, with one application subnet, on the server of this process.
 pub fn instance() -> PocketIc {
     builder().with_application_subnet().build()
 }
 
-/// Returns a user that is not anonymous.
+/// Returns a user that is not anonymous, a different one for each number.
 pub fn user(n: u8) -> Principal {
     Principal::self_authenticating([n; 32])
 }
 
-/// Waits until the condition returns a value, and fails after [`PATIENCE`].
+/// Waits until the condition returns a value, and returns it; fails after [`PATIENCE`]. `what` is for the message of
+/// the failure.
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
@@ -50,13 +52,14 @@ pub fn counter() -> Vec<u8> {
     wasm(COUNTER)
 }
 
+/// Creates a canister with this module, which the anonymous user controls.
 pub fn install_wasm(pic: &PocketIc, module: Vec<u8>) -> Principal {
     let id = pic.create_canister();
     pic.install_canister(id, module, vec![], None);
     id
 }
 
-/// Creates a [`counter`].
+/// Creates a [`counter`] that starts with 0.
 pub fn install_counter(pic: &PocketIc) -> Principal {
     install_wasm(pic, counter())
 }
@@ -68,11 +71,12 @@ pub fn install_counter_with(pic: &PocketIc, start: u32) -> Principal {
     id
 }
 
+/// Makes an update call as the anonymous user, and waits for the answer.
 pub fn call(pic: &PocketIc, id: Principal, method: &str, arg: &[u8]) -> Result<Vec<u8>, RejectResponse> {
     pic.update_call(id, ANONYMOUS, method, arg.to_vec())
 }
 
-/// Returns the number that a query replies with, as four bytes.
+/// Returns the number that this query method replies with, as four bytes.
 pub fn query_number(pic: &PocketIc, id: Principal, method: &str) -> u32 {
     parse_u32(&pic.query_call(id, ANONYMOUS, method, vec![]).expect("the query answers"))
 }
@@ -82,7 +86,7 @@ pub fn read_counter(pic: &PocketIc, id: Principal) -> u32 {
     query_number(pic, id, "read")
 }
 
-/// Calls the management canister, with `id` as the effective canister id.
+/// Calls the management canister as `sender`, with `id` as the effective canister id.
 pub fn call_management(
     pic: &PocketIc,
     id: Principal,
@@ -99,7 +103,7 @@ pub fn encode_canister_id(id: Principal) -> Vec<u8> {
     candid::encode_one(CanisterIdRecord { canister_id: id }).expect("the record encodes")
 }
 
-/// Submits a call of a management method that takes only a canister id.
+/// Submits an anonymous call of a management method that takes only a canister id, and does not wait for the answer.
 pub fn submit_management(pic: &PocketIc, id: Principal, method: &str) -> RawMessageId {
     let effective = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
     pic.submit_call_with_effective_principal(
@@ -112,6 +116,7 @@ pub fn submit_management(pic: &PocketIc, id: Principal, method: &str) -> RawMess
     .expect("the call is accepted")
 }
 
+/// Returns a number as the canisters reply with it: little-endian.
 pub fn parse_u32(bytes: &[u8]) -> u32 {
     u32::from_le_bytes(bytes.try_into().expect("there are four bytes"))
 }
@@ -120,4 +125,5 @@ pub fn parse_u64(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("there are eight bytes"))
 }
 
+/// The text of [`counter`], for tests that change it before they compile it.
 pub const COUNTER: &str = include_str!("counter.wat");

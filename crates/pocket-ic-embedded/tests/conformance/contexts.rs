@@ -16,9 +16,9 @@ fn exporting_module(name: &str) -> Vec<u8> {
     ))
 }
 
-/// Returns a canister whose `go` calls `method` of the canister in its argument, or of itself. `on_reply`, `on_reject`
-/// and `on_cleanup` are the bodies of the callbacks, in which `$f` is the forbidden function. The method `works`
-/// replies, `fails` traps.
+/// Returns a canister whose `go`, of this `kind`, calls `method` of the canister in its argument, or of itself if there
+/// is no argument. `on_reply`, `on_reject` and `on_cleanup` are the bodies of the callbacks, in which `$f` is the
+/// forbidden function. `method` is `works`, which replies, or `fails`, which traps.
 fn calling_module(kind: &str, method: &str, on_reply: &str, on_reject: &str, on_cleanup: &str) -> Vec<u8> {
     let size = method.len();
     wasm(&format!(
@@ -60,7 +60,7 @@ fn log_text(pic: &PocketIc, id: Principal) -> String {
     records.iter().map(|record| String::from_utf8_lossy(&record.content)).collect()
 }
 
-/// Returns what the first round after `prepare` logs.
+/// Installs a canister, prepares it, runs a round, and returns the canister's log.
 fn log_after_a_round(pic: &PocketIc, module: Vec<u8>, prepare: fn(&PocketIc, Principal)) -> String {
     let id = install_wasm(pic, module);
     prepare(pic, id);
@@ -68,6 +68,7 @@ fn log_after_a_round(pic: &PocketIc, module: Vec<u8>, prepare: fn(&PocketIc, Pri
     log_text(pic, id)
 }
 
+/// Returns the text of the error of an upgrade from one module to the other.
 fn upgrade_error(pic: &PocketIc, before: Vec<u8>, after: Vec<u8>) -> String {
     let id = install_wasm(pic, before);
     let error = pic.upgrade_canister(id, after, vec![], None).expect_err("the message violates the contract");
@@ -85,7 +86,8 @@ fn empty_module() -> Vec<u8> {
     wasm("(module)")
 }
 
-/// A mode, and a function that runs a message in this mode, which violates the contract, and returns the error text.
+/// A mode, and a function that runs a message in this mode. The message violates the contract, and the function returns
+/// the error text.
 type Situation = (&'static str, fn(&PocketIc) -> String);
 
 const SITUATIONS: &[Situation] = &[

@@ -1,4 +1,5 @@
-//! Every error code: how it is provoked here, or why it cannot be.
+//! Every error code of the client is in a table: in `PROVOKED` or [`SEEN_BY_CANISTER`], with how it is provoked, or in
+//! [`NOT_PROVOKED`], with the reason.
 
 use crate::common::{ANONYMOUS, builder, call, call_management, instance};
 use crate::faulty::{faulty, install_faulty};
@@ -15,7 +16,8 @@ use std::time::Duration;
 /// Provokes a rejection, and returns what the faulty canister received: the reject code (one byte) and the text.
 type SeenByCanister = fn(&PocketIc, Principal) -> Vec<u8>;
 
-/// Errors of calls between canisters, which receive the reject code and the text.
+/// Errors that only canisters get, as the answers to their calls: the code, the beginning of the text, and how it is
+/// provoked.
 const SEEN_BY_CANISTER: &[(ErrorCode, &str, SeenByCanister)] = &[
     (InsufficientCyclesInCall, "IC0520: Canister", |pic, id| {
         let asks_for_cycles = install_faulty(pic);
@@ -80,7 +82,7 @@ const NOT_PROVOKED: &[(ErrorCode, &str)] = &[
     (ResponseDropped, "answers are not dropped"),
 ];
 
-/// Returns the reject code of an error code: its first digit.
+/// Returns the reject code of an error code: the first of its three digits.
 fn reject_code(code: ErrorCode) -> RejectCode {
     RejectCode::try_from(code as u64 / 100).expect("a reject code")
 }
@@ -122,6 +124,7 @@ fn canisters_learn_the_reject_code_and_the_text() {
 
 #[test]
 fn every_error_code_is_accounted_for() {
+    // All codes that the client knows.
     let all: BTreeSet<u64> = (0..1000).filter(|number| ErrorCode::try_from(*number).is_ok()).collect();
     let provoked = PROVOKED.iter().map(|case| case.0).chain(SEEN_BY_CANISTER.iter().map(|case| case.0));
     let provoked: BTreeSet<u64> = provoked.map(|code| code as u64).collect();
@@ -130,7 +133,7 @@ fn every_error_code_is_accounted_for() {
     assert_eq!(provoked.union(&not_provoked).copied().collect::<BTreeSet<u64>>(), all);
 }
 
-/// On a system subnet, which charges nothing, the same faults cause the same errors.
+/// On a system subnet, which charges nothing, the same faults as on an application subnet cause the same errors.
 #[test]
 fn a_system_subnet_has_the_same_rules() {
     let pic = builder().with_system_subnet().build();

@@ -1,4 +1,4 @@
-//! Every error that a user of this server can provoke, and how.
+//! Every error that a user of this server can provoke, and how. Those that only canisters get are in `error_codes.rs`.
 
 use crate::common::{
     ANONYMOUS, call, call_management, counter, encode_canister_id, submit_management, user, wasm,
@@ -10,9 +10,10 @@ use pocket_ic::common::rest::{RawEffectivePrincipal, RawMessageId};
 use pocket_ic::{CanisterSettings, PocketIc, RejectResponse};
 use std::time::Duration;
 
-/// Provokes the error, on a new instance with the faulty canister.
+/// Provokes the error and returns it. The arguments are a new instance and the faulty canister on it.
 pub type Provoke = fn(&PocketIc, Principal) -> RejectResponse;
 
+/// Whether a certificate proves the error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certification {
     /// The message was executed in a round.
@@ -55,6 +56,7 @@ fn take_snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
     pic.take_canister_snapshot(id, None, None).expect("a snapshot").id
 }
 
+/// Freezes the canister: no balance suffices for so long a freezing threshold.
 fn freeze(pic: &PocketIc, id: Principal) {
     update_settings(
         pic,
@@ -175,6 +177,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     (CanisterTrapped, "Canister trapped: unreachable", Certified, |pic, id| {
         update_rejection(pic, id, "unreachable")
     }),
+    // The trap is in `canister_inspect_message`.
     (CanisterTrapped, "Canister trapped: unreachable", Uncertified, |pic, id| {
         update_rejection(pic, id, "gate")
     }),
@@ -300,7 +303,8 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
             encode_one(args).expect("the argument encodes"),
         ))
     }),
-    // The limit of canister_inspect_message is the smallest, so this is the fastest way.
+    // `canister_inspect_message` never ends for this method. Its limit is the smallest of all, so this is the fastest
+    // way.
     (CanisterInstructionLimitExceeded, "limit of 200000000 instructions", Uncertified, |pic, id| {
         update_rejection(pic, id, "spin")
     }),
@@ -313,7 +317,7 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
         Uncertified,
         |pic, id| query_rejection(pic, id, "insist"),
     ),
-    // Seven nested calls, one more than the limit. The depth does not depend on whether the canisters differ.
+    // Seven nested calls, one more than the limit. They count even if a canister calls itself.
     (QueryCallGraphTooDeep, "exceeded the maximum call depth", Uncertified, |pic, id| {
         expect_rejection(pic.query_call(id, ANONYMOUS, "ask", id.as_slice().repeat(7)))
     }),

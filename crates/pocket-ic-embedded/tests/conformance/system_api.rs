@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const ARGUMENT: &[u8] = b"argument";
 /// Cycles of a new canister.
 const CYCLES: u64 = 100_000_000_000_000;
-/// The time while the call runs.
+/// The time of the round in which the call is executed, in nanoseconds since 1970.
 const NOW: u64 = 1_700_000_000_000_000_000;
 
 /// The canister and the subnet whose ids the functions return.
@@ -19,8 +19,8 @@ struct CalledCanister {
     subnet: Principal,
 }
 
-/// Functions of the system API, and how they are called: their types as wasm text, code that calls them as `$f0`,
-/// `$f1`, … and stores the results from address 0 on, and the number of bytes of all results.
+/// Functions of the system API, and how they are called: their types as wasm text; code that calls them as `$f0`,
+/// `$f1`, … and stores the results from address 0 on; and the number of bytes that all results take.
 struct TestedFunctions {
     functions: &'static [&'static str],
     types: &'static [&'static str],
@@ -53,7 +53,7 @@ const fn storing_u128(functions: &'static [&'static str]) -> TestedFunctions {
     TestedFunctions { functions, types: &["(param i32)"], body: "(call $f0 (i32.const 0))", result_bytes: 16 }
 }
 
-/// A pair `*_size`, `*_copy`. The results are the size (4 bytes) and the bytes.
+/// A pair `*_size`, `*_copy`. The results are the size (4 bytes) and the bytes, `len` of them.
 const fn copying_blob(functions: &'static [&'static str], len: usize) -> TestedFunctions {
     TestedFunctions {
         functions,
@@ -63,8 +63,10 @@ const fn copying_blob(functions: &'static [&'static str], len: usize) -> TestedF
     }
 }
 
+/// Returns the expected bytes from address 0 on.
 type Expected = fn(&CalledCanister) -> Vec<u8>;
 
+/// Returns the first `bytes` bytes of a little-endian number.
 fn le_bytes(value: u64, bytes: usize) -> Vec<u8> {
     u128::from(value).to_le_bytes()[..bytes].to_vec()
 }
@@ -128,7 +130,7 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
         TestedFunctions {
             functions: &["env_var_name_exists"],
             types: &["(param i32 i32) (result i32)"],
-            // Is there a variable FIRST, and is there one FIRS?
+            // Is there a variable FIRST, and is there one FIRS? (Whole names are compared.)
             body: "(i32.store (i32.const 16) (i32.const 0x53524946)) (i32.store8 (i32.const 20) (i32.const 0x54))
                    (i32.store (i32.const 0) (call $f0 (i32.const 16) (i32.const 5)))
                    (i32.store (i32.const 4) (call $f0 (i32.const 16) (i32.const 4)))",
@@ -200,6 +202,7 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
             body: "(call $f0 (i64.const 5) (i64.const 5) (i32.const 0)) (call $f1 (i64.const 5) (i64.const 5) (i32.const 16))",
             result_bytes: 32,
         },
+        // Prices on a subnet of 13 nodes, for five bytes each.
         |_| [le_bytes(42_102_422_000, 16), le_bytes(49_218_000, 16)].concat(),
     ),
     (
@@ -210,8 +213,8 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
                 "(param i32 i32 i32 i32) (result i32)",
                 "(param i32 i32 i32 i32) (result i32)",
             ],
-            // The key is key_1. Each function is called with a curve that exists and with one that does not; the last
-            // call names a key that does not exist.
+            // The key is key_1. Each function is called with a curve that exists (answer 0) and with one that does not
+            // (answer 1); the last call names a key that does not exist (answer 2).
             body: "(i64.store (i32.const 96) (i64.const 0x315f79656b))
                    (i32.store8 (i32.const 0) (call $f0 (i32.const 96) (i32.const 5) (i32.const 0) (i32.const 16)))
                    (i32.store8 (i32.const 1) (call $f0 (i32.const 96) (i32.const 5) (i32.const 9) (i32.const 64)))
