@@ -56,7 +56,7 @@ fn take_snapshot(pic: &PocketIc, id: Principal) -> Vec<u8> {
     pic.take_canister_snapshot(id, None, None).expect("a snapshot").id
 }
 
-/// Freezes the canister: no balance suffices for so long a freezing threshold.
+/// Freezes the canister: its balance does not suffice for this freezing threshold.
 fn freeze(pic: &PocketIc, id: Principal) {
     update_settings(
         pic,

@@ -202,7 +202,7 @@ const TABLE: &[(TestedFunctions, Expected)] = &[
             body: "(call $f0 (i64.const 5) (i64.const 5) (i32.const 0)) (call $f1 (i64.const 5) (i64.const 5) (i32.const 16))",
             result_bytes: 32,
         },
-        // Prices on a subnet of 13 nodes, for five bytes each.
+        // Prices on a subnet of 13 nodes, for sizes of five bytes.
         |_| [le_bytes(42_102_422_000, 16), le_bytes(49_218_000, 16)].concat(),
     ),
     (

@@ -108,7 +108,7 @@ impl TestInstance {
         ]
     }
 
-    /// Sends a body, and checks that the server answers and does not report a fault of its own.
+    /// Sends a body, and checks that the server answers with a status that does not stand for a fault of its own.
     fn post(&self, path: &str, body: Vec<u8>) -> Result<Response, TestCaseError> {
         let url = self.pic.get_server_url().join(path).expect("a path");
         let sent = self.client.post(url).header("content-type", "application/json").body(body.clone()).send();
@@ -119,7 +119,7 @@ impl TestInstance {
         Ok(response)
     }
 
-    /// Sends a body to the route selected by `index`.
+    /// Sends a body to the route that `index` selects; `body` makes it from the valid body of that route.
     fn post_to_any(&self, index: &Index, body: impl Fn(Value) -> Vec<u8>) -> Result<(), TestCaseError> {
         let routes = self.routes();
         let (path, good) = index.get(&routes);
@@ -134,6 +134,7 @@ impl TestInstance {
         Ok(())
     }
 
+    /// Checks that the instance still installs and runs a canister.
     fn assert_alive(&self) {
         let id = install_counter(&self.pic);
         assert_eq!(parse_u32(&call(&self.pic, id, "inc", &[]).expect("a reply")), 1);
@@ -178,6 +179,7 @@ fn arbitrary_json_bodies_are_answered() {
 fn arbitrary_and_truncated_bodies_are_answered() {
     let instance = TestInstance::new();
     fuzz(
+        // The last value selects a truncated valid body, instead of arbitrary bytes.
         &(any::<Index>(), vec(any::<u8>(), 0..200), any::<Index>(), any::<bool>()),
         |(route, bytes, end, cut)| {
             instance.post_to_any(&route, |good| {
@@ -189,7 +191,8 @@ fn arbitrary_and_truncated_bodies_are_answered() {
     instance.assert_alive();
 }
 
-/// Returns management methods with arguments, nearly all of which are valid.
+/// Returns management methods with arguments. All are valid, except a method that does not exist and an argument of the
+/// wrong type.
 fn management_arguments(instance: &TestInstance) -> Vec<(&'static str, Vec<u8>)> {
     let canister_id = instance.canister;
     let record = encode_one(types::CanisterIdRecord { canister_id }).expect("the argument encodes");
@@ -264,6 +267,7 @@ fn damaged_management_arguments_are_answered() {
     let instance = TestInstance::new();
     let arguments = management_arguments(&instance);
     let damage = vec((any::<Index>(), any::<u8>()), 0..5);
+    // Where the call is sent: the effective principal.
     let place = select(vec!["None", "CanisterId", "SubnetId"]);
     fuzz(
         &(any::<Index>(), damage, any::<Index>(), any::<bool>(), place),

@@ -27,9 +27,11 @@ impl TestInstance {
         Self { pic, canister, client: Client::new() }
     }
 
-    /// Returns a request of every kind with its path. The requests are not signed: of a signed request
-    /// that was changed, the server would check only the signature.
+    /// Returns a request of every kind with its path. The requests are not signed, and the instance does not check
+    /// signatures: if it did, the server would refuse every changed request by its signature alone.
     fn requests(&self) -> Vec<(String, Value)> {
+        // The expiry is in 2006, which this instance does not check either. A call with this expiry is accepted, but
+        // dropped in the next round without being executed.
         let (ingress_expiry, sender, canister_id) = (1 << 60, Principal::anonymous(), self.canister);
         let (nonce, method_name, arg, sender_info) =
             (Some(vec![1; 8]), "inc".to_owned(), vec![1, 2, 3], None);
@@ -85,6 +87,7 @@ impl TestInstance {
     }
 }
 
+/// Generates any CBOR.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -103,8 +106,8 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Replaces the fields that the indexes select, or removes them if there is no new value. They are fields of the
-/// content, and of the envelope once it has no content with fields.
+/// Replaces the fields that the indexes select, or removes those without a new value. They are fields of the content,
+/// or fields of the envelope if the content is not a map or is empty.
 fn change(body: &mut Value, changes: &[(Index, Option<Value>)]) {
     for (index, new) in changes {
         let Value::Map(envelope) = body else { return };

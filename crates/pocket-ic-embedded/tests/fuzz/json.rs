@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// The part is removed from its object; elsewhere it is replaced by null.
+    /// The part is removed from its object. A part that is not a field of an object is replaced by null.
     Remove,
     Replace(Value),
 }
@@ -20,7 +20,7 @@ pub fn changes() -> impl Strategy<Value = Changes> {
     vec((any::<Index>(), change), 0..4)
 }
 
-/// Generates any JSON, with unusual numbers and texts more often than by chance.
+/// Generates any JSON; numbers and texts that need special care are more frequent than by chance.
 pub fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -49,7 +49,8 @@ pub fn base64(bytes: &[u8]) -> String {
     base64::prelude::BASE64_STANDARD.encode(bytes)
 }
 
-/// Returns the body with the changes made. Texts that begin with `/` are file paths, and stay as they are.
+/// Returns the body with the changes made one after the other. Texts that begin with `/` are file paths: neither they
+/// nor the objects and arrays around them are replaced.
 pub fn changed(mut body: Value, changes: &Changes) -> Value {
     for (index, change) in changes {
         let mut parts = Vec::new();
@@ -70,7 +71,7 @@ pub fn changed(mut body: Value, changes: &Changes) -> Value {
     body
 }
 
-/// Collects the JSON pointers of the parts that hold no file path.
+/// Collects the JSON pointers of the parts that hold no file path at any depth; the whole body has the empty pointer.
 fn collect(value: &Value, at: String, out: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
@@ -95,6 +96,7 @@ fn holds_path(value: &Value) -> bool {
     }
 }
 
+/// Removes the part if it is a field of an object.
 fn remove(body: &mut Value, path: &str) {
     let Some((parent, name)) = path.rsplit_once('/') else {
         return;

@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 /// Number of cases per seed, unless `FUZZ_CASES` is set.
 const CASES: u32 = 150;
 
-/// Returns the seeds in `seeds.txt`, or `FUZZ_SEED`.
+/// Returns `FUZZ_SEED` if it is set, otherwise the seeds in `seeds.txt`.
 fn seeds() -> Vec<u64> {
     let text = match std::env::var("FUZZ_SEED") {
         Ok(seed) => seed,
@@ -28,6 +28,7 @@ fn seeds() -> Vec<u64> {
     lines.map(|line| line.parse().expect("a seed is a number")).collect()
 }
 
+/// Checks the property for the cases of every seed; fails at the first seed with a case that violates it.
 fn fuzz<S: Strategy>(strategy: &S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
     let cases = std::env::var("FUZZ_CASES").map_or(CASES, |cases| cases.parse().expect("a number of cases"));
     for seed in seeds() {

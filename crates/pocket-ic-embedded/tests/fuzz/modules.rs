@@ -27,7 +27,7 @@ fn gzip(wasm: &[u8]) -> Vec<u8> {
 }
 
 /// Compiles a module and, if it is accepted, runs its methods and most other entry points. Returns whether the module
-/// was accepted.
+/// was accepted; an error is a fault of the engine.
 fn run_all(wasm: &[u8]) -> Result<bool, TestCaseError> {
     let Ok(module) = ENGINE.compile(wasm) else {
         return Ok(false);
@@ -52,6 +52,7 @@ fn run_all(wasm: &[u8]) -> Result<bool, TestCaseError> {
     }
     let canister = Principal::from_slice(&[1]);
     let mut state = CanisterState::new(module);
+    // Each entry point starts with the state that the previous one has left.
     for entry in entries {
         let mut context = MessageContext::new(canister, Principal::anonymous(), 1);
         context.arg = b"argument".to_vec();

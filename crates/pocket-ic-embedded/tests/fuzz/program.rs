@@ -69,7 +69,8 @@ fn number() -> impl Strategy<Value = i64> {
     ]
 }
 
-/// Returns the arguments of a call, one for each letter: `narrow` are expressions of type i32, `wide` of type i64.
+/// Returns the arguments of a call, one for each letter: `narrow` are expressions of type i32, `wide` of type i64. They
+/// are used repeatedly if there are more letters than expressions.
 fn arguments(letters: &str, narrow: &[String], wide: &[String]) -> String {
     let (mut narrow, mut wide) = (narrow.iter().cycle(), wide.iter().cycle());
     letters
@@ -78,9 +79,9 @@ fn arguments(letters: &str, narrow: &[String], wide: &[String]) -> String {
         .fold(String::new(), |all, one| all + one)
 }
 
-/// Generates an expression of type i32 and one of type i64.
+/// Generates a pair: an expression of type i32 and one of type i64. They may use the local variables `$n` and `$w`.
 fn expressions() -> impl Strategy<Value = (String, String)> {
-    // A constant in wasm text must fit its type, signed or unsigned, so the number is truncated to 32 bits.
+    // A constant in wasm text must fit its type, signed or unsigned, so the number for i32 is truncated to 32 bits.
     let leaf = (number(), number(), any::<bool>()).prop_map(|(narrow, wide, local)| {
         if local {
             ("(local.get $n)".into(), "(local.get $w)".into())
@@ -159,6 +160,7 @@ fn statement() -> impl Strategy<Value = String> {
 
 /// Generates a canister with the entry points of [`ENTRIES`], a start function, and callbacks.
 pub fn program() -> impl Strategy<Value = String> {
+    // One body for each entry point, one for the callback, and one for the start function.
     let bodies = vec(vec(statement(), 0..4), ENTRIES.len() + 2);
     (bodies, expressions()).prop_map(|(bodies, (narrow, _))| {
         let imports = APIS.iter().map(|(name, params, result)| {

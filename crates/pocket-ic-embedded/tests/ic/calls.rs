@@ -9,15 +9,15 @@ use ic_management_canister_types as types;
 use pocket_ic::{ErrorCode, PocketIc};
 
 /// A canister that forwards calls. The argument of its methods is the length of the callee's id (1 byte), that id, and
-/// the name of the callee's method:
+/// the name of the callee's method, which is called without an argument:
 ///
-/// * `forward` calls this method with 1000 cycles, and returns the reply, or the reject code as one byte.
+/// * `forward` calls the callee with 1000 cycles, and returns the reply, or the reject code as one byte.
 /// * `forward_trap` does the same, but traps in its reply callback; the cleanup adds 1 to the number that `read`
 ///   returns.
 /// * `forward_trap_twice` sends no cycles, and traps in its reply callback and in its cleanup.
 /// * `forward_text` sends no cycles, and returns the reply, or the text of the rejection.
-/// * The composite queries `forward_query`, `query_trap_twice` and `query_text` do the same with queries; `query_twice`
-///   makes two calls, and returns the first reply.
+/// * The composite queries `forward_query`, `query_trap_twice` and `query_text` do with queries, without cycles, what
+///   `forward`, `forward_trap_twice` and `forward_text` do; `query_twice` makes two calls, and returns the first reply.
 /// * `refund` returns the cycles that were refunded with the latest answer to `forward`.
 const PROXY: &str = r#"
 (module
@@ -103,6 +103,7 @@ const PROXY: &str = r#"
     (i32.store (i32.const 512) (i32.add (i32.load (i32.const 512)) (i32.const 1)))))
 "#;
 
+/// Returns the argument with which a [`PROXY`] forwards a call.
 pub fn forwarded_call(callee: Principal, method: &str) -> Vec<u8> {
     let id = callee.as_slice();
     [&[id.len() as u8], id, method.as_bytes()].concat()
@@ -121,6 +122,7 @@ fn canisters_call_each_other() {
     assert_eq!(read_counter(&pic, target), 1);
     let caller = call(&pic, proxy, "forward", &forwarded_call(target, "caller")).unwrap();
     assert_eq!(caller, proxy.as_slice());
+    // The proxy calls its own `read`.
     let own = call(&pic, proxy, "forward", &forwarded_call(proxy, "read")).unwrap();
     assert_eq!(parse_u32(&own), 0);
 }
@@ -129,6 +131,7 @@ fn canisters_call_each_other() {
 fn rejections_reach_the_reject_callback_with_their_code() {
     let pic = instance();
     let (target, proxy) = (install_counter(&pic), install_proxy(&pic));
+    // This canister is called while it is stopped, and again once it is deleted.
     let deleted = install_counter(&pic);
     pic.stop_canister(deleted, None).unwrap();
     let stopped = call(&pic, proxy, "forward", &forwarded_call(deleted, "inc")).unwrap();
@@ -165,6 +168,7 @@ fn cycles_are_sent_with_calls_and_refunded() {
     call(&pic, proxy, "forward", &forwarded_call(target, "inc")).unwrap();
     assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
     assert_eq!(parse_u64(&call(&pic, proxy, "refund", &[]).unwrap()), 1000);
+    // The cycles of a call that is rejected are refunded, too.
     call(&pic, proxy, "forward", &forwarded_call(target, "trap_after_inc")).unwrap();
     assert_eq!(pic.cycle_balance(target), at_target + 1000);
     assert_eq!(pic.cycle_balance(proxy), at_proxy - 1000);
@@ -231,7 +235,7 @@ fn a_trap_in_the_cleanup_is_reported_after_the_first() {
 }
 
 /// As on the IC, errors of execution and of the management canister have their code in the text. Texts of the canister
-/// and errors of delivery do not.
+/// do not, and errors of delivery do only in composite queries.
 #[test]
 fn rejections_reach_canisters_with_the_code_in_their_text() {
     let pic = instance();
@@ -240,6 +244,7 @@ fn rejections_reach_canisters_with_the_code_in_their_text() {
     pic.stop_canister(stopped, None).unwrap();
     pic.stop_canister(deleted, None).unwrap();
     pic.delete_canister(deleted, None).unwrap();
+    // A canister id that no subnet of the instance owns.
     let nowhere = Principal::from_text("g3wsl-eqaaa-aaaan-aaaaa-cai").unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     for (callee, method, wanted) in [
@@ -284,7 +289,8 @@ fn a_minimum_of_cycles_applies_to_calls_by_other_canisters() {
     // 1000 cycles are attached to each call; the cycles of a refused call are refunded.
     assert_eq!(call(&pic, other, "forward", &forwarded_call(one, "read")).unwrap(), [5]);
     assert_eq!(pic.cycle_balance(other), before);
-    // The minimum does not apply to calls by users, who cannot attach cycles, or by the canister itself.
+    // The minimum does not apply to calls by users, who cannot attach cycles, nor to the canister's own calls, of
+    // itself or of others.
     assert_eq!(parse_u32(&call(&pic, one, "forward", &forwarded_call(one, "read")).unwrap()), 0);
     assert_eq!(parse_u32(&call(&pic, one, "forward", &forwarded_call(other, "read")).unwrap()), 0);
 }
@@ -342,6 +348,7 @@ fn canisters_call_the_management_canister() {
     assert_eq!((first.len(), second.len()), (32, 32));
     assert_ne!(first, second);
     let error = call(&pic, proxy, "forward", &forwarded_call(management, "http_request")).unwrap();
+    // The reject code.
     assert_eq!(error, [4]);
     let error = call_management(&pic, proxy, ANONYMOUS, "raw_rand", vec![]).unwrap_err();
     assert!(error.reject_message.contains("Only canisters can call"), "{error}");
@@ -375,7 +382,7 @@ fn one_way_calls_are_made_without_waiting() {
     let before = pic.cycle_balance(teller);
     call(&pic, teller, "tell", target.as_slice()).unwrap();
     assert_eq!(read_counter(&pic, target), 1);
-    // The cycles were not accepted and are refunded; the call is closed, so the canister stops immediately.
+    // The cycles were not accepted and are refunded; the call by the user is closed, so the teller stops immediately.
     assert_eq!(pic.cycle_balance(teller), before);
     pic.stop_canister(teller, None).unwrap();
 }
@@ -420,6 +427,7 @@ fn a_callee_reads_the_deadline_of_its_call() {
     };
     assert_eq!(ask("patient")[0], 0);
     let impatient = ask("impatient");
-    // The time of the call is rounded down to a whole second.
+    // The answer is the deadline, and the time of the same round. The deadline is 10 seconds after this time, rounded
+    // down to a whole second.
     assert_eq!(impatient[0], (impatient[1] / NANOS_PER_SECOND + 10) * NANOS_PER_SECOND);
 }

@@ -19,6 +19,7 @@ fn ids_cycles_and_controllers_of_new_canisters() {
     assert_ne!(id, other);
     assert_eq!(pic.get_controllers(other), [user(1)]);
     assert_eq!(pic.get_subnet(id), Some(pic.topology().get_app_subnets()[0]));
+    // An id that the instance has not issued, but that a user may choose.
     let unknown = Principal::from_text("x47dp-5x777-77777-p777q-cai").unwrap();
     assert!(!pic.canister_exists(unknown));
     let created = pic.create_canister_with_id(None, None, unknown).unwrap();
@@ -39,7 +40,8 @@ fn updates_change_queries_do_not() {
     // A query method called as an update changes nothing either.
     assert_eq!(parse_u32(&call(&pic, id, "inc_query", &[]).unwrap()), 8);
     assert_eq!(read_counter(&pic, id), 7);
-    // A mutable global that the module does not export is also kept.
+    // A mutable global that the module does not export is also kept: 7 at first, and 1 more for each of the two
+    // updates.
     let hidden = pic.query_call(id, ANONYMOUS, "hidden", vec![]).unwrap();
     assert_eq!(parse_u32(&hidden), 9);
 }
@@ -105,7 +107,7 @@ fn errors_say_what_a_developer_can_do() {
 #[test]
 fn a_canister_without_cycles_is_frozen_even_without_a_threshold() {
     let pic = instance();
-    // 2^64 cycles are more than the canister has: it burns all.
+    // The canister has less than 2^64 cycles, so it burns all that it has.
     let burning = wasm(
         r#"(module
             (import "ic0" "msg_reply" (func $reply))
@@ -218,6 +220,7 @@ fn a_canister_below_its_freezing_threshold_takes_no_calls() {
 #[test]
 fn inspect_message_decides_about_ingress() {
     let pic = instance();
+    // Accepts methods with names of two letters, and traps for those of four; does neither for `not`.
     let gate = wasm(
         r#"(module
             (import "ic0" "msg_method_name_size" (func $size (result i32)))
@@ -250,6 +253,7 @@ fn instances_do_not_see_each_other() {
     let second = builder().with_application_subnet().build();
     let id = install_counter_with(&first, 5);
     assert!(!second.canister_exists(id));
+    // Every instance issues the same ids.
     assert_eq!(second.create_canister(), id);
     let error = call(&second, id, "inc", &[]).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterWasmModuleNotFound);

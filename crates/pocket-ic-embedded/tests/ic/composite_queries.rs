@@ -26,7 +26,7 @@ fn composite_queries_stay_on_their_subnet() {
     pic.install_canister(target, counter(), vec![], None);
     let got = pic.query_call(proxy, ANONYMOUS, "query_text", forwarded_call(target, "read")).unwrap();
     assert_eq!(String::from_utf8(got).unwrap(), format!("IC0301: Canister {target} not found."));
-    // Updates are not limited to their subnet.
+    // Calls by updates reach other subnets.
     assert_eq!(parse_u32(&call(&pic, proxy, "forward", &forwarded_call(target, "inc")).unwrap()), 1);
 }
 
@@ -43,7 +43,8 @@ fn composite_queries_ask_other_canisters() {
     assert_eq!(error.error_code, ErrorCode::CompositeQueryCalledInReplicatedMode);
 }
 
-/// A nested query that uses up the instructions ends the whole graph: the calling query does not get an answer.
+/// A nested query that uses up the instructions ends the whole graph: the query that called it gets no rejection to
+/// handle.
 #[test]
 fn the_queries_of_a_graph_share_their_instructions() {
     let pic = instance();
@@ -55,7 +56,8 @@ fn the_queries_of_a_graph_share_their_instructions() {
     assert_eq!(parse_u32(&later.unwrap()), 0);
 }
 
-/// The depth is limited, not the number of calls: `deep` calls itself twice, with 0 and with the next smaller number.
+/// Only the depth of nesting is limited, not the number of calls: `deep` calls itself twice, with 0 and with the number
+/// that is one less than its argument. With 0, it makes no calls.
 #[test]
 fn composite_queries_are_nested_up_to_six_deep() {
     let pic = instance();

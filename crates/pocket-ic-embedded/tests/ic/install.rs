@@ -21,7 +21,8 @@ fn upgrade_keeps_stable_memory_and_drops_the_heap() {
     assert_eq!(parse_u32(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
 }
 
-/// A custom section declares that its module can continue with the memory of the previous module.
+/// A custom section declares that a module can continue with the wasm memory of the previous module. The option of the
+/// upgrade decides whether it does.
 #[test]
 fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
     const SECTION: &[u8] = b"icp:private enhanced-orthogonal-persistence";
@@ -170,6 +171,7 @@ fn chunks_that_are_missing_or_of_another_module_are_refused() {
         let mode = pocket_ic::CanisterInstallMode::Install;
         pic.install_chunked_canister(id, None, mode, id, hashes, hash, vec![])
     };
+    // The right chunks in the wrong order; then a chunk that was never stored.
     let error = install(vec![second.clone(), first.clone()], hash.clone()).unwrap_err();
     assert_eq!(error.error_code, ErrorCode::CanisterContractViolation);
     assert!(error.reject_message.contains("does not match"), "{error}");
@@ -193,11 +195,13 @@ fn chunks_of_more_than_100_mib_are_refused_as_a_module() {
     };
     let error = install(101).unwrap_err();
     assert!(error.reject_message.contains("of more than 104857600 bytes"), "{error}");
+    // 100 MiB are not too long, so the next check fails: the hash is wrong.
     let error = install(100).unwrap_err();
     assert!(error.reject_message.contains("does not match"), "{error}");
 }
 
-/// `ic0.global_timer_set` returns the previous value of the timer.
+/// Before and after the upgrade, the canister burns 42 cycles, and notes the previous value of the timer (which
+/// `ic0.global_timer_set` returns), its balance and its version.
 #[test]
 fn steps_of_an_upgrade_see_what_earlier_ones_have_done() {
     let pic = instance();

@@ -43,6 +43,7 @@ const SIZES: &str = r#"(module
         (call $append (i32.const 0) (i32.const 16)) (call $reply)))"#;
 
 const MIB: u64 = 1 << 20;
+/// Number of pages of stable memory in a GiB.
 const GIB_PAGES: u64 = (1 << 30) / 65_536;
 
 fn install_sizes(pic: &PocketIc) -> Principal {
@@ -95,7 +96,8 @@ fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     pic.add_cycles(id, 1_000_000_000_000_000_000);
     let grow = |pages: u64| parse_u64(&call(&pic, id, "grow", &pages.to_le_bytes()).unwrap());
     assert_eq!(grow(10 * GIB_PAGES), 0);
-    // 10 GiB may be more memory than the machine has: none of these operations copies all of it.
+    // 10 GiB may be more memory than the machine has: only what was written takes space, and none of these operations
+    // copies all of it.
     call(&pic, id, "touch", &[]).unwrap();
     call(&pic, id, "touch_and_trap", &[]).unwrap_err();
     pic.query_call(id, ANONYMOUS, "touch_query", vec![]).unwrap();
@@ -109,7 +111,7 @@ fn stable_memory_grows_to_500_gib_and_costs_what_is_written() {
     assert_eq!(status.memory_metrics.stable_memory_size, 500u64 << 30);
 }
 
-/// Larger stable memories can be read from snapshots.
+/// Stable memories that are too large for one answer can be read from snapshots.
 #[test]
 fn stable_memories_of_more_than_1_gib_are_not_read_at_once() {
     let pic = instance();
@@ -137,8 +139,8 @@ fn counting_repeats_on_another_server() {
     assert_eq!(first[1], first[2]);
 }
 
-/// A canister each of whose methods takes one more page of wasm memory, except `nothing`. The heartbeat takes pages
-/// until there are four.
+/// A canister whose methods take one more page of wasm memory each time, except `nothing`. The heartbeat takes one page
+/// in each round until there are four.
 const GROWING: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (memory 1)
@@ -152,6 +154,7 @@ const GROWING: &str = r#"(module
 fn the_wasm_memory_limit_is_for_updates_and_installations() {
     let pic = instance();
     let id = install_wasm(&pic, wasm(GROWING));
+    // Sets the wasm memory limit, in pages.
     let limit = |pages: u64| {
         let limited =
             CanisterSettings { wasm_memory_limit: Some((pages * 65_536).into()), ..Default::default() };
@@ -165,6 +168,7 @@ fn the_wasm_memory_limit_is_for_updates_and_installations() {
     (0..4).for_each(|_| pic.tick());
     let status = pic.canister_status(id, None).unwrap();
     assert_eq!(status.memory_metrics.wasm_memory_size, 4u64 * 65_536, "the heartbeat exceeded the limit");
+    // Neither queries nor queries that are called as updates are limited.
     pic.query_call(id, ANONYMOUS, "grow_query", vec![]).unwrap();
     update("grow_query").unwrap();
     // Updates are refused as long as the memory is too large, even if they need no more memory.
@@ -181,7 +185,8 @@ fn the_wasm_memory_limit_is_for_updates_and_installations() {
     update("nothing").unwrap();
 }
 
-/// The limit must not keep a canister from saving its state.
+/// The limit must not keep a canister from saving its state: `canister_pre_upgrade` takes four more pages, although
+/// only one more is allowed.
 #[test]
 fn pre_upgrade_may_exceed_the_wasm_memory_limit() {
     let pic = instance();

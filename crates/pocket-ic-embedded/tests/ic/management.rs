@@ -10,8 +10,8 @@ use pocket_ic::common::rest::RawEffectivePrincipal;
 use pocket_ic::{ErrorCode, PocketIc, RejectResponse};
 
 /// A canister whose `call` calls the management canister and forwards the answer: a reply as it is, a rejection as a
-/// rejection with the same text. The argument is the cycles (8 bytes), the length of the method's name (1 byte), the
-/// name, and the payload.
+/// rejection with the same text. The argument is the number of cycles to attach (8 bytes), the length of the method's
+/// name (1 byte), the name, and the method's argument.
 pub const MESSENGER: &str = r#"
 (module
   (import "ic0" "msg_reply" (func $msg_reply))
@@ -53,7 +53,7 @@ pub fn install_messenger(pic: &PocketIc) -> Principal {
     install_wasm(pic, wasm(MESSENGER))
 }
 
-/// Makes the messenger call the management canister with these cycles, and returns the answer.
+/// Makes the messenger call a method of the management canister with these cycles, and returns the answer.
 pub fn send(
     pic: &PocketIc,
     messenger: Principal,
@@ -66,6 +66,7 @@ pub fn send(
     pic.update_call(messenger, ANONYMOUS, "call", arg)
 }
 
+/// Like [`send`], but decodes the reply.
 fn call_through<T: for<'de> Deserialize<'de> + CandidType>(
     pic: &PocketIc,
     messenger: Principal,
@@ -124,6 +125,7 @@ fn cycles_of_a_refused_call_are_refunded() {
     let pic = instance();
     let parent = install_messenger(&pic);
     let before = pic.cycle_balance(parent);
+    // The id of no canister.
     let nobody = types::CanisterIdRecord { canister_id: user(1) };
     let error = call_for_nothing_through(&pic, parent, 99, "deposit_cycles", (nobody,)).unwrap_err();
     assert!(error.reject_message.contains("not found"), "{error}");
@@ -152,6 +154,7 @@ fn history_and_metadata_are_available_to_canisters() {
     assert_eq!(section("colour").unwrap().value, b"blue");
     assert!(section("secret").is_err());
     assert!(section("taste").is_err());
+    // A private section is for controllers, and the canister now controls itself.
     pic.set_controllers(asker, None, vec![asker]).unwrap();
     assert_eq!(section("secret").unwrap().value, b"red");
 }

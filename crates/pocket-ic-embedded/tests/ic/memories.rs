@@ -1,4 +1,4 @@
-//! Stable memory that is read and set from outside, and logs.
+//! Stable memory that a test reads and sets directly, not by calls; and logs.
 
 use super::common::{
     ANONYMOUS, call, counter, install_counter_with, install_wasm, instance, parse_u32, query_number, user,
@@ -73,6 +73,7 @@ fn bytes_that_are_not_gzip_are_refused() {
     pic.set_stable_memory(id, vec![1, 2, 3], BlobCompression::Gzip);
 }
 
+/// Returns the index and the text of each record in the canister's log.
 fn logs(pic: &PocketIc, id: Principal) -> Vec<(u64, String)> {
     pic.fetch_canister_logs(id, ANONYMOUS)
         .unwrap()
@@ -97,7 +98,7 @@ fn logs_are_kept_on_upgrade_and_purged_on_reinstall() {
     assert_eq!(error.error_code, ErrorCode::CanisterRejectedMessage);
     pic.reinstall_canister(id, counter(), vec![], None).unwrap();
     assert!(logs(&pic, id).is_empty());
-    // 4 KiB are kept: the oldest records are dropped.
+    // 4 KiB are kept, which is enough for four of these records; the oldest is dropped.
     for _ in 0..5 {
         call(&pic, id, "print", &[b'x'; 1000]).unwrap();
     }
@@ -140,6 +141,7 @@ fn records_without_content_fill_a_log_too() {
     let records = logs(&pic, id);
     assert_eq!(records.len(), 4096 / 20);
     assert_eq!(records.last().unwrap().0, 99_999);
+    // A log of no bytes keeps no record.
     let silent = pocket_ic::CanisterSettings { log_memory_limit: Some(0u8.into()), ..Default::default() };
     pic.update_canister_settings(id, None, silent).unwrap();
     assert!(logs(&pic, id).is_empty());

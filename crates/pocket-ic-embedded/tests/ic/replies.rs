@@ -20,7 +20,7 @@ struct CollectedReplies {
 }
 
 impl CollectedReplies {
-    /// Makes a call by a user, with [`Self::asker`] as the effective canister id, and records the reply.
+    /// Makes a call by the anonymous user, with [`Self::asker`] as the effective canister id, and records the reply.
     fn call_as_user(&mut self, method: &'static str, args: impl CandidType) -> Vec<u8> {
         let arg = encode_one(args).unwrap();
         let reply = call_management(&self.pic, self.asker, ANONYMOUS, method, arg).unwrap();
@@ -35,6 +35,7 @@ impl CollectedReplies {
         reply
     }
 
+    /// Makes a query by the anonymous user, and records the reply.
     fn query(&mut self, method: &'static str, args: impl CandidType) {
         let place = RawEffectivePrincipal::CanisterId(self.asker.as_slice().to_vec());
         let arg = encode_one(args).unwrap();
@@ -45,8 +46,8 @@ impl CollectedReplies {
     }
 }
 
-/// Calls every method. `canister_info` is called after the methods that change the canister, so that the history has
-/// entries of different kinds.
+/// Calls every method that `replies.did` declares. `canister_info` is called after the methods that change the
+/// canister, so that the history has entries of different kinds.
 fn ask_for_everything() -> CollectedReplies {
     let pic = instance();
     let asker = install_messenger(&pic);
@@ -113,6 +114,7 @@ fn ask_for_everything() -> CollectedReplies {
     all
 }
 
+/// The part of [`ask_for_everything`] that is about snapshots.
 fn call_snapshot_methods(all: &mut CollectedReplies) {
     let canister_id = all.asker;
     let args = types::TakeCanisterSnapshotArgs {
@@ -183,7 +185,7 @@ fn every_reply_is_of_the_declared_type() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Decoding checks only the type; this test checks the values of the settings.
+/// [`every_reply_is_of_the_declared_type`] checks only the types; this test checks the values of the settings.
 #[test]
 fn the_newest_settings_are_stored_and_returned() {
     let pic = instance();
@@ -217,6 +219,7 @@ fn the_newest_settings_are_stored_and_returned() {
     })
     .unwrap();
     assert!(status(user(2)).is_ok());
+    // Eleven viewers, one more than allowed.
     let error = set(types::CanisterSettings {
         status_visibility: Some(types::StatusVisibility::AllowedViewers((0..11).map(user).collect())),
         ..Default::default()
@@ -248,6 +251,7 @@ fn queries_are_answered_for_those_who_may_ask() {
         ErrorCode::CanisterInvalidController
     );
     assert!(query(user(1), "canister_info").is_ok());
+    // A method that can be called, but is not a query.
     assert_eq!(query(ANONYMOUS, "stored_chunks").unwrap_err().error_code, ErrorCode::CanisterMethodNotFound);
 }
 
@@ -268,6 +272,7 @@ fn metrics_report_burned_cycles() {
     pic.update_call(id, ANONYMOUS, "burn", vec![]).unwrap();
     let reply = call_management(&pic, id, ANONYMOUS, "canister_metrics", encode_canister_id(id)).unwrap();
     let consumed = Decode!(&reply, types::CanisterMetricsResult).unwrap().cycles_consumed;
+    // 42 at the installation, and 42 by the call.
     assert_eq!(consumed.burned_cycles, 84u8);
     assert_eq!(consumed.instructions, 0u8);
 }

@@ -5,9 +5,9 @@ use candid::Principal;
 use pocket_ic::common::rest::RawMessageId;
 use pocket_ic::{ErrorCode, PocketIc};
 
-/// A canister whose `loop` calls its own `pong` endlessly and counts the answers. `work` fills 64 MiB fifteen
-/// times, which takes a billion instructions, and answers how often it was called. `work_in_cleanup` does the same work
-/// in the cleanup of a callback that traps. The heartbeat counts rounds.
+/// A canister whose `loop` calls its own `pong` endlessly; `answers` returns how many answers it got. `work` fills 64
+/// MiB fifteen times, which takes a billion instructions, and answers how often `work` was called. `work_in_cleanup`
+/// does the same work in the cleanup of a callback that traps. The heartbeat counts rounds.
 const GREEDY: &str = r#"
 (module
   (import "ic0" "canister_self_copy" (func $self_copy (param i32 i32 i32)))
@@ -58,6 +58,7 @@ fn start_loop(pic: &PocketIc, id: Principal) {
     pic.submit_call(id, ANONYMOUS, "loop", vec![]).unwrap();
 }
 
+/// Returns the number that the query `method` replies with.
 fn count(pic: &PocketIc, id: Principal, method: &str) -> u32 {
     parse_u32(&pic.query_call(id, ANONYMOUS, method, vec![]).unwrap())
 }
@@ -77,6 +78,7 @@ fn a_loop_of_calls_does_not_starve_others() {
         pic.tick();
     }
     assert_eq!(count(&pic, looping, "rounds"), beats + 3);
+    // Each round adds a nanosecond.
     assert_eq!(pic.get_time().as_nanos_since_unix_epoch(), time + 3);
     let answers = count(&pic, looping, "answers");
     assert!((4 * share - 4..=4 * share + 4).contains(&answers), "{answers}");
@@ -122,6 +124,7 @@ fn messages_beyond_seven_billion_instructions_wait() {
 fn the_instructions_of_a_cleanup_count_in_the_round() {
     let pic = instance();
     let id = install_hard_working(&pic);
+    // The calls end with an error, the trap of the callback.
     let (ended, messages) = ended_in_a_round(&pic, id, "work_in_cleanup");
     assert_eq!(ended, 7);
     for message in messages {

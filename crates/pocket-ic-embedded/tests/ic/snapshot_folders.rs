@@ -11,6 +11,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+/// Returns the contents of all files below a folder, by their paths relative to it.
 fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![dir.to_owned()];
@@ -63,6 +64,7 @@ fn snapshot_folders_round_trip() {
     assert_eq!(parse_u32(&written["wasm_memory.bin"][512..516]), 6);
     let metadata: serde_json::Value = serde_json::from_slice(&written["metadata.json"]).unwrap();
     assert_eq!(metadata["source"], serde_json::json!({ "taken_from_canister": null }));
+    // The mutable global of the counter: 7, and 1 for the call of `inc`.
     assert_eq!(metadata["globals"], serde_json::json!([{ "i32": 8 }]));
     assert_eq!(metadata["global_timer"], serde_json::json!({ "active": u64::MAX }));
     assert_eq!(metadata["certified_data"], serde_json::json!(b"certified"));
@@ -77,7 +79,8 @@ fn snapshot_folders_round_trip() {
     assert_eq!(query_number(&other_pic, other, "hidden"), 8);
     assert_eq!(other_pic.get_stable_memory(other), written["stable_memory.bin"]);
     assert_eq!(other_pic.stored_chunks(other, None).unwrap(), [sha256(b"a chunk")]);
-    // Downloaded again, the snapshot has the same bytes; only source, time and version show that it was uploaded.
+    // Downloaded again, the snapshot has the same bytes. Only the metadata differs, which is not compared: in source,
+    // time and version, since this snapshot was uploaded.
     let second = dir.path().join("second");
     other_pic.canister_snapshot_download(other, ANONYMOUS, uploaded, second.clone());
     let mut rewritten = files(&second);
@@ -167,6 +170,7 @@ fn a_folder_of_an_unfinished_download_is_refused() {
     pic.canister_snapshot_download(id, ANONYMOUS, snapshot.id, folder.clone());
     let time = || pic.get_time().as_nanos_since_unix_epoch();
     let before = time();
+    // Files that the tools keep in the folder during a download.
     for name in [".download_progress.json", ".download_progress.json.tmp"] {
         fs::write(folder.join(name), "{}").unwrap();
         let refused = catch_unwind(AssertUnwindSafe(|| {
@@ -181,7 +185,7 @@ fn a_folder_of_an_unfinished_download_is_refused() {
     assert_eq!(time(), before + 1);
 }
 
-/// The metadata file cannot represent infinities and NaN.
+/// The metadata file cannot represent infinities and NaN, but the snapshot itself can be loaded.
 #[test]
 fn a_snapshot_with_non_finite_globals_is_refused_unwritten() {
     let pic = instance();
@@ -242,7 +246,7 @@ fn a_snapshot_in_place_reads_the_file_and_never_writes_it() {
     call(&pic, copy, "stable_inc", &[]).unwrap();
     assert_ne!(pic.get_stable_memory(copy), written["stable_memory.bin"]);
     assert_eq!(files(&folder), written);
-    // A file of another length is refused, as it is by an ordinary upload.
+    // As in an ordinary upload, a file of another length is refused.
     fs::write(folder.join("stable_memory.bin"), "short").unwrap();
     let Err(ExtensionError::Refused { status: 400, message, .. }) = upload() else { panic!("not refused") };
     assert!(message.contains("stable_memory.bin") && message.contains("got 5"), "{message}");

@@ -81,7 +81,7 @@ fn snapshots_are_limited_replaced_and_belong_to_their_canister() {
     let empty = pic.create_canister();
     let error = pic.take_canister_snapshot(empty, None, None).unwrap_err();
     assert!(error.reject_message.contains("empty canister"), "{error}");
-    // Another canister of the same controller can be put into the same state.
+    // The snapshot can be loaded into another canister of the same controller.
     call(&pic, id, "inc", &[]).unwrap();
     let snapshot = pic.take_canister_snapshot(id, None, Some(replaced.id)).unwrap();
     pic.load_canister_snapshot(other, None, snapshot.id).unwrap();
@@ -111,7 +111,8 @@ fn snapshots_are_read_and_written_in_pieces() {
     // The heap counter is at address 512.
     let data: types::ReadCanisterSnapshotDataResult = decode_one(&slice(512, 4).unwrap()).unwrap();
     assert_eq!(parse_u32(&data.chunk), 6);
-    // The limit applies to a piece, regardless of the size of the memory.
+    // The limit applies to a piece, whatever the size of the memory: 2,000,000 bytes are refused only because this
+    // memory has fewer.
     let error = slice(0, 2_000_001).unwrap_err();
     assert!(error.reject_message.contains("at most 2000000 bytes"), "{error}");
     let error = slice(0, 2_000_000).unwrap_err();
@@ -175,7 +176,9 @@ fn declared_snapshot_sizes_are_checked() {
     };
     let declare =
         |wasm_memory_size, stable_memory_size| declare_with(wasm_memory_size, stable_memory_size, vec![]);
+    // The largest wasm memory.
     let largest = 6 << 30;
+    // Bytes of wasm memory, and of certified data (at most 32).
     for (wasm_memory, certified) in [(largest, 0), (0, 32)] {
         declare_with(wasm_memory, 0, vec![7; certified]).unwrap();
     }
@@ -205,8 +208,8 @@ fn declared_snapshot_sizes_are_checked() {
     assert_eq!(pic.get_stable_memory(id), vec![0; 65_536]);
 }
 
-/// Timer and hook are not restored, since a timer that was set after the snapshot must not be reverted without the
-/// canister's knowledge.
+/// Neither the timer nor the status of the hook is restored, since a timer that was set after the snapshot must not be
+/// reverted without the canister's knowledge.
 #[test]
 fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     let pic = instance();
@@ -225,6 +228,7 @@ fn a_taken_snapshot_does_not_restore_timer_and_hook() {
     pic.load_canister_snapshot(id, None, without_timer).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
+    // The counter has been 5 from the start; the timer has added 100, although the loaded snapshot has no timer.
     assert_eq!(read_counter(&pic, id), 105);
     // The new settings make the hook due. It stays due: the different status in the snapshot is neither restored nor
     // compared.
@@ -252,7 +256,8 @@ fn metadata(
     decode_one(&call_management(pic, id, ANONYMOUS, "read_canister_snapshot_metadata", arg).unwrap()).unwrap()
 }
 
-/// Uploads a snapshot of a [`counter`], and returns the snapshot's id.
+/// Uploads a snapshot of a [`counter`] whose memories are zero, and returns the snapshot's id. With `None`, the
+/// snapshot says nothing about the timer or the hook.
 fn uploaded(
     pic: &PocketIc,
     id: Principal,
@@ -302,7 +307,7 @@ fn an_uploaded_snapshot_restores_its_timer() {
     pic.tick();
     assert_eq!(read_counter(&pic, id), 0);
     pic.load_canister_snapshot(id, None, later).unwrap();
-    // A snapshot without a timer leaves the current one unchanged.
+    // A snapshot that says nothing about the timer leaves the current one unchanged.
     pic.load_canister_snapshot(id, None, silent).unwrap();
     pic.advance_time(Duration::from_secs(20));
     pic.tick();
@@ -314,6 +319,7 @@ fn an_uploaded_hook_status_must_fit_the_canister() {
     use types::OnLowWasmMemoryHookStatus::{ConditionNotSatisfied, Executed, Ready};
     let pic = instance();
     let id = install_counter_with(&pic, 5);
+    // The setting, which decides whether memory is low; the statuses that fit it; and those that do not.
     for (threshold, fitting, others) in [
         (0u64, vec![ConditionNotSatisfied], vec![Ready, Executed]),
         (4 << 30, vec![Ready, Executed], vec![ConditionNotSatisfied]),
@@ -373,7 +379,8 @@ fn padded_module(length: usize) -> Vec<u8> {
     module(padding)
 }
 
-/// A snapshot has the version that its canister had when the snapshot was taken or uploaded.
+/// A snapshot has the version that its canister had when the snapshot was taken or uploaded, also if it was uploaded
+/// from a folder that names another version.
 #[test]
 fn every_snapshot_has_the_version_of_its_canister() {
     let pic = instance();
@@ -416,6 +423,7 @@ fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     let id = pic.create_canister();
     // Enough cycles that the memory does not freeze the canister.
     pic.add_cycles(id, 1_000_000_000_000_000_000);
+    // 98,304 pages are 6 GiB; a memory with 32-bit addresses can have only 4 GiB.
     let module = wasm("(module (memory i64 1 98304))");
     let bytes = 6u64 << 30;
     let declared = types::UploadCanisterSnapshotMetadataArgs {
@@ -459,6 +467,7 @@ fn the_largest_wasm_memory_is_uploaded_piece_by_piece() {
     assert_eq!(last, [7]);
 }
 
+/// Returns the latest changes in the canister's history, oldest first.
 fn changes(pic: &PocketIc, id: Principal) -> Vec<types::ChangeDetails> {
     let args = types::CanisterInfoArgs { canister_id: id, num_requested_changes: Some(20) };
     let place = RawEffectivePrincipal::CanisterId(id.as_slice().to_vec());
@@ -474,6 +483,7 @@ fn the_history_names_the_source_of_a_loaded_snapshot() {
     let pic = instance();
     let (id, other) = (install_counter_with(&pic, 5), install_counter_with(&pic, 5));
     let snapshot = pic.take_canister_snapshot(id, None, None).unwrap();
+    // The source is named only if it is another canister.
     for (loaded, source) in [(id, None), (other, Some(id))] {
         pic.load_canister_snapshot(loaded, None, snapshot.id.clone()).unwrap();
         let changes = changes(&pic, loaded);

@@ -4,6 +4,7 @@ use super::common::{ANONYMOUS, call, counter, install_counter, install_wasm, ins
 use candid::{Nat, Principal};
 use pocket_ic::{CanisterSettings, CanisterStatusResult, PocketIc};
 
+/// Price of a GiB: 127,000 cycles per second, for a day.
 const CYCLES_PER_GIB_DAY: u64 = 127_000 * 86_400;
 
 fn status(pic: &PocketIc, id: Principal) -> CanisterStatusResult {
@@ -26,6 +27,7 @@ fn memory_is_the_sum_of_all_that_a_canister_keeps() {
     assert_eq!(metrics.wasm_chunk_store_size, 1000_u32);
     assert_eq!(metrics.snapshots_size, snapshot.total_size);
     let history = metrics.canister_history_size;
+    // Globals are not part of the sum.
     let parts = [
         metrics.wasm_memory_size,
         metrics.stable_memory_size,
@@ -37,7 +39,7 @@ fn memory_is_the_sum_of_all_that_a_canister_keeps() {
     ];
     assert!(parts.iter().all(|part| *part > 0_u8), "{parts:?}");
     assert_eq!(before.memory_size, parts.into_iter().fold(Nat::from(0_u8), |sum, part| sum + part));
-    // Each change takes at least a principal (29 bytes) and two numbers (8 bytes each).
+    // Each change in the history takes at least a principal (29 bytes) and two numbers (8 bytes each).
     pic.set_controllers(id, None, vec![ANONYMOUS]).unwrap();
     let longer = status(&pic, id).memory_metrics.canister_history_size;
     assert!(longer >= history + 45_u8, "{longer}");

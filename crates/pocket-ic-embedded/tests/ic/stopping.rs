@@ -12,7 +12,8 @@ use std::time::Duration;
 fn stopping_waits_for_open_calls() {
     let pic = instance();
     let (target, proxy) = (install_proxy(&pic), install_proxy(&pic));
-    // The outer call waits for the inner one, which is still in the queue when the canister is stopped.
+    // The call of the proxy waits for its own call of the target, which is still in the queue when the proxy is
+    // stopped.
     let open = pic.submit_call(proxy, ANONYMOUS, "forward", forwarded_call(target, "read")).unwrap();
     let stop = submit_management(&pic, proxy, "stop_canister");
     let late = pic.submit_call(proxy, ANONYMOUS, "refund", vec![]).unwrap();
@@ -34,7 +35,7 @@ fn uninstalling_answers_open_calls() {
     assert_eq!(read_counter(&pic, target), 1);
 }
 
-/// A canister that answers with its own status: `now` does so immediately; `later` first calls `now`, and does so when
+/// A canister that answers with its own status: `now` does so immediately; `later` first calls `now`, and answers once
 /// that call has been answered or rejected.
 const OWN_STATUS: &str = r#"
 (module
@@ -148,7 +149,8 @@ fn a_late_answer_runs_no_code_of_a_canister_with_the_same_id() {
     let restless = install_wasm(&pic, wasm(RESTLESS));
     pic.submit_call(restless, ANONYMOUS, "ping", vec![]).unwrap();
     pic.set_controllers(restless, None, vec![ANONYMOUS, id]).unwrap();
-    // The canister to stop never stops, so this call is answered after the five minutes of the stop's time limit.
+    // `restless` never finishes stopping, so a call to stop it is answered only after the time limit of a stop, five
+    // minutes.
     let stopper = wasm(STOPPER);
     pic.reinstall_canister(id, stopper, vec![], None).unwrap();
     pic.submit_call(id, ANONYMOUS, "stop", encode_canister_id(restless)).unwrap();
@@ -156,6 +158,7 @@ fn a_late_answer_runs_no_code_of_a_canister_with_the_same_id() {
     pic.uninstall_canister(id, None).unwrap();
     pic.stop_canister(id, None).unwrap();
     pic.delete_canister(id, None).unwrap();
+    // The second canister with this id waits for an answer to its own stop call, begun half a time limit later.
     let again = pic.create_canister_with_id(None, None, id).unwrap();
     pic.install_canister(again, wasm(STOPPER), vec![], None);
     pic.advance_time(Duration::from_secs(150));

@@ -8,13 +8,16 @@ use candid::Principal;
 use pocket_ic::{CanisterSettings, ErrorCode, PocketIc, Time};
 use std::time::Duration;
 
-/// The initial time of an instance, unless another is set. Creating the instance adds a nanosecond.
+/// The initial time of an instance, in nanoseconds since 1970, unless another is set. Creating the instance adds a
+/// nanosecond.
 const GENESIS: u64 = 1_620_328_630_000_000_000;
 
+/// Returns the time that a query sees, which is that of the last round.
 fn query_time(pic: &PocketIc, id: Principal) -> u64 {
     parse_u64(&pic.query_call(id, ANONYMOUS, "now", vec![]).unwrap())
 }
 
+/// Returns the time of the instance, which may have been set since the last round.
 fn nanos(pic: &PocketIc) -> u64 {
     pic.get_time().as_nanos_since_unix_epoch()
 }
@@ -51,6 +54,7 @@ fn the_initial_time_is_taken() {
     assert_eq!(nanos(&pic), GENESIS + 78);
 }
 
+/// The first time is [`GENESIS`].
 #[test]
 #[should_panic(expected = "must be no earlier than")]
 fn an_initial_time_before_the_first_is_refused() {
@@ -101,7 +105,7 @@ fn an_upgrade_cancels_the_timer_and_a_stop_defers_it() {
     assert_eq!(read_counter(&pic, id), 100);
 }
 
-/// In a round one nanosecond before its time, a timer does not fire.
+/// A timer fires in the round whose time is exactly its own, but not in the round one nanosecond earlier.
 #[test]
 fn a_timer_for_the_time_of_a_round_fires_in_that_round() {
     let pic = instance();
@@ -141,8 +145,8 @@ fn counts(pic: &PocketIc, id: Principal) -> [u32; 3] {
     ["beats", "timers", "hooks"].map(|method| query_number(pic, id, method))
 }
 
-/// Checks that a [`BUSY`] canister whose timer and hook for low memory are due runs nothing between `hold`, which stops
-/// or freezes it, and `release`.
+/// Checks that a [`BUSY`] canister runs nothing between `hold`, which stops or freezes it, and `release`, although its
+/// timer and its hook for low memory are due.
 fn check_nothing_runs_while_held(
     pic: &PocketIc,
     hold: impl FnOnce(Principal),
@@ -153,7 +157,7 @@ fn check_nothing_runs_while_held(
     call(pic, id, "set_timer", &due.to_le_bytes()).unwrap();
     let before = counts(pic, id);
     assert_eq!(before[1..], [0, 0]);
-    // The last round in which the canister runs is the one that stops or freezes it.
+    // The last round in which the canister runs is the one that stops or freezes it: one more heartbeat.
     hold(id);
     let threshold =
         CanisterSettings { wasm_memory_threshold: Some((4u64 << 30).into()), ..Default::default() };
@@ -215,10 +219,12 @@ fn heartbeats_run_in_every_round() {
 fn time_advances_automatically_with_auto_progress() {
     let pic = instance();
     let id = install_counter(&pic);
+    // A timer that has been due since 1970.
     let long_due = 1u64;
     call(&pic, id, "set_timer", &long_due.to_le_bytes()).unwrap();
     pic.auto_progress();
     assert!(pic.auto_progress_enabled());
+    // The time is the host's, far more than 1,000 seconds after genesis.
     assert!(nanos(&pic) > GENESIS + 1_000_000_000_000);
     let message = pic.submit_call(id, ANONYMOUS, "inc", vec![]).unwrap();
     pic.await_call_no_ticks(message).unwrap();
@@ -250,6 +256,7 @@ const GROWING: &str = r#"(module
 fn the_hook_for_low_memory_runs_once_memory_is_low() {
     let pic = instance();
     let id = install_wasm(&pic, wasm(GROWING));
+    // Memory is low if less than 12 of the 20 pages are left: with 9 pages in use, but not with 5.
     let page = 65_536u64;
     pic.update_canister_settings(
         id,
