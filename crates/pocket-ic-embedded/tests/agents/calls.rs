@@ -300,8 +300,8 @@ fn management_calls_are_routed_to_their_subnet() {
         assert_eq!(status, 400, "{method}");
         assert!(String::from_utf8_lossy(&body).contains("does not match effective canister id in URL"));
     }
-    // A method with the name of a management method, but of an ordinary canister.
-    // Neither the address of another canister nor that of a subnet accepts it.
+    // A method with the name of a management method, but of an ordinary canister: neither the address of another
+    // canister nor that of a subnet accepts it.
     let (status, _, _) = send(format!("v4/canister/{root}/call"), id, create, &no_settings);
     assert_eq!(status, 400);
     let (status, body, _) = send(format!("v4/subnet/{subnet}/call"), id, create, &no_settings);

@@ -74,7 +74,7 @@ impl<'a> Signer<'a> {
         key_der(CANISTER_KEY_ARC, &[&[u8::try_from(id.len()).unwrap()], id, &self.seed].concat())
     }
 
-    /// Returns the principal of the user whose public key this is; not the id of the canister that signs.
+    /// Returns the principal of the user whose public key is [`Self::key`]; not the id of the canister that signs.
     fn sender(&self) -> Principal {
         Principal::self_authenticating(self.key())
     }

@@ -11,7 +11,7 @@ fn submitted_calls_run_together_and_keep_their_answers() {
     let (first, second) = (submit(), submit());
     assert_ne!(first.message_id, second.message_id);
     assert_eq!(pic.ingress_status(first.clone()), None);
-    // The round that this runs executes both calls, so they see the same time.
+    // The round that the first `await_call` runs executes both calls, so they see the same time.
     let at_first = parse_u64(&pic.await_call(first.clone()).unwrap());
     let at_second = parse_u64(&pic.await_call(second).unwrap());
     assert_eq!(at_first, at_second);

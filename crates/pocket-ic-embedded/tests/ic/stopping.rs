@@ -12,8 +12,8 @@ use std::time::Duration;
 fn stopping_waits_for_open_calls() {
     let pic = instance();
     let (target, proxy) = (install_proxy(&pic), install_proxy(&pic));
-    // The call of the proxy waits for its own call of the target, which is still in the queue when the proxy is
-    // stopped.
+    // The user's call of the proxy waits for the proxy's call of the target, which is still in the queue when the proxy
+    // is stopped.
     let open = pic.submit_call(proxy, ANONYMOUS, "forward", forwarded_call(target, "read")).unwrap();
     let stop = submit_management(&pic, proxy, "stop_canister");
     let late = pic.submit_call(proxy, ANONYMOUS, "refund", vec![]).unwrap();

@@ -54,7 +54,7 @@ fn the_initial_time_is_taken() {
     assert_eq!(nanos(&pic), GENESIS + 78);
 }
 
-/// The first time is [`GENESIS`].
+/// The first time that is allowed is [`GENESIS`].
 #[test]
 #[should_panic(expected = "must be no earlier than")]
 fn an_initial_time_before_the_first_is_refused() {
