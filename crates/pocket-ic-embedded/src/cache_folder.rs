@@ -1,5 +1,5 @@
-//! The folder in which compiled modules are cached: from the command line or the environment variable, or else
-//! in the user's cache folder.
+//! The folder in which compiled modules are cached: the one of the command line, else that of the environment
+//! variable, else one in the user's cache folder.
 
 use crate::engine::{ModuleCache, ModuleCacheError};
 use crate::stderr;
@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 /// The environment variable that names the folder, or is `off`. An empty value counts as not set.
 const CACHE_VARIABLE: &str = "POCKET_IC_EMBEDDED_MODULE_CACHE";
+/// The value of the variable, and of the option `--module-cache`, that disables the cache. (`./off` is a folder.)
 const OFF: &str = "off";
 
 /// Where compiled modules are kept for other processes.
@@ -16,7 +17,7 @@ const OFF: &str = "off";
 pub enum CacheFolder {
     /// Nowhere: every process compiles for itself.
     Off,
-    /// In this folder, which only the user of the process may own and write to.
+    /// In this folder, which must belong to the user of the process, and which nobody else may be able to write to.
     At(PathBuf),
 }
 
@@ -28,11 +29,12 @@ impl From<OsString> for CacheFolder {
 
 impl CacheFolder {
     /// Returns the folder from `POCKET_IC_EMBEDDED_MODULE_CACHE`; if the variable is not set, one in the user's cache
-    /// folder; `Off` if the user has none.
+    /// folder; `Off` if the variable says so, or if it is not set and the user has no cache folder.
     pub(crate) fn from_environment() -> Self {
         Self::chosen(env::var_os(CACHE_VARIABLE), dirs::cache_dir())
     }
 
+    /// Like [`Self::from_environment`], for this value of the variable (`None`: not set) and this cache folder.
     fn chosen(variable: Option<OsString>, user_cache_folder: Option<PathBuf>) -> Self {
         match (variable.filter(|value| !value.is_empty()), user_cache_folder) {
             (Some(value), _) => value.into(),
@@ -41,7 +43,7 @@ impl CacheFolder {
         }
     }
 
-    /// Opens the cache in this folder; returns `None` if the cache is off.
+    /// Opens the cache in this folder; returns `None` if the cache is off, and an error if the folder is unusable.
     pub(crate) fn open(&self) -> Result<Option<ModuleCache>, ModuleCacheError> {
         match self {
             Self::Off => Ok(None),

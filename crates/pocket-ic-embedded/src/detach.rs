@@ -8,13 +8,14 @@ use std::process::{Command, Stdio};
 
 /// Detaches from standard input and output, and from standard error if `POCKET_IC_MUTE_SERVER` is set and not empty.
 ///
-/// If these streams are pipes of the client, their readers (`python tests.py | cat`) would wait until the server exits,
-/// long after the tests. The program therefore executes itself again, with `/dev/null` in their place: there is no safe
+/// If these streams are pipes of the client, the programs that read from the pipes (`python tests.py | cat`) would wait
+/// until the server exits, long after the tests. The program therefore executes itself again, with `/dev/null` in their place: there is no safe
 /// way to replace the open files of a running process. If the execution fails, the program continues with the inherited
 /// streams.
 pub(crate) fn from_client() {
     let mute = std::env::var_os("POCKET_IC_MUTE_SERVER").is_some_and(|value| !value.is_empty());
     let inherited = |stream| is_null(stream) == Some(false);
+    // False in the program that was executed again: its streams are `/dev/null`. A closed stream needs no replacement.
     let is_attached = inherited(stdin()) || inherited(stdout()) || (mute && inherited(stderr()));
     if !is_attached {
         return;

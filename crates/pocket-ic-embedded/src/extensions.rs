@@ -19,6 +19,7 @@ use crate::MessageCost;
 /// use pocket_ic_embedded::Extensions;
 ///
 /// let extensions = Extensions::of(pic);
+/// // The number of costs is the next index as long as the server keeps all of them.
 /// let before = extensions.message_costs(canister, 0)?.len() as u64;
 /// pic.update_call(canister, candid::Principal::anonymous(), "increment", vec![]).unwrap();
 /// for cost in extensions.message_costs(canister, before)? {
@@ -99,8 +100,8 @@ impl Extensions {
         send_request(url, |client, url| client.get(url).timeout(TIMEOUT))
     }
 
-    /// Limits the instructions of each message of a canister in addition to the usual limit of its kind; `None` removes
-    /// the additional limit.
+    /// Limits the instructions of each message of a canister: the usual limit of its kind stays, and the lower one
+    /// counts. `None` removes the additional limit.
     ///
     /// # Errors
     /// [`ExtensionError`]; refused if there is no such canister.
@@ -129,6 +130,8 @@ impl Extensions {
     }
 }
 
+/// Sends a request and parses the JSON of its answer. The `message` of an answer with an error status becomes
+/// [`ExtensionError::Refused`]; an error without one is [`ExtensionError::Unexpected`].
 fn send_request<T: DeserializeOwned>(
     url: String,
     request: impl FnOnce(&Client, &str) -> RequestBuilder,

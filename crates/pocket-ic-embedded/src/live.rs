@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+/// Why the network of `--live` is not available: it could not be created, or was created and does not answer.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
     #[error(
@@ -21,6 +22,7 @@ pub enum LiveError {
     Unusable(String),
 }
 
+/// What a tool must know to use the network; `Display` prints it for the operator, with the lines for icp.yaml.
 pub struct Network {
     gateway: SocketAddr,
     root_key: &'static [u8],
@@ -29,11 +31,12 @@ pub struct Network {
     default_effective_id: Principal,
 }
 
-/// Starts an NNS and an application subnet that follow the host's time, and a gateway.
+/// Starts an NNS and an application subnet that follow the host's time, and a gateway. Address and port are the
+/// gateway's; port 0 stands for a free one.
 ///
 /// # Errors
-/// If the instance or its gateway cannot be created, for example because the port is in use, or if the server
-/// fails afterwards.
+/// If the instance or its gateway cannot be created, for example because the port is in use, or if the
+/// new instance cannot be used.
 pub async fn start(state: &Arc<ServerState>, ip_addr: IpAddr, port: u16) -> Result<Network, LiveError> {
     let subnets = SubnetConfigSet { nns: true, application: 1, ..SubnetConfigSet::default() };
     let config = InstanceConfig {

@@ -16,23 +16,23 @@ pub struct MessageCost {
     pub method: String,
     /// Instructions, with the engine's approximation of the Internet Computer's weights.
     pub instructions: u64,
-    /// Bytes written to stable memory.
+    /// Bytes written to stable memory; bytes written twice count twice.
     pub stable_bytes_written: u64,
-    /// Bytes read from stable memory.
+    /// Bytes read from stable memory; bytes read twice count twice.
     pub stable_bytes_read: u64,
     /// 4 KiB pages of stable memory that were written, each counted once.
     pub dirty_stable_pages: u64,
     /// 4 KiB pages of the wasm memory whose contents changed; 0 after a trap.
     pub dirty_wasm_pages: u64,
-    /// Size of the wasm memory after the execution, in 64 KiB pages.
+    /// Size of the wasm memory after the execution (after a trap: as before it), in 64 KiB pages.
     pub wasm_memory_pages: u64,
-    /// Size of stable memory after the execution, in 64 KiB pages.
+    /// Size of stable memory after the execution (after a trap: as before it), in 64 KiB pages.
     pub stable_memory_pages: u64,
     /// How long the wasm ran, nanoseconds; differs between runs.
     pub wall_nanos: u64,
     /// Time of the round, or of the last round for queries and `inspect_message`, nanoseconds since 1970.
     pub time_nanos: u64,
-    /// Whether the execution ended without a trap.
+    /// Whether the execution ended without a trap; true also if the canister rejected the call.
     pub ok: bool,
 }
 

@@ -10,31 +10,32 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a server may take from creating the file to writing its port.
+/// How long a server may take from creating the file to writing its port; after that, others use what the file holds.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval at which the file of a server that is starting is read again.
 const START_CHECK: Duration = Duration::from_millis(20);
 /// How long to wait for a connection to a port of this machine, and for an answer there.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Maximum number of attempts to claim the file: it may appear and disappear in the meantime.
+/// Maximum number of attempts to claim the file: each fails if the file is removed or changed during the attempt.
 const ATTEMPTS: usize = 8;
 
 /// A port file of this process. It is removed when the value is dropped.
 #[derive(Debug)]
 pub(crate) struct PortFile {
     path: PathBuf,
-    /// The open file if it was taken over. It is locked as long as the server runs, so that only one of several
-    /// processes that find the same stale file takes it over.
+    /// The open file if it was taken over; `None` if this process created it. A file that was taken over is locked as
+    /// long as the server runs, so that only one of several processes that find the same stale file takes it over.
     _locked: Option<File>,
 }
 
+/// The result of trying to become the server of a port file.
 #[derive(Debug)]
 pub(crate) enum Claim {
     /// This process owns the file, and is the server.
     Ours(PortFile),
-    /// A server is already running, or is about to run.
+    /// Another process is the server, or is about to become it: this one must exit.
     Running,
-    /// A server may be about to start, but none has written its port yet.
+    /// The file stayed empty: another server may be starting, or may have ended early. This process exits, too.
     Unclear(PortFileError),
 }
 
@@ -62,10 +63,14 @@ pub(crate) enum PortFileError {
     OtherProgram { path: PathBuf, port: u16 },
 }
 
+/// What uses the port in the file.
 #[derive(Debug, PartialEq, Eq)]
 enum PortUse {
+    // Nothing listens there, so the file is stale.
     Unused,
+    // A PocketIC server answers.
     Server,
+    // Something listens that does not answer like a PocketIC server, or it is not known whether anything listens.
     OtherProgram,
 }
 
@@ -87,7 +92,7 @@ impl PortFile {
     }
 
     /// Checks whether the server of an existing file is running, and takes over a stale file. Returns `None` if the file
-    /// was removed or changed in the meantime.
+    /// was removed or changed in the meantime, so that the claim must start again.
     fn claim_existing(path: &Path, ip_addr: IpAddr) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Read { path: path.to_owned(), source };
         let Some(text) = if_exists(wait_for_port(path)).map_err(failed)? else { return Ok(None) };
@@ -105,7 +110,7 @@ impl PortFile {
         }
     }
 
-    /// Takes over a file that has not changed since it was found to be stale.
+    /// Takes over a stale file, if it still contains the text `stale`; otherwise returns `None`: the claim starts again.
     fn take_over(path: &Path, stale: &str, port: u16) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Write { path: path.to_owned(), source };
         let opened = OpenOptions::new().read(true).write(true).open(path);
@@ -170,11 +175,12 @@ fn wait_for_port(path: &Path) -> io::Result<String> {
     }
 }
 
+/// Returns the port in the contents of a port file; `None` if they are not a port number.
 fn port_in(text: &str) -> Option<u16> {
     text.trim().parse().ok()
 }
 
-/// Checks the port at the address of this server, and at the loopback addresses.
+/// Checks what uses the port, at the address on which this server will listen and at the loopback addresses.
 fn port_use(ip_addr: IpAddr, port: u16) -> PortUse {
     let mut found = PortUse::Unused;
     for address in addresses_to_check(ip_addr) {
@@ -231,7 +237,7 @@ mod tests {
         (dir, path)
     }
 
-    /// Returns a port that nothing listens on.
+    /// Returns a port that nothing listened on a moment ago.
     fn free_port() -> u16 {
         TcpListener::bind((HERE, 0)).unwrap().local_addr().unwrap().port()
     }

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 /// The exit code if the environment does not allow the server to run.
 const EXIT_ENVIRONMENT: u8 = 3;
-/// Interval at which the time to live is checked.
+/// Interval at which both times to live are checked.
 const TTL_CHECK: Duration = Duration::from_secs(1);
 /// How long idle connections and running requests may delay the exit.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -78,6 +78,7 @@ pub struct ServeOptions {
     pub log_levels: Option<String>,
 }
 
+/// Why the program ends with exit code 3.
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
     #[error(
@@ -110,7 +111,8 @@ pub fn main() -> ExitCode {
     run(&options)
 }
 
-/// Serves with these options, or prints the version. Returns exit code 3 if the server cannot run, otherwise 0.
+/// Serves with these options, or prints the version. Returns exit code 3 if the server cannot run, otherwise 0: also
+/// if another process already is the server of the port file.
 pub fn run(options: &ServeOptions) -> ExitCode {
     if options.version {
         return match print_to_stdout(VERSION_LINE) {
@@ -137,6 +139,7 @@ pub fn run(options: &ServeOptions) -> ExitCode {
     }
 }
 
+/// Prints the error and returns exit code 3.
 fn report_failure(error: &ServeError) -> ExitCode {
     print_to_stderr(error);
     ExitCode::from(EXIT_ENVIRONMENT)
@@ -180,6 +183,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
         Some(folder) => folder.open()?,
         None => CacheFolder::from_environment().open_if_possible(),
     };
+    // The server in a process (`server.rs`) prints them only if an environment variable is set.
     let print_logs = true;
     let state =
         ServerState::new(Engine::with_cache(cache)?, print_logs).allowing_remote(options.allow_remote);
@@ -215,6 +219,7 @@ async fn listen(options: &ServeOptions, port_file: Option<PortFile>) -> Result<(
     Ok(())
 }
 
+/// Returns once one of the signals has arrived.
 async fn first_signal(signals: &mut [Signal]) {
     std::future::poll_fn(|context| {
         let arrived = signals.iter_mut().any(|signal| signal.poll_recv(context).is_ready());
@@ -223,7 +228,7 @@ async fn first_signal(signals: &mut [Signal]) {
     .await;
 }
 
-/// Returns when the time to live has passed without a request, or the hard limit has passed.
+/// Returns once `--ttl` has passed without a request, or `--hard-ttl` since `started`.
 async fn time_is_up(options: &ServeOptions, state: &ServerState, started: Instant) {
     let ttl = Duration::from_secs(options.ttl);
     let hard_ttl = options.hard_ttl.map(Duration::from_secs);

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::Runtime;
 use url::Url;
 
-/// The environment variable that, unless it is empty, makes the server print the output of canisters on standard error.
+/// If this environment variable is set and not empty, the server prints the output of canisters on standard error.
 const LOGS_VARIABLE: &str = "POCKET_IC_EMBEDDED_LOGS";
 /// Number of threads that answer requests. Other threads take over while these run canisters.
 const HTTP_THREADS: usize = 2;
@@ -80,8 +80,8 @@ impl EmbeddedServer {
         Ok(Self { address, url, runtime: Some(runtime) })
     }
 
-    /// Returns the process-wide server, started by the first call. Instances are independent of each other,
-    /// so tests can share it.
+    /// Returns the process-wide server, which the first call starts, and which runs until the process exits. Instances
+    /// are independent of each other, so tests can share it.
     ///
     /// # Errors
     /// If the server could not be started; every later call returns the same error.

@@ -7,7 +7,7 @@ use std::io;
 use std::ops::Range;
 
 /// Returns, in ascending order, the ranges within the first `len` bytes of a file that may contain bytes other than
-/// zero. On a file system that does not report holes, the result is the whole range. Moves the file's cursor.
+/// zero. On a file system that does not report holes, the result is one range of `len` bytes. Moves the file's cursor.
 ///
 /// # Errors
 /// If the file is not seekable.

@@ -1,5 +1,5 @@
-//! The threads of the server: they answer requests, and run canisters without handing each message to another thread,
-//! which would take longer than most messages do.
+//! The threads of the server: they answer requests, and run canisters themselves, since handing a message to another
+//! thread would take longer than most messages do.
 
 use crate::engine;
 use std::any::Any;
@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use tokio::runtime::Builder;
 use tokio::task;
 
-/// A panic: a bug in the server.
+/// A panic of the server's own code, with its message: a bug in the server, not a trap of a canister.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("panic: {0}")]
 pub struct Panicked(String);
@@ -30,10 +30,10 @@ pub fn runtime() -> Builder {
     builder
 }
 
-/// How long work may take.
+/// How long a piece of work is expected to take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
-    /// The work ends in less than a millisecond.
+    /// The work ends in less than a millisecond; the other tasks of this thread wait for it.
     Brief,
     /// The work may take longer: another thread takes over the other tasks of this thread.
     Long,
@@ -58,7 +58,7 @@ impl Work {
 /// # Errors
 /// If the work panics.
 pub fn run<T>(work: Work, job: impl FnOnce() -> T) -> Result<T, Panicked> {
-    // Data that a panic leaves inconsistent is under a lock, which the panic poisons.
+    // Data that a panic leaves inconsistent is under a lock, which the panic poisons, so that nobody uses it afterwards.
     let done = panic::catch_unwind(AssertUnwindSafe(|| run_part(work, job)));
     done.map_err(|payload| Panicked::new(&*payload))
 }

@@ -2,7 +2,7 @@
 //!
 //! The table holds at most 255 per operator, so `memory.grow`, `data.drop` and `elem.drop`, which cost 300 on
 //! the IC, cost 255 here. Bulk operations additionally cost one instruction per byte, as on the IC. Operators
-//! that are not listed cost 1; operators that change a table never occur in a module.
+//! that are not listed cost 1; operators that change a table never occur, since `intake.rs` refuses such modules.
 
 use wasmtime::OperatorCost;
 
@@ -13,7 +13,7 @@ macro_rules! weights {
     };
 }
 
-/// Returns the weights, for modules with a 32-bit or a 64-bit memory.
+/// Returns the weights for modules with a 64-bit memory, where loads and stores cost 2, or with a 32-bit one.
 pub(super) fn operator_costs(memory64: bool) -> OperatorCost {
     let mut table = OperatorCost::new();
     if memory64 {

@@ -26,7 +26,7 @@ impl MethodKind {
     }
 }
 
-/// The functions of a canister that the system calls on its own.
+/// The functions of a canister that the system calls on its own. All but `Start` are exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SystemEntry {
     Start,
@@ -39,7 +39,7 @@ pub enum SystemEntry {
     OnLowWasmMemory,
 }
 
-/// Where an execution starts.
+/// Where an execution starts, with what is needed to find the function.
 ///
 /// Entry points other than methods and callbacks may be missing from the module: executing a missing one
 /// succeeds without running anything, as on the IC.

@@ -4,11 +4,12 @@ use thiserror::Error;
 
 use super::entry::MethodKind;
 
+/// The engine itself could not be set up; not about any module.
 #[derive(Debug, Error)]
 #[error("cannot set up the wasm runtime: {0}")]
 pub struct EngineError(pub String);
 
-/// The IC would not install the module.
+/// The IC would not install the module, or the runtime cannot compile it.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("Canister's Wasm module is not valid: {0}")]
 pub struct InvalidWasm(pub String);
@@ -36,7 +37,7 @@ pub enum StateMismatch {
     GlobalType { index: usize, got: &'static str, expected: &'static str },
 }
 
-/// Why an execution ended early. `Display` gives the IC's text without the canister prefix and the advice at
+/// Why an execution ended early, or could not begin. `Display` gives the IC's text without the canister prefix and the advice at
 /// the end.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Trap {
@@ -104,6 +105,7 @@ pub enum Trap {
     Engine(String),
 }
 
+/// The kind as the IC names it in texts; `MethodKind::export_prefix` has `canister_` in front.
 fn kind_text(kind: &MethodKind) -> &'static str {
     match kind {
         MethodKind::Update => "update",

@@ -23,8 +23,9 @@ use super::state::CanisterState;
 use super::types::{Limits, MessageContext};
 use crate::locks::lock_unpoisoned;
 
+/// The text of [`Trap::Engine`] after a panic: a bug of the server.
 const PANICKED: &str = "the thread that ran the message panicked";
-/// Maximum number of modules that are kept compiled for future canisters.
+/// Maximum number of modules that are kept compiled in memory; of these, unused ones make room for new ones.
 const MAX_MODULES: usize = 64;
 /// Maximum number of idle instances that are kept for later messages.
 const MAX_INSTANCES: usize = 16;
@@ -35,11 +36,13 @@ const MAX_INSTANCE_BYTES: u64 = 1 << 30;
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,
+    /// Whether the limits on the methods of modules and on the names of called methods apply.
     has_method_limits: bool,
 }
 
 struct Shared {
     runtime: Runtime,
+    /// By the hash of the uploaded bytes.
     modules: Mutex<HashMap<[u8; 32], ModuleSlot>>,
     /// Idle instances, the most recently used one last.
     instances: Mutex<Vec<LiveInstance>>,
@@ -50,6 +53,7 @@ struct Shared {
 type ModuleSlot = Arc<Mutex<Option<Arc<CanisterModule>>>>;
 
 thread_local! {
+    // Whether this thread may run messages itself.
     static RUNS_MESSAGES: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -83,7 +87,8 @@ impl Engine {
         Self { has_method_limits: false, ..self }
     }
 
-    /// Checks and compiles a module as uploaded (gzipped or not). Modules are cached by hash.
+    /// Checks and compiles a module as uploaded (gzipped or not), unless the engine still holds it, by the hash of the
+    /// uploaded bytes.
     pub fn compile(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let module = self.compile_once(uploaded)?;
         if self.has_method_limits {
@@ -92,6 +97,7 @@ impl Engine {
         Ok(module)
     }
 
+    /// [`Self::compile`] without the limits on methods, since engines with and without them share modules.
     fn compile_once(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let hash: [u8; 32] = Sha256::digest(uploaded).into();
         let slot = self.slot_for(hash);
@@ -107,6 +113,7 @@ impl Engine {
         match module {
             Ok(module) => Ok(compiled.insert(Arc::new(module)).clone()),
             Err(error) => {
+                // A refused module takes no slot; it is checked again if it is uploaded again.
                 lock_unpoisoned(&self.shared.modules).remove(&hash);
                 Err(error)
             }
@@ -159,6 +166,7 @@ impl Engine {
         })
     }
 
+    /// Runs a message whose entry point exists, on the current thread.
     fn run(&self, state: &CanisterState, entry: &EntryPoint, message: Message) -> MessageOutcome {
         let mut live = match self.instance_for(state) {
             Ok(live) => live,
@@ -219,6 +227,7 @@ impl Engine {
     }
 }
 
+/// Runs the function on a thread with enough stack, and waits for it. The error is a text for [`Trap::Engine`].
 fn on_new_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
     thread::scope(|scope| {
         thread::Builder::new()
@@ -231,8 +240,8 @@ fn on_new_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
     })
 }
 
-/// Returns whether the module has the function of the entry point; an error if a method is missing. A callback is only
-/// looked up when it is called.
+/// Returns whether the module has the function of the entry point: `false` for a missing system function, an error for a
+/// missing method. For callbacks always `true`: they are only looked up when they are called.
 fn has_entry_point(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
     let exports_method = |kind, name: &str| {
         if module.has_export(kind, name) {
@@ -303,6 +312,7 @@ impl MessageOutcome {
     }
 }
 
+/// The line in the canister's log. For the two usual traps it is shorter than `Display`.
 fn log_text(trap: &Trap) -> String {
     match trap {
         Trap::CalledTrap(text) if text.is_empty() => "[TRAP]: (no message)".to_string(),

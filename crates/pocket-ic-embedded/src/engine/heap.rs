@@ -12,6 +12,7 @@ pub struct Heap {
 }
 
 impl Heap {
+    /// Returns a memory of this many 64 KiB pages, all zeros.
     pub fn zeroed(wasm_pages: u64) -> Self {
         Self { bytes: wasm_pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
     }
@@ -40,6 +41,7 @@ impl Heap {
         self.pages.is_untouched(offset, len)
     }
 
+    /// Returns `None` if the part extends beyond the end.
     fn check(&self, offset: u64, len: u64) -> Option<()> {
         offset.checked_add(len).filter(|end| *end <= self.bytes).map(drop)
     }

@@ -9,7 +9,8 @@ use super::stable::{StableAccess, StableMemory};
 use super::texts::Texts;
 use super::types::{Limits, MessageContext, OutgoingCall, Response};
 
-/// The data of a store. It outlives the message, since instances are reused.
+/// The data of a wasmtime store (not a host in the sense of the glossary). It outlives the message, since instances are
+/// reused.
 pub(super) struct Host {
     /// The module's memory, if it has one.
     pub(super) memory: Option<Memory>,
@@ -38,14 +39,18 @@ pub(super) struct Message {
     pub(super) reply_data: Vec<u8>,
     /// The reply or reject, once the canister has sent it.
     pub(super) reply: Option<Response>,
+    /// What the canister printed; kept even if the message traps.
     pub(super) logs: Texts,
     /// The call under construction.
     pub(super) call: Option<OutgoingCall>,
+    /// The calls that were performed, in order.
     pub(super) calls: Vec<OutgoingCall>,
+    /// What the message set; `None` if it set nothing. The same holds for the timer.
     pub(super) certified_data: Option<Vec<u8>>,
     pub(super) global_timer: Option<u64>,
     pub(super) cycles_accepted: u128,
     pub(super) cycles_burned: u128,
+    /// Whether `accept_message` was called; of meaning only for `canister_inspect_message`.
     pub(super) message_accepted: bool,
 }
 
@@ -78,12 +83,13 @@ impl Message {
         }
     }
 
-    /// Returns a placeholder for an instance that runs no message.
+    /// Returns a placeholder for an instance that runs no message; in its kind of execution, no function is allowed.
     pub(super) fn none() -> Self {
         let nobody = candid::Principal::anonymous();
         Self::new((0, "no"), MessageContext::new(nobody, nobody, 0), Limits::inspect(), StableMemory::new())
     }
 
+    /// Returns the cycles that the canister may spend without being frozen.
     pub(super) fn liquid_balance(&self) -> u128 {
         self.ctx.balance.saturating_sub(self.ctx.frozen_balance)
     }
@@ -108,11 +114,12 @@ pub(super) const NO_LIMIT: u64 = 0;
 pub(super) struct HeapLimiter {
     /// The limit in the canister's settings, bytes; or [`NO_LIMIT`].
     pub(super) limit: u64,
-    /// The largest memory that the module may have, in bytes.
+    /// The largest memory that the module may have, in bytes: by its own declaration and by the index type.
     pub(super) largest: u64,
 }
 
 impl ResourceLimiter for HeapLimiter {
+    // With `false`, `memory.grow` returns -1; with an error, the message traps.
     fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> Result<bool> {
         let desired = desired as u64;
         if desired > self.largest || maximum.is_some_and(|max| desired > max as u64) {
@@ -124,7 +131,7 @@ impl ResourceLimiter for HeapLimiter {
         Ok(true)
     }
 
-    /// Called when a module is instantiated; no module has code that grows a table.
+    /// Called when a module is instantiated. Not later: a module with code that grows a table is refused.
     fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         const MAX_TABLE_ELEMENTS: usize = 1_000_000;
         Ok(desired <= MAX_TABLE_ELEMENTS)
@@ -202,6 +209,7 @@ pub(super) fn heap_and_host<'a>(c: &'a mut ApiCaller<'_>) -> (&'a mut [u8], &'a 
     }
 }
 
+/// The error [`Trap::ContractViolation`]: the canister misused a function of the system API.
 pub(super) fn violation(text: impl Into<String>) -> Error {
     Trap::ContractViolation(text.into()).into()
 }

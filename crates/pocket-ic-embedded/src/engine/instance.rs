@@ -37,10 +37,11 @@ struct Parts {
     instance: Instance,
     memory: Option<Memory>,
     table: Option<Table>,
-    /// In the order of `ModuleInfo::globals`.
+    /// The globals that belong to the state, in the order of `ModuleInfo::globals`.
     globals: Vec<Global>,
 }
 
+/// The trap for faults of the runtime or of this server.
 fn engine_error(error: impl std::fmt::Display) -> Trap {
     Trap::Engine(format!("{error:#}"))
 }
@@ -101,6 +102,7 @@ impl LiveInstance {
         })
     }
 
+    /// Returns how well this instance fits the state; its globals do not matter, since they are always set.
     pub(super) fn fit(&self, state: &CanisterState) -> Fit {
         if !Arc::ptr_eq(&self.module, state.module()) || self.parts.memory_bytes() > state.heap.bytes {
             return Fit::Impossible;
@@ -160,6 +162,7 @@ impl LiveInstance {
         (result, message, limit.saturating_sub(left))
     }
 
+    /// Calls the function of the entry point. `limit` is only named in the error.
     fn call(&mut self, entry: &EntryPoint, limit: u64) -> Result<(), Trap> {
         let store = &mut self.parts.store;
         let instance = &self.parts.instance;
@@ -222,13 +225,14 @@ impl LiveInstance {
         Ok((self.known_heap.clone(), self.parts.read_globals()?, changed))
     }
 
-    /// Returns whether the instance may run another message, because nothing in it except memory and globals
-    /// can have changed.
+    /// Returns whether the instance may run another message: in most modules, nothing but memory and globals can
+    /// change, while code with `data.drop` or `elem.drop` may have changed segments, which cannot be restored.
     pub(super) fn is_reusable(&self) -> bool {
         self.module.info().keeps_segments
     }
 }
 
+/// Translates an error of the runtime. `limit` is the number that [`Trap::InstructionLimit`] names.
 fn trap_of(error: &wasmtime::Error, limit: u64) -> Trap {
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return trap.clone();

@@ -19,7 +19,7 @@ use super::permissions;
 /// Largest unpacked module in bytes.
 pub const MAX_MODULE_BYTES: u64 = 100 << 20;
 const MAX_CODE_SECTION_BYTES: u32 = 12 << 20;
-/// Maximum complexity of a function: the sum of [`complexity`] over its operators, including the final `end`. Each
+/// Maximum complexity of a function, as on the IC: the sum of [`complexity`] over its operators, including the final `end`. Each
 /// operator counts at least one, so the IC's limit on the number of operators, which has the same value, never matters.
 const MAX_FUNCTION_COMPLEXITY: u64 = 1_000_000;
 /// Maximum length of a function name in the section `name`, in bytes.
@@ -31,7 +31,8 @@ const MAX_METHODS: usize = 1_000;
 const MAX_CUSTOM_SECTIONS: usize = 16;
 /// Maximum total size of the custom sections with the prefix `icp:`, including their names without prefix, in bytes.
 const MAX_CUSTOM_BYTES: usize = 1 << 20;
-/// Names that a module must not export, since the IC adds exports with these names.
+/// Names that a module must not export, since the IC adds exports with these names. (Unknown names that begin with
+/// `canister_` are refused as well, in [`add_export`].)
 const RESERVED_EXPORTS: [&str; 6] = [
     "canister counter_instructions",
     "canister counter_dirty_pages",
@@ -64,16 +65,19 @@ pub(super) struct StateGlobal {
     pub(super) is_mutable: bool,
 }
 
+/// What the engine must know about a module besides its code.
 #[derive(Debug, Default)]
 pub(super) struct ModuleInfo {
     /// The exported methods, by name. [`check_methods`] checks their limits.
     pub(super) methods: BTreeMap<String, MethodKind>,
     pub(super) system_entries: BTreeSet<SystemEntry>,
+    /// Index of the start function.
     pub(super) start: Option<u32>,
     /// The custom sections with the prefix `icp:`, by name without prefix.
     pub(super) custom_sections: BTreeMap<String, CustomSection>,
+    /// Only the globals that belong to the state, by ascending index.
     pub(super) globals: Vec<StateGlobal>,
-    /// Whether the module imports a function that reads the certificate of a query.
+    /// Whether the module imports a function that reads the certificate of a query; `data_certificate_present` does not.
     pub(super) reads_certificate: bool,
     pub(super) has_table: bool,
     pub(super) has_memory: bool,
@@ -90,10 +94,12 @@ fn invalid(text: impl Into<String>) -> InvalidWasm {
     InvalidWasm(text.into())
 }
 
+/// The error for a module that does not follow the wasm standard.
 fn unreadable(error: wasmparser::BinaryReaderError) -> InvalidWasm {
     invalid(format!("Wasm module failed validation: {error}"))
 }
 
+/// The error for an upload that is not a module at all, or cannot be unpacked.
 fn undecodable(text: impl std::fmt::Display) -> InvalidWasm {
     invalid(format!("Failed to decode wasm module: {text}"))
 }
@@ -141,8 +147,8 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
     Ok(wasm)
 }
 
-/// Returns whether the module declares a memory with 64-bit addresses; `false` if the module cannot be read up to its
-/// memory.
+/// Returns whether the module declares a memory with 64-bit addresses; `false` also if it has no memory, or cannot be
+/// read up to its memory.
 pub(super) fn has_memory64(wasm: &[u8]) -> bool {
     Parser::new(0).parse_all(wasm).map_while(Result::ok).any(|payload| match payload {
         Payload::MemorySection(memories) => {
@@ -171,8 +177,10 @@ pub(super) fn check_code(wasm: &[u8]) -> Result<bool, InvalidWasm> {
 pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, InvalidWasm> {
     let mut info = ModuleInfo { keeps_segments, ..ModuleInfo::default() };
     let mut is_empty_type: Vec<bool> = Vec::new();
+    // The type of each function, by index: imported functions come first.
     let mut function_types: Vec<u32> = Vec::new();
     let mut imported_count = 0;
+    // Checked at the end: which functions exist depends on the memory, whose section follows.
     let mut imports: Vec<String> = Vec::new();
     let mut mutable_globals: Vec<bool> = Vec::new();
     let mut exported_globals: BTreeSet<u32> = BTreeSet::new();
@@ -384,7 +392,8 @@ fn check_at_most(what: &str, got: usize, allowed: usize) -> Result<(), InvalidWa
     Ok(())
 }
 
-/// Applies the rules for one exported function.
+/// Applies the rules for one exported function, and records it if it is a method or a system function. `has_empty_type`
+/// says whether it has neither parameters nor results.
 fn add_export(
     info: &mut ModuleInfo,
     name: &str,
@@ -433,6 +442,7 @@ fn add_export(
     Ok(())
 }
 
+/// Records a custom section if its name begins with `icp:`; ignores all others.
 fn add_custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), InvalidWasm> {
     let Some(rest) = name.strip_prefix("icp:") else {
         return Ok(());

@@ -3,7 +3,7 @@
 //!
 //! The engine owns wasm intake ([`Engine::compile`]), the heap, globals and stable memory of a canister
 //! ([`CanisterState`]), the system API, and metering. The engine does not own time, balances, queues or call contexts:
-//! what a message reads about them is in [`MessageContext`], and its effects on them are in [`MessageOutcome`].
+//! what a message can read about these is in [`MessageContext`], and its effects on them are in [`MessageOutcome`].
 //!
 //! [`Engine::execute`] is a function of its arguments: the given state is not changed, the new one is in the outcome.
 //! States share unchanged pages, so keeping an old state (for a snapshot, or to return to it) takes only the space of

@@ -43,7 +43,7 @@ impl GlobalValue {
         }
     }
 
-    /// Returns `None` for references, which cannot be saved.
+    /// Converts the runtime's value; returns `None` for references, which cannot be saved.
     pub(super) fn from_val(value: Val) -> Option<Self> {
         Some(match value {
             Val::I32(v) => GlobalValue::I32(v),
@@ -68,6 +68,7 @@ impl GlobalValue {
 
 /// A module that the engine accepted and compiled.
 pub struct CanisterModule {
+    /// As uploaded: possibly gzipped. `hash` is the SHA-256 of these bytes.
     uploaded: Vec<u8>,
     hash: [u8; 32],
     info: ModuleInfo,
@@ -145,10 +146,13 @@ impl CanisterModule {
         &self.uploaded
     }
 
+    /// Returns the SHA-256 of [`Self::uploaded`].
     pub fn module_hash(&self) -> [u8; 32] {
         self.hash
     }
 
+    /// Returns whether the module exports a method of this kind and name; for system functions, see
+    /// [`Self::exports_system`].
     pub fn has_export(&self, kind: MethodKind, name: &str) -> bool {
         self.info.methods.get(name) == Some(&kind)
     }
@@ -179,7 +183,7 @@ impl CanisterModule {
         self.info.reads_certificate
     }
 
-    /// Returns the total size of the contents of [`Self::custom_sections`], in bytes.
+    /// Returns the total size of the contents of [`Self::custom_sections`], in bytes, without their names.
     pub fn custom_sections_bytes(&self) -> u64 {
         let sections = self.info.custom_sections.values();
         sections.map(|section| section.data.len() as u64).sum()
@@ -210,7 +214,8 @@ impl CanisterModule {
         largest_memory_of(&self.info)
     }
 
-    /// Returns the smallest and largest wasm memory, in bytes; zeros for a module without memory.
+    /// Returns the smallest and largest wasm memory that the module may have, in bytes; zeros for one without memory.
+    /// The largest is the declared maximum, unless [`Self::largest_wasm_memory`] is smaller.
     pub(super) fn memory_limits(&self) -> (u64, u64) {
         memory_limits_of(&self.info)
     }

@@ -59,6 +59,7 @@ fn define_size_and_copy<W: Word>(
 }
 
 fn define_environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
+    // The name of variable number `index`; an error if there are fewer variables.
     fn name_at(m: &Message, index: u64) -> Result<&str> {
         let variables = &m.ctx.environment;
         usize::try_from(index)
@@ -76,6 +77,7 @@ fn define_environment<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         let mut variables = m.ctx.environment.iter();
         variables.find(|(known, _)| known == name).map(|(_, v)| v.as_str())
     }
+    // The value of a variable; an error if there is none. `env_var_name_exists` asks `find_variable` instead.
     fn variable_or_error<'m>(m: &'m Message, name: &str) -> Result<&'m str> {
         find_variable(m, name)
             .ok_or_else(|| violation(format!("ic0_env_var_value: there is no environment variable {name:?}")))

@@ -12,7 +12,8 @@ use crate::engine::types::{OutgoingCall, Response};
 
 /// Maximum timeout of a best-effort call, in seconds; longer timeouts are reduced to this one.
 const MAX_TIMEOUT_SECONDS: u32 = 300;
-/// What `call_perform` returns when no more calls can be made: the reject code for transient errors.
+/// What `call_perform` returns if the message has made all calls it may (`Limits::calls`): the reject code for
+/// transient errors.
 const QUEUE_FULL: u32 = 2;
 
 pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
@@ -20,6 +21,7 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     define_outgoing_calls::<W>(d)
 }
 
+/// An error if the call was already replied to or rejected.
 fn check_unanswered(message: &Message, name: &str) -> Result<()> {
     if message.ctx.responded {
         return Err(violation(format!("ic0_{name}: the call is already replied")));
@@ -75,10 +77,12 @@ fn define_responses<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
+/// Converts the index of a callback; whether the table has such an entry is checked when the callback runs.
 fn to_table_index(value: u64) -> Result<u32> {
     u32::try_from(value).map_err(|_| violation(format!("function table index {value} is too large")))
 }
 
+/// Returns the call that `call_new` began; an error if there is none.
 fn call_under_construction<'a>(message: &'a mut Message, name: &str) -> Result<&'a mut OutgoingCall> {
     message
         .call
@@ -101,6 +105,7 @@ fn define_outgoing_calls<W: Word>(d: &mut Definer<'_>) -> Result<()> {
               reject_env: W|
               -> Result<()> {
             enter(&mut c, api)?;
+            // A call that was begun earlier and not performed is dropped.
             c.data_mut().message.abandon_call();
             let longest = c.data().message.limits.method_name_bytes;
             if name_len.into_u64() > longest {
@@ -171,6 +176,7 @@ fn define_outgoing_calls<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         call_under_construction(message, api.name)?;
         if message.calls.len() >= message.limits.calls {
             message.abandon_call();
+            // The canister sees this code instead of a trap.
             return Ok(QUEUE_FULL);
         }
         message.calls.extend(message.call.take());
@@ -178,6 +184,7 @@ fn define_outgoing_calls<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
+/// Reads a principal; bytes that are none violate the contract.
 pub(super) fn parse_principal(bytes: &[u8]) -> Result<Principal> {
     Principal::try_from_slice(bytes)
         .map_err(|error| violation(format!("{} bytes are not a principal: {error}", bytes.len())))

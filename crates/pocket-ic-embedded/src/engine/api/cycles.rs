@@ -50,6 +50,7 @@ fn available_cycles(message: &Message) -> u128 {
     if message.ctx.responded { 0 } else { message.ctx.cycles_available }
 }
 
+/// Moves at most `max` of the available cycles to the balance; returns how many.
 fn accept_cycles(host: &mut Host, max: u128) -> u128 {
     let message = &mut host.message;
     let amount = max.min(available_cycles(message));
@@ -59,6 +60,7 @@ fn accept_cycles(host: &mut Host, max: u128) -> u128 {
     amount
 }
 
+/// Moves cycles from the balance to the call under construction. `name` is that of the calling function, for errors.
 fn add_to_call(host: &mut Host, name: &str, amount: u128) -> Result<()> {
     let message = &mut host.message;
     let liquid_balance = message.liquid_balance();
@@ -75,7 +77,7 @@ fn add_to_call(host: &mut Host, name: &str, amount: u128) -> Result<()> {
         }
         .into());
     }
-    // Cannot overflow: both amounts were in the balance.
+    // Cannot overflow: the cycles of the call, too, were part of the balance before.
     call.cycles += amount;
     message.ctx.balance -= amount;
     Ok(())
@@ -109,6 +111,7 @@ fn define_spending<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
+/// The error of both functions that mint cycles: no canister on this server may mint.
 fn mint_refusal(host: &Host) -> wasmtime::Error {
     violation(format!(
         "ic0.mint_cycles cannot be executed on non Cycles Minting Canister: {}",
@@ -116,8 +119,10 @@ fn mint_refusal(host: &Host) -> wasmtime::Error {
     ))
 }
 
-/// Defines the deprecated functions in which cycles are 64-bit numbers.
+/// Defines the deprecated functions in which cycles are 64-bit numbers. (In `stable.rs`, the function of this name
+/// defines others.)
 fn define_narrow(d: &mut Definer<'_>) -> Result<()> {
+    // A larger amount makes the message trap.
     fn to_u64(name: &str, amount: u128) -> Result<u64> {
         u64::try_from(amount).map_err(|_| {
             Trap::Wasm(format!("64 bit cycles api ic0_{name} used on an amount larger than 2^64: {amount}"))
@@ -176,8 +181,8 @@ fn define_costs<W: Word>(d: &mut Definer<'_>) -> Result<()> {
         let price = prices(&c).http_request_v2(&outcall);
         write_u128_to_heap(&mut c, api, dst.into_u64(), price)
     })?;
-    // With each function, the number of curves or algorithms that it supports: secp256k1; bip340secp256k1 and ed25519;
-    // bls12_381_g2.
+    // Each function with the number of curves or algorithms that it supports, which are numbered from 0: secp256k1 |
+    // bip340secp256k1, ed25519 | bls12_381_g2.
     for (name, curve_count) in
         [("cost_sign_with_ecdsa", 1), ("cost_sign_with_schnorr", 2), ("cost_vetkd_derive_key", 1)]
     {
@@ -205,7 +210,7 @@ fn prices(c: &ApiCaller<'_>) -> Prices {
 /// Decodes the argument of `cost_http_request_v2`.
 fn decode_outcall(bytes: &[u8]) -> Result<Outcall> {
     let mut config = DecoderConfig::new();
-    // An argument with a value that [`Outcall`] does not have is refused.
+    // An argument with a field that [`Outcall`] does not have is refused.
     config.set_skipping_quota(0);
     let decoded = decode_args_with_config(bytes, &config).map(|(outcall,)| outcall);
     decoded.map_err(|error| {

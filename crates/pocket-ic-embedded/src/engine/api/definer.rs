@@ -11,6 +11,7 @@ pub(super) struct Definer<'a> {
 }
 
 impl Definer<'_> {
+    /// Returns the row of a function; an error if there is none, which is a bug of the server.
     pub(super) fn api(&self, name: &'static str) -> Result<&'static Api> {
         permissions::find_api(name).ok_or_else(|| {
             EngineError(format!("the system API function {name} is missing from the table of permissions"))
@@ -18,12 +19,13 @@ impl Definer<'_> {
         })
     }
 
+    /// Defines a function. It must begin with [`enter`], which checks and charges: this does not.
     pub(super) fn func<P, R>(&mut self, api: &Api, func: impl IntoFunc<Host, P, R>) -> Result<()> {
         self.linker.func_wrap("ic0", api.name, func)?;
         Ok(())
     }
 
-    /// Defines a function without parameters that only returns a value of the host.
+    /// Defines a function without parameters that only returns a value of the host; it includes the call of [`enter`].
     pub(super) fn getter<R>(&mut self, name: &'static str, get: fn(&Host) -> R) -> Result<()>
     where
         R: wasmtime::WasmTy + 'static,

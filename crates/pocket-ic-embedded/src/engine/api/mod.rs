@@ -15,7 +15,7 @@ use wasmtime::{Linker, Result};
 use super::host::{Host, Word};
 use definer::Definer;
 
-/// Defines all functions for modules whose memory has this index type.
+/// Defines all functions for modules whose memory has the index type `W`: 32 or 64 bits.
 pub(super) fn define_all<W: Word>(linker: &mut Linker<Host>) -> Result<()> {
     let mut definer = Definer { linker };
     byte_strings::define::<W>(&mut definer)?;

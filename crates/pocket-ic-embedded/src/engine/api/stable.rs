@@ -36,10 +36,12 @@ pub(super) fn define<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     Ok(())
 }
 
+/// An error that the IC counts as a wasm trap, unlike [`violation`](crate::engine::host::violation).
 fn wasm_trap(text: &str) -> Error {
     Trap::Wasm(text.to_string()).into()
 }
 
+/// Like `checked_range` in `host.rs`, but its error is a wasm trap, as on the IC for these functions.
 fn heap_range(src: u64, len: u64, size: usize) -> Result<std::ops::Range<usize>> {
     match src.checked_add(len) {
         // Both ends are at most `size`, which is a usize.
@@ -52,6 +54,7 @@ fn stable_out_of_bounds<E>(_: E) -> Error {
     wasm_trap("stable memory out of bounds")
 }
 
+/// An error if the message has accessed or modified too much, including the access just recorded.
 fn check_access_limits(message: &Message) -> Result<()> {
     let exceeds = |pages: u64, limit: u64| pages * ACCESS_PAGE > limit;
     let (what, limit) = if exceeds(message.access.dirtied, message.limits.stable_dirtied_bytes) {
@@ -96,8 +99,10 @@ fn write_from_heap(c: &mut ApiCaller<'_>, offset: u64, src: u64, len: u64) -> Re
     host.message.stable.write(offset, &memory[range]).map_err(stable_out_of_bounds)
 }
 
-/// Defines the deprecated functions with 32-bit offsets, which trap if stable memory is larger than 4 GiB.
+/// Defines the deprecated functions with 32-bit offsets, which trap if stable memory is larger than 4 GiB. (In
+/// `cycles.rs`, the function of this name defines others.)
 fn define_narrow(d: &mut Definer<'_>) -> Result<()> {
+    // 4 GiB in wasm pages.
     const MAX_PAGES: u64 = (1 << 32) / WASM_PAGE;
     fn enter_narrow(c: &mut ApiCaller<'_>, api: &'static Api) -> Result<()> {
         enter(c, api)?;

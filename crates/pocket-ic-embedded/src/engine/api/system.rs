@@ -1,4 +1,5 @@
-//! The canister's surroundings: time, timer, status, counters, certified data, inspection, logs, traps.
+//! The canister's surroundings: time, timer, status, the performance counter, certified data, controllers, accepting
+//! an inspected message, logs, traps.
 
 use wasmtime::Result;
 
@@ -72,6 +73,7 @@ fn define_timer_and_counter(d: &mut Definer<'_>) -> Result<()> {
         enter(&mut c, api)?;
         let message = &mut c.data_mut().message;
         message.global_timer = Some(deadline);
+        // The canister gets the deadline that was set before.
         Ok(std::mem::replace(&mut message.ctx.global_timer, deadline))
     })?;
     let api = d.api("performance_counter")?;
@@ -81,7 +83,9 @@ fn define_timer_and_counter(d: &mut Definer<'_>) -> Result<()> {
         let message = &c.data().message;
         let used = message.limits.instructions - left;
         match kind {
+            // The instructions of this message.
             0 => Ok(used),
+            // Those of all messages of the call context so far.
             1 => Ok(used + message.ctx.call_context_instructions),
             _ => Err(violation(format!("Error getting performance counter type {kind}"))),
         }
