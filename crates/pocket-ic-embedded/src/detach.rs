@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 /// Detaches from standard input and output, and from standard error if `POCKET_IC_MUTE_SERVER` is set and not empty.
 ///
 /// If these streams are pipes of the client, the programs that read from the pipes (`python tests.py | cat`) would wait
-/// until the server exits, long after the tests. The program therefore executes itself again, with `/dev/null` in their place: there is no safe
-/// way to replace the open files of a running process. If the execution fails, the program continues with the inherited
-/// streams.
+/// until the server exits, long after the tests. The program therefore executes itself again, with `/dev/null` in their
+/// place: there is no safe way to replace the open files of a running process. If the execution fails, the program
+/// continues with the inherited streams.
 pub(crate) fn from_client() {
     let mute = std::env::var_os("POCKET_IC_MUTE_SERVER").is_some_and(|value| !value.is_empty());
     let inherited = |stream| is_null(stream) == Some(false);

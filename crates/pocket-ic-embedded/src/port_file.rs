@@ -91,8 +91,8 @@ impl PortFile {
         Ok(Claim::Running)
     }
 
-    /// Checks whether the server of an existing file is running, and takes over a stale file. Returns `None` if the file
-    /// was removed or changed in the meantime, so that the claim must start again.
+    /// Checks whether the server of an existing file is running, and takes over a stale file. Returns `None` if the
+    /// file was removed or changed in the meantime, so that the claim must start again.
     fn claim_existing(path: &Path, ip_addr: IpAddr) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Read { path: path.to_owned(), source };
         let Some(text) = if_exists(wait_for_port(path)).map_err(failed)? else { return Ok(None) };
@@ -110,7 +110,8 @@ impl PortFile {
         }
     }
 
-    /// Takes over a stale file, if it still contains the text `stale`; otherwise returns `None`: the claim starts again.
+    /// Takes over a stale file, if it still contains the text `stale`; otherwise returns `None`: the claim starts
+    /// again.
     fn take_over(path: &Path, stale: &str, port: u16) -> Result<Option<Claim>, PortFileError> {
         let failed = |source| PortFileError::Write { path: path.to_owned(), source };
         let opened = OpenOptions::new().read(true).write(true).open(path);
@@ -161,8 +162,8 @@ fn if_exists<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Returns the contents of the file. While they are empty or only digits, the port may be incomplete: waits for the line
-/// end, at most [`START_TIMEOUT`].
+/// Returns the contents of the file. While they are empty or only digits, the port may be incomplete: waits for the
+/// line end, at most [`START_TIMEOUT`].
 fn wait_for_port(path: &Path) -> io::Result<String> {
     let started = Instant::now();
     loop {

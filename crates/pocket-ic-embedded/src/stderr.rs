@@ -1,5 +1,5 @@
-//! Prints lines on standard error, which may be closed or on a full disk: a line that cannot be written is lost, whereas
-//! `eprintln!` would panic.
+//! Prints lines on standard error, which may be closed or on a full disk: a line that cannot be written is lost,
+//! whereas `eprintln!` would panic.
 
 use std::fmt::Display;
 use std::io::{self, Write};

@@ -58,7 +58,8 @@ impl Work {
 /// # Errors
 /// If the work panics.
 pub fn run<T>(work: Work, job: impl FnOnce() -> T) -> Result<T, Panicked> {
-    // Data that a panic leaves inconsistent is under a lock, which the panic poisons, so that nobody uses it afterwards.
+    // Data that a panic leaves inconsistent is under a lock, which the panic poisons, so that nobody uses it
+    // afterwards.
     let done = panic::catch_unwind(AssertUnwindSafe(|| run_part(work, job)));
     done.map_err(|payload| Panicked::new(&*payload))
 }

@@ -22,7 +22,8 @@ pub enum Address {
 }
 
 impl Address {
-    /// Returns the address for the segments of a path after `/api`.
+    /// Returns the address for the segments of a path after `/api`. `kind` is the kind of the effective id: `canister`
+    /// or `subnet`.
     ///
     /// # Errors
     /// If nothing is served at this path, or the id in the path is not a principal.

@@ -30,6 +30,7 @@ pub async fn read_whole(State(state): State<Arc<ServerState>>, request: Request,
             format!("The request was not complete within {} seconds", TIMEOUT.as_secs()),
         )),
     };
+    // Only from here on does the request keep the server from exiting: a client that sends nothing does not.
     let _busy = state.activity().begin();
     match body {
         Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
@@ -37,6 +38,7 @@ pub async fn read_whole(State(state): State<Arc<ServerState>>, request: Request,
     }
 }
 
+/// Reads the body; a refusal if it is too large, or if the connection ends early.
 async fn read_body(state: &ServerState, mut body: Body) -> Result<Bytes, Refusal> {
     let (mut bytes, mut length) = (Vec::new(), 0);
     while let Some(frame) = body.frame().await {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Time to wait for the outcome of a synchronous call. Clients poll for it after that.
+/// Time to wait for the outcome of a synchronous call. After that, the call is answered without it, and clients poll.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// `/call`
@@ -56,6 +56,7 @@ pub async fn call(
     })
 }
 
+/// Returns a rejection in the form that agents get.
 pub fn reject_response(error: UserError) -> RejectResponse {
     RejectResponse {
         // Agents know five reject codes; the sixth is for canisters only.

@@ -27,6 +27,7 @@ impl CanisterKey {
         Ok(Self { canister, raw: raw.to_vec() })
     }
 
+    /// Returns the canister that signs with this key.
     pub fn canister(&self) -> Principal {
         self.canister
     }

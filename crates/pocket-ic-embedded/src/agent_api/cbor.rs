@@ -1,4 +1,4 @@
-//! Responses in CBOR.
+//! HTTP responses in CBOR; the encoding itself is in `crate::cbor`.
 
 use super::refusal::Refusal;
 use crate::cbor::self_described;

@@ -1,4 +1,4 @@
-//! Checks of agents' requests and their senders, and operations on the instance.
+//! Checks of agents' requests and their senders; running an operation on an instance for a request.
 
 use super::envelope::{Action, Content, Envelope};
 use super::refusal::Refusal;
@@ -11,7 +11,8 @@ use ic_transport_types::{RequestId, to_request_id};
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Maximum time between now and the expiry of a request, as on the Internet Computer.
+/// Maximum time between now and the expiry of a request, as on the Internet Computer: 5 minutes, and half a minute for
+/// differences between clocks.
 const MAX_EXPIRY: Duration = Duration::from_secs(5 * 60 + 30);
 /// Maximum difference between the time of an instance and the time of the host, nanoseconds: beyond it, agents refuse
 /// the instance's certificates.
@@ -22,6 +23,7 @@ pub struct CheckedRequest {
     pub content: Content,
     /// The id of the request: the hash of its content.
     pub id: RequestId,
+    /// What the sender's delegations allow; everything if the instance does not check envelopes.
     pub sender: Sender,
 }
 
@@ -98,7 +100,8 @@ fn time_text(nanos: u64) -> String {
     }
 }
 
-/// Runs an operation on the instance. Fails if the operation does, or if the instance is unusable.
+/// Runs an operation on the instance, like [`Slot::operate`], but with all errors as a [`Refusal`]. Fails if the
+/// operation does, or if the instance is unusable.
 pub async fn operate<T>(
     slot: &Slot,
     work: Work,

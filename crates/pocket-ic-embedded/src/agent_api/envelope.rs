@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 /// Maximum length of a nonce, bytes.
 const MAX_NONCE_BYTES: usize = 32;
 
+/// The types of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Call,
@@ -22,6 +23,7 @@ pub enum Action {
 }
 
 impl Action {
+    /// Returns the value of the field `request_type`.
     pub fn request_type(self) -> &'static str {
         match self {
             Self::Call => "call",
@@ -95,6 +97,7 @@ impl Content {
         }
     }
 
+    /// Returns the canister that is called; `None` in requests to read the state.
     pub fn canister_id(&self) -> Option<Principal> {
         self.canister_id
     }

@@ -85,6 +85,7 @@ async fn request_route(
     answer(&state, id, address, &headers, body).await
 }
 
+/// Answers a request, whose address may be wrong.
 async fn answer(
     state: &ServerState,
     instance: usize,

@@ -18,11 +18,13 @@ pub enum PublicKey {
     Canister(CanisterKey),
 }
 
+/// Why a key or a signature is refused; `Key` is about the key, the other variants are about signatures.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     #[error("Invalid public key: {0}")]
     Key(String),
-    /// An Ed25519 or ECDSA signature of the message itself, as opposed to one by WebAuthn or a canister, is not valid.
+    /// An invalid signature by an Ed25519 or ECDSA key. Such keys sign the message itself, unlike authenticators and
+    /// canisters.
     #[error("Invalid basic signature: {0}")]
     Basic(String),
     #[error("{0}")]
@@ -46,6 +48,7 @@ pub fn is_ed25519(der: &[u8]) -> bool {
 }
 
 impl PublicKey {
+    /// Parses a key in DER, of any of the kinds.
     pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
         let shown = || hex::encode(&der[..der.len().min(SHOWN_BYTES)]);
         let malformed = |error: &dyn Display| KeyError::Key(format!("malformed key {}: {error}", shown()));

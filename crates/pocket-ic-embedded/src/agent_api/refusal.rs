@@ -1,3 +1,4 @@
+//! Refusals of agents' requests: an HTTP status and a text.
 use crate::ic::{OpError, ReadRefusal};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -23,6 +24,7 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, text)
     }
 
+    /// A refusal because of a fault in this server.
     pub fn fault(cause: impl Display) -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

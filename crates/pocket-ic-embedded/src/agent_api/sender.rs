@@ -13,14 +13,16 @@ const INFO_DOMAIN: &[u8] = b"\x0eic-sender-info";
 /// Maximum number of targets of a delegation.
 const MAX_TARGETS: usize = 1_000;
 
-/// What the delegations of a sender allow.
+/// What the delegations of a sender allow (not who the sender is: that is in the request's content).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sender {
+    /// The canisters that may be called; `None` for all.
     targets: Option<Vec<Principal>>,
     earliest_expiry: Option<u64>,
 }
 
 impl Sender {
+    /// Returns a sender without delegations.
     pub fn unlimited() -> Self {
         Self::default()
     }
@@ -30,7 +32,7 @@ impl Sender {
         self.targets
     }
 
-    /// Returns the earliest expiry of the delegations, nanoseconds since 1970.
+    /// Returns the earliest expiry of the delegations, nanoseconds since 1970; `None` if there are none.
     pub fn earliest_expiry(&self) -> Option<u64> {
         self.earliest_expiry
     }
@@ -167,6 +169,7 @@ fn verify_info(info: &SenderInfo, sender_pubkey: &[u8], root_key: &[u8]) -> Resu
         .map_err(|error| invalid_sender_info(&KeyError::Canister(error).to_string()))
 }
 
+/// The three refusals differ only in their text: it begins with what is invalid.
 fn invalid_signature(text: &str) -> Refusal {
     Refusal::bad_request(format!("Invalid signature: {text}"))
 }

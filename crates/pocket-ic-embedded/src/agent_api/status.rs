@@ -17,6 +17,7 @@ struct Status {
     root_key: &'static [u8],
 }
 
+/// Answers for one instance.
 pub async fn status(state: &ServerState, instance: usize) -> Result<Response, Refusal> {
     let root_key = operate(&*state.slot(instance)?, Work::Brief, |instance| Ok(instance.root_key())).await?;
     Ok(cbor_response(&Status { impl_version: VERSION_LINE, replica_health_status: "healthy", root_key }))

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// Labels and values of COSE (RFC 9052, RFC 9053 and RFC 8230).
+/// Labels and values of COSE (RFC 9052, RFC 9053 and RFC 8230). The meaning of negative labels depends on the type of
+/// the key: those from `CURVE` on are for elliptic curves, `MODULUS` and `EXPONENT` for RSA.
 mod cose {
     pub const KEY_TYPE: i128 = 1;
     pub const ALGORITHM: i128 = 3;
@@ -58,6 +59,7 @@ struct ClientData {
 }
 
 impl CoseKey {
+    /// Parses a key in COSE.
     pub fn parse(cose: &[u8]) -> Result<Self, String> {
         let fields: BTreeMap<i128, Value> =
             serde_cbor::from_slice(cose).map_err(|error| format!("not COSE: {error}"))?;
@@ -88,7 +90,7 @@ impl CoseKey {
         }
     }
 
-    /// Verifies a signature whose challenge is the message.
+    /// Verifies an assertion: its signature, and that its challenge is the message.
     pub fn verify(&self, message: &[u8], encoded_assertion: &[u8]) -> Result<(), String> {
         let assertion: Assertion = serde_cbor::from_slice(encoded_assertion)
             .map_err(|error| format!("Signature CBOR parsing failed with: {error}"))?;

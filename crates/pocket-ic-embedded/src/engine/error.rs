@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use super::entry::MethodKind;
 
-/// The engine itself could not be set up; not about any module.
+/// The engine itself could not be set up. (Errors of modules are [`InvalidWasm`].)
 #[derive(Debug, Error)]
 #[error("cannot set up the wasm runtime: {0}")]
 pub struct EngineError(pub String);
@@ -37,8 +37,8 @@ pub enum StateMismatch {
     GlobalType { index: usize, got: &'static str, expected: &'static str },
 }
 
-/// Why an execution ended early, or could not begin. `Display` gives the IC's text without the canister prefix and the advice at
-/// the end.
+/// Why an execution ended early, or could not begin. `Display` gives the IC's text without the canister prefix and the
+/// advice at the end.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum Trap {
     /// `ic0.trap`

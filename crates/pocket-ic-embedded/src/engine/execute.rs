@@ -87,8 +87,8 @@ impl Engine {
         Self { has_method_limits: false, ..self }
     }
 
-    /// Checks and compiles a module as uploaded (gzipped or not), unless the engine still holds it, by the hash of the
-    /// uploaded bytes.
+    /// Returns the compiled module of an upload (gzipped or not). Checks and compiles the module, unless the engine still
+    /// holds one with the same hash of the uploaded bytes.
     pub fn compile(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let module = self.compile_once(uploaded)?;
         if self.has_method_limits {
@@ -240,8 +240,8 @@ fn on_new_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T, String> {
     })
 }
 
-/// Returns whether the module has the function of the entry point: `false` for a missing system function, an error for a
-/// missing method. For callbacks always `true`: they are only looked up when they are called.
+/// Returns whether the module has the function of the entry point: `false` for a missing system function, an error for
+/// a missing method. For callbacks always `true`: they are only looked up when they are called.
 fn has_entry_point(module: &CanisterModule, entry: &EntryPoint) -> Result<bool, Trap> {
     let exports_method = |kind, name: &str| {
         if module.has_export(kind, name) {

@@ -50,7 +50,7 @@ pub(super) struct Message {
     pub(super) global_timer: Option<u64>,
     pub(super) cycles_accepted: u128,
     pub(super) cycles_burned: u128,
-    /// Whether `accept_message` was called; of meaning only for `canister_inspect_message`.
+    /// Whether `accept_message` was called; relevant only for `canister_inspect_message`.
     pub(super) message_accepted: bool,
 }
 

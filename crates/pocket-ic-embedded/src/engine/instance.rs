@@ -52,8 +52,8 @@ impl Parts {
         let host = Host { memory: None, message, limiter: HeapLimiter { limit: NO_LIMIT, largest } };
         let mut store = Store::new(module.code().module().engine(), host);
         store.limiter(|host| &mut host.limiter);
-        // Instantiation consumes fuel for segments, but only messages are metered. This fuel never runs out, so no error
-        // names a limit.
+        // Instantiation consumes fuel for segments, but only messages are metered. This fuel never runs out, so no
+        // error names a limit.
         store.set_fuel(u64::MAX).map_err(engine_error)?;
         let instance = module.code().instantiate(&mut store).map_err(|error| trap_of(&error, 0))?;
         let names = module.names();

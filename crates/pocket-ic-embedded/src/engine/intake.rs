@@ -19,8 +19,9 @@ use super::permissions;
 /// Largest unpacked module in bytes.
 pub const MAX_MODULE_BYTES: u64 = 100 << 20;
 const MAX_CODE_SECTION_BYTES: u32 = 12 << 20;
-/// Maximum complexity of a function, as on the IC: the sum of [`complexity`] over its operators, including the final `end`. Each
-/// operator counts at least one, so the IC's limit on the number of operators, which has the same value, never matters.
+/// Maximum complexity of a function, as on the IC: the sum of [`complexity`] over its operators, including the final
+/// `end`. Each operator counts at least one, so the IC's limit on the number of operators, which has the same value,
+/// never matters.
 const MAX_FUNCTION_COMPLEXITY: u64 = 1_000_000;
 /// Maximum length of a function name in the section `name`, in bytes.
 const MAX_FUNCTION_NAME_BYTES: usize = 1 << 20;
@@ -77,7 +78,8 @@ pub(super) struct ModuleInfo {
     pub(super) custom_sections: BTreeMap<String, CustomSection>,
     /// Only the globals that belong to the state, by ascending index.
     pub(super) globals: Vec<StateGlobal>,
-    /// Whether the module imports a function that reads the certificate of a query; `data_certificate_present` does not.
+    /// Whether the module imports a function that reads the certificate of a query; `data_certificate_present` does
+    /// not.
     pub(super) reads_certificate: bool,
     pub(super) has_table: bool,
     pub(super) has_memory: bool,

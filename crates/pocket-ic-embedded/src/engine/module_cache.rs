@@ -31,19 +31,20 @@ const MAX_CACHE_BYTES: u64 = 2 << 30;
 /// Age at which a temporary file counts as left by a killed process.
 const MAX_TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
-/// The first bytes of an entry; the last of them is the version of the layout of entries: magic, key, digest, whether
-/// the code leaves segments as they are, and machine code.
+/// The first bytes of an entry. After them follow the key, the digest, a byte that says whether the code leaves
+/// segments as they are, and the machine code. The last byte of this constant is the version of that order.
 const MAGIC: &[u8; 8] = b"PICMOD\0\x01";
 const HASH_BYTES: usize = 32;
-/// The name of an entry.
+/// What identifies an entry; in hex, its file name.
 pub(super) type Key = [u8; HASH_BYTES];
 const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES + 1;
 /// Source code of the rules by which modules are checked and rewritten, in place of a version: other rules need other
-/// entries.
+/// entries. Even a changed comment in these files makes all existing entries useless, which does no harm.
 const RULES: [&[u8]; 2] = [include_bytes!("intake.rs"), include_bytes!("rewrite.rs")];
 const ENTRY_EXTENSION: &str = "module";
 const TEMPORARY_PREFIX: &str = ".new-";
 
+/// A folder of compiled modules that is safe to use, and the limit on the total size of its entries.
 #[derive(Clone, Debug)]
 pub struct ModuleCache {
     folder: PathBuf,
@@ -56,6 +57,7 @@ pub(super) struct CachedModule {
     pub(super) keeps_segments: bool,
 }
 
+/// Why a folder cannot be used: it cannot be accessed, or others may write to it.
 #[derive(Debug, Error)]
 pub enum ModuleCacheError {
     #[error("cannot keep compiled modules in {}: {source}", folder.display())]
@@ -117,7 +119,8 @@ impl ModuleCache {
         // are the bytes that `Engine::precompile_module` returned to a process of this user for exactly the
         // same compiler.
         let module = unsafe { Module::deserialize(engine, code) }.ok()?;
-        // `evict` removes the entries with the oldest times. If the time cannot be set, entries in use may be removed.
+        // `evict` takes the time of modification for that of the last use. If the time cannot be set, an entry in use
+        // may be removed.
         let _ = file.set_modified(SystemTime::now());
         Some(CachedModule { module, keeps_segments })
     }
@@ -137,8 +140,8 @@ impl ModuleCache {
         self.evict()
     }
 
-    /// Removes the least recently used entries until the other entries are within the limit, and the temporary files of
-    /// killed processes.
+    /// Removes the least recently used entries, so that the remaining ones are within the limit, and the temporary
+    /// files of killed processes.
     fn evict(&self) -> io::Result<()> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -188,13 +191,15 @@ fn digest(key: &Key, flag: u8, code: &[u8]) -> [u8; HASH_BYTES] {
     Sha256::new().chain_update(key).chain_update([flag]).chain_update(code).finalize().into()
 }
 
-/// Returns who other than the user of this process may write to a file or folder; `None` if nobody.
+/// Returns a text that says who other than the user of this process may write to a file or folder; `None` if nobody
+/// may.
 fn other_writers(metadata: &Metadata) -> Option<String> {
     // SAFETY: `geteuid` has no preconditions and never fails.
     let user = unsafe { libc::geteuid() };
     other_writers_by_mode(metadata.uid(), metadata.mode(), user)
 }
 
+/// [`other_writers`] for this owner, this mode and this user of the process.
 fn other_writers_by_mode(owner: u32, mode: u32, user: u32) -> Option<String> {
     const GROUP_OR_OTHERS_WRITE: u32 = 0o022;
     if owner != user {
@@ -215,6 +220,7 @@ impl Compiler {
         Self(hasher.0.finalize().into())
     }
 
+    /// Returns the key of a module: `wasm` is unpacked, but not yet rewritten.
     pub(super) fn key(&self, wasm: &[u8]) -> Key {
         Sha256::new().chain_update(self.0).chain_update(wasm).finalize().into()
     }
@@ -229,6 +235,7 @@ impl Hasher for Sha256Hasher {
         self.0.update(bytes);
     }
 
+    // The trait requires it; nothing here calls it.
     fn finish(&self) -> u64 {
         let digest: [u8; HASH_BYTES] = self.0.clone().finalize().into();
         digest.first_chunk().map_or(0, |head| u64::from_le_bytes(*head))

@@ -1,4 +1,5 @@
-//! Pages of memories that are kept in a file.
+//! Pages of memories that are kept in a file instead of the host's memory. (The struct that finds the pages of a memory
+//! is `Paged`.)
 
 use crate::locks::lock_unpoisoned;
 use std::fs::File;
@@ -28,10 +29,12 @@ struct Places {
 /// A page in a file. When a page of the temporary file is dropped, its place becomes free.
 pub(super) struct StoredPage {
     file: Arc<PageFile>,
+    /// Position in the file, in units of [`PAGE`].
     number: u64,
 }
 
 impl PageFile {
+    /// Returns a file of which pages are only read; it stays as it is when they are dropped.
     pub(super) fn from_file(file: File) -> Arc<Self> {
         Arc::new(Self { file, places: None })
     }
@@ -46,10 +49,12 @@ impl PageFile {
         FILE.get_or_init(create).as_ref()
     }
 
+    /// Returns a page of this file, which must exist: it is not checked.
     pub(super) fn page(self: &Arc<Self>, number: u64) -> StoredPage {
         StoredPage { file: self.clone(), number }
     }
 
+    /// Writes a new page to a free place; an error if the file is only read or the disk is full.
     pub(super) fn store(self: &Arc<Self>, bytes: &[u8; PAGE]) -> io::Result<StoredPage> {
         let Some(places) = &self.places else { return Err(io::ErrorKind::ReadOnlyFilesystem.into()) };
         let number = {

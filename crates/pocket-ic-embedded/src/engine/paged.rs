@@ -1,8 +1,8 @@
 //! Sparse bytes in shared pages: the representation of wasm and stable memories between messages.
 //!
-//! The pages are leaves of a tree of [`Arc`]s: a clone copies one pointer, and a write copies at most the list of groups
-//! (500 for 500 GiB) and the groups, nodes and pages that it touches. A missing page is all zeros. Callers handle sizes
-//! and bounds.
+//! The pages are leaves of a tree of [`Arc`]s: a clone copies one pointer, and a write copies at most the list of
+//! groups (500 for 500 GiB) and the groups, nodes and pages that it touches. A missing page is all zeros. Callers
+//! handle sizes and bounds.
 
 use super::allocator;
 use super::page_file::{PAGE, PageFile, StoredPage};
@@ -14,6 +14,7 @@ use std::sync::Arc;
 /// Pages in a node, and nodes in a group: a node covers 4 MiB, a group 1 GiB.
 const FANOUT: usize = 256;
 
+/// A page of a memory: in the host's memory, or in a file.
 #[derive(Clone)]
 enum Page {
     Resident(Arc<[u8; PAGE]>),
@@ -28,7 +29,8 @@ static ZEROS: [u8; PAGE] = [0; PAGE];
 #[derive(Clone, Default)]
 pub(super) struct Paged {
     groups: Arc<Vec<Option<Arc<Group>>>>,
-    /// Number of pages that have come into memory since the pages were last moved to a file.
+    /// Number of pages that have come into the host's memory since the pages were last moved to a file: after a failed
+    /// move, fewer than are there.
     resident: usize,
 }
 
@@ -39,12 +41,13 @@ impl fmt::Debug for Paged {
 }
 
 impl Paged {
-    /// Returns whether both are unchanged clones of the same bytes.
+    /// Returns whether both are unchanged clones of the same bytes; if `false`, their bytes may still be equal.
     pub(super) fn is_clone_of(&self, other: &Paged) -> bool {
         Arc::ptr_eq(&self.groups, &other.groups)
     }
 
-    /// Returns the pages that contain these ranges of a file, without reading them. The file must no longer change.
+    /// Returns a memory that has the pages of a file that contain these ranges, without reading them. The file must no
+    /// longer change.
     pub(super) fn from_file(file: &Arc<PageFile>, data: &[Range<u64>]) -> Paged {
         let mut paged = Paged::default();
         for range in data {
@@ -55,7 +58,7 @@ impl Paged {
         paged
     }
 
-    /// Returns the number of pages in memory that are not shared with `other`.
+    /// Returns the number of pages in the host's memory that are not shared with `other`.
     #[cfg(test)]
     pub(super) fn unshared_pages(&self, other: &Paged) -> u64 {
         if self.is_clone_of(other) {
@@ -87,6 +90,7 @@ impl Paged {
         self.node(index / FANOUT)?[index % FANOUT].as_ref()
     }
 
+    /// Returns the place of a page, to be changed. Copies or creates the groups and nodes that lead to it.
     fn slot(&mut self, index: usize) -> &mut Option<Page> {
         let (node, page) = (index / FANOUT, index % FANOUT);
         let (group, node) = (node / FANOUT, node % FANOUT);
@@ -134,8 +138,8 @@ impl Paged {
         }
     }
 
-    /// Moves all pages to a temporary file if more than `limit` have come into memory since the last time. Pages that
-    /// cannot be moved stay in memory until the next time.
+    /// Moves all pages to a temporary file if more than `limit` have come into the host's memory since the last move.
+    /// Pages that cannot be moved stay there until the next move.
     pub(super) fn limit_resident(&mut self, limit: usize) {
         if self.resident <= limit {
             return;
@@ -163,8 +167,8 @@ impl Paged {
         allocator::return_unused_memory();
     }
 
-    /// Makes the pages equal to `memory`, which starts at offset 0; returns the number of 4 KiB pages that
-    /// differed.
+    /// Makes the pages equal to `memory`, which starts at offset 0 and has not become smaller; returns the number of
+    /// 4 KiB pages that differed.
     pub(super) fn capture(&mut self, memory: &[u8]) -> u64 {
         let mut changed = 0;
         for (index, chunk) in memory.chunks(PAGE).enumerate() {
@@ -178,8 +182,8 @@ impl Paged {
         changed
     }
 
-    /// Changes `memory` from the contents of `self` to those of `target`, and writes only to pages that the two do not
-    /// share.
+    /// Changes `memory`, which must have the contents of `self`, to those of `target`; writes only to pages that `self`
+    /// and `target` do not share.
     pub(super) fn restore(&self, target: &Paged, memory: &mut [u8]) {
         if self.is_clone_of(target) {
             return;
@@ -223,6 +227,7 @@ fn same_arc<T>(a: Option<&Arc<T>>, b: Option<&Arc<T>>) -> bool {
     }
 }
 
+/// Returns whether both are the same stored page or the same bytes in memory; equal bytes at two places do not count.
 fn same_page(a: Option<&Page>, b: Option<&Page>) -> bool {
     match (a, b) {
         (Some(Page::Resident(a)), Some(Page::Resident(b))) => Arc::ptr_eq(a, b),
@@ -251,7 +256,8 @@ fn to_page(bytes: &[u8]) -> Arc<[u8; PAGE]> {
     page
 }
 
-/// Splits `offset..offset + len` at page borders: page index, start within the page, range within the buffer.
+/// Splits `offset..offset + len` at page borders. For each piece: index of the page, start within the page, range
+/// within a buffer of `len` bytes.
 fn pieces(offset: u64, len: usize) -> impl Iterator<Item = (usize, usize, Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {

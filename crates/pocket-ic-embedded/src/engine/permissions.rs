@@ -46,6 +46,8 @@ pub(super) const T: ExecutionKinds = 1 << 14;
 const ANY: ExecutionKinds = I | G | U | RQ | NRQ | CQ | RY | RT | CRY | CRT | C | CC | F | T;
 /// The specification's `* s`.
 const ALL: ExecutionKinds = ANY | S;
+// The following sets are each for one group of functions in the table. Some have the same kinds, since the
+// specification lists them separately.
 const ARG: ExecutionKinds = I | U | RQ | NRQ | CQ | RY | CRY | F;
 const CALLER_INFO: ExecutionKinds = U | RQ | NRQ | CQ | RY | RT | CRY | CRT | C | CC | F;
 const RESPOND: ExecutionKinds = U | RQ | NRQ | CQ | RY | RT | CRY | CRT;
@@ -58,10 +60,11 @@ const CALL_CYCLES: ExecutionKinds = U | RY | RT | T;
 const CERTIFY: ExecutionKinds = I | G | U | RY | RT | T;
 const TIMER: ExecutionKinds = I | G | U | RY | RT | C | T;
 
-/// Kinds of execution whose results all nodes of the subnet agree on.
+/// Kinds of execution whose results all nodes of the subnet agree on: what `in_replicated_execution` returns.
 pub(super) const REPLICATED: ExecutionKinds = ALL & !(NRQ | CQ | CRY | CRT | CC | F);
 
-/// Returns the kind of execution of an entry point, and its name in error texts.
+/// Returns the kind of execution of an entry point, and the kind's name in error texts. `composite_query` matters only
+/// for callbacks: whether they belong to a composite query.
 pub(super) fn execution_kind_of(entry: &EntryPoint, composite_query: bool) -> (ExecutionKinds, &'static str) {
     match (entry, composite_query) {
         (EntryPoint::Start, _) => (S, "start"),
@@ -99,6 +102,7 @@ const fn api(name: &'static str, allowed_kinds: ExecutionKinds, cost: u64) -> Ap
     Api { name, allowed_kinds, cost, is_narrow: false }
 }
 
+/// A row for a function that is only for modules with a 32-bit memory.
 const fn narrow(name: &'static str, allowed_kinds: ExecutionKinds, cost: u64) -> Api {
     Api { is_narrow: true, ..api(name, allowed_kinds, cost) }
 }
@@ -185,11 +189,12 @@ pub(super) static APIS: &[Api] = &[
     api("trap", ALL, 500),
 ];
 
+/// Returns the row of a function; `None` if there is no such function.
 pub(super) fn find_api(name: &str) -> Option<&'static Api> {
     APIS.iter().find(|api| api.name == name)
 }
 
-/// Returns whether modules whose memory has this index type may import the function.
+/// Returns whether there is such a function, and modules with this type of memory may import it.
 pub(super) fn may_import(name: &str, memory64: bool) -> bool {
     find_api(name).is_some_and(|api| !(memory64 && api.is_narrow))
 }

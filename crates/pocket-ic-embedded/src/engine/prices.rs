@@ -10,8 +10,11 @@ use candid::{CandidType, Deserialize};
 
 /// Number of nodes of the subnet to which the figures refer.
 const REFERENCE_NODES: u128 = 13;
+/// Price of creating a canister. All prices in this file are in cycles.
 const CREATE_CANISTER: u128 = 500_000_000_000;
+/// Price of sending a call, without its bytes.
 const CALL: u128 = 260_000;
+/// Price of each byte of a call or response.
 const CALL_BYTE: u128 = 1_000;
 /// Maximum size of a response, bytes, for which a call reserves cycles.
 const LARGEST_RESPONSE: u128 = 2 << 20;
@@ -21,6 +24,7 @@ const EXECUTION: u128 = 5_000_000;
 /// memory.
 const LONGEST_CALLBACK: u128 = 40_000_000_000;
 
+/// What the prices depend on: the size of the subnet, and whether everything on it is free.
 pub(super) struct Prices {
     pub(super) nodes: u32,
     pub(super) cycles_are_free: bool,
@@ -42,7 +46,8 @@ impl Prices {
         if self.cycles_are_free { 0 } else { cycles * u128::from(self.nodes) / REFERENCE_NODES }
     }
 
-    /// Returns the price of what costs this many cycles on each node.
+    /// Returns the price of what costs this many cycles on each node. (To [`Self::scaled`], the cycles are those of all
+    /// nodes together.)
     fn per_node(&self, cycles: u128) -> u128 {
         if self.cycles_are_free { 0 } else { cycles * u128::from(self.nodes) }
     }

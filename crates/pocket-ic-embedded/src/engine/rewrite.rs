@@ -1,4 +1,4 @@
-//! Makes everything that the engine needs accessible: exports the memory, the function table and the globals
+//! Makes accessible what the engine needs of a module: exports the memory, the function table and the globals
 //! that belong to the canister's state, and turns the `(start)` section into an export.
 //!
 //! Without its `(start)` section a module can be instantiated any number of times; the start function runs only for the
@@ -34,7 +34,7 @@ impl Names {
     }
 }
 
-/// Returns the module to compile, and the names of the added exports.
+/// Returns the module to compile, and the names of the exports that were added to it.
 pub(super) fn rewrite(wasm: &[u8], info: &ModuleInfo) -> Result<(Vec<u8>, Names), BinaryReaderError> {
     let mut exports = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {

@@ -1,4 +1,4 @@
-//! The wasm runtime: its configuration and the system API, for each type of memory.
+//! The wasm runtime (wasmtime): its configuration, the linked system API, and compiling, for each type of memory.
 
 use std::sync::OnceLock;
 
@@ -20,6 +20,7 @@ pub const THREAD_STACK: usize = WASM_STACK + (3 << 20);
 /// Smaller modules compile in milliseconds.
 const LARGE_WASM_BYTES: usize = 32 << 10;
 
+/// The runtimes for both types of memory, and the cache of compiled modules, if there is one.
 pub(super) struct Runtime {
     memory32: RuntimeForMemory,
     /// Created with the first module that has a 64-bit memory, which is rare.
@@ -69,6 +70,7 @@ impl Runtime {
         Ok(Self { memory32: RuntimeForMemory::new::<u32>()?, memory64: OnceLock::new(), cache })
     }
 
+    /// Returns the runtime for this type of memory.
     pub(super) fn for_memory(&self, is_memory64: bool) -> Result<&RuntimeForMemory, InvalidWasm> {
         if !is_memory64 {
             return Ok(&self.memory32);
@@ -77,6 +79,8 @@ impl Runtime {
         runtime.map_err(|error| InvalidWasm(error.to_string()))
     }
 
+    /// Returns the module from the cache; `None` if it is too small to be cached, if there is no cache or no valid
+    /// entry.
     pub(super) fn load(&self, runtime_for_memory: &RuntimeForMemory, wasm: &[u8]) -> Option<CachedModule> {
         if wasm.len() < LARGE_WASM_BYTES {
             return None;
@@ -84,7 +88,8 @@ impl Runtime {
         self.cache.as_ref()?.load(&runtime_for_memory.engine, &runtime_for_memory.compiler.key(wasm))
     }
 
-    /// Compiles a rewritten module. Stores the code of a large module in the cache, with the result of its check.
+    /// Compiles a rewritten module. Stores the code of a large module in the cache, under a key made from `wasm`, the
+    /// module before it was rewritten, and with `keeps_segments`, so that the code need not be checked again.
     pub(super) fn compile(
         &self,
         runtime_for_memory: &RuntimeForMemory,

@@ -12,8 +12,9 @@ use crate::sparse::data_ranges;
 
 /// Bytes in a wasm page, the unit in which memories grow.
 pub const WASM_PAGE: u64 = 64 * 1024;
+/// Maximum size of a stable memory in bytes, as on the IC.
 pub const MAX_STABLE_BYTES: u64 = 500 << 30;
-/// Size of the pages by which access to stable memory is counted, bytes.
+/// Size of the pages by which access to stable memory is counted, bytes; memories are stored in larger ones (`PAGE`).
 pub(super) const ACCESS_PAGE: u64 = 4096;
 
 /// Maximum number of pages of a stable memory that are kept in the host's memory, 128 MiB; if more are written, all are
@@ -35,6 +36,7 @@ impl fmt::Debug for StableMemory {
     }
 }
 
+/// An access beyond the end of stable memory; the fields are in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("stable memory out of bounds: offset {offset}, length {len}, size {size} bytes")]
 pub struct StableOutOfBounds {
@@ -97,6 +99,7 @@ impl StableMemory {
         Some(before)
     }
 
+    /// An error if the range extends beyond the end; reading and writing check this, too.
     pub fn check(&self, offset: u64, len: u64) -> Result<(), StableOutOfBounds> {
         match offset.checked_add(len) {
             Some(end) if end <= self.bytes() => Ok(()),
@@ -122,8 +125,8 @@ impl StableMemory {
         Ok(())
     }
 
-    /// Returns the size of the pages in the host's memory that are not shared with `other`: after a clone, those written
-    /// since.
+    /// Returns the size of the pages in the host's memory that are not shared with `other`: after a clone, those
+    /// written since.
     #[cfg(test)]
     pub(crate) fn unshared_bytes(&self, other: &Self) -> u64 {
         self.contents.unshared_pages(&other.contents) * PAGE as u64
@@ -147,11 +150,11 @@ impl StableMemory {
 /// Counts the 4 KiB pages of stable memory that a message read or wrote, each once.
 #[derive(Default)]
 pub(super) struct StableAccess {
-    /// One entry per 64 pages: bits of pages accessed, bits of pages written.
+    /// By page number / 64: the bits of the 64 pages that were accessed, and the bits of those that were written.
     touched: HashMap<u64, (u64, u64)>,
-    /// Pages read or written.
+    /// Number of pages read or written.
     pub(super) accessed: u64,
-    /// Pages written.
+    /// Number of pages written.
     pub(super) dirtied: u64,
 }
 

@@ -44,7 +44,7 @@ impl CanisterState {
     /// Returns a state that consists of saved parts.
     ///
     /// # Errors
-    /// A wasm memory or globals that do not fit the module.
+    /// If the wasm memory or the globals do not fit the module.
     pub fn from_parts(
         module: Arc<CanisterModule>,
         heap: Heap,
@@ -84,6 +84,7 @@ impl CanisterState {
         next
     }
 
+    /// Returns a state with the same module and these contents.
     pub(super) fn with_contents(
         &self,
         heap: Heap,

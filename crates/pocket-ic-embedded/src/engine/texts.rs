@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 /// Maximum size to which a canister's log can be set, in bytes; therefore also the maximum total size of the texts that
 /// are kept of one message.
 pub const MAX_LOG_BYTES: u64 = 2 << 20;
-/// Bytes that a text takes in a log in addition to its own: eight each for index and time, and four for the
+/// Bytes that a text takes in a log in addition to its own bytes: eight for its index, eight for its time, four for its
 /// length.
 pub const LOG_RECORD_BYTES: u64 = 20;
 /// Maximum length of a text that is kept, in bytes: a text of this length fills a log.
 pub(super) const MAX_TEXT_BYTES: u64 = MAX_LOG_BYTES - LOG_RECORD_BYTES;
 
-/// Texts that take at most [`MAX_LOG_BYTES`] in a log.
+/// Texts that together take at most [`MAX_LOG_BYTES`] in a log.
 #[derive(Default)]
 pub(super) struct Texts {
     texts: VecDeque<Vec<u8>>,

@@ -8,7 +8,8 @@ use candid::Principal;
 use super::entry::MAX_METHOD_NAME_BYTES;
 use super::stable::MAX_STABLE_BYTES;
 
-/// The status of the canister, with the numbers of `ic0.canister_status`.
+/// The status of the canister, with the numbers of `ic0.canister_status`. (`RunStatus` in `ic/canister.rs` also has the
+/// callers that wait for the stop.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum CanisterRunStatus {
@@ -23,6 +24,7 @@ pub enum CanisterRunStatus {
 /// A canister's signed statement about the sender of an ingress message (`msg_caller_info_*`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallerInfo {
+    /// The signed bytes; empty if there is no statement.
     pub data: Vec<u8>,
     /// The canister that signed the information, as principal bytes.
     pub signer: Vec<u8>,
@@ -58,7 +60,7 @@ pub struct MessageContext {
     pub canister_id: Principal,
     /// The caller.
     pub caller: Principal,
-    /// The argument; for a reply callback, the reply.
+    /// The argument of the call; for a reply callback, the reply; empty for entry points that have neither.
     pub arg: Vec<u8>,
     /// The method that an ingress message calls (`msg_method_name` in `canister_inspect_message`).
     pub method: String,
@@ -78,7 +80,7 @@ pub struct MessageContext {
     pub frozen_balance: u128,
     /// Cycles of the call that have not been accepted yet.
     pub cycles_available: u128,
-    /// Cycles refunded with the reply or reject (callbacks).
+    /// For callbacks: cycles refunded with the reply or reject.
     pub cycles_refunded: u128,
     /// Increases with every change of the canister's code, settings, status and state.
     pub canister_version: u64,
@@ -96,7 +98,8 @@ pub struct MessageContext {
     pub environment: Vec<(String, String)>,
     /// The IC's root key, DER.
     pub root_key: &'static [u8],
-    /// When a best-effort call expires, nanoseconds since 1970; 0 for calls without a time limit.
+    /// When the call that is being answered expires, nanoseconds since 1970; 0 for calls without a time limit. Only
+    /// best-effort calls have one.
     pub deadline: u64,
     /// A canister's signed statement about the sender.
     pub caller_info: CallerInfo,
@@ -110,7 +113,8 @@ pub struct MessageContext {
 }
 
 impl MessageContext {
-    /// Returns a context with only these three values, and without argument, cycles, controllers and reject.
+    /// Returns a context with these three values, for a running canister on a subnet of 13 nodes; everything else is
+    /// empty or 0.
     pub fn new(canister_id: Principal, caller: Principal, time_nanos: u64) -> Self {
         Self {
             canister_id,
@@ -172,7 +176,8 @@ pub struct Limits {
 const GIB: u64 = 1 << 30;
 
 impl Limits {
-    /// Returns the limits of update calls, heartbeats, timers and callbacks: 40 billion instructions.
+    /// Returns the limits of update calls, replicated queries, heartbeats, timers and callbacks: 40 billion
+    /// instructions.
     pub fn update() -> Self {
         Self {
             instructions: 40_000_000_000,
@@ -225,6 +230,7 @@ impl Limits {
     }
 }
 
+/// The answer that a canister sent: the bytes of a reply, or the text of a reject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
     Reply(Vec<u8>),
@@ -239,7 +245,7 @@ pub struct OutgoingCall {
     pub arg: Vec<u8>,
     /// Cycles attached; already deducted from the balance that the rest of the message sees.
     pub cycles: u128,
-    /// Index in the function table, and environment; the next two fields have the same form.
+    /// Index in the function table, and environment; likewise in the next two fields.
     pub on_reply: (u32, u64),
     pub on_reject: (u32, u64),
     /// Runs if the callback for the reply or reject traps.

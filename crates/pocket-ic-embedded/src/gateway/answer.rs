@@ -11,6 +11,7 @@ const VERIFICATION_HEADER: HeaderName = HeaderName::from_static("x-response-veri
 const CONNECTION_FIELDS: [HeaderName; 4] =
     [header::CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE, HeaderName::from_static("keep-alive")];
 
+/// Returns a response by the gateway itself, not by a canister.
 pub fn text_response(status: StatusCode, text: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text.into()).into_response()
 }

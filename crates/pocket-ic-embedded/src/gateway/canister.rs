@@ -28,19 +28,20 @@ impl HttpRequest {
     }
 }
 
+/// A canister's response.
 #[derive(Clone, Debug)]
 pub struct HttpResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     /// The body, or its first piece.
     pub body: Vec<u8>,
-    /// Whether the request must be made again as an update.
+    /// Whether the request must be made again as an update. (Not about upgrades of canisters.)
     pub upgrade: bool,
     /// The rest of the body, if it is streamed.
     pub rest: Option<Rest>,
 }
 
-/// How to get the next piece of a body.
+/// How to get the next piece of a body: a query of this method of this canister, with the token.
 #[derive(Clone, Debug)]
 pub struct Rest {
     pub canister: Principal,
@@ -149,11 +150,13 @@ fn decode_rest(reply: &[u8]) -> Result<Option<Rest>, Malformed> {
     }
 }
 
+/// Decodes the first value of a reply, whatever its type.
 fn decode_untyped(reply: &[u8]) -> Result<IDLValue, Malformed> {
     let values = IDLArgs::from_bytes(reply).map_err(malformed)?;
     values.args.into_iter().next().ok_or_else(|| Malformed("it is empty".into()))
 }
 
+/// Returns a field; `None` if there is none, or if the value is not a record.
 fn field<'a>(record: &'a IDLValue, name: &str) -> Option<&'a IDLValue> {
     let IDLValue::Record(fields) = record else {
         return None;

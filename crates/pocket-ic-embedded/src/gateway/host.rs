@@ -1,4 +1,4 @@
-//! Finds the canister that a request is for.
+//! Finds the canister that a request is for, mostly by the host in its address.
 
 use candid::Principal;
 use url::Url;
@@ -23,8 +23,8 @@ impl Domains {
         Self(domains)
     }
 
-    /// Returns the canister that a request is for: from its host, the parameter `canisterId`, or the
-    /// referring page.
+    /// Returns the canister that a request is for: from its host, else from the parameter `canisterId`, else from the
+    /// referring page; `None` if none of them names one.
     pub fn named_canister(
         &self,
         host: Option<&str>,
@@ -41,7 +41,7 @@ impl Domains {
         self.canister_in_host(host).or_else(from_query).or_else(from_referrer)
     }
 
-    /// Returns the part of the host name before the domain.
+    /// Returns the part of the host name before the domain; `None` if it is not below one of the domains.
     fn subdomain<'a>(&self, host: &'a str) -> Option<&'a str> {
         // A port may follow.
         let host = host.split(':').next()?;

@@ -61,7 +61,8 @@ pub(crate) async fn stop(State(state): State<Arc<ServerState>>, Path(number): Pa
     }
 }
 
-/// Opens the gateway requested in the configuration of an instance.
+/// Opens the gateway requested in the configuration of an instance; like [`open`], which takes the gateway's own
+/// configuration.
 pub async fn open_for(
     state: &Arc<ServerState>,
     instance: usize,
@@ -133,6 +134,7 @@ pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result
     Ok(HttpGatewayInfo { instance_id: number, port })
 }
 
+/// Serves until the sender of `stopped` is dropped.
 async fn serve(listener: TcpListener, router: Router, mut stopped: watch::Receiver<()>) {
     let stop = async move {
         // Nothing is ever sent: this ends with an error when the sender is dropped.

@@ -38,7 +38,9 @@ enum Failure {
     Rejected(UserError),
     /// The request could not be delivered, or the server failed.
     Refused(OpError),
+    // The canister's reply is not what the interface between gateways and canisters requires.
     Malformed(String),
+    // The response does not verify.
     Uncertified(String),
 }
 
@@ -136,6 +138,7 @@ async fn request_page(
 }
 
 impl Rest {
+    /// Requests the next piece of a body; does not change the token.
     async fn next_piece(&self, slot: &Arc<Slot>) -> Result<Piece, Failure> {
         let malformed = |error: String| Failure::Malformed(error);
         let arg = encode_token(&self.token).map_err(|error| malformed(error.to_string()))?;
@@ -170,6 +173,7 @@ async fn query(
     reply_or_failure(slot.operate(Work::Long, |instance| instance.query(call)).await)
 }
 
+/// Calls an update method, and waits for its answer by running rounds.
 async fn update(
     slot: &Arc<Slot>,
     canister: Principal,
@@ -192,6 +196,7 @@ fn panic_to_failure(panic: Panicked) -> Failure {
     Failure::Refused(OpError::Other(panic.to_string()))
 }
 
+/// Returns the response for the browser; a body that is not complete yet is streamed.
 fn page_response(
     slot: Arc<Slot>,
     method: &Method,
@@ -231,8 +236,8 @@ async fn send_pieces(slot: Arc<Slot>, first: Bytes, mut rest: Rest, mut sender: 
     }
 }
 
-/// A body that reports a failure one poll late: on a failure, a connection drops the bytes that it has not sent yet, but
-/// it sends them while the body is pending.
+/// A body that reports a failure one poll late: on a failure, a connection drops the bytes that it has not sent yet,
+/// but it sends them while the body is pending.
 struct StreamedBody {
     body: Channel<Bytes, EndedEarly>,
     failure: Option<EndedEarly>,
@@ -260,6 +265,7 @@ impl HttpBody for StreamedBody {
     }
 }
 
+/// Why a streamed body is incomplete.
 #[derive(Debug, thiserror::Error)]
 #[error("the canister's response ended early: {0}")]
 struct EndedEarly(String);

@@ -16,6 +16,7 @@ struct Gateway {
 }
 
 impl Gateways {
+    /// Returns the gateways that have not stopped.
     pub(super) fn list(&self) -> Vec<HttpGatewayDetails> {
         let gateways = lock_unpoisoned(&self.0);
         gateways
@@ -25,6 +26,7 @@ impl Gateways {
             .collect()
     }
 
+    /// Adds a running gateway and returns its number, which `details` gets, too.
     pub(super) fn add(
         &self,
         running: watch::Sender<()>,
@@ -47,6 +49,7 @@ impl Gateways {
         }
     }
 
+    /// Stops all gateways of an instance.
     pub fn stop_those_of(&self, instance: usize) {
         for gateway in lock_unpoisoned(&self.0).iter_mut() {
             if matches!(gateway.details.forward_to, HttpGatewayBackend::PocketIcInstance(id) if id == instance)

@@ -19,10 +19,11 @@ pub struct Authority {
     pub now: u64,
 }
 
+/// What the verification of a response yields.
 pub struct Verified {
     /// The version of response verification.
     pub version: u16,
-    /// The certified header fields, if the version certifies any.
+    /// The certified header fields, which replace those of the response; `None` if the certificate covers none.
     pub headers: Option<Vec<(String, String)>>,
 }
 

@@ -1,4 +1,4 @@
-//! Routes that read an instance.
+//! Routes that read an instance. (A query also adds to the canister's counts and costs.)
 
 use super::reply::{canister_result, error_response, json_response, operate, operate_with};
 use super::slot::AutoProgressState;
@@ -47,6 +47,7 @@ pub(super) async fn controllers(State(state): Server, Path(id): Path<usize>, bod
     .await
 }
 
+/// Returns the subnet of a canister; `null` if the canister does not exist.
 pub(super) async fn subnet(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawCanisterId| {
         let subnet = instance.subnet_of_canister(to_canister_id(&raw)?);
@@ -71,6 +72,7 @@ pub(super) async fn query(State(state): Server, Path(id): Path<usize>, body: Byt
     .await
 }
 
+/// Returns the answer of a message; `null` if there is none yet.
 pub(super) async fn ingress_status(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate_with(&state, id, body, |instance, raw: RawIngressStatusArgs| {
         let caller = raw
@@ -114,7 +116,7 @@ pub(super) async fn canister_costs(
     .await
 }
 
-/// `GET /instances/<id>/auto_progress`
+/// `GET /instances/<id>/auto_progress`: whether the instance's time advances automatically.
 pub(super) async fn auto_progress(State(state): Server, Path(id): Path<usize>) -> Response {
     match state.slot(id) {
         Ok(slot) => {

@@ -29,6 +29,7 @@ const MAX_UNPACKED_BYTES: u64 = MAX_BODY_BYTES as u64;
 
 type Server = State<Arc<ServerState>>;
 
+/// Submits a message. That is brief work unless the canister inspects the message or its argument is large.
 pub(super) async fn submit(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     operate(&state, id, Work::for_request(&body), |instance| {
         let call: UserCall = parse_json::<RawCanisterCall>(&body)?.try_into()?;
@@ -89,6 +90,7 @@ pub(super) async fn set_stable_memory(State(state): Server, Path(id): Path<usize
     .await
 }
 
+/// Returns a blob as a stable memory: unpacked if it is gzipped. (The engine has a function of this name for modules.)
 fn unpack(blob: &Blob) -> Result<StableMemory, OpError> {
     if !blob.is_gzip {
         return Ok(blob.memory().clone());
@@ -159,7 +161,7 @@ pub(super) async fn cap_instructions(
     .await
 }
 
-/// `POST /instances/<id>/auto_progress`
+/// `POST /instances/<id>/auto_progress`: starts to advance the instance's time automatically.
 pub(super) async fn auto_progress(State(state): Server, Path(id): Path<usize>, body: Bytes) -> Response {
     let slot = match state.slot(id) {
         Ok(slot) => slot,

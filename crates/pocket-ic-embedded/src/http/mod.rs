@@ -80,6 +80,7 @@ pub fn router(state: Arc<ServerState>) -> Router {
         .with_state(state)
 }
 
+/// The answer at an address without a route. It differs from that of [`wrong_method`] only in its status.
 async fn unknown(method: Method, uri: Uri) -> Response {
     reply::message_response(
         StatusCode::NOT_FOUND,

@@ -15,7 +15,8 @@ use tokio::time::{MissedTickBehavior, interval};
 const DEFAULT_PAUSE: Duration = Duration::from_millis(100);
 
 impl AutoProgress {
-    /// Sets the instance's time to the host's time, unless the instance is ahead, and starts the task.
+    /// Sets the instance's time to the host's time, unless the instance is ahead, and starts the task. `delay_ms` is
+    /// the pause between two rounds.
     async fn start(slot: Arc<Slot>, delay_ms: Option<u64>) -> Result<Self, OpError> {
         let pause = match delay_ms {
             // An interval cannot be zero.
@@ -58,7 +59,7 @@ impl AutoProgress {
     }
 }
 
-/// Starts to advance the time of an instance automatically.
+/// Starts to advance the time of an instance automatically, unless it already does.
 ///
 /// # Errors
 /// If the time already advances automatically, or the instance was deleted or is unusable.
@@ -94,6 +95,7 @@ fn set_to_host_time(instance: &mut Instance) -> Result<(), OpError> {
     instance.set_certified_time(target)
 }
 
+/// Like [`Slot::operate`], but a panic is an error like any other.
 async fn operate(
     slot: &Slot,
     operation: impl FnOnce(&mut Instance) -> Result<(), OpError>,

@@ -10,7 +10,7 @@ use pocket_ic::common::rest::RawCanisterResult;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The largest request: a blob that fills a 4 GiB memory.
+/// Maximum length of a request in bytes: that of a blob that fills a memory of 4 GiB.
 pub(super) const MAX_BODY_BYTES: usize = 4 << 30;
 
 /// Returns `{"message": …}` with a status.
@@ -27,6 +27,7 @@ pub(crate) fn json_response<T: Serialize>(status: StatusCode, value: &T) -> Resp
     }
 }
 
+/// Returns the response to a refused operation: the error as a message, with the status of its kind.
 pub(crate) fn error_response(error: &OpError) -> Response {
     let status = match error {
         OpError::Forbidden(_) => StatusCode::FORBIDDEN,
@@ -45,7 +46,8 @@ pub(super) fn canister_result(result: CallResult, certified: bool) -> RawCaniste
     result.map_err(|error| error.into_response(certified)).into()
 }
 
-/// Runs an operation on an instance, after any earlier ones, and responds with its result.
+/// Runs an operation on an instance, after any earlier ones ([`Slot::operate`](super::slot::Slot::operate)), and
+/// responds with its result in JSON.
 pub(crate) async fn operate<T: Serialize>(
     state: &ServerState,
     id: usize,

@@ -38,6 +38,7 @@ pub(super) async fn create_instance(State(state): State<Arc<ServerState>>, body:
     }
 }
 
+/// What a client learns about a new instance.
 pub(crate) struct NewInstance {
     pub instance_id: usize,
     pub topology: Topology,
@@ -45,7 +46,8 @@ pub(crate) struct NewInstance {
     pub gateway: Option<HttpGatewayInfo>,
 }
 
-/// Creates an instance, and a gateway and automatic progress if the configuration requests them. After an error, neither
+/// Creates an instance for the route [`create_instance`] and for `--live` (which imports this function under that
+/// name), and a gateway and automatic progress if the configuration requests them. After an error, neither
 /// the instance nor the gateway exists.
 pub(crate) async fn create(
     state: &Arc<ServerState>,

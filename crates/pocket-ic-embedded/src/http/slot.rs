@@ -6,13 +6,16 @@ use std::sync::{Mutex, TryLockError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+/// An instance with what is needed to use it from many requests at the same time.
 pub(crate) struct Slot {
     /// Held by the running operation. Waiting operations do not occupy a thread: the number of threads is
     /// limited, and operations on other instances need some, too.
     turn: tokio::sync::Mutex<()>,
     instance: Mutex<Instance>,
+    /// Locked while automatic progress is started or ended, too, which may take a round.
     pub(super) progress: tokio::sync::Mutex<AutoProgressState>,
-    /// See [`Instance::checks_envelopes`].
+    /// See [`Instance::checks_envelopes`]; kept here, like the root key, so that reading it need not wait for
+    /// operations.
     checks_envelopes: bool,
     /// The instance's root key, DER.
     root_key: &'static [u8],
@@ -45,7 +48,7 @@ impl Slot {
         self.submitted.notify_one();
     }
 
-    /// Returns after [`Self::request_round`] was called.
+    /// Returns once [`Self::request_round`] is called; immediately if it was called since the last return.
     pub async fn round_requested(&self) {
         self.submitted.notified().await;
     }
@@ -61,6 +64,7 @@ impl Slot {
         threads::run(work, || operation(&mut *self.instance.lock().map_err(|_| unusable())?))
     }
 
+    /// Returns what the list of instances shows about this one.
     pub(super) fn state_text(&self) -> &'static str {
         match self.instance.try_lock() {
             Ok(_) => "Available",

@@ -14,12 +14,14 @@ use std::time::Instant;
 /// Everything that outlives one request.
 pub struct ServerState {
     engine: Engine,
+    /// Whether what canisters print also goes to standard error.
     print_logs: bool,
     /// `None` for a deleted instance: ids are not reused.
     instances: Mutex<Vec<Option<Arc<Slot>>>>,
     /// By their SHA-256.
     blobs: Mutex<HashMap<[u8; 32], Blob>>,
     gateways: Gateways,
+    /// Whether gateways may listen on addresses that other machines can reach.
     allow_remote: bool,
     activity: Activity,
 }
@@ -40,7 +42,7 @@ impl Blob {
         Blob { memory: StableMemory::from_bytes(bytes), len: bytes.len(), is_gzip }
     }
 
-    /// Returns the bytes, padded with zeros to whole pages.
+    /// Returns the bytes, still gzipped if they are, padded with zeros to whole pages.
     pub fn memory(&self) -> &StableMemory {
         &self.memory
     }
@@ -99,6 +101,7 @@ impl ServerState {
         (instances.len() - 1, slot)
     }
 
+    /// Returns an instance; an error if there never was one with this id, or if it was deleted.
     pub(crate) fn slot(&self, id: usize) -> Result<Arc<Slot>, OpError> {
         match lock_unpoisoned(&self.instances).get(id) {
             Some(slot) => slot.clone().ok_or_else(deleted),
@@ -106,6 +109,7 @@ impl ServerState {
         }
     }
 
+    /// Removes an instance from the list. Requests that have found it before may still use it.
     pub(super) fn remove_instance(&self, id: usize) -> Result<Arc<Slot>, OpError> {
         match lock_unpoisoned(&self.instances).get_mut(id) {
             Some(slot) => slot.take().ok_or_else(deleted),
@@ -113,6 +117,7 @@ impl ServerState {
         }
     }
 
+    /// Returns a text about each instance, by id.
     pub(super) fn list_instances(&self) -> Vec<&'static str> {
         lock_unpoisoned(&self.instances)
             .iter()
@@ -158,7 +163,7 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Records activity of a client that is not waiting for an answer yet.
+    /// Records activity of a client whose request has not arrived completely.
     pub fn touch(&self) {
         lock_unpoisoned(&self.0).last_activity = Instant::now();
     }
@@ -180,6 +185,7 @@ impl Activity {
     }
 }
 
+/// Dropped when a request has been answered.
 pub struct Busy<'a>(&'a Activity);
 
 impl Drop for Busy<'_> {

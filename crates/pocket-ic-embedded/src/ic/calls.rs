@@ -6,6 +6,7 @@
 use candid::Principal;
 use std::collections::BTreeMap;
 
+/// Numbers of call contexts and of callbacks; both come from [`CallIds`].
 pub type ContextId = u64;
 pub type CallbackId = u64;
 /// The 32 bytes that identify an ingress message.
@@ -36,6 +37,7 @@ pub struct CallContext {
     pub origin: Origin,
     /// The principal that `msg_caller` returns.
     pub caller: Principal,
+    /// Whether the call has been answered; the context may stay open for callbacks that have not run yet.
     pub responded: bool,
     /// Number of callbacks of this context that have not run yet.
     pub outstanding: usize,
@@ -49,7 +51,7 @@ pub struct CallContext {
 #[derive(Clone, Debug)]
 pub struct Callback {
     pub context: ContextId,
-    /// Index in the function table, and environment; the next two fields have the same form.
+    /// Index in the function table, and environment; likewise in the next two fields.
     pub on_reply: (u32, u64),
     pub on_reject: (u32, u64),
     pub on_cleanup: Option<(u32, u64)>,
@@ -69,6 +71,7 @@ impl CallIds {
     }
 }
 
+/// The open call contexts and the waiting callbacks of one canister.
 #[derive(Clone, Debug, Default)]
 pub struct CallTable {
     contexts: BTreeMap<ContextId, CallContext>,
@@ -76,6 +79,7 @@ pub struct CallTable {
 }
 
 impl CallTable {
+    /// Opens a context for a call that the canister is about to execute.
     pub fn open(&mut self, ids: &mut CallIds, origin: Origin, caller: Principal, cycles: u128) -> ContextId {
         let id = ids.next();
         self.contexts.insert(
@@ -93,6 +97,7 @@ impl CallTable {
         self.contexts.get_mut(&id)
     }
 
+    /// Stores the callback of a call that the canister makes.
     pub fn register(&mut self, ids: &mut CallIds, callback: Callback) -> CallbackId {
         let id = ids.next();
         if let Some(context) = self.contexts.get_mut(&callback.context) {
@@ -122,7 +127,7 @@ impl CallTable {
     }
 
     /// Closes a context if nothing more can happen in it, that is, if it has no outstanding callback. Returns
-    /// the closed context, which may not have been answered yet.
+    /// the closed context, which may not have been answered yet; `None` if it stays open or does not exist.
     pub fn close_if_done(&mut self, id: ContextId) -> Option<CallContext> {
         let context = self.contexts.get(&id)?;
         if context.outstanding > 0 {

@@ -22,7 +22,8 @@ const SUBNET_NODES: u32 = 13;
 /// Instructions per message in benchmarking mode: more than any test would wait for.
 const BENCHMARKING_INSTRUCTIONS: u64 = 1_000_000_000_000_000;
 
-/// Status of a canister; for a stopping canister, with the stop calls that wait.
+/// Status of a canister; for a stopping canister, with the stop calls that wait. The engine's `CanisterRunStatus` is
+/// the status without these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunStatus {
     Running,
@@ -53,7 +54,7 @@ pub enum LowMemoryHook {
     Executed,
 }
 
-/// Counts of non-replicated queries, as `canister_status` shows them.
+/// Totals over all non-replicated queries of a canister, as `canister_status` shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueryStats {
     pub calls: u128,
@@ -64,6 +65,7 @@ pub struct QueryStats {
     pub response_bytes: u128,
 }
 
+/// A canister, which may be without code: `state` is then `None`.
 #[derive(Debug)]
 pub struct Canister {
     pub id: Principal,
@@ -84,6 +86,7 @@ pub struct Canister {
     pub settings: Settings,
     /// The balance in cycles.
     pub cycles: u128,
+    /// Cycles burned since the canister was created.
     pub cycles_burned: u128,
     /// Increases with every change of code, settings, status and state.
     pub version: u64,
@@ -144,6 +147,7 @@ impl Canister {
         }
     }
 
+    /// An error if the canister is stopping or stopped.
     pub fn check_running(&self) -> Result<(), UserError> {
         match self.status {
             RunStatus::Running => Ok(()),
@@ -268,14 +272,16 @@ impl Canister {
         }
     }
 
-    /// Returns the limits of one kind of message, adapted to this canister's settings and subnet.
+    /// Returns the limits `base` of one kind of message, adapted to this canister: its settings, its subnet and its
+    /// instruction cap.
     pub fn limits(&self, base: Limits, entry: &EntryPoint) -> Limits {
         let on_subnet = self.instruction_limit_on_subnet(base.instructions);
         let instructions = self.instruction_cap.map_or(on_subnet, |cap| cap.min(on_subnet));
         Limits { wasm_memory_bytes: self.wasm_memory_limit(entry), ..base.with_instructions(instructions) }
     }
 
-    /// Returns whether the wasm memory that a state leaves unused is below the threshold in the settings.
+    /// Returns whether the wasm memory that a state leaves unused is below the threshold in the settings; with the
+    /// threshold 0, the default, it never is.
     pub fn is_low_on_memory(&self, state: Option<&CanisterState>) -> bool {
         let (used, largest) = match state {
             Some(state) => (state.wasm_memory_bytes(), state.module().largest_wasm_memory()),
@@ -297,6 +303,7 @@ impl Canister {
         };
     }
 
+    /// Appends a text to the canister's log; does not print it.
     pub fn log(&mut self, time_nanos: u64, content: Vec<u8>) {
         self.logs.push(time_nanos, content, self.settings.log_memory_limit);
     }

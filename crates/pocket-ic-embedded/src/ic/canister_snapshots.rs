@@ -1,4 +1,4 @@
-//! Takes snapshots of canisters, and loads snapshots onto canisters.
+//! Takes snapshots of canisters, and loads snapshots onto canisters. The snapshots themselves are in `snapshot.rs`.
 
 use super::canister::{Canister, LowMemoryHook};
 use super::error::UserError;
@@ -8,6 +8,7 @@ use ic_management_canister_types::{CanisterTimer, OnLowWasmMemoryHookStatus};
 use pocket_ic::ErrorCode;
 
 impl Snapshot {
+    /// Takes a snapshot; an error if the canister has no code.
     pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
         let Some(state) = &canister.state else {
             return Err(UserError::rejected(format!(
@@ -61,7 +62,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Returns the uploaded status of the low-memory hook; an error if it contradicts `is_low_on_memory`.
+    /// Returns the uploaded status of the low-memory hook; `None` if the metadata has none; an error if the status
+    /// contradicts `is_low_on_memory`.
     fn uploaded_hook_status(&self, is_low_on_memory: bool) -> Result<Option<LowMemoryHook>, UserError> {
         let hook = match &self.hook_status {
             None => return Ok(None),

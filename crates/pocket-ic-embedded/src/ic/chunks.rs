@@ -1,4 +1,5 @@
-//! The chunk store of a canister: parts of modules, stored under their SHA-256 until they are installed.
+//! The chunk store of a canister, as in the interface specification: parts of large modules, stored under their SHA-256
+//! until they are installed. (Not the chunks of uploads.)
 
 use super::error::UserError;
 use crate::engine::MAX_MODULE_BYTES;
@@ -6,6 +7,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Limits of the IC: on the size of a chunk, and on the number of chunks of a canister.
 pub const MAX_CHUNK_BYTES: usize = 1 << 20;
 const MAX_CHUNKS: usize = 100;
 
@@ -37,6 +39,7 @@ impl ChunkStore {
         Ok(hash)
     }
 
+    /// Returns a chunk; `None` also if `hash` does not have the length of a hash.
     pub fn get(&self, hash: &[u8]) -> Option<&Arc<[u8]>> {
         let hash: ChunkHash = hash.try_into().ok()?;
         self.chunks.get(&hash)
@@ -55,7 +58,7 @@ impl ChunkStore {
         self.chunks.values().map(|chunk| chunk.len() as u64).sum()
     }
 
-    /// Concatenates the listed chunks, and compares the hash of the result with the expected one.
+    /// Concatenates the listed chunks; an error if the hash of the result is not the expected one.
     pub fn assemble<'a>(
         &self,
         hashes: impl IntoIterator<Item = &'a [u8]>,

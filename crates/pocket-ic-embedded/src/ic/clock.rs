@@ -15,8 +15,8 @@ pub fn host_time() -> u64 {
         .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Two times: the earliest time that the next round can have, and the time of the last round. Queries see the
-/// time of the last round; they see a time set by [`Clock::set`] only after a round.
+/// Two times: `time`, the earliest that the next round can have, and `last_round`, which queries see. A time set by
+/// [`Clock::set`] is therefore seen only after a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     time: u64,
@@ -58,7 +58,7 @@ impl Clock {
         Ok(())
     }
 
-    /// Does the same as [`Self::set`], but queries see the new time immediately.
+    /// Does the same as [`Self::set`], but queries see the new time immediately, as if a round had been executed.
     pub fn set_certified(&mut self, nanos: u64) -> Result<(), OpError> {
         self.set(nanos)?;
         self.last_round = nanos;

@@ -7,7 +7,7 @@ use crate::engine::Trap;
 use candid::Principal;
 use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
 
-/// A rejection with one of the numbered error codes of the Internet Computer.
+/// A rejection with one of the numbered error codes of the Internet Computer; users and calling canisters can get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UserError {
     /// The numbered code; its first digit is the reject code.
@@ -24,6 +24,7 @@ impl UserError {
         Self { code, message: message.into(), shows_code: true }
     }
 
+    /// Returns the same rejection with [`Self::shows_code`] unset.
     pub fn hiding_code(self) -> Self {
         Self { shows_code: false, ..self }
     }
@@ -73,6 +74,7 @@ impl UserError {
         Self::new(ErrorCode::CanisterStopping, format!("Canister {id} is stopping"))
     }
 
+    /// Returns the error for a canister that exists, but has no code.
     pub fn no_wasm_module(id: Principal) -> Self {
         Self::from_execution(
             id,
@@ -100,6 +102,7 @@ impl UserError {
         Self::new(code, format!("Error from Canister {id}: {text}{advice}"))
     }
 
+    /// Returns the error for an argument of the management canister that does not decode.
     pub fn invalid_payload(method: &str, cause: impl std::fmt::Display) -> Self {
         Self::new(
             ErrorCode::InvalidManagementPayload,
@@ -112,11 +115,12 @@ impl UserError {
         Self::new(ErrorCode::CanisterContractViolation, message)
     }
 
-    /// Returns a rejection without a more specific code.
+    /// Returns a rejection by the network, for which there is no more specific code; canisters see the code.
     pub fn rejected(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::CanisterRejectedMessage, message)
     }
 
+    /// Returns the rejection for a text that the callee passed to `msg_reject`; canisters do not see the code.
     pub fn rejected_by_canister(message: String) -> Self {
         Self::rejected(message).hiding_code()
     }
@@ -127,7 +131,7 @@ pub fn reject_number(code: RejectCode) -> u32 {
     code as u32
 }
 
-/// Returns the advice for developers that the error text of this code contains.
+/// Returns the advice for developers that the IC adds to error texts with this code; `None` for most codes.
 fn advice_for(code: ErrorCode) -> Option<&'static str> {
     match code {
         ErrorCode::CanisterCalledTrap | ErrorCode::CanisterTrapped => Some(

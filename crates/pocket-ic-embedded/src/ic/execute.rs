@@ -1,7 +1,7 @@
 //! The execution of one message (a call or a response), and its consequences.
 //!
-//! A message changes a canister only if it completes; its cost and its logs are kept either way. `round.rs` decides when
-//! messages are executed.
+//! A message changes a canister only if it completes; its cost and its logs are kept either way. `round.rs` decides
+//! when messages are executed, and `engine/execute.rs` runs the wasm.
 
 use super::calls::{CallIds, CallResult, Callback, CallbackId, ContextId, Origin};
 use super::canister::{Canister, RunStatus};
@@ -19,7 +19,7 @@ use pocket_ic::ErrorCode;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// One call of a canister method, from a user or a canister.
+/// One call of a canister method, from a user or a canister: `origin` says where the answer goes, `caller` who called.
 pub(super) struct MethodCall {
     pub callee: Principal,
     pub origin: Origin,
@@ -31,7 +31,7 @@ pub(super) struct MethodCall {
 }
 
 impl Instance {
-    /// Delivers an answer to the waiting caller.
+    /// Delivers an answer to the waiting caller, with the cycles to refund, if the caller is a canister.
     pub(super) fn respond(&mut self, origin: Origin, result: CallResult, refund: u128) {
         match origin {
             Origin::Ingress(id) => {
@@ -72,6 +72,7 @@ impl Instance {
         self.run_in_context(call.callee, context, entry, message)
     }
 
+    /// Returns the entry point for a call; an error if the callee cannot execute it.
     fn method_entry(&self, call: &MethodCall) -> Result<EntryPoint, UserError> {
         let id = call.callee;
         let canister = self.canisters.get(&id).ok_or_else(|| self.not_found_error(id).hiding_code())?;
@@ -99,6 +100,7 @@ impl Instance {
         }
     }
 
+    /// Returns the error for a canister that does not exist; its text depends on whether a subnet owns the id.
     fn not_found_error(&self, id: Principal) -> UserError {
         match self.route(id) {
             Ok(_) => UserError::canister_not_found(id),
@@ -133,6 +135,7 @@ impl Instance {
     }
 
     /// Executes a message on the canister's current state. Records its costs and logs, and changes nothing else.
+    /// Returns `None` if the canister or its code no longer exists.
     fn execute(
         &mut self,
         id: Principal,
@@ -150,8 +153,8 @@ impl Instance {
         Some(outcome)
     }
 
-    /// Applies the effects of a successful message: all of them if `keeps_changes` is set, otherwise only its answer,
-    /// its cycles and the instructions it used.
+    /// Applies the effects of a successful message: all of them if `keeps_changes` is set; otherwise, for a query, only
+    /// its answer, its cycles and the instructions it used.
     fn settle(
         &mut self,
         id: Principal,
@@ -221,7 +224,7 @@ impl Instance {
         self.finish_stopping(id);
     }
 
-    /// Completes the stopping of a canister that has no open calls.
+    /// Completes the stopping of a canister if it is stopping and has no open calls; otherwise does nothing.
     pub(super) fn finish_stopping(&mut self, id: Principal) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
@@ -240,8 +243,8 @@ impl Instance {
         }
     }
 
-    /// Executes the callback for an answer, if the canister still waits for it. Returns the instructions that the
-    /// callback and its cleanup used.
+    /// Executes the callback for an answer, if the canister still waits for it; the canister gets the refund in any
+    /// case. Returns the instructions that the callback and its cleanup used.
     pub(super) fn run_callback(
         &mut self,
         id: Principal,
@@ -325,6 +328,7 @@ impl Instance {
         (used, result)
     }
 
+    /// Appends an execution to the list of costs of its canister.
     pub(super) fn record_cost(
         &mut self,
         id: Principal,
@@ -353,7 +357,7 @@ impl Instance {
         }
     }
 
-    /// Stores what an execution logged, and prints it.
+    /// Stores what an execution logged in the canister's log, and prints it ([`Self::print_logs`]).
     pub(super) fn record_logs(&mut self, id: Principal, logs: &[Vec<u8>], now: u64) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
@@ -364,6 +368,7 @@ impl Instance {
         self.print_logs(id, logs, now);
     }
 
+    /// Prints what an execution logged on standard error, if the server prints logs; does not store it.
     pub(super) fn print_logs(&self, id: Principal, logs: &[Vec<u8>], now: u64) {
         if self.print_logs {
             for content in logs {
@@ -373,6 +378,7 @@ impl Instance {
     }
 }
 
+/// Returns the deadline of a call, nanoseconds since 1970; 0 if it has none.
 fn deadline_of(origin: &Origin) -> u64 {
     match origin {
         Origin::Canister { deadline, .. } => *deadline,
@@ -394,12 +400,14 @@ pub(super) fn apply_to_canister(canister: &mut Canister, outcome: &MessageOutcom
     canister.version += 1;
 }
 
+/// Updates the balance by what the message accepted, burned and attached to its calls.
 fn settle_cycles(canister: &mut Canister, outcome: &MessageOutcome) {
     let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
     canister.cycles_burned = canister.cycles_burned.saturating_add(outcome.cycles_burned);
 }
 
+/// Registers the callback of a call, and returns the request to be queued.
 fn register_call(
     canister: &mut Canister,
     ids: &mut CallIds,

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 /// The largest argument of an ingress message, in bytes.
 const MAX_INGRESS_BYTES: usize = 2 << 20;
-/// Maximum number of rounds for which a message is awaited.
+/// Maximum number of rounds that [`Instance::await_message`] runs.
 const MAX_AWAIT_ROUNDS: usize = 100;
 
 impl Instance {
@@ -32,7 +32,7 @@ impl Instance {
         }))
     }
 
-    /// Accepts a message under this id, unless its canister refuses it.
+    /// Accepts a message under this id, unless its canister refuses it. The two errors are those of [`Self::submit`].
     pub(super) fn accept_call(
         &mut self,
         id: MessageId,
@@ -56,7 +56,8 @@ impl Instance {
         Ok(Ok(()))
     }
 
-    /// Runs rounds until the message is answered.
+    /// Runs rounds until the message is answered; an error if it is unknown, or not answered after
+    /// [`MAX_AWAIT_ROUNDS`].
     pub fn await_message(&mut self, id: &RawMessageId) -> Result<CallResult, OpError> {
         let message_id = parse_message_id(id)?;
         for _ in 0..MAX_AWAIT_ROUNDS {
@@ -84,7 +85,8 @@ impl Instance {
         }
     }
 
-    /// Returns the answer of a message, if there is one yet; an error if `caller` is given and did not submit the message.
+    /// Returns the answer of a message; `None` if there is none yet, or no such message. An error if `caller` is given
+    /// and did not submit the message.
     pub fn ingress_status(
         &self,
         id: &RawMessageId,
@@ -128,7 +130,7 @@ impl Instance {
         ))
     }
 
-    /// Returns the subnet that is responsible for a canister id to which a call is routed. If there is none, and
+    /// Returns the subnet that is responsible for the canister id `id`, to which a call is routed. If no subnet is, and
     /// the call would create this canister, the error says that this is not supported.
     fn route_call(&self, call: &UserCall, id: Principal) -> Result<Principal, OpError> {
         let subnet = self.route(id);
@@ -167,6 +169,7 @@ impl Instance {
         let accepted = outcome.message_accepted;
         let result = outcome.result.clone();
         self.record_cost(call.callee, "inspect_message", &call.method, &outcome, now);
+        // These logs are printed, but not stored.
         self.print_logs(call.callee, &outcome.logs, now);
         match result {
             Err(trap) => Err(trap_error(call.callee, &trap)),
@@ -179,14 +182,14 @@ impl Instance {
         }
     }
 
-    /// Returns whether the called canister has code that decides whether this call is accepted.
+    /// Returns whether checking this call runs code of the called canister (`canister_inspect_message`).
     pub fn is_inspected(&self, call: &UserCall) -> bool {
         let state = self.canisters.get(&call.callee).and_then(|canister| canister.state.as_ref());
         state.is_some_and(|state| state.module().exports_system(SystemEntry::InspectMessage))
     }
 
-    /// Returns an id for a message. It is unique even among identical messages, as on the real network, where each
-    /// message has a nonce.
+    /// Returns an id for a message of a PocketIC client (agents compute the ids of theirs). It is unique even among
+    /// identical messages, as on the real network, where each message has a nonce.
     fn new_message_id(&mut self, call: &UserCall) -> MessageId {
         let nonce = self.submitted_count;
         self.submitted_count += 1;

@@ -4,15 +4,17 @@ use super::calls::CallResult;
 use super::user_call::UserCall;
 use candid::Principal;
 
+/// A message from a user, and its answer.
 #[derive(Clone, Debug)]
 pub struct IngressRecord {
-    /// Further data about the message, if an agent sent the message.
+    /// Further data about the message if an agent sent it; `None` if a PocketIC client did.
     pub agent_call: Option<RecordedAgentCall>,
     pub sender: Principal,
     /// The call, until its execution begins.
     pub call: Option<UserCall>,
     /// The subnet to which the message was sent.
     pub subnet: Principal,
+    /// `None` until the message is answered.
     pub answer: Option<CallResult>,
 }
 

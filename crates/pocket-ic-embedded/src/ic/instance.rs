@@ -24,13 +24,14 @@ use std::time::Duration;
 /// The largest stable memory that is returned at once: several times its size is needed for the response.
 const MAX_WHOLE_STABLE_BYTES: u64 = 1 << 30;
 
-/// One Internet Computer.
+/// One Internet Computer: a PocketIC instance (not an instance of a wasm module).
 pub struct Instance {
     pub(super) engine: Engine,
     pub(super) subnets: Vec<Subnet>,
     pub(super) clock: Clock,
     pub(super) canisters: BTreeMap<Principal, Canister>,
     pub(super) ingress: BTreeMap<MessageId, IngressRecord>,
+    /// Number of messages submitted by PocketIC clients; makes their ids unique.
     pub(super) submitted_count: u64,
     pub(super) queue: VecDeque<QueuedMessage>,
     pub(super) call_ids: CallIds,
@@ -38,12 +39,15 @@ pub struct Instance {
     pub(super) raw_rand_calls: Vec<(Origin, u128)>,
     pub(super) random_draws: u64,
     pub(super) print_logs: bool,
+    /// Number of rounds executed so far.
     pub(super) rounds: u64,
     pub(super) certifier: Certifier,
     pub(super) requests: Requests,
+    /// See [`Self::checks_envelopes`].
     checks_envelopes: bool,
 }
 
+/// A new instance, and what its configuration says about the passing of time.
 pub struct Created {
     pub instance: Instance,
     /// The interval between two automatic steps of time, milliseconds: `Some(None)` for the default interval, `None` if
@@ -131,7 +135,7 @@ impl Instance {
         self.round();
     }
 
-    /// Returns the subnet of a canister that exists.
+    /// Returns the subnet of a canister; `None` if the canister does not exist.
     pub fn subnet_of_canister(&self, id: Principal) -> Option<SubnetId> {
         self.canisters.get(&id).map(|canister| canister.subnet)
     }
@@ -198,14 +202,14 @@ impl Instance {
         Ok(())
     }
 
-    /// Sets a limit for the instructions of every message of a canister, in addition to the usual limits, or removes
-    /// it.
+    /// Sets a limit for the instructions of every message of a canister, in addition to the usual limits; `None`
+    /// removes it.
     pub fn cap_instructions(&mut self, id: Principal, cap: Option<u64>) -> Result<(), OpError> {
         self.canister_mut(id)?.instruction_cap = cap;
         Ok(())
     }
 
-    /// Returns the costs of a canister's recent messages starting at index `from`, oldest first.
+    /// Returns those costs of a canister's recent messages whose index is `from` or higher, oldest first.
     pub fn costs(&self, id: Principal, from: u64) -> Result<Vec<MessageCost>, OpError> {
         Ok(self.canister(id)?.costs.iter().filter(|cost| cost.index >= from).cloned().collect())
     }

@@ -48,6 +48,7 @@ impl From<UserError> for Failure {
 type GraphResult = Result<Vec<u8>, Failure>;
 
 impl Graph {
+    /// Deducts instructions, at most down to 0; [`Self::check_limits`] makes that an error.
     fn charge(&mut self, instructions: u64) {
         self.instructions_left = self.instructions_left.saturating_sub(instructions);
     }
@@ -70,6 +71,7 @@ impl Graph {
     }
 }
 
+/// One query of a graph: by the user, or by a composite query.
 struct QueryCall {
     callee: Principal,
     caller: Principal,
@@ -90,7 +92,8 @@ struct Composite {
 }
 
 impl Instance {
-    /// Answers a query. The outer error means that the query cannot be routed; the inner error is the canister's answer.
+    /// Answers a query. The outer error means that the query cannot be routed; the inner error is the canister's
+    /// answer.
     pub fn query(&mut self, call: UserCall) -> Result<CallResult, OpError> {
         if call.callee == Principal::management_canister() {
             return Ok(management::query(self, call.sender, &call.method, &call.arg));
@@ -113,6 +116,7 @@ impl Instance {
         }))
     }
 
+    /// Answers one query of a graph, with all queries that it makes.
     fn run_query(&mut self, call: QueryCall, graph: &mut Graph) -> GraphResult {
         let id = call.callee;
         let canister = self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))?;
@@ -230,6 +234,7 @@ impl Instance {
         }
     }
 
+    /// Answers a query that a composite query makes.
     fn query_from_canister(
         &mut self,
         caller: Principal,
@@ -256,6 +261,8 @@ impl Instance {
         )
     }
 
+    /// Runs one message of a query (its method or a callback) on `state`, and charges the graph. The new state is only
+    /// in the outcome.
     fn execute_query(
         &mut self,
         id: Principal,
@@ -282,6 +289,7 @@ impl Instance {
         }
     }
 
+    /// Adds a query to the totals of its canister; callbacks are not counted.
     fn count_query(&mut self, id: Principal, request_bytes: usize, instructions: u64, result: &GraphResult) {
         if let Some(canister) = self.canisters.get_mut(&id) {
             let stats = &mut canister.query_stats;

@@ -3,6 +3,7 @@
 use super::calls::{CallResult, CallbackId, MessageId};
 use candid::Principal;
 
+/// A message in the instance's queue. Its cycles are on no balance while it waits.
 #[derive(Debug)]
 pub(super) enum QueuedMessage {
     /// A user's call.

@@ -8,6 +8,7 @@ use super::instance::Instance;
 use super::subnet::{self, Subnet};
 use candid::Principal;
 
+/// Limits of the IC: on the paths of a request, and on the labels of a path.
 const MAX_PATHS: usize = 1_000;
 const MAX_LABELS: usize = 127;
 
@@ -28,6 +29,7 @@ pub enum ReadRefusal {
     /// The request has too many paths, or a path that cannot be read at this endpoint.
     #[error("{0}")]
     Invalid(String),
+    /// The sender may not read what the request asks for.
     #[error("{0}")]
     Forbidden(String),
 }
@@ -62,6 +64,7 @@ impl Instance {
         Ok(self.certificate(subnet_id, read_request.ranges_form, &proven_paths))
     }
 
+    /// Returns the subnet whose tree is read for this effective id.
     fn subnet_to_read(&self, effective: Effective) -> Result<&Subnet, ReadRefusal> {
         let found = match effective {
             Effective::Subnet(id) => self.subnet(id),
@@ -184,6 +187,8 @@ impl ReadableTree<'_> {
         }
     }
 
+    /// Checks that the path is about the effective canister and can be read here, and that the sender is a controller if
+    /// the path names a private section. `labels` follow the canister's id in `path`.
     fn check_canister(&self, path: &Path, id: &[u8], labels: &[&[u8]]) -> Result<(), ReadRefusal> {
         match self.read_request.effective {
             Effective::Canister(effective) if effective.as_slice() == id => {}
@@ -224,6 +229,7 @@ fn is_status_or_part(labels: &[&[u8]]) -> bool {
     matches!(labels, [] | [b"status" | b"reply" | b"reject_code" | b"reject_message" | b"error_code"])
 }
 
+/// The error for a path that no request to this address can read.
 fn invalid_path(path: &Path) -> ReadRefusal {
     ReadRefusal::Invalid(format!("Invalid path requested: {} cannot be read here", path_text(path)))
 }

@@ -9,7 +9,9 @@ use ic_management_canister_types::{
 };
 use std::collections::VecDeque;
 
+/// Number of changes that a history keeps, as on the IC.
 const MAX_CHANGES: usize = 20;
+/// Number of executions whose costs are kept; a limit of this server.
 const MAX_COSTS: usize = 10_000;
 
 /// The newest log records that fit a number of bytes.
@@ -70,6 +72,7 @@ impl LogStore {
     }
 }
 
+/// The same count as in `engine/texts.rs`, for a record.
 fn bytes_in_log(record: &CanisterLogRecord) -> u64 {
     record.content.len() as u64 + LOG_RECORD_BYTES
 }
@@ -112,6 +115,7 @@ impl History {
     }
 }
 
+/// Returns who made a change; `sender_version` is the version of the calling canister, if it stated one.
 pub fn change_origin(caller: Principal, is_canister: bool, sender_version: Option<u64>) -> ChangeOrigin {
     if is_canister {
         ChangeOrigin::FromCanister(FromCanisterRecord {
@@ -123,7 +127,7 @@ pub fn change_origin(caller: Principal, is_canister: bool, sender_version: Optio
     }
 }
 
-/// The costs of the newest executions.
+/// The costs of a canister's newest executions.
 #[derive(Clone, Debug, Default)]
 pub struct CostRing {
     costs: VecDeque<MessageCost>,
@@ -155,6 +159,7 @@ mod tests {
     fn logs_drop_the_oldest_and_keep_counting() {
         let mut logs = LogStore::default();
         for n in 0..5u8 {
+            // A record takes 20 bytes and its content, so two of these fit.
             logs.push(u64::from(n), vec![n; 4], 50);
         }
         let selected = logs.select(None);

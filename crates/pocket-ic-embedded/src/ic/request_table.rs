@@ -5,8 +5,10 @@ use super::certification::RangesForm;
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
+/// What an instance keeps about agents' calls besides their `IngressRecord`s.
 #[derive(Default)]
 pub struct Requests {
+    /// The calls by the time at which they expire, nanoseconds since 1970.
     pub(super) by_expiry: BTreeSet<(u64, MessageId)>,
     pub(super) waiters: Vec<Waiter>,
 }

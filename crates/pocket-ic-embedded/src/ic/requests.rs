@@ -1,5 +1,5 @@
-//! Calls and queries of agents: they specify an effective id; calls have an id of their own, and are
-//! forgotten some time after they have expired.
+//! Calls and queries of agents. Both specify an effective id. A call is identified by the hash of its content, and is
+//! forgotten some time after it has expired.
 
 use super::calls::{CallResult, MessageId};
 use super::certification::{RangesForm, SubnetKeys, request_path};
@@ -30,7 +30,7 @@ pub struct AgentCall {
     pub call: UserCall,
 }
 
-/// The answer of a query, and the keys that sign it.
+/// The answer of a query, and the keys of the subnet whose node signs it.
 pub struct QueryAnswer {
     pub result: CallResult,
     /// The time of the state that was queried, nanoseconds since 1970.
@@ -39,8 +39,8 @@ pub struct QueryAnswer {
 }
 
 impl Instance {
-    /// Accepts a call of an agent, with errors as in [`Self::submit`]. A call that was accepted before, and has not been
-    /// forgotten, is not accepted again.
+    /// Accepts a call of an agent, with errors as in [`Self::submit`]. A call that was accepted before, and has not
+    /// been forgotten, is not accepted again.
     pub fn submit_request(&mut self, agent_call: AgentCall) -> Result<Result<(), UserError>, OpError> {
         let AgentCall { id, expiry, effective, call } = agent_call;
         if self.ingress.contains_key(&id) {
@@ -99,7 +99,7 @@ impl Instance {
         }
     }
 
-    /// Forgets the requests that expired long enough ago.
+    /// Forgets the requests that expired more than [`KEPT_AFTER_EXPIRY`] ago, with their answers.
     pub(super) fn forget_requests(&mut self, now: u64) {
         while let Some((expiry, id)) = self.requests.by_expiry.first().copied()
             && expiry.saturating_add(KEPT_AFTER_EXPIRY) < now

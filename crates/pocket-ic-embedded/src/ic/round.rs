@@ -18,8 +18,8 @@ use std::time::Duration;
 
 /// Instructions that a round is charged for each message, in addition to those that the message uses.
 const MESSAGE_OVERHEAD: u64 = 2_000_000;
-/// Maximum number of messages of one canister in a round: as many as fit into the budget of one thread of an application
-/// subnet if only their overhead is counted.
+/// Maximum number of messages of one canister in a round: as many as fit into the budget of one thread of an
+/// application subnet if only their overhead is counted.
 const CANISTER_MESSAGES: u64 = THREAD_INSTRUCTIONS / MESSAGE_OVERHEAD;
 /// Number of threads of a subnet: its share of a round is this many times a canister's share.
 const THREADS: u64 = 4;
@@ -27,8 +27,8 @@ const THREADS: u64 = 4;
 const STOP_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Instance {
-    /// Runs one round. The shares limit only the messages in the queue: hooks, timers and heartbeats that are due run in
-    /// any case.
+    /// Runs one round. The shares limit only the messages in the queue: hooks, timers and heartbeats that are due run
+    /// in any case.
     pub fn round(&mut self) {
         let now = self.clock.begin_round();
         self.rounds += 1;
@@ -108,6 +108,7 @@ impl Instance {
         }
     }
 
+    /// Executes a user's call, or rejects it if it has expired. Returns the instructions that it used.
     fn run_ingress(&mut self, id: MessageId, now: u64) -> u64 {
         let Some(record) = self.ingress.get_mut(&id) else {
             return 0;
@@ -141,6 +142,7 @@ impl Instance {
         )
     }
 
+    /// Runs the hook, the timer and the heartbeat of a canister, as far as they are due.
     fn run_system_tasks(&mut self, id: Principal, now: u64) {
         for task in [SystemEntry::OnLowWasmMemory, SystemEntry::GlobalTimer, SystemEntry::Heartbeat] {
             let Some(canister) = self.canisters.get_mut(&id) else {
@@ -215,7 +217,7 @@ struct Usage {
 }
 
 impl Usage {
-    /// Returns whether the share of a canister (one thread) or of a subnet ([`THREADS`] threads) is used up;
+    /// Returns whether the share of `threads` threads is used up: 1 for a canister, [`THREADS`] for a subnet.
     /// `thread_instructions` is the limit of one thread.
     fn uses_up_share(self, threads: u64, thread_instructions: u64) -> bool {
         let overhead = self.messages.saturating_mul(MESSAGE_OVERHEAD);
@@ -247,7 +249,8 @@ impl RoundUsage {
     }
 }
 
-/// Returns the entry point of a task if it is due, and marks it as no longer due.
+/// Returns the entry point of a task if it is due, and marks the task as no longer due (a heartbeat is due in every
+/// round).
 fn due_entry(canister: &mut Canister, task: SystemEntry, now: u64) -> Option<EntryPoint> {
     let exported = canister.state.as_ref()?.module().exports_system(task);
     if canister.status != RunStatus::Running || !exported || canister.check_not_frozen().is_err() {
@@ -280,6 +283,7 @@ mod tests {
 
     #[test]
     fn a_share_is_used_up_by_messages_or_by_instructions() {
+        // The overhead of a thousand messages uses up the share of one thread.
         let used_up = |messages, instructions, threads| {
             Usage { messages, instructions }.uses_up_share(threads, 1_000 * MESSAGE_OVERHEAD)
         };

@@ -11,6 +11,7 @@ use num_traits::ToPrimitive;
 use pocket_ic::ErrorCode;
 use sha2::{Digest, Sha256};
 
+/// Maximum number of controllers of a canister. All limits and defaults in this file are those of the IC.
 pub const MAX_CONTROLLERS: usize = 10;
 /// Maximum number of principals in each list of viewers of a canister: for its logs, its snapshots and its status.
 const MAX_VIEWERS: usize = 10;
@@ -27,6 +28,7 @@ const DEFAULT_WASM_MEMORY_LIMIT: u64 = 3 << 30;
 const DEFAULT_LOG_MEMORY_LIMIT: u64 = 4096;
 /// The default freezing threshold: 30 days, in seconds.
 const DEFAULT_FREEZING_THRESHOLD: u64 = 2_592_000;
+/// In cycles.
 const DEFAULT_RESERVED_CYCLES_LIMIT: u128 = 5_000_000_000_000;
 
 /// What a canister's controllers can set.
@@ -76,7 +78,7 @@ impl Settings {
         }
     }
 
-    /// Returns these settings with the fields in `change` replaced.
+    /// Returns these settings with the fields in `change` replaced; an error if one of the new values is not allowed.
     pub fn with(&self, change: CanisterSettings) -> Result<Self, UserError> {
         let mut new = self.clone();
         if let Some(mut controllers) = change.controllers {
@@ -148,10 +150,12 @@ impl Settings {
         self.may_see(&self.status_visibility, who)
     }
 
+    /// Returns whether someone is a controller, or is admitted by one of the settings on visibility.
     fn may_see(&self, what: &impl Visibility, who: Principal) -> bool {
         self.is_controlled_by(who) || what.viewers().is_none_or(|list| list.contains(&who))
     }
 
+    /// Returns the environment variables as pairs of name and value, in the order in which they were set.
     pub fn environment(&self) -> Vec<(String, String)> {
         self.environment_variables
             .iter()
@@ -224,6 +228,8 @@ fn check_viewers<V: Visibility>(name: &str, value: V) -> Result<V, UserError> {
     }
 }
 
+/// An error if the number has more than 128 bits. (In `create.rs`, a function of this name is for amounts, with another
+/// error.)
 fn parse_cycles(name: &str, value: &Nat) -> Result<u128, UserError> {
     value.0.to_u128().ok_or_else(|| invalid_settings(format!("{name} {value} is too large")))
 }
@@ -232,6 +238,7 @@ fn invalid_settings(message: String) -> UserError {
     UserError::new(ErrorCode::InvalidManagementPayload, message)
 }
 
+/// Returns the number; an error if it is larger than `max`.
 fn parse_bounded(name: &str, value: &Nat, max: u64) -> Result<u64, UserError> {
     value.0.to_u64().filter(|number| *number <= max).ok_or_else(|| {
         invalid_settings(format!("{name} expected to be in the range of [0..{max}], got {value}"))

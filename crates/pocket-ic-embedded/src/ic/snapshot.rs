@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 
+/// Maximum number of snapshots of one canister, as on the IC.
 pub const MAX_SNAPSHOTS: usize = 10;
 /// Maximum number of bytes that one management call reads from a snapshot's module, wasm memory or stable memory.
 pub const MAX_SLICE_BYTES: u64 = 2_000_000;
@@ -33,7 +34,7 @@ pub struct SnapshotStore {
 }
 
 impl SnapshotStore {
-    /// Stores a snapshot under a new id: the canister's id and a counter. First removes `replaced`.
+    /// Stores a snapshot under a new id: the canister's id and a counter. First removes `replaced`, which must exist.
     pub fn insert(
         &mut self,
         canister: Principal,
@@ -56,6 +57,7 @@ impl SnapshotStore {
         Ok(id)
     }
 
+    /// Returns a snapshot; `canister` is only named in the error. The same holds for the next two functions.
     pub fn get(&self, canister: Principal, id: &[u8]) -> Result<&Snapshot, UserError> {
         self.snapshots.get(id).ok_or_else(|| snapshot_not_found(canister, id))
     }
@@ -94,6 +96,7 @@ pub(super) enum Contents {
     Uploaded { module: Vec<u8>, heap: Heap, stable: StableMemory, globals: Vec<GlobalValue> },
 }
 
+/// A snapshot. Whether the parts of an uploaded one are complete and fit each other is checked only when it is loaded.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) contents: Contents,
@@ -112,8 +115,8 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns an empty snapshot of the declared sizes, to be filled with [`Self::write`]. `version` is the
-    /// canister's.
+    /// Returns a snapshot of the declared sizes that consists of zeros, to be filled with [`Self::write`]. `version` is
+    /// the canister's.
     pub fn with_declared_sizes(
         args: &UploadCanisterSnapshotMetadataArgs,
         version: u64,
@@ -207,7 +210,7 @@ impl Snapshot {
         }
     }
 
-    /// Returns a part of the snapshot, of any length within bounds.
+    /// Returns a part of the snapshot, of any length; an error if it extends beyond the end.
     pub fn read(&self, part: &SnapshotDataKind) -> Result<Vec<u8>, UserError> {
         match part {
             SnapshotDataKind::WasmModule { offset, size } => {
@@ -307,6 +310,7 @@ pub(super) fn inconsistent(message: String) -> UserError {
     UserError::new(ErrorCode::InvalidManagementPayload, message)
 }
 
+/// The error for a part that extends beyond the snapshot's module or memory.
 fn slice_error(what: &str, offset: u64, size: u64) -> UserError {
     UserError::new(
         ErrorCode::InvalidManagementPayload,
@@ -314,6 +318,7 @@ fn slice_error(what: &str, offset: u64, size: u64) -> UserError {
     )
 }
 
+/// The error for a declared size that no canister can have.
 fn out_of_range(name: &str, got: u64, max: u64) -> UserError {
     UserError::new(
         ErrorCode::InvalidManagementPayload,

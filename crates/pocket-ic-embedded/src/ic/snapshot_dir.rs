@@ -1,4 +1,6 @@
-//! Snapshots as folders, in the layout that the Internet Computer's command-line tools download and upload.
+//! Snapshots as folders, in the layout that the Internet Computer's command-line tools download and upload. As in the
+//! protocol, the two words are those of a client: this server writes a folder for a download, and reads one for an
+//! upload.
 //!
 //! ```text
 //! metadata.json                    everything but the bytes
@@ -31,6 +33,7 @@ const CHUNKS: &str = "wasm_chunk_store";
 /// holes.
 const PROGRESS_FILES: [&str; 2] = [".download_progress.json", ".download_progress.json.tmp"];
 
+/// Why a folder cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotDirError {
     #[error("Snapshot directory is not empty")]
@@ -183,6 +186,7 @@ fn check_globals(metadata: &SnapshotMetadata) -> Result<(), SnapshotDirError> {
     Ok(())
 }
 
+/// Writes a part of a snapshot to a new file, in slices; `part_at` names the slice at an offset and of a length.
 fn copy_to_file(
     snapshot: &Snapshot,
     path: &Path,
@@ -206,6 +210,7 @@ fn copy_to_file(
     file.flush().map_err(io_error(path))
 }
 
+/// Fills a part of a snapshot from a file that must have this size; `place_at` names the place of an offset.
 fn copy_from_file(
     snapshot: &mut Snapshot,
     path: &Path,

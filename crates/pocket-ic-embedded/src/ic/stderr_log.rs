@@ -4,6 +4,7 @@ use crate::stderr;
 use candid::Principal;
 use time::OffsetDateTime;
 
+/// Prints one text of a canister's log; `time_nanos` is the IC time of the message, not the host's.
 pub fn print(canister: Principal, time_nanos: u64, content: &[u8]) {
     stderr::print_line(format_line(canister, time_nanos, content));
 }

@@ -13,7 +13,7 @@ use pocket_ic::common::rest::{
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
-/// Number of canister ids in one range.
+/// Number of canister ids in the range from which a subnet allocates; the mainnet's ranges have other lengths.
 const RANGE_LEN: u64 = 1 << 20;
 
 /// Instructions per round of one thread of an application subnet.
@@ -64,6 +64,7 @@ pub struct Subnet {
     mainnet_number_ranges: Vec<(u64, u64)>,
     /// The first canister number of the range from which new ids are allocated.
     first_number: u64,
+    /// The canister number at which the search for the next free id begins.
     next_number: u64,
 }
 
@@ -100,6 +101,7 @@ impl Subnet {
         })
     }
 
+    /// Returns whether this is a system subnet: by its kind, or because the mainnet's subnet of this kind is one.
     fn is_system(&self) -> bool {
         [SubnetKind::System, SubnetKind::NNS, SubnetKind::II, SubnetKind::Bitcoin].contains(&self.kind)
     }
@@ -241,7 +243,7 @@ pub fn build(config: &ExtendedSubnetConfigSet) -> Result<Vec<Subnet>, OpError> {
         .collect()
 }
 
-/// Returns the subnet for calls that specify none.
+/// Returns the subnet on which canisters are created by calls that specify none.
 pub fn default_subnet(subnets: &[Subnet]) -> Option<&Subnet> {
     [SubnetKind::Application, SubnetKind::VerifiedApplication, SubnetKind::System]
         .into_iter()

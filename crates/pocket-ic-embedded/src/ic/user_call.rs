@@ -1,4 +1,4 @@
-//! A call by a user, as it is submitted.
+//! A call or query by a user, as it is submitted.
 
 use super::error::OpError;
 use crate::engine::CallerInfo;
@@ -6,6 +6,7 @@ use candid::Principal;
 use pocket_ic::common::rest::{RawCanisterCall, RawEffectivePrincipal};
 use std::sync::{Arc, OnceLock};
 
+/// A call or query by a user; agents' requests and those of PocketIC clients are converted to it.
 #[derive(Clone, Debug)]
 pub struct UserCall {
     pub sender: Principal,
@@ -55,7 +56,7 @@ pub fn parse_principal(bytes: &[u8], error_text: &str) -> Result<Principal, OpEr
     Principal::try_from_slice(bytes).map_err(|_| OpError::Conversion(error_text.into()))
 }
 
-/// Parses the canister id in the address of a request.
+/// Parses a canister id in text form, from the address of a request. (In other requests, ids are bytes.)
 pub fn parse_canister_id(text: &str) -> Result<Principal, OpError> {
     Principal::from_text(text).map_err(|_| OpError::Conversion("Bad canister id".into()))
 }

@@ -184,7 +184,7 @@ fn define_outgoing_calls<W: Word>(d: &mut Definer<'_>) -> Result<()> {
     })
 }
 
-/// Reads a principal; bytes that are none violate the contract.
+/// Reads a principal; other bytes violate the contract.
 pub(super) fn parse_principal(bytes: &[u8]) -> Result<Principal> {
     Principal::try_from_slice(bytes)
         .map_err(|error| violation(format!("{} bytes are not a principal: {error}", bytes.len())))

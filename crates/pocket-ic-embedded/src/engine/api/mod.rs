@@ -1,7 +1,7 @@
 //! The system API: the functions of the import module `ic0`.
 //!
-//! `permissions.rs` lists the kinds of execution in which each function may be called, and its fixed charge; the helpers
-//! that check, charge and copy are in `host.rs`.
+//! `permissions.rs` lists the kinds of execution in which each function may be called, and its fixed charge; the
+//! helpers that check, charge and copy are in `host.rs`.
 
 mod byte_strings;
 mod calls;

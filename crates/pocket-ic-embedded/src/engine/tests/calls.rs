@@ -3,6 +3,7 @@
 
 use super::*;
 
+// A canister with a method for each use and misuse of calls, answers and cycles.
 const CALLS: &str = r#"(module
     (import "ic0" "msg_reply" (func $reply))
     (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
@@ -138,8 +139,10 @@ fn a_call_has_all_its_parts() {
 #[test]
 fn calls_that_are_not_performed_refund_their_cycles() {
     let outcome = run("abandoned");
+    // The 400 of the first call are back in the balance; the second call, not yet dropped, still has its 300.
     assert_eq!(reply_u64(&outcome), 700);
     assert_eq!(outcome.calls, []);
+    // Beyond the limit, `call_perform` returns 2, and the 400 of the third call are refunded.
     let limits = Limits { calls: 2, ..Limits::update() };
     let outcome = run_with("three", context_with_cycles(), limits);
     let bytes = reply(&outcome);
@@ -170,6 +173,7 @@ fn misuse_is_a_violation() {
         assert!(got.contains(text), "{method}: {got}");
         assert_eq!((outcome.reply, outcome.calls), (None, vec![]), "{method}");
     }
+    // Not a violation, but an error of its own.
     let trap = run("add_too_much").result.expect_err("only 900 cycles can be spent");
     assert_eq!(trap.error_code(), 207);
     assert_eq!(run("two_megabytes").calls[0].arg.len(), 2 << 20);
@@ -187,6 +191,7 @@ fn a_message_responds_only_if_it_calls_reply_or_reject() {
 fn cycles_are_accepted_burned_and_retained() {
     let outcome = run("cycles");
     let bytes = reply(&outcome);
+    // Words 40 and 64 are the upper halves of amounts of 16 bytes.
     let word =
         |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("the slice has eight bytes"));
     assert_eq!(word(0), 30);
@@ -236,6 +241,7 @@ fn callbacks_that_do_not_exist_trap() {
         let trap = run_callback(EntryPoint::ReplyCallback { fun, env: 0 }, context()).result;
         assert_eq!(trap, Err(Trap::FunctionNotFound { table: 0, index: fun }));
     }
+    // Number 3 exists, but takes a 64-bit parameter.
     let trap = run_callback(EntryPoint::ReplyCallback { fun: 3, env: 0 }, context()).result;
     assert!(matches!(trap, Err(Trap::ContractViolation(text)) if text.contains("type mismatch")));
 }
@@ -326,6 +332,7 @@ fn a_message_reads_its_caller_canister_and_environment() {
     // A query is not replicated.
     expected[17] = 0;
     assert_eq!(reply(&run(EntryPoint::Query("state_query".into()))), expected);
+    // Name 1; its value without the first byte, at 10; the number of variables; whether `XY` and `X` exist.
     assert_eq!(reply(&update("environment")), b"XY\0\0\0\0\0\0\0\0alue\0\0\0\0\0\0\x02\x01\x00");
     for method in ["no_such_variable", "no_such_index", "certify_too_much"] {
         let trap = update(method).result.expect_err(method);

@@ -111,6 +111,7 @@ fn queries_leave_no_trace_in_the_state_they_ran_on() {
 #[test]
 fn a_grown_heap_is_rolled_back_to_its_size() {
     let state = fresh_state(COUNTER);
+    // No message traps here: the older state, with the smaller heap, is used again.
     let grown = update(&state, "grow_heap").state;
     assert_eq!(grown.wasm_memory_bytes(), 4 * WASM_PAGE);
     assert_eq!(grown.heap().read(262140, 4), Some(vec![7, 0, 0, 0]));
@@ -212,6 +213,7 @@ fn calling_a_method_that_is_not_exported_traps() {
     assert!(!state.module().has_export(MethodKind::CompositeQuery, "bump"));
 }
 
+// A canister with one method for each fault.
 const FAULTS: &str = r#"(module
     (type $none (func))
     (import "ic0" "stable64_read" (func $read (param i64 i64 i64)))
@@ -289,7 +291,8 @@ fn faults_have_the_texts_of_the_ic() {
     );
 }
 
-/// The method `much` prints 1 MiB of memory five times, and then a word.
+/// The method `much` prints 1 MiB of memory five times, and then a word. Two of the large texts would exceed 2 MiB,
+/// since each also takes a few bytes for its record.
 #[test]
 fn the_last_prints_of_a_message_are_kept() {
     let state = fresh_state(

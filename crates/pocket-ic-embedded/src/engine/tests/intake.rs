@@ -16,10 +16,12 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory can be written")
 }
 
+/// Like [`compile_wat_error`], but for bytes as uploaded instead of wasm text.
 fn compile_error(uploaded: &[u8]) -> String {
     ENGINE.compile(uploaded).expect_err("the upload is refused").to_string()
 }
 
+// The smallest module: magic and version, without sections.
 const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
 
 #[test]
@@ -76,6 +78,7 @@ fn packed_modules_may_not_unpack_to_more_than_100_mib() {
     let too_large = "Wasm module size of 104857601 exceeds the maximum allowed size of 104857600.";
     assert!(compile_error(&gzip(&bomb)).ends_with(too_large));
     assert!(compile_error(&bomb).ends_with(too_large));
+    // Exactly 100 MiB: still not a module, but no longer too large.
     bomb.pop();
     assert!(!compile_error(&gzip(&bomb)).contains("exceeds"));
 }
@@ -179,6 +182,7 @@ fn operators_that_change_tables_are_refused() {
     compile(
         "(module (table 1 funcref) (elem $e func $f) (func $f (drop (table.get 0 (i32.const 0))) (elem.drop $e)))",
     );
+    // A module may have one table, of at most a million entries.
     compile("(module (table 1000000 funcref))");
     for tables in ["(table 1000001 funcref)", "(table 1 funcref) (table 1 funcref)"] {
         let text = compile_wat_error(&format!("(module {tables})"));
@@ -333,6 +337,7 @@ fn modules_over_a_size_limit_are_refused() {
     let section = |i: usize| format!(r#"(@custom "icp:public {i}" "x")"#);
     compile(&many(&section, 16));
     let bytes = |n: usize| format!(r#"(module (@custom "icp:public name" "{}"))"#, "x".repeat(n));
+    // The four bytes of the word `name` count, too.
     compile(&bytes((1 << 20) - 4));
     assert!(compile_wat_error(&bytes((1 << 20) - 3)).contains("1048577 bytes in custom sections"));
     assert!(compile_wat_error(&many(&section, 17)).contains("17 custom sections"));

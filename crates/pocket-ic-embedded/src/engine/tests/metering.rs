@@ -74,6 +74,7 @@ fn system_calls_have_their_charges() {
 
     let grow = run_with_arg(&state, "grow_only", b"").instructions;
     let page = run_with_arg(&state, "write_a_page", b"");
+    // Three constants and a call.
     let wasm = 3 + 5;
     assert_eq!(page.instructions - grow, wasm + 20 + 4096 + 1000);
     assert_eq!((page.dirty_stable_pages, page.stable_bytes_written), (1, 4096));
@@ -156,6 +157,7 @@ fn a_limit_ends_a_message_within_twenty_instructions() {
 fn later_steps_name_the_limit_of_the_whole_message() {
     let state = fresh_state(METERED);
     let mut limits = Limits::update().with_instructions(150_000);
+    // What these methods use without bytes in the argument: see the sums in the first two tests.
     for (method, used) in [("fill", 100_104), ("arg", 1_013)] {
         let entry = EntryPoint::Update(method.into());
         let outcome = ENGINE.execute(&state, entry, context(), limits.clone());

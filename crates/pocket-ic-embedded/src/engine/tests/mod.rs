@@ -17,7 +17,7 @@ use candid::Principal;
 
 use super::*;
 
-/// One engine for all tests, as in a server.
+/// One engine for all tests in this folder, as in a server: they share its compiled modules and live instances.
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| Engine::new().expect("the runtime starts"));
 
 fn canister_id() -> Principal {
@@ -41,6 +41,7 @@ fn compile(wat: &str) -> Arc<CanisterModule> {
     ENGINE.compile(&wasm).expect("the test's module is valid")
 }
 
+/// Returns the text of the error with which a module in wasm text is refused.
 fn compile_wat_error(wat: &str) -> String {
     let wasm = wat::parse_str(wat).expect("the test's WAT is valid");
     let error = ENGINE.compile(&wasm).expect_err("the module is refused");
@@ -48,10 +49,12 @@ fn compile_wat_error(wat: &str) -> String {
     error.to_string()
 }
 
+/// Returns the state in which the module starts: neither `(start)` nor `canister_init` has run.
 fn fresh_state(wat: &str) -> CanisterState {
     CanisterState::new(compile(wat))
 }
 
+/// Executes an update method without argument; the state that is passed stays as it is.
 fn update(state: &CanisterState, method: &str) -> MessageOutcome {
     let entry = EntryPoint::Update(method.to_string());
     ENGINE.execute(state, entry, context(), Limits::update())
@@ -62,6 +65,7 @@ fn query(state: &CanisterState, method: &str) -> MessageOutcome {
     ENGINE.execute(state, entry, context(), Limits::query())
 }
 
+/// Returns the reply of a message; panics if it trapped, rejected or did not answer.
 fn reply(outcome: &MessageOutcome) -> Vec<u8> {
     assert_eq!(outcome.result, Ok(()));
     match &outcome.reply {

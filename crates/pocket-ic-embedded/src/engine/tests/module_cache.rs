@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Returns a module that replies with this number and is large enough to be cached. `address_type` is `i64` for a memory
-/// with 64-bit addresses, otherwise empty.
+/// Returns a module that replies with this number and is large enough to be cached. `address_type` is `i64` for a
+/// memory with 64-bit addresses, otherwise empty.
 fn large_module(answer: u32, address_type: &str) -> Vec<u8> {
     let index_type = if address_type == "i64" { "i64" } else { "i32" };
     let filler: String = (0..200)
@@ -60,6 +60,7 @@ fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).expect("the file exists").ino()
 }
 
+/// The modification time of an entry stands for its last use.
 fn last_use(path: &Path) -> SystemTime {
     fs::metadata(path).and_then(|metadata| metadata.modified()).expect("the file exists")
 }
@@ -107,6 +108,7 @@ fn segments_are_fresh_in_every_message_of_a_cached_module() {
             (call $append (i32.const 0) (i32.const 5)) (call $reply)))"#,
         "x".repeat(40_000)
     );
+    // The filler makes the module large enough to be cached (32 KiB).
     let wasm = wat::parse_str(text).unwrap();
     for _ in 0..2 {
         let engine = Engine::with_cache(Some(open_cache(&dir))).unwrap();

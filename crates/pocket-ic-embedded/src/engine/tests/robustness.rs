@@ -64,6 +64,8 @@ fn the_undamaged_module_works() {
     let entry = EntryPoint::Update("u".into());
     let outcome = ENGINE.execute(&started.state, entry, context_with_arg(b"abc"), Limits::update());
     let bytes = reply(&outcome);
+    // 12 is the sum of the global and the argument of the indirect call, 5 + 7; then the first two bytes of the
+    // message's argument.
     assert_eq!(bytes[..6], *b"\x0c\0\0\0ab");
     assert_eq!(bytes[10..19], *b"some data");
     assert_eq!(bytes[30..34], *b"more");
@@ -107,6 +109,7 @@ fn pages_that_become_zero_again_count_as_changed() {
     let byte = |state: &CanisterState, at: u64| {
         state.heap().read(at, 1).expect("the byte is within the wasm memory")[0]
     };
+    // The memory has 32 pages of 4 KiB; in the initial memory, only one of them is not zeros.
     let set = update(&state, "set");
     assert_eq!(set.dirty_wasm_pages, 32);
     let clear = update(&set.state, "clear");

@@ -24,6 +24,7 @@ fn span() -> impl Strategy<Value = (u64, u64)> {
 }
 
 #[derive(Clone, Debug)]
+// An operation on the memory, and on the vector that it is compared with.
 enum Op {
     Write((u64, u64), u8),
     Read((u64, u64)),

@@ -91,11 +91,13 @@ const WEIGHTS: &[Row] = &[
     (60 + 1, "return_call_indirect (type $nothing)", &[I32_ZERO], false),
 ];
 
-/// Operators whose published weight exceeds 255, the maximum of the runtime's table: published weight, weight here.
+/// Operators whose published weight exceeds 255, the maximum of the runtime's table: published weight,
+/// weight here, and the other fields of [`Row`].
 const CAPPED: &[(u64, u64, &str, &[&str], bool)] =
     &[(300, 255, "memory.grow", &[I32_ZERO], true), (300, 255, "data.drop 0", &[], false)];
 
-/// Returns the cost of one operator, without its operands and the drop of its result.
+/// Returns the cost of one operator, without its operands and the drop of its result. `address_type` is `i64` for a
+/// module with a 64-bit memory, otherwise empty.
 fn weight(operator: &str, operands: &[&str], leaves_value: bool, address_type: &str) -> u64 {
     let drop = if leaves_value { "drop" } else { "" };
     let state = fresh_state(&format!(
@@ -154,7 +156,8 @@ fn system_calls_have_the_published_charges() {
     }
 }
 
-/// The expected limits are those of the page "Canister resource limits" of the IC's documentation.
+/// The expected limits are those of the page "Canister resource limits" of the IC's documentation. A test in
+/// `execution.rs` has those on the access to stable memory as well.
 #[test]
 fn limits_are_the_published_ones() {
     let instructions = [Limits::update(), Limits::query(), Limits::install(), Limits::inspect()]

@@ -1,5 +1,5 @@
 //! Creates certificates: a part of a state tree, the signature of its root, and, except for the root subnet,
-//! the root subnet's delegation.
+//! the root subnet's delegation. The struct `Certifier`, which keeps trees and delegations, is in `trees.rs`.
 
 use super::state_tree::{Path, RootSignature, StateTree, path_of, to_tagged_cbor};
 use super::trees::{Certifier, Moment, RangesForm};
@@ -72,6 +72,7 @@ impl Instance {
     /// Returns the state tree of a subnet at the end of the last round.
     fn state_tree(&mut self, id: Principal) -> &StateTree {
         let now = Moment { rounds: self.rounds, time_nanos: self.clock.last_round() };
+        // A moment that no instance reaches, so that a new tree is updated.
         let never = Moment { rounds: u64::MAX, time_nanos: 0 };
         let subnet = self.subnets.iter().find(|subnet| subnet.id == id).unwrap_or(&self.subnets[0]);
         let Certifier { trees, changed_requests, .. } = &mut self.certifier;
@@ -88,6 +89,7 @@ impl Instance {
     }
 }
 
+/// Returns the metrics of a subnet with these canisters. Nothing is charged, so only burned cycles are consumed.
 fn subnet_metrics<'a>(subnet: &Subnet, canisters: impl Iterator<Item = &'a Canister>) -> SubnetMetrics {
     let mut metrics = SubnetMetrics {
         num_canisters: 0,

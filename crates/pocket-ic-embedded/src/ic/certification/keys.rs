@@ -22,7 +22,7 @@ const BLS_DER_PREFIX: [u8; 37] = [
 /// The domain separation tag with which the Internet Computer maps a message to the curve.
 const BLS_DOMAIN: &[u8] = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_NUL_";
 
-/// The keys of one subnet.
+/// The keys of one subnet and of its node, secret keys included.
 pub struct SubnetKeys {
     /// The self-authenticating principal of the public key.
     pub subnet_id: Principal,
@@ -83,6 +83,7 @@ impl SubnetKeys {
     }
 }
 
+/// Returns the hash of the public seed, the kind of key and the number of the subnet.
 fn derive_secret(kind: &str, index: usize) -> [u8; 32] {
     let index = (index as u64).to_be_bytes();
     Sha256::digest([TEST_SEED, b" ", kind.as_bytes(), b" ", &index].concat()).into()

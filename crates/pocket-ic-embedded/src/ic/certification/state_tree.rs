@@ -31,6 +31,7 @@ macro_rules! path {
 
 const REQUEST_STATUS: &[u8] = b"request_status";
 
+/// Returns the path under which the tree has the status of a request.
 pub fn request_path(id: &MessageId) -> Path {
     path![REQUEST_STATUS, id]
 }
@@ -83,6 +84,7 @@ impl CertifiedState {
         }
     }
 
+    /// Returns whether the canister still has the same module, or still has none.
     fn has_module_of(&self, canister: &Canister) -> bool {
         match (&self.module, canister.state.as_ref().map(|state| state.module())) {
             (Some(old), Some(new)) => Arc::ptr_eq(old, new),
@@ -91,6 +93,7 @@ impl CertifiedState {
         }
     }
 
+    /// Returns whether nothing that the tree contains has changed.
     fn is_state_of(&self, canister: &Canister) -> bool {
         self.has_module_of(canister)
             && self.certified_data == canister.certified_data
@@ -105,13 +108,15 @@ type Tree = NestedTree<Vec<u8>, Leaf>;
 pub struct StateTree {
     keys: &'static SubnetKeys,
     tree: Tree,
+    /// What the tree contains about each canister, to detect changes.
     canisters: BTreeMap<Principal, CertifiedState>,
     signature: Arc<OnceLock<Vec<u8>>>,
     root_hash: Hash,
 }
 
 impl StateTree {
-    /// Returns the tree of a subnet without canisters. It lists all `subnets` of the instance.
+    /// Returns the tree of `tree_subnet`, without canisters; it has the keys and ranges of all `subnets` of the
+    /// instance. [`Self::update`] must follow: until then, there is no root hash to sign.
     pub fn new(tree_subnet: &Subnet, subnets: &[Subnet]) -> Self {
         let mut tree = Tree::default();
         for subnet in subnets {
@@ -142,8 +147,8 @@ impl StateTree {
         }
     }
 
-    /// Updates the tree to the state of the subnet. `requests` are those whose status has changed, without a record if
-    /// they are forgotten.
+    /// Updates the tree to the state of the subnet. `canisters` are all canisters of the subnet, but `requests` only
+    /// those whose status has changed; a request without a record is forgotten, and removed from the tree.
     pub fn update<'a>(
         &mut self,
         time_nanos: u64,
@@ -234,8 +239,8 @@ impl StateTree {
         }
     }
 
-    /// Returns the part of the tree that proves these paths: their presence with everything below them, or
-    /// their absence.
+    /// Returns the part of the tree that proves these paths (the presence of each with everything below it, or its
+    /// absence) and the time.
     pub fn witness(&self, paths: &[Path]) -> HashTree {
         let time = self.tree.witness(&path!["time"]);
         paths.iter().fold(time, |witness, path| merge_hash_trees(witness, self.tree.witness(path)))
@@ -264,6 +269,7 @@ fn status_tree(record: &IngressRecord) -> Tree {
     let status = match (&record.answer, &record.call) {
         (Some(Ok(_)), _) => "replied",
         (Some(Err(_)), _) => "rejected",
+        // The record has the call until its execution begins.
         (None, Some(_)) => "received",
         (None, None) => "processing",
     };
@@ -281,7 +287,7 @@ fn status_tree(record: &IngressRecord) -> Tree {
     NestedTree::Nested(leaves.collect())
 }
 
-/// Returns a number encoded as in the tree: unsigned LEB128.
+/// Returns a leaf with this number in unsigned LEB128.
 fn leb128_leaf(mut number: u64) -> Leaf {
     let mut bytes = Vec::new();
     while number > 0x7f {

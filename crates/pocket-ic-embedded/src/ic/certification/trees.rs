@@ -1,4 +1,5 @@
-//! The state trees of an instance's subnets, and the root subnet's delegations.
+//! The data of the certifier: the state trees of an instance's subnets, and the root subnet's delegations. How
+//! certificates are made of them is in `certifier.rs`.
 
 use super::state_tree::StateTree;
 use crate::ic::calls::MessageId;
@@ -7,7 +8,7 @@ use ic_certification::Delegation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Where a delegation lists the canister ids of the subnet.
+/// Where in the state tree a delegation lists the canister ids of its subnet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RangesForm {
     /// In one list for the subnet, as in the older endpoints.
@@ -18,7 +19,7 @@ pub enum RangesForm {
     Both,
 }
 
-/// The state that a tree shows.
+/// Identifies the state of the instance that a tree shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Moment {
     /// Number of rounds that the instance has executed.
@@ -38,6 +39,7 @@ pub struct Certifier {
 }
 
 impl Certifier {
+    /// Records that the status of a request has changed, so that the next certificate shows it.
     pub fn request_changed(&mut self, subnet: Principal, id: MessageId) {
         self.changed_requests.entry(subnet).or_default().insert(id);
     }

@@ -21,15 +21,19 @@ pub(super) fn decode_argument<T: CandidType + for<'de> Deserialize<'de>>(bytes: 
     Ok(value)
 }
 
-/// Returns the canister that a call is about: the field `canister_id`, which most arguments have.
+/// Returns the canister that a call is about: the field `canister_id`, which most arguments have; `None` if this one
+/// lacks it or does not decode.
 pub(super) fn canister_id(arg: &[u8]) -> Option<Principal> {
     Some(decode_argument::<CanisterIdRecord>(arg).ok()?.canister_id)
 }
 
+/// Returns the id that the new canister shall have (`provisional_create_canister_with_cycles`); `None` if the call
+/// specifies none or does not decode.
 pub(super) fn specified_id(arg: &[u8]) -> Option<Principal> {
     decode_argument::<ProvisionalCreateCanisterWithCyclesArgs>(arg).ok()?.specified_id
 }
 
+/// Returns the canister into which `install_chunked_code` installs; `None` if the argument does not decode.
 pub(super) fn target_canister(arg: &[u8]) -> Option<Principal> {
     Some(decode_argument::<InstallChunkedCodeArgs>(arg).ok()?.target_canister)
 }

@@ -8,6 +8,7 @@ use candid::utils::ArgumentEncoder;
 use candid::{CandidType, Deserialize, Principal};
 use pocket_ic::ErrorCode;
 
+/// Who calls the management canister: a user or a canister, with the same kind of id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ic) struct Caller {
     pub id: Principal,
@@ -24,6 +25,7 @@ impl Caller {
     }
 }
 
+/// A call while it is executed; the methods use up its cycles and add to its instructions.
 pub(in crate::ic) struct ManagementCall<'a> {
     pub(super) caller: Caller,
     /// The subnet to which the call was sent, if a user sent it.
@@ -63,12 +65,13 @@ impl<'a> ManagementCall<'a> {
         Self { caller, subnet: None, origin, method, arg, target, cycles, now, instructions: 0 }
     }
 
+    /// Decodes the argument; the error names the method.
     pub(super) fn decode<T: CandidType + for<'de> Deserialize<'de>>(&self) -> Result<T, UserError> {
         decode_argument(self.arg).map_err(|error| UserError::invalid_payload(self.method, error))
     }
 }
 
-/// When a call is answered.
+/// When a call is answered: with these bytes now, or later.
 pub(super) enum Reply {
     Now(Vec<u8>),
     /// Later: the method has recorded who waits for the answer.

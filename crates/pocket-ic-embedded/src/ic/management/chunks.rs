@@ -1,4 +1,4 @@
-//! The methods of the chunk store.
+//! The methods of the management canister for the chunk store, which is itself in `ic/chunks.rs`.
 
 use super::{ManagementCall, Reply, empty_reply, encode_reply};
 use crate::ic::error::UserError;

@@ -59,13 +59,15 @@ struct Deployment {
     limits: Limits,
     total_instructions: u64,
     logs: Vec<Vec<u8>>,
-    /// The canister's version that code sees.
+    /// The version that the code sees; at the end, the canister's.
     version: u64,
     global_timer: u64,
     certified_data: Vec<u8>,
     cycles_burned: u128,
 }
 
+/// Installs, reinstalls or upgrades. After an error, the canister is as before, except for its log and its list of
+/// costs.
 fn deploy(
     instance: &mut Instance,
     call: &mut ManagementCall,
@@ -78,6 +80,7 @@ fn deploy(
     let canister = instance.controlled_canister(id, call.caller)?;
     canister.check_not_frozen()?;
     check_mode(canister, mode)?;
+    // The wasm memory limit is set for each step in `run_step`.
     let limits = canister.limits(Limits::install(), &EntryPoint::Start);
     let mut deployment = Deployment {
         id,
@@ -142,6 +145,7 @@ fn deploy(
     Ok(Reply::Now(empty_reply()))
 }
 
+/// An error if a canister with code is to be installed, or one without code upgraded.
 fn check_mode(canister: &Canister, mode: CanisterInstallMode) -> Result<(), UserError> {
     let id = canister.id;
     match (mode, canister.state.is_some()) {
@@ -157,6 +161,7 @@ fn check_mode(canister: &Canister, mode: CanisterInstallMode) -> Result<(), User
 }
 
 impl Deployment {
+    // Installs or reinstalls: for the new code, there is no difference.
     fn install(
         &mut self,
         instance: &mut Instance,
@@ -189,6 +194,7 @@ impl Deployment {
         self.run_step(instance, &state, EntryPoint::PostUpgrade)
     }
 
+    /// Returns whether an upgrade keeps the wasm memory; an error if the flags do not fit the new module.
     fn keeps_wasm_memory(&self, module: &CanisterModule, flags: UpgradeFlags) -> Result<bool, UserError> {
         let supported = module.custom_section(PERSISTENCE_SECTION).is_some_and(|section| !section.is_public);
         let error =

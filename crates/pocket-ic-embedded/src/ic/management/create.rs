@@ -1,4 +1,4 @@
-//! Creating canisters, adding cycles, and randomness.
+//! The methods that create canisters, those that add cycles, and `raw_rand`.
 
 use super::{ManagementCall, Reply, empty_reply, encode_reply};
 use crate::ic::canister::Canister;
@@ -49,6 +49,7 @@ pub(super) fn create(instance: &mut Instance, call: &mut ManagementCall) -> Resu
     Ok(reply)
 }
 
+/// Creates a canister with this balance; `specified` is the id that the caller wants.
 fn create_with(
     instance: &mut Instance,
     call: &ManagementCall,
@@ -107,6 +108,7 @@ fn choose_subnet(
         .ok_or_else(|| no_subnet(call.caller.id))
 }
 
+/// The error if no subnet is found; `id` is the subnet or the caller for which one was sought.
 fn no_subnet(id: Principal) -> UserError {
     UserError::new(ErrorCode::SubnetNotFound, format!("There is no subnet for {id}."))
 }

@@ -24,7 +24,7 @@ pub use snapshots::{DownloadRequest, UploadRequest};
 const PROVISIONAL_CREATE: &str = "provisional_create_canister_with_cycles";
 const PROVISIONAL_TOP_UP: &str = "provisional_top_up_canister";
 
-/// Who may call a method.
+/// Who may call a method in replicated execution, that is, as an update; for queries, see [`QueryAccess`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Access {
     Anyone,
@@ -47,7 +47,7 @@ enum Execution {
     Read(fn(&Instance, &ManagementCall) -> CallResult),
 }
 
-/// Who may call a method as a query.
+/// Who may call a method as a query, in non-replicated execution.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum QueryAccess {
     /// Nobody: the method is not a query method.
@@ -58,6 +58,7 @@ enum QueryAccess {
     Anyone,
 }
 
+/// A row of [`METHODS`].
 struct Method {
     name: &'static str,
     access: Access,
@@ -99,6 +100,7 @@ impl Method {
         Self { query, ..self }
     }
 
+    // The canister is found by this function instead of the field `canister_id`.
     const fn about(self, target: fn(&[u8]) -> Option<Principal>) -> Self {
         Self { target, ..self }
     }
@@ -107,6 +109,7 @@ impl Method {
         METHODS.iter().find(|method| method.name == name)
     }
 
+    /// Checks the caller against [`Access`].
     fn check_access(&self, instance: &Instance, call: &ManagementCall) -> Result<(), UserError> {
         let Self { name, access, .. } = *self;
         let caller = call.caller;
@@ -210,6 +213,7 @@ fn is_unsupported(method: &str) -> bool {
     UNSUPPORTED.contains(&method) || method.starts_with("bitcoin_")
 }
 
+/// The error for a method that this server lacks, or that does not exist at all.
 fn unknown_method(method: &str) -> UserError {
     if is_unsupported(method) {
         return UserError::new(
@@ -255,6 +259,7 @@ pub(super) fn execute(instance: &mut Instance, mut call: ManagementCall) -> u64 
     used
 }
 
+/// Checks the caller and runs the method.
 fn dispatch(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply, UserError> {
     match check_access(instance, call)?.run {
         Execution::Update(run) => run(instance, call),
@@ -262,6 +267,7 @@ fn dispatch(instance: &mut Instance, call: &mut ManagementCall) -> Result<Reply,
     }
 }
 
+/// Answers a query to the management canister.
 pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &[u8]) -> CallResult {
     let found = Method::find(method).filter(|found| found.query != QueryAccess::Nobody);
     let Some(found @ Method { run: Execution::Read(run), .. }) = found else {
@@ -271,6 +277,7 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
         let not_found = format!("Query method {method} not found.");
         return Err(UserError::new(ErrorCode::CanisterMethodNotFound, not_found));
     };
+    // Also for a canister that calls in a composite query: query methods do not distinguish the two.
     let (caller, now) = (Caller::user(caller), instance.clock.last_round());
     // The origin is a placeholder, since the result is returned to the caller of this function.
     let (subnet, origin, target) = (None, Origin::System, Target::default());
@@ -283,6 +290,7 @@ pub(super) fn query(instance: &Instance, caller: Principal, method: &str, arg: &
 }
 
 impl Instance {
+    /// Returns a canister, whoever asks.
     fn find_canister(&self, id: Principal) -> Result<&Canister, UserError> {
         self.canisters.get(&id).ok_or_else(|| UserError::canister_not_found(id))
     }

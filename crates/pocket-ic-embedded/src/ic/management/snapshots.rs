@@ -153,7 +153,8 @@ fn find_readable_canister(
     Ok(canister)
 }
 
-/// Returns the canister whose id a snapshot id begins with; the last eight bytes are a counter.
+/// Returns the canister with whose id a snapshot id begins, whether or not it exists; `None` if the snapshot id is
+/// malformed. The last eight bytes are a counter.
 fn canister_in(snapshot_id: &[u8]) -> Option<Principal> {
     let (owner, _) = snapshot_id.split_last_chunk::<8>()?;
     Principal::try_from_slice(owner).ok()
@@ -200,6 +201,7 @@ pub struct UploadRequest {
 }
 
 impl Instance {
+    /// Writes a snapshot into a folder.
     pub fn download_snapshot(&self, request: &DownloadRequest) -> Result<(), OpError> {
         let snapshot = find_readable_canister(self, request.canister, Caller::user(request.sender))
             .and_then(|canister| {

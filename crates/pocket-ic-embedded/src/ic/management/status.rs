@@ -20,6 +20,7 @@ pub(super) fn status(instance: &Instance, call: &ManagementCall) -> CallResult {
     encode_reply(call.method, (describe(instance.find_canister(args.canister_id)?),))
 }
 
+/// Returns what `canister_status` shows.
 fn describe(canister: &Canister) -> CanisterStatusResult {
     let status = match canister.run_status() {
         CanisterRunStatus::Running => CanisterStatusType::Running,
@@ -64,6 +65,7 @@ fn memory_metrics(canister: &Canister) -> MemoryMetrics {
     }
 }
 
+/// Returns the SHA-256 of the module as uploaded; `None` without code.
 fn module_hash(canister: &Canister) -> Option<Vec<u8>> {
     let state = canister.state.as_ref()?;
     Some(state.module().module_hash().to_vec())
