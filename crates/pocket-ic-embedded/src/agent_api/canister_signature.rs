@@ -1,4 +1,4 @@
-//! Signatures of canisters: a canister certifies a tree with the hashes of the messages that it signs.
+//! Signatures of canisters. A canister signs a message by certifying a tree that contains the message's hash.
 
 use candid::Principal;
 use ic_signature_verification::verify_canister_sig;

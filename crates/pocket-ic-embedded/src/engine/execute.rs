@@ -87,8 +87,8 @@ impl Engine {
         Self { has_method_limits: false, ..self }
     }
 
-    /// Returns the compiled module of an upload (gzipped or not). Checks and compiles the module, unless the engine still
-    /// holds one with the same hash of the uploaded bytes.
+    /// Returns the compiled module of an upload (gzipped or not). Checks and compiles the module, unless the engine
+    /// still holds one with the same hash of the uploaded bytes.
     pub fn compile(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let module = self.compile_once(uploaded)?;
         if self.has_method_limits {
@@ -120,11 +120,12 @@ impl Engine {
         }
     }
 
-    /// Returns the slot for the module with this hash. If too many slots are in use, the slot is new and not shared.
+    /// Returns the slot for the module with this hash. If it has none yet and [`MAX_MODULES`] slots are in use, the
+    /// result is a new slot that nobody else gets, so the module is compiled for this caller alone.
     fn slot_for(&self, hash: [u8; 32]) -> ModuleSlot {
         let mut modules = lock_unpoisoned(&self.shared.modules);
         if modules.len() >= MAX_MODULES && !modules.contains_key(&hash) {
-            // A locked slot is in use: its module may be being compiled.
+            // A slot that is locked is in use: perhaps its module is just being compiled.
             modules.retain(|_, slot| match slot.try_lock() {
                 Ok(compiled) => compiled.as_ref().is_some_and(|module| Arc::strong_count(module) > 1),
                 Err(_) => true,
@@ -207,7 +208,8 @@ impl Engine {
         Ok(live)
     }
 
-    /// Keeps an instance for later messages if it is reusable. Drops the least recently used ones beyond the limits.
+    /// Keeps an instance for later messages if it is reusable. Drops the least recently used instances if there are too
+    /// many, or if their memories are too large together.
     fn keep_instance(&self, live: LiveInstance) {
         if !live.is_reusable() {
             return;

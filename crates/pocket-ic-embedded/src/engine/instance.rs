@@ -11,7 +11,7 @@ use super::host::{HeapLimiter, Host, Message, NO_LIMIT};
 use super::module::{CanisterModule, GlobalValue};
 use super::state::CanisterState;
 
-/// An instance, and the contents that its wasm memory is known to have.
+/// A wasm instance that can be reused, and the contents that its wasm memory is known to have.
 pub(super) struct LiveInstance {
     module: Arc<CanisterModule>,
     parts: Parts,

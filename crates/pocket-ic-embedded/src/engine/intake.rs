@@ -1,7 +1,7 @@
 //! Wasm intake: from uploaded bytes to a checked module and the facts about it that the engine needs.
 //!
-//! Modules are unpacked, validated, and checked by the IC's rules for imports, exports and sizes. They are rewritten
-//! for execution in `rewrite.rs`, and compiled in `module.rs`.
+//! Modules are unpacked, validated, and checked by the IC's rules for imports, exports and sizes. After that,
+//! `module.rs` has them rewritten for execution (`rewrite.rs`) and compiled (`runtime.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -96,7 +96,7 @@ fn invalid(text: impl Into<String>) -> InvalidWasm {
     InvalidWasm(text.into())
 }
 
-/// The error for a module that does not follow the wasm standard.
+/// The error for a module that does not follow the wasm standard, or uses a feature that is not allowed.
 fn unreadable(error: wasmparser::BinaryReaderError) -> InvalidWasm {
     invalid(format!("Wasm module failed validation: {error}"))
 }

@@ -94,7 +94,8 @@ pub(super) struct Api {
     pub(super) allowed_kinds: ExecutionKinds,
     /// Instructions charged for every call; charges that depend on sizes are added to this.
     pub(super) cost: u64,
-    /// Whether modules with a 64-bit memory must not import the function, since it has a 64-bit or 128-bit successor.
+    /// Whether only modules with a 32-bit memory may import the function: it is an old one, with a 64-bit or 128-bit
+    /// successor.
     is_narrow: bool,
 }
 

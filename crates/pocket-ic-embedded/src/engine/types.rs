@@ -103,8 +103,7 @@ pub struct MessageContext {
     pub deadline: u64,
     /// A canister's signed statement about the sender.
     pub caller_info: CallerInfo,
-    /// For callbacks: whether the call context has already replied or rejected, so that `msg_reply` is a
-    /// violation.
+    /// For callbacks: whether the call context has already replied or rejected, so that doing so again is a violation.
     pub responded: bool,
     /// For callbacks: whether the call context belongs to a composite query (non-replicated).
     pub composite_query: bool,

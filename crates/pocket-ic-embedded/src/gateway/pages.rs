@@ -113,7 +113,7 @@ async fn request_page(
     if is_raw {
         return Ok((response, "none; served as raw".into()));
     }
-    // A certificate covers the whole body, so all pieces are needed.
+    // The certificate is for the whole body, so all pieces are needed before it can be verified.
     while let Some(rest) = &mut response.rest {
         if response.body.len() > MAX_VERIFIED_BYTES {
             return Ok((response, format!("none; longer than {MAX_VERIFIED_BYTES} bytes")));

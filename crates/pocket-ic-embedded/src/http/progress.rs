@@ -43,7 +43,7 @@ impl AutoProgress {
                     Ok(())
                 });
                 if step.await.is_err() {
-                    // The instance is unusable, and stays so.
+                    // The instance is unusable, and stays so: without this, the task would fail at every tick.
                     break;
                 }
             }

@@ -1,4 +1,5 @@
-//! An instance of the server, whose operations run one after another, and the task that advances its time.
+//! The slot of an instance in the server: its operations run one after another; and the state of the task that advances
+//! its time, which itself is in `progress.rs`.
 
 use crate::ic::{Instance, OpError};
 use crate::threads::{self, Panicked, Work};

@@ -70,7 +70,7 @@ pub struct QueryStats {
 pub struct Canister {
     pub id: Principal,
     pub subnet: Principal,
-    /// Whether the limits for production or for benchmarks apply.
+    /// Which instruction limits apply: those for production, or the very high ones for benchmarks.
     pub instruction_config: SubnetInstructionConfig,
     /// Instruction limit of every message, unless the limit of its kind is lower.
     pub instruction_cap: Option<u64>,

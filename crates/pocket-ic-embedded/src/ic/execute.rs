@@ -191,7 +191,7 @@ impl Instance {
         }
     }
 
-    /// Answers a call context, unless it was answered before.
+    /// Answers the call of a context, unless it was answered before. The cycles that were not accepted are refunded.
     fn answer_context(&mut self, id: Principal, context: ContextId, result: CallResult) {
         let open_context =
             self.canisters.get_mut(&id).and_then(|canister| canister.calls.context_mut(context));

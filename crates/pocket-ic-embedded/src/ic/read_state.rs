@@ -187,8 +187,8 @@ impl ReadableTree<'_> {
         }
     }
 
-    /// Checks that the path is about the effective canister and can be read here, and that the sender is a controller if
-    /// the path names a private section. `labels` follow the canister's id in `path`.
+    /// Checks that the path is about the effective canister and can be read here, and that the sender is a controller
+    /// if the path names a private section. `labels` follow the canister's id in `path`.
     fn check_canister(&self, path: &Path, id: &[u8], labels: &[&[u8]]) -> Result<(), ReadRefusal> {
         match self.read_request.effective {
             Effective::Canister(effective) if effective.as_slice() == id => {}

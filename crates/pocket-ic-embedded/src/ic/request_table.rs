@@ -1,4 +1,4 @@
-//! The calls of agents: when each can be forgotten, and who is waiting for its answer.
+//! The calls of agents: when each expires, and who is waiting for its answer. The functions are in `requests.rs`.
 
 use super::calls::MessageId;
 use super::certification::RangesForm;

@@ -150,7 +150,7 @@ impl Settings {
         self.may_see(&self.status_visibility, who)
     }
 
-    /// Returns whether someone is a controller, or is admitted by one of the settings on visibility.
+    /// Returns whether `who` is a controller, or is admitted by `what`, one of the settings on visibility.
     fn may_see(&self, what: &impl Visibility, who: Principal) -> bool {
         self.is_controlled_by(who) || what.viewers().is_none_or(|list| list.contains(&who))
     }

@@ -96,7 +96,7 @@ pub(super) enum Contents {
     Uploaded { module: Vec<u8>, heap: Heap, stable: StableMemory, globals: Vec<GlobalValue> },
 }
 
-/// A snapshot. Whether the parts of an uploaded one are complete and fit each other is checked only when it is loaded.
+/// A snapshot. Whether the parts of an uploaded one fit each other is checked only when it is loaded.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) contents: Contents,

@@ -55,8 +55,8 @@ pub struct Subnet {
     pub kind: SubnetKind,
     /// Production limits, or the very high ones for benchmarks.
     pub instruction_config: SubnetInstructionConfig,
-    /// Whether the client requested free cycles. This server never charges cycles; but unless cycles are free, a
-    /// canister with an empty balance is frozen.
+    /// Whether the client requested free cycles. Even without, this server charges nothing, but a canister with an
+    /// empty balance is frozen.
     pub cost_schedule: CanisterCyclesCostSchedule,
     /// The seed that the topology shows; nothing is derived from it.
     seed: [u8; 32],

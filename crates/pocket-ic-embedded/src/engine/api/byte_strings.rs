@@ -1,5 +1,5 @@
-//! Functions that pass byte strings to the canister, in pairs `*_size` and `*_copy`, and all functions about
-//! environment variables.
+//! Functions that pass byte strings to the canister, in pairs `*_size` and `*_copy`, and the other functions about
+//! environment variables (their number, and whether a name exists).
 
 use wasmtime::Result;
 
