@@ -1,4 +1,5 @@
 //! Access tokens: who gets one, what it opens and for how long; expired, forged and damaged ones; replaced keys.
+
 use proptest::prelude::*;
 
 use super::*;

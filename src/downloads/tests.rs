@@ -1,4 +1,5 @@
 //! Downloads: chunks across upgrades, expiry, the right to read, the limits, and damaged records.
+
 use ic_stable_structures::Memory as _;
 
 use super::*;

@@ -1,4 +1,5 @@
 //! The trait of map keys that can be parsed without a panic, and its implementation for each key type of this canister.
+
 use candid::Principal;
 use ic_stable_structures::Storable;
 use ic_stable_structures::storable::Blob;

@@ -1,3 +1,5 @@
+//! Why the preflight refuses stable memory: each reason with its error text.
+
 /// Why the preflight refuses stable memory.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PreflightError {

@@ -1,4 +1,5 @@
 //! Refusals of agents' requests: an HTTP status and a text.
+
 use crate::ic::{OpError, ReadRefusal};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};

@@ -1,4 +1,5 @@
 //! The outcome of an execution, which the engine returns to its caller.
+
 use std::time::Duration;
 
 use super::error::Trap;
