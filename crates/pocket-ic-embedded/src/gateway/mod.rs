@@ -131,6 +131,11 @@ pub async fn open(state: &Arc<ServerState>, config: HttpGatewayConfig) -> Result
         domains,
         https_config: None,
     });
+    // The instance may have been deleted while the port was bound. Then its deletion has not stopped this gateway.
+    if let Err(deleted) = state.slot(instance) {
+        state.gateways().stop(number);
+        return Err(deleted);
+    }
     Ok(HttpGatewayInfo { instance_id: number, port })
 }
 

@@ -30,9 +30,8 @@ impl TestInstance {
     /// Returns a request of every kind with its path. The requests are not signed, and the instance does not check
     /// signatures: if it did, the server would refuse every changed request by its signature alone.
     fn requests(&self) -> Vec<(String, Value)> {
-        // The expiry is in 2006, which this instance does not check either. A call with this expiry is accepted, but
-        // dropped in the next round without being executed.
-        let (ingress_expiry, sender, canister_id) = (1 << 60, Principal::anonymous(), self.canister);
+        // The expiry is in 2116: calls are executed, although it is too late for an instance that checks it.
+        let (ingress_expiry, sender, canister_id) = (1 << 62, Principal::anonymous(), self.canister);
         let (nonce, method_name, arg, sender_info) =
             (Some(vec![1; 8]), "inc".to_owned(), vec![1, 2, 3], None);
         let call = EnvelopeContent::Call {
