@@ -1,5 +1,5 @@
-//! Progress output: a moving bar on a terminal; elsewhere lines, during a phase at most `SILENCE` apart. Keeps the time
-//! of each phase for the report.
+//! Progress output: a moving bar on a terminal; without a terminal, lines, of which no two in a phase are more than
+//! `SILENCE` apart. Keeps the time of each phase for the report.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -33,7 +33,7 @@ pub struct Phase {
 /// Reports progress until it is dropped.
 pub struct Progress {
     shared: Arc<Shared>,
-    /// Hidden if there is no terminal.
+    /// Drawn on a terminal only; hidden otherwise.
     bar: ProgressBar,
     /// Repeats the current phase in lines; `None` if no lines are printed.
     ticker: Option<JoinHandle<()>>,
@@ -46,13 +46,14 @@ struct Shared {
 }
 
 struct State {
+    /// `None` before the first phase, during [`Progress::silent`] and at the end.
     current: Option<CurrentPhase>,
     phases: Vec<Phase>,
     /// Bytes moved so far, in all phases.
     moved: u64,
-    /// Bytes to be moved in all phases, if known.
+    /// Bytes to be moved in all phases; `None` if unknown, and then no total is shown.
     total: Option<u64>,
-    /// Where lines are printed if there is no terminal.
+    /// Where lines are printed; `None` on a terminal, and if nothing is reported ([`Progress::hidden`]).
     lines: Option<Box<dyn Write + Send>>,
     last_line: Instant,
     has_ended: bool,
@@ -73,11 +74,12 @@ impl Shared {
 }
 
 impl State {
-    /// Describes the current phase.
+    /// Describes the current phase: its time and rate, but the bytes of all phases. `None` between phases.
     fn current_line(&self) -> Option<String> {
         let CurrentPhase { name, since, moved_before, .. } = self.current.as_ref()?;
         let seconds = since.elapsed().as_secs_f64();
         let mut line = format!("{name}: {seconds:.0} s");
+        // Moved in this phase, for the rate.
         let moved = self.moved - moved_before;
         if let Some(total) = self.total {
             // Writing to a string does not fail.
@@ -171,7 +173,7 @@ impl Progress {
         self.bar.enable_steady_tick(FRAME);
     }
 
-    /// Runs a phase that prints its own output. In the meantime, the bar is not drawn.
+    /// Runs `work` as a phase during which this progress is silent, because `work` prints output of its own.
     pub fn silent<T>(&self, name: &str, work: impl FnOnce() -> T) -> T {
         self.shared.state().end_phase();
         let (began, since) = (SystemTime::now(), Instant::now());
@@ -197,7 +199,7 @@ impl Progress {
         self.bar.inc(bytes);
     }
 
-    /// Prints a line that the bar does not overwrite.
+    /// Prints a line that the bar does not overwrite; nothing if hidden ([`Progress::hidden`]).
     pub fn line(&self, line: &str) {
         if self.bar.is_hidden() {
             self.shared.state().print_line(line);
@@ -249,6 +251,7 @@ mod tests {
 
     use super::*;
 
+    /// Sends what is printed to the test.
     struct Lines(Sender<String>);
 
     impl Write for Lines {
@@ -317,6 +320,7 @@ mod tests {
         };
         let line = state.current_line().unwrap();
         assert!(line.starts_with("reading: 10 s, 100 MiB of 200 MiB, "), "{line}");
+        // Slightly more than 10 s may have passed.
         assert!(line.ends_with("1.00 MiB/s") || line.ends_with("1023 KiB/s"), "{line}");
         state.current = current(at(10), 100 << 20);
         assert_eq!(state.current_line().unwrap(), "reading: 10 s, 100 MiB of 200 MiB");

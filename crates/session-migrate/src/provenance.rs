@@ -20,11 +20,11 @@ pub struct Provenance {
     pub command: Vec<String>,
     /// This program and its version.
     pub tool: String,
-    /// The commit of the source tree; absent if git does not report it.
+    /// The commit of the source tree; `None` if git does not report it.
     pub commit: Option<String>,
-    /// Whether files of that commit were changed; absent if git does not report it.
+    /// Whether tracked files differ from that commit; untracked files do not count. `None` if git does not report it.
     pub dirty: Option<bool>,
-    /// Name and version of the server.
+    /// Name and version of the server; empty if no server was used.
     pub server: String,
 }
 
@@ -55,7 +55,7 @@ impl Provenance {
         Provenance { server: server.version.clone(), ..self }
     }
 
-    /// Formats the commit, and whether the tree was modified.
+    /// Describes the source tree: the commit, and whether the tree was modified.
     pub fn tree(&self) -> String {
         match (&self.commit, self.dirty) {
             (None, _) => "unknown, no git checkout".into(),
@@ -100,7 +100,7 @@ pub(crate) fn source_tree() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Returns git's output; `None` if git fails, or the tree is not the root of a checkout.
+/// Returns git's output, which may be empty; `None` if git fails, or the tree is not the root of a checkout.
 fn git_output(tree: &Path, arguments: &[&str]) -> Option<String> {
     // If the tree was unpacked inside another repository, git would report that repository's commit.
     if !tree.join(".git").exists() {

@@ -1,6 +1,8 @@
 //! Chooses and starts the PocketIC server.
 //!
-//! - `POCKET_IC_BIN`: the server binary at this path.
+//! The first of these rules that applies decides:
+//!
+//! - `POCKET_IC_BIN` is set: the server binary at this path.
 //! - `POCKET_IC_SERVER=official`: the official server, which the `pocket-ic` crate downloads if
 //!   necessary.
 //! - Otherwise: the project's own server, in this process.
@@ -42,7 +44,7 @@ pub struct Server {
     pub kind: ServerKind,
     /// Name and version.
     pub version: String,
-    /// The binary that `POCKET_IC_BIN` names.
+    /// The binary that `POCKET_IC_BIN` names; `None` if the server runs in this process, or is downloaded.
     pub binary: Option<PathBuf>,
 }
 
@@ -68,7 +70,7 @@ pub enum ServerError {
     Embedded(String),
 }
 
-/// The server that the environment variables choose.
+/// The server that the environment variables choose. (`ServerError::Choice` is the error if they choose none.)
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Choice {
     Binary(PathBuf),
@@ -164,12 +166,13 @@ pub fn with_higher_instruction_limits() -> Result<PocketIc, ServerError> {
 
 fn build_instance(builder: PocketIcBuilder) -> Result<PocketIc, ServerError> {
     let server = chosen()?;
+    // If `POCKET_IC_BIN` names our own server, the `pocket-ic` crate starts it like the official one.
     let in_process = server.kind == ServerKind::Embedded && server.binary.is_none();
     let builder = if in_process { builder.with_server_url(embedded_url()?) } else { builder };
     Ok(builder.build())
 }
 
-/// Returns the address of the embedded server. The first call starts the server; it ends with the process.
+/// Returns the address of the embedded server. The first call starts the server, which runs until the process ends.
 fn embedded_url() -> Result<Url, ServerError> {
     static RUNNING: OnceLock<Result<EmbeddedServer, String>> = OnceLock::new();
     RUNNING

@@ -1,9 +1,9 @@
 //! Shortens long digests, dumps and texts for display.
 
-/// Number of hexadecimal digits of a digest; longer sequences are dumps.
+/// Number of hexadecimal digits of a SHA-256 digest; longer sequences are dumps.
 const DIGEST_DIGITS: usize = 64;
 
-/// Maximum number of consecutive hexadecimal digits in a value; longer sequences are shortened.
+/// Maximum number of consecutive hexadecimal digits that [`shorten`] leaves; it shortens longer sequences.
 const MAX_DIGITS: usize = 32;
 
 /// Number of digits shown of a shortened sequence, and of common characters shown before a difference.
@@ -17,12 +17,13 @@ pub fn shorten(text: &str) -> String {
     shorten_width(&shorten_digits(text, MAX_DIGITS))
 }
 
-/// Shortens a message: dumps to their first digits. Digests are kept whole, since files are named by them.
+/// Shortens a message: dumps to their first digits. Digests are kept whole, since files are named by them. The length
+/// of the text is not limited.
 pub fn shorten_dumps(text: &str) -> String {
     shorten_digits(text, DIGEST_DIGITS)
 }
 
-/// Shortens both sides of a difference so that the difference is still visible.
+/// Shortens both sides of a difference. If that would hide the difference, both begin shortly before it.
 pub fn shorten_both(a: &str, b: &str) -> (String, String) {
     let short = (shorten(a), shorten(b));
     if short.0 != short.1 || a == b {
@@ -51,6 +52,7 @@ fn shorten_digits(text: &str, max: usize) -> String {
         let end = from.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(from.len());
         let (digits, after) = from.split_at(end);
         short.push_str(before);
+        // A digest is cut without its length; of a dump, the length is shown.
         match digits.len() {
             length if length <= max => short.push_str(digits),
             ..=DIGEST_DIGITS => short.extend([&digits[..SHOWN_CHARS], "…"]),

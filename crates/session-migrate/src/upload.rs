@@ -13,20 +13,20 @@ use crate::client::{Asset, ClientError, StepOutcome, UploadStep, Uploader};
 use crate::network::{LiveCanister, Retry};
 use crate::progress::Progress;
 
-/// Number of hexadecimal digits in an idempotency key.
+/// Number of hexadecimal digits in an idempotency key: 160 bits, so different uploads do not have the same key.
 const KEY_DIGITS: usize = 40;
 
 /// How files are uploaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Number of chunks in flight.
+    /// Maximum number of chunks in flight.
     pub parallel: usize,
-    /// For how long a call that gets no answer, or finds the canister stopped, is retried.
+    /// How long a call is retried that gets no answer, or finds the canister stopped.
     pub retry_for: Duration,
 }
 
-/// Why a file was not uploaded. Chunks that have arrived stay in the canister as long as the session exists. After
-/// [`UploadError::FileChanged`], the session is aborted.
+/// Why a file was not uploaded. After [`UploadError::FileChanged`], the session is aborted. After any other error, the
+/// chunks that have arrived stay in the canister as long as the session exists.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UploadError {
@@ -76,7 +76,7 @@ pub fn idempotency_key(capsule: &str, asset: &Asset) -> String {
     key
 }
 
-/// Returns the caller's only capsule. Creates one if the caller has none.
+/// Returns the only capsule that the caller owns. Creates one if the caller owns none.
 ///
 /// # Errors
 /// [`UploadError::WhichCapsule`] if there are several; [`UploadError::Client`].
@@ -92,6 +92,7 @@ pub async fn own_capsule(
         let list = || canister.query("capsules_list", (&after, None::<u32>));
         let page: Vec<api::Capsule> = retry.again(list).await?;
         let Some(last) = page.last() else { break };
+        // A canister that ignores `after` would be asked forever.
         if after.as_ref() == Some(&last.id) {
             let at = last.id.clone();
             return Err(ClientError::NoProgress { method: "capsules_list", at }.into());
@@ -112,7 +113,7 @@ pub async fn own_capsule(
     }
 }
 
-/// Uploads a file, or resumes its upload; `progress` counts the file's bytes.
+/// Uploads a file, or resumes its upload; the file's bytes are added to `progress`.
 pub async fn upload(
     canister: &LiveCanister,
     mut uploader: Uploader,
@@ -154,7 +155,8 @@ impl LiveUpload<'_> {
                 let missing = uploader.missing();
                 self.put_chunks(uploader, missing, true).await?;
             }
-            // The upload has ended. If it was finished, the canister answers finish from the receipt.
+            // The upload has ended. If it was finished, the canister answers finish from the receipt; if not, finish
+            // fails.
             None => self.progress.add_bytes(uploader.asset.bytes),
         }
         match self.make_step(uploader, UploadStep::Finish).await {
@@ -175,15 +177,15 @@ impl LiveUpload<'_> {
         }
     }
 
-    /// Aborts the upload of a file that has changed: its idempotency key contains the file's earlier digest, so no run
-    /// could resume it. If the call fails, the session expires.
+    /// Aborts the session of a file that has changed: its idempotency key was derived from the file's earlier digest,
+    /// so no run could resume it. If the abort fails, the session stays until it expires.
     async fn abort(&self, uploader: &Uploader) {
         if let Ok(call) = uploader.call(UploadStep::Abort) {
             let _ = self.canister.call(call).await;
         }
     }
 
-    /// Makes the call of a step, until the step is done.
+    /// Makes the call of a step, and repeats it until the step is done: a finish may take several calls.
     async fn make_step(&mut self, uploader: &mut Uploader, step: UploadStep) -> Result<(), UploadError> {
         loop {
             let reply = self.retry(|| async { self.canister.call(uploader.call(step)?).await }).await?;
@@ -214,15 +216,15 @@ impl LiveUpload<'_> {
         }
     }
 
-    /// Stores chunks, [`Options::parallel`] at a time. If `counted`, their bytes are added to the progress; the bytes
-    /// of chunks that are sent again have been added before.
+    /// Stores chunks, [`Options::parallel`] at a time. `counted`: whether to add their bytes to the progress; `false`
+    /// for chunks that are sent again, whose bytes have been added before.
     async fn put_chunks(
         &self,
         uploader: &mut Uploader,
         chunks: Vec<u32>,
         counted: bool,
     ) -> Result<(), UploadError> {
-        // The answers change the uploader, so the calls are made from a copy.
+        // The answers change the uploader, so the calls are made from a copy of it.
         let before = uploader.clone();
         let calls = chunks.into_iter().map(|index| {
             let before = &before;
@@ -243,7 +245,7 @@ impl LiveUpload<'_> {
         Ok(())
     }
 
-    /// Returns the stored chunks that differ from the file's.
+    /// Returns the indexes of the stored chunks whose bytes differ from the file's.
     async fn wrong_chunks(&self, uploader: &Uploader) -> Result<Vec<u32>, UploadError> {
         let mut wrong = Vec::new();
         let mut from = Some(0);

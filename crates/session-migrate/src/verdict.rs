@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// There is no loss, no damage and no difference that is not allowed.
+    /// Nothing is lost or damaged, and every difference is allowed.
     Pass,
-    /// There is a loss, damage or a difference that is not allowed; or the upgrade would fail.
+    /// Something is lost or damaged, or a difference is not allowed; or the upgrade would fail.
     Fail,
 }
 

@@ -1,4 +1,4 @@
-//! Errors of a plan.
+//! Errors of `cargo migrate plan`.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use crate::rehearse::RehearseError;
 use crate::server::ServerError;
 use crate::snapshot::{CopyError, SnapshotError};
 
-/// Why no plan could be made. Reasons against the upgrade are not errors.
+/// Why no plan could be made. Reasons against the upgrade are not errors; they are in the [`Report`](super::Report).
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The snapshot cannot be inspected.
@@ -41,7 +41,7 @@ pub enum PlanError {
     /// The server does not report the cost of messages.
     #[error(transparent)]
     Costs(#[from] CostError),
-    /// A call that every build supports failed.
+    /// A call failed that no build refuses, such as reading the migration's status.
     #[error(transparent)]
     Client(#[from] ClientError),
 }

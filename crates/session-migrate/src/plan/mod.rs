@@ -54,8 +54,8 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, PlanError> 
     Ok(report)
 }
 
-/// Makes the plan on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once
-/// every byte of the snapshot is verified.
+/// Makes the plan on a copy of the snapshot. The report's phases and duration are still empty: [`run`] fills them in
+/// once every byte of the snapshot is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -118,8 +118,8 @@ fn on_copy(
 }
 
 fn class_plan(count: &upload_canister::api::ClassCount) -> ClassPlan {
-    // Only a module that the user gave can have a class that this program does not know. As most classes are converted,
-    // such a class is reported as `convert`.
+    // Only a module that the user gave can have a class that this program does not know. Its treatment is unknown, too;
+    // `convert` is the treatment of most classes.
     let known = CLASSES.iter().find(|class| class.name == count.class);
     ClassPlan {
         class: count.class.clone(),
@@ -128,7 +128,7 @@ fn class_plan(count: &upload_canister::api::ClassCount) -> ClassPlan {
     }
 }
 
-/// A plan in progress; the lists are those of the [`Report`].
+/// A plan in progress; the lists are those of the [`Report`]. Not the engine's plan of a migration.
 struct Plan<'p> {
     steps: Steps<'p>,
     reasons: Vec<String>,
@@ -137,8 +137,8 @@ struct Plan<'p> {
 
 impl Plan<'_> {
     /// Runs the steps, with a rollback in the middle to measure it. Whatever fails is a reason against the upgrade. The
-    /// run ends at a refused step, or if the first conversion fails; but it continues if the rollback fails. Returns
-    /// the status of migration 1 when it first reached `Converted`; `None` if it never did.
+    /// run ends if the first conversion fails, or at any refused step outside the rollback; it continues if the
+    /// rollback fails. Returns the status of migration 1 when it first reached `Converted`; `None` if it never did.
     fn run_steps(
         &mut self,
         [legacy, staged, direct]: [&Wasm; 3],
@@ -197,7 +197,8 @@ impl Plan<'_> {
         Ok(Some(converted))
     }
 
-    /// Upgrades, and records the cost. Returns `false` if the upgrade is refused.
+    /// Upgrades, and records the cost. Returns `false` if the upgrade is refused, which is a reason against the
+    /// upgrade.
     fn upgrade(&mut self, name: &str, wasm: &Wasm) -> Result<bool, PlanError> {
         let upgraded = self.steps.canister.upgrade(self.steps.controller, wasm.build.name(), &wasm.module);
         self.steps.record(name, steps::INSTALL_LIMIT)?;
@@ -208,8 +209,9 @@ impl Plan<'_> {
         Ok(upgraded.is_ok())
     }
 
-    /// Waits until the migration does nothing more by itself, and records the cost. Returns the status if the migration
-    /// is in the expected phase; any other phase is a reason against the upgrade.
+    /// Waits and records the cost, like [`Steps::settle`], then checks the result: a phase other than the expected one
+    /// is a reason against the upgrade, and so are counts or digests that do not match. Returns the status if the
+    /// migration is in the expected phase.
     fn settle(&mut self, name: &str, expected: MigrationPhase) -> Result<Option<MigrationStatus>, PlanError> {
         let status = self.steps.settle(name)?;
         let is_expected = status.phase == expected;
@@ -237,7 +239,7 @@ impl Plan<'_> {
         Ok(Some(status).filter(|_| is_expected))
     }
 
-    /// Returns whether a call was accepted. A refusal is a reason against the upgrade.
+    /// Returns whether a call was accepted. If not, the refusal becomes a reason against the upgrade.
     fn is_accepted<T>(&mut self, call: &str, result: Result<T, ClientError>) -> bool {
         if let Err(error) = &result {
             self.reasons.push(format!("{call} is refused: {error}"));

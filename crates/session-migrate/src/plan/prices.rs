@@ -10,8 +10,9 @@ pub const PRICE_SOURCE: &str = "\"Cycles costs\" of the Internet Computer's docu
 const REFERENCE_NODES: u128 = 13;
 const CYCLES_PER_MESSAGE: u128 = 5_000_000;
 const CYCLES_PER_INSTRUCTION: u128 = 1;
-/// Cycles for a GiB of memory per second.
+/// Cycles for a GiB of memory per second, on the reference subnet like the other prices.
 const CYCLES_PER_GIB_SECOND: u128 = 127_000;
+/// A year of 365.25 days.
 const SECONDS_PER_YEAR: u128 = 31_557_600;
 
 /// Cycles on a subnet of 13 nodes, and on one of 34.

@@ -33,7 +33,7 @@ pub struct Report {
     pub quarantined: u64,
     /// Records that have expired.
     pub expired: u64,
-    /// The records by class.
+    /// The records by class; empty unless the first migration reached `Converted`.
     pub classes: Vec<ClassPlan>,
     /// Size of stable memory before the upgrade, bytes.
     pub stable_before: u64,
@@ -55,7 +55,7 @@ pub struct Report {
 pub struct ClassPlan {
     /// The class.
     pub class: String,
-    /// What the migration does with these records.
+    /// What the migration does with these records: the name of a treatment.
     pub treatment: String,
     /// Number of records.
     pub count: u64,
@@ -72,11 +72,11 @@ pub struct StepCost {
     pub instructions: u64,
     /// Instructions of the most expensive message.
     pub largest: u64,
-    /// Instruction limit of a message.
+    /// Instruction limit of a message of this step: of an installation, or of an update or a timer.
     pub limit: u64,
     /// Price of the messages.
     pub cycles: Cycles,
-    /// Duration at one message per second, in seconds.
+    /// Estimated duration at one message per second, in seconds: as many as `messages`.
     pub seconds: u64,
     /// Size of stable memory afterwards, bytes.
     pub stable_bytes: u64,

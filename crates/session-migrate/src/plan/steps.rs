@@ -30,6 +30,7 @@ pub(super) struct Steps<'p> {
     pub controller: Principal,
     pub done: Vec<StepCost>,
     /// Index of the first message that is not counted yet.
+    /// The memory sizes after the last message that was counted; before that, those of the beginning.
     next_message: u64,
     since_last_step: MessageCounts,
     memory: MemorySizes,
@@ -65,8 +66,8 @@ impl<'p> Steps<'p> {
         let memory = MemorySizes::of(canister, controller)?;
         let (done, since_last_step) = (Vec::new(), MessageCounts::default());
         let mut steps = Steps { canister, controller, done, next_message: 0, since_last_step, memory };
-        // Skip the messages that were executed before the first step, and the sizes that they report: a snapshot may
-        // have been loaded after them.
+        // Skip the messages that were executed before the first step, and the memory sizes that they report: if a
+        // snapshot was loaded after these messages, the sizes are outdated.
         steps.count_messages()?;
         steps.memory = memory;
         steps.since_last_step = MessageCounts::default();
@@ -74,7 +75,7 @@ impl<'p> Steps<'p> {
     }
 
     /// Counts the messages since the last count. Must be called at least every ten thousand messages: the server keeps
-    /// the costs of no more.
+    /// the costs of the latest ten thousand only.
     fn count_messages(&mut self) -> Result<(), PlanError> {
         for cost in costs::messages(self.canister.pic(), self.canister.id(), self.next_message)? {
             self.next_message = cost.index + 1;
@@ -123,7 +124,7 @@ impl<'p> Steps<'p> {
         Ok(status)
     }
 
-    /// Returns the sizes of the memories after the last message that was counted.
+    /// Returns the sizes of stable memory and heap after the last message that was counted.
     pub fn memory(&self) -> MemorySizes {
         self.memory
     }

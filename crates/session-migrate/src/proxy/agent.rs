@@ -13,7 +13,7 @@ use pocket_ic::{ErrorCode, RejectCode, RejectResponse};
 
 const REQUEST_STATUS: &[u8] = b"request_status";
 
-/// Reads an update call; the message id is its request id.
+/// Reads an update call. The message id is the call's request id. `None` if the body is not an update call.
 pub(super) fn read_call(body: &[u8]) -> Option<(RawCanisterCall, RawMessageId)> {
     let content = read_content(body)?;
     let id = ic_transport_types::to_request_id(&content).ok()?;
@@ -29,14 +29,14 @@ pub(super) fn read_query(body: &[u8]) -> Option<RawCanisterCall> {
     Some(raw_call(sender, canister_id, method_name, arg))
 }
 
-/// Returns the calls whose status a `read_state` request asks for.
+/// Returns the ids of the calls whose status a `read_state` request asks for; `None` for any other body.
 pub(super) fn read_asked_calls(body: &[u8]) -> Option<Vec<RawMessageId>> {
     let EnvelopeContent::ReadState { paths, .. } = read_content(body)? else { return None };
     let asked = paths.iter().filter_map(|path| match path.as_slice() {
         [status, id, ..] if status.as_bytes() == REQUEST_STATUS => Some(id),
         _ => None,
     });
-    // Calls are matched by message id, so the canister does not matter.
+    // Calls are matched by message id, so any canister will do.
     Some(
         asked
             .map(|id: &Label| message_id(Principal::management_canister(), id.as_bytes().to_vec()))
@@ -68,8 +68,8 @@ fn effective_canister(canister: Principal) -> RawEffectivePrincipal {
     RawEffectivePrincipal::CanisterId(canister.as_slice().to_vec())
 }
 
-/// Reads the answer to a call. Returns `Some(None)` if the outcome must be read later; `None` if the body is not an
-/// answer to a call, or rejects the call with an unknown error code.
+/// Reads the answer to a call. Returns `Some(None)` if the outcome must be read later; `None` if the body is not a
+/// readable answer to a call, or rejects the call with an unknown error code.
 pub(super) fn read_call_answer(body: &[u8], message: &RawMessageId) -> Option<Option<RawCanisterResult>> {
     match serde_cbor::from_slice(body).ok()? {
         TransportCallResponse::Replied { certificate } => {
@@ -97,7 +97,7 @@ pub(super) fn read_certificate(body: &[u8]) -> Option<Certificate> {
     serde_cbor::from_slice(&certificate).ok()
 }
 
-/// Returns the outcome of a call, if the certified state tree contains one.
+/// Returns the outcome of a call; `None` if the certified state tree contains none, or one that is not readable.
 pub(super) fn outcome_in(state: &Certificate, message: &RawMessageId) -> Option<RawCanisterResult> {
     let field = |what: &str| {
         let path = [REQUEST_STATUS, &message.message_id, what.as_bytes()];
@@ -114,7 +114,8 @@ pub(super) fn outcome_in(state: &Certificate, message: &RawMessageId) -> Option<
     }
 }
 
-/// Creates a rejection from the IC's error code, such as `IC0503`, whose hundreds digit is the reject code.
+/// Creates a rejection from the IC's error code, such as `IC0503`, whose hundreds digit is the reject code. `None` if
+/// the code is missing or unknown.
 fn rejection(code: Option<&str>, message: String, certified: bool) -> Option<RawCanisterResult> {
     let code: u64 = code?.strip_prefix("IC")?.parse().ok()?;
     Some(RawCanisterResult::Err(RejectResponse {
