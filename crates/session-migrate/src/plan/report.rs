@@ -27,11 +27,11 @@ pub struct Report {
     pub snapshot: SnapshotReport,
     /// Number of legacy records. This and the next three numbers are 0 unless the first migration reached `Converted`.
     pub records: u64,
-    /// Records that will be converted.
+    /// Number of records that will be converted.
     pub converted: u64,
-    /// Records that will be quarantined.
+    /// Number of records that will be quarantined.
     pub quarantined: u64,
-    /// Records that have expired.
+    /// Number of records whose sessions have expired: they are released, not converted.
     pub expired: u64,
     /// The records by class; empty unless the first migration reached `Converted`.
     pub classes: Vec<ClassPlan>,

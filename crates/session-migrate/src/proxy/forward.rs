@@ -35,11 +35,12 @@ impl Forward {
         Forward { client, server, watch: Mutex::new(Some(watch)), gateways: Mutex::default() }
     }
 
-    /// Ends the recording; requests are still forwarded.
+    /// Ends the recording; requests are still forwarded. Returns `None` if the recording had ended before.
     pub async fn end(&self) -> Option<Watch> {
         self.watch.lock().await.take()
     }
 
+    /// Notes what the trace does not contain; does nothing once the recording has ended.
     pub async fn note(&self, note: String) {
         if let Some(watch) = self.watch.lock().await.as_mut() {
             watch.recording.transcript.note(note);
@@ -51,6 +52,7 @@ impl Forward {
 #[derive(Clone)]
 pub(super) struct Frontend {
     pub forward: Arc<Forward>,
+    /// Where requests are forwarded: the server, or the gateway.
     target: Authority,
     /// The instance that the gateway serves; `None` for the proxy's own port.
     gateway_of: Option<InstanceId>,
@@ -100,7 +102,8 @@ impl Frontend {
         }
     }
 
-    /// Forwards a request about an instance, and records it.
+    /// Forwards a request about an instance. Records the request, unless the recording has ended or the body is not
+    /// readable.
     async fn operate(&self, instance: InstanceId, action: Action, request: Request) -> Response {
         let (request, body) = match read_whole(request).await {
             Ok(read) => read,
@@ -144,7 +147,7 @@ impl Frontend {
         response
     }
 
-    /// Forwards a request that may open a gateway, and opens a port in front of the gateway.
+    /// Forwards a request that may open a gateway. If a gateway is opened, opens a port of the proxy in front of it.
     async fn open(&self, opening: Opening, request: Request) -> Response {
         let (mut request, body) = match read_whole(request).await {
             Ok(read) => read,
@@ -161,6 +164,7 @@ impl Frontend {
             }
             Some(Ok(requested)) => requested,
         };
+        // The body changes, and so may its length.
         request.headers_mut().remove(CONTENT_LENGTH);
         *request.body_mut() = Body::from(requested.body.clone());
         let (response, body) = self.pass_whole(request).await;
@@ -217,6 +221,7 @@ async fn record_response(watch: &mut Watch, begun: Begun, status: StatusCode, bo
         StatusCode::OK => watch.record_completed(begun, body).await,
         // The server has accepted the call, and the agent will ask for the result.
         StatusCode::ACCEPTED if begun.is_call_of_agent() => {}
+        // The operation continues on the server, and the answer is the operation's id.
         StatusCode::ACCEPTED => match parse_json(body) {
             Some(id) => watch.keep_running(id, begun),
             None => watch.withdraw_refused(&begun),
@@ -246,7 +251,8 @@ async fn handle(State(frontend): State<Frontend>, request: Request) -> Response 
     }
 }
 
-/// Reads the body of a request; returns the request with the same body, too.
+/// Reads the body of a request. Returns the body, and the request, which still has this body. The error is the response
+/// to send.
 pub(super) async fn read_whole(request: Request) -> Result<(Request, Bytes), Response> {
     let (parts, body) = request.into_parts();
     match to_bytes(body, usize::MAX).await {

@@ -1,6 +1,6 @@
-//! Ports in front of the server's HTTP gateways. An agent connects to the port that the server's answer names, so the
-//! proxy replaces the gateway's port number in requests and answers by that of a port of its own. Gateways that use TLS
-//! have no such port, since their traffic cannot be read.
+//! Ports in front of the server's HTTP gateways. An agent connects to the port that the server's answer names. So the
+//! proxy opens the port that a request names itself, has the server choose another port for the gateway, and puts its
+//! own port into the answer. Gateways that use TLS get no such port, since their traffic cannot be read.
 
 use std::collections::HashMap;
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ struct Gateway {
     serving: JoinHandle<()>,
 }
 
-/// A request for a gateway, with the requested port already open.
+/// A request for a gateway. The proxy already listens on the requested port.
 pub(super) struct RequestedGateway {
     /// The request to forward, without a port number, so that the server chooses the gateway's port.
     pub body: Bytes,
@@ -66,7 +66,7 @@ impl Opening {
 
 impl RequestedGateway {
     /// Reads a request that opens a gateway, and opens the requested port. Returns `None` if the request opens no
-    /// gateway in front of an instance; the inner error says why the proxy cannot open a port in front of the gateway.
+    /// gateway in front of an instance. The inner error says why the proxy cannot open a port in front of the gateway.
     pub fn read(opening: Opening, body: &[u8]) -> Option<Result<RequestedGateway, String>> {
         let mut request: Value = serde_json::from_slice(body).ok()?;
         let config = request.pointer_mut(opening.config_pointer()).filter(|config| !config.is_null())?;
@@ -92,8 +92,8 @@ impl RequestedGateway {
         Some(Ok(RequestedGateway { body, listener, instance, opening }))
     }
 
-    /// Serves the port in front of the gateway on `host`, and returns the answer with the proxy's port in place of the
-    /// gateway's. Returns `None` if the server has not opened a gateway in front of an instance.
+    /// Serves the requested port, and forwards to the gateway, which is on `host`. Returns the answer with the proxy's
+    /// port in place of the gateway's; `None` if the server has not opened a gateway in front of an instance.
     pub fn serve(
         self,
         answer: &[u8],
@@ -121,7 +121,7 @@ impl RequestedGateway {
     }
 }
 
-/// Reads the answer to a request that opens a gateway. Returns `None` if the server has not opened one.
+/// Reads the answer to a request that opens a gateway. Returns `None` if the server has opened no gateway.
 pub(super) fn read_opened(opening: Opening, answer: &[u8]) -> Option<(Value, HttpGatewayInfo)> {
     let answer: Value = serde_json::from_slice(answer).ok()?;
     let info = HttpGatewayInfo::deserialize(answer.pointer(opening.info_pointer())?).ok()?;
@@ -138,7 +138,8 @@ impl Gateways {
         }
     }
 
-    /// Returns the server's list of gateways, with the proxy's ports in place of the gateways'.
+    /// Returns the server's list of gateways, with the proxy's ports in place of the gateways'; `None` if the answer is
+    /// not a list.
     pub fn list(&self, answer: &[u8]) -> Option<Bytes> {
         let mut list: Vec<Value> = serde_json::from_slice(answer).ok()?;
         for gateway in &mut list {

@@ -22,6 +22,7 @@ pub(super) enum Route {
     Closes(GatewayId),
     /// A request for the list of gateways.
     Gateways,
+    /// Any other request; it is forwarded without being read.
     Other,
 }
 
@@ -40,14 +41,17 @@ pub(super) enum Opening {
 /// What a request does with an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
+    /// Sends an update call, without waiting for its result.
     Submit,
+    /// Waits for the result of a sent call.
     Await,
+    /// Asks for the result of a sent call, without waiting.
     IngressStatus,
     Query,
     Tick,
     SetStableMemory,
     AutoProgress,
-    /// An update call by an agent. `waits`: whether the request waits for the answer.
+    /// An update call by an agent. `waits`: whether the server answers only once the call is executed.
     AgentCall {
         waits: bool,
     },
@@ -56,7 +60,8 @@ pub(super) enum Action {
 }
 
 impl Action {
-    /// Returns whether the server may answer the request late. No other request must wait for such an answer.
+    /// Returns whether the server may answer the request late. If so, other requests are not kept waiting for the
+    /// answer.
     pub fn may_be_delayed(self) -> bool {
         match self {
             Action::Await
@@ -77,7 +82,7 @@ impl Action {
     fn of_agent(path: &[&str]) -> Option<Action> {
         let [version, "canister" | "subnet", _, request] = path else { return None };
         Some(match *request {
-            // From version 3 on, the call is synchronous.
+            // From version 3 on, the request waits for the result of the call.
             "call" => Action::AgentCall { waits: *version != "v2" },
             "query" => Action::AgentQuery,
             "read_state" => Action::AgentReadState,
@@ -94,6 +99,7 @@ pub(super) struct OperationId {
 }
 
 impl Route {
+    /// Parses a request to the proxy's own port.
     pub fn of(method: &Method, path: &str) -> Route {
         let parts = path_parts(path);
         if *method == Method::GET {

@@ -29,6 +29,7 @@ pub struct Recorded {
     pub notes: BTreeSet<String>,
 }
 
+/// The canister that is recorded, and the build that was installed at the beginning.
 #[derive(Clone, Debug)]
 struct RecordedInstance {
     instance: InstanceId,
@@ -41,9 +42,11 @@ pub(super) struct Recording {
     out: PathBuf,
     /// [`Options::canister`](super::Options::canister).
     requested: Option<Principal>,
+    /// `None` until an upload canister is found.
     recorded: Option<RecordedInstance>,
-    /// Canisters that are not upload canisters.
+    /// Canisters that have been found not to be upload canisters, so that they are not asked again.
     not_upload_canisters: HashSet<(InstanceId, Principal)>,
+    /// The latest time that the server has reported, nanoseconds; 0 before the first.
     last_time: u64,
     /// Whether the trace already says that the clock advances automatically.
     clock_is_recorded: bool,
@@ -74,7 +77,7 @@ impl Recording {
         self.transcript.is_open() && self.recorded.as_ref().is_some_and(|it| it.instance == instance)
     }
 
-    /// Returns the instance's time; if the server does not report it, the last known time.
+    /// Returns the instance's time, nanoseconds; if the server does not report it, the last known time.
     pub async fn now(&mut self, instance: &str) -> u64 {
         if let Some(time) = self.upstream.time(instance).await {
             self.last_time = time;
@@ -107,7 +110,7 @@ impl Recording {
         }
     }
 
-    /// Records that the time of an instance advances automatically.
+    /// Records that the time of an instance advances automatically; once for each trace.
     pub async fn record_running_clock(&mut self, instance: &str) {
         if self.is_on(instance) && !std::mem::replace(&mut self.clock_is_recorded, true) {
             self.transcript.note("the time advanced automatically, so later answers contain no times, and timers may run between other calls");
@@ -116,7 +119,8 @@ impl Recording {
         }
     }
 
-    /// Records a change of the recorded canister. An installation of another canister may begin the recording.
+    /// Records a change of the recorded canister. If none is recorded yet, the installation of a canister may begin the
+    /// recording.
     pub async fn record_change(&mut self, instance: &str, canister: Principal, change: Change) {
         if change == Change::Install {
             self.not_upload_canisters.remove(&(instance.to_owned(), canister));
@@ -148,8 +152,8 @@ impl Recording {
         self.transcript.complete();
     }
 
-    /// Asks the server for the answers to earlier calls that no client has requested yet, and records them. Returns
-    /// `true` at the first call that is still unanswered.
+    /// Asks the server for the answers to earlier calls that no client has requested yet, and records them. Stops at
+    /// the first call that is still unanswered, and returns `true`; `false` if all are answered.
     pub async fn still_has_unanswered(&mut self) -> bool {
         for (message, caller) in self.transcript.unanswered() {
             match self.outcome(&message, caller).await {

@@ -16,6 +16,7 @@ use super::upstream::Upstream;
 use super::watch::Watch;
 use crate::trace::Writer;
 
+/// Worker threads of the proxy.
 const THREADS: usize = 2;
 
 /// Options of the proxy.
@@ -48,7 +49,7 @@ impl Proxy {
     pub fn start(options: Options) -> Result<Proxy, ProxyError> {
         let Options { listen, server, out, canister } = options;
         let authority = authority(&server)?;
-        // Otherwise, an unusable path would be noticed only after the recording.
+        // Without this check, an unusable path would be noticed only after the recording.
         Writer::check(&out)?;
         let cannot_listen = |source| ProxyError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
@@ -99,6 +100,7 @@ impl Proxy {
     /// If nothing was recorded, or the trace cannot be written. No trace is left then. Payload files may be left
     /// if their folder existed before.
     pub fn stop(mut self) -> Result<Recorded, ProxyError> {
+        // Unreachable: only `stop` and `drop` take the runtime.
         let Some(runtime) = self.runtime.take() else { return Err(ProxyError::NoCallReceived) };
         let recorded = runtime.block_on(async {
             match self.forward.end().await {

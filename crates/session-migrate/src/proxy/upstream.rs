@@ -46,13 +46,13 @@ impl Upstream {
         }
     }
 
-    /// Returns the time of an instance, nanoseconds since 1970.
+    /// Returns the time of an instance, nanoseconds since 1970; `None` if the server does not report it.
     pub async fn time(&self, instance: &str) -> Option<u64> {
         let time: RawTime = self.ask(Method::GET, instance, "read/get_time", &()).await?;
         Some(time.nanos_since_epoch)
     }
 
-    /// Returns whether the time of an instance advances automatically.
+    /// Returns whether the time of an instance advances automatically; `false` also if the server does not report it.
     pub async fn clock_runs(&self, instance: &str) -> bool {
         self.ask(Method::GET, instance, "auto_progress", &()).await.unwrap_or(false)
     }
@@ -66,7 +66,7 @@ impl Upstream {
         ids.filter_map(|raw| Principal::try_from_slice(&raw.principal_id).ok()).collect()
     }
 
-    /// Returns the build of the upload canister; `None` for any other canister.
+    /// Returns the build of the upload canister; `None` for any other canister, and if the server does not answer.
     pub async fn build(&self, instance: &str, canister: Principal) -> Option<String> {
         let call = RawCanisterCall {
             sender: Principal::anonymous().as_slice().to_vec(),
@@ -82,7 +82,7 @@ impl Upstream {
         }
     }
 
-    /// Returns the outcome of a submitted call, if the server reports it.
+    /// Returns the outcome of a submitted call; `None` if the server does not report it, or not yet.
     pub async fn outcome(
         &self,
         instance: &str,

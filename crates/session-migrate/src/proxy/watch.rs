@@ -30,7 +30,7 @@ pub(super) struct Begun {
     operation: Operation,
     /// Time at which the operation was forwarded, nanoseconds; 0 if it is not recorded with a time.
     at: u64,
-    /// Whether an earlier call was still unanswered.
+    /// Whether an earlier call was still unanswered when the operation was forwarded.
     together: bool,
     /// Whether the operation repeats an earlier call of an agent.
     is_repeated: bool,
@@ -93,7 +93,8 @@ impl Watch {
         self.running.remove(id)
     }
 
-    /// Withdraws an agent's call that the server refused; ignores any other operation.
+    /// Withdraws an agent's call that the server refused. Ignores a repetition, since the first call stays valid, and
+    /// any other operation.
     pub fn withdraw_refused(&mut self, begun: &Begun) {
         if let Operation::AgentCall(_, message) = &begun.operation
             && !begun.is_repeated
@@ -116,7 +117,7 @@ impl Watch {
         self.recording.transcript.write_complete_entries();
     }
 
-    /// Records what the answer shows. Returns `false` if it cannot be decoded.
+    /// Records what the answer shows. Returns `false` if the answer cannot be decoded.
     async fn record_answer(&mut self, begun: Begun, answer: &[u8]) -> bool {
         let Begun { instance, operation, at, together, .. } = begun;
         match operation {
@@ -240,7 +241,7 @@ impl Watch {
     }
 }
 
-/// Returns `None` for the management canister and for an invalid id.
+/// Returns the canister that is called; `None` for the management canister and for an invalid id.
 fn canister_of(call: &RawCanisterCall) -> Option<Principal> {
     let id = Principal::try_from_slice(&call.canister_id).ok()?;
     (id != Principal::management_canister()).then_some(id)

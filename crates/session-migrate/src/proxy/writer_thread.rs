@@ -1,5 +1,5 @@
-//! Writes the trace on a separate thread, since the recorder must stay on the thread that created it, and clients
-//! should not wait for it.
+//! Writes the trace on a separate thread: the recorder must stay on the thread that created it, and clients should not
+//! wait for the writing.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -78,6 +78,7 @@ mod tests {
         drop(entries);
         thread.join().unwrap().unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "a dropped trace leaves no file");
+        // The only entry is an event, not a call.
         assert_eq!(begin_trace().finish().unwrap(), 0);
         assert!(path.exists());
     }
