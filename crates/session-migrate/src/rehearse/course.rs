@@ -8,8 +8,8 @@ use crate::client::{Canister, ClientError};
 use crate::progress::Progress;
 
 /// Runs all steps. `after_step` is called after each upgrade to the staged build, after the rollback, and after
-/// everything was read back. Returns the build on which the uploads were finished; [`Build::Legacy`] if an upgrade to
-/// the staged build failed, so that they were not.
+/// everything was read back. Returns the build on which the uploads were finished; [`Build::Legacy`] if they were not,
+/// since an upgrade to the staged build, or back to the legacy build, failed.
 pub(super) fn play(
     canister: &Canister<'_>,
     rollback: bool,
@@ -53,8 +53,8 @@ pub(super) fn play(
     Ok(if is_direct { Build::Direct } else { Build::Staged })
 }
 
-/// Upgrades to a build and lets the clients continue on it; some uploads stay unfinished. Then waits for the
-/// migration, except on the legacy build. Returns `false` if the upgrade failed.
+/// Upgrades to a build and lets the clients continue on it; some uploads stay unfinished. Then waits for the migration,
+/// except on the legacy build. Returns `false` if the upgrade failed; then nothing else was done.
 fn upgrade_and_continue(
     canister: &Canister<'_>,
     stages: &mut Stages<'_>,

@@ -1,4 +1,4 @@
-//! The files that clients upload: given ones are checked, others are generated.
+//! The files that clients upload: those that the user gives are checked; if there are none, files are generated.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
@@ -31,7 +31,7 @@ const DERIVATIVES: [(&str, AssetType, u64, bool); 3] = [
 /// Every byte of a derivative that does not repeat the original.
 const FILL_BYTE: u8 = 0x42;
 
-/// Checks that every file is a readable, regular file within the limit. Empty files are allowed.
+/// Checks that every file is a readable, regular file of at most [`MAX_FILE_BYTES`]. Empty files are allowed.
 pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
     for path in files {
         let file_error = |why: String| RehearseError::File { path: path.clone(), why };
@@ -45,6 +45,7 @@ pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
                 meta.len()
             )));
         }
+        // Only reading shows whether the file is readable.
         let mut byte = [0];
         File::open(path)
             .and_then(|mut file| file.read(&mut byte))
@@ -53,7 +54,8 @@ pub(super) fn check(files: &[PathBuf]) -> Result<(), RehearseError> {
     Ok(())
 }
 
-/// Returns the assets of each client, client by client. Generated files are put into `folder`.
+/// Returns the assets of each client, client by client. Given files are uploaded by every client; without any, each
+/// client's files are generated in `folder`.
 pub(super) fn assets(options: &Options, folder: &Path) -> Result<Vec<Vec<Asset>>, RehearseError> {
     if options.files.is_empty() {
         return (0..options.clients).map(|client| generate_assets(options.seed, client, folder)).collect();

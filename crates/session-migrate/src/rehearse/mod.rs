@@ -60,7 +60,7 @@ use stages::Stages;
 use summary::Circumstances;
 use upload_run::Clients;
 
-/// Checks that `options` can be rehearsed, without starting anything.
+/// Checks that `options` can be rehearsed, without starting anything. The snapshot is checked only when it is opened.
 ///
 /// # Errors
 /// If a file is unreadable, not a regular file or too large, a given wasm is not an upload canister, or the trace
@@ -71,7 +71,7 @@ pub fn check(options: &Options) -> Result<(), RehearseError> {
     options.wasms.check()
 }
 
-/// Runs the rehearsal. `progress` counts bytes: first the uploaded ones, then the ones that are read back.
+/// Runs the rehearsal. `progress` counts bytes: first those that are uploaded, then those that are read back.
 ///
 /// # Errors
 /// If the rehearsal could not be completed. Problems that it *finds* are in the [`Report`].
@@ -111,9 +111,9 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
 }
 
 fn create_tape(path: &Path, pic: &PocketIc, options: &Options) -> Result<Tape, TraceError> {
-    // The first round after the time was changed has exactly this time, any other round is a nanosecond later. A replay
-    // sets the time before its first round. So the time is changed here, too: the canister's digests of records contain
-    // times, and must be the same in a replay.
+    // The first round after a change of the time has exactly the new time; every other round is a nanosecond later than
+    // the one before. A replay sets the time before its first round. So the time is changed here, too: the canister's
+    // digests of records contain times, and must be the same in a replay.
     pic.advance_time(Duration::from_secs(1));
     let start = pic.get_time().as_nanos_since_unix_epoch();
     let source = format!("rehearsal, {} clients, seed {}", options.clients, options.seed);

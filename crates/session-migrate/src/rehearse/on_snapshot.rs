@@ -1,9 +1,9 @@
 //! Rehearses on an operator's own snapshot, always with a rollback: clients continue uploads of the snapshot, and new
 //! clients upload.
 //!
-//! The contents are read before the first step, up to a maximum number of answers. After each upgrade to the staged
-//! build, after the rollback and at the end, the answers must be the same. Then a snapshot of the canister is
-//! inspected.
+//! What callers can read, up to a maximum number of answers, is read before the first step. After each upgrade to the
+//! staged build, after the rollback and at the end, the answers must be the same. At the end, a snapshot of the
+//! canister is inspected, too.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,7 +23,7 @@ use crate::provenance::Provenance;
 use crate::server;
 use crate::snapshot::{Snapshot, Verified};
 
-/// Reads the contents of a snapshot in layout 1.
+/// Reads the contents of a snapshot in layout 1; any other layout is an error.
 fn read_contents(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
     let contents = inspect::contents(snapshot)?;
     if contents.layout != 1 {
@@ -50,8 +50,8 @@ pub(super) fn run(options: &Options, path: &Path, progress: &Progress) -> Result
     Ok(report)
 }
 
-/// Rehearses on a copy of the snapshot. Leaves the report's phases and duration empty; [`run`] adds them once every
-/// byte of the snapshot is verified.
+/// Rehearses on a copy of the snapshot. The report's phases and duration are still empty: [`run`] fills them in once
+/// every byte of the snapshot is verified.
 fn on_copy(
     options: &Options,
     snapshot: &Snapshot,
@@ -120,7 +120,7 @@ fn on_copy(
 /// Maximum number of differences that are reported for each comparison.
 const MAX_DIFFERENCES: usize = 20;
 
-/// Inspects a snapshot of the canister.
+/// Takes and inspects a snapshot of the canister; returns how often each kind of damage was found.
 fn damage_of_result(
     canister: &Canister<'_>,
     folder: &Path,

@@ -20,6 +20,6 @@ pub struct Options {
     pub rollback: bool,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,
-    /// Where to write the trace of the clients' calls.
+    /// Where to write the trace of the clients' calls; if absent, they are not recorded.
     pub record: Option<PathBuf>,
 }

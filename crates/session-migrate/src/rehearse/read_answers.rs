@@ -11,7 +11,7 @@ use crate::inspect::Contents;
 /// Maximum number of answers that are compared.
 const MAX_ANSWERS: usize = 20_000;
 
-/// Maximum number of bytes that are shown of an answer: a whole digest.
+/// Maximum number of characters that are shown of an answer: as many as a digest in hex has.
 const MAX_SHOWN_BYTES: usize = 64;
 
 /// What the canister answers to members of the snapshot's capsules and to other callers, when they read the capsules.
@@ -63,6 +63,7 @@ impl ReadAnswers {
         all
     }
 
+    /// Adds an answer. A refusal is the same answer whatever its reason.
     fn add(&mut self, caller: &Principal, what: &str, answer: Result<String, ClientError>) {
         let answer = match answer {
             Ok(digest) => digest,
@@ -76,6 +77,7 @@ impl ReadAnswers {
         self.answers.len()
     }
 
+    /// Returns a line for each answer of `self` that `later` has otherwise, or does not have.
     pub fn differences(&self, later: &ReadAnswers, when: &str) -> Vec<String> {
         let differs = |(what, before): (&String, &String)| {
             let after = later.answers.get(what).map_or("not asked", String::as_str);

@@ -25,9 +25,9 @@ pub struct Report {
     pub server: ServerKind,
     /// When, how and from which tree the report was made.
     pub provenance: Provenance,
-    /// Seed of the generated content and of every choice.
+    /// Seed of the generated content and of every choice; 0 for another canister.
     pub seed: u64,
-    /// How many clients uploaded at the same time.
+    /// How many clients uploaded at the same time; 0 for another canister.
     pub clients: u32,
     /// Whether the migration was rolled back once.
     pub rollback: bool,
@@ -43,7 +43,8 @@ pub struct Report {
     pub uploads: Vec<UploadReport>,
     /// Every run of a migration, in order, including rollbacks.
     pub runs: Vec<MigrationRun>,
-    /// Last status of migration 1; for another canister, of the last run. All zero if there is none.
+    /// Last status of migration 1, rollbacks excepted; for another canister, of the last run. All zero if there is
+    /// none.
     pub migration: MigrationReport,
     /// Status of the upload canister's migration 2, which moves payload into extents. All zero if it has not run.
     pub payload: MigrationReport,
@@ -124,13 +125,13 @@ pub struct UploadReport {
 pub struct SnapshotPart {
     /// The snapshot.
     pub path: String,
-    /// Legacy records in the snapshot.
+    /// Number of legacy records in the snapshot.
     pub sessions: u64,
-    /// Sessions that their clients continued.
+    /// Number of sessions that their clients continued.
     pub continued: u64,
-    /// Capsules in the snapshot.
+    /// Number of capsules in the snapshot.
     pub capsules: u64,
-    /// Answers that were compared, after each of several steps.
+    /// Number of answers that were compared, after each of several steps.
     pub reads: u64,
     /// Damage in the snapshot: the number of findings by kind.
     pub damage_before: BTreeMap<String, u64>,
@@ -155,21 +156,21 @@ pub struct MigrationRun {
 /// Counts of a migration at the end of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MigrationReport {
-    /// Source records.
+    /// Number of source records.
     pub source: u64,
-    /// Source records that the engine has converted.
+    /// Number of source records that the engine has converted.
     pub converted: u64,
-    /// Source records that were converted on touch.
+    /// Number of source records that were converted on touch.
     pub already: u64,
-    /// Source records that were quarantined.
+    /// Number of source records that were quarantined.
     pub quarantined: u64,
-    /// Source records that have expired.
+    /// Number of source records whose sessions have expired.
     pub expired: u64,
     /// Digest of the source records, in hex.
     pub digest_before: String,
     /// Digest of the converted records in their source form, in hex.
     pub digest_after: String,
-    /// Instructions used.
+    /// Instructions that the migration has used.
     pub instructions: u64,
 }
 

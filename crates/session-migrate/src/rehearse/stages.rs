@@ -25,15 +25,16 @@ pub(super) struct Stages<'p> {
     pub wasms: [Wasm; 3],
     /// The installation and the upgrades so far.
     pub done: Vec<StageReport>,
-    /// Status of migration 1 at the end of its last run, rollbacks excepted.
+    /// Status of migration 1 at the end of its last run, rollbacks excepted; `None` before the first.
     pub migration: Option<MigrationStatus>,
-    /// Status of migration 2 at the end of its run.
+    /// Status of migration 2 at the end of its run; `None` before.
     pub payload: Option<MigrationStatus>,
     /// Every run of a migration, including rollbacks.
     pub runs: Vec<MigrationRun>,
     /// Uploads that were in flight when the legacy build was last replaced.
     in_flight: u64,
-    /// Bounds from a loaded snapshot: how many of its records cannot be converted, and how many have expired.
+    /// Bounds from a loaded snapshot: how many of its records cannot be converted, and how many have expired. For a new
+    /// canister, both are 0.
     bounds: Bounds,
 }
 
@@ -99,6 +100,7 @@ impl<'p> Stages<'p> {
             clients.problems.push(format!("there is no wasm of the {build} build"));
             return false;
         };
+        // The legacy build is about to be replaced.
         if self.done.last().is_some_and(|stage| stage.build == Build::Legacy.name()) {
             self.in_flight = clients.runs.iter().filter(|run| run.is_in_flight()).count() as u64;
         }
@@ -141,6 +143,7 @@ impl<'p> Stages<'p> {
     /// Verifies and finalizes migration 1, so that the direct build may begin migration 2. Returns whether migration 1
     /// is finalized.
     pub fn finalize(&mut self, canister: &Canister<'_>, clients: &mut Clients) -> bool {
+        // The problem is recorded already, by `wait_until_converted`.
         if self.migration.as_ref().is_none_or(|status| status.phase != MigrationPhase::Converted) {
             return false;
         }

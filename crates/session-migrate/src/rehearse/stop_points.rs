@@ -4,7 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::RngCore;
 use serde::{Deserialize, Serialize};
 
-/// State of an upload when the canister is upgraded.
+/// State of an upload when the canister is first upgraded to the staged build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopPoint {
@@ -77,7 +77,8 @@ pub(super) fn assign(chunks: &[u32]) -> Vec<StopPoint> {
     points
 }
 
-/// Describes which points are not assigned to any upload, and why.
+/// Returns notes on the points that are not assigned to any upload: those that no file can have, and those for which
+/// there were too few uploads.
 pub(super) fn unassigned_notes(chunks: &[u32], points: &[StopPoint]) -> Vec<String> {
     let missing = StopPoint::ORDER.into_iter().filter(|point| !points.contains(point));
     let (too_few, impossible): (Vec<_>, Vec<_>) =

@@ -8,6 +8,7 @@ use crate::Verdict;
 use crate::provenance::Provenance;
 use crate::server::ServerKind;
 
+/// What the report says besides the results.
 pub(super) struct Circumstances<'c> {
     pub options: &'c Options,
     pub server: ServerKind,

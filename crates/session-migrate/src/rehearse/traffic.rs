@@ -64,6 +64,7 @@ pub(super) fn before_upgrade(
     drive(canister, &mut clients.runs, queues, progress)?;
     for run in &mut clients.runs {
         let stored = match run.stop {
+            // An abort releases the chunks.
             StopPoint::Aborted => 0,
             _ => run.must_be_stored().len(),
         };
@@ -150,6 +151,7 @@ fn reconnect(canister: &Canister<'_>, run: &mut UploadRun) -> Result<Vec<StepCal
     Ok(repeated)
 }
 
+/// Compares the status, and the chunks that it reports as stored, with what the client has sent.
 fn check_status(run: &mut UploadRun, expected: &std::collections::BTreeSet<u32>, status: &api::UploadStatus) {
     let stored = run.uploader.stored().clone();
     let lost: Vec<u32> = expected.difference(&stored).copied().collect();
@@ -242,6 +244,7 @@ fn drive(
                     queues[index].clear();
                 }
             }
+            // Every chunk counts once, even if it was refused, so that the bar reaches its end.
             if let UploadStep::Put(chunk) = step_call.step
                 && !stored_before.contains(&chunk)
                 && run.stop != StopPoint::Aborted
@@ -254,7 +257,7 @@ fn drive(
 }
 
 /// Chooses one upload for each client: the first that has a call to make, starting at the client's upload number
-/// `turn`.
+/// `turn`, modulo their number. The uploads of a client must be adjacent.
 fn choose(runs: &[UploadRun], queues: &[VecDeque<StepCall>], turn: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = Vec::new();
     let mut first = 0;

@@ -24,7 +24,7 @@ pub(super) struct UploadRun {
     pub unseen: BTreeSet<u32>,
     /// Number of stored chunks before the first upgrade.
     pub chunks_before: u32,
-    /// SHA-256 of the bytes that were read back.
+    /// SHA-256 of the bytes that were read back; `None` if nothing was.
     pub read_back: Option<[u8; 32]>,
     pub problems: Vec<String>,
     /// Whether the client repeats begin when it reconnects. It does not for sessions of the first public release, which
@@ -122,7 +122,7 @@ impl Clients {
         Ok(Clients { runs, rng, notes, problems: Vec::new(), known_memories: BTreeSet::new() })
     }
 
-    /// For calls that belong to no upload: records an error as a general problem.
+    /// Records the error of a call that belongs to no upload as a general problem, and returns `None` then.
     pub fn ok_or_problem<T>(&mut self, answer: Result<T, ClientError>) -> Option<T> {
         answer.map_err(|error| self.problems.push(error.to_string())).ok()
     }
@@ -136,7 +136,7 @@ impl Clients {
             .sum()
     }
 
-    /// Returns the clients' numbers, principals and capsules, each once.
+    /// Returns the clients' numbers, principals and capsules, each once, since the uploads are ordered by client.
     pub fn principals(&self) -> Vec<(u32, Principal, String)> {
         let mut clients: Vec<_> = self
             .runs

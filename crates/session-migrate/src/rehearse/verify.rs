@@ -77,6 +77,7 @@ fn check_result(run: &mut UploadRun, result: &api::UploadFinishResult) {
     if result.size != size {
         run.record_problem(format!("finish returned {} bytes, but the file has {size}", result.size));
     }
+    // A result without a SHA-256 is not wrong.
     if result.checksum_sha256.as_ref().is_some_and(|claimed| claimed.as_slice() != hash) {
         run.record_problem("finish returned a SHA-256 other than the file's");
     }
@@ -104,6 +105,7 @@ pub(super) fn check_memories(canister: &Canister<'_>, clients: &mut Clients) {
         for memory in &strays {
             let name = &memory.asset_metadata.base().name;
             let stray = format!("the capsule has a memory {} that no finish returned", memory.id);
+            // No upload caused the memory for certain; one with the same name is the most likely cause.
             let run_of_same_name =
                 clients.runs.iter_mut().filter(is_of_client).find(|run| run.uploader.asset.name == *name);
             match run_of_same_name {
@@ -119,12 +121,12 @@ const SWEEPS: u32 = 5;
 /// Time between two sweeps.
 const SWEEP_SECONDS: u64 = 60;
 
-/// Extents are allocated in units of this many bytes.
+/// Extents are allocated in multiples of this many bytes.
 const UNIT_BYTES: u64 = 64;
 
 /// Checks that nothing is left of aborted uploads: extents hold exactly the bytes of the finished uploads, and the
-/// chunk map is empty. So the canister must have been empty before the rehearsal. Checks nothing if an upload has a
-/// problem, since its bytes may still be stored.
+/// chunk map is empty. This is true only if the canister was empty before the rehearsal. Checks nothing if an upload
+/// has a problem, since the upload's bytes may still be stored.
 pub(super) fn check_aborted_are_freed(canister: &Canister<'_>, clients: &mut Clients) {
     if !clients.runs.iter().all(UploadRun::is_sound) {
         return;

@@ -8,7 +8,7 @@ use crate::build::{self, Build, Module};
 /// Name of the phase in which the wasms are built.
 pub const BUILDING: &str = "building wasms";
 
-/// Wasm files to use instead of those built from the tree.
+/// Wasm files to use instead of those built from the tree; `None` for a build of the tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wasms {
     /// Instead of the legacy build.

@@ -81,8 +81,8 @@ fn parse_section(text: &str) -> Option<Section> {
     }
 }
 
-/// Returns the numbers for which a line is repeated, and the rest of the line; without a range, the only number is
-/// `None`.
+/// Returns the numbers for which a line is repeated, and the rest of the line. A line without a range has one number,
+/// `None`: it is used once, and `{n}` is not replaced.
 fn parse_repetition(text: &str) -> Result<(Vec<Option<u32>>, &str), String> {
     let Some((range, rest)) = text.split_once(char::is_whitespace).filter(|(range, _)| range.contains("..="))
     else {
@@ -130,7 +130,8 @@ pub(super) fn parse_arguments(text: &str) -> Result<IDLArgs, String> {
     })
 }
 
-/// A name is `controller`, `anonymous`, the text of a principal, or any other name, from which a principal is derived.
+/// Returns the principal for a name: `controller`, `anonymous`, the text of a principal, or any other name, from which
+/// a principal is derived.
 fn principal_of(name: &str) -> Result<Principal, String> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || !name.chars().all(is_name) {

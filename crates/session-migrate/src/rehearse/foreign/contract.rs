@@ -67,7 +67,7 @@ impl Pair<'_> {
     }
 }
 
-/// Encodes the argument of `migration_finalize`.
+/// Encodes the argument of `migration_finalize`: whether it may finalize although units are in quarantine.
 pub(super) fn finalize_arg(leave_quarantined: bool) -> Vec<u8> {
     encode_args((Some(leave_quarantined),)).unwrap_or_default()
 }

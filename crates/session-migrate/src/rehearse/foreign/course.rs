@@ -28,7 +28,7 @@ const TRAPPED_ROUNDS: u32 = 3;
 /// notices each trap.
 const WATCHDOG_TIME: Duration = Duration::from_secs(61);
 
-/// How often, at most, the migration is resumed or its units are retried after messages that were made to trap.
+/// How often, at most, one wait resumes the migration, or retries its units, after messages that were made to trap.
 const MAX_RECOVERIES: u32 = 20;
 
 /// Maximum number of upgrades in the middle of one migration, in the rounds 1, 2, 4, 8, …
@@ -107,6 +107,7 @@ impl<'a> Course<'a> {
         Ok(course)
     }
 
+    /// Runs all steps from the upgrade on; what goes wrong is recorded as a problem.
     pub fn run(&mut self) {
         if !self.upgrade("upgrade to new", true) {
             return;
@@ -171,6 +172,7 @@ impl<'a> Course<'a> {
         format!("after {}", self.last_stage())
     }
 
+    /// Returns what was answered; an error is recorded as a problem, and gives `None`.
     fn ok_or_problem<T>(&mut self, answer: Result<T, String>) -> Option<T> {
         answer.map_err(|why| self.add_problem(&why)).ok()
     }
@@ -180,6 +182,7 @@ impl<'a> Course<'a> {
         self.pair.problems.push(format!("{when}: {why}"));
     }
 
+    /// Records an installation or upgrade, whose messages have the number `first_message` or a higher one.
     fn record_stage(&mut self, name: &str, build: &str, upgrade_ok: bool, first_message: u64) {
         self.stages.push(StageReport {
             name: name.to_owned(),
@@ -205,7 +208,7 @@ impl<'a> Course<'a> {
         upgrade_ok
     }
 
-    /// Makes every query on both canisters.
+    /// Makes every query on both canisters, and records the differences.
     fn compare_queries(&mut self) {
         let when = self.when();
         self.pair.compare_queries(self.queries.iter().copied(), &when);
@@ -279,7 +282,8 @@ impl<'a> Course<'a> {
         if self.has_endpoint("migration_finalize") { self.finalize() } else { None }
     }
 
-    /// Returns whether everything was converted, so that the rehearsal can continue.
+    /// Waits until everything is converted, and records the run. Returns `false` if that fails, so that the rehearsal
+    /// cannot continue.
     fn wait_until_converted(&mut self, with_interruptions: bool) -> bool {
         let Some(status) = self.settle_and_reconcile(with_interruptions) else { return false };
         self.record_run(&status);
@@ -294,11 +298,13 @@ impl<'a> Course<'a> {
     fn settle_and_reconcile(&mut self, with_interruptions: bool) -> Option<Status> {
         let settled = self.settle(with_interruptions);
         let status = self.ok_or_problem(settled)?;
+        // The rehearsal does not know how many units exist, nor how many of them may expire.
         let bounds =
             Bounds { min_source: 0, max_quarantined: self.options.max_quarantined, max_expired: u64::MAX };
         let problems = accounting::check("new", &status, bounds);
         let is_sound = problems.is_empty();
         if !is_sound {
+            // The callers record the run only if they get a status.
             self.record_run(&status);
         }
         self.pair.problems.extend(problems);
@@ -351,7 +357,7 @@ impl<'a> Course<'a> {
     }
 
     /// Returns whether messages that were made to trap have left the migration stuck, or too many units in quarantine.
-    /// Until it has recovered, the canister rightly refuses calls about these units.
+    /// Until the migration has recovered, the canister rightly refuses calls about these units.
     fn needs_recovery(&self, status: &Status) -> bool {
         let may_have_trapped =
             self.is_interrupted && self.options.interruptions.contains(&MigrationInterruption::Trap);
@@ -374,6 +380,8 @@ impl<'a> Course<'a> {
         Ok(self.has_endpoint(endpoint) && self.pair.control(endpoint, &arg).map(|_| true)?)
     }
 
+    /// Interrupts the migration in this round, if that is requested: traps are in round 1, upgrades in the rounds 1, 2,
+    /// 4, 8, …
     fn interrupt(&mut self, round: u32) -> Result<(), String> {
         let is_requested = |how| self.options.interruptions.contains(&how);
         let (upgrade, trap) =
@@ -435,6 +443,7 @@ impl<'a> Course<'a> {
         self.interruptions.push(format!(
             "{trapped} messages trapped at instruction limits of {limits} of the {largest} that the largest had used"
         ));
+        // The watchdog notices the last trap.
         self.pair.pass(WATCHDOG_TIME);
     }
 

@@ -10,6 +10,7 @@ use crate::build::{self, Methods, Module};
 use crate::rehearse::RehearseError;
 use crate::trace::{CallKind, Interface};
 
+/// The old or the new wasm.
 pub(super) struct RehearsedModule {
     pub path: PathBuf,
     pub module: Module,
@@ -40,8 +41,9 @@ impl RehearsedModule {
         })
     }
 
+    /// Encodes the arguments of an installation or upgrade; `option` is the name of the option that gives them.
     fn install_args(&self, option: &str, text: &str) -> Result<Vec<u8>, RehearseError> {
-        // The error names the option in place of a file.
+        // The error has the option's name as its path.
         let unusable = |why: String| RehearseError::File { path: option.into(), why };
         let args = calls::parse_arguments(text).map_err(unusable)?;
         match &self.interface {
@@ -122,6 +124,7 @@ fn encode_call(
     if method.starts_with("migration_") {
         return Err(failed(format!("the rehearsal itself calls `{method}`: remove this call")));
     }
+    // The wasm whose interface gives the types of the arguments.
     let declaring = if old_has_method { old } else { new };
     let arg = match declaring.interface.as_ref().filter(|interface| interface.has_method(&method)) {
         Some(interface) => interface.encode_all(&method, args),

@@ -23,7 +23,7 @@ pub struct ForeignOptions {
     pub interruptions: BTreeSet<MigrationInterruption>,
     /// Whether to roll back once, continue on the old wasm, and migrate again.
     pub rollback: bool,
-    /// Maximum number of units in quarantine at the end.
+    /// Maximum number of units in quarantine after a conversion; more are a problem.
     pub max_quarantined: u64,
 }
 

@@ -31,12 +31,14 @@ pub(super) struct Pair<'p> {
     pub methods: BTreeMap<String, MethodReport>,
     /// Number of calls that both canisters have rejected.
     pub rejected: u64,
+    /// Line and method of the first of these calls.
     pub first_rejected: Option<String>,
     pub problems: Vec<String>,
     /// Number of differences since the last step, by method.
     difference_counts: BTreeMap<String, u64>,
 }
 
+/// What a canister has answered: a reply or a rejection.
 type Reply = Result<Vec<u8>, RejectResponse>;
 
 impl<'p> Pair<'p> {
@@ -69,6 +71,7 @@ impl<'p> Pair<'p> {
         })
     }
 
+    /// Upgrades the canister; the reference stays as it is. `is_new`: whether `target` is the new wasm.
     pub fn upgrade(&mut self, target: &RehearsedModule, arg: &[u8], is_new: bool) -> Result<(), String> {
         let (module, arg, sender) = (target.module.gz.clone(), arg.to_vec(), Some(controller()));
         let answer = if target.keeps_wasm_memory {
@@ -129,12 +132,15 @@ impl<'p> Pair<'p> {
         Some(format!("answers {answer}, {reference_name} {expected}"))
     }
 
+    /// Returns the answers of the upgraded canister and of the reference; `None` in place of the latter if the old wasm
+    /// does not have the method.
     fn call_both(&self, call: &EncodedCall) -> (Reply, Option<Reply>) {
         let EncodedCall { caller, method, arg, .. } = call;
         if call.kind == CallKind::Query {
             let query = |id| self.pic.query_call(id, *caller, method, arg.clone());
             return (query(self.id), call.old_has_method.then(|| query(self.reference)));
         }
+        // Both calls are sent before either is awaited, so that they are executed in the same round.
         let submit = |id| self.pic.submit_call(id, *caller, method, arg.clone());
         let (sent, expected) = (submit(self.id), call.old_has_method.then(|| submit(self.reference)));
         let wait = |sent: Result<_, RejectResponse>| sent.and_then(|message| self.pic.await_call(message));
@@ -161,7 +167,7 @@ impl<'p> Pair<'p> {
         }
     }
 
-    /// Makes a call, and records a difference between the answers as a problem.
+    /// Makes a call, and records a difference between the answers as a problem; of one method, at most [`MAX_SHOWN`].
     pub fn play(&mut self, call: &EncodedCall, when: &str) {
         let Some(difference) = self.call_and_compare(call, "the old wasm") else { return };
         let count = self.difference_counts.entry(call.method.clone()).or_default();
@@ -191,7 +197,7 @@ impl<'p> Pair<'p> {
         Ok(())
     }
 
-    /// Makes queries after a step, and records how many further differences there are for each method.
+    /// Makes queries after a step. Then records, for each method, how many differences of this step were not shown.
     pub fn compare_queries<'c>(&mut self, queries: impl Iterator<Item = &'c EncodedCall>, when: &str) {
         queries.for_each(|query| self.play(query, when));
         let more = self.difference_counts.iter().filter(|(_, count)| **count > MAX_SHOWN);
@@ -209,7 +215,7 @@ pub(super) fn in_one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// The further lines of a trap's message are advice and a backtrace.
+/// Returns the first line of a rejection's message. The further lines of a trap's message are advice and a backtrace.
 pub(super) fn first_line(reject: &RejectResponse) -> String {
     shorten(reject.reject_message.lines().next().unwrap_or_default())
 }
