@@ -33,7 +33,7 @@ use steps::Steps;
 /// Options of [`run`].
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A snapshot folder, or a raw stable memory; may be gzipped.
+    /// A snapshot folder, or a raw stable memory, which may be gzipped.
     pub snapshot: PathBuf,
     /// Wasms to use instead of those built from the tree.
     pub wasms: Wasms,

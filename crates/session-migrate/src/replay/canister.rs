@@ -32,7 +32,7 @@ impl Builds {
         Ok(self.0.entry(name.to_owned()).or_insert(Arc::new(module)).clone())
     }
 
-    /// Uses this module for a name, instead of the one built from the tree.
+    /// Uses this module for a name, instead of the one built from the tree or read from the file.
     pub fn set(&mut self, name: impl Into<String>, module: Module) {
         self.0.insert(name.into(), Arc::new(module));
     }
@@ -63,6 +63,7 @@ impl ReplayCanister {
         if start > pic.get_time() {
             pic.set_time(start);
         }
+        // A trace without controllers is replayed with the anonymous principal as controller.
         let controller = header.controllers.first().copied().unwrap_or(Principal::anonymous());
         let id = pic.create_canister_with_settings(Some(controller), None);
         let reports_costs = server::chosen()?.kind == server::ServerKind::Embedded;
@@ -150,6 +151,7 @@ impl ReplayCanister {
             .map_err(ReplayError::control("start the canister"))
     }
 
+    /// Sends a call. A query is answered when this returns; the answer to an update is awaited by [`Self::wait`].
     pub(super) fn send(
         &self,
         kind: CallKind,
@@ -183,7 +185,8 @@ impl ReplayCanister {
         self.pic.update_call(self.id, caller, method, arg)
     }
 
-    /// Reads the costs of the messages since the last reading. The server keeps the costs of the last 10,000 messages.
+    /// Reads the costs of the messages since the last reading. The server keeps the costs of the last 10,000 messages,
+    /// so older ones are lost unless they were read in time.
     pub fn read_costs(&mut self) -> Result<(), ReplayError> {
         if self.reports_costs {
             let from = self.costs.last().map_or(0, |cost| cost.index + 1);

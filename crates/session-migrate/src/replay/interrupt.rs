@@ -14,7 +14,7 @@ use crate::build::{Module, gzip};
 use crate::client::ClientError;
 use crate::trace::Trace;
 
-/// Maximum number of rounds of a rollback.
+/// Number of rounds after which a rollback that is not complete counts as failed.
 const MAX_ROLLBACK_ROUNDS: u32 = 1_000;
 
 /// An interruption: `KIND@WHEN`.
@@ -41,7 +41,7 @@ enum InterruptionKind {
     Trap,
     /// The canister is stopped and started.
     Restart,
-    /// The canister is frozen for a while, and accepts no calls.
+    /// The canister is frozen by a high freezing threshold, refuses a call, and is thawed.
     LowCycles,
     /// The migration is rolled back, and the canister is upgraded to the legacy build.
     Rollback,
@@ -157,6 +157,7 @@ impl Interruption {
     }
 }
 
+/// Returns a module whose `canister_post_upgrade` traps, so that the upgrade is rolled back.
 fn trapping_module() -> std::io::Result<Module> {
     let mut types = TypeSection::new();
     types.ty().function([], []);
@@ -175,7 +176,7 @@ fn trapping_module() -> std::io::Result<Module> {
     Ok(Module { features: Vec::new(), wasm_bytes: wasm.len() as u64, sha256: String::new(), gz })
 }
 
-/// Freezes the canister, checks that a call is refused, and thaws it.
+/// Freezes the canister, as if its cycles ran out; checks that a call is refused, and thaws the canister.
 fn freeze_and_thaw(subject: &ReplayCanister) -> Result<(), String> {
     let set_freezing_threshold = |seconds: u64| {
         let settings =

@@ -5,8 +5,8 @@ use super::interrupt::Interruption;
 use super::{Builds, ReplayCanister, ReplayError};
 use crate::trace::{Codec, CodecError, Event, EventKind, Trace, TracedAnswer, TracedCall};
 
-/// Number of calls after which the costs are read. So many calls cause fewer than the 10,000 messages whose costs the
-/// server keeps.
+/// Number of calls after which the costs are read. This many calls cause fewer than 10,000 messages, and of as many the
+/// server keeps the costs.
 const CALLS_PER_READING: usize = 1_000;
 
 /// Outcome of an event.
@@ -61,7 +61,7 @@ impl<'a> Player<'a> {
     /// Creates a player at the beginning of a trace.
     ///
     /// # Errors
-    /// If the line of an interruption contains no event, or the interface does not parse.
+    /// If the line of an interruption contains no event, or the upload canister's interface does not parse.
     pub fn new(
         trace: &'a Trace,
         subject: &'a mut ReplayCanister,
@@ -106,6 +106,7 @@ impl<'a> Player<'a> {
         self.playback
     }
 
+    /// Plays the event at `first`; if it is a call, plays all calls that were in flight together with it.
     fn play_event(&mut self, first: usize, what: &EventKind) -> Result<(), ReplayError> {
         let played = match what {
             EventKind::Call(_) => {
@@ -142,8 +143,8 @@ impl<'a> Player<'a> {
     }
 }
 
-/// Returns the call at `first`, and the following calls that were sent while an earlier call was not answered; nothing
-/// if the event at `first` is not a call.
+/// Returns the call at `first`, and the following calls that were sent while an earlier call was not answered. Empty if
+/// the event at `first` is not a call.
 fn calls_in_flight_together(events: &[Event], first: usize) -> Vec<&TracedCall> {
     let calls = events.iter().skip(first).map_while(|event| match &event.what {
         EventKind::Call(call) => Some(call),

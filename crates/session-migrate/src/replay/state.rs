@@ -1,8 +1,8 @@
 //! The final state of a canister, independent of its layout.
 //!
-//! Sessions, capsules, memories and the bytes of every blob are queried, as the callers of the trace; counts,
-//! stats and settings as the controller. Receipts,
-//! sessions by idempotency key, indexes and accounts, which no query returns, are read from stable memory.
+//! Sessions, capsules, memories and the bytes of every blob are queried, as the callers of the trace; counts, stats and
+//! settings as the controller. Receipts, sessions by idempotency key, indexes and accounts, which no query returns, are
+//! read from stable memory.
 
 mod shown;
 
@@ -32,7 +32,8 @@ use shown::{ContentShown, CountsShown, IndexShown, ReceiptShown, SessionOfKey, S
 /// blob, sums, counts, stats, settings.
 pub type State = BTreeMap<(&'static str, String), String>;
 
-/// Reads the state of a canister on which a trace was replayed.
+/// Reads the state of a canister on which a trace was replayed. Ids are shown by the names that `codec` has for them;
+/// new ids get names.
 pub fn final_state(trace: &Trace, subject: &ReplayCanister, codec: &mut Codec) -> Result<State, String> {
     let mut reader = StateReader { subject, codec, state: State::new() };
     let mut live_sessions = Vec::new();
@@ -100,6 +101,7 @@ impl StateReader<'_> {
         Ok(())
     }
 
+    /// Adds the open sessions of a caller; returns each with the caller.
     fn read_sessions(&mut self, caller: Principal) -> Result<Vec<(Principal, UploadStatus)>, String> {
         let sessions: Vec<UploadStatus> = self.read_pages(
             |status: &UploadStatus| status.session,
@@ -157,6 +159,7 @@ impl StateReader<'_> {
         let controller = self.subject.controller();
         let stats: AdminStats = self.query(controller, "admin_stats", ())?;
         self.add("counts", "all paths", &CountsShown::of(&stats.counts))?;
+        // The counts were added above as sums over all paths, since builds use different paths.
         let stats = AdminStats { counts: UploadCounts::default(), ..stats };
         self.add("stats", "admin_stats", &stats)?;
         let settings: AdminConfig = self.query(controller, "admin_config_get", ())?;

@@ -13,7 +13,7 @@ use crate::build::Module;
 use crate::client::NO_ARGUMENTS;
 use crate::costs;
 
-/// Cycles that the canister gets.
+/// Cycles that the canister gets, so that it does not run out of them.
 const CYCLES: u128 = 1_000_000_000_000_000;
 
 /// Why a snapshot could not be loaded into a canister.
@@ -22,7 +22,8 @@ pub enum CopyError {
     /// A file cannot be read or written.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// The server has written metadata that are not valid JSON.
+    /// The server has written metadata that are not valid JSON. ([`SnapshotError::Metadata`] is about the user's
+    /// snapshot.)
     #[error("{path}: {source}")]
     Metadata {
         /// The file.
@@ -92,7 +93,7 @@ pub fn load(
         .map_err(rejected)
 }
 
-/// Uploads a folder, on the embedded server without copying stable memory. Returns the id of the snapshot.
+/// Uploads a snapshot folder to the server; the embedded server does not copy stable memory. Returns the snapshot's id.
 fn upload(
     pic: &PocketIc,
     canister: Principal,
@@ -100,6 +101,7 @@ fn upload(
     folder: PathBuf,
 ) -> Result<Vec<u8>, String> {
     let Ok(extensions) = costs::extensions(pic) else {
+        // The client of the official server panics if the server refuses the snapshot.
         let upload = || pic.canister_snapshot_upload(canister, controller, None, folder);
         return std::panic::catch_unwind(std::panic::AssertUnwindSafe(upload))
             .map_err(|panic| crate::panic_text(&*panic));
@@ -128,6 +130,7 @@ fn replace_by_symlink(file: &Path, link: &Path) -> Result<(), SnapshotError> {
     }
 }
 
+/// Writes another size of stable memory into the metadata of a folder.
 fn set_stable_size(folder: &Path, bytes: u64) -> Result<(), CopyError> {
     let path = folder.join(METADATA);
     let text = std::fs::read(&path).map_err(SnapshotError::io("read", &path))?;

@@ -138,6 +138,7 @@ impl SnapshotError {
     /// Returns whether the user's input is at fault, not the machine.
     pub fn is_usage(&self) -> bool {
         match self {
+            // The path does not exist; any other failure is the machine's.
             SnapshotError::Io { action, source, .. } => {
                 *action == "read" && source.kind() == std::io::ErrorKind::NotFound
             }

@@ -37,7 +37,7 @@ pub struct Metadata {
     pub wasm_memory_size: u64,
     /// Bytes of stable memory.
     pub stable_memory_size: u64,
-    /// Version of the canister.
+    /// The IC's version of the canister, which counts its changes; not a release.
     #[serde(default)]
     pub canister_version: u64,
     /// The chunks in the wasm chunk store.
@@ -51,6 +51,7 @@ struct StoredChunk {
     hash: Vec<u8>,
 }
 
+/// Returns the command of the program that has begun the download.
 fn resume_command(progress: &Path) -> &'static str {
     let is_by_this_program = fs::read(progress)
         .ok()
@@ -105,7 +106,7 @@ fn check_length(path: &Path, expected: u64) -> Result<(), SnapshotError> {
         Ok(found) if found.len() == expected => Ok(()),
         Ok(found) => Err(SnapshotError::Length { path: path.to_path_buf(), expected, got: found.len() }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => match expected {
-            // Some tools write an empty file, others omit it.
+            // Some tools write an empty file for an empty memory, others no file.
             0 => Ok(()),
             _ => Err(SnapshotError::Missing { path: path.to_path_buf(), expected }),
         },

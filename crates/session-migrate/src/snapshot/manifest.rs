@@ -17,12 +17,12 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verified {
-    /// There is no manifest.
+    /// Not at all: there is no manifest.
     #[default]
     No,
-    /// The length of each file, and the SHA-256 of metadata and module.
+    /// The length of each file, and the SHA-256 of metadata and module, are those in the manifest.
     Lengths,
-    /// The SHA-256 of each file.
+    /// The SHA-256 of each file is that in the manifest.
     EveryByte,
 }
 
@@ -111,7 +111,8 @@ impl Manifest {
         write_json(&path, self).map_err(SnapshotError::io("write", &path))
     }
 
-    /// Compares the length of each file, and the SHA-256 of metadata and module.
+    /// Compares the length of each file, and the SHA-256 of metadata and module only; [`Manifest::verify`] compares
+    /// everything.
     pub(super) fn check(&self, folder: &Path) -> Result<(), SnapshotError> {
         for entry in &self.files {
             let path = folder.join(&entry.path);
@@ -159,7 +160,8 @@ impl Manifest {
     }
 }
 
-/// Hashes up to `limit` bytes of a file. `on_read` gets the number of bytes of each read.
+/// Hashes up to `limit` bytes of a file; returns the hasher, which can take more bytes. `on_read` gets the number of
+/// bytes of each read.
 pub(crate) fn sha256_of(
     path: &Path,
     limit: u64,

@@ -1,8 +1,8 @@
 //! Snapshots on disk: a folder as the command-line tools download it, or raw stable memory.
 //!
 //! Nothing here writes to a snapshot; only copies are run, in a canister on a server. Stable memory is read on demand,
-//! not loaded. Since ic-stable-structures panics when it reads a damaged node, [`Tree`] walks its maps with typed
-//! errors.
+//! not loaded. Since ic-stable-structures panics when it reads a damaged node, [`Tree`] walks the maps of that library
+//! with typed errors.
 
 mod copy;
 mod error;
@@ -41,9 +41,10 @@ pub struct Snapshot {
     pub metadata: Option<Metadata>,
     /// Stable memory of the snapshot.
     pub stable: StableFile,
-    /// The manifest next to a folder.
+    /// The manifest next to a folder; `None` if there is none, and for a raw stable memory.
     pub manifest: Option<Manifest>,
-    /// How far the folder was compared with its manifest.
+    /// How far the folder was compared with its manifest. While [`Self::while_verifying`] runs, this is the expected
+    /// outcome.
     pub verified: Verified,
 }
 
@@ -69,7 +70,8 @@ impl Snapshot {
         Ok(Snapshot { path, form, metadata: None, stable, manifest: None, verified })
     }
 
-    /// Compares every byte of a folder with its manifest, if it has one. `on_read` gets the number of bytes of each read.
+    /// Compares every byte of a folder with its manifest; does nothing without a manifest. `on_read` gets the number of
+    /// bytes of each read.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`], or the error of a file that cannot be read.
@@ -81,8 +83,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Calls `work` while another thread compares every byte of the snapshot with its manifest, if it has one. If a
-    /// file differs, the result of `work` is dropped, so `work` must change nothing but its own copy.
+    /// Calls `work` while another thread compares every byte of the snapshot with its manifest, if there is one. If a
+    /// file differs, the result of `work` is dropped, so `work` must change nothing but copies.
     ///
     /// # Errors
     /// [`SnapshotError::Differs`], or the error of a file that cannot be read; otherwise the error of `work`.
@@ -110,7 +112,7 @@ impl Snapshot {
         })
     }
 
-    /// Returns the path of the module; `None` if the snapshot is not a folder.
+    /// Returns the path at which a folder has the module; `None` if the snapshot is not a folder.
     pub fn module(&self) -> Option<PathBuf> {
         (self.form == Form::Folder).then(|| self.path.join(WASM_MODULE))
     }

@@ -40,7 +40,7 @@ struct Inner {
     failure: RefCell<Option<io::Error>>,
 }
 
-/// Blocks by number; the oldest is evicted first.
+/// Blocks by number; the one that was read from the file first is evicted first.
 #[derive(Debug, Default)]
 struct Cache {
     blocks: HashMap<u64, Box<[u8]>>,
@@ -57,7 +57,7 @@ impl StableFile {
         StableFile::from_file(file, path)
     }
 
-    /// Opens a stable memory, which may be gzipped; it is then unpacked into a sparse unnamed temporary file.
+    /// Opens a stable memory, which may be gzipped; if so, it is unpacked into a sparse unnamed temporary file.
     pub(super) fn open_any(path: &Path) -> Result<(Form, StableFile), SnapshotError> {
         let mut file = File::open(path).map_err(SnapshotError::io("read", path))?;
         let mut magic = [0; 2];
@@ -90,7 +90,7 @@ impl StableFile {
         self.0.len
     }
 
-    /// Checks whether a read has failed, or a write was attempted, since the last call of this function.
+    /// Checks that no read has failed, and no write was attempted, since the last call of this function.
     ///
     /// # Errors
     /// [`SnapshotError::Io`] with the first failure.
@@ -130,7 +130,7 @@ impl StableFile {
         file.set_len(self.0.len).map_err(SnapshotError::io("write", path))
     }
 
-    /// Passes all pages outside the file's holes to `each`, several at once, with the offset of the first.
+    /// Passes all pages outside the file's holes to `each`, up to 16 at once, with the offset of the first.
     fn for_each_data(
         &self,
         mut each: impl FnMut(u64, &[u8]) -> Result<(), SnapshotError>,
@@ -141,6 +141,7 @@ impl StableFile {
         let mut buffer = vec![0; AT_ONCE as usize];
         let mut at = 0;
         for range in ranges {
+            // A page that two ranges share is passed once.
             at = at.max(range.start / PAGE_BYTES * PAGE_BYTES);
             let end = range.end.next_multiple_of(PAGE_BYTES).min(*len);
             while at < end {
@@ -178,6 +179,7 @@ impl StableFile {
 }
 
 impl Cache {
+    /// Returns a block, which is read from the file unless it is cached.
     fn block(&mut self, number: u64, file: &File, len: u64) -> io::Result<&[u8]> {
         if !self.blocks.contains_key(&number) {
             let offset = number.saturating_mul(BLOCK_BYTES as u64);
@@ -205,6 +207,7 @@ impl Memory for StableFile {
         self.0.len / PAGE_BYTES
     }
 
+    // -1 means that the memory cannot grow.
     fn grow(&self, _: u64) -> i64 {
         -1
     }
@@ -240,6 +243,7 @@ pub(crate) fn read_exact_at(file: &File, mut into: &mut [u8], mut offset: u64) -
     Ok(())
 }
 
+/// Writes a block, or leaves a hole in its place if it is all zeros.
 fn write_unless_zero(file: &mut File, at: u64, block: &[u8]) -> io::Result<()> {
     if *block == ZEROS[..block.len()] {
         return Ok(());
@@ -256,6 +260,7 @@ pub(crate) fn write_sparse(file: &mut File, at: u64, bytes: &[u8]) -> io::Result
     Ok(())
 }
 
+/// Unpacks a gzipped stable memory into a sparse temporary file; `path` is its name in errors.
 fn unpack_sparse(mut from: impl Read, path: &Path) -> Result<File, SnapshotError> {
     let folder = std::env::temp_dir();
     let mut file = tempfile::tempfile().map_err(SnapshotError::io("create a file in", &folder))?;

@@ -211,6 +211,7 @@ fn pages(count: usize) -> Vec<u8> {
     (0..count).flat_map(page).collect()
 }
 
+/// Creates a snapshot folder with this stable memory, and a module of four bytes.
 fn folder(bytes: &[u8]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let metadata = serde_json::json!({

@@ -27,7 +27,7 @@ const PAGE_HEADER_BYTES: u64 = 16;
 /// Offset of the address of the next page in a node.
 const NEXT_PAGE_OFFSET: u64 = 7;
 const NODE_HEADER_BYTES: u64 = NEXT_PAGE_OFFSET + 8;
-/// In version 1 a node has no next page, and its header ends before that address.
+/// In version 1, a node has no address of a next page: its header ends where that address would be.
 const V1_NODE_HEADER_BYTES: u64 = NEXT_PAGE_OFFSET;
 const OVERFLOW_HEADER_BYTES: u64 = 11;
 /// Maximum number of entries of a node.
@@ -41,14 +41,14 @@ fn memory_bytes(memory: &impl Memory) -> u64 {
     memory.size().saturating_mul(PAGE_BYTES)
 }
 
-/// A map, with the contents of its header.
+/// A map of ic-stable-structures, which is a B-tree, with the contents of its header.
 pub struct Tree<'m, M> {
     memory: &'m M,
     /// Size of the memory.
     bytes: u64,
     page_bytes: u64,
     root: u64,
-    /// Number of entries according to the header.
+    /// Number of entries according to the header; [`Walked::entries`] counts those that a walk finds.
     pub len: u64,
     /// Number of allocated pages according to the allocator.
     pub pages: u64,
@@ -57,9 +57,9 @@ pub struct Tree<'m, M> {
 /// The result of a walk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Walked {
-    /// Number of entries.
+    /// Number of sound entries that were found.
     pub entries: u64,
-    /// Number of pages, overflow pages included.
+    /// Number of pages that were visited, overflow pages included.
     pub pages: u64,
     /// The damage that was found. Nodes below a damaged node were not visited.
     pub damage: Vec<Damage>,
@@ -93,12 +93,13 @@ struct Node<'m, M> {
 }
 
 impl<M: Memory> Node<'_, M> {
+    /// Returns how many bytes of a node its pages have room for.
     fn capacity(&self) -> u64 {
         let overflow = self.page_bytes - OVERFLOW_HEADER_BYTES;
         (self.pages.len() as u64 - 1) * overflow + self.page_bytes
     }
 
-    /// Reads bytes of the node, within its capacity.
+    /// Reads bytes of the node. Bytes after its last page are zeros.
     fn read(&self, at: u64, into: &mut [u8]) {
         let overflow = self.page_bytes - OVERFLOW_HEADER_BYTES;
         let (mut at, mut rest) = (at, into);
@@ -121,6 +122,7 @@ impl<M: Memory> Node<'_, M> {
     }
 }
 
+/// The contents of a node; a leaf has no children.
 struct NodeContents {
     children: Vec<u64>,
     /// Key, offset and length of the value.
@@ -200,6 +202,7 @@ impl<'m, M: Memory> Tree<'m, M> {
             walk.visit_node(self.root, ROOT_OFFSET, 0);
         }
         let mut walked = walk.walked;
+        // After damage, the counts differ in any case.
         if walked.damage.is_empty() {
             if walked.entries != self.len {
                 let what = format!("{} entries by the header, {} in the nodes", self.len, walked.entries);
@@ -220,7 +223,7 @@ struct Walk<'w, 'm, M, K> {
     /// A bit for each page: whether it was visited.
     seen: Vec<u64>,
     walked: Walked,
-    /// The key of the last entry.
+    /// The key of the last sound entry, which the next key must exceed.
     last: Option<K>,
     /// The depth of the leaves, once one was visited.
     leaf_depth: Option<usize>,
@@ -325,6 +328,7 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         Ok(())
     }
 
+    /// Adds the overflow pages of a node at `address`, which refer to each other like a list.
     fn add_overflow_pages(&mut self, node: &mut Node<'_, M>, address: u64) -> Result<(), Damage> {
         let mut next = [0; 8];
         let mut from = address + NEXT_PAGE_OFFSET;
@@ -346,7 +350,8 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         Ok(())
     }
 
-    /// Reads a node of version 1: entries of one length, then children, all in one page.
+    /// Reads a node of version 1: entries, for each of which the maximum lengths are reserved, then children, all in
+    /// one page.
     fn read_old_node(
         &self,
         node: &Node<'_, M>,

@@ -80,6 +80,7 @@ mod tests {
         let mut changed = lines.clone();
         changed[1] = changed[1].replace("\"a\":2", "\"a\":4");
         assert_eq!(first_bad(&changed), Some(1));
+        // The line after the removed one fails, since its checksum covers the removed one's.
         let mut removed = lines.clone();
         removed.remove(1);
         assert_eq!(first_bad(&removed), Some(1));

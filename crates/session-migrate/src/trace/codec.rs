@@ -68,7 +68,8 @@ impl Codec {
         }
     }
 
-    /// Returns `None` if encoding the text would not result in the same values.
+    /// Returns arguments as Candid text, and the payloads; `None` if encoding this text would not result in the same
+    /// values.
     fn candid_arguments(&self, method: &str, arg: &[u8], seeds: &Seeds) -> Option<(Arguments, Vec<Vec<u8>>)> {
         let sent = self.interface.decode(arg)?;
         let mut payloads = Vec::new();
@@ -85,6 +86,7 @@ impl Codec {
         (self.interface.decode(&encoded_again)? == sent).then_some((Arguments::Candid(text), payloads))
     }
 
+    /// Parses arguments of a trace, with the ids of this canister in place of names.
     fn parse(
         &self,
         method: &str,
@@ -180,7 +182,7 @@ fn available_payload(
     found.ok_or_else(|| CodecError::UnknownName(reference.to_string()))
 }
 
-/// The debug format of Candid values, unlike the display format, does not break lines.
+/// Formats Candid values in one line: their debug format, unlike their display format, does not break lines.
 fn one_line(args: &IDLArgs) -> String {
     if args.args.is_empty() { "()".into() } else { format!("{args:?}") }
 }

@@ -46,12 +46,12 @@ impl Header {
 pub struct Event {
     /// Time, nanoseconds since [`Header::start`]. Never less than in the previous line.
     pub at: u64,
-    /// The event.
+    /// What happened.
     #[serde(flatten)]
     pub what: EventKind,
 }
 
-/// An event.
+/// What happened: a call, or an operation on the canister or the clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {

@@ -1,9 +1,10 @@
-//! Names for the ids that a canister issues: `@session:1` is the first session that a reply has contained, whatever its
-//! id.
+//! Names for the ids that a canister issues: `@session:1` is the session that appears in its replies first, whatever
+//! the session's id is.
 
 use std::collections::HashMap;
 use std::fmt;
 
+/// What an id is the id of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum IdKind {
     Session,
@@ -109,7 +110,7 @@ impl Ids {
         self.name_text(text)
     }
 
-    /// Replaces known ids in a text by names.
+    /// Replaces known ids in a text by names; ids that no reply has contained stay.
     pub(super) fn name_text(&self, text: &str) -> String {
         let mut named = String::with_capacity(text.len());
         let mut rest = text;
