@@ -52,7 +52,7 @@ pub struct Manifest {
 /// A file of a snapshot folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
-    /// Path of the file in the folder, with `/`.
+    /// Path of the file relative to the folder, with `/` as separator.
     pub path: String,
     /// Length of the file, bytes.
     pub bytes: u64,

@@ -17,7 +17,8 @@ const UNITS_PER_BYTE: usize = 1_000;
 /// Decoding quota of every message in addition to [`UNITS_PER_BYTE`].
 const BASE_UNITS: usize = 1_000_000;
 
-/// The newest checked-in interface; the interfaces of the other builds and of earlier releases are its supertypes.
+/// The newest checked-in interface. The interfaces of the other builds and of earlier releases are its supertypes, so
+/// its labels include theirs.
 const NEWEST: &str = include_str!("../../../../candid/direct.did");
 
 /// A parsed interface.
@@ -58,7 +59,8 @@ impl Interface {
         Ok(Interface { env, service, labels })
     }
 
-    /// Encodes arguments by the types of the interface, as clients do. Trailing arguments may be missing.
+    /// Encodes arguments by the types of the interface, as clients do. Trailing arguments may be missing, even required
+    /// ones.
     pub(super) fn encode(&self, method: &str, args: IDLArgs) -> Result<Vec<u8>, String> {
         let function = self.env.get_method(&self.service, method).map_err(|error| error.to_string())?;
         self.encode_as(method, &function.args, args)
@@ -79,8 +81,8 @@ impl Interface {
         self.encode(method, args)
     }
 
-    /// Encodes arguments of the canister's `init` by the types of the interface or, if it declares none, by the
-    /// arguments' own types.
+    /// Encodes arguments of the canister's `init` by the types of the interface or, if the interface declares no
+    /// `init`, by the arguments' own types.
     pub(crate) fn encode_init(&self, args: IDLArgs) -> Result<Vec<u8>, String> {
         let service = self.env.trace_type(&self.service).map_err(|error| first_line(&error))?;
         match service.as_ref() {
@@ -108,7 +110,8 @@ impl Interface {
         self.env.get_method(&self.service, method).is_ok()
     }
 
-    /// Decodes a message by its own types, so that messages of other releases decode, too.
+    /// Decodes a message by its own types, so that messages of other releases decode, too. `None` if it is not Candid,
+    /// or exceeds the decoding quota.
     pub(super) fn decode(&self, message: &[u8]) -> Option<IDLArgs> {
         let mut config = DecoderConfig::new();
         config.set_decoding_quota(message.len().saturating_mul(UNITS_PER_BYTE).saturating_add(BASE_UNITS));
@@ -148,7 +151,7 @@ impl Interface {
     }
 }
 
-/// The further lines of a parser's error are an excerpt of the text.
+/// Returns the first line of a parser's error; the further lines are an excerpt of the text.
 fn first_line(error: &impl ToString) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

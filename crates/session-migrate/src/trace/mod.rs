@@ -1,4 +1,4 @@
-//! Traces: files of client calls and their answers, which replay on any build.
+//! Traces: files of client calls and their answers, which can be replayed on any build.
 //!
 //! A trace is JSON lines: a header, a line for each event in chronological order, and an end line. Arguments and
 //! replies are Candid text. A long blob is replaced by a reference: to the seed from which it was generated, or to its

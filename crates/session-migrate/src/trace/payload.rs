@@ -1,5 +1,5 @@
-//! References to bytes that a trace does not contain: they are generated from a seed, or in a file named by their
-//! digest.
+//! References to bytes that a trace does not contain: bytes that can be generated from a seed, or that are in a file
+//! named by their digest.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -72,7 +72,7 @@ impl PayloadRef {
         }
     }
 
-    /// Parses the text that [`fmt::Display`] writes.
+    /// Parses the text that [`fmt::Display`] writes; `None` for any other text.
     pub fn parse(text: &str) -> Option<PayloadRef> {
         let parts: Vec<&str> = text.split(':').collect();
         match parts.as_slice() {

@@ -93,7 +93,7 @@ impl<K> Queue<K> {
         self.0.retain(|item| !matches!(item, Item::Unanswered(id, _) if is_withdrawn(id)));
     }
 
-    /// Removes the first entry; `None` if the queue is empty or begins with an unanswered call.
+    /// Removes and returns the first entry; `None` if the queue is empty or begins with an unanswered call.
     pub fn pop_complete(&mut self) -> Option<Entry> {
         match self.0.pop_front_if(|item| matches!(item, Item::Complete(_)))? {
             Item::Complete(entry) => Some(entry),

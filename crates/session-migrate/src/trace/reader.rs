@@ -72,7 +72,7 @@ impl Trace {
         Ok(trace)
     }
 
-    /// Returns the line of an event.
+    /// Returns the number of the line that has an event.
     pub fn line_of(&self, event: usize) -> usize {
         event + 2
     }
@@ -126,6 +126,7 @@ impl Trace {
         Ok(())
     }
 
+    /// Checks the payload files; what is generated from a seed needs no check.
     fn check_payloads(&self) -> Result<(), TraceError> {
         let mut seen = HashSet::new();
         for (index, event) in self.events.iter().enumerate() {
@@ -141,6 +142,7 @@ impl Trace {
     }
 }
 
+/// Returns the references to payload files in the text of arguments.
 fn file_references(text: &str) -> impl Iterator<Item = PayloadRef> {
     text.split('"').filter(|part| part.starts_with("@sha256:")).filter_map(PayloadRef::parse)
 }

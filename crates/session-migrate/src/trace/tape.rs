@@ -18,7 +18,7 @@ struct Inner {
     recorder: Recorder,
     queue: Queue<TapeTicket>,
     calls: u64,
-    /// Clients cannot handle it, so [`Tape::finish`] returns it.
+    /// The first error of the recorder. Clients cannot handle it, so [`Tape::finish`] returns it.
     first_error: Option<TraceError>,
 }
 

@@ -59,6 +59,7 @@ fn map_leaves<E>(
 pub(super) struct Times {
     /// When the trace begins, nanoseconds since 1970.
     pub start: u64,
+    /// If `false`, every time is shown as `@time`.
     pub are_shown: bool,
 }
 
@@ -82,6 +83,7 @@ pub(super) fn shown_reply(method: &str, value: IDLValue, ids: &mut Ids, times: T
             IDLValue::Nat64(id) if label == "session" || (method == "uploads_begin" && label == "Ok") => {
                 IDLValue::Text(ids.learn_session(id))
             }
+            // A time before the start stays a number.
             IDLValue::Nat64(time) if TIME_FIELDS.contains(&label) && time >= times.start => {
                 IDLValue::Text(times.show(time))
             }

@@ -11,7 +11,7 @@ use super::payload::{PayloadRef, payload_folder};
 use super::{Event, Header, TraceError};
 use crate::{folder_of, temporary_next_to};
 
-/// Writes a trace to a temporary file. If it is dropped before [`Writer::finish`], no file is left.
+/// Writes a trace to a temporary file. If the writer is dropped before [`Writer::finish`], no file is left.
 #[derive(Debug)]
 pub struct Writer {
     path: PathBuf,

@@ -31,7 +31,7 @@ const LOCK: &str = ".lock";
 pub struct Downloaded {
     /// The manifest of the folder.
     pub manifest: Manifest,
-    /// Whether the folder was already complete.
+    /// Whether the folder was already complete, so that it was only verified.
     pub was_complete: bool,
 }
 
@@ -52,7 +52,7 @@ struct SnapshotSource {
 }
 
 impl SnapshotSource {
-    /// Checks that the canister is `canister` and, if a snapshot is requested, that the snapshot is that one.
+    /// Checks that the canister is `canister` and, if a snapshot is requested, that the snapshot is the requested one.
     fn check_same(
         &self,
         canister: Principal,
@@ -73,6 +73,7 @@ impl SnapshotSource {
 
 /// What the folder contains before the download.
 enum FolderState {
+    /// No folder, or only the lock of a download that has written nothing.
     Nothing,
     Unfinished(ProgressFile),
     Complete(Manifest),
@@ -166,7 +167,8 @@ pub async fn download(
     Ok(Downloaded { manifest, was_complete: false })
 }
 
-/// Returns what the folder contains, or an error if this download must not write into it.
+/// Returns what the folder contains, or an error if this download must not write into it. `requested` is the id of the
+/// snapshot; `None` if any will do.
 fn check_folder_state(
     folder: &Path,
     canister: Principal,
@@ -278,7 +280,7 @@ impl Download<'_> {
         write_json(&path, &self.saved).map_err(SnapshotError::io("write", &path))
     }
 
-    /// Writes the metadata. If the download is resumed, the metadata in the folder must be the same.
+    /// Writes the metadata. If the folder already has metadata, since the download is resumed, they must be the same.
     fn write_metadata(&self, text: &str, manifest: &mut Manifest) -> Result<(), TransferError> {
         let path = self.folder.join(METADATA);
         match fs::read_to_string(&path) {

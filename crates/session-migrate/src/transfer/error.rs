@@ -23,7 +23,7 @@ pub enum TransferError {
         /// The canister.
         canister: Principal,
     },
-    /// The folder contains something other than a download of this canister.
+    /// The folder contains something other than a download of this canister that this program began.
     #[error(
         "{path} is not empty, and is not a download of {canister} that this program began: name another \
         folder"
@@ -82,15 +82,15 @@ pub enum TransferError {
         /// Actual length or digest.
         got: String,
     },
-    /// A global that JSON cannot represent.
+    /// A global variable of the module has a value that JSON cannot represent.
     #[error(
         "global {index} of the snapshot is {value}, which metadata.json cannot represent: it has finite \
         numbers only, so no tool can write this snapshot into a folder"
     )]
     NotFinite {
-        /// The number of the global.
+        /// The number of the global variable.
         index: usize,
-        /// The value of the global.
+        /// The value of the global variable.
         value: f64,
     },
     /// The request to take a snapshot has expired without an answer.

@@ -24,8 +24,8 @@ const SAVE_EVERY: Duration = Duration::from_secs(1);
 /// Options of a transfer.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Number of slices in flight.
+    /// Maximum number of slices in flight.
     pub parallel: usize,
-    /// For how long a call without an answer is retried.
+    /// How long a call without an answer is retried.
     pub retry_for: Duration,
 }

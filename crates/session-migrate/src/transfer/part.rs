@@ -9,6 +9,7 @@ use ic_management_canister_types::{
 use super::SLICE_BYTES;
 use crate::snapshot::{STABLE_MEMORY, WASM_MEMORY, WASM_MODULE};
 
+/// One of the large files; `Heap` is the wasm memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Module,

@@ -197,7 +197,7 @@ impl ProgressStore {
                     break hex::encode(announced.snapshot_id);
                 }
                 RequestOutcome::Rejected(rejection) => {
-                    // So that the next attempt makes a new request.
+                    // The next attempt must make a new request.
                     fs::remove_file(&self.path).map_err(SnapshotError::io("remove", &self.path))?;
                     return Err(TransferError::Refused(rejection.text));
                 }
@@ -216,7 +216,8 @@ impl ProgressStore {
         Ok(id)
     }
 
-    /// Returns the id of the snapshot that an announcement without an outcome has created, if there is one.
+    /// Returns the id of the snapshot that an announcement without an outcome has created. `None` if there is none, or
+    /// if the progress file does not say which snapshots existed before.
     async fn find_announced(
         &self,
         management: &Management,
@@ -294,6 +295,7 @@ impl Upload<'_> {
         let path = folder.join(part.file());
         let from = *store.saved.reached.frontier_mut(part);
         let progress = sender.retry.progress;
+        // What an earlier process has uploaded counts as progress.
         progress.add_bytes(from);
         let file = &File::open(&path).map_err(SnapshotError::io("read", &path))?;
         let (sender, path) = (&*sender, &path);

@@ -54,6 +54,7 @@ pub(super) struct Driver<'a, 'j> {
     pub(super) retry: Retry<'a>,
 }
 
+/// Returns why the module must not or cannot be installed as this build; `None` if it can be.
 fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
     if module.features != to.features() {
         return Some(format!(
@@ -107,13 +108,13 @@ impl Driver<'_, '_> {
         self.retry.clock.now().saturating_sub(moment)
     }
 
-    /// Drives the upgrade to its end and records the end in the journal.
+    /// Drives an upgrade that is in the journal to its end, and records the end in the journal.
     pub async fn run(mut self) -> Result<Report, UpgradeError> {
         let ending = self.drive().await?;
         self.end(ending)
     }
 
-    /// Runs the preflight. If nothing prevents the upgrade, starts the upgrade and drives it to its end.
+    /// Runs the preflight. If nothing prevents the upgrade, enters it into the journal and drives it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
         match self.run_preflight().await.map_err(UpgradeError::before_begin)? {
             Err(ending) => self.report(ending),
@@ -161,6 +162,7 @@ impl Driver<'_, '_> {
 
     /// Makes all steps. Those whose outcome is in the journal are not made again.
     async fn drive(&mut self) -> Result<Ending, UpgradeError> {
+        // The facts are missing if an earlier process ended right after it had begun the upgrade.
         let facts = match self.facts()? {
             Some(facts) => facts,
             None => match self.run_preflight().await? {
@@ -203,7 +205,8 @@ impl Driver<'_, '_> {
         Ok(Ending::Upgraded { quarantined })
     }
 
-    /// Ends an unfinished upgrade. If the module is already installed, recovers.
+    /// Ends an unfinished upgrade. If the module is already installed, recovers; otherwise, only starts the canister
+    /// again.
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
         self.retry.progress.phase("aborting");
@@ -227,6 +230,7 @@ impl Driver<'_, '_> {
         self.end(ending)
     }
 
+    /// Returns whether the journal shows that the step was executed.
     fn is_done(&self, step: Step) -> bool {
         matches!(self.journal.receipt(step), Some(EffectOutcome::Replied { .. } | EffectOutcome::Observed))
     }
@@ -281,7 +285,8 @@ impl Driver<'_, '_> {
         Ok(Ok(self.record_fact("snapshot", id)?))
     }
 
-    /// Rehearses the upgrade on the snapshot.
+    /// Rehearses the upgrade on the snapshot, unless a rehearsal has already passed. The inner error says that it has
+    /// failed.
     async fn rehearse(&mut self, snapshot: &[u8]) -> Checked<()> {
         if self.journal.is_known("rehearsed") {
             return Ok(Ok(()));
@@ -382,7 +387,7 @@ impl Driver<'_, '_> {
             Ok(Err(unconfirmed)) => return Ok(Err(unconfirmed)),
             Err(error) => return rejection_as_unconfirmed(error),
         }
-        // A query is answered by a single node, which may still run the previous module.
+        // A query is answered by a single node, which may still run the previous module for a while.
         let (began, mut in_a_row) = (self.retry.clock.now(), 0);
         while in_a_row < ANSWERS_IN_A_ROW {
             let answer = self.retry.again(|| self.canister.query_plain("build_info")).await;
@@ -401,8 +406,8 @@ impl Driver<'_, '_> {
         Ok(Ok(()))
     }
 
-    /// Confirms the installation, waits for the migration, and checks that nobody has replaced the module meanwhile.
-    /// Returns the number of records in quarantine.
+    /// Confirms the installation, waits for the migration, and checks that nobody has replaced the module in the
+    /// meantime. Returns the number of records in quarantine.
     async fn check_upgrade(&mut self, facts: &Facts) -> Checked<u64> {
         let (hash, build) = (self.plan.module_hash.clone(), self.plan.to);
         if let Err(unconfirmed) = self.confirm(&hash, build).await? {

@@ -7,5 +7,6 @@ pub(super) enum Goal {
     Converted(u16),
     /// At rest: another module of the same build was installed, which converts nothing.
     Unchanged,
+    /// The migration is rolled back, so that everything is in the earlier layout again.
     RolledBack,
 }

@@ -17,7 +17,7 @@ use crate::utc::utc;
 /// The beginning of every line.
 const BEGINNING: &[u8] = b"{\"at\":\"";
 
-/// An effect, which is a call that changes the canister.
+/// A step that is an effect: a call that changes the canister. The rehearsal and the watching are not in this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -42,8 +42,8 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns whether the upgrade cannot end before this step is done. It can end if the snapshot, the stop or the
-    /// installation is rejected.
+    /// Returns whether the upgrade cannot end before this step is done. If the snapshot, the stop or the installation
+    /// is rejected, the upgrade can end.
     pub(super) fn must_be_done(self) -> bool {
         !matches!(self, Step::Snapshot | Step::Stop | Step::Install)
     }
@@ -68,7 +68,7 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectOutcome {
-    /// The effect was executed.
+    /// The effect was executed. The reply may still be a refusal of the canister.
     Replied {
         /// The reply, hex.
         reply: String,
@@ -81,7 +81,7 @@ pub enum EffectOutcome {
     Observed,
 }
 
-/// The event of a line.
+/// What a line records.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -258,7 +258,7 @@ impl<'a> Journal<'a> {
         self.append(Event::Begun { plan: Box::new(plan) })
     }
 
-    /// Writes a line. It is on disk when this function returns.
+    /// Writes a line, which is on disk when this function returns.
     pub(super) fn append(&mut self, event: Event) -> Result<(), UpgradeError> {
         let write_error = |source| UpgradeError::Journal { action: "write", path: self.path.clone(), source };
         self.listener.before(&event).map_err(write_error)?;
@@ -272,7 +272,7 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    /// Returns the last recorded outcome of an effect.
+    /// Returns the last recorded outcome of an effect; `None` if there is none yet.
     pub(super) fn receipt(&self, wanted: Step) -> Option<&EffectOutcome> {
         self.lines.iter().rev().find_map(|(_, line)| match &line.event {
             Event::Receipt { step, outcome } if *step == wanted => Some(outcome),
@@ -280,7 +280,7 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns the last request of an effect, unless the journal records that it was not executed.
+    /// Returns the last request of an effect; `None` if none was made, or the journal records that it was not executed.
     pub(super) fn intent(&self, wanted: Step) -> Option<&Ticket> {
         let last = self.lines.iter().rev().find_map(|(_, line)| match &line.event {
             Event::Intent { step, ticket, .. } if *step == wanted => Some(Some(ticket)),
@@ -300,7 +300,7 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns a fact, if the journal has it.
+    /// Returns a fact; `None` if the journal does not have it.
     ///
     /// # Errors
     /// [`UpgradeError::Damaged`] if the fact does not decode.

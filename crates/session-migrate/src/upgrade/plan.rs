@@ -14,9 +14,9 @@ use crate::network::Network;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
-    /// Roll the migration back, and install the previous module; later writes are kept.
+    /// Roll the migration back, and install the previous module; what clients have written since is kept.
     Rollback,
-    /// Like `Rollback`; if that fails, restore the snapshot, which loses later writes.
+    /// Like `Rollback`; if that fails, restore the snapshot, which loses what clients have written since.
     Restore,
     /// Do nothing: the upgrade ends, and the canister stays as it is.
     Hold,
@@ -66,7 +66,7 @@ pub struct Plan {
     pub on_failure: OnFailure,
     /// The upgrade fails if more records than this are quarantined; absent if their number does not matter.
     pub max_quarantined: Option<u64>,
-    /// The upgrade fails if the migration takes more seconds than this.
+    /// The upgrade fails if the migration takes longer than this, in seconds.
     pub time_limit: u64,
     /// Whether to delete the snapshot after a successful upgrade.
     pub drop_snapshot: bool,

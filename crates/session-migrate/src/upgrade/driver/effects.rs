@@ -38,7 +38,7 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// If an effect may have been sent, records its outcome, without sending anything.
+    /// Records the outcome of an effect that may have been sent before; sends nothing, and does nothing if it was not.
     pub(super) async fn find_outcome(&mut self, step: Step) -> Result<(), UpgradeError> {
         if self.journal.receipt(step).is_some() {
             return Ok(());
@@ -77,7 +77,7 @@ impl Driver<'_, '_> {
         Ok(Some(outcome))
     }
 
-    /// Returns whether the state of the canister shows that an effect was executed.
+    /// Returns whether the state of the canister shows that an effect was executed; if not, the effect is sent again.
     async fn is_observed(&self, step: Step) -> Result<bool, UpgradeError> {
         Ok(match step {
             Step::Snapshot => self.new_snapshot().await?.is_some(),
@@ -88,7 +88,7 @@ impl Driver<'_, '_> {
                 let before = self.facts()?.map(|facts| facts.module_hash).unwrap_or_default();
                 self.certified_hash().await? == before
             }
-            // Executing these calls twice is harmless.
+            // The state does not show these calls, but executing them twice is harmless.
             Step::Verify | Step::Rollback => false,
             Step::DropSnapshot => {
                 let snapshot = self.snapshot()?.unwrap_or_default();
