@@ -147,7 +147,7 @@ pub enum Unconfirmed {
 }
 
 impl UpgradeError {
-    /// Returns the error as that of an upgrade that was not begun.
+    /// Returns an error of a call as that of an upgrade that was not begun; any other error stays as it is.
     pub(super) fn before_begin(self) -> UpgradeError {
         let (why, advice) = match self {
             UpgradeError::Client(error) => (error.to_string(), "repeat the command"),

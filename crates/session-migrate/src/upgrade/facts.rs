@@ -21,11 +21,11 @@ pub struct Facts {
     pub phase: String,
     /// Stable layout.
     pub layout: u16,
-    /// Ids of the canister's snapshots, hex.
+    /// Ids of the snapshots that the canister had before the upgrade, hex.
     pub snapshots: Vec<String>,
     /// The canister's balance, cycles.
     pub cycles: String,
-    /// The canister's memory, bytes.
+    /// All memory that the canister uses, bytes.
     pub memory_bytes: String,
     /// The verdict of `check` on stable memory; absent if the running module has no schema in its metadata.
     #[serde(default)]

@@ -17,11 +17,11 @@ pub struct PlannedCall {
     pub call: String,
     /// What the call is for.
     pub purpose: String,
-    /// The condition under which the call is made; empty if every successful upgrade makes the call.
+    /// The condition under which the call is made; empty if every successful upgrade of this plan makes the call.
     pub when: String,
 }
 
-/// Returns every call of an upgrade, in order.
+/// Returns every call of an upgrade, in order; a call that is repeated is listed once.
 pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
     let mut calls = CallList(Vec::new());
     let id = plan.canister;

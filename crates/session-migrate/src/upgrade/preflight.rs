@@ -152,7 +152,8 @@ impl Driver<'_, '_> {
     }
 
     /// Returns why the module must not be installed: the canister differs from the preflight's facts, or the caller is
-    /// no longer a controller. A higher version is not a difference, since every client's call increases it.
+    /// no longer a controller. `None` if it may be. A higher version is not a difference, since every client's call
+    /// increases it.
     pub(super) async fn changed_since(&self, facts: &Facts) -> Result<Option<String>, UpgradeError> {
         let certified = self.certified().await?;
         let hash = certified.module_hash.map(hex::encode).unwrap_or_default();
@@ -185,6 +186,7 @@ impl Driver<'_, '_> {
     }
 }
 
+/// The outcome of the comparison of the running module with the new one.
 struct ModuleComparison {
     /// Reasons against the upgrade.
     reasons: Vec<String>,

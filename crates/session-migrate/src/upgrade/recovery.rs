@@ -34,6 +34,7 @@ impl Driver<'_, '_> {
             return Ok(Ending::Held { why, no_recovery: "--on-failure hold".into() });
         }
         self.retry.progress.line(&format!("failed: {why}"));
+        // Before a recovery begins, the module must still be the one that was installed.
         if !self.journal.is_known(FAILED) {
             let hash = self.certified_hash().await?;
             if hash != self.plan.module_hash {
@@ -54,6 +55,7 @@ impl Driver<'_, '_> {
             },
         };
         // The loss is recorded before the restore, which also resets the counts from which the loss is computed.
+        // The journal has `null` if the canister did not report the loss.
         let lost: Option<WriteCounts> = match self.journal.known(LOST)? {
             Some(known) => known,
             None => {
@@ -180,7 +182,7 @@ impl Driver<'_, '_> {
         Ok(module)
     }
 
-    /// Returns what clients have written since the snapshot; `None` if the canister does not report it.
+    /// Returns what clients have written since the snapshot; `None` if that cannot be determined.
     async fn loss(&self) -> Option<WriteCounts> {
         let before = self.journal.known("written").ok()??;
         Some(self.written().await.ok()?.since(before))

@@ -27,7 +27,8 @@ pub enum Ending {
         /// Why the module was not installed, and possibly why the canister could not be started again.
         why: String,
     },
-    /// The upgrade failed after the installation. The previous module runs again, and later writes are kept.
+    /// The upgrade failed after the installation. The previous module runs again, and what clients have written is
+    /// kept.
     RolledBack {
         /// Why the upgrade failed.
         why: String,
@@ -41,7 +42,8 @@ pub enum Ending {
         /// What is lost; absent if the canister did not report it.
         lost: Option<WriteCounts>,
     },
-    /// The upgrade failed after the installation, and there was no recovery or it failed, too.
+    /// The upgrade failed after the installation, and the canister stays as it is: there was no recovery, or it failed,
+    /// too.
     Held {
         /// Why the upgrade failed.
         why: String,
@@ -93,7 +95,7 @@ pub struct Report {
     pub to: Build,
     /// SHA-256 of the module to install, hex.
     pub module_hash: String,
-    /// What the preflight has found.
+    /// What the preflight has found; absent if the upgrade ended before that.
     pub before: Option<Facts>,
     /// Id of the snapshot that was taken, hex, unless the snapshot was deleted.
     pub snapshot: Option<String>,

@@ -73,7 +73,8 @@ impl Driver<'_, '_> {
         }
     }
 
-    /// Returns `None` if the goal is not reached yet, but still can be.
+    /// Returns whether the goal is reached, or why it cannot be reached; `None` if it is not reached yet, but still can
+    /// be.
     fn check_goal(
         &self,
         goal: Goal,
@@ -132,6 +133,7 @@ fn reconcile(status: MigrationStatus) -> Result<MigrationStatus, Refusal> {
     Ok(status)
 }
 
+/// Returns the number of records that have an outcome.
 fn settled_records(status: &MigrationStatus) -> u64 {
     [status.converted, status.already, status.quarantined, status.expired].iter().sum()
 }

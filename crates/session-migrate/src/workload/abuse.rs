@@ -107,7 +107,8 @@ fn send_invalid_candid(canister: &mut RecordedCanister<'_>, client: Principal) -
     canister.update_raw(client, "uploads_explode", b"DIDL\0\0")
 }
 
-/// Makes calls that only a controller may make, and reads nonexistent blobs and memories.
+/// As a client, makes calls that only a controller may make, and reads nonexistent blobs and memories. The last call is
+/// one that a controller makes.
 fn make_administrative_calls(
     canister: &mut RecordedCanister<'_>,
     client: Principal,

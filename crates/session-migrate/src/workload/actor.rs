@@ -18,7 +18,7 @@ pub(super) enum Sequence {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Habits {
     pub sequence: Sequence,
-    /// Whether replies are lost at random.
+    /// Whether replies are lost at random, so that the client repeats its calls.
     pub flaky: bool,
     /// Whether the client sends the SHA-256 of every chunk with the chunk.
     pub hashes: bool,
@@ -104,7 +104,7 @@ impl Actor {
         self.uploader = self.uploader.restarted();
     }
 
-    /// Makes the next call. Returns an update that was sent; a query is complete when this function returns.
+    /// Makes the next call. Returns an update that is in flight; `None` after a query, which is complete, or a refusal.
     fn send(&mut self, canister: &RecordedCanister<'_>) -> Result<Option<SentStep>, ClientError> {
         match self.actions.pop_front() {
             None => Ok(None),
@@ -131,7 +131,7 @@ impl Actor {
         }
     }
 
-    /// Waits for the answer to a call, and passes it to the uploader unless it is planned to be lost.
+    /// Waits for the answer to a call, and passes it to the uploader, unless the answer is planned to be lost.
     fn await_answer(&mut self, canister: &RecordedCanister<'_>, sent: SentStep) -> Result<(), ClientError> {
         let SentStep { step, is_reply_lost, call } = sent;
         let answer = canister.handle.wait(method(step), call).and_then(|reply| {
@@ -153,7 +153,7 @@ fn method(step: UploadStep) -> &'static str {
     }
 }
 
-/// Runs the actors to completion, with up to `width` calls in flight.
+/// Runs the actors to completion, with up to `width` calls in flight at a time.
 pub(super) fn drive(
     canister: &mut RecordedCanister<'_>,
     actors: &mut [Actor],

@@ -27,7 +27,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// Records a workload on a fresh canister with this module, which the trace names `build`.
 ///
 /// # Errors
-/// [`WorkloadError`]; no file is left at `path` then.
+/// [`WorkloadError`]; in that case, no file is left at `path`.
 pub fn record(order: Order, build: &str, module: &Module, path: &Path) -> Result<PathBuf, WorkloadError> {
     let controller = recorded_canister::controller();
     let header =

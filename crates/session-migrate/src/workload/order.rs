@@ -70,7 +70,7 @@ impl FromStr for Workload {
     }
 }
 
-/// A workload to record.
+/// A workload to record: an order for one, not a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The kind of workload.

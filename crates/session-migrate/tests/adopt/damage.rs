@@ -26,6 +26,7 @@ const NODE_START: &[u8] = b"BTN\x02";
 struct Victim {
     stable: ReleaseStableMemory,
     capsule: String,
+    /// Ids of the two memories.
     ids: [String; 2],
 }
 
@@ -119,7 +120,7 @@ fn a_damaged_blob_is_not_taken() {
 #[test]
 fn sessions_of_chunks_are_the_same_in_adopt_and_inspect() {
     let victim = victim();
-    // The key of a chunk has only a hash of the session's number: all numbers up to a million are tried.
+    // The key of a chunk has only a hash of the session's number, so the number is found by trying all up to a million.
     let [tried, last_tried] = [100_001, 1_000_000];
     [tried, last_tried, 1_000_001].iter().for_each(|session| victim.stable.put(*session, 0, &other_bytes(9)));
     let adopted = victim.adopted();
@@ -365,6 +366,7 @@ fn an_id_in_two_capsules_stays_with_one_of_them() {
     }
     let adopted = Adopted::of(&release.stable_memory());
     assert_eq!((adopted.report.verdict, adopted.count(RecordKind::Memory).taken), (Verdict::Pass, 1));
+    // The other memory is adopted under a new id.
     let renamed = adopted.items(RecordKind::Memory, RecordOutcome::Repaired);
     assert!(renamed[0].notes[0].contains(&format!("mem_{}.2", NOW + 10)), "{renamed:?}");
 }
@@ -441,6 +443,7 @@ fn administrators_are_listed() {
 #[test]
 fn a_capsule_that_was_replaced_by_another_of_its_id_is_reported() {
     let victim = victim();
+    // Now the index entry of the first owner refers to a capsule of another owner.
     victim.stable.change_capsule(&victim.capsule, |capsule| {
         capsule.owners[0].0 = PublicPerson::Principal(person(2));
     });
@@ -457,6 +460,7 @@ fn an_index_entry_whose_key_does_not_decode_is_in_left_jsonl() {
     // The key of an entry: the length of the principal, the principal, the id of the capsule.
     let key = [&(owner.as_slice().len() as u32).to_be_bytes()[..], owner.as_slice()].concat();
     let at = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    // The length of the principal is now 0x0100001d.
     bytes[at] = 1;
     let adopted = Adopted::of(&bytes);
     assert_eq!(adopted.report.verdict, Verdict::Fail);

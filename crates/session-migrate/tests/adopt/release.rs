@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use upload_canister::migrations::public_release::{PublicBlob, PublicCapsule, PublicMemory, decode};
 use upload_model::public_release::{PublicRelease, chunk_prefix_of};
 
+/// A time shortly before the release, nanoseconds since 1970: September 2025.
 pub const NOW: u64 = 1_759_000_000_000_000_000;
 
 type TableMemory = VirtualMemory<VectorMemory>;
@@ -103,6 +104,7 @@ impl ReleaseStableMemory {
         blobs.insert(id, Short(encode_record(&blob)));
     }
 
+    /// Stores a chunk of a session.
     pub fn put(&self, session: u64, idx: u32, bytes: &[u8]) {
         self.chunks().insert((chunk_prefix_of(session), idx), bytes.to_vec());
     }
@@ -128,6 +130,7 @@ impl Adopted {
         Adopted::try_of(stable).unwrap()
     }
 
+    /// Adopts a stable memory, and checks that every record has an outcome.
     pub fn try_of(stable: &[u8]) -> Result<Adopted, AdoptError> {
         let folder = tempfile::tempdir().unwrap();
         let snapshot = folder.path().join("old.bin");

@@ -45,6 +45,7 @@ impl SpoiltUploads<'_> {
     }
 }
 
+/// Makes calls about the upload with this session id.
 type Spoil = fn(&SpoiltUploads<'_>, u64);
 
 /// Calls after which the release can never finish the upload, although all its chunks have arrived.
@@ -178,6 +179,7 @@ fn a_session_without_its_capsule_or_right_is_not_taken() {
 /// number.
 #[test]
 fn a_session_with_the_number_of_a_blob_is_not_taken() {
+    // The chunks that the second upload has sent before the snapshot.
     for sent in [&[][..], &[0]] {
         let old = OldRelease::install();
         let owner = person(1);

@@ -86,6 +86,7 @@ impl OldRelease {
     where
         T: CandidType + for<'a> Deserialize<'a>,
     {
+        // Ids of the release are times, so calls must not be made at the same time.
         self.pic.advance_time(Duration::from_secs(1));
         let args = candid::encode_args(args).unwrap();
         let reply = self.pic.update_call(self.id, caller, method, args).unwrap();
@@ -102,6 +103,7 @@ impl OldRelease {
         self.call(owner, "uploads_begin", (capsule, release_metadata(name, bytes), chunks, name)).unwrap()
     }
 
+    /// Sends the chunk `idx` of the file `bytes`.
     pub fn try_put(
         &self,
         caller: Principal,
@@ -147,7 +149,7 @@ impl OldRelease {
         self.try_finish(owner, session, Sha256::digest(bytes).to_vec(), bytes.len()).unwrap()
     }
 
-    /// Downloads a snapshot into a folder.
+    /// Takes a snapshot, and downloads it into a folder.
     pub fn snapshot(&self, folder: &TempDir) -> PathBuf {
         let path = folder.path().join("old-release");
         let taken = self.pic.take_canister_snapshot(self.id, Some(controller()), None).unwrap();

@@ -188,6 +188,7 @@ fn texts_beyond_a_limit_are_truncated_and_kept_in_left_jsonl() {
     stable.change_capsule(&capsule, |capsule| {
         capsule.subject = PublicPerson::Opaque("ä".repeat(900_000));
         let owner = PublicOwner { since: NOW, last_activity_at: NOW };
+        // 1,200 owners with the first one, 200 more than the limit.
         let more = (100..1_299).map(|n| (PublicPerson::Principal(person(n)), owner.clone()));
         capsule.owners.extend(more);
         // 1,010 controllers. Most of them are owners, too, and are therefore not listed as controllers after the
