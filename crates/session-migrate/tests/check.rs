@@ -110,6 +110,7 @@ fn a_forbidden_change_in_a_wasm_is_named_and_exits_with_1() {
     let Some(stable_schema::Body::Cbor(Shape::Record(record))) = versions.get_mut(&1) else {
         panic!("version 1 of RECEIPTS is not a CBOR record")
     };
+    // Field 3 is `expires_at`.
     record.fields[3].shape = Shape::Text;
     let did = interface("staged");
     for (name, schema) in [("old.wasm", &old), ("new.wasm", &new)] {

@@ -86,7 +86,7 @@ fn unusable_output_paths_and_modules_are_refused() {
     expect_refusal(folder, &["old.bin", "--out", "new", "--legacy", "text.wasm"], 2, "text.wasm");
 }
 
-/// A limit on the size of files simulates a full disk.
+/// A limit on the size of files simulates a full disk. The signal for exceeding it is ignored, so that writing fails.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_leaves_no_partial_output() {

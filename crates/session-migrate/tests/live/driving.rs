@@ -48,7 +48,8 @@ impl Network {
         }
     }
 
-    /// Drives an upgrade in this process: begins it, or resumes the unfinished upgrade in the journal.
+    /// Drives an upgrade in this process: resumes the unfinished upgrade in the journal or, if there is none, begins
+    /// one by `plan`.
     pub fn drive(
         &self,
         plan: &Plan,
@@ -58,7 +59,7 @@ impl Network {
         self.drive_at(&self.url, plan, module, listener, Duration::from_secs(30))
     }
 
-    /// Does the same as [`Self::drive`] at this URL, and retries calls for this long.
+    /// Does the same as [`Self::drive`] at the URL `url`, and retries calls for `retry_for`.
     pub fn drive_at(
         &self,
         url: &str,
@@ -70,7 +71,7 @@ impl Network {
         self.drive_by(system_clock(), url, plan, module, listener, retry_for)
     }
 
-    /// Does the same as [`Self::drive_at`] by this clock.
+    /// Does the same as [`Self::drive_at`], with `clock` as its clock.
     pub fn drive_by(
         &self,
         clock: &Arc<dyn Clock>,
@@ -80,8 +81,8 @@ impl Network {
         listener: &mut dyn Listener,
         retry_for: Duration,
     ) -> Result<Report, UpgradeError> {
-        // A program that another test starts has a copy of each open file until it is executed, and so of the lock of
-        // the previous driver.
+        // If another test starts a program, this program has a copy of each open file until it is executed, and so
+        // keeps the lock of the previous driver.
         let mut journal = loop {
             match Journal::open(&self.journal(), &mut *listener) {
                 Err(UpgradeError::Locked { .. }) => std::thread::yield_now(),
@@ -105,6 +106,7 @@ impl Network {
         self.path(&format!("upgrade-{}.jsonl", self.canister))
     }
 
+    /// Returns the events of all upgrades in the journal.
     pub fn events(&self) -> Vec<Event> {
         let text = std::fs::read_to_string(self.journal()).unwrap();
         text.lines().map(|line| serde_json::from_str::<Line>(line).unwrap().event).collect()
@@ -129,6 +131,7 @@ impl Network {
     /// Damages a session, which the migration will quarantine. An upgrade checks the first and the last session, so the
     /// damaged session is neither.
     pub fn damage_a_session(&self) {
+        // The second session comes after the damaged one, so that the damaged one is not the last.
         let [damaged, _] =
             ["damaged.jpg", "after.jpg"].map(|name| self.upload_in_flight(name).session().unwrap());
         change_storage(self, |storage| storage.sessions.legacy.insert(damaged, &RawRecord(vec![0xff; 8])));
@@ -149,7 +152,7 @@ impl Network {
         self.pic.list_canister_snapshots(self.canister, None).unwrap().len()
     }
 
-    /// Runs the program to its end; returns the exit code, and everything that was printed.
+    /// Runs the program's `upgrade` to its end; returns the exit code, and everything that was printed.
     pub fn run_upgrade(&self, to: &str, more: &[&str]) -> (i32, String) {
         let canister = self.canister.to_text();
         outcome_of(
@@ -180,6 +183,7 @@ pub fn is_receipt(event: &Event, wanted: Step) -> bool {
     matches!(event, Event::Receipt { step, .. } if *step == wanted)
 }
 
+/// Changes the canister's stable memory in layout 1 or 2 from outside; its heap stays as it is.
 pub fn change_storage(network: &Network, change: impl FnOnce(&mut Storage)) {
     let raw = Rc::new(RefCell::new(network.pic.get_stable_memory(network.canister)));
     let mut storage = Storage::open_accepting(raw.clone(), &[Layout::LEGACY, Layout::SPLIT]).unwrap();

@@ -18,7 +18,7 @@ use super::faulty_networks::pruning;
 /// The time that passes on the network in each pause.
 const STEP: Duration = Duration::from_secs(30);
 
-/// A clock of a network whose time advances only in pauses.
+/// The clock of a network whose time advances only in pauses; by this clock, no time passes on this machine.
 struct SlowNetwork {
     pic: PocketIc,
     pauses: AtomicU32,

@@ -1,4 +1,5 @@
-//! Faulty networks: one that loses answers, one whose nodes lag, and one that is not reachable.
+//! Faulty networks: one that loses answers, one whose nodes lag, one whose certificates prove nothing about requests,
+//! and one that is not reachable.
 
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -144,6 +145,7 @@ fn only_time(node: Value) -> Value {
     }
 }
 
+/// Converts a value to another type with the same encoding.
 fn through_cbor<T: DeserializeOwned>(value: &impl Serialize) -> T {
     serde_cbor::from_slice(&serde_cbor::to_vec(value).unwrap()).unwrap()
 }
@@ -163,7 +165,7 @@ async fn forward(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, body
     if contains_name(&"install_code") {
         inner.stale_left.store(inner.lag, Ordering::Relaxed);
     }
-    // Every read of the canister's module hash also asks for this.
+    // Every read of the canister's module hash also asks for the time of the last installation.
     let is_read = contains_name(&"last_install_timestamp");
     if is_read && let Some(first) = inner.first_read.lock().unwrap().clone() {
         let left =

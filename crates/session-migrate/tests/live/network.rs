@@ -16,9 +16,11 @@ use tempfile::TempDir;
 pub const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
                    MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
                    -----END PRIVATE KEY-----\n";
+/// Bytes of a chunk.
 pub const CHUNK: usize = 1_800_000;
 
-/// A network with an upload canister, and a folder with an identity.
+/// A network with an upload canister, and a folder with an identity. The program connects to the network as a
+/// [`session_migrate::network::Network`].
 pub struct Network {
     pub pic: PocketIc,
     pub url: String,
@@ -84,10 +86,12 @@ impl Network {
         path
     }
 
+    /// Upgrades the canister without the program.
     pub fn upgrade(&self, build: Build) {
         self.pic.upgrade_canister(self.canister, module(build), b"DIDL\0\0".to_vec(), None).unwrap();
     }
 
+    /// Returns the canister, for calls that PocketIC makes as any caller.
     pub fn client(&self) -> Canister<'_> {
         Canister::new(&self.pic, self.canister)
     }

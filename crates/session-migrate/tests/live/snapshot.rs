@@ -47,7 +47,7 @@ impl Network {
 fn kill_before_its_end(mut child: Child, progress_file: &Path) {
     let reached = || {
         let progress: serde_json::Value = serde_json::from_slice(&fs::read(progress_file).ok()?).ok()?;
-        // The progress file of a download, and that of an upload.
+        // The first path is that of a download, the second that of an upload.
         progress
             .pointer("/stable_memory/frontier")
             .or(progress.pointer("/reached/stable_memory/frontier"))?

@@ -14,6 +14,7 @@ fn aborted_upgrade_rolls_back_once_the_module_is_installed() {
     let upload = network.upload_in_flight("a.jpg");
     let staged = network.module(Build::Staged);
     let plan = network.plan(Build::Staged, &staged);
+    /// Ends the driver once the module is installed.
     struct Kill;
     impl Listener for Kill {
         fn after(&mut self, line: &Line) -> std::io::Result<()> {

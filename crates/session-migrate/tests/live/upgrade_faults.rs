@@ -14,7 +14,8 @@ use wasmparser::{ExternalKind, Parser, Payload};
 use super::driving::{After, change_storage, forget_chunks, is_receipt, meanwhile};
 use super::network::{CHUNK, Network};
 
-/// Returns a module whose `post_upgrade` is its update `uploads_begin`. It traps, since `post_upgrade` must not reply.
+/// Returns a module whose `post_upgrade` is its update `uploads_begin`. An upgrade to it traps, since `post_upgrade`
+/// must not reply.
 fn trapping(module: &Module) -> Module {
     struct Swapped {
         update: u32,

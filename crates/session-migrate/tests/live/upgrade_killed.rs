@@ -62,7 +62,7 @@ struct Case<'a> {
     damage: Damage<'a>,
     is_expected: fn(&Ending) -> bool,
     build_at_end: &'static str,
-    /// Number of calls that an upgrade takes, which must not grow when it is killed.
+    /// Number of requests that the upgrade takes, which must not grow when it is killed.
     effects: usize,
     /// A lower bound of the number of moments.
     min_moments: u32,
@@ -105,6 +105,7 @@ fn kill_at_every_moment(case: &Case<'_>) {
     }
 }
 
+/// An upgrade that succeeds, killed at any moment.
 const FORWARD: Case<'static> = Case {
     from: None,
     change_plan: |plan| Plan { stop: true, ..plan },

@@ -14,7 +14,8 @@ use super::network::{Network, installed};
 const CONTROLLER: Principal = Principal::anonymous();
 
 impl Network {
-    /// Upgrades to the staged build by the changed plan, and calls `during` after each line of the journal.
+    /// Upgrades to the staged build by the plan that `change_plan` returns, and calls `during` after each line of the
+    /// journal.
     fn upgrade_while(
         &self,
         change_plan: impl Fn(&Plan) -> Plan,
@@ -248,6 +249,7 @@ fn canister_that_freezes_after_the_install_is_resumed() {
     let upload = network.upload_in_flight("a.jpg");
     for step in [Step::Install, Step::Verify] {
         let error = network.upgrade_while(unchanged, |event| {
+            // The canister freezes after the installation, or just before the verification is sent.
             let freezes = match step {
                 Step::Install => is_receipt(event, Step::Install),
                 _ => matches!(event, Event::Intent { step: Step::Verify, .. }),

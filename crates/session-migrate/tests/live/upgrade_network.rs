@@ -63,7 +63,7 @@ fn network_that_drops_connections_is_waited_for() {
     network.finish(upload);
 }
 
-/// How long the network is unreachable.
+/// How long the network is unreachable each time.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A clock on which the pauses of a driver take no time while its network is unreachable; after a minute of pauses the

@@ -33,7 +33,7 @@ impl Network {
         self.client().query(owner, "capsules_list", (None::<String>, None::<u32>)).unwrap()
     }
 
-    /// Returns the stored files of the owner, each with its name and content, in order.
+    /// Returns the stored files of the owner, each with its name and content, in the order of their names.
     pub fn stored(&self) -> Vec<(String, Vec<u8>)> {
         self.stored_by(self.owner)
     }

@@ -16,7 +16,7 @@ use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{BlockType, CodeSection, ExportKind, ExportSection, Function, FunctionSection, ValType};
 use wasmparser::{Export, ExternalKind, Parser, Payload, TypeRef};
 
-/// Returns `wasm` as a module with the features and the hash of `like`.
+/// Returns `wasm` as a module with the features of `like`. The hash is that of `like`, too, not that of `wasm`.
 fn packed(wasm: &[u8], like: &Module) -> Module {
     Module { gz: gzip(wasm).unwrap(), wasm_bytes: wasm.len() as u64, ..like.clone() }
 }
@@ -58,6 +58,7 @@ impl Reencode for Renamed {
 /// An addition to a module: a function that counts down before it calls an exported function.
 struct Slower {
     export: String,
+    /// Index of the exported function.
     function: u32,
     /// The type of the exported function, which has neither parameters nor results.
     ty: u32,
@@ -147,13 +148,15 @@ impl Reencode for Slower {
     }
 }
 
+/// Changes the canister's stable memory from outside, and upgrades to `module`, so that the heap fits the changed
+/// memory.
 fn change_storage(subject: &ReplayCanister, module: &Module, change: impl FnOnce(&mut Storage)) {
     let raw = Rc::new(RefCell::new(subject.pic().get_stable_memory(subject.id())));
     let mut storage = Storage::open_accepting(raw.clone(), &[Layout::LEGACY, Layout::SPLIT]).unwrap();
     change(&mut storage);
     drop(storage);
     subject.pic().set_stable_memory(subject.id(), raw.take(), BlobCompression::NoCompression);
-    // The canister's heap belongs to the previous stable memory; an upgrade replaces it.
+    // The canister's heap belongs to the previous stable memory; the upgrade replaces the heap.
     subject.upgrade(module).unwrap();
 }
 
