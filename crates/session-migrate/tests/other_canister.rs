@@ -114,7 +114,7 @@ fn a_lossy_release_fails_and_its_query_is_named() {
     assert!(balances.iter().all(|part| named.contains(part)), "{named}");
     assert!(!report.problems.iter().any(|problem| problem.contains("digest")), "{:?}", report.problems);
 
-    // If the answers may differ, there is no verdict on them.
+    // For methods whose answers may differ, differences are no problem.
     let may_differ = ["--calls", &example_calls(), "--may-differ", "account", "--may-differ", "deposit"];
     let printed = rehearse(folder.path(), &old, &lossy_release(), &may_differ);
     assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
@@ -160,6 +160,7 @@ fn chain_of_two() -> Vec<u8> {
         let status = state.to_api(migration, Layout(migration + 1), 0);
         candid::encode_one(Ok::<_, EndpointError>(status)).unwrap()
     };
+    // `$at` is the index of the current status.
     let all = [(1, Converted), (2, Converting), (2, Converted), (2, Finalized)].map(status);
     // All statuses have the same size, since only numbers of a fixed width differ.
     let size = all[0].len();
@@ -274,6 +275,7 @@ fn an_interface_in_two_private_parts_is_read() {
 fn a_refused_upgrade_has_no_instructions() {
     let folder = tempfile::tempdir().unwrap();
     let step = r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#;
+    // The refused module imports a function that the IC does not have.
     let import_at = module_with(step).windows(9).position(|bytes| bytes == b"msg_reply").unwrap();
     let mut refused = module_with(step);
     refused[import_at..import_at + 9].copy_from_slice(b"msg_other");

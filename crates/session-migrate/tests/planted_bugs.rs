@@ -91,6 +91,7 @@ fn a_loss_in_a_conversion_is_found_by_replay() {
     assert_eq!(now, "\"@session:2\"", "the repeated begin gets another session");
 }
 
+/// Compares the direct build, as side A, with a mutant of it, as side B.
 fn compare_with_mutant(mutant: impl FnOnce(&Module) -> Module, workload: Workload) -> Report {
     let mut builds = Builds::default();
     let mutant = mutant(&builds.get("direct").unwrap());

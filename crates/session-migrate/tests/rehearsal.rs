@@ -17,12 +17,12 @@ struct FinishedRehearsal {
     report: Value,
 }
 
-/// Rehearses two files with three clients and these options.
+/// Rehearses two files with three clients, and with these options.
 fn rehearse(options: &[(&str, &Path)]) -> FinishedRehearsal {
     rehearse_with(&[], options)
 }
 
-/// Does the same as [`rehearse`], with more files or flags.
+/// Does the same as [`rehearse`]; `flags` are further names of files, or options without a value.
 fn rehearse_with(flags: &[&str], options: &[(&str, &Path)]) -> FinishedRehearsal {
     let dir = tempfile::tempdir().unwrap();
     let content = |length: usize| (0..length).map(|i| (i * i / 7) as u8).collect::<Vec<u8>>();
@@ -186,7 +186,8 @@ fn a_rehearsal_passes_and_reports_every_upload() {
     assert_eq!(payload["digest_before"], payload["digest_after"]);
 }
 
-/// Expects that the upgrade of this stage was refused, that the exit code is 1, and that each lost upload is named.
+/// Expects that the upgrade of this stage was refused, that the exit code is 1, and that stderr names each upload that
+/// is not intact, and no other.
 fn expect_loss(run: &FinishedRehearsal, stage: usize, words: &str) {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(run.report["verdict"], "fail");

@@ -8,8 +8,8 @@ use session_migrate::trace::{
     CallKind, EventKind, Header, PayloadRef, Recorder, SentCall, Tape, Trace, TraceError,
 };
 
-/// Writes a trace of five lines. Line 2 is a begin, line 3 a chunk of 1000 bytes without a known seed, and line 4 two
-/// rounds without calls.
+/// Writes a trace of five lines. Line 1 is the header, line 2 a begin, line 3 a chunk of 1000 bytes without a known
+/// seed, line 4 two rounds without calls, and line 5 the end.
 fn record(folder: &Path) -> PathBuf {
     let path = folder.join("one.trace");
     let header = Header::new(1000, "legacy", "a test", vec![Principal::management_canister()]);
@@ -60,6 +60,7 @@ fn an_event_comes_after_the_calls_sent_before_it() {
     let header = Header::new(1000, "legacy", "a test", vec![Principal::management_canister()]);
     let tape = Tape::new(Recorder::create(&path, &header).unwrap());
     let send = |at| tape.sent(at, CallKind::Update, Principal::anonymous(), "capsules_list", b"DIDL\0\0");
+    // The last call is never answered, so it is not in the trace; the event stays.
     let (first, second, _never_answered) = (send(2000), send(3000), send(4000));
     tape.add_event(5000, EventKind::Stop);
     tape.answered(second, &Ok(b"DIDL\0\0".to_vec()));
@@ -120,6 +121,7 @@ fn a_truncated_trace_is_refused_with_its_line() {
         std::fs::write(&path, lines[..lines_left].join("\n") + "\n").unwrap();
         assert!(error_of(&path, lines_left).contains("truncated"));
     }
+    // Without the end line, and without the last bytes of line 4.
     std::fs::write(&path, &whole[..whole.len() - lines[4].len() - 10]).unwrap();
     assert!(error_of(&path, 4).contains("truncated"), "the trace ends in the middle of a line");
 }

@@ -1,5 +1,5 @@
 //! Ports in front of the server's HTTP gateways. An agent connects to the port that the server's answer names. So the
-//! proxy opens the port that a request names itself, has the server choose another port for the gateway, and puts its
+//! proxy itself opens the port that a request names, has the server choose another port for the gateway, and puts its
 //! own port into the answer. Gateways that use TLS get no such port, since their traffic cannot be read.
 
 use std::collections::HashMap;

@@ -244,7 +244,7 @@ fn drive(
                     queues[index].clear();
                 }
             }
-            // Every chunk counts once, even if it was refused, so that the bar reaches its end.
+            // A chunk counts once, when it is first sent.
             if let UploadStep::Put(chunk) = step_call.step
                 && !stored_before.contains(&chunk)
                 && run.stop != StopPoint::Aborted

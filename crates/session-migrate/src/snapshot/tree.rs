@@ -202,7 +202,7 @@ impl<'m, M: Memory> Tree<'m, M> {
             walk.visit_node(self.root, ROOT_OFFSET, 0);
         }
         let mut walked = walk.walked;
-        // After damage, the counts differ in any case.
+        // If nodes or entries are damaged, the counts differ for that reason already.
         if walked.damage.is_empty() {
             if walked.entries != self.len {
                 let what = format!("{} entries by the header, {} in the nodes", self.len, walked.entries);

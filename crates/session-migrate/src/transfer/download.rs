@@ -73,7 +73,7 @@ impl SnapshotSource {
 
 /// What the folder contains before the download.
 enum FolderState {
-    /// No folder, or only the lock of a download that has written nothing.
+    /// No folder, an empty one, or only the lock of a download that has written nothing.
     Nothing,
     Unfinished(ProgressFile),
     Complete(Manifest),

@@ -21,7 +21,7 @@ pub struct PlannedCall {
     pub when: String,
 }
 
-/// Returns every call of an upgrade, in order; a call that is repeated is listed once.
+/// Returns every call of an upgrade, in order; a call that is repeated until something happens is listed once.
 pub fn planned_calls(plan: &Plan) -> Vec<PlannedCall> {
     let mut calls = CallList(Vec::new());
     let id = plan.canister;

@@ -42,8 +42,7 @@ pub enum Ending {
         /// What is lost; absent if the canister did not report it.
         lost: Option<WriteCounts>,
     },
-    /// The upgrade failed after the installation, and the canister stays as it is: there was no recovery, or it failed,
-    /// too.
+    /// The upgrade failed after the installation, and there was no recovery, or the recovery failed, too.
     Held {
         /// Why the upgrade failed.
         why: String,

@@ -86,7 +86,6 @@ impl OldRelease {
     where
         T: CandidType + for<'a> Deserialize<'a>,
     {
-        // Ids of the release are times, so calls must not be made at the same time.
         self.pic.advance_time(Duration::from_secs(1));
         let args = candid::encode_args(args).unwrap();
         let reply = self.pic.update_call(self.id, caller, method, args).unwrap();

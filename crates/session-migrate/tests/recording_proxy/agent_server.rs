@@ -52,7 +52,7 @@ struct Shared {
     calls: tokio::sync::Mutex<HashMap<[u8; 32], RawMessageId>>,
     /// Request ids of the calls that were answered immediately.
     answered: Mutex<Vec<[u8; 32]>>,
-    /// Notified when a call was answered.
+    /// Notified each time a call was answered.
     news: Condvar,
     gateways: Mutex<Vec<(HttpGatewayDetails, JoinHandle<()>)>>,
 }

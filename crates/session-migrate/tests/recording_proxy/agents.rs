@@ -60,6 +60,7 @@ fn upload(agent: &Agent) -> u64 {
     let status: Reply<UploadStatus> = decode(agent.query("uploads_status", (session,)));
     assert!(status.unwrap().missing.is_empty());
     agent.update::<Reply<UploadFinishResult>>("uploads_finish", finish_args(session, &file)).unwrap();
+    // The capsule, the begin, the chunk, the status and the finish.
     5
 }
 
@@ -163,6 +164,7 @@ fn recorded_agent_calls_replay_to_the_same_answers_elsewhere() {
             "blob_read_chunk",
         ]
     );
+    // Call 3 is the second of the two that were in flight before a round.
     assert!(calls[3].together && !calls[2].together && !calls[4].together, "{calls:?}");
     // The calls of the list above, which begins with call 6: the status query, and the two calls of `no_such_method`.
     for (index, kind) in [(9, CallKind::Query), (11, CallKind::Query), (12, CallKind::Update)] {

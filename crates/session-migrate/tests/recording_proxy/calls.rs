@@ -74,7 +74,7 @@ fn a_server_that_answers_later_is_recorded_the_same() {
     assert!(slow.late() > front_end.calls, "{} answers were late", slow.late());
 }
 
-/// A trace cannot represent a reinstallation: a note reports it, and the trace is valid up to there.
+/// A trace cannot represent a reinstallation: it ends there, a note says so, and what comes before is valid.
 #[test]
 fn a_trace_ends_when_the_canister_is_reinstalled() {
     let server = EmbeddedServer::start().unwrap();
@@ -92,6 +92,7 @@ fn a_trace_ends_when_the_canister_is_reinstalled() {
     let arg = encode_args(()).unwrap();
     let wasm = wasm(Build::Legacy);
     front_end.pic.reinstall_canister(front_end.id, wasm, arg, Some(person("controller"))).unwrap();
+    // The trace has ended, so this call is not in it.
     front_end.pic.query_call(front_end.id, person("client"), "build_info", encode_args(()).unwrap()).unwrap();
     let recorded = proxy.stop().unwrap();
     drop((unanswered, direct));

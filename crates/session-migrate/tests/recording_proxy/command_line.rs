@@ -50,6 +50,7 @@ fn impossible_options_are_refused_immediately() {
     let server = EmbeddedServer::start().unwrap();
     let (folder, out) = scratch();
     let dead = {
+        // The port is free again once the listener is dropped, so nobody answers there.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         format!("http://{}/", listener.local_addr().unwrap())
     };

@@ -39,7 +39,8 @@ fn command() -> Command {
     command
 }
 
-/// Checks that the command line, on a server of its own, replays the trace without any difference.
+/// Checks that the command line, on a server of its own, replays the trace without any difference: there are no rules
+/// that would allow one.
 fn assert_replays(trace: &Path) {
     let rules = trace.with_extension("toml");
     std::fs::write(&rules, "").unwrap();

@@ -141,6 +141,7 @@ impl NativeCanister {
             let passed = 1 + self.rng.next_u64() % 30;
             self.now = self.now.plus_seconds(passed);
             match self.below(100) {
+                // The numbers are percentages of the calls.
                 0..25 => self.begin(),
                 25..60 => self.put(),
                 60..74 => self.finish(),
@@ -348,6 +349,7 @@ impl NativeCanister {
         self.add_foreign(|legacy| legacy.idem.clone_from(&idem), &[]);
     }
 
+    /// Adds a legacy record that is in no index, like those of the first public release, and stores these chunks of it.
     fn add_foreign(&mut self, change: impl Fn(&mut LegacyUploadSession), chunks: &[usize]) {
         let id = self.storage.sessions.ids.issue().unwrap();
         let (owner, capsule_id) = self.capsules[0].clone();
@@ -370,6 +372,7 @@ impl NativeCanister {
         legacy.blob_id = Some(prefix.blob_id().0).filter(|_| chunks == [0, 1]);
         change(&mut legacy);
         for idx in chunks {
+            // Chunk 2 is beyond the end of the file, which has two chunks.
             let len = [CHUNK, 700, 1][*idx];
             self.storage.blobs.write_chunk(prefix, *idx as u32, &vec![id as u8; len]);
         }

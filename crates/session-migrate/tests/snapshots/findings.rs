@@ -159,6 +159,7 @@ fn a_wrong_last_record_of_any_table_is_found_by_its_key() {
 
 #[test]
 fn the_memory_of_another_canister_is_named() {
+    // To the builds, a snapshot of the first public release is the memory of another canister.
     let mut release = PublicRelease::new(1);
     let capsule = release.create_capsule(person(1), 1_759_000_000_000_000_000);
     let (_, blob) = release.upload(&capsule, 1, b"a file", 1_759_000_000_000_000_001);
@@ -177,6 +178,7 @@ fn the_memory_of_another_canister_is_named() {
             !error.is_damage() && text.contains("docs/adopting.md") && text.contains(&expected),
             "{text}"
         );
+        // What `pre_upgrade` leaves does not show the sessions.
         assert!(expected.contains("save") || text.contains("(sessions 3)"), "{text}");
     }
     let foreign =
@@ -204,6 +206,7 @@ fn sessions_that_contradict_themselves_are_found() {
     expect_finding(LAYOUT_2, FindingKind::IdAboveCounter, numbers::SESSIONS, |canister| {
         canister.register::<u64>(ids::SESSION_COUNTER).set(&1);
     });
+    // The sound canister has such sessions already.
     expect_finding(LAYOUT_1, FindingKind::Unconvertible, numbers::LEGACY_SESSIONS, |_| {});
     expect_finding(LAYOUT_2, FindingKind::Quarantined, numbers::MIGRATION_QUARANTINE, |_| {});
     expect_finding(LAYOUT_1, FindingKind::CountDisagrees, numbers::LEGACY_LEFT_BEHIND, |canister| {
@@ -467,6 +470,7 @@ fn accounts_and_counts_that_are_wrong_are_found() {
 #[test]
 fn every_kind_of_finding_is_planted_here() {
     let here = include_str!("findings.rs");
+    // `UnknownMemory` is planted without `expect_finding`.
     let without: Vec<&str> = FindingKind::ALL
         .iter()
         .filter(|kind| **kind != FindingKind::UnknownMemory && !here.contains(&format!("Kind::{kind:?},")))

@@ -28,7 +28,7 @@ pub fn lines(report: &Report) -> Vec<String> {
     report.findings.iter().map(ToString::to_string).collect()
 }
 
-/// Returns the stable memory of a canister in this layout after thousands of calls, which is created only once.
+/// Returns the stable memory of a canister in this layout after thousands of calls; each of the three is created once.
 pub fn sound_memory(layout: Layout) -> &'static [u8] {
     static CANISTERS: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
     CANISTERS[usize::from(layout.0) - 1].get_or_init(|| aged(layout, 1_500, 7).bytes())
@@ -179,6 +179,8 @@ fn a_foreign_snapshot_is_refused_in_one_line_with_code_2() {
         at(name)
     };
     let sound = aged(Layout::LEGACY, 50, 3).bytes();
+    // Stable memory that begins with a cell instead of a memory manager, and a memory manager with another canister's
+    // table.
     let other = ic_stable_structures::VectorMemory::default();
     drop(ic_stable_structures::Cell::init(other.clone(), vec![1_u8; 9]));
     let managed = ic_stable_structures::VectorMemory::default();

@@ -8,7 +8,7 @@ use upload_canister::stable::layout::Layout;
 
 use super::aged::{NativeCanister, aged, write_folder};
 
-/// Runs a command that writes a report; returns the report, if there is one.
+/// Runs a command that writes a report; returns the command's output, and the report, which is null if there is none.
 fn run(args: &[&str], snapshot: &Path, folder: &Path) -> (Output, Value) {
     let json = folder.join("report.json");
     let output = Command::new(env!("CARGO_BIN_EXE_session-migrate"))

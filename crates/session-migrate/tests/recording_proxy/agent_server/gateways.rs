@@ -27,7 +27,7 @@ impl ServedPort {
         };
         let mut gateways = self.shared.gateways.lock().unwrap();
         let gateway = HttpGatewayDetails {
-            // Gateways have other numbers than instances.
+            // Other numbers than those of instances, so that the test notices if one is taken for the other.
             instance_id: 70 + gateways.len(),
             port,
             forward_to: HttpGatewayBackend::PocketIcInstance(instance),
