@@ -205,8 +205,8 @@ impl Driver<'_, '_> {
         Ok(Ending::Upgraded { quarantined })
     }
 
-    /// Ends an unfinished upgrade. Starts the canister if the upgrade has stopped it, and recovers if the module is already
-    /// installed.
+    /// Ends an unfinished upgrade. Starts the canister if the upgrade has stopped it, and recovers if the module is
+    /// already installed.
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
         self.retry.progress.phase("aborting");
