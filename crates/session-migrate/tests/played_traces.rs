@@ -74,6 +74,7 @@ fn a_call_that_depends_on_another_of_its_group_is_played() {
     assert_eq!((judgement.equal, judgement.wrong), (3, vec![]));
 }
 
+/// Compares a build with itself on a trace.
 fn ab_of(path: &Path) -> ab::Report {
     let comparands = vec![ab::Comparand::Trace(path.to_path_buf())];
     let rules = rules_of_the_tree().unwrap();

@@ -22,6 +22,7 @@ pub(super) fn read_call(body: &[u8]) -> Option<(RawCanisterCall, RawMessageId)> 
     Some((raw_call(sender, canister_id, method_name, arg), message))
 }
 
+/// Reads a query call; `None` if the body is none.
 pub(super) fn read_query(body: &[u8]) -> Option<RawCanisterCall> {
     let EnvelopeContent::Query { sender, canister_id, method_name, arg, .. } = read_content(body)? else {
         return None;

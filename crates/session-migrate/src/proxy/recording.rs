@@ -147,6 +147,7 @@ impl Recording {
         self.transcript.push(Entry::Event { at, what });
     }
 
+    /// Completes the trace, although further calls may follow; they are not recorded.
     fn end_trace(&mut self, note: &str) {
         self.transcript.note(note);
         self.transcript.complete();

@@ -27,6 +27,7 @@ impl Transcript {
         self.writer = Some(WriterThread::begin(path.to_path_buf(), header));
     }
 
+    /// Returns whether a trace is being written: it was begun and is not complete.
     pub fn is_open(&self) -> bool {
         self.writer.is_some()
     }

@@ -89,6 +89,7 @@ impl Watch {
         self.running.insert(id, begun);
     }
 
+    /// Returns a running operation; `None` if its result was recorded before.
     pub fn take_running(&mut self, id: &OperationId) -> Option<Begun> {
         self.running.remove(id)
     }
@@ -173,6 +174,8 @@ impl Watch {
         true
     }
 
+    /// Records an update that was sent, or refused when it was sent. If it changes a canister, keeps the change until
+    /// the result arrives.
     fn record_submitted(
         &mut self,
         instance: &str,

@@ -31,6 +31,7 @@ impl ReadAnswers {
         let stranger = Principal::self_authenticating("a stranger in the rehearsal");
         let mut all = ReadAnswers::default();
         for (place, capsule) in contents.capsules.iter().enumerate() {
+            // There is none for the last capsule.
             let neighbour = contents.capsules.get(place + 1).and_then(|next| next.members.first());
             let others = [stranger, Principal::anonymous()].into_iter().chain(neighbour.copied());
             let mut callers = capsule.members.clone();

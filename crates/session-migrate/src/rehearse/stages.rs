@@ -38,6 +38,7 @@ pub(super) struct Stages<'p> {
     bounds: Bounds,
 }
 
+/// The controller of every rehearsed canister, the upload canister or another.
 pub(super) fn controller() -> Principal {
     Principal::self_authenticating("controller of the rehearsal")
 }
@@ -195,6 +196,7 @@ impl<'p> Stages<'p> {
     }
 }
 
+/// Returns an error unless the canister reports this build.
 fn expect_build(canister: &Canister<'_>, build: Build) -> Result<(), String> {
     let info = canister.build_info().map_err(|error| error.to_string())?;
     if info.build == build.name() {

@@ -5,8 +5,8 @@ use super::interrupt::Interruption;
 use super::{Builds, ReplayCanister, ReplayError};
 use crate::trace::{Codec, CodecError, Event, EventKind, Trace, TracedAnswer, TracedCall};
 
-/// Number of calls after which the costs are read. This many calls cause fewer than 10,000 messages, and of as many the
-/// server keeps the costs.
+/// Number of calls after which the costs are read. This many calls cause fewer than the 10,000 messages
+/// whose costs the server keeps.
 const CALLS_PER_READING: usize = 1_000;
 
 /// Outcome of an event.

@@ -142,6 +142,7 @@ impl StateReader<'_> {
         Ok(())
     }
 
+    /// Adds the length and the SHA-256 of a blob's bytes.
     fn read_blob(&mut self, caller: Principal, locator: &str) -> Result<(), String> {
         let meta: BlobMeta = self.query(caller, "blob_get_meta", (locator,))?;
         let mut hasher = Sha256::new();
@@ -166,6 +167,7 @@ impl StateReader<'_> {
         self.add("settings", "admin_config", &settings)
     }
 
+    /// Adds the entries that are read from stable memory.
     fn read_stable(&mut self, live_sessions: &[(Principal, UploadStatus)]) -> Result<(), String> {
         let memory = self.subject.pic().get_stable_memory(self.subject.id());
         let layouts = [Layout::LEGACY, Layout::SPLIT, Layout::EXTENTS];

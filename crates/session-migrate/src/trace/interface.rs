@@ -91,6 +91,7 @@ impl Interface {
         }
     }
 
+    /// Encodes arguments by the first of these types; `method` is for the error.
     fn encode_as(&self, method: &str, types: &[Type], args: IDLArgs) -> Result<Vec<u8>, String> {
         let types = types
             .get(..args.args.len())

@@ -17,6 +17,7 @@ pub struct Tape(RefCell<Inner>);
 struct Inner {
     recorder: Recorder,
     queue: Queue<TapeTicket>,
+    /// Number of calls so far, and of the next ticket.
     calls: u64,
     /// The first error of the recorder. Clients cannot handle it, so [`Tape::finish`] returns it.
     first_error: Option<TraceError>,

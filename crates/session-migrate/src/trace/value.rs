@@ -177,6 +177,7 @@ pub(super) fn sent_argument<E>(
     })
 }
 
+/// Returns the value of a result that cannot be an error.
 fn infallible(result: Result<IDLValue, std::convert::Infallible>) -> IDLValue {
     match result {
         Ok(value) => value,

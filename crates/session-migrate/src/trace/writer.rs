@@ -19,6 +19,7 @@ pub struct Writer {
     /// The folder of the payload files; created with the first of them.
     payloads: Option<TempDir>,
     checksums: ChecksumChain,
+    /// Number of events so far.
     events: usize,
 }
 

@@ -203,6 +203,7 @@ fn check_folder_state(
     Err(TransferError::NotEmpty { path: folder.to_path_buf(), canister })
 }
 
+/// Returns the id of the snapshot that was taken last, hex.
 async fn latest_snapshot(management: &Management, retry: Retry<'_>) -> Result<String, TransferError> {
     let snapshots = retry.again(|| management.snapshots()).await?;
     let latest = snapshots.into_iter().max_by_key(|snapshot| snapshot.taken_at_timestamp);

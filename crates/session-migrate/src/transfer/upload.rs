@@ -101,6 +101,7 @@ pub async fn upload(
     Ok(Uploaded { snapshot, manifest })
 }
 
+/// Returns the arguments of the call that announces the snapshot. The error names a value that the metadata lacks.
 fn announcement_args(
     canister: Principal,
     replace: Option<&[u8]>,
@@ -122,6 +123,7 @@ fn announcement_args(
     })
 }
 
+/// The progress file of an upload, and its path.
 struct ProgressStore {
     path: PathBuf,
     saved: ProgressFile,
@@ -248,6 +250,7 @@ fn is_upload_of(
     is_uploaded && Part::ALL.iter().all(|part| part.bytes(found) == part.bytes(folder))
 }
 
+/// Sends the bytes of a snapshot that was announced.
 struct Sender<'a> {
     network: &'a Network,
     canister: Principal,
@@ -287,6 +290,7 @@ struct Upload<'a> {
 }
 
 impl Upload<'_> {
+    /// Uploads the remaining bytes of one of the large files.
     async fn upload_part(&mut self, part: Part, bytes: u64) -> Result<(), TransferError> {
         if bytes == 0 {
             return Ok(());

@@ -73,6 +73,7 @@ fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
     })
 }
 
+/// Returns the call that upgrades the canister to a module.
 pub(super) fn install_target(canister: Principal, wasm_module: Vec<u8>) -> Result<Target, ClientError> {
     let args = InstallCodeArgs {
         mode: CanisterInstallMode::Upgrade(None),
@@ -462,6 +463,7 @@ impl Driver<'_, '_> {
         }
     }
 
+    /// Deletes the snapshot. If the call is rejected, the upgrade succeeds nevertheless.
     async fn drop_snapshot(&mut self, snapshot_id: Vec<u8>) -> Result<(), UpgradeError> {
         let args = DeleteCanisterSnapshotArgs { canister_id: self.plan.canister, snapshot_id };
         let target = Target::management("delete_canister_snapshot", self.plan.canister, (args,))?;

@@ -252,6 +252,7 @@ impl<'a> Journal<'a> {
         }
     }
 
+    /// Begins an upgrade, unless one is unfinished. The lines of earlier upgrades stay in the file.
     pub(super) fn begin(&mut self, plan: Plan) -> Result<(), UpgradeError> {
         self.check_none_unfinished()?;
         self.lines.clear();

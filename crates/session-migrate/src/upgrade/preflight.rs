@@ -99,6 +99,7 @@ impl Driver<'_, '_> {
         }))
     }
 
+    /// Returns metadata of the running module; `None` if the module has none of this name.
     async fn metadata(&self, name: &str) -> Result<Option<String>, ClientError> {
         let found = self.retry.again(|| self.management.metadata(name)).await?;
         Ok(found.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))

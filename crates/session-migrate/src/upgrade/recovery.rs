@@ -164,6 +164,7 @@ impl Driver<'_, '_> {
         })
     }
 
+    /// Downloads the module of a snapshot. It may be too short if the network sends too little.
     async fn module_of(&self, snapshot: &[u8]) -> Result<Vec<u8>, ClientError> {
         let retry = self.retry;
         let bytes = retry.again(|| self.management.snapshot_metadata(snapshot)).await?.wasm_module_size;

@@ -65,6 +65,7 @@ pub struct WriteCounts {
 }
 
 impl WriteCounts {
+    /// Returns what was written after the counts were `before`.
     pub(super) fn since(self, before: WriteCounts) -> WriteCounts {
         WriteCounts {
             calls: self.calls.saturating_sub(before.calls),

@@ -27,6 +27,7 @@ pub(super) struct Habits {
 }
 
 impl Habits {
+    /// Chunks in order, without hashes, until the file is finished.
     pub const PLAIN: Habits =
         Habits { sequence: Sequence::Straight, flaky: false, hashes: false, aborts: false };
 }

@@ -23,6 +23,7 @@ const MAX_PAUSE_MILLIS: u64 = 2_000;
 const FILE_SEEDS: u64 = 1_000_000;
 
 pub(super) struct RecordedCanister<'p> {
+    /// The canister itself; calls through it are recorded, too, without a pause before them.
     pub handle: Canister<'p>,
     tape: &'p Tape,
     folder: TempDir,

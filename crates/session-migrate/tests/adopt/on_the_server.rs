@@ -55,6 +55,7 @@ fn expect_converted(canister: &Canister<'_>) {
     assert_eq!((status.phase, status.quarantined), (MigrationPhase::Converted, 0), "{status:?}");
 }
 
+/// Expects that the owner of a blob reads these bytes; unlike [`expect_blob`], does not ask as others.
 fn expect_bytes(canister: &Canister<'_>, owner: Principal, blob: &str, bytes: &[u8]) {
     let meta = canister.blob_get_meta(owner, blob).unwrap();
     assert_eq!(meta.size, bytes.len() as u64, "{blob}");

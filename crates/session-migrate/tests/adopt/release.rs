@@ -126,6 +126,7 @@ pub struct Adopted {
 }
 
 impl Adopted {
+    /// Adopts a stable memory, which must be possible.
     pub fn of(stable: &[u8]) -> Adopted {
         Adopted::try_of(stable).unwrap()
     }

@@ -16,6 +16,7 @@ fn release_stable_memory() -> Vec<u8> {
     release.stable_memory()
 }
 
+/// Returns the paths of everything in a folder.
 fn names(folder: &Path) -> Vec<PathBuf> {
     let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();

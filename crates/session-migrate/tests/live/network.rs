@@ -106,6 +106,7 @@ pub fn outcome_of(output: &Output) -> (i32, String) {
     (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
 }
 
+/// Returns a command that runs the program; [`Network::program_command`] also names the network and the identity.
 pub fn program(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_session-migrate"));
     command.args(args);

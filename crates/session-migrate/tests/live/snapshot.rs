@@ -38,6 +38,7 @@ impl Network {
         folder
     }
 
+    /// Starts the program, which the test will kill.
     fn start_in_background(&self, args: &[&str]) -> Child {
         self.program_command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }

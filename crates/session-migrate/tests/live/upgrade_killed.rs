@@ -68,6 +68,7 @@ struct Case<'a> {
     min_moments: u32,
 }
 
+/// Runs the upgrade once for each moment, on a new canister each time, until no moment is left.
 fn kill_at_every_moment(case: &Case<'_>) {
     let mut network = Network::with(Build::Legacy);
     let staged = network.module(Build::Staged);

@@ -24,6 +24,7 @@ impl Network {
         self.upload_command(files, &[&key[..], more].concat()).output().unwrap()
     }
 
+    /// Starts an upload of one chunk at a time, so that a test can act before its end.
     fn start_upload(&self, files: &[&Path]) -> Child {
         let mut command = self.upload_command(files, &["-k", &self.root_key, "--parallel", "1"]);
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()

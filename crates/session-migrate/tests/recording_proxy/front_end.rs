@@ -52,6 +52,7 @@ pub fn finish_args(session: u64, file: &[u8]) -> (u64, ByteBuf, u64) {
 pub struct FrontEnd {
     pub pic: PocketIc,
     pub id: Principal,
+    /// Number of calls to the canister so far.
     pub calls: u64,
 }
 

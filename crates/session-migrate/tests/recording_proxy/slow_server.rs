@@ -35,7 +35,9 @@ struct Slow {
 
 #[derive(Default)]
 struct Results {
+    /// Number of results that had to be requested.
     issued: u64,
+    /// The results, by the id of the operation.
     waiting: HashMap<String, Bytes>,
     /// Requests that were refused as busy once, and will be accepted the next time.
     refused_once: HashMap<(String, Bytes), ()>,

@@ -49,8 +49,11 @@ pub struct NativeCanister {
     path: ActivePath,
     rng: ChaCha8Rng,
     capsules: Vec<(Principal, String)>,
+    /// Uploads that their clients believe to be open; some have expired.
     open: Vec<OpenUpload>,
+    /// Memories by owner and id; some are deleted with their capsule.
     memories: Vec<(Principal, String)>,
+    /// Number of calls so far; makes names unique.
     calls: u64,
 }
 

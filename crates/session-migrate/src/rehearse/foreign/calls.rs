@@ -43,6 +43,7 @@ pub(super) struct ParsedCall {
     pub args: IDLArgs,
 }
 
+/// Parses the file. A repeated line becomes one call for each number. The error names the line.
 pub(super) fn parse(text: &str) -> Result<Vec<ParsedCall>, String> {
     let mut calls = Vec::new();
     let mut section = None;

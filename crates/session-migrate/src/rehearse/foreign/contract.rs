@@ -36,6 +36,7 @@ pub(super) fn untestable_notes(methods: &Methods) -> Vec<String> {
 }
 
 impl Pair<'_> {
+    /// Asks the upgraded canister for the status of its migration.
     pub fn status(&self) -> Result<Status, String> {
         let answer = self.pic.query_call(self.id, controller(), STATUS, NO_ARGUMENTS.to_vec());
         self.decode_status(STATUS, answer)

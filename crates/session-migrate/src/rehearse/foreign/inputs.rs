@@ -67,6 +67,7 @@ pub(super) struct EncodedCall {
     pub old_has_method: bool,
 }
 
+/// What a rehearsal needs, read and checked.
 pub(super) struct Inputs {
     pub old: RehearsedModule,
     pub new: RehearsedModule,
