@@ -52,7 +52,7 @@ fn shorten_digits(text: &str, max: usize) -> String {
         let end = from.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(from.len());
         let (digits, after) = from.split_at(end);
         short.push_str(before);
-        // A digest is cut without its length; of a dump, the length is shown.
+        // A digest is shortened without its length; of a dump, the length is shown.
         match digits.len() {
             length if length <= max => short.push_str(digits),
             ..=DIGEST_DIGITS => short.extend([&digits[..SHOWN_CHARS], "…"]),
