@@ -122,9 +122,8 @@ impl Recording {
     /// Records a change of the recorded canister. If none is recorded yet, the installation of a canister may begin the
     /// recording.
     pub async fn record_change(&mut self, instance: &str, canister: Principal, change: Change) {
-        if change == Change::Install {
-            self.not_upload_canisters.remove(&(instance.to_owned(), canister));
-        }
+        // It may have been stopped or have had another module when it was asked.
+        self.not_upload_canisters.remove(&(instance.to_owned(), canister));
         if !self.records(instance, canister) {
             if change == Change::Install {
                 self.begin_if_upload_canister(instance, canister, true).await;

@@ -103,3 +103,23 @@ fn a_trace_ends_when_the_canister_is_reinstalled() {
     }
     assert_eq!(Trace::read(&out).unwrap().events.len() as u64, recorded.calls);
 }
+
+#[test]
+fn a_canister_first_called_while_stopped_is_recorded_later() {
+    let server = EmbeddedServer::start().unwrap();
+    let (_folder, out) = scratch();
+    let mut front_end = FrontEnd::install(&server.url());
+    let controller = Some(person("controller"));
+    front_end.pic.stop_canister(front_end.id, controller).unwrap();
+    let proxy = proxy(&server.url(), &out);
+    let instance = front_end.pic.instance_id();
+    let through = PocketIc::new_from_existing_instance(proxy.url().clone(), instance, None);
+    let direct = std::mem::replace(&mut front_end.pic, through);
+    let arg = encode_args(()).unwrap();
+    front_end.pic.query_call(front_end.id, person("client"), "build_info", arg).unwrap_err();
+    front_end.pic.start_canister(front_end.id, controller).unwrap();
+    front_end.create_capsule();
+    let recorded = proxy.stop().unwrap();
+    drop(direct);
+    assert_eq!((recorded.canister, recorded.calls), (front_end.id, 1));
+}
