@@ -3,6 +3,8 @@
 //! `cargo run` alone would do, but its progress bar freezes while a large crate compiles, sometimes for half a minute.
 //! Here the elapsed time is drawn next to the bar at least once a second; without a terminal, a line with the elapsed
 //! time is printed after every five seconds without output.
+//!
+//! Exit codes: that of cargo or of the program; 2 if no package is named, 3 if cargo cannot be run.
 
 mod segments;
 
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         become_program(run)
     });
     match outcome {
+        // A signal leaves no code.
         Ok(status) => ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)),
         Err(error) => {
             eprintln!("error: cannot run {}: {error}", cargo.to_string_lossy());
@@ -57,12 +60,14 @@ fn become_program(mut run: Command) -> io::Result<ExitStatus> {
     Err(run.exec())
 }
 
+/// Runs cargo as a child process, and waits until it ends.
 #[cfg(not(unix))]
 fn become_program(mut run: Command) -> io::Result<ExitStatus> {
     run.status()
 }
 
-/// Runs a build. Shows its output, and the elapsed time while it prints nothing.
+/// Runs `build`, and shows what it prints to standard error. The elapsed time is shown too: on a terminal always, next
+/// to cargo's bar; otherwise only while the build prints nothing.
 fn compile(mut build: Command) -> io::Result<ExitStatus> {
     let is_terminal = io::stderr().is_terminal();
     if is_terminal {
@@ -95,7 +100,7 @@ fn compile(mut build: Command) -> io::Result<ExitStatus> {
     }
     screen.clear();
     if let Some(reader) = reader {
-        // The thread only reads and sends, and never panics.
+        // The result can be ignored: the thread only reads and sends, and never panics.
         let _ = reader.join();
     }
     child.wait()
@@ -111,12 +116,12 @@ fn wants_colors(no_color: Option<&OsStr>, term_color: Option<&OsStr>) -> bool {
     }
 }
 
-/// Standard error. Failed writes are ignored, so that the compilation continues without a reader.
+/// Standard error. Failed writes are ignored, so that the compilation continues if nobody reads standard error.
 struct Screen {
     is_terminal: bool,
-    /// The latest progress bar of cargo.
+    /// The latest progress bar of cargo; empty before the first one.
     bar: String,
-    /// Whether the cursor is in the line of the bar.
+    /// Whether the cursor is in the line of the bar, which must then be cleared before anything else is printed.
     is_bar_drawn: bool,
 }
 

@@ -14,7 +14,8 @@ pub enum Segment {
 /// Escape code that cargo writes before a line that replaces the bar.
 const CLEAR_TO_END: &str = "\x1b[K";
 
-/// Iterates over the segments of a reader, until the reader ends or fails.
+/// Iterates over the segments of a reader, until the reader ends or fails. If text without a line end is left by then,
+/// it is the last line.
 pub struct Segments<R> {
     bytes: Bytes<BufReader<R>>,
 }

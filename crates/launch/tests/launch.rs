@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A folder that is removed in the end.
+/// A folder that is removed when the value is dropped.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -25,7 +25,7 @@ impl Folder {
     }
 }
 
-/// Creates a folder in which `cargo` is this script.
+/// Creates a folder in which `cargo` is this shell script. `name` only distinguishes the folders of the tests.
 fn folder_with_cargo(name: &str, script: &str) -> Folder {
     let folder =
         Folder(Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id())));
@@ -36,6 +36,7 @@ fn folder_with_cargo(name: &str, script: &str) -> Folder {
     folder
 }
 
+/// Runs `launch tool a b` to its end, with this script as cargo.
 fn launch(name: &str, script: &str) -> Output {
     folder_with_cargo(name, script).command().output().unwrap()
 }

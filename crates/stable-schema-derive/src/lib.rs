@@ -73,6 +73,7 @@ fn derive(input: &DeriveInput) -> Result<Tokens> {
     })
 }
 
+/// Returns the shape of the only field: a transparent struct is stored as that field alone.
 fn transparent_shape(fields: &Fields, input: &DeriveInput) -> Result<Tokens> {
     let mut fields = fields.iter();
     match (fields.next(), fields.next()) {
@@ -81,6 +82,7 @@ fn transparent_shape(fields: &Fields, input: &DeriveInput) -> Result<Tokens> {
     }
 }
 
+/// Returns the `stable_schema::Field`s of a struct or a variant. Skipped fields are not stored, and have none.
 fn describe_fields(fields: &Fields) -> Result<Tokens> {
     let mut described = Vec::new();
     for (index, field) in fields.iter().enumerate() {
@@ -103,10 +105,12 @@ fn describe_fields(fields: &Fields) -> Result<Tokens> {
     Ok(quote!(::std::vec![#(#described),*]))
 }
 
-/// The attributes of minicbor on a type, a variant or a field.
+/// The attributes of minicbor on one type, variant or field. Each flag says whether the attribute of its name is there.
 #[derive(Default)]
 struct Attributes {
+    /// The number in `#[n(…)]` or `#[b(…)]`.
     number: Option<u32>,
+    /// The module that encodes the field, if it is not encoded by its type.
     with: Option<Path>,
     default: bool,
     skip: bool,
@@ -160,12 +164,13 @@ impl Attributes {
         self.number.ok_or_else(|| Error::new(span, "no stable schema: `#[n(…)]` is missing"))
     }
 
+    /// Returns the name of the `stable_schema::Encoding`; without an attribute, minicbor writes an array.
     fn struct_encoding(&self) -> Ident {
         format_ident!("{}", if self.map { "Map" } else { "Array" })
     }
 
     /// Returns the shape of a field. With `with = "minicbor::bytes"`, the field is a byte string; any other module in
-    /// `with` has a function `shape` that describes the field.
+    /// `with` must have a function `shape` that returns the field's shape.
     fn shape_of(&self, ty: &Type) -> Tokens {
         let is_bytes = |path: &Path| {
             let segments: Vec<String> =

@@ -7,7 +7,8 @@ use candid_parser::utils::CandidSource;
 
 use crate::candid_types::STORED;
 
-/// Returns whether two texts define the same type, whatever they name it; `false` if a text is not Candid.
+/// Returns whether two texts define the same type as `stored`, however they name the types that it consists of; `false`
+/// also if a text is not Candid.
 pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let (Ok((mut env, one)), Ok((other_env, other))) = (parse(one), parse(other)) else { return false };
     let other = env.merge_type(other_env, other);
@@ -16,7 +17,8 @@ pub(crate) fn is_same(one: &str, other: &str) -> bool {
 
 /// Returns `Ok(())` if a record of the type `written` decodes as `read` without losing anything.
 ///
-/// Candid reads an option of another type as null. For an argument, that is intended; for stored data, it is a loss.
+/// Candid reads an option of another type as null. For an argument, that is intended; for stored data, it is a loss
+/// and, here, an error.
 pub(crate) fn check_readable(written: &str, read: &str) -> Result<(), String> {
     let (mut env, read) = parse(read)?;
     let (other, written) = parse(written)?;
@@ -25,7 +27,7 @@ pub(crate) fn check_readable(written: &str, read: &str) -> Result<(), String> {
     checked.map_err(|error| one_line(&error.to_string()))
 }
 
-/// Parses type definitions, and returns the type of the record itself.
+/// Parses type definitions; returns them, and the type `stored` among them, which is that of the record itself.
 fn parse(text: &str) -> Result<(TypeEnv, Type), String> {
     let (env, _) = CandidSource::Text(text).load().map_err(|error| one_line(&error.to_string()))?;
     let ty = env.find_type(STORED).map_err(|_| format!("no type `{STORED}`"))?.clone();

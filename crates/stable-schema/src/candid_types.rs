@@ -3,6 +3,7 @@
 use candid::CandidType;
 use candid::types::internal::TypeContainer;
 
+/// Name of the record's own type among the definitions.
 pub(crate) const STORED: &str = "stored";
 
 /// Returns the Candid type of a stored record as type definitions, of which `stored` is the record's own type.

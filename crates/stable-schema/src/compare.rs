@@ -1,4 +1,4 @@
-//! Compares two schemas: the layouts, and memory by memory.
+//! Compares two schemas: their layouts and migrations first, then each memory.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub struct SchemaMismatch {
 /// The verdict on one memory, or on the layouts.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Id of the memory; absent for the layouts.
+    /// Id of the memory; `None` for the layouts.
     pub id: Option<u8>,
     /// Name of the memory, or `layouts`.
     pub name: String,
@@ -118,8 +118,8 @@ fn line(id: Option<u8>, name: &str, mut reasons: Vec<Reason>) -> Line {
     Line { id, name: name.into(), verdict: worst(reasons.iter().map(|reason| reason.verdict)), reasons }
 }
 
-/// The build to be installed must accept every layout that the other build may have stored, and contain every migration
-/// that may be in progress.
+/// Checks that the build to be installed accepts every layout that the other build may have stored, and contains every
+/// migration that may be in progress. For the upgrade, also lists the added migrations.
 fn compare_layouts(direction: &Direction<'_>) -> Vec<Reason> {
     let Direction { from, to, added, way } = direction;
     let mut rules = Rules::new(*way);
@@ -150,7 +150,8 @@ fn compare_layouts(direction: &Direction<'_>) -> Vec<Reason> {
             }
             (None, None) => format!("layout {layout} is refused"),
         };
-        // No step helps if every layout is refused, or if no migration leads into this layout or out of it.
+        // No step helps if every layout is refused, or if no migration leads into this layout, or out of it into an
+        // accepted one.
         let verdict =
             if refused.len() == from.layouts.len() || (migration_into.is_none() && migration_out.is_none()) {
                 Compatibility::Forbidden
@@ -258,6 +259,7 @@ fn compare_contents(direction: &Direction<'_>, rules: &mut Rules, stored: &Memor
     }
 }
 
+/// Judges a memory of the build that has written the state, which the build to be installed does not have.
 fn compare_unread(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory) {
     match (direction.way, &stored.structure) {
         (Way::Upgrade, Structure::Reserved) => {
@@ -280,9 +282,10 @@ fn compare_unread(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory)
     }
 }
 
-/// Adds the migrations that only the newer build has, if they move records out of the memory or into it.
-/// [`compare_contents`] compares the types of these records, since the newer build's schema has the types as which its
-/// migrations read them.
+/// Adds a reason for each migration that only the newer build has: for the upgrade, if it takes records from the
+/// memory; for the rollback, also if it puts records into it. [`compare_contents`] compares the types of these records:
+/// in the newer build's schema, a memory that a migration takes records from has the type as which the migration reads
+/// them.
 fn add_migrations(direction: &Direction<'_>, rules: &mut Rules, id: u8) {
     for Migration { number, name, reversible, takes_from, puts_into, .. } in direction.added {
         match direction.way {

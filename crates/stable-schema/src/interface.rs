@@ -1,4 +1,5 @@
-//! Compares the Candid interfaces of two builds, by Candid's rules and by what front ends can decode.
+//! Compares the Candid interfaces of two builds, by Candid's rules and by what front ends can decode. (The function of
+//! the same name in the root of the crate compares schemas.)
 //!
 //! A canister in Rust decodes a value as the specification says. The agent of most front ends, @icp-sdk/core (tested
 //! with 6.1.0), deviates from the specification in these cases, which Candid's rules allow:
@@ -75,6 +76,7 @@ pub fn compare(old: &str, new: &str) -> Result<InterfaceComparison, NotCandid> {
     Ok(InterfaceComparison { breaking, upgrade, rollback })
 }
 
+/// A parsed interface; `service` is its type without the arguments of the installation.
 struct Interface {
     env: TypeEnv,
     service: Type,
@@ -99,7 +101,8 @@ impl Interface {
     }
 }
 
-/// Lists options in results whose type has changed: a client of the old interface reads them as null.
+/// Lists the methods whose results contain an option that has another type in the new interface: a client of the old
+/// interface reads such an option as null.
 fn changed_options(old: &Interface, new: &Interface) -> Vec<MethodNote> {
     let mut notes = Vec::new();
     for (method, wanted) in &old.methods {
@@ -147,15 +150,18 @@ fn front_end_notes(client: &Interface, canister: &Interface) -> Vec<MethodNote> 
     notes
 }
 
-/// The results of a method, compared type by type.
+/// Compares the results of one method, type by type, and collects the notes.
 struct ResultWalk<'a> {
     client: &'a TypeEnv,
     canister: &'a TypeEnv,
+    /// What has been compared already, so that recursive types end.
     compared: HashSet<(Type, Type, bool)>,
     notes: BTreeSet<String>,
 }
 
 impl ResultWalk<'_> {
+    /// Compares the type that the front end expects with the canister's. Within an option, the agent of the front end
+    /// hides some errors: it returns none.
     fn compare(&mut self, place: &str, wanted: &Type, answered: &Type, is_within_opt: bool) {
         if !self.compared.insert((wanted.clone(), answered.clone(), is_within_opt)) {
             return;

@@ -52,7 +52,7 @@ pub struct Plain {
 
 /// A type that is stored as [`Plain`] bytes.
 pub trait PlainBytes: Storable + Sized {
-    /// Returns the meaning of the bytes.
+    /// Returns the name of the meaning, [`Plain::name`].
     fn name() -> String;
 
     /// Returns the meaning and the bound.
@@ -84,6 +84,7 @@ plain! {
     Principal => "principal";
 }
 
+// The length is not in the name, since it is in the bound.
 impl<const N: usize> PlainBytes for [u8; N] {
     fn name() -> String {
         "bytes".into()

@@ -1,8 +1,9 @@
 //! Decides whether a reader of one shape can read what a writer of another shape has stored.
 //!
-//! For the upgrade, the old build is the writer and the new build the reader; for the rollback, it is the reverse. A
-//! value that the old build cannot read prevents a rollback only once the new build has written it, so that the verdict
-//! on the rollback is [`Compatibility::Conditional`].
+//! For the upgrade, the old build is the writer and the new build the reader; for the rollback, it is the reverse. If
+//! the old build cannot read some of the values that the new build may write, a rollback is prevented only once such a
+//! value has been written, so the verdict is [`Compatibility::Conditional`]. Another type or encoding of all values is
+//! [`Compatibility::Forbidden`] in both directions.
 
 use std::fmt;
 
@@ -20,7 +21,7 @@ pub enum Way {
     Rollback,
 }
 
-/// The verdict on a memory, or the verdict of one reason.
+/// The verdict on a memory, or the verdict of one reason. The greater value is the worse verdict.
 #[derive(Serialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "kebab-case")]
 pub enum Compatibility {
@@ -76,7 +77,7 @@ pub enum Rule {
     ReusedNumber,
     /// A field or a variant has another name.
     Renamed,
-    /// A variant that may be stored is not known.
+    /// A variant that may be stored is not known to the reader.
     DroppedVariant,
     /// A variant is new.
     NewVariant,
@@ -88,7 +89,7 @@ pub enum Rule {
     ShrunkBound,
     /// A key or a value has a higher maximum length.
     GrownBound,
-    /// The bounds of a key or a value have changed, which determine how its bytes are laid out.
+    /// The bounds of a key or a value, which determine how its bytes are laid out, have changed.
     ChangedBound,
     /// The Candid type has changed.
     CandidType,
@@ -113,7 +114,8 @@ pub enum Rule {
 /// A reason for a verdict.
 #[derive(Serialize, Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// What has changed, such as `value.v1.asset_metadata.Image.base.name`; empty for the whole memory or value.
+    /// What has changed, such as `value.v1.asset_metadata.Image.base.name`; empty for the whole memory or value, and
+    /// for the layouts.
     pub place: String,
     /// The kind of change.
     pub rule: Rule,
@@ -143,7 +145,8 @@ pub fn compare_values(old: &Value, new: &Value, way: Way) -> Vec<Reason> {
     rules.reasons
 }
 
-/// Compares what is stored with what is read, and collects the reasons.
+/// Compares what is stored with what is read, and collects the reasons. Unlike [`compare_values`], its functions take
+/// the writer's type first, in both directions.
 pub(crate) struct Rules {
     way: Way,
     pub reasons: Vec<Reason>,
@@ -224,8 +227,9 @@ impl Rules {
             (Size::Max(_) | Size::Unbounded, Size::Max(_)) => {
                 self.add_reason(place, Rule::ShrunkBound, self.verdict_once_written(), text);
             }
-            // In the upgrade, the last case forbids this: in a map that an older release of the library created, the size
-            // of a page follows from the bounds, so without bounds, the library would write beyond the page.
+            // In the upgrade, the last arm forbids to drop a bound: in a map that an older release of the library
+            // created, the size of a page follows from the bounds, so without bounds, the library would write beyond
+            // the page.
             (Size::Max(_), Size::Unbounded) if self.way == Way::Rollback => {
                 self.add_reason(place, Rule::GrownBound, Compatibility::Compatible, text);
             }
@@ -411,6 +415,7 @@ impl Rules {
         }
     }
 
+    /// Adds the reason for a field that the reader has and the writer lacks.
     fn report_absent_field(&mut self, place: &str, field: &Field, written: &[Field], encoding: Encoding) {
         let last = written.iter().map(|other| other.number).max();
         if !field.may_be_absent() {
@@ -470,6 +475,7 @@ impl Rules {
         let numbers: Vec<u32> = written.variants.iter().map(|variant| variant.number).collect();
         for variant in read.variants.iter().filter(|variant| !numbers.contains(&variant.number)) {
             let place = join(place, &variant.name);
+            // Under another number: the loop above has reported it.
             if written.variants.iter().any(|other| other.name == variant.name) {
                 continue;
             }

@@ -16,7 +16,7 @@ pub const METADATA: &str = "stable:schema";
 #[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct Schema {
-    /// [`FORMAT`].
+    /// Version of the text form; this crate writes [`FORMAT`].
     pub format: u32,
     /// The canister: schemas of two canisters are not compared.
     pub canister: String,
@@ -26,10 +26,10 @@ pub struct Schema {
     pub layouts: Vec<u16>,
     /// Whether the build refuses an upgrade if a memory that it does not have is in use.
     pub refuses_unknown_memories: bool,
-    /// Migrations that the build can run, by number.
+    /// Migrations that the build can run, in ascending order of their numbers.
     #[serde(default)]
     pub migrations: Vec<Migration>,
-    /// Every memory, by id.
+    /// Every memory, in ascending order of the ids.
     pub memories: Vec<Memory>,
 }
 
@@ -66,7 +66,7 @@ pub struct Memory {
     /// Its keys, if it is a map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Plain>,
-    /// Its values.
+    /// Its values; `None` for a reserved id, and for raw bytes without values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<Value>,
 }
@@ -81,7 +81,7 @@ pub enum Structure {
     Cell,
     /// Bytes in a format of the canister's own, given by name and version.
     Raw(String, u32),
-    /// A tombstone: the id belonged to an earlier build, or must not be used.
+    /// A tombstone: no memory may use the id, in most cases because one did in an earlier build.
     Reserved,
 }
 
@@ -119,7 +119,7 @@ impl Value {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SchemaError {
-    /// Not JSON, or not of this form.
+    /// Not JSON, or JSON that does not have the form of a schema.
     #[error("not a stable schema: {0}")]
     Json(#[from] serde_json::Error),
     /// Of a later version of the text form.
@@ -133,7 +133,7 @@ pub enum SchemaError {
     Order {
         /// The kind of the item.
         what: &'static str,
-        /// Number of the item in the second entry.
+        /// Number or id of the item in the second entry.
         number: u32,
     },
 }

@@ -13,7 +13,7 @@ pub enum Shape {
     Bool,
     /// An unsigned integer of this many bits.
     Uint(u8),
-    /// An integer of this many bits.
+    /// A signed integer of this many bits.
     Int(u8),
     /// A floating-point number of this many bits.
     Float(u8),
@@ -27,7 +27,7 @@ pub enum Shape {
     Optional(Box<Shape>),
     /// Any number of values.
     List(Box<Shape>),
-    /// This number of values of one shape.
+    /// Exactly this many values, all of one shape.
     FixedList(u32, Box<Shape>),
     /// Values of these shapes, in this order.
     Tuple(Vec<Shape>),
@@ -81,7 +81,8 @@ pub struct Field {
     pub number: u32,
     /// Its name.
     pub name: String,
-    /// Whether an absent field has a default (`#[cbor(default)]`); an optional field always has one.
+    /// Whether the field has the attribute `#[cbor(default)]`, so that it may be absent. An optional field may be
+    /// absent even without the attribute.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub default: bool,
     /// Its shape.
@@ -153,7 +154,7 @@ pub trait StableSchema {
     fn shape() -> Shape;
 }
 
-/// A type that `minicbor::bytes` encodes.
+/// A type that `minicbor::bytes` encodes as a byte string. Without that module, minicbor encodes a `Vec<u8>` as a list.
 pub trait ByteString {
     /// Returns the shape.
     fn shape() -> Shape;

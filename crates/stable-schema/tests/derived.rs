@@ -34,7 +34,7 @@ mod old {
     }
 }
 
-/// New versions of the old account, each with one change.
+/// New versions of the old account, each changed as its name says; `added_optional` also widens `limit`.
 mod new {
     use super::*;
 
@@ -94,6 +94,7 @@ fn account() -> old::Account {
     old::Account { owner: "a".into(), digest: [1; 4], limit: Some(300), tags: vec!["x".into()], state }
 }
 
+/// Returns the worst verdict on the upgrade from the old account to `T`.
 fn verdict<T: StableSchema>() -> Compatibility {
     let value = |shape| Value::one(1, Body::Cbor(shape));
     let reasons = compare_values(&value(old::Account::shape()), &value(T::shape()), Way::Upgrade);
@@ -119,6 +120,7 @@ fn minicbor_does_not_read_what_the_rules_forbid() {
         renumbered from &bytes;
         other_length from &bytes;
     }
+    // An array is not read as a map, nor a map as an array.
     let owner = minicbor::to_vec(new::fewer_fields::Account { owner: "a".into() }).unwrap();
     assert!(minicbor::decode::<new::AsMap>(&owner).is_err());
     assert!(

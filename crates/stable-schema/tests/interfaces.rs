@@ -2,6 +2,7 @@
 
 use stable_schema::interface::compare;
 
+/// Returns the notes on the upgrade, as texts.
 fn notes(old: &str, new: &str) -> Vec<String> {
     compare(old, new).unwrap().upgrade.iter().map(ToString::to_string).collect()
 }
@@ -29,6 +30,7 @@ fn more_optional_arguments_and_fields_are_compatible() {
 /// Candid allows all of these changes, but @icp-sdk/core 6.1.0 does not decode the new results correctly.
 #[test]
 fn changes_that_only_front_ends_misread_are_reported() {
+    // The results of the old and of the new method, and the beginning or a part of the note.
     let cases = [
         ("(int)", "(nat)", "the result is nat where int is expected: an error"),
         (

@@ -1,5 +1,5 @@
-//! Changes planted one at a time in the schema of the upload canister: each wrong one is found by name, and each
-//! harmless one passes. The actual builds are accepted, too.
+//! Changes planted one at a time in the schema of the upload canister: for each wrong one, the comparison names the
+//! memory and the rule; each harmless one passes. The upgrades between the actual builds are accepted, too.
 
 use std::path::Path;
 
@@ -17,6 +17,7 @@ fn memory<'s>(schema: &'s mut Schema, name: &str) -> &'s mut Memory {
     schema.memories.iter_mut().find(|memory| memory.name == name).unwrap()
 }
 
+/// Returns the shape of the values in the memory of this name, in their latest version.
 fn shape<'s>(schema: &'s mut Schema, name: &str) -> &'s mut Shape {
     let Some(Value::Versions(versions)) = &mut memory(schema, name).value else { panic!("{name}") };
     let body = versions.values_mut().next_back().unwrap();
@@ -173,9 +174,10 @@ fn a_migration_that_is_dropped_must_be_finalized_first() {
     assert!(found.upgrade[0].reasons[0].text.contains("first finalize it"), "{:?}", found.upgrade[0]);
 }
 
+/// A description; the verdicts for the upgrade and for the rollback; the change.
 type Harmless = (&'static str, Compatibility, Compatibility, fn(&mut Schema));
 
-/// Harmless changes, each with its verdicts for the upgrade and for the rollback.
+/// Changes that need no step before the upgrade; some allow a rollback only on a condition.
 const HARMLESS: [Harmless; 12] = [
     ("an optional field", Compatibility::Compatible, Compatibility::Conditional, |s| {
         record(s, "SESSIONS").fields.push(new_field(7, "note", Shape::Optional(Shape::Text.into())));

@@ -19,7 +19,7 @@ pub struct MeasuredStep {
 /// A benchmark.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bench {
-    /// The scenario that it belongs to.
+    /// The name of the scenario that it belongs to; empty until `measure::run` sets it.
     pub scenario: String,
     /// Its name, unique within a build.
     pub name: String,
@@ -43,7 +43,7 @@ impl Bench {
         sum
     }
 
-    /// Returns the cost of a step.
+    /// Returns the cost of a step; `None` if the benchmark has no step of this name.
     pub fn step(&self, name: &str) -> Option<&Cost> {
         self.steps.iter().find(|step| step.name == name).map(|step| &step.cost)
     }
@@ -71,7 +71,7 @@ impl Recorder {
         Self { canister, bench: Bench::new(name) }
     }
 
-    /// Sets how many bytes of payload are transferred.
+    /// Sets how many bytes of payload the current benchmark transfers.
     pub fn set_payload(&mut self, bytes: u64) {
         self.bench.payload_bytes = bytes;
     }
@@ -91,7 +91,7 @@ impl Recorder {
         Ok(value)
     }
 
-    /// Does `work` without measuring it.
+    /// Does `work` without measuring it. Earlier messages that no step has measured are not measured, either.
     pub fn unmeasured<T>(
         &mut self,
         work: impl FnOnce(&MeteredCanister) -> Result<T, BenchError>,

@@ -290,6 +290,7 @@ fn measure_sizes(args: SizeArgs) -> Result<(), BenchError> {
 
 fn measure_costs(args: CostArgs) -> Result<u8, BenchError> {
     let is_everything = args.full && args.builds.is_empty() && args.only.is_none();
+    // The figures that are kept must be of the same compiler.
     if args.update && !is_everything {
         publish::check_compiler()?;
     }

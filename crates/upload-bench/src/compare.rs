@@ -32,7 +32,7 @@ pub struct Change {
     pub bench: String,
     /// The step.
     pub step: String,
-    /// The figure.
+    /// The name of the figure, such as `instructions`.
     pub figure: &'static str,
     /// As checked in.
     pub before: u64,
@@ -41,7 +41,7 @@ pub struct Change {
 }
 
 impl Change {
-    /// Returns the relative change; positive is worse.
+    /// Returns the relative change; positive is worse, and any change from 0 is infinite.
     fn relative_change(&self) -> f64 {
         match self.before {
             0 => f64::INFINITY,

@@ -72,7 +72,8 @@ pub struct MemorySizes {
 }
 
 impl MemorySizes {
-    /// Returns the cost of the next message, and keeps the sizes of the memories after this message.
+    /// Returns the cost of the next message, and keeps the sizes of the memories after this message for the one that
+    /// follows.
     pub fn cost_of_next(&mut self, message: &MessageCost) -> Cost {
         let after = MemorySizes { wasm: message.wasm_memory_pages, stable: message.stable_memory_pages };
         if message.entry == "start" {
@@ -91,7 +92,7 @@ impl MemorySizes {
             stable_memory_increase: after.stable.saturating_sub(self.stable),
             wall_nanos: message.wall_nanos,
         };
-        // The replica discards what a query changes.
+        // The replica discards what a query changes, so the sizes before it are kept.
         if message.entry != "query" {
             *self = after;
         }

@@ -110,6 +110,7 @@ const BY_HAND: [(&str, &str); 3] = [
 ];
 const TWO_OPERATIONS: &str = "by hand: insert and remove";
 const WITH_DIGESTS: &str = "by hand: insert, then clear, with digests before and after";
+// The engine's two ways. For both, the fixture has a list of migrations, which `measure` selects in the upgrade.
 const IN_BULK: &str = "engine: in bulk";
 const ONE_BY_ONE: &str = "engine: one by one";
 
@@ -215,7 +216,8 @@ fn upgrade_argument(list: &str) -> Vec<u8> {
 fn run_until_converted(canister: &MeteredCanister, records: u64) -> Result<Vec<MessageCost>, BenchError> {
     const STATUS: &str = "migration_status";
     let mut messages = Vec::new();
-    // A record takes less than a million instructions, so a message handles more than a hundred.
+    // More rounds than needed: a record takes less than a million instructions, so a message, with its budget of 1,500
+    // million, handles more than a hundred.
     for _ in 0..100 + records / 100 {
         messages.extend(canister.take_messages()?.into_iter().filter(|message| message.method != STATUS));
         let reply = canister.controller_call(STATUS, ())?;
@@ -227,7 +229,7 @@ fn run_until_converted(canister: &MeteredCanister, records: u64) -> Result<Vec<M
         }
         canister.tick();
     }
-    // Never equal: the error of a migration that does not end.
+    // The two texts always differ: this returns the error of a migration that does not end.
     canister.check_equal("phase", "Converted", "another")?;
     Ok(messages)
 }
@@ -240,7 +242,7 @@ fn count_executed(messages: &[MessageCost]) -> u64 {
     messages.iter().filter(|message| message.instructions > 0).count() as u64
 }
 
-/// Stable memory under construction. The memory ids are those of the canisters.
+/// Stable memory under construction. The memory ids are those of the fixture and of `examples/one-map`.
 struct Image(MemoryManager<VectorMemory>);
 
 /// Returns a stable memory with the contents that `fill` writes, gzipped.
@@ -257,6 +259,7 @@ impl Image {
         self.0.get(MemoryId::new(id))
     }
 
+    /// Fills the old map of the fixture.
     fn fill_bytes(&self, records: u64) {
         let mut map = StableBTreeMap::init(self.memory(1));
         for key in 1..=records {
@@ -264,6 +267,7 @@ impl Image {
         }
     }
 
+    /// Fills the old map of `examples/one-map`, whose records are numbers of cents.
     fn fill_cents(&self, records: u64) {
         let mut map = StableBTreeMap::init(self.memory(1));
         for key in 1..=records {
@@ -304,7 +308,7 @@ impl EngineCosts {
     }
 
     /// Returns by how many instructions per record the engine in bulk exceeds the hand-written loop with the same
-    /// digests, and the ratio of the two.
+    /// digests, and the instructions of the engine over those of the loop.
     pub fn above_loop_with_digests(&self) -> Option<(i64, f64)> {
         let (engine, by_hand) = (self.instructions_each(IN_BULK)?, self.instructions_each(WITH_DIGESTS)?);
         Some((engine as i64 - by_hand as i64, engine as f64 / by_hand as f64))
@@ -355,7 +359,8 @@ impl EngineCosts {
         faults
     }
 
-    /// Returns every figure with its name.
+    /// Returns the figures that [`Self::compare`] compares, each with its name; numbers of messages and pages are not
+    /// among them.
     pub fn figures(&self) -> Vec<(String, u64)> {
         let moves = self.moves.iter().map(|moved| (moved.way.clone(), moved.each));
         let grown = self.grown.iter().flat_map(|grown| {
@@ -382,7 +387,7 @@ impl EngineCosts {
         self
     }
 
-    /// Describes the figures that differ by more than 2 % from the checked-in ones, or are not checked in.
+    /// Describes the figures that are more than 2 % above or below the checked-in ones, or are not checked in.
     pub fn compare(&self, recorded: &Self) -> Vec<String> {
         let before = recorded.figures();
         let describe_difference =

@@ -120,7 +120,7 @@ pub enum BenchError {
 }
 
 impl BenchError {
-    /// Returns whether the command line is at fault.
+    /// Returns whether the command line is at fault, so that the exit code is 2 and not 3.
     pub fn is_usage(&self) -> bool {
         matches!(self, BenchError::NothingRecorded { .. })
     }

@@ -42,7 +42,7 @@ const TOLERATED_PERCENT: u64 = 1;
 /// Number of sessions of one caller, in one capsule.
 const SESSIONS_OF_CALLER: u64 = 100;
 
-/// Migration 1 on one state.
+/// The cost of migration 1 on one state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FullChunks {
     /// Sessions, each with one stored chunk of 1.8 MB.
@@ -222,7 +222,8 @@ fn write_with_hollow_map(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> s
     buckets.resize(&file, bytes.div_ceil(PAGE_BYTES))
 }
 
-/// The buckets of one memory: those in the image, then new ones at the end of stable memory. The memory manager stores:
+/// The buckets of one memory: first those that it has in the image, then new ones at the end of stable memory. The
+/// memory manager stores:
 ///
 /// ```text
 /// byte 4..6      number of buckets; 6..8: pages of each
@@ -231,7 +232,9 @@ fn write_with_hollow_map(image: &RawMemory, keys: &[ChunkKey], path: &Path) -> s
 /// 65536..        buckets
 /// ```
 struct Buckets {
+    /// Id of the memory.
     memory: u8,
+    /// Number of buckets that all memories have in the image.
     allocated: u64,
     bucket_bytes: u64,
     /// Numbers of the memory's buckets in the image.
@@ -239,6 +242,7 @@ struct Buckets {
 }
 
 impl Buckets {
+    // Addresses in the header of the memory manager: the pages of each memory, and the memory of each bucket.
     const SIZES: u64 = 40;
     const OWNERS: u64 = Self::SIZES + 255 * 8;
 
@@ -249,6 +253,7 @@ impl Buckets {
         Self { memory, allocated, bucket_bytes: pages * PAGE_BYTES, own: own.collect() }
     }
 
+    /// Writes bytes at an address of the memory, to the buckets in the file.
     fn write(&self, file: &File, address: u64, mut bytes: &[u8]) -> std::io::Result<()> {
         let mut address = address;
         while !bytes.is_empty() {
@@ -285,8 +290,8 @@ const KEY_BYTES: u64 = 36;
 const LENGTH_BYTES: u64 = 4; // before each value
 const NEXT_HEADER: u64 = 11; // in each page of a node but the first
 
-/// Creates a hollow map with values of this length. Calls `write` with each page that contains more than payload, and
-/// its address. Returns the size of the map in bytes.
+/// Creates a hollow map with values of this length. For each page that contains more than payload, calls `write` with
+/// the page's address and bytes. Returns the size of the map in bytes.
 fn hollow_map(
     keys: &[ChunkKey],
     value_bytes: u64,
@@ -311,8 +316,8 @@ fn hollow_map(
     Ok(end + PAGE_HEADER + NODE_PAGE)
 }
 
-/// Writes the first pages of the node at `at` in `empty_map`, and of every node below it. Each node begins where the
-/// previous one, with its payload, would end. Returns the new address of the node.
+/// Writes the first page of the node at `at` in `empty_map`, and that of every node below it. A node begins at `end`,
+/// which is then moved to where the node would end if it had its payload. Returns the new address of the node.
 fn hollow_node(
     empty_map: &[u8],
     at: u64,

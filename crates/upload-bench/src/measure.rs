@@ -16,7 +16,7 @@ use crate::scenarios::{self, Scenario};
 pub struct Selection {
     /// Whether scenarios that take minutes are included.
     pub full: bool,
-    /// A text that the name of each scenario must contain.
+    /// A text that the name of each scenario must contain; `None` selects every name.
     pub only: Option<String>,
 }
 

@@ -34,7 +34,7 @@ pub struct Wasm {
     pub gz: Vec<u8>,
 }
 
-/// Returns the principal who makes the measured calls.
+/// Returns the principal who makes the measured calls, except those that only a controller may make.
 pub fn client() -> Principal {
     Principal::self_authenticating("client of the benchmark")
 }
@@ -110,7 +110,7 @@ impl MeteredCanister {
             .map_err(|reject| self.install_error(reject))
     }
 
-    /// Replaces the stable memory of the installed canister. It must be upgraded before it is called again.
+    /// Replaces the stable memory of the installed canister, which must then be upgraded before it is called.
     pub fn set_stable_memory(&self, gzipped: &[u8]) {
         self.pic.set_stable_memory(self.id, gzipped.to_vec(), BlobCompression::Gzip);
     }
@@ -142,7 +142,8 @@ impl MeteredCanister {
         Ok(sum)
     }
 
-    /// Returns the messages since the last call of this function or of [`Self::take_cost`], each with its cost.
+    /// Returns the messages since the last call of this function or of [`Self::take_cost`], each with its cost. The
+    /// growth of the memories in these messages is included in the next [`Self::take_cost`].
     ///
     /// # Errors
     /// As [`Self::take_cost`].
@@ -229,7 +230,7 @@ impl MeteredCanister {
         self.pic.tick();
     }
 
-    /// Returns the typed client of the canister.
+    /// Returns the object with a function for each method of the canister; [`client`] is the principal who calls.
     pub fn typed_client(&self) -> Canister<'_> {
         Canister::new(&self.pic, self.id)
     }

@@ -146,7 +146,7 @@ pub fn save_full_chunks(measured: &[FullChunks]) -> Result<(), BenchError> {
     save_json(FULL_CHUNKS, measured)
 }
 
-/// Returns the checked-in figures of migration 1 on full chunks; none before they were measured.
+/// Returns the checked-in figures of migration 1 on full chunks; an empty list before they were measured.
 pub fn recorded_full_chunks() -> Result<Vec<FullChunks>, BenchError> {
     Ok(load_json(FULL_CHUNKS)?.unwrap_or_default())
 }
@@ -177,7 +177,7 @@ fn load_json<T: DeserializeOwned>(name: &str) -> Result<Option<T>, BenchError> {
     serde_json::from_str(&text).map(Some).map_err(BenchError::file("read", &path))
 }
 
-/// Returns the checked-in figures of the builds that have any.
+/// Returns the checked-in figures of the scenarios, for the builds that have any.
 pub fn recorded() -> Result<Figures, BenchError> {
     let mut all = Vec::new();
     for build in Build::ALL {

@@ -26,6 +26,7 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("results")
 }
 
+/// A line of `costs.csv`.
 #[derive(Serialize, Deserialize)]
 struct Row {
     scenario: String,

@@ -41,7 +41,7 @@ const SESSION_BYTES: u64 = 1000;
 /// The contents of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Population {
-    /// Number of sessions; the first ten are the client's.
+    /// Number of sessions; the first ten, or all if there are fewer, are the client's.
     pub sessions: u32,
     /// Number of memories with an external asset, all of them in the client's capsule.
     pub memories: u32,

@@ -72,7 +72,7 @@ impl Assets {
     }
 }
 
-/// Returns the arguments of an installation or upgrade. The only argument is optional, and omitted.
+/// Returns the arguments of an installation or upgrade: the only one, which is optional, is null.
 fn no_settings_argument() -> Vec<u8> {
     b"DIDL\x00\x01\x7f".to_vec()
 }
@@ -140,7 +140,7 @@ impl Peer for Assets {
     }
 
     fn open_to_browsers(&self, stored: &Stored, private: bool) -> Result<Option<String>, BenchError> {
-        // Everyone may read every asset.
+        // Everyone may read every asset, so nothing is to be done, and no asset can be private.
         Ok((!private).then(|| stored.read_key.clone()))
     }
 

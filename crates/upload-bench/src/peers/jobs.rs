@@ -32,6 +32,7 @@ pub struct State {
     pub members: u32,
 }
 
+/// Few files of one principal.
 pub const FEW: State = State { files: 10, members: 1 };
 
 /// Many files: the only state in which every canister is measured.
@@ -73,7 +74,7 @@ pub enum Job {
     Read {
         /// Size of the file.
         bytes: u64,
-        /// The range, if not all of it.
+        /// The range; `None` for the whole file.
         range: Option<Range<u64>>,
         /// The kind of calls.
         via: Via,
@@ -91,6 +92,7 @@ pub enum Job {
     Upgrade,
 }
 
+/// How files are uploaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// A file in one call.
@@ -103,6 +105,7 @@ pub enum Way {
     OnTrust,
 }
 
+/// How a file is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
     /// Queries of an agent.

@@ -61,7 +61,8 @@ pub fn measure(peers: &[(&str, Install<'_>)], done: &dyn Fn(&str)) -> Result<Vec
     Ok(figures)
 }
 
-/// Measures one load on a fresh canister; after the load of a single client, also an upgrade.
+/// Measures one load on a fresh canister; after the load of a single client, also an upgrade, whose cost it puts into
+/// `figures`.
 fn measure_one(
     figures: &mut PeerFigures,
     install: &Install<'_>,

@@ -1,4 +1,5 @@
-//! The three builds and DFINITY's asset canister in comparison, on the same server and with the same files.
+//! The three builds and DFINITY's asset canister in comparison, on the same server and with the same files. Each of
+//! these canisters is called a peer.
 
 mod assets;
 mod jobs;
@@ -29,7 +30,7 @@ pub const FILE_BYTES: u64 = 21_827_484;
 /// Numbers of clients that upload in parallel, each its own file.
 pub const CLIENTS: [u32; 3] = [1, 4, 16];
 
-/// The public release's own figures, MB/s on a local replica: one file of 20.8 MiB, and four files at the same time.
+/// The first public release's own figures, MB/s on a local replica: one file of 20.8 MiB, and four at the same time.
 pub const ORIGIN_MB_PER_S: [f64; 2] = [0.62, 0.50];
 
 /// One canister's figures.
@@ -70,8 +71,8 @@ fn find_cost<'f>(figures: &'f [PeerFigures], name: &str, job: &Job, state: State
 /// A function that installs a fresh canister of one kind.
 type Install<'w> = Box<dyn Fn() -> Result<Box<dyn Peer>, BenchError> + 'w>;
 
-/// Returns the states in which a canister is measured. The only table with the legacy and the staged build shows
-/// `jobs::MANY`.
+/// Returns the states in which a canister is measured. The legacy and the staged build are in one table only, which
+/// shows `jobs::MANY`.
 pub fn states_of(name: &str) -> &'static [State] {
     if [Build::Direct.name(), assets::NAME].contains(&name) { &jobs::STATES } else { &[jobs::MANY] }
 }
@@ -89,7 +90,7 @@ fn peers(wasms: &[Wasm]) -> Result<Vec<(&str, Install<'_>)>, BenchError> {
 }
 
 /// Measures everything, on one canister after the other; calls `done` after each step. If there are `recorded` figures,
-/// the uploads of several clients, whose times depend on the machine, are taken from these.
+/// only the jobs are measured; the loads, whose times depend on the machine, and the upgrades are those recorded.
 ///
 /// # Errors
 /// If a canister cannot be built or installed, a call fails, or a job does not have the expected result.

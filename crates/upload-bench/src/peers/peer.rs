@@ -29,7 +29,8 @@ impl Content {
     }
 }
 
-/// A file in a canister.
+/// A file in a canister. The upload canister deletes a file by the id of its memory, and reads it by the locator of its
+/// blob; the asset canister has one key for both.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub delete_key: String,
@@ -70,7 +71,7 @@ pub trait Peer: Sync {
     /// Returns whether timers still have to free the bytes of deleted files.
     fn is_freeing(&self) -> Result<bool, BenchError>;
 
-    /// Lists all files; returns the keys to read them by.
+    /// Lists all files; returns the `read_key` of each.
     fn list(&self) -> Result<Vec<String>, BenchError>;
 
     /// Grants access to as many principals as a capsule of the upload canister admits.
@@ -87,6 +88,7 @@ pub trait Peer: Sync {
     }
 }
 
+/// Returns the headers of a request: `Range` if there is a range, otherwise none.
 pub fn range_header(range: Option<&Range<u64>>) -> Vec<(String, String)> {
     let field = |range: &Range<u64>| ("range".into(), format!("bytes={}-{}", range.start, range.end - 1));
     range.into_iter().map(field).collect()

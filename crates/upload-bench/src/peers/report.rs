@@ -1,4 +1,4 @@
-//! The section of `docs/costs.md`.
+//! The section of `docs/costs.md` on the side-by-side comparison.
 
 use super::jobs::{self, CROWDED, FEW, Job, MANY, Via, Way};
 use super::tables::{
@@ -69,8 +69,8 @@ Jobs in which the legacy or the staged build differs from the direct one by more
     )
 }
 
-/// Returns the text on what each canister does besides the job, and why the figures differ; `None` if they have not
-/// been measured.
+/// Returns the text on what each canister does besides the job, and why the figures differ; `None` if one of the
+/// figures in it has not been measured.
 fn reasons_text(figures: &[PeerFigures]) -> Option<String> {
     let millions =
         |peer, job: &Job, state| Some(find_cost(figures, peer, job, state)?.instructions as f64 / 1e6);

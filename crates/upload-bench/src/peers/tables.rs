@@ -9,9 +9,11 @@ use super::work::JobCost;
 use super::{CLIENTS, ORIGIN_MB_PER_S, PeerFigures, assets, find_cost};
 use crate::report::{Style, table};
 
-/// Share by which a build must differ from the direct one for a job to have a row.
+/// Share by which the legacy or the staged build must differ from the direct one for a job to have a row in
+/// [`build_table`].
 const DIFFERENT: f64 = 0.25;
 
+/// The two canisters in most of the tables, by name.
 pub const COMPARED: [&str; 2] = ["direct", assets::NAME];
 
 /// Returns the table of the uploads of several clients.
@@ -48,7 +50,8 @@ fn millions(cost: Option<&JobCost>) -> String {
     cost.map_or("-".into(), |cost| format!("{:.3}", cost.instructions as f64 / 1e6))
 }
 
-/// Returns the instructions of the direct build over those of the asset canister, for one job.
+/// Returns the instructions of the direct build over those of the asset canister, for one job; `None` unless both have
+/// been measured.
 pub fn ratio(figures: &[PeerFigures], job: &Job, state: State) -> Option<f64> {
     let instructions_on = |peer| Some(find_cost(figures, peer, job, state)?.instructions as f64);
     let [direct, assets] = COMPARED;
@@ -81,6 +84,7 @@ pub fn job_table(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
+/// Returns the table of the jobs whose instructions could depend on the number of principals.
 pub fn member_table(style: Style, figures: &[PeerFigures]) -> Table {
     let mut header = vec!["job".to_owned()];
     for State { members, .. } in [MANY, CROWDED] {
@@ -96,6 +100,7 @@ pub fn member_table(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
+/// Returns the table of the bytes that the jobs write or change.
 pub fn written_table(style: Style, figures: &[PeerFigures]) -> Table {
     let header = ["job", "direct written", "direct delta", "assets written", "assets delta"];
     let mut table = table(style, 1, header);
@@ -112,6 +117,7 @@ pub fn written_table(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
+/// Returns the table of the jobs in which the builds differ.
 pub fn build_table(style: Style, figures: &[PeerFigures]) -> Table {
     let mut table = table(style, 1, ["job", "legacy M", "staged M", "direct M", "assets M"]);
     for job in jobs::all() {
@@ -131,6 +137,7 @@ pub fn build_table(style: Style, figures: &[PeerFigures]) -> Table {
     table
 }
 
+/// Returns the table of the calls that do each kind of job.
 pub fn call_table(style: Style) -> Table {
     let mut table = table(style, 3, ["job", "upload canister", "asset canister"]);
     let mut kinds: Vec<[&str; 3]> = jobs::all().iter().map(Job::kind_and_calls).collect();

@@ -64,6 +64,7 @@ impl Peer for Uploads {
         Ok(stored_file(content, finished))
     }
 
+    // The upload canister does not have the option of uploads on trust.
     fn upload_together(&self, contents: &[Content], _: bool) -> Result<Vec<Stored>, BenchError> {
         let small_files: Vec<SmallFile<'_>> =
             contents.iter().map(|content| self.small_file(content)).collect();
@@ -94,6 +95,7 @@ impl Peer for Uploads {
                 self.canister.query("blob_access_token", (&stored.read_key, None::<u32>))?;
             return Ok(Some(token.path));
         }
+        // This makes all files of the capsule public.
         self.canister.update::<Capsule>("capsules_set_public", (&self.capsule, true))?;
         Ok(Some(format!("/blob/{}", stored.read_key)))
     }

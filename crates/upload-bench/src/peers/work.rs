@@ -91,7 +91,7 @@ pub fn faults(measured: &[PeerFigures], recorded: &[PeerFigures]) -> Vec<String>
     faults
 }
 
-/// A canister with the files of a state.
+/// A canister with the files of a state, and the keys to read these files by.
 struct FilledCanister {
     peer: Box<dyn Peer>,
     state: State,
@@ -124,6 +124,7 @@ impl FilledCanister {
         contents.iter().map(|content| self.peer.upload(content)).collect()
     }
 
+    /// Returns the cost and the result of `work`, without the messages before it.
     fn measure<T>(&self, work: impl FnOnce() -> Result<T, BenchError>) -> Result<(Cost, T), BenchError> {
         self.peer.canister().take_cost()?;
         let result = work()?;
@@ -206,6 +207,7 @@ impl FilledCanister {
         canister.check_equal("the bytes read are those of the file", true, wanted == read)
     }
 
+    /// Checks that the list has exactly the files of the state.
     fn check_files(&self, mut list: Vec<String>) -> Result<(), BenchError> {
         let mut wanted = self.read_keys.clone();
         wanted.sort();

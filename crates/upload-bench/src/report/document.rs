@@ -22,7 +22,7 @@ pub struct Sources {
     pub engine: EngineCosts,
     /// Migration 1 on full chunks; empty before it was measured.
     pub full_chunks: Vec<FullChunks>,
-    /// The section on other canisters that store files; empty before they were measured.
+    /// The section on the side-by-side comparison; empty before that was measured.
     pub side_by_side: String,
 }
 
@@ -112,6 +112,7 @@ besides these maps, the larger the ratio.
     )
 }
 
+/// Returns the section on the migration engine; empty if it has not been measured.
 fn engine_section(costs: &EngineCosts) -> String {
     let (Some(above_operations), Some((above_loop, ratio))) =
         (costs.above_two_operations(), costs.above_loop_with_digests())
@@ -151,6 +152,7 @@ checked. Units that stay in the old map while they are quarantined are all check
     )
 }
 
+/// Returns the section on migration 1 with full chunks; empty if it has not been measured.
 fn full_chunks_section(measured: &[FullChunks]) -> String {
     let Some(most) = measured.last() else { return String::new() };
     format!(
@@ -170,6 +172,7 @@ results with those of chunks that are stored completely. {} sessions are close t
     )
 }
 
+/// Returns the section on migration 2 with chunks in quarantine; empty if it has not been measured.
 fn quarantine_section(figures: &Figures) -> String {
     let table = tables::move_with_quarantine_table(Style::Markdown, figures);
     if table.is_empty() {

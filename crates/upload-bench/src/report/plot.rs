@@ -136,6 +136,7 @@ where
     Ok(())
 }
 
+/// Returns the end of the axis: 15 % above the highest value, or 1 without values.
 fn top_of_axis<'p>(series: impl Iterator<Item = &'p Points>) -> f64 {
     let highest = series.flatten().map(|(_, value)| *value).fold(0.0, f64::max);
     if highest > 0.0 { highest * 1.15 } else { 1.0 }

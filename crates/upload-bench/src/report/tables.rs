@@ -65,7 +65,7 @@ pub fn bare_map_table(style: Style, maps: &[MapCosts]) -> Table {
     table
 }
 
-/// Returns the table of the ways to move records.
+/// Returns the table of the ways to move records, by hand and with the engine.
 pub fn move_table(style: Style, costs: &EngineCosts) -> Table {
     let mut table = table(style, 1, ["way", "messages", "instructions per record"]);
     for moved in &costs.moves {
@@ -107,7 +107,7 @@ pub fn full_chunks_table(style: Style, measured: &[FullChunks]) -> Table {
     table
 }
 
-/// Returns the table of the upgrades with units in quarantine.
+/// Returns the table of the upgrades with units in quarantine, of the engine on its own.
 pub fn quarantine_table(style: Style, costs: &EngineCosts) -> Table {
     let mut table = table(style, 0, ["units", "taken out of the old map", "quarantined in place"]);
     for upgrade in &costs.quarantines {
@@ -116,6 +116,7 @@ pub fn quarantine_table(style: Style, costs: &EngineCosts) -> Table {
     table
 }
 
+/// Returns the table of migration 2 with chunks in quarantine; it has no rows if that has not been measured.
 pub fn move_with_quarantine_table(style: Style, figures: &Figures) -> Table {
     let header =
         ["chunks in quarantine", "M per MiB", "messages of the sweep", "M", "written MiB", "heap growth MiB"];

@@ -6,8 +6,9 @@ use super::Figures;
 use crate::bench::Bench;
 use crate::payload::CHUNK_BYTES;
 
-/// M instructions per MiB for ten chunks of 1.8 MB, stored as the public release stores them (`Vec<u8>` arguments, a
-/// chunk map, read-back). Measured once, on the same wasm engine, with a canister written for this purpose.
+/// M instructions per MiB for ten chunks of 1.8 MB, stored as the first public release stores them (`Vec<u8>`
+/// arguments, a chunk map, read-back). Measured once, on the same wasm engine, with a canister written for this
+/// purpose.
 pub const ORIGIN_PER_MIB: f64 = 209.4;
 
 /// Maximum M instructions per MiB of an upload of ten chunks on the direct build, with SHA-256.
@@ -148,6 +149,7 @@ fn written_per_byte(bench: Option<&Bench>) -> Option<f64> {
     Some(bench.total().stable_bytes_written as f64 / bench.payload_bytes as f64)
 }
 
+/// Returns the delta of the puts of full chunks, each of them one message, over their payload.
 fn delta_per_byte(bench: Option<&Bench>) -> Option<f64> {
     let puts = bench?.step("put_between")?;
     Some(puts.delta_bytes() as f64 / (puts.messages * CHUNK_BYTES) as f64)

@@ -19,7 +19,8 @@ use crate::seed::{self, Population, Seed};
 /// Prefix of the scenarios that move a hundred chunks; the number of other chunks, which are in quarantine, follows.
 pub(crate) const MOVE_WITH_QUARANTINE: &str = "move_100_quarantined_";
 
-/// Numbers of chunks in quarantine. Up to 32 are stored again when the chunk map is emptied.
+/// Numbers of chunks in quarantine. Up to 32 are stored again when the chunk map is emptied. (In `engine`, the constant
+/// of this name has numbers of units.)
 pub(crate) const IN_QUARANTINE: [u32; 4] = [0, 1, 32, 33];
 
 /// The initial states that have been created.

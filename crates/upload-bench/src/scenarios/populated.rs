@@ -173,7 +173,8 @@ fn put_many(canister: &MeteredCanister, capsule: &str, seeds: Range<u64>) -> Res
         files.iter().zip(&bytes).map(|(file, bytes)| small_file(capsule, file, bytes)).collect();
     let answers: Vec<upload_canister::api::Result<UploadFinishResult>> =
         canister.update("uploads_put_many", (small,))?;
-    // The figures are published for the number of seeds, and a list that is too short would agree with itself.
+    // The count that is expected is that of the seeds, for which the figures are published: the list of files could be
+    // too short itself.
     canister.check_equal("files stored", seeds.count(), answers.iter().flatten().count())
 }
 
@@ -251,12 +252,13 @@ pub fn move_to_extents(wasm: &Wasm, seeds: &Seeds, chunks: u32) -> Result<Bench,
             Ok(())
         })?;
     }
-    // Never equal: the error of a move that does not end.
+    // The two texts always differ: this returns the error of a move that does not end.
     run.canister.check_equal("the move", "finished", "still running")?;
     Ok(run.finish())
 }
 
-/// Measures moving a blob of a hundred chunks while one of this many chunks is quarantined, and stays in the chunk map.
+/// Measures moving a blob of a hundred chunks while another blob, of `quarantined` chunks, is quarantined and stays in
+/// the chunk map.
 pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Result<Bench, BenchError> {
     const CHUNKS: u32 = 100;
     let population = Population {
@@ -290,7 +292,7 @@ pub fn move_with_quarantine(wasm: &Wasm, seeds: &Seeds, quarantined: u32) -> Res
             Ok(())
         })?;
     }
-    // Never equal: the error of a move that does not end.
+    // The two texts always differ: this returns the error of a move that does not end.
     run.canister.check_equal("the move", "finished", "still running")?;
     Ok(run.finish())
 }

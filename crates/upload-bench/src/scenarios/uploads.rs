@@ -26,7 +26,7 @@ pub fn create_capsule(canister: &MeteredCanister) -> Result<String, BenchError> 
 }
 
 /// Creates a capsule of the client, and the tables that the direct build creates with the first capsule and the first
-/// record in it. [`first_calls`] measures that.
+/// record in it, so that they are not measured. [`first_calls`] measures their creation.
 pub fn create_capsule_and_tables(canister: &MeteredCanister, build: Build) -> Result<String, BenchError> {
     let capsule = create_capsule(canister)?;
     if build == Build::Direct {
@@ -85,7 +85,8 @@ pub fn first_calls(wasm: &Wasm) -> Result<Bench, BenchError> {
     Ok(run.finish())
 }
 
-/// Measures an upload in file order; then a repeated begin and finish, reads, an upgrade, and the deletion.
+/// Measures an upload in file order; then a repeated begin and finish, as after a lost reply, reads, an upgrade, and
+/// the deletion.
 pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let mut run = Recorder::new(format!("upload_{chunks}"), wasm)?;
     let file = File::of_chunks(chunks, 1);
@@ -157,7 +158,7 @@ fn measure_sweep(run: &mut Recorder) -> Result<(), BenchError> {
             Ok(())
         })?;
     }
-    // Never equal: the error of a sweep that does not end.
+    // The two texts always differ: this returns the error of a sweep that does not end.
     run.canister.check_equal("the sweep", "finished", "still running")
 }
 
@@ -192,8 +193,8 @@ pub fn blake3(wasm: &Wasm, chunks: u32, in_order: bool) -> Result<Bench, BenchEr
     Ok(run.finish())
 }
 
-/// Measures a put of a chunk with its hash, of the same chunk again, and of different bytes in its place; then the
-/// status and the list of sessions.
+/// Measures a put of a chunk with its hash, of the same chunk again, and of different bytes in its place, which are
+/// refused; then the status and the list of sessions.
 pub fn chunk_again(wasm: &Wasm) -> Result<Bench, BenchError> {
     let mut run = Recorder::new("chunk_again", wasm)?;
     let file = File::of_chunks(10, 1);

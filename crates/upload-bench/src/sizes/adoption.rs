@@ -31,9 +31,11 @@ const LARGE_CHUNKS: u32 = 56;
 /// Number of uploads in flight, each of two chunks. The second chunk of those with an odd number has arrived.
 pub(super) const IN_FLIGHT: u64 = 30;
 
-/// Number of the first session in flight; the sessions before it have uploaded the files of [`files_of`].
+/// Number of the first session in flight. The sessions with lower numbers, from 1, have uploaded the files of
+/// [`files_of`].
 const FIRST_IN_FLIGHT: u64 = CAPSULES + 2;
 
+/// Nanoseconds since 1970.
 const NOW: u64 = BEGINNING_SECONDS * 1_000_000_000;
 
 const CYCLES: u128 = 1_000_000_000_000_000;
