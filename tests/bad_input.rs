@@ -17,6 +17,7 @@ fn scene_in_flight(canister: &InstalledCanister) -> Scene {
     Scene::new(canister, two_chunks(2), 1)
 }
 
+/// The variant of the expected error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ErrorKind {
     Unauthorized,

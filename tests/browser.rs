@@ -58,6 +58,7 @@ fn next_token(response: &HttpResponse) -> Option<StreamingToken> {
     Some(token)
 }
 
+/// Gets the part of the body that the token names; the error is the text with which the canister rejects the call.
 fn next_part(
     canister: &InstalledCanister,
     token: StreamingToken,
@@ -91,6 +92,7 @@ fn access_token(canister: &InstalledCanister, locator: &str) -> AccessToken {
     panic!("no access token is issued: {:?}", request_token());
 }
 
+/// Lets a minute pass, and runs the timers that are then due, with the calls that they make.
 fn pass_minute(canister: &InstalledCanister) {
     canister.pic.advance_time(Duration::from_secs(61));
     for _ in 0..4 {
@@ -165,6 +167,7 @@ fn a_private_file_is_read_while_the_canister_is_upgraded() {
     canister.update::<()>(reader(), "downloads_end", (begun.session,)).unwrap();
 }
 
+/// The parts of a body are also rejected without the access token, and a token expires.
 #[test]
 fn a_streamed_body_is_rejected_once_its_reader_is_removed() {
     for build in [Build::Legacy, Build::Direct] {

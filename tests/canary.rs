@@ -127,7 +127,7 @@ fn a_share_of_5_percent_can_be_judged_by_its_counts() {
     compat.finished -= 1;
     compat.bytes -= 100;
     assert_eq!(compat, seen["compat"]);
-    // About nineteen times as many are expected; chance may make it fewer.
+    // With a compat share of 5 %, about nineteen times as many are expected; chance may make it fewer.
     assert!(seen["direct"].begun > 4 * seen["compat"].begun, "{seen:?}");
     for path in [counts.compat, counts.direct] {
         for call in [path.begin, path.put_chunk, path.finish, path.abort] {

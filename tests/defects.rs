@@ -12,7 +12,7 @@ mod sessions;
 
 use session_migrate::build::Build;
 
-/// The builds that a canister runs, one after the other, in a test about upgrades.
+/// The builds that a canister runs, one after the other, in a test about upgrades. (`lanes` has an enum of this name.)
 type Course = &'static [Build];
 
 const LEGACY: Course = &[Build::Legacy, Build::Legacy, Build::Legacy];

@@ -10,8 +10,8 @@ use session_migrate::build::Build;
 use sha2::{Digest, Sha256};
 use upload_canister::api::Error;
 
-/// Bytes by which the heap may grow between the first few chunks of a file and hundreds of them: room for the session's
-/// record, and for the allocator.
+/// Bytes by which the heap may grow once it has settled, until the end of an upload of a hundred or more chunks: room
+/// for the session's record, and for the allocator.
 const HEAP_GROWTH_BYTES: u64 = 1 << 20;
 
 /// Maximum heap of the direct build, in bytes. The heap never holds more than a few blocks of payload.
@@ -28,9 +28,10 @@ const MEASURED_CHUNKS: u32 = 10;
 /// Bytes that are sent until the first measurement.
 const FIRST_MEASURED: u64 = MEASURED_CHUNKS as u64 * CHUNK as u64;
 
-/// Generates the order in which the chunks of two files are sent, and a seed for their bytes. Each call sends a chunk
-/// of the second file if its element of the list is `true`, and of the first file otherwise. The second file is sent
-/// from its last chunk to its first. So is the first file, unless the other boolean is `true`.
+/// Generates the order in which the chunks of two files are sent, and a seed for their bytes. Each element of the list
+/// stands for a call, which sends a chunk of the second file if the element is `true`, and of the first file otherwise.
+/// If the boolean after the list is `true`, the first file is sent from its first chunk to its last, otherwise from its
+/// last to its first; the second file is always sent from its last chunk to its first.
 fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
     (prop::collection::vec(any::<bool>(), 6), any::<bool>(), 1..1_000_000u64)
 }
@@ -180,8 +181,8 @@ fn heap_during_upload(canister: &InstalledCanister, count: u32) -> Vec<(u64, u64
     measured
 }
 
-/// Uploads `count` chunks, and compares the heap at the end with the heap after `settled_after` bytes and with
-/// `max_heap`.
+/// Uploads `count` chunks, and checks that the heap at the end is hardly larger than after `settled_after` bytes, and
+/// smaller than `max_heap`.
 fn check_heap_does_not_grow(build: Build, count: u32, settled_after: u64, max_heap: u64) {
     let measured = heap_during_upload(&InstalledCanister::new(build), count);
     let after = |bytes: u64| *measured.iter().find(|(sent, _)| *sent >= bytes).unwrap();

@@ -75,6 +75,7 @@ fn a_call_that_runs_out_of_memory_changes_nothing() {
             wasm_memory_limit: Some(bytes.into()),
             ..CanisterSettings::default()
         };
+        // 0 is no limit.
         let mut refused = 0;
         // The limit is raised step by step, from no room at all to enough, so that the call fails at different points.
         for pages in (0..).step_by(4) {

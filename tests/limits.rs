@@ -146,6 +146,7 @@ mod check_that {
             ("max_sessions_per_caller", |config| config.max_sessions_per_caller = 0),
             ("max_bytes_per_caller", |config| config.max_bytes_per_caller = 0),
             ("max_bytes_per_capsule", |config| config.max_bytes_per_capsule = 0),
+            // As many bytes as are in use.
             ("max_bytes", |config| config.max_bytes = 6),
             ("max_capsules_per_caller", |config| config.max_capsules_per_caller = Some(0)),
             ("max_memories_per_capsule", |config| config.max_memories_per_capsule = Some(0)),

@@ -11,7 +11,7 @@ use candid::{Principal, Reserved};
 use session_migrate::build::Build;
 use upload_canister::api::{self, HttpResponse};
 
-/// Number of bytes that still fit into one message.
+/// Length, in bytes, of long arguments. They still fit into one message.
 const LONG: usize = 1_900_000;
 
 /// Maximum number of prefixes of valid arguments that are tried for each function.
@@ -138,6 +138,7 @@ fn check_every_function(build: Build) {
             let answer = canister.call(controller(), (name, function), arg);
             let is_refused = match &answer {
                 Ok(reply) => is_refusal(name, reply),
+                // The callback's result has no variant for an error.
                 Err(reject) => {
                     *name == "http_request_streaming_callback" && names_reason(name, &reject.reject_message)
                 }
@@ -181,7 +182,7 @@ fn names_reason(name: &str, text: &str) -> bool {
 }
 
 /// Checks that a function without arguments ignores the bytes that are sent as arguments. The caller is not a
-/// controller, whose calls could have effects.
+/// controller, since a controller's calls could have effects.
 fn check_ignores_arguments(canister: &InstalledCanister, endpoint: &Endpoint<'_>) {
     let Endpoint { name, function, .. } = *endpoint;
     let expected = canister.call(owner(), (name, function), Vec::new()).unwrap();

@@ -89,9 +89,9 @@ fn repeated_upgrades_lead_to_the_same_final_state() {
     assert_eq!(InChunkMap::dump(&canister), dump_uninterrupted(InChunkMap));
 }
 
-/// A message of the timers moves more bytes than any blob here has, so none ends in the middle of a blob. The message
-/// of the upgrade moves less, and ends in the middle of the long session. Further upgrades end in the middle of a blob
-/// (see the test above).
+/// A message of the timers moves more bytes than any blob of the image has, and none of these messages ends in the
+/// middle of a blob. The message of the upgrade moves fewer bytes, and ends in the middle of the long session. Further
+/// upgrades end in the middle of a blob (see the test above).
 #[test]
 fn a_message_ends_in_the_middle_of_a_session() {
     let units: BTreeSet<u64> = (0..count_messages(InChunkMap))
@@ -202,7 +202,7 @@ fn before_compaction() -> (InstalledCanister, u64) {
     (canister, chunks)
 }
 
-/// Number of chunks that stay in the chunk map, since their units are quarantined.
+/// Number of chunks that stay in the chunk map since their units are quarantined, in migration 1 or 2.
 const QUARANTINED: u64 = 3;
 
 #[test]

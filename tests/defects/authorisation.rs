@@ -12,6 +12,7 @@ fn is_unauthorized<T: std::fmt::Debug>(answer: Result<T>) -> bool {
     matches!(answer, Err(Error::Unauthorized { .. }))
 }
 
+/// Returns whether the answer is the one about what does not exist, which callers without access get, too.
 fn is_not_found<T: std::fmt::Debug>(answer: Result<T>) -> bool {
     matches!(answer, Err(Error::NotFound { .. }))
 }

@@ -122,8 +122,8 @@ pub fn d04_an_upgrade_wrote_over_the_memory_manager(course: Course) {
     assert_eq!(canister.read_back(owner(), &stored[0].blob_id), files[0]);
 }
 
-/// Sessions lived on the heap: an upgrade lost them, and left their chunks in memory forever. Now sessions survive an
-/// upgrade, with their hash state, and aborting one afterwards frees its bytes.
+/// Sessions lived on the heap: an upgrade lost them, and left their chunks in stable memory forever. Now sessions
+/// survive an upgrade, with their hash state, and aborting a session afterwards frees its bytes.
 pub fn d05_sessions_were_lost_at_an_upgrade(course: Course) {
     let mut canister = InstalledCanister::new(course[0]);
     let capsule = canister.create_capsule();

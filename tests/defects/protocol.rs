@@ -11,6 +11,7 @@ fn is_invalid<T: std::fmt::Debug>(answer: Result<T>, argument: &str) -> bool {
     matches!(answer, Err(Error::InvalidArgument { field, .. }) if field == argument)
 }
 
+/// Returns whether the answer is a conflict with something of this kind, such as `chunk`.
 fn is_conflict<T: std::fmt::Debug>(answer: Result<T>, with: &str) -> bool {
     matches!(answer, Err(Error::Conflict { kind, .. }) if kind == with)
 }
@@ -198,8 +199,8 @@ pub fn d28_chunks_had_no_length(build: Build) {
     assert!(is_invalid(canister.read_chunk(owner(), &empty.blob_id, 0), "idx"));
 }
 
-/// Ids of memories and capsules were derived from the time, so that two of the same round had the same id and the
-/// second one replaced the first. Now no two have the same id, regardless of the time.
+/// Ids of memories and capsules were derived from the time, so that two memories, or two capsules, of the same round
+/// had the same id, and the second one replaced the first. Now every id is unique, regardless of the time.
 pub fn d29_ids_were_made_from_the_time(build: Build) {
     let canister = InstalledCanister::new(build);
     let capsule = canister.create_capsule();

@@ -14,7 +14,7 @@ use crate::support::{InstalledCanister, owner, stranger, writer};
 
 const NOW: Time = Time::from_nanos(1_000_000_000_000);
 
-/// Chunks by their offset.
+/// A sink on the heap: the chunks, by their offset in the object.
 #[derive(Default)]
 struct HeapSink(BTreeMap<u64, Vec<u8>>);
 
@@ -72,6 +72,7 @@ pub fn d39_the_session_service_counted_instead_of_checking(build: Build) {
     check_service_alone();
 }
 
+/// Checks the rules on a session service without a canister.
 fn check_service_alone() {
     let mut service = SessionService::new(HeapStore::default());
     let mut sink = HeapSink::default();

@@ -31,6 +31,8 @@ impl Course {
     }
 }
 
+/// The canister of one lane. `next_builds` is the rest of the course, and `uploads` the number of uploads created so
+/// far.
 pub struct LaneCanister {
     installed: InstalledCanister,
     next_builds: &'static [Build],
@@ -78,7 +80,8 @@ impl LaneCanister {
         assets.iter().map(|asset| self.uploader(asset)).collect()
     }
 
-    /// Sends the next call of every upload before waiting for any reply. Returns the number of calls.
+    /// Sends the next call of every upload before waiting for any reply. Returns the number of calls; 0 if every upload
+    /// is finished.
     pub fn one_call_of_each(&self, uploads: &mut [Uploader]) -> usize {
         let canister = self.typed_client();
         let next = |upload: &Uploader| upload.remaining().first().copied();

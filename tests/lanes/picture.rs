@@ -1,4 +1,4 @@
-//! A photograph, and pictures derived from it.
+//! A generated picture that stands in for a photograph, and smaller pictures derived from it.
 
 use std::io::Cursor;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! Time and memory of the commands that read a large snapshot, compared with those of standard programs such as
-//! `sha256sum`.
+//! Time and memory of the commands that read, send or adopt a large snapshot. Most of the times are compared with those
+//! of standard programs such as `sha256sum`.
 
 mod adoption;
 mod process;
@@ -25,7 +25,8 @@ const ADOPT: &str = "`adopt`";
 const ADOPTED_PLAN: &str = "`plan`, of what was adopted";
 const ADOPTED_READ: &str = "every file read back on every build";
 
-/// Bytes of the files in the snapshot that is sent over the network; rounded up as [`Options::file_bytes`].
+/// Bytes of the files in the snapshot that is sent over the network; rounded up like [`Options::file_bytes`]. As many
+/// as in the upload of `icp` that sets the limit (see [`measure_network`]).
 const SENT_BYTES: u64 = 150_000_000;
 
 /// Maximum memory of `inspect`.
@@ -52,24 +53,25 @@ pub struct Options {
 pub struct Row {
     /// The command, or a part of its work.
     pub what: String,
-    /// Time that it took.
+    /// Time that it took; the median if it was run several times.
     pub seconds: f64,
-    /// Peak memory of the process; absent where the system does not report it.
+    /// Peak memory of the process; `None` for a part of a command, and where the system does not report it.
     pub peak_bytes: Option<u64>,
-    /// The command with which the time is compared.
+    /// The command with which the time is compared; `None` if the time is not compared.
     pub limit: Option<Limit>,
     /// Maximum of `peak_bytes`, if limited.
     pub peak_limit: Option<u64>,
 }
 
-/// The time of another command in the same run, for comparison, and the limit that it sets, if there is one.
+/// Another command in the same run, with whose time that of a [`Row`] is compared. It sets a limit only if there is a
+/// `ratio`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// The other command.
     pub other: String,
     /// The time of the other command.
     pub seconds: f64,
-    /// Maximum ratio of the two times; `None` if it is not limited.
+    /// Maximum of the row's time over the other command's time; `None` if the time is not limited.
     pub ratio: Option<f64>,
 }
 

@@ -28,7 +28,8 @@ impl std::fmt::Display for ProgramRun {
     }
 }
 
-/// Compiles the toolkit's program, and returns its path. The benchmark itself must be of the same profile, `dev`.
+/// Compiles the toolkit's program, and returns its path, which is next to this program. This program must therefore be
+/// of the same profile, `dev`.
 pub(super) fn build_toolkit() -> Result<PathBuf, BenchError> {
     let this_program = std::env::current_exe().map_err(BenchError::file("find", "this program"))?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -42,7 +43,8 @@ pub(super) fn command_line(command: &Command) -> String {
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs a program, and discards its output.
+/// Runs a program, and discards its output. If it fails, the error has the last line of what it wrote to standard
+/// error.
 pub(super) fn run(command: &mut Command) -> Result<ProgramRun, BenchError> {
     let failed = |detail: String| BenchError::Program { command: command_line(command), detail };
     let errors = tempfile::NamedTempFile::new().map_err(|error| failed(error.to_string()))?;

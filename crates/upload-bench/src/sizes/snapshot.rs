@@ -61,6 +61,7 @@ pub(super) fn make(
     Ok(())
 }
 
+/// Takes a snapshot of a canister, and writes it to a folder.
 pub(super) fn download(
     pic: &PocketIc,
     id: Principal,
@@ -101,7 +102,7 @@ fn add_upload(state: &mut seed::LegacyState, number: u32, is_in_flight: bool) ->
     Ok(())
 }
 
-/// A live network of this process, with an empty canister.
+/// A network that runs in this process and advances on its own, like a live one, with an empty canister.
 pub(super) struct Network {
     /// Keeps the instance alive.
     _pic: PocketIc,
