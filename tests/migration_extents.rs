@@ -32,6 +32,7 @@ fn the_migration_preserves_everything_that_is_stored() {
     // The map keeps the two chunks of the damaged blob `torn`, and the chunk of the session that the first migration
     // has quarantined.
     assert_eq!(after.held.chunk_map, [3, 0]);
+    // Extents are allocated in units of 64 bytes.
     let moved = image().sound_blobs().chain(image().sessions());
     let taken: usize = moved.map(|(_, uploaded)| uploaded.content.len().next_multiple_of(64)).sum();
     assert_eq!(after.held.region, taken as u64);

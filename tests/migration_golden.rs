@@ -1,4 +1,4 @@
-//! Stable memory of each released layout, read by the current builds.
+//! Stable memory of each released layout, read by those current builds that accept it, and refused by the others.
 //!
 //! `tests/golden/layout-N.bin.gz` is a complete stable memory, created once by a build that wrote layout N, and never
 //! replaced. A release with a new layout adds a file.
@@ -85,7 +85,7 @@ fn every_build_reads_every_layout_that_it_accepts() {
             }
             canister.upgrade(build);
             // The half-finished upload continues under its key. It has not expired, since the clock of a fresh instance
-            // is not ahead of the clock of the instance that created the memory.
+            // is not ahead of the clock of the instance that created the stable memory.
             let capsules: Result<Vec<upload_canister::api::Capsule>> =
                 canister.query(owner(), "capsules_list", (None::<String>, None::<u32>));
             let capsule = &capsules.unwrap()[0].id;

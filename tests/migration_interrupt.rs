@@ -16,7 +16,7 @@ use crate::support::{InstalledCanister, controller};
 use session_migrate::build::Build;
 use upload_canister::api::MigrationPhase;
 
-/// Number of sessions whose migration takes some ten messages.
+/// So many sessions that their migration takes about ten messages.
 const MANY: u64 = 40_000;
 
 const INTERRUPTIONS: &[(&str, Interruption)] = &[
@@ -61,6 +61,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
     }),
 ];
 
+/// Checks each of the interruptions; the counts are source, converted, quarantined and expired.
 fn check_interruptions(start: Sessions) {
     let expected = assert_same_when_interrupted(start, INTERRUPTIONS);
     assert_eq!((expected.counts, expected.quarantine.len()), ([SESSIONS, SESSIONS - 1, 1, 0], 1));
@@ -76,7 +77,7 @@ fn interrupted_conversion_ends_in_the_same_state() {
     check_interruptions(Sessions::Counted);
 }
 
-/// The direct build cannot serve layout 1: an upgrade to it after or during a rollback makes the migration
+/// The direct build cannot serve layout 1: an upgrade to that build after or during a rollback makes the migration
 /// run forward again.
 #[test]
 fn the_next_build_goes_forward_from_a_rollback() {

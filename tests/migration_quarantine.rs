@@ -15,7 +15,7 @@ use upload_canister::upload::{RawRecord, UploadService};
 const SESSIONS: u64 = 6;
 
 /// A record that does not decode does not say who owns it, so its entry in the owner's index stays. The list skips the
-/// entry, and shows the owner's two other sessions.
+/// entry, and shows the two sessions that the owner begins afterwards.
 #[test]
 fn the_others_are_listed_when_one_does_not_decode() {
     let now = Time::from_nanos(1_700_000_000_000_000_000);

@@ -16,6 +16,7 @@ use upload_canister::stable::memory_ids::{ALL, Structure, numbers};
 use upload_canister::stable::{Memories, RawMemory, Register, memory_ids};
 use upload_model::public_release::{CHUNK_SIZE, PublicRelease};
 
+/// A change to sound stable memory that makes it foreign or damaged.
 type Damage = fn(&RawMemory);
 
 /// Returns a canister of the first public release, with a capsule, two files and half of a third.
@@ -70,7 +71,7 @@ fn plant_last(raw: &RawMemory, id: u8) {
     }
 }
 
-/// A record that no table can decode.
+/// A record that no table can decode: unlike [`NEWER`], it is of no release, and its first byte is read as a version.
 const FOREIGN: &[u8] = b"DIDL\x00\x01\x71\x01\xff";
 
 /// A record in the next format of the migration engine.
@@ -318,9 +319,9 @@ fn cost_of_refusal(canister: &InstalledCanister, build: Build, damaged: Vec<u8>)
     last.instructions
 }
 
-/// The cost of the preflight is the difference between two refusals: one at the last record, after all other checks,
-/// and one at the first table, before them. In both, the library has already opened the memory manager, which takes
-/// almost a million instructions.
+/// The cost of the preflight is the difference between two refusals: one at the last record of the last table, after
+/// all other checks, and one at the header of the first table, before all other checks. In both, the library has
+/// already opened the memory manager, which takes almost a million instructions.
 #[test]
 fn the_preflight_costs_at_most_2_million_instructions() {
     let (canister, sound) = install_sound();

@@ -1,8 +1,8 @@
 //! Costs of the migration for a thousand sessions and for many, with client calls throughout.
 //!
 //! Many means 100,000 sessions; `MIGRATION_SESSIONS=1000000` runs the million whose figures are in
-//! `docs/migration-costs.md`. `UPDATE_REPORT=1` rewrites that report. Without it, the test fails if a cost exceeds the
-//! report by more than a tenth, and prints a line if the report is stale.
+//! `docs/migration-costs.md`. `UPDATE_REPORT=1` rewrites that report. Without this variable, the test fails if a cost
+//! exceeds the report by more than a tenth, and prints a line if a cost is lower by more than a tenth.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -42,8 +42,11 @@ struct Figures {
     most_in_message: u64,
     /// Instructions of the migration, in all messages.
     total: u64,
+    /// Number of client calls.
     calls: u64,
+    /// The client call with the most instructions.
     slowest_call: ClientCall,
+    /// Bytes of the heap after the upgrade; `heap_after` has those at the end of the migration.
     heap_before: u64,
     heap_after: u64,
 }
@@ -81,6 +84,7 @@ struct Traffic {
     /// Sessions about which a call was made.
     called: std::collections::BTreeSet<u64>,
     calls: u64,
+    /// Sessions that a client has finished, with the locators of their blobs.
     finished: Vec<(u64, String)>,
 }
 
@@ -92,7 +96,7 @@ impl Traffic {
         self.random % below
     }
 
-    /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round.
+    /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round; fewer once a session is drawn again.
     fn make_round(&mut self, canister: &InstalledCanister) {
         let mut sent = Vec::new();
         while sent.len() < CALLS_OF_A_ROUND {

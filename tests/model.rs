@@ -192,6 +192,7 @@ impl Target for ModelCanister {
         self.canister.update(person(who), "uploads_put_chunk", args).map_err(refusal)
     }
 
+    // On the real wasm, every message has a budget for hashing.
     fn finish(
         &mut self,
         who: u8,

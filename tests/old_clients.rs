@@ -18,6 +18,7 @@ fn result_case(env: &TypeEnv, ty: &Type, name: &str) -> Option<Type> {
     cases.iter().find(|case| has_name(&case.id)).map(|case| case.ty.clone())
 }
 
+/// Returns whether a value of the type `given` can be decoded as `expected`.
 fn fits(env: &TypeEnv, given: &Type, expected: &Type) -> bool {
     subtype(&mut Gamma::new(), env, given, expected).is_ok()
 }

@@ -1,10 +1,9 @@
-//! Traces of clients of each release, and of incidents, are played on every build to which they apply.
+//! Traces of clients of each release, and of incidents, each played on the builds that its `expect.toml` lists.
 //!
 //! Each folder below `tests/replay/` contains a trace: `calls.trace`, the calls and answers; `state.txt`, the final
 //! state of the canister; `expect.toml`, what the trace is about, and the builds and interruptions with which it is
-//! played. Every
-//! play must give the recorded answers and the recorded state, except for what a rule of `ab/allowed.toml` allows. A
-//! new release adds a folder; an existing folder is never recorded again.
+//! played. Every play must give the recorded answers and the recorded state, except for what a rule of
+//! `ab/allowed.toml` allows. A new release adds a folder; an existing folder is never recorded again.
 //!
 //! `RECORD_TRACE=NAME` records a new folder by the workload or script that `replay/record.rs` has under that name.
 
@@ -28,6 +27,7 @@ struct Expect {
     play: Vec<Play>,
 }
 
+/// One play of the trace.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Play {

@@ -47,7 +47,7 @@ fn is_for_operators(name: &str) -> bool {
     ["migration_", "admin_canary", "admin_errors"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns the reply as text if it is an `Err`, whatever its error is.
+/// Returns the reply as text if it is an `Err`, whatever its error is; `None` if the call was not refused.
 fn refusal(reply: &[u8]) -> Option<String> {
     let text = IDLArgs::from_bytes(reply).unwrap().to_string();
     // Without the interface, `Err` has no name in the text, only its hash.

@@ -7,7 +7,7 @@ use crate::support::{InstalledCanister, owner, stranger};
 use session_migrate::build::Build;
 use upload_canister::api::Error;
 
-/// Creates sessions, capsules and memories, and returns their ids.
+/// Creates sessions, capsules and memories, and returns their ids. In each `round`, the keys are different.
 fn issue_ids(canister: &InstalledCanister, who: candid::Principal, round: u32) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     for n in 0..3 {

@@ -22,6 +22,7 @@ use std::process::Command;
 
 use session_migrate::build::Build;
 
+/// Returns the Rust files below a folder, and the file next to the folder with its name, if there is one.
 fn read_sources(folder: &str) -> Vec<(PathBuf, String)> {
     fn walk(folder: &Path, found: &mut Vec<(PathBuf, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
@@ -64,7 +65,7 @@ fn relative_path(path: &Path) -> String {
     path.strip_prefix(tree::root()).unwrap().to_string_lossy().into_owned()
 }
 
-/// Returns the lines of code, without comments, that contain one of `words`.
+/// Returns the lines whose code contains one of `words`; comments are not searched.
 fn lines_with(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
     for (path, text) in sources {

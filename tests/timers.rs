@@ -34,6 +34,7 @@ fn pass_minute(canister: &InstalledCanister) {
     canister.pic.tick();
 }
 
+/// Lets time pass, and then runs the timers that are due, for several rounds.
 fn pass_time(canister: &InstalledCanister, time: Duration) {
     canister.pic.advance_time(time);
     for _ in 0..5 {
@@ -66,7 +67,7 @@ fn an_update_restarts_timers_lost_by_a_trap() {
         pass_time(&canister, Duration::from_secs(3_600));
         call_as_stranger(&canister);
 
-        // Both traps are reported in one entry, and the log lines of finished uploads do not displace it.
+        // Both traps are reported in one entry, which the log lines of finished uploads do not displace.
         for n in 0..60 {
             put_whole(&canister, &capsule, n);
         }

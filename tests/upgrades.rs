@@ -55,6 +55,7 @@ fn every_build_upgrades_to_itself_and_direct_back_to_staged() {
     upload.complete(&canister);
 }
 
+/// The upgrade skips the staged build.
 #[test]
 fn the_direct_build_converts_as_the_staged_one_does() {
     let mut canister = InstalledCanister::new(Build::Legacy);

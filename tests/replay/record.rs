@@ -39,7 +39,7 @@ fn workload(build: &'static str, workload: Workload, path: &Path) -> &'static st
     build
 }
 
-/// The recorded canister, and what its scripts need.
+/// The recorded canister, and what its scripts need. (Not the scene in `support`, which is a canister's contents.)
 struct Scene<'p> {
     canister: Canister<'p>,
     tape: &'p Tape,
@@ -92,7 +92,7 @@ impl Scene<'_> {
     }
 }
 
-/// Creates sessions at every stage: begun, with a hole, complete, finished, aborted.
+/// Creates a session at each stage: begun, with a hole, complete, finished, aborted.
 fn in_flight(scene: &Scene<'_>) {
     let client = person(1);
     let capsule = scene.create_capsule(client);

@@ -18,6 +18,7 @@ const MAX_STEPS: usize = 8;
 /// A module's path in its crate.
 type ModulePath = Vec<String>;
 
+/// A module, without its tests. `defines` has the names of its items, except those that a macro defines.
 #[derive(Default)]
 struct Module {
     /// The module whose file contains this one: the module itself, or an outer one if this module is inline.
@@ -60,6 +61,7 @@ fn items_of_branches(tokens: TokenStream) -> Vec<Item> {
 }
 
 /// Adds every path in `tokens` to `found`, including paths in the groups of a `use` and in the arguments of macros.
+/// `prefix` is the path before the group of a `use` in which the tokens are; elsewhere it is empty.
 fn find_paths(tokens: TokenStream, prefix: &[String], found: &mut Vec<ModulePath>) {
     let mut path = prefix.to_vec();
     // Number of colons directly before the token: after two, it continues the path.
@@ -112,6 +114,7 @@ impl Modules {
         self.read(&name, file.items, path.parent().unwrap(), folder);
     }
 
+    /// Reads the items of a module. Its file is in `file_folder`, and the files of its child modules are in `folder`.
     fn read(&mut self, name: &ModulePath, items: Vec<Item>, file_folder: &Path, folder: &Path) {
         for item in items {
             match item {
@@ -260,6 +263,7 @@ impl Modules {
     }
 }
 
+/// Returns the path that an attribute gives for a module's file; `None` if the file has its usual path.
 fn given_path(attributes: &[Attribute]) -> Option<PathBuf> {
     attributes.iter().find_map(|attribute| {
         let text = attribute.meta.to_token_stream().to_string();
@@ -315,6 +319,7 @@ fn in_cycles<'m>(
     }
 }
 
+/// Describes the files of the crate in this folder that are in import cycles.
 fn cycles_of(folder: &str) -> Vec<String> {
     let modules = Modules::of_crate(folder);
     let imports = modules.imports();

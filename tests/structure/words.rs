@@ -8,7 +8,7 @@ use super::{read_documents, read_sources, relative_path, tree};
 /// A word or phrase that must not come back.
 struct Banned {
     phrase: String,
-    /// The phrase in lower case; `None` if it is banned in identifiers only.
+    /// The phrase in lower case, as it is looked for in texts; `None` if it is banned in identifiers only.
     words: Option<String>,
     name: Name,
     instead: String,
@@ -87,8 +87,8 @@ fn files_with_texts() -> Vec<(PathBuf, String)> {
     code.chain(others).chain(read_documents()).collect()
 }
 
-/// Returns the paragraphs of a text, each with the number of its first line: a phrase may span two lines. Text in
-/// backticks or in a fenced block is left out.
+/// Returns the paragraphs of a document, or of the comments in a file of code, in lower case, each with the number of
+/// its first line: a phrase may span two lines. Text in backticks or in a fenced block is left out.
 fn paragraphs(path: &Path, text: &str) -> Vec<(usize, String)> {
     let has_extension =
         |extensions: &[&str]| extensions.iter().any(|known| path.extension().is_some_and(|e| e == *known));
@@ -195,7 +195,7 @@ fn identifiers(line: &str) -> Vec<&str> {
     words.filter(|word| !word.is_empty()).collect()
 }
 
-/// Returns the words of an identifier in lower case, joined by underscores, with one at each end.
+/// Returns the words of an identifier in lower case, joined by underscores, with an underscore at each end.
 fn snake_case(identifier: &str) -> String {
     let mut words = String::from("_");
     let mut follows_lower_case = false;

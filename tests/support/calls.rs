@@ -1,5 +1,5 @@
-//! Arguments that decode, for every function of the interface, about the items of a scene. Those that send the scene's
-//! content as one chunk are refused if it is longer.
+//! Arguments that decode, for every function of the interface, about the items of a scene. Some send the scene's
+//! content as one chunk; if the content is longer than a chunk, these calls are refused.
 
 use serde_bytes::{ByteBuf, Bytes};
 use upload_canister::api::*;

@@ -14,8 +14,9 @@ impl InstalledCanister {
         self.pic.load_canister_snapshot(self.id, Some(controller()), id.to_vec()).unwrap();
     }
 
-    /// Creates a clone on the same PocketIC instance from a snapshot, which is downloaded and uploaded as the tools do.
-    /// The snapshot loses its `global_timer`, so that the IC has no timer for the clone.
+    /// Returns a clone, on the same PocketIC instance, that is created from a snapshot of this canister. The snapshot
+    /// is downloaded and uploaded as the tools do, without its `global_timer`, so that the IC has no timer for the
+    /// clone.
     pub fn cloned(self, snapshot: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("snapshot");

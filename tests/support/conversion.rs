@@ -30,6 +30,7 @@ pub trait Start: Copy {
     /// Returns a canister before the upgrade to the build that runs the migration.
     fn canister(self) -> InstalledCanister;
 
+    /// Reads the dump of a canister whose migration has ended.
     fn dump(canister: &InstalledCanister) -> Self::Dump;
 }
 
@@ -65,6 +66,7 @@ pub fn settle_migration(canister: &InstalledCanister) -> MigrationStatus {
     panic!("the migration does not settle: {:?}", status(canister));
 }
 
+/// Makes a controller's call to the migration. The test fails if the call is refused.
 pub fn control(canister: &InstalledCanister, method: &str) -> MigrationStatus {
     canister.update(controller(), method, ()).unwrap_or_else(|error| panic!("{method}: {error}"))
 }

@@ -1,7 +1,8 @@
 //! Stable memory as the legacy build leaves it, with any number of sessions, created directly instead of by calls.
 //!
-//! Every session is a file of one chunk; session `n` belongs to client `n % CLIENTS` and uploads to that
-//! client's capsule. The chunk of every third session is stored.
+//! Every session is a file of one chunk; session `n` belongs to client `n % CLIENTS`, or to client `n % sessions` if
+//! there are fewer sessions than clients, and uploads to that client's capsule. The chunk of every third session is
+//! stored.
 
 use candid::Principal;
 use ic_stable_structures::Memory as _;
@@ -30,6 +31,7 @@ pub fn file(session: u64) -> Vec<u8> {
     session.to_be_bytes().repeat(BYTES / 8)
 }
 
+/// Returns whether the session's chunk is stored.
 pub fn is_stored(session: u64) -> bool {
     session.is_multiple_of(3)
 }
@@ -52,7 +54,7 @@ pub fn idem(session: u64) -> String {
     format!("upload-1759000000000-{session:09}")
 }
 
-/// Returns a stable memory with these bytes.
+/// Returns a stable memory with these bytes, in whole pages.
 pub fn memory_of(bytes: &[u8]) -> RawMemory {
     let raw = RawMemory::default();
     raw.grow(bytes.len().div_ceil(65_536) as u64);
@@ -60,8 +62,8 @@ pub fn memory_of(bytes: &[u8]) -> RawMemory {
     raw
 }
 
-/// Creates the stable memory, with sessions `1..=sessions`, all begun at `now`. Also returns the ids of the clients'
-/// capsules.
+/// Creates the stable memory, with sessions `1..=sessions`, all begun at `now`. Also returns the ids of the capsules,
+/// by the number of the client.
 pub fn image(sessions: u64, now: u64) -> (Vec<u8>, Vec<String>) {
     image_in(RawMemory::default(), sessions, now)
 }

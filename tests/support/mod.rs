@@ -139,6 +139,7 @@ impl InstalledCanister {
         }
     }
 
+    /// Upgrades the canister without checks. Unlike [`Self::upgrade`], leaves the field `build` unchanged.
     pub fn try_upgrade(&self, to: Build) -> std::result::Result<(), RejectResponse> {
         let arg = candid::encode_args(()).unwrap();
         self.pic.upgrade_canister(self.id, wasm(to), arg, Some(controller()))
@@ -194,7 +195,7 @@ impl InstalledCanister {
         decode(method, &reply.unwrap_or_else(|reject| panic!("{method}: {reject}")))
     }
 
-    /// Makes a query call to a function that answers without `variant { Ok; Err }`.
+    /// Makes an anonymous query call to a function that answers without `variant { Ok; Err }`.
     pub fn query_plain<T: CandidType + DeserializeOwned>(
         &self,
         method: &str,

@@ -48,7 +48,7 @@ pub fn with_message_limit(
     messages
 }
 
-/// Begins an upload, and returns how many instructions it took.
+/// Begins an upload, and returns how many instructions the begin took.
 pub fn begin_cost(canister: &InstalledCanister, capsule: &str) -> u64 {
     let begin = |canister: &InstalledCanister| {
         canister.begin(owner(), capsule, &[1; 10], "measured").unwrap();

@@ -53,7 +53,7 @@ pub fn chunk_count(bytes: usize) -> u32 {
     Chunking::new(bytes as u64, CHUNK as u64).count()
 }
 
-/// A memory that is created without an upload. Exactly one of inline bytes, a blob and a backend is given.
+/// A memory to be created without an upload. Exactly one of inline bytes, a blob and a backend is given.
 #[derive(Clone, Copy)]
 pub struct NewMemory<'a> {
     pub capsule: &'a str,
@@ -171,7 +171,8 @@ impl InstalledCanister {
         range.map(ByteBuf::into_vec)
     }
 
-    /// Returns every byte of a blob. The test fails if the blob declares another size.
+    /// Returns every byte of a blob, read chunk by chunk. The test fails if their number is not the size in the blob's
+    /// record.
     pub fn read_back(&self, caller: Principal, locator: &str) -> Vec<u8> {
         let meta = self.blob_meta(caller, locator).unwrap();
         let bytes: Vec<u8> =

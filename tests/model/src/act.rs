@@ -13,8 +13,8 @@ use super::{ALL_EXPIRED_SECONDS, PEOPLE, chunk_bytes, fill};
 /// Byte that fills a chunk whose bytes are not those of the file.
 const OTHER_FILL: u8 = 0xee;
 
-/// Highest index for which [`fill`] is computed. No file has a chunk with this index, so the canister refuses it,
-/// whatever its bytes.
+/// Highest index for which [`fill`] is computed; it is used for higher ones, too. No file has a chunk with such an
+/// index, so the canister refuses the chunk, whatever its bytes.
 const MAX_FILL_IDX: u32 = 14;
 
 /// Key of sessions left by the first public release; no begin uses it.
@@ -230,6 +230,7 @@ impl ModelRun<'_> {
         self.model.check_create_memory(call, &got)
     }
 
+    /// Executes `Operation::EndForeign`.
     fn end_foreign(&mut self, call: BeginCall, kind: FinishKind) -> Result<(), String> {
         let BeginCall { who, capsule, bytes, content, .. } = call;
         let now = self.target.now();
@@ -259,7 +260,8 @@ impl ModelRun<'_> {
         self.target.upgrade(self.stage, share);
     }
 
-    /// Creates a capsule in this place. The number of the place is also the number of the owner.
+    /// Creates a capsule in this place. The number of the place is also the number of the owner. If stable memory lacks
+    /// room, the place may stay as it is.
     pub fn new_capsule(&mut self, place: u8) -> Result<(), String> {
         self.update_limits();
         let id = match self.target.create_capsule(place) {
@@ -324,7 +326,8 @@ impl ModelRun<'_> {
         self.model.check_abort(now, who, id, &got)
     }
 
-    /// Returns length and content of the file of a session, which may have ended.
+    /// Returns length and content of the file of a session. If the session has ended without a finish, the content is
+    /// 0.
     fn file_of(&self, id: u64) -> (u64, u8) {
         if let Some(session) = self.model.sessions.get(&id) {
             return (session.bytes, session.content);

@@ -20,6 +20,7 @@ pub fn check_same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got:
     Err(format!("{what}: expected {expected:?}, got {got:?}"))
 }
 
+/// A begin: by a person, in the capsule of this number, with the key of this number.
 #[derive(Clone, Copy, Debug)]
 pub struct BeginCall {
     pub who: u8,
@@ -109,8 +110,7 @@ impl Model {
         self.history.push((id, owner));
     }
 
-    /// Returns the refusal of a call about a session that is not one of the person's sessions in flight; `None` if it
-    /// is one.
+    /// Returns the refusal of a call about a session; `None` if the session is one of the person's sessions in flight.
     fn refusal_unless_own(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
         if self.live_session(who, id, now).is_some() {
             return None;
@@ -122,7 +122,7 @@ impl Model {
         Some(if is_known { Refusal::Conflict } else { Refusal::NotFound })
     }
 
-    /// Returns the refusal of a call about a session to which the person may not write.
+    /// Returns the refusal of a call that needs write access to a session; `None` if the person has that access.
     fn refusal_unless_writable(&self, who: u8, id: u64, now: u64) -> Option<Refusal> {
         self.refusal_unless_own(who, id, now)
             .or_else(|| (!self.may_write(who, self.sessions[&id].capsule)).then_some(Refusal::Unauthorized))
@@ -141,6 +141,7 @@ impl Model {
                 _ => session.chunks.get(&idx).filter(|stored| **stored != fill).map(|_| Refusal::Conflict),
             }
         });
+        // The room that was promised to the session may have been taken.
         if refusal.is_none() && *got == Err(Refusal::Exhausted) && self.lacks_room && self.overpromised {
             return Ok(());
         }
@@ -250,7 +251,7 @@ impl Model {
         }
     }
 
-    /// Checks an answer of a call that only a capsule's owner may make. Returns `true` if it was accepted.
+    /// Checks an answer of a call that only a capsule's owner may make. Returns whether the call was accepted.
     pub fn check_owner_only(&self, who: u8, capsule: usize, got: &TargetResult<()>) -> Result<bool, String> {
         let is_allowed = self.capsules[capsule].exists && self.capsules[capsule].owner == who;
         check_same("owners only", &if is_allowed { Ok(()) } else { Err(Refusal::Unauthorized) }, got)?;

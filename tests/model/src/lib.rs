@@ -36,7 +36,7 @@ pub const EXTENT_UNIT: u64 = 64;
 /// Time, in seconds, that a session may be idle. A receipt is kept for the same time.
 pub const TTL_SECONDS: u64 = 1_000;
 
-/// Time, in seconds, after which every idle session has expired, and every receipt that exists at its beginning.
+/// If this many seconds pass without a call, every session and every receipt that existed before has expired.
 pub const ALL_EXPIRED_SECONDS: u64 = TTL_SECONDS + 37;
 
 /// Maximum age of a session in seconds.
@@ -93,7 +93,7 @@ pub fn chunk_bytes(fill: u8, len: u64) -> Vec<u8> {
     vec![fill; usize::try_from(len).unwrap_or(0)]
 }
 
-/// Returns the byte that fills a chunk: a different one for each content and each index.
+/// Returns the byte that fills a chunk: a different one for each content and each index below 16.
 pub const fn fill(content: u8, idx: u32) -> u8 {
     content * 16 + idx as u8 + 1
 }

@@ -5,6 +5,7 @@ use super::state::{Memory, Model, Request};
 use super::target::{MemoryView, NewContent, Refusal, TargetResult};
 use super::{MAX_INLINE, MAX_MEMORIES};
 
+/// A call of `memories_create`, with the numbers of the capsule, of the key and of the metadata's version.
 #[derive(Clone, Debug)]
 pub struct CreateMemoryCall {
     pub who: u8,
@@ -52,6 +53,8 @@ impl Model {
         Ok(())
     }
 
+    /// Returns the refusal of a creation for lack of access or because of its content. `None` does not mean that the
+    /// creation succeeds: keys, limits and room are checked elsewhere.
     fn refusal_of_creation(
         &self,
         who: u8,

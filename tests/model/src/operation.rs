@@ -56,10 +56,10 @@ pub enum Operation {
     DeleteCapsule { who: u8, capsule: u8 },
     /// A new capsule takes an empty place.
     CreateCapsule { capsule: u8 },
-    /// Upgrade to the next build, or to the running one if it is the last or a rollback is in progress or complete.
-    /// `share` is the percentage of new sessions on the compat path, if the build has both paths.
+    /// Upgrade to the next build; to the running build, if that is the last one, or if a rollback is in progress or
+    /// complete. `share` is the percentage of new sessions on the compat path, if the build has both paths.
     Upgrade { share: u8 },
-    /// Upgrade as `Upgrade` does when all sessions in flight have expired, but before a timer has run; then run the
+    /// Wait until all sessions in flight have expired, and upgrade like `Upgrade` before a timer has run; then run the
     /// migration.
     UpgradeLate,
     /// Upgrade to the same build.
@@ -198,6 +198,7 @@ fn finish_kind() -> impl Strategy<Value = FinishKind> {
     ]
 }
 
+/// Generates times relative to the sweep's interval of a minute, and to the time to live of a thousand seconds.
 fn seconds() -> impl Strategy<Value = u64> {
     prop_oneof![3 => Just(61), 3 => Just(488), 1 => Just(999), 1 => Just(1), 3 => Just(ALL_EXPIRED_SECONDS)]
 }

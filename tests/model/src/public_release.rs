@@ -220,8 +220,8 @@ impl PublicRelease {
         }
     }
 
-    /// Uploads a file as a session; returns the ids of its memory and its blob. The id of the memory is derived from
-    /// the time: a second memory of the same round and capsule replaces the first.
+    /// Uploads a file in the session of this number; returns the ids of its memory and its blob. The id of the memory
+    /// is derived from the time: a second memory of the same time and capsule replaces the first.
     pub fn upload(&mut self, capsule: &str, session: u64, bytes: &[u8], now: u64) -> (String, u64) {
         self.put(session, bytes);
         let (pmid_hash, checksum) = (chunk_prefix_of(session), <[u8; 32]>::from(Sha256::digest(bytes)));

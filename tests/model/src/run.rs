@@ -5,6 +5,7 @@ use super::state::{Capsule, Model, Session, chunk_len};
 use super::target::{Holdings, Payload, Target};
 use super::{ALL_EXPIRED_SECONDS, PEOPLE, chunk_bytes};
 
+/// The code under test and the model, after the operations so far.
 pub struct ModelRun<'a> {
     pub target: &'a mut dyn Target,
     pub model: Model,
@@ -51,6 +52,7 @@ impl ModelRun<'_> {
             for view in seen {
                 let is_active = self.model.active_in_step.contains(&view.id);
                 let Some(session) = self.model.sessions.get_mut(&view.id) else { continue };
+                // The model does not know the exact time of a message within the step.
                 if is_active && (before..=now).contains(&view.last_seen) {
                     session.last_seen = view.last_seen;
                 }
@@ -139,7 +141,8 @@ impl ModelRun<'_> {
                 self.model.check_read_memory(who, id, &self.target.memory(who, id))?;
             }
         }
-        // The other memories are removed with their capsules, and the other sessions expire.
+        // Every second memory is deleted; the others are removed with their capsules. Every second session is aborted;
+        // the others expire.
         for id in memories.into_iter().step_by(2) {
             let owner = self.model.capsules[self.model.memories[&id].capsule].owner;
             let got = self.target.delete_memory(owner, &id);

@@ -144,7 +144,7 @@ pub struct Put {
     pub session: u64,
     pub idx: u32,
     pub bytes: Vec<u8>,
-    /// Whether the client also sends a digest, and whether it is the right one.
+    /// `None` if the client sends no digest; otherwise whether the digest is the right one.
     pub digest: Option<bool>,
 }
 
@@ -183,7 +183,7 @@ pub trait Target {
     fn memory(&mut self, who: u8, memory: &str) -> TargetResult<MemoryView>;
     fn delete_blob(&mut self, who: u8, locator: &str) -> TargetResult<()>;
     fn delete_memory(&mut self, who: u8, memory: &str) -> TargetResult<()>;
-    /// Reads a chunk of a blob; `None` if it does not exist.
+    /// Reads a chunk of a blob; `None` if the read fails, as for a chunk that does not exist.
     fn read(&mut self, who: u8, locator: &str, idx: u32) -> Option<Vec<u8>>;
     /// Returns the sessions of a person, without changing anything.
     fn sessions_of(&mut self, who: u8) -> Vec<View>;

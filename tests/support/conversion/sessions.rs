@@ -12,9 +12,11 @@ use super::{OneStep, Start};
 use crate::support::InstalledCanister;
 use crate::support::legacy_state::{CLIENTS, client, memory_of, small_image};
 
-/// Number of sessions; the record of one does not decode.
+/// Number of sessions; the record of session 5 does not decode.
 pub const SESSIONS: u64 = 12;
 
+/// Everything that migration 1 reads or writes: `legacy` has the keys of the legacy records, and `activity` is the
+/// number of their activity entries.
 #[derive(Debug, PartialEq)]
 pub struct Dump {
     pub sessions: BTreeMap<u64, Vec<u8>>,
@@ -36,6 +38,7 @@ pub struct Dump {
     pub digests: [[u8; 32]; 2],
 }
 
+/// The start of migration 1: a canister with [`SESSIONS`] legacy records.
 #[derive(Clone, Copy, Debug)]
 pub enum Sessions {
     /// On the legacy build, before the migration.

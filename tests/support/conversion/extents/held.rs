@@ -15,6 +15,7 @@ use crate::support::owner;
 /// Maximum number of records of one kind that are read.
 const MAX_READ: usize = 99;
 
+/// What is held: `accounts` is the number of accounts, and `bytes` the bytes on the canister's account.
 #[derive(Debug, PartialEq)]
 pub struct Held {
     blobs: BTreeMap<u64, HeldBlob>,
@@ -39,7 +40,7 @@ struct HeldBlob {
     size: u64,
     digest: [u8; 32],
     created_at: Time,
-    /// Whether it is in the payload region.
+    /// Whether the blob is in the payload region, and not in the chunk map.
     is_moved: bool,
     /// SHA-256 of the blob's bytes, or the error of reading them.
     content: Result<[u8; 32], String>,
@@ -163,6 +164,7 @@ fn collect_extents(place: &Place, in_region: &mut Vec<Extent>) -> bool {
     true
 }
 
+/// Checks that exactly these extents are allocated in the payload region, and that no unit is partly moved.
 fn assert_region_has_only(storage: &Storage, mut taken: Vec<Extent>) {
     let region = storage.blobs.extents();
     region.check().unwrap();

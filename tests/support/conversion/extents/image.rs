@@ -2,7 +2,7 @@
 //! build.
 //!
 //! The canister is created once in a test run, by the real builds, and then copied. A few records are damaged directly
-//! in its memory.
+//! in its stable memory.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -177,6 +177,7 @@ fn send_upload(canister: &InstalledCanister, capsule: &str, upload: &Upload) -> 
     UploadedFile { content, hash, session, blob }
 }
 
+/// Changes the canister's stable memory without a call, and returns a copy of the result.
 fn change_storage(canister: &InstalledCanister, change: impl FnOnce(&mut Storage)) -> RawMemory {
     let raw = canister.stable_memory();
     change(&mut open_storage(raw.clone()).unwrap());
