@@ -56,6 +56,8 @@ fn on_direct() {
     check_every_case(Build::Direct);
 }
 
+/// Makes every call of the table, and reports all wrong answers together. Stops at a call that changes something, since
+/// all later calls would be reported, too.
 fn check_every_case(build: Build) {
     let canister = InstalledCanister::new(build);
     let scene = scene_in_flight(&canister);

@@ -36,6 +36,7 @@ fn interleavings() -> impl Strategy<Value = (Vec<bool>, bool, u64)> {
     (prop::collection::vec(any::<bool>(), 6), any::<bool>(), 1..1_000_000u64)
 }
 
+/// Sends the two files in this order (see [`interleavings`]), finishes both uploads, and reads both files back.
 fn check_interleaved(
     build: Build,
     order: &[bool],

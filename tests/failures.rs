@@ -15,6 +15,7 @@ fn change_settings(canister: &InstalledCanister, settings: CanisterSettings) {
     canister.pic.update_canister_settings(canister.id, Some(controller()), settings).unwrap();
 }
 
+/// Sends a chunk; the error is that the IC rejects the call, not that the canister refuses the chunk.
 fn try_put(canister: &InstalledCanister, scene: &Scene, idx: u32) -> Result<Vec<u8>, RejectResponse> {
     let chunk = scene.content.chunks(CHUNK).nth(idx as usize).unwrap();
     let arg = args!(scene.session, idx, serde_bytes::Bytes::new(chunk), None::<serde_bytes::ByteBuf>);

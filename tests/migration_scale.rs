@@ -63,7 +63,7 @@ impl Figures {
     }
 }
 
-/// What a client calls about a session.
+/// The call that a client makes; all but `Begin` are about an existing session.
 #[derive(Clone, Copy, Debug)]
 enum CallKind {
     Put,
@@ -265,11 +265,12 @@ fn rows_of(report: &str) -> Vec<(u64, String)> {
     rows.collect()
 }
 
+/// Returns all numbers in a row, in order.
 fn numbers(line: &str) -> Vec<u64> {
     line.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).collect()
 }
 
-/// Writes the rows of this run to the report, or compares them with it.
+/// With `UPDATE_REPORT`, writes the rows of this run to the report; otherwise, compares them with the report.
 fn report_or_compare(runs: &[Figures]) {
     let old = std::fs::read_to_string(report_path()).unwrap_or_default();
     if std::env::var_os("UPDATE_REPORT").is_none() {

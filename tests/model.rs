@@ -51,6 +51,7 @@ struct ModelCanister {
     snapshot: Option<(Vec<u8>, Build)>,
 }
 
+/// Returns the principal of a person of the model.
 fn person(who: u8) -> Principal {
     if who == 0 { owner() } else { writer() }
 }
@@ -127,6 +128,7 @@ impl ModelCanister {
         self.canister.abort(owner(), 0).unwrap_err();
     }
 
+    /// Sets the limits that the model expects.
     fn set_limits(&mut self) {
         self.canister.configure(|config| {
             config.session_ttl_seconds = upload_model::TTL_SECONDS;

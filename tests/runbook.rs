@@ -21,6 +21,7 @@ fn commands() -> Vec<(String, String)> {
     commands
 }
 
+/// Makes a call of the runbook as the controller; returns the raw reply.
 fn call(canister: &InstalledCanister, name: &str, arguments: &str) -> Vec<u8> {
     let (_, functions) = crate::support::did::functions(canister.build);
     let (_, function) = functions

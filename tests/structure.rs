@@ -79,6 +79,7 @@ fn lines_with(sources: &[(PathBuf, String)], words: &[&str]) -> Vec<String> {
     found
 }
 
+/// Leaves out files of tests; tests at the end of other files stay.
 fn without_tests(sources: Vec<(PathBuf, String)>) -> Vec<(PathBuf, String)> {
     let is_test = |path: &Path| {
         let below = path.strip_prefix(tree::root()).unwrap().with_extension("");

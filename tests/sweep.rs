@@ -9,13 +9,13 @@ use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use session_migrate::costs;
 
-/// Number of chunks of each session, as many as an ended session releases at once. Removing them takes 2.2 billion
-/// instructions (`docs/costs.md`).
+/// Number of chunks of each session: the most that a message removes one by one (`RELEASE_AT_ONCE`). Removing them
+/// takes 2.2 billion instructions (`docs/costs.md`).
 const CHUNKS: u32 = 32;
 
-/// Instruction limit of this test. A slice of the sweep may end twenty such sessions; in a single message they would
-/// take 44 billion instructions, and the IC allows 40. Three sessions with an eighth of that limit test the same in
-/// less time.
+/// Instruction limit of a message in this test. A slice of the sweep may end twenty such sessions; in a single message
+/// they would take 44 billion instructions, and the IC allows 40 billion. Three sessions with an eighth of the IC's
+/// limit test the same in less time.
 const ALLOWED_INSTRUCTIONS: u64 = 5_000_000_000;
 
 #[test]

@@ -33,6 +33,7 @@ pub fn by_name(name: &str, path: &Path) -> &'static str {
     }
 }
 
+/// Records a workload of the toolkit on a build; returns the build.
 fn workload(build: &'static str, workload: Workload, path: &Path) -> &'static str {
     let module = Builds::default().get(build).unwrap();
     workload::record(Order { workload, seed: 7, size: 1 }, build, &module, path).unwrap();
@@ -47,6 +48,7 @@ struct Scene<'p> {
     controller: Principal,
 }
 
+/// Records the calls of a script on a build; returns the build.
 fn scripted(build: &'static str, path: &Path, script: fn(&Scene<'_>)) -> &'static str {
     let controller = Principal::self_authenticating("controller of the trace");
     let header = Header::new(BEGINNING, build, "a script of tests/replay/record.rs", vec![controller]);
@@ -79,6 +81,7 @@ impl Scene<'_> {
         Uploader::new(client, capsule, asset, format!("upload of {seed}"), CHUNK)
     }
 
+    /// Makes the calls of these steps, a second apart.
     fn steps(&self, upload: &mut Uploader, steps: &[UploadStep]) {
         for step in steps {
             self.wait(1);

@@ -27,6 +27,7 @@ pub fn client(n: u64) -> Principal {
     Principal::self_authenticating(n.to_be_bytes())
 }
 
+/// Returns the file of a session, of [`BYTES`] bytes.
 pub fn file(session: u64) -> Vec<u8> {
     session.to_be_bytes().repeat(BYTES / 8)
 }
@@ -36,6 +37,7 @@ pub fn is_stored(session: u64) -> bool {
     session.is_multiple_of(3)
 }
 
+/// Returns the metadata of every file.
 pub fn metadata() -> AssetMetadata {
     let mut base = AssetMetadataBase::new(
         "holiday.jpg",
@@ -50,6 +52,7 @@ pub fn metadata() -> AssetMetadata {
     AssetMetadata::image(base)
 }
 
+/// Returns the idempotency key of a session.
 pub fn idem(session: u64) -> String {
     format!("upload-1759000000000-{session:09}")
 }

@@ -41,6 +41,7 @@ fn person(n: u8) -> Principal {
     Principal::self_authenticating([n])
 }
 
+/// Returns the principal who owns the capsules of most tests and uploads to them.
 pub fn owner() -> Principal {
     person(1)
 }
@@ -55,7 +56,7 @@ pub fn reader() -> Principal {
     person(3)
 }
 
-/// Returns a principal who has no access to anything.
+/// Returns a principal who has no access to the owner's capsules, unless a test grants it.
 pub fn stranger() -> Principal {
     person(4)
 }
@@ -184,7 +185,7 @@ impl InstalledCanister {
         decode(method, &reply.unwrap_or_else(|reject| panic!("{method}: {reject}")))
     }
 
-    /// Does the same as [`Self::update`], by a query call.
+    /// Makes a query call to a function that answers `variant { Ok; Err }`. A rejected call fails the test.
     pub fn query<T: CandidType + DeserializeOwned>(
         &self,
         caller: Principal,
@@ -229,6 +230,7 @@ impl InstalledCanister {
         self.query(controller(), "admin_config_get", ()).unwrap()
     }
 
+    /// Changes the settings as a controller. The test fails if the canister refuses the change.
     pub fn configure(&self, change: impl FnOnce(&mut AdminConfig)) {
         self.try_configure(change).unwrap();
     }

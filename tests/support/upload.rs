@@ -44,6 +44,7 @@ pub fn digest(hash: HashAlgorithm, file: &[u8]) -> [u8; 32] {
     }
 }
 
+/// Returns the metadata of a file of this many bytes.
 pub fn metadata(bytes: u64) -> AssetMetadata {
     let base = AssetMetadataBase::new("file.bin", "application/octet-stream", AssetType::Original, bytes, 0);
     AssetMetadata::document(base)
@@ -93,6 +94,7 @@ impl InstalledCanister {
         self.update(caller, "uploads_begin", args)
     }
 
+    /// Sends any bytes as chunk `idx`, right or wrong; [`Self::put`] sends those of a file.
     pub fn put_bytes(&self, caller: Principal, session: u64, idx: u32, bytes: &[u8]) -> Result<()> {
         self.update(caller, "uploads_put_chunk", (session, idx, Bytes::new(bytes), None::<ByteBuf>))
     }
@@ -102,13 +104,14 @@ impl InstalledCanister {
         self.put_bytes(caller, session, idx, file.chunks(CHUNK).nth(idx as usize).unwrap())
     }
 
+    /// Sends every chunk of a file in order. The test fails if a call is refused.
     pub fn put_all(&self, caller: Principal, session: u64, file: &[u8]) {
         for idx in 0..chunk_count(file.len()) {
             self.put(caller, session, idx, file).unwrap();
         }
     }
 
-    /// Finishes the upload of a file that is verified by SHA-256.
+    /// Finishes the upload of a file that is verified by SHA-256, with the right digest and length.
     pub fn finish(&self, caller: Principal, session: u64, file: &[u8]) -> Result<UploadFinishResult> {
         self.finish_with_digest(caller, session, &sha256(file), file.len() as u64)
     }
@@ -132,6 +135,7 @@ impl InstalledCanister {
         self.query(caller, "uploads_status", (session,))
     }
 
+    /// Uploads a file chunk by chunk, from begin to finish. The test fails if a call is refused.
     pub fn upload(&self, caller: Principal, capsule: &str, file: &[u8], idem: &str) -> UploadFinishResult {
         let session = self.begin(caller, capsule, file, idem).unwrap();
         self.put_all(caller, session, file);

@@ -18,11 +18,11 @@ use segments::{Segment, Segments};
 
 /// Columns that cargo's bar may use, so that the time fits on a terminal of 100 columns.
 const BAR_WIDTH: &str = "85";
-/// Interval at which the time is drawn on a terminal.
+/// Maximum time after which the elapsed time is drawn again on a terminal.
 const FRAME: Duration = Duration::from_secs(1);
 /// Maximum time without output if there is no terminal.
 const SILENCE: Duration = Duration::from_secs(5);
-/// Returns to the beginning of the line, and clears it.
+/// Escape code with which this program returns to the beginning of the line, and clears the line.
 const CLEAR_LINE: &str = "\r\x1b[K";
 
 fn main() -> ExitCode {
@@ -139,6 +139,7 @@ impl Screen {
         }
     }
 
+    /// Shows that the build is still running, although it has printed nothing for a while.
     fn show_elapsed(&mut self, elapsed: Duration) {
         if self.is_terminal {
             self.draw(elapsed);
@@ -152,6 +153,7 @@ impl Screen {
         self.is_bar_drawn = true;
     }
 
+    /// Clears the bar and the time, if they are drawn.
     fn clear(&mut self) {
         if std::mem::take(&mut self.is_bar_drawn) {
             let _ = write!(io::stderr(), "{CLEAR_LINE}");

@@ -3,6 +3,7 @@
 
 use std::io::{BufReader, Bytes, Read};
 
+/// A piece of the output, without what ends it.
 #[derive(Debug, PartialEq)]
 pub enum Segment {
     /// A line that stays on the screen.

@@ -56,6 +56,7 @@ fn program_runs_with_its_arguments_once_it_is_built() {
 
 #[test]
 fn failed_build_ends_with_the_exit_code_and_errors_of_cargo() {
+    // If the program were run in spite of the failure, the script would print `ran`.
     let output = launch("fails", "[ $1 = run ] && echo ran\nprintf 'error: no such thing' >&2; exit 101");
     assert_eq!(output.stdout, b"");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "error: no such thing\n");

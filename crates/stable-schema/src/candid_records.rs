@@ -34,7 +34,8 @@ fn parse(text: &str) -> Result<(TypeEnv, Type), String> {
     Ok((env, ty))
 }
 
-/// Returns an error text of Candid's libraries as one line, without the explanation of special rules.
+/// Returns an error text of Candid's libraries as one line, without the explanation of Candid's special subtyping
+/// rules.
 pub(crate) fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = line.split(" due to special subtyping rules").next().unwrap_or_default();

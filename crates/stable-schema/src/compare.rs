@@ -113,6 +113,7 @@ fn compare_memories(direction: &Direction<'_>) -> Vec<Line> {
     lines
 }
 
+/// Returns the verdict that follows from these reasons; without any, nothing has changed.
 fn line(id: Option<u8>, name: &str, mut reasons: Vec<Reason>) -> Line {
     reasons.sort_by_key(|reason| std::cmp::Reverse(reason.verdict));
     Line { id, name: name.into(), verdict: worst(reasons.iter().map(|reason| reason.verdict)), reasons }
@@ -178,6 +179,8 @@ fn compare_layouts(direction: &Direction<'_>) -> Vec<Reason> {
     rules.reasons
 }
 
+/// Compares the memory with this id, as the build that has written the state has it, with that of the build to be
+/// installed; `None` if a build does not have it.
 fn compare_memory(
     direction: &Direction<'_>,
     id: u8,
@@ -208,6 +211,7 @@ fn compare_memory(
     rules.reasons
 }
 
+/// Compares a memory that both builds have, or have reserved.
 fn compare_contents(direction: &Direction<'_>, rules: &mut Rules, stored: &Memory, read: &Memory) {
     let was_reserved = stored.structure == Structure::Reserved;
     match (was_reserved, read.structure == Structure::Reserved, direction.way) {

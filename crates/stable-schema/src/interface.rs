@@ -224,6 +224,7 @@ impl ResultWalk<'_> {
     }
 }
 
+/// Returns the field, or the variant, with the same id, which is the hash of the name.
 fn find_field<'f>(fields: &'f [Field], wanted: &Field) -> Option<&'f Field> {
     fields.iter().find(|field| field.id.get_id() == wanted.id.get_id())
 }

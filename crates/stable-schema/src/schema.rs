@@ -104,7 +104,8 @@ pub enum Body {
     /// Candid: type definitions as [`candid_text`](crate::candid_text) writes them; the one named `stored` is the
     /// record's own type.
     Candid(String),
-    /// Bytes in a format that only the canister's code knows, given by its name.
+    /// Bytes in a format that only the canister's code knows, given by its name. ([`Shape::Opaque`] is a part of a CBOR
+    /// record in such a format.)
     Opaque(String),
 }
 

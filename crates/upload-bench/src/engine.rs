@@ -45,9 +45,9 @@ pub mod limits {
     pub const GROWTH_PERCENT: u64 = 10;
     /// Maximum instructions of a message of the engine.
     pub const MESSAGE: u64 = 1_500_000_000;
-    /// Instructions of `post_upgrade` that 10,000 units in quarantine may add.
+    /// Instructions that 10,000 units in quarantine may add to `post_upgrade`, if they were taken out of the old map.
     pub const QUARANTINE: u64 = 2_000_000;
-    /// Pages by which the heap may grow from the smallest state to the largest.
+    /// Pages of 64 KiB by which the heap may grow from the smallest state to the largest.
     pub const HEAP_PAGES: u64 = 4;
 }
 
@@ -156,6 +156,7 @@ pub fn measure(full: bool, done: &dyn Fn(&str)) -> Result<EngineCosts, BenchErro
     Ok(costs)
 }
 
+/// Measures a hand-written loop: calls its method until the reply is that no records are left.
 fn measure_loop(way: &str, method: &'static str, module: &[u8], records: &[u8]) -> Result<Moved, BenchError> {
     let canister = install_with_image(way, module, records)?;
     // Without a list, the upgrade runs no migration.

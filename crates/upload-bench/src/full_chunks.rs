@@ -33,13 +33,13 @@ use crate::sparse;
 /// in all; the largest state fills 94 % of them.
 const SESSIONS: [u64; 3] = [1_000, 10_000, 140_000];
 
-/// Number of sessions for which the migration is also measured with stored chunks, 180 MB.
+/// Number of sessions for which the migration is also measured with stored chunks, 180 MB in all.
 const COMPARED: u64 = 100;
 
 /// Share, in percent, by which the instructions with stored chunks and with hollow ones may differ.
 const TOLERATED_PERCENT: u64 = 1;
 
-/// Number of sessions of one caller, in one capsule.
+/// Number of sessions of each caller, all in one capsule of this caller.
 const SESSIONS_OF_CALLER: u64 = 100;
 
 /// The cost of migration 1 on one state.

@@ -47,7 +47,8 @@ pub fn wasms(builds: &[Build]) -> Result<Vec<Wasm>, BenchError> {
     build::ensure(builds)?.into_iter().map(read).collect()
 }
 
-/// Runs the selected scenarios on each of these wasms; calls `done` after each. Returns the first error, if any.
+/// Runs the selected scenarios on each of these wasms; calls `done` after each scenario. Returns the first error, if
+/// any.
 pub fn run(
     wasms: &[Wasm],
     selection: &Selection,

@@ -235,12 +235,12 @@ impl MeteredCanister {
         Canister::new(&self.pic, self.id)
     }
 
-    /// Returns, for `map_err`, the error of a failed call.
+    /// Returns the benchmark's error for a failed call, for use in `map_err`.
     pub fn call_error(&self, source: ClientError) -> BenchError {
         BenchError::Call { bench: self.bench.clone(), source }
     }
 
-    /// Returns, for `map_err`, the error of a reply that does not decode.
+    /// Returns the benchmark's error for a reply that does not decode, for use in `map_err`.
     pub fn reply_error(&self, method: &'static str, error: &candid::Error) -> BenchError {
         let detail = error.to_string().lines().next().unwrap_or_default().to_owned();
         BenchError::Reply { bench: self.bench.clone(), method, detail }

@@ -104,8 +104,8 @@ pub fn check_compiler() -> Result<(), BenchError> {
     }
 }
 
-/// Overwrites the checked-in results with the measured ones, and the recorded compiler with this machine's. Keeps the
-/// results of scenarios that were not run, if these still exist.
+/// Overwrites the checked-in results with the measured ones, and the recorded compiler with this machine's. Of
+/// scenarios that still exist but were not run, keeps the checked-in results.
 pub fn save(measured: Vec<Results>) -> Result<(), BenchError> {
     let folder = results::folder();
     let scenarios = scenarios::all();

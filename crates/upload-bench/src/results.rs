@@ -171,6 +171,7 @@ fn measurement(cost: &Cost) -> Measurement {
     }
 }
 
+/// Returns the path of the table that [`Results::load`] reads; the other file is for canbench only.
 fn table_path(folder: &Path, build: Build) -> PathBuf {
     folder.join(build.name()).join("costs.csv")
 }

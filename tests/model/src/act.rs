@@ -203,11 +203,13 @@ impl ModelRun<'_> {
         self.model.lacks_room = self.target.lacks_room();
     }
 
+    /// Sends all missing chunks of a session; none if the session has ended.
     fn put_all(&mut self, who: u8, id: u64) -> Result<(), String> {
         let missing = self.model.sessions.get(&id).map(Session::missing_chunks).unwrap_or_default();
         missing.into_iter().try_for_each(|idx| self.put(who, id, idx, PutKind::Right))
     }
 
+    /// Returns the content of a memory to be created, and the size that the call declares.
     fn new_content(&self, kind: MemoryKind) -> (NewContent, u64) {
         match kind {
             MemoryKind::Inline { bytes } => (NewContent::Inline, bytes),
@@ -251,6 +253,7 @@ impl ModelRun<'_> {
         (id, if who == Who::Owner { owner } else { (owner + 1) % PEOPLE })
     }
 
+    /// Executes `Operation::Upgrade`.
     fn upgrade(&mut self, share: u8) {
         self.stage = match self.stage {
             Stage::Legacy => Stage::Staged,

@@ -13,6 +13,7 @@ use super::{SECOND, TTL_SECONDS};
 /// `Ok(())`, or the difference between the expected and the actual answer as text.
 pub type Judgement = Result<(), String>;
 
+/// Returns an error that names `what` unless the values are equal.
 pub fn check_same<T: PartialEq + std::fmt::Debug>(what: &str, expected: &T, got: &T) -> Judgement {
     if expected == got {
         return Ok(());
@@ -200,6 +201,7 @@ impl Model {
         }
     }
 
+    /// Turns a session into a memory and, unless the capsule has the same content already, a blob.
     fn commit(&mut self, now: u64, id: u64, got: &Finished) -> Judgement {
         let session = self.sessions.remove(&id).ok_or("finish: no such session")?;
         let Session { owner, capsule, key, bytes, chunks, memory, .. } = session;

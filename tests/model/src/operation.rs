@@ -16,8 +16,9 @@ pub enum Stage {
     Direct,
 }
 
-/// One operation. Sessions and memories are counted back from the last one, modulo their number, so that a list of
-/// operations stays meaningful when shrinking removes some.
+/// One operation. People, places of capsules, keys, contents and versions of metadata are numbers from 0. Sessions and
+/// memories are counted back from the last one, modulo their number, so that a list of operations stays meaningful when
+/// shrinking removes some.
 #[derive(Clone, Debug)]
 pub enum Operation {
     /// Begin an upload of `bytes` bytes of `content`, with the right number of chunks or a wrong one.

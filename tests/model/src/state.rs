@@ -63,6 +63,7 @@ pub struct Blob {
     pub fills: Vec<u8>,
 }
 
+/// A memory in the capsule of this number.
 #[derive(Clone, Debug)]
 pub struct Memory {
     pub capsule: usize,
@@ -157,6 +158,7 @@ pub fn digest(bytes: u64, fills: &[u8]) -> [u8; 32] {
 }
 
 impl Session {
+    /// Returns the time at which the session expires, idle or too old.
     pub fn expires_at(&self) -> u64 {
         (self.last_seen + TTL_SECONDS * SECOND).min(self.begun_at + AGE_SECONDS * SECOND)
     }
@@ -218,8 +220,8 @@ impl Model {
         if len == 0 { UNKNOWN } else { self.history[len - 1 - usize::from(n) % len] }
     }
 
-    /// Returns the memory that an operation refers to, counted back from the last one created. It may no
-    /// longer exist.
+    /// Returns the memory that an operation refers to, counted back from the last one created; `None` if none was ever
+    /// created. The memory may no longer exist.
     pub fn memory_at(&self, n: u8) -> Option<String> {
         let last = self.memory_ids.len().checked_sub(1)?;
         Some(self.memory_ids[last - usize::from(n) % (last + 1)].clone())
@@ -245,7 +247,7 @@ impl Model {
         self.receipts.get(&id).filter(|receipt| receipt.owner == who && receipt.expires_at > now)
     }
 
-    /// Ends a session. Its receipt tells the owner how the session ended, for as long as a session may be idle.
+    /// Ends a session without a finish. Its receipt tells the owner how it ended, for as long as a session may be idle.
     pub fn drop_session(&mut self, id: u64, now: u64, is_aborted: bool) {
         let Some(session) = self.sessions.remove(&id) else { return };
         let expires_at = session.expires_at().min(now) + TTL_SECONDS * SECOND;
@@ -383,6 +385,7 @@ impl Model {
     }
 }
 
+/// Returns the idempotency key of this number.
 pub fn idem(key: u8) -> String {
     format!("key-{key}")
 }

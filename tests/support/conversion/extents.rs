@@ -52,7 +52,7 @@ impl Start for InChunkMap {
     }
 }
 
-/// The contents of the canister, and the counts and digests of the migration.
+/// The contents of the canister, and the counts and digests of migration 2.
 #[derive(Debug, PartialEq)]
 pub struct Dump {
     pub held: Held,

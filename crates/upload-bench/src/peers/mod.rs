@@ -90,7 +90,7 @@ fn peers(wasms: &[Wasm]) -> Result<Vec<(&str, Install<'_>)>, BenchError> {
 }
 
 /// Measures everything, on one canister after the other; calls `done` after each step. If there are `recorded` figures,
-/// only the jobs are measured; the loads, whose times depend on the machine, and the upgrades are those recorded.
+/// only the jobs are measured; the loads, whose times depend on the machine, and the upgrades after them are kept.
 ///
 /// # Errors
 /// If a canister cannot be built or installed, a call fails, or a job does not have the expected result.

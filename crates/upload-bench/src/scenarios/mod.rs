@@ -74,6 +74,8 @@ impl Scenario {
         Self::with_benches(name, move |wasm| Ok(vec![run(wasm)?]))
     }
 
+    /// Returns a scenario of several benchmarks; `with_bench`, one of a single benchmark. Both run on all builds by
+    /// default.
     fn with_benches(
         name: impl Into<String>,
         run: impl Fn(&Wasm) -> Result<Vec<Bench>, BenchError> + Send + Sync + 'static,

@@ -42,6 +42,7 @@ const CYCLES: u128 = 1_000_000_000_000_000;
 
 const BENCH: &str = "adoption";
 
+/// Returns the owner of the capsule of this number.
 fn owner(number: u64) -> Principal {
     Principal::self_authenticating(number.to_be_bytes())
 }

@@ -92,6 +92,7 @@ fn rows(style: Style, figures: &Figures) -> Table {
     table
 }
 
+/// Returns the cells of a row; the last one says whether the limits are met, and is empty without a limit.
 fn cells(row: &Row) -> [String; 9] {
     let limit = row.limit.as_ref();
     let ratio = limit.map(|limit| row.seconds / limit.seconds);
