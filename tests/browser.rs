@@ -42,6 +42,7 @@ fn get(canister: &InstalledCanister, path: &str, headers: &[(&str, &str)]) -> Ht
     canister.page(HttpRequest { headers, ..get_request(path) })
 }
 
+/// Returns the value of a header, whose name is compared in any case; `None` if the response does not have the header.
 fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
     response
         .headers

@@ -9,7 +9,7 @@ use crate::support::{InstalledCanister, owner};
 use session_migrate::build::Build;
 use upload_canister::api::{CallCounts, ErrorCounts, PathCounts, SessionPath, UploadCounts};
 
-/// The counts of one path that clients can observe.
+/// Those counts of one path that clients can observe themselves.
 #[derive(Debug, Default, PartialEq)]
 struct ObservedCounts {
     begun: u64,
@@ -70,7 +70,7 @@ fn upload_until(
     seen
 }
 
-/// Checks that `/metrics` has these counts of `admin_stats` as samples.
+/// Checks that `/metrics` has these counts of `admin_stats` as samples; of the errors, only two kinds.
 fn assert_scraped(canister: &InstalledCanister, counts: &UploadCounts) {
     let samples = canister.scrape();
     for (path, counts) in [("compat", counts.compat), ("direct", counts.direct), ("none", counts.no_path)] {

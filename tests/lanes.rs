@@ -48,6 +48,7 @@ fn lane_1_a_large_original(course: Course) {
     let mut canister = LaneCanister::new(course);
     let mut original = canister.uploader(&picture::original(&canister.folder));
     assert_eq!(original.chunks(), 13);
+    // Step 0 is begin, so both upgrades happen between two chunks.
     for (number, step) in original.remaining().into_iter().enumerate() {
         match number {
             5 => canister.upgrade(),

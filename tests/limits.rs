@@ -9,7 +9,7 @@ use serde_bytes::ByteBuf;
 use session_migrate::build::Build;
 use upload_canister::api::*;
 
-/// Runs each test on the legacy build and on the direct build.
+/// Runs each test of `check_that` on the legacy build and on the direct build.
 macro_rules! on_both_builds {
     ($($test:ident)*) => {$(
         mod $test {
@@ -68,6 +68,7 @@ mod check_that {
         let canister = InstalledCanister::new(build);
         let capsule = canister.create_capsule();
         canister.configure(|config| config.max_memories_per_capsule = Some(3));
+        // A memory whose content is an external asset.
         let elsewhere = |idem| NewMemory {
             capsule: &capsule,
             inline: None,

@@ -203,7 +203,7 @@ fn before_compaction() -> (InstalledCanister, u64) {
     (canister, chunks)
 }
 
-/// Number of chunks that stay in the chunk map since their units are quarantined, in migration 1 or 2.
+/// Number of chunks that stay in the chunk map because their units are quarantined, in migration 1 or 2.
 const QUARANTINED: u64 = 3;
 
 #[test]

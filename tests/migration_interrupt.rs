@@ -53,6 +53,7 @@ const INTERRUPTIONS: &[(&str, Interruption)] = &[
                 .update_canister_settings(canister.id, Some(controller()), settings(threshold))
                 .unwrap();
         };
+        // No balance suffices for this freezing threshold.
         set(canister, u64::MAX >> 1);
         canister.pic.advance_time(Duration::from_secs(61));
         canister.pic.tick();

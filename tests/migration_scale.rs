@@ -96,7 +96,7 @@ impl Traffic {
         self.random % below
     }
 
-    /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round; fewer once a session is drawn again.
+    /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round; fewer if a session is drawn that was called before.
     fn make_round(&mut self, canister: &InstalledCanister) {
         let mut sent = Vec::new();
         while sent.len() < CALLS_OF_A_ROUND {

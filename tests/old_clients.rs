@@ -24,7 +24,7 @@ fn fits(env: &TypeEnv, given: &Type, expected: &Type) -> bool {
 }
 
 /// Returns three cells of a function's row in the table: whether the function accepts the arguments of old clients, and
-/// whether old clients can decode its `Ok` and its `Err`.
+/// whether old clients can decode its `Ok` and its `Err`. (`old` and `new` are the types of one function.)
 fn row_cells(env: &TypeEnv, old: &Function, new: &Function) -> [&'static str; 3] {
     let are_args_accepted = old.args.iter().zip(&new.args).all(|(old, new)| fits(env, old, new));
     let [old_reply, new_reply] = [old, new].map(|function| &function.rets[0]);

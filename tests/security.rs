@@ -108,7 +108,7 @@ fn scene_with_all_chunks(canister: &InstalledCanister) -> Scene {
     Scene::new(canister, file(7, 1), 1)
 }
 
-/// Classifies a reply of any type: by the name of its error, or as a success.
+/// Classifies a reply of any type: by the name of its error, or as a success. The error is an unexpected error's text.
 fn classify_reply(reply: &[u8]) -> std::result::Result<Access, String> {
     let values = IDLArgs::from_bytes(reply).map_err(|error| error.to_string())?.args;
     classify_values(&values)

@@ -15,7 +15,7 @@ use upload_canister::api::{Error, RecentError, Result, UploadFinishResult};
 /// Instruction limit under which no message of the timers completes.
 const TOO_FEW_INSTRUCTIONS: u64 = 2_000;
 
-/// More than enough time for a session to expire.
+/// More than enough time for a session to expire: the default time to live is a day.
 const LONG_AFTER_EXPIRY: Duration = Duration::from_secs(50 * 3_600);
 
 /// Makes an update that changes nothing.
@@ -24,6 +24,7 @@ fn call_as_stranger(canister: &InstalledCanister) {
     assert!(matches!(refused, Err(Error::NotFound { .. })), "{refused:?}");
 }
 
+/// Returns the error log.
 fn recent_errors(canister: &InstalledCanister) -> Vec<RecentError> {
     canister.query(controller(), "admin_errors", ()).unwrap()
 }
@@ -158,6 +159,7 @@ fn the_sweep_is_one_chain_of_messages() {
             canister.pic.advance_time(Duration::from_secs(61));
             canister.pic.tick();
         });
+        // The timers' library runs each job in a call of the canister to itself.
         let jobs = all.iter().filter(|message: &&MessageCost| message.entry == "update").count();
         assert!(
             jobs <= 4,

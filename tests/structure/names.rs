@@ -54,7 +54,8 @@ fn declared_names(text: &str) -> impl Iterator<Item = &str> {
     items.into_iter().chain(variants)
 }
 
-/// Every Rust file named in a document exists, and every part of a Rust path is declared or used somewhere.
+/// Every Rust file named in a document exists; of every Rust path named there, the last part is declared somewhere, and
+/// the other parts are declared or used.
 #[test]
 fn documents_name_what_exists() {
     let code: Vec<_> = ["src", "migrations", "crates", "tests"].into_iter().flat_map(read_sources).collect();

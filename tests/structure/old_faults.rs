@@ -20,8 +20,8 @@ fn expected_hunks(patch: &str) -> Vec<(&str, String)> {
     hunks
 }
 
-/// Without this test nobody would notice that a patch no longer applies, or that the test that finds its fault has been
-/// renamed.
+/// Every patch applies, and the test that it names exists. Otherwise nobody would notice that a patch no longer
+/// applies, or that the test that finds its fault has been renamed.
 #[test]
 fn every_old_fault_can_be_planted_again() {
     let root = tree::root();

@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{InstalledCanister, controller};
 
 impl InstalledCanister {
+    /// Takes a snapshot in addition to earlier ones; returns its id.
     pub fn take_snapshot(&self) -> Vec<u8> {
         self.pic.take_canister_snapshot(self.id, Some(controller()), None).unwrap().id
     }

@@ -46,6 +46,7 @@ impl Meter for OneStep {
     }
 }
 
+/// Returns the migration's status, as anyone gets it; the canister's `migration_status` asks as the controller.
 pub fn status(canister: &InstalledCanister) -> MigrationStatus {
     canister.query::<MigrationStatus>(Principal::anonymous(), "migration_status", ()).unwrap()
 }

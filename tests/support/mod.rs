@@ -75,6 +75,7 @@ pub fn artifact(build: Build) -> &'static Artifact {
     BUILT[build as usize].get_or_init(|| build::ensure_one(build).unwrap())
 }
 
+/// Returns the gzipped module of a build.
 fn wasm(build: Build) -> Vec<u8> {
     static READ: [OnceLock<Vec<u8>>; 3] = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
     READ[build as usize].get_or_init(|| std::fs::read(&artifact(build).wasm_gz).unwrap()).clone()
@@ -85,6 +86,7 @@ fn decode<T: CandidType + DeserializeOwned>(method: &str, reply: &[u8]) -> T {
 }
 
 impl InstalledCanister {
+    /// Installs a build on a new PocketIC instance.
     pub fn new(build: Build) -> Self {
         let pic = session_migrate::server::pocket_ic().unwrap();
         let id = pic.create_canister_with_settings(Some(controller()), None);

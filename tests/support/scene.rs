@@ -62,6 +62,7 @@ impl Scene {
         Self { capsule, memory, finished, download, session, content, settings: canister.config() }
     }
 
+    /// Returns what calls about the scene could change. The test fails if an item of the scene no longer exists.
     pub fn state(&self, canister: &InstalledCanister) -> State {
         State {
             stats: AdminStats { counts: UploadCounts::default(), ..canister.stats() },

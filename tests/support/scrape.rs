@@ -43,6 +43,7 @@ impl InstalledCanister {
         self.query_plain("http_request", (request,))
     }
 
+    /// Returns the samples of `/metrics`, by name and labels.
     pub fn scrape(&self) -> BTreeMap<String, f64> {
         let response = self.page(get_request("/metrics"));
         assert_eq!(response.status_code, 200);

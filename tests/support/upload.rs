@@ -50,6 +50,7 @@ pub fn metadata(bytes: u64) -> AssetMetadata {
     AssetMetadata::document(base)
 }
 
+/// Returns the number of chunks of a file of this many bytes.
 pub fn chunk_count(bytes: usize) -> u32 {
     Chunking::new(bytes as u64, CHUNK as u64).count()
 }
@@ -77,6 +78,7 @@ impl<'a> NewMemory<'a> {
 }
 
 impl InstalledCanister {
+    /// Begins an upload that is verified by SHA-256; only the length of `file` matters.
     pub fn begin(&self, caller: Principal, capsule: &str, file: &[u8], idem: &str) -> Result<u64> {
         let args = (capsule, metadata(file.len() as u64), chunk_count(file.len()), idem);
         self.update(caller, "uploads_begin", args)

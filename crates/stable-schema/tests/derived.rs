@@ -34,7 +34,7 @@ mod old {
     }
 }
 
-/// New versions of the old account, each changed as its name says; `added_optional` also widens `limit`.
+/// New versions of the old account, each changed as its module's name says; `added_optional` also widens `limit`.
 mod new {
     use super::*;
 

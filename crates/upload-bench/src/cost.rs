@@ -11,7 +11,7 @@ pub const DELTA_PAGE_BYTES: u64 = 4096;
 /// The cost of the messages of one step of a benchmark. Everything except `wall_nanos` is the same in every run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Executed messages, including timers and answers to calls.
+    /// Executed messages, including timers and the handling of replies to the canister's own calls.
     pub messages: u64,
     /// Instructions by the weights of the Internet Computer, including the charges of its system API.
     pub instructions: u64,

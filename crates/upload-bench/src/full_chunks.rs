@@ -60,6 +60,7 @@ pub struct FullChunks {
 /// How the chunks of a state are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Chunks {
+    /// Not at all.
     None,
     /// With all of their bytes.
     Stored,

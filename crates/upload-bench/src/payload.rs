@@ -1,4 +1,4 @@
-//! Files that are generated as they are sent.
+//! Synthetic files, whose chunks are generated one by one when they are sent.
 
 use sha2::{Digest, Sha256};
 use upload_canister::api::{AssetMetadata, AssetMetadataBase, AssetType};

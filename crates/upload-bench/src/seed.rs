@@ -150,6 +150,7 @@ struct SeedIds {
 
 fn fill(storage: &mut Storage, population: Population) -> Result<SeedIds, Error> {
     let is_legacy = population.layout == Layout::LEGACY;
+    // With this share, sessions of layout 1 begin on the compat path, and all others on the direct path.
     let share = if is_legacy { 100 } else { 0 };
     let settings = AdminConfig { compat_share_percent: share, ..storage.config()? };
     storage.settings.set(&Config::checked(settings)?);

@@ -8,6 +8,7 @@ use upload_bench::cost::Cost;
 use upload_bench::measure::{self, Selection};
 use upload_bench::{peers, publish, scenarios};
 
+/// Returns the benchmark without the times, which alone differ between runs.
 fn without_times(mut bench: Bench) -> Bench {
     for step in &mut bench.steps {
         step.cost = Cost { wall_nanos: 0, ..step.cost };

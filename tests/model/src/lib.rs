@@ -36,7 +36,7 @@ pub const EXTENT_UNIT: u64 = 64;
 /// Time, in seconds, that a session may be idle. A receipt is kept for the same time.
 pub const TTL_SECONDS: u64 = 1_000;
 
-/// If this many seconds pass without a call, every session and every receipt that existed before has expired.
+/// If this many seconds pass without a call, all sessions and receipts that existed before have expired.
 pub const ALL_EXPIRED_SECONDS: u64 = TTL_SECONDS + 37;
 
 /// Maximum age of a session in seconds.

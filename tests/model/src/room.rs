@@ -80,7 +80,7 @@ impl Model {
         }
     }
 
-    /// Returns whether a limit refuses a session regardless of evictions.
+    /// Returns whether a limit that no eviction can help to meet refuses the new session.
     fn refused_at_once(&self, call: &BeginCall, counts: Counts<'_>) -> bool {
         let BeginCall { who, capsule, bytes, .. } = *call;
         let is_counted = |session: &Session| session.owner == who && counts(session);
@@ -139,7 +139,8 @@ impl Model {
         (missing == [0; 3]).then_some(victims)
     }
 
-    /// Returns whether a session is incomplete, lags, and does not belong to the caller.
+    /// Returns whether a session is incomplete, lags, and does not belong to the caller. Whether it is converted is not
+    /// checked here.
     fn may_be_evicted(&self, now: u64, call: &BeginCall, id: u64) -> bool {
         let Some(session) = self.sessions.get(&id) else { return false };
         let (arrived, bytes) = (u128::from(session.arrived_bytes()), u128::from(session.bytes));

@@ -27,7 +27,7 @@ pub struct Session {
     pub capsule: usize,
     pub key: u8,
     pub bytes: u64,
-    /// Which file the client is sending.
+    /// The number of the content that the client is sending; with `bytes`, it determines the file.
     pub content: u8,
     /// Fill bytes of the chunks that have arrived.
     pub chunks: BTreeMap<u32, u8>,

@@ -31,7 +31,7 @@ pub type TargetResult<T> = Result<T, Refusal>;
 /// The answer of finish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finished {
-    /// The memory that was created.
+    /// Id of the memory that was created.
     pub memory: String,
     /// The text by which calls name the memory's blob.
     pub locator: String,
@@ -125,7 +125,7 @@ pub struct Holdings {
     pub blobs: u64,
     pub memories: u64,
     pub capsules: u64,
-    /// Bytes on the quotas: those that sessions have reserved, and those of blobs.
+    /// Bytes on the canister's account: those that sessions have reserved, and those of blobs.
     pub bytes: u64,
 }
 
@@ -230,7 +230,7 @@ pub trait Target {
     fn take_snapshot(&mut self) -> bool {
         false
     }
-    /// Loads the last snapshot.
+    /// Loads the last snapshot, which was taken on this target.
     fn load_snapshot(&mut self) {}
     /// Checks the invariants of the code under test that the model does not cover; describes a violation. `settled`
     /// means that no session is in flight, and nothing is stored.

@@ -15,7 +15,7 @@ use crate::support::legacy_state::{CLIENTS, client, memory_of, small_image};
 /// Number of sessions; the record of session 5 does not decode.
 pub const SESSIONS: u64 = 12;
 
-/// Everything that migration 1 reads or writes: `legacy` has the keys of the legacy records, and `activity` is the
+/// The records, indexes and counts of a canister: `legacy` has the keys of the legacy records, and `activity` is the
 /// number of their activity entries.
 #[derive(Debug, PartialEq)]
 pub struct Dump {

@@ -120,6 +120,7 @@ pub enum Via {
 pub fn all() -> Vec<Job> {
     let mut jobs = Vec::new();
     for way in [Way::AtOnce, Way::InChunks, Way::Together, Way::OnTrust] {
+        // `most` is the number of files of this size that are uploaded together.
         let many = matches!(way, Way::Together | Way::OnTrust);
         jobs.extend(SMALL.map(|(bytes, most)| Job::Upload {
             files: if many { most } else { 1 },

@@ -13,7 +13,7 @@ use crate::error::BenchError;
 /// since other programs on the machine can only slow it down.
 const ROUNDS: u32 = 3;
 
-/// The figures of clients that upload at the same time.
+/// The figures of a load: one or more clients that upload at the same time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     /// Number of clients.

@@ -79,6 +79,7 @@ pub trait Peer: Sync {
 
     fn upgrade(&self) -> Result<(), BenchError>;
 
+    /// Reads a whole file, range by range.
     fn read(&self, stored: &Stored) -> Result<Vec<u8>, BenchError> {
         let mut bytes = Vec::new();
         for from in (0..stored.bytes).step_by(CHUNK_BYTES as usize) {

@@ -11,7 +11,7 @@ use crate::compare;
 use crate::cost::Cost;
 use crate::error::BenchError;
 
-/// Maximum number of timer runs, one a minute, until the bytes of deleted files are freed.
+/// Maximum number of minutes, with a timer run in each, until the bytes of deleted files must be freed.
 const MAX_MINUTES: u32 = 100;
 
 /// Number of rounds until a timer has the reply to its call.

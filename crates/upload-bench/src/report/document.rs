@@ -62,7 +62,7 @@ pub fn document(figures: &Figures, sources: &Sources) -> String {
     text.join("\n")
 }
 
-/// Returns the section of the README.
+/// Returns the section of the README on costs.
 pub fn section(figures: &Figures) -> String {
     format!(
         "\n{}\n\n![What an upload costs as it grows, and what a call costs as the canister fills](docs/costs.svg)\n\n",

@@ -37,6 +37,7 @@ impl Target {
     }
 }
 
+/// Returns every target, in the order of the table; those that were not measured have no value.
 pub fn all(figures: &Figures) -> Vec<Target> {
     let direct = |name: &str| figures.bench(Build::Direct, name);
     let per_mib = |bench: Option<&Bench>| bench.and_then(instructions_per_mib);
@@ -168,6 +169,7 @@ fn against_legacy(figures: &Figures, name: &str) -> Option<f64> {
     ratio(total(Build::Direct), total(Build::Legacy))
 }
 
+/// Returns the highest value, with the name of what has it.
 fn worst(values: impl Iterator<Item = (f64, String)>) -> Option<(f64, String)> {
     values.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }

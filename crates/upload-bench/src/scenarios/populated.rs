@@ -58,6 +58,7 @@ fn measure_upload_calls(run: &mut Recorder, seed: &Seed) -> Result<(), BenchErro
         canister.query::<Vec<UploadStatus>>("uploads_list", (None::<u64>, None::<u32>))
     })?;
     run.measure("finish", |canister| finish(canister, session, &file.sha256(), file.bytes))?;
+    // A session of the state, not the one that was just finished.
     run.measure("abort", |canister| canister.update::<()>("uploads_abort", (seed.session,)))
 }
 

@@ -95,6 +95,7 @@ pub fn in_order(wasm: &Wasm, chunks: u32) -> Result<Vec<Bench>, BenchError> {
     let capsule = run.unmeasured(|canister| create_capsule_and_tables(canister, wasm.build))?;
     let session = run.measure("begin", |canister| begin(canister, &capsule, &file, "a"))?;
     for index in 0..chunks {
+        // A file of one chunk has only a first put.
         let step = match index {
             0 => "put_first",
             _ if index + 1 == chunks => "put_last",

@@ -57,6 +57,7 @@ the 695 MB that `icp` 1.5 takes to upload one of 150 MB.
     )
 }
 
+/// Returns the paragraph on the adoption.
 fn adoption(figures: &Figures) -> String {
     let (megabytes, capsules) = (figures.adopted_bytes as f64 / 1e6, super::adoption::CAPSULES);
     let Some(AdoptionRun { began, load }) = &figures.adopted else {

@@ -27,7 +27,7 @@ const CHUNKS: u32 = 20;
 /// One of this many files is in flight: half of its chunks have arrived.
 const ONE_IN_FLIGHT_OF: u32 = 10;
 
-/// An Ed25519 key, as PEM.
+/// The Ed25519 key of the controller on the network, as PEM; for tests only.
 const TEST_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
                    MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
                    -----END PRIVATE KEY-----\n";
@@ -113,6 +113,7 @@ pub(super) struct Network {
 }
 
 impl Network {
+    /// Starts the network, and writes the controller's key to the folder.
     pub fn start(folder: &Path) -> Result<Network, BenchError> {
         let pem = folder.join("identity.pem");
         fs::write(&pem, TEST_KEY).map_err(BenchError::file("write", &pem))?;

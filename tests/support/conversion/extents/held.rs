@@ -24,7 +24,7 @@ pub struct Held {
     memories: u64,
     /// All sessions in the index, by last activity.
     by_activity: Vec<u64>,
-    /// The owner's sessions.
+    /// The owner's sessions, by the index of owners.
     owned: Vec<u64>,
     accounts: u64,
     bytes: u64,
