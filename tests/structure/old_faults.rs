@@ -20,8 +20,8 @@ fn expected_hunks(patch: &str) -> Vec<(&str, String)> {
     hunks
 }
 
-/// The lines that a patch changes are in the source exactly once, and the test that the patch names exists. Without this
-/// check nobody would notice that a patch no longer applies, or that the test that finds its fault has been renamed.
+/// The lines that a patch changes are in the source exactly once, and the test that the patch names exists. Without
+/// this check nobody would notice that a patch no longer applies, or that the test for its fault has been renamed.
 #[test]
 fn every_old_fault_can_be_planted_again() {
     let root = tree::root();
