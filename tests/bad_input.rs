@@ -56,8 +56,7 @@ fn on_direct() {
     check_every_case(Build::Direct);
 }
 
-/// Makes every call of the table, and reports all wrong answers together. Stops at a call that changes something, since
-/// all later calls would be reported, too.
+/// Makes the calls up to the first that changes something, after which every call would fail; reports all wrong answers.
 fn check_every_case(build: Build) {
     let canister = InstalledCanister::new(build);
     let scene = scene_in_flight(&canister);
