@@ -56,7 +56,7 @@ fn on_direct() {
     check_every_case(Build::Direct);
 }
 
-/// Makes the calls up to the first that changes something, after which every call would fail; reports all wrong answers.
+/// Reports all wrong answers together. Stops at a call that changes something: all later ones would be wrong, too.
 fn check_every_case(build: Build) {
     let canister = InstalledCanister::new(build);
     let scene = scene_in_flight(&canister);
