@@ -90,7 +90,7 @@ pub const FIELDS: &[(&str, &str)] = &[
 ];
 
 /// Converts the record under the key `id`. `stored` are the chunks that are actually stored; `last_seen` is the time of
-/// the last activity; without one, `created_at` is read as nanoseconds.
+/// the last activity. `None`, which only tests pass, means `created_at` in nanoseconds; `examine` handles other units.
 ///
 /// # Errors
 /// See [`Unconvertible`]; such a record is quarantined.

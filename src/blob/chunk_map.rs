@@ -22,8 +22,9 @@ pub use compaction::Compaction;
 use mark::Mark;
 use survey::{EncodedKey, Survey, SurveyResult};
 
-/// Maximum number of chunks that one message removes one by one, in a release or a sweep. Removing one chunk reads it
-/// and may move its neighbors, which costs tens of millions of instructions; a message may use 40 billion.
+/// Maximum number of chunks that one call of `release` or `sweep` removes one by one. Removing one chunk reads it and
+/// may move its neighbors, which costs tens of millions of instructions; a message, which may release the chunks of
+/// several sessions, may use 40 billion.
 pub const RELEASE_AT_ONCE: usize = 32;
 
 type Chunks = StableBTreeMap<ChunkKey, Vec<u8>, Memory>;
@@ -132,7 +133,7 @@ impl ChunkMap {
         self.released.keys(..).map(|prefix| self.stored_chunks(ChunkPrefix(prefix)).len()).sum()
     }
 
-    /// Releases the chunks under a prefix: a few immediately, the rest in [`Self::sweep`].
+    /// Releases the chunks under a prefix: up to [`RELEASE_AT_ONCE`] immediately, the rest in [`Self::sweep`].
     pub fn release(&mut self, prefix: ChunkPrefix) {
         if !self.remove_some(prefix, RELEASE_AT_ONCE) {
             self.released.insert(prefix.0, &());

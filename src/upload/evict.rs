@@ -77,6 +77,7 @@ impl UploadService<'_> {
     /// returns an error. The demands are, in this order, those on the capsule, on the canister and on the promised
     /// bytes.
     fn evict_for(&mut self, capsule_id: &str, demands: [Demand; 3], limits: &AdminConfig) -> Result<()> {
+        // Bytes that are still to be freed for each demand; not a session's `bytes_missing()`, those not yet received.
         let mut missing = demands.map(|demand| demand.excess());
         let mut released_chunks = 0_u64;
         let mut evicted = Vec::new();
@@ -92,6 +93,7 @@ impl UploadService<'_> {
                 if has_counted_promise { session.bytes_missing() } else { 0 },
             ];
             let is_useful = missing.iter().zip(freed_bytes).any(|(missing, freed)| *missing > 0 && freed > 0);
+            // Dropping a session removes up to `RELEASE_AT_ONCE` of its chunks in this message, the sweep the rest.
             let released_at_once = session.received_idxs.len().min(RELEASE_AT_ONCE as u64);
             let released_with_candidate = released_chunks.saturating_add(released_at_once);
             if !is_useful || released_with_candidate > EVICTED_CHUNKS || !self.can_end(&candidate) {
@@ -144,8 +146,9 @@ impl UploadService<'_> {
             self.storage.eviction_cursor = Some(entry);
             let (_, id) = entry;
             let id = SessionId(id);
-            // The third argument is the asker: no session of another owner is converted. Records that do not decode are
-            // skipped here; the sweep reports them.
+            // With an asker, `load` converts no other owner's session. On the direct path, a legacy record of another
+            // owner is `None`, so it is not evicted until it is converted. Records that do not decode are skipped, too;
+            // the sweep reports them.
             if let Ok(Some(upload)) = self.path.load(self.storage, id, Some(self.caller), self.now) {
                 let is_expired = upload.expires_at(limits) <= self.now;
                 let is_own = upload.session.owner == self.caller.as_slice();
@@ -153,6 +156,7 @@ impl UploadService<'_> {
                     candidates.push(Candidate { id, upload, is_expired });
                 }
             }
+            // The limit after which a put stops catching up is used here, too.
             if self.meter.used() > CATCH_UP_INSTRUCTIONS {
                 break;
             }

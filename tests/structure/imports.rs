@@ -1,6 +1,6 @@
 //! Determines which files a file of a crate imports, and checks that no file imports itself through others.
 //!
-//! A re-export counts as no import: whoever uses a re-exported name imports the file that defines it.
+//! A re-export counts as no import; a use of a re-exported name counts as an import of the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -83,9 +83,9 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 
     /// Checks whether the first migration that has work makes progress; should be called about once a minute. If its
-    /// last message did not commit, the next one handles fewer units or, if that is impossible, the migration gets
-    /// stuck. `messages` is the number of messages that the migration had used at the last check (`None` before the
-    /// first check), and is updated.
+    /// last message did not commit, the next one handles fewer units, or quarantines a unit that trapped alone while
+    /// converting; if neither is possible, the migration gets stuck. `messages` is the number of messages that the
+    /// migration had used at the last check (`None` before the first check), and is updated.
     ///
     /// # Errors
     /// As [`Self::run`].

@@ -29,6 +29,7 @@ pub enum Watched {
 }
 
 /// See [`Engine::watch`](crate::Engine::watch). Checks only the first migration that has work.
+/// `messages` is the caller's memo: the number of messages that this migration had used at the last check.
 pub(crate) fn watch<H: Host>(
     migrations: &[&dyn Migration<H>],
     host: &mut H,
@@ -58,7 +59,8 @@ pub(crate) fn watch<H: Host>(
     Ok(Watched::Quiet)
 }
 
-/// Handles an attempt that did not commit: the next attempt handles fewer units, or the migration is stuck.
+/// Handles an attempt that did not commit: the next attempt handles fewer units; or, if a unit trapped alone while
+/// converting, quarantines it; if that trapped, too, or nothing smaller is possible, the migration is stuck.
 fn handle_uncommitted<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
@@ -66,6 +68,7 @@ fn handle_uncommitted<H: Host>(
 ) -> Result<Watched, H::Error> {
     let number = migration.plan().number;
     let mut state = host.ledger().state_of(number)?;
+    // Only an attempt that was to convert units may be followed by quarantining one.
     let retry = state.pace.record_uncommitted(state.phase == Phase::Converting);
     if retry == Retry::Never {
         let unit = state

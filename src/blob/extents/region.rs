@@ -60,6 +60,7 @@ impl Region {
     /// # Errors
     /// [`SinkError::MemoryFull`]; nothing is stored then.
     pub fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        // An offset in the memory, which begins with the header.
         let at = offset.saturating_add(HEADER_BYTES);
         self.grow_to(at.saturating_add(bytes.len() as u64))?;
         self.memory.write(at, bytes);
@@ -76,6 +77,7 @@ impl Region {
         take: &mut dyn FnMut(&[u8]) -> Result<(), SinkError>,
     ) -> Result<(), SinkError> {
         let mut buffer = vec![0; BLOCK_BYTES.min(extent.len as usize)];
+        // An offset in the payload; `read_block` takes one in the memory.
         let mut at = extent.offset;
         while at < extent.end() {
             let wanted = extent.end().saturating_sub(at).min(buffer.len() as u64);
@@ -87,6 +89,7 @@ impl Region {
         Ok(())
     }
 
+    /// Fills a block with the bytes from `at` on, an offset in the memory, which begins with the header.
     fn read_block(&self, at: u64, block: &mut [u8]) {
         let readable = self.memory.size().saturating_mul(PAGE_BYTES).saturating_sub(at);
         let (stored, remainder) = block.split_at_mut(readable.min(block.len() as u64) as usize);

@@ -26,7 +26,8 @@ impl MethodKind {
     }
 }
 
-/// The functions of a canister that the system calls on its own. All but `Start` are exports.
+/// The entry points of [`EntryPoint`] that are system functions, for asking whether a module has one. All but `Start`
+/// are exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SystemEntry {
     Start,

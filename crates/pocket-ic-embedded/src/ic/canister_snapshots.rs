@@ -11,6 +11,7 @@ impl Snapshot {
     /// Takes a snapshot; an error if the canister has no code.
     pub fn take(canister: &Canister, now: u64) -> Result<Self, UserError> {
         let Some(state) = &canister.state else {
+            // The colon is the IC's, too.
             return Err(UserError::rejected(format!(
                 "Failed to create snapshot for empty canister {}:",
                 canister.id
@@ -35,8 +36,8 @@ impl Snapshot {
     }
 
     /// Restores a canister's code, heap, globals, stable memory, chunks and certified data from the snapshot. If the
-    /// snapshot was uploaded, also restores the timer and the low-memory hook, as far as the metadata contains them. On
-    /// an error the canister is unchanged.
+    /// snapshot was uploaded, also restores the timer and the low-memory hook, as far as the metadata contains them (a
+    /// taken snapshot has them for its metadata only, as on the IC). On an error the canister is unchanged.
     pub fn load_onto(&self, canister: &mut Canister, engine: &Engine) -> Result<(), UserError> {
         let state = match &self.contents {
             Contents::Taken(state) => state.clone(),

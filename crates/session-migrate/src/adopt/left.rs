@@ -1,11 +1,11 @@
-//! The file next to the adopted folder: the records of all capsules, memories and sessions, and all other data that
-//! have no counterpart in this canister or were not taken.
+//! The file next to the adopted folder. It has a line for every capsule, memory and session, whether taken or not, and
+//! a line for any other data that was not taken (an asset that was not taken is in the record of its memory).
 //!
-//! The file consists of JSON lines. Each has `kind`, `id` and `why` (the reason why it is here; a capsule or memory may
-//! have been taken nevertheless), and the following fields if they apply:
+//! The lines are JSON. Each has `kind`, `id` and `why` (which says whether a capsule or memory was taken; for a
+//! session, see the report), and the following fields if they apply:
 //! - `capsule`: the capsule that contains the record;
 //! - `record`: the record in the text form of Candid. A capsule's record omits its memories and galleries. A memory's
-//!   record omits its inline assets if all its assets were taken;
+//!   record omits its inline assets if all its assets were taken. A session's is a tuple of selected fields;
 //! - `bytes`: in base64, the bytes of a chunk, or of a record that does not decode;
 //! - `session`, `index`: the number of the session to which a chunk belongs, if known, and the number of the chunk.
 

@@ -1,4 +1,4 @@
-//! Files that are written with `--json`, `--html` and `--markdown`.
+//! Files that are written with `--json` and `--html`, and with `--markdown` of `ab`.
 
 use std::io::{Error, Write};
 use std::path::{Path, PathBuf};

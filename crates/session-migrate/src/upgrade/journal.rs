@@ -17,7 +17,7 @@ use crate::utc::utc;
 /// The beginning of every line.
 const BEGINNING: &[u8] = b"{\"at\":\"";
 
-/// A step that is an effect: a call that changes the canister. The rehearsal and the watching are not in this list.
+/// A call that changes the canister (an *effect*). The rehearsal and the watching are not in this list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {
@@ -42,8 +42,9 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns whether the upgrade cannot end before this step is done. If the snapshot, the stop or the installation
-    /// is rejected, the upgrade can end.
+    /// Returns whether a rejection for lack of cycles is not the outcome of this step: the command stops, and the step
+    /// is sent again when the upgrade is resumed. For the snapshot, the stop and the installation, it is an outcome
+    /// like any other rejection.
     pub(super) fn must_be_done(self) -> bool {
         !matches!(self, Step::Snapshot | Step::Stop | Step::Install)
     }
@@ -113,7 +114,8 @@ pub enum Event {
         /// The outcome of the effect.
         outcome: EffectOutcome,
     },
-    /// The network has no outcome of the request, and the state of the canister does not show the effect.
+    /// The request can no longer be executed: it has expired, or its outcome has been removed. The state of the
+    /// canister does not show the effect, or (verify, rollback) cannot show it. The next attempt is a new request.
     Lost {
         /// The effect.
         step: Step,
@@ -153,7 +155,8 @@ pub struct Line {
     pub event: Event,
 }
 
-/// An observer of every line. An error ends the driver immediately, as if the process were killed.
+/// An observer of every line. An error ends the driver immediately, as if the process were killed. Tests use this to
+/// kill an upgrade between any two lines.
 pub trait Listener {
     /// Is called before a line is written.
     fn before(&mut self, _: &Event) -> std::io::Result<()> {
@@ -218,6 +221,7 @@ impl<'a> Journal<'a> {
         }
         let line_count = bytes[..complete_len].iter().filter(|byte| **byte == b'\n').count();
         // If the last line has no end, the process ended while it was writing. Nothing was sent after that.
+        // The torn line may be shorter than `BEGINNING`.
         let torn = &bytes[complete_len..];
         if !torn.is_empty() {
             if !torn.starts_with(BEGINNING.get(..torn.len()).unwrap_or(BEGINNING)) {
@@ -281,7 +285,8 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Returns the last request of an effect; `None` if none was made, or the journal records that it was not executed.
+    /// Returns the last request of an effect; `None` if none was made, or if the journal has it as lost or not executed
+    /// for lack of cycles, so that a new request may be made.
     pub(super) fn intent(&self, wanted: Step) -> Option<&Ticket> {
         let last = self.lines.iter().rev().find_map(|(_, line)| match &line.event {
             Event::Intent { step, ticket, .. } if *step == wanted => Some(Some(ticket)),

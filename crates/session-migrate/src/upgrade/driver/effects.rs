@@ -1,5 +1,6 @@
 //! Effects are the calls that change the canister. Each is recorded in the journal before it is sent and after it is
-//! answered. If the answer is lost, the state of the canister shows whether the effect was executed.
+//! answered. If the answer is lost, the state of the canister shows whether the effect was executed (not for verify and
+//! rollback, which are sent again).
 
 use ic_management_canister_types::CanisterStatusType;
 
@@ -9,9 +10,9 @@ use crate::client::ClientError;
 use crate::network::{Certified, RequestOutcome, Target, answered_at};
 
 impl Driver<'_, '_> {
-    /// Executes an effect, and returns its outcome. A new request is made only if the journal shows that the last one
-    /// was not executed: it has expired without effect, or the canister was out of cycles. This also holds for a
-    /// process that resumes the upgrade.
+    /// Executes an effect, and returns its outcome. A new request is made only if there is none yet, or the journal
+    /// has the last one as [`Event::Lost`] or [`Event::OutOfCycles`]. This also holds for a process that resumes the
+    /// upgrade.
     pub(in super::super) async fn effect(
         &mut self,
         step: Step,
@@ -48,11 +49,11 @@ impl Driver<'_, '_> {
         self.record_outcome(step, settled).await.map(drop)
     }
 
-    /// Records the outcome of an effect and returns it; `None` if the request has expired, and the state of the
-    /// canister does not show the effect.
+    /// Records the outcome of an effect and returns it; `None` if the request is lost, and the state of the canister
+    /// does not show the effect or cannot show it.
     ///
     /// # Errors
-    /// Also if the canister is out of cycles, and the step must be done ([`Step::must_be_done`]).
+    /// Also if the canister is out of cycles, unless this rejection is an outcome of the step ([`Step::must_be_done`]).
     async fn record_outcome(
         &mut self,
         step: Step,
@@ -77,7 +78,7 @@ impl Driver<'_, '_> {
         Ok(Some(outcome))
     }
 
-    /// Returns whether the state of the canister shows that an effect was executed; if not, the effect is sent again.
+    /// Returns whether the state of the canister shows that an effect was executed; `false` also if it cannot show it.
     async fn is_observed(&self, step: Step) -> Result<bool, UpgradeError> {
         Ok(match step {
             Step::Snapshot => self.new_snapshot().await?.is_some(),
