@@ -157,8 +157,7 @@ impl Receipts {
         }
     }
 
-    /// Returns the receipt of a session, even if it has expired and is still stored; `UploadService::receipt` checks
-    /// that.
+    /// Returns the stored receipt of a session without checking whether it has expired; `UploadService::receipt` does.
     pub fn get(&self, id: SessionId) -> Result<Option<Receipt>, StableError> {
         self.by_session.get(&id.0)
     }

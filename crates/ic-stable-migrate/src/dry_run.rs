@@ -11,9 +11,9 @@ const LARGEST_PAGE: u32 = 10_000;
 /// Maximum number of example keys per class on a page.
 const EXAMPLES: usize = 3;
 
-/// Returns a page of the dry run of a migration: the units with keys above `after`, until `limit`, [`LARGEST_PAGE`] or
-/// the message's budget is reached, but at least one. Units in quarantine, and units that no longer exist, count
-/// against `limit` but not in `units`.
+/// Returns a page of the dry run of a migration. Examines the source keys above `after`, at least one, until `limit`,
+/// [`LARGEST_PAGE`] or the message's budget is reached. Keys in quarantine and keys without a unit are examined, but not
+/// counted in `units`.
 pub(crate) fn page<H: Host>(
     migration: &dyn Migration<H>,
     host: &H,
@@ -22,7 +22,7 @@ pub(crate) fn page<H: Host>(
     limit: Option<u32>,
 ) -> Result<DryRun<H::Key>, H::Error> {
     let plan = migration.plan();
-    let limit = limit.unwrap_or(LARGEST_PAGE).min(LARGEST_PAGE);
+    let limit = limit.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
     let used_before = message.meter.used();
     let mut page = DryRun {
         migration: plan.number,
@@ -38,12 +38,14 @@ pub(crate) fn page<H: Host>(
         if seen > 0 && message.meter.used() > message.budget {
             break;
         }
+        // The next page begins after this key.
         page.next = Some(key.clone());
         increment(&mut seen);
-        // Some migrations leave quarantined units in place: these are listed, but not converted.
+        // `sources` may list units that are in quarantine; the migration skips them.
         if host.ledger().quarantine.contains(plan.number, &key) {
             continue;
         }
+        // Digests the unit as the migration would, for the cost; there is no digest if the unit no longer exists.
         if migration.digest(host, key.clone())?.is_none() {
             continue;
         }

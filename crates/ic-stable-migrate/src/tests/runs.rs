@@ -111,6 +111,13 @@ fn a_dry_run_counts_every_class_and_writes_nothing() {
 }
 
 #[test]
+fn a_page_of_a_dry_run_has_at_least_one_unit() {
+    let notes = Notes::<u64>::open(old_release(1..=5_u64));
+    let page = Engine::new(&[&ONLY]).dry_run(&notes, UNLIMITED, None, Some(0)).unwrap();
+    assert_eq!((page.units, page.next), (1, Some(1)));
+}
+
+#[test]
 fn a_deferred_migration_waits_until_it_is_resumed() {
     let memories = old_release(1..=4_u64);
     let mut notes = Notes::<u64>::open(memories.clone());

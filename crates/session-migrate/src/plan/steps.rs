@@ -30,9 +30,9 @@ pub(super) struct Steps<'p> {
     pub controller: Principal,
     pub done: Vec<StepCost>,
     /// Index of the first message that is not counted yet.
-    /// The memory sizes after the last message that was counted; before that, those of the beginning.
     next_message: u64,
     since_last_step: MessageCounts,
+    /// The memory sizes after the latest message; before the first, those at the start.
     memory: MemorySizes,
 }
 

@@ -12,8 +12,8 @@ pub enum StopPoint {
     NotBegun,
     /// Begun; no chunk was sent.
     Begun,
-    /// Chunks before and after a missing chunk are stored; for an upload of a snapshot: some chunks are stored, some
-    /// are missing.
+    /// Chunks before and after a missing chunk are stored. For an upload that was already in flight in the operator's
+    /// snapshot: at least one chunk is stored and at least one is missing, perhaps only at the end.
     Hole,
     /// All chunks are stored; finish was not called.
     Complete,
@@ -96,8 +96,8 @@ pub(super) fn unassigned_notes(chunks: &[u32], points: &[StopPoint]) -> Vec<Stri
     notes
 }
 
-/// Returns the chunks to send so that some in between are missing, in the order in which to send them: the first, the
-/// last, and about half of the others. Needs at least three chunks.
+/// Chooses the chunks to send so that some between them are missing: the first, the last and about half of the others.
+/// Returns them in random order. Needs at least three chunks.
 pub(super) fn chunks_with_a_hole(chunks: u32, rng: &mut ChaCha8Rng) -> Vec<u32> {
     let inner = chunks.saturating_sub(2);
     let mut middle: Vec<u32> = (1..=inner).collect();
