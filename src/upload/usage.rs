@@ -102,8 +102,7 @@ impl Usage {
         capsule: &'a str,
         bytes: u64,
     ) -> std::result::Result<Reservation<'a>, StableError> {
-        let before =
-            self.read_accounts([Account::Caller(caller), Account::Capsule(capsule), Account::Canister])?;
+        let SessionAccounts(before) = self.session_accounts(caller, capsule)?;
         Ok(Reservation(before.map(|(account, current)| (account, current.saturating_add(bytes)))))
     }
 

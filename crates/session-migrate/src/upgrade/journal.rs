@@ -343,28 +343,11 @@ impl Drop for Journal<'_> {
 
 #[cfg(test)]
 mod tests {
-    use candid::Principal;
-
-    use super::super::OnFailure;
     use super::*;
     use crate::build::Build;
 
     fn plan() -> Plan {
-        Plan {
-            canister: Principal::management_canister(),
-            network: "http://localhost".into(),
-            root_key: "00".into(),
-            caller: Principal::anonymous(),
-            to: Build::Staged,
-            module_hash: "ab".into(),
-            stop: false,
-            rehearse: false,
-            on_failure: OnFailure::Hold,
-            max_quarantined: None,
-            time_limit: 60,
-            drop_snapshot: false,
-            replace_snapshot: None,
-        }
+        Plan::example(Build::Staged)
     }
 
     fn ended() -> Event {

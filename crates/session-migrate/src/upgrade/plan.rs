@@ -75,6 +75,26 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Returns the plan of an upgrade to `to` for tests that send no call.
+    #[cfg(test)]
+    pub(super) fn example(to: Build) -> Plan {
+        Plan {
+            canister: Principal::management_canister(),
+            network: "http://localhost".into(),
+            root_key: "00".into(),
+            caller: Principal::anonymous(),
+            to,
+            module_hash: "ab".into(),
+            stop: false,
+            rehearse: false,
+            on_failure: OnFailure::Rollback,
+            max_quarantined: None,
+            time_limit: 60,
+            drop_snapshot: false,
+            replace_snapshot: None,
+        }
+    }
+
     /// Returns an error unless network and caller are those with which the upgrade was started.
     pub(super) fn check_network(&self, network: &Network) -> Result<(), UpgradeError> {
         let differs = |what, expected: &str, got: String| UpgradeError::OtherNetwork {

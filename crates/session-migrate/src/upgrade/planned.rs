@@ -150,29 +150,12 @@ impl CallList {
 
 #[cfg(test)]
 mod tests {
-    use candid::Principal;
-
     use super::*;
 
     #[test]
     fn calls_that_depend_on_the_previous_build_say_so() {
-        let plan = |to| Plan {
-            canister: Principal::anonymous(),
-            network: String::new(),
-            root_key: String::new(),
-            caller: Principal::anonymous(),
-            to,
-            module_hash: "ab".into(),
-            stop: false,
-            rehearse: false,
-            on_failure: OnFailure::Rollback,
-            max_quarantined: None,
-            time_limit: 60,
-            drop_snapshot: false,
-            replace_snapshot: None,
-        };
         let conditions = |to, method: &str| -> Vec<String> {
-            let calls = planned_calls(&plan(to)).into_iter();
+            let calls = planned_calls(&Plan::example(to)).into_iter();
             calls.filter(|call| call.call.contains(method)).map(|call| call.when).collect()
         };
         for to in [Build::Staged, Build::Direct] {

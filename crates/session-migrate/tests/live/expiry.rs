@@ -7,13 +7,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use ic_agent::identity::AnonymousIdentity;
-use pocket_ic::{PocketIc, PocketIcBuilder, Time};
-use pocket_ic_embedded::EmbeddedServer;
+use pocket_ic::{PocketIc, Time};
 use session_migrate::network::{self, Clock, RequestOutcome, Retry, RootKey, Ticket};
 use session_migrate::progress::Progress;
 
 use super::driving::meanwhile;
 use super::faulty_networks::pruning;
+use super::network::instance;
 
 /// The time that passes on the network in each pause.
 const STEP: Duration = Duration::from_secs(30);
@@ -41,12 +41,7 @@ impl Clock for SlowNetwork {
 
 #[test]
 fn request_is_not_lost_before_it_expires_by_the_network_time() {
-    let server = EmbeddedServer::shared().unwrap();
-    let pic = PocketIcBuilder::new()
-        .with_server_url(server.url())
-        .with_nns_subnet()
-        .with_application_subnet()
-        .build();
+    let pic = instance();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let before = |time: Duration| (now - time).as_nanos() as u64;
     // On this machine, the request has expired a minute ago; on the network, it expires in a minute.
@@ -54,8 +49,8 @@ fn request_is_not_lost_before_it_expires_by_the_network_time() {
     let canister = pic.create_canister();
     pic.tick();
     let ticket = Ticket { request_id: "07".repeat(32), nonce: String::new(), expiry: before(2 * STEP) };
-    let instance = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
-    let (url, root_key) = (pruning(instance.as_str()), RootKey::Der(pic.root_key().unwrap()));
+    let instance_url = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
+    let (url, root_key) = (pruning(instance_url.as_str()), RootKey::Der(pic.root_key().unwrap()));
     let slow = Arc::new(SlowNetwork { pic, pauses: AtomicU32::new(0) });
     let clock: Arc<dyn Clock> = slow.clone();
     let progress = Progress::hidden();

@@ -44,14 +44,18 @@ pub fn installed(pic: &PocketIc, owner: Principal, build: Build) -> Principal {
     canister
 }
 
+/// Creates an instance without canisters. The program verifies certificates with the key of its NNS subnet.
+pub fn instance() -> PocketIc {
+    PocketIcBuilder::new()
+        .with_server_url(EmbeddedServer::shared().unwrap().url())
+        .with_nns_subnet()
+        .with_application_subnet()
+        .build()
+}
+
 impl Network {
     pub fn with(build: Build) -> Network {
-        let server = EmbeddedServer::shared().unwrap();
-        let pic = PocketIcBuilder::new()
-            .with_server_url(server.url())
-            .with_nns_subnet()
-            .with_application_subnet()
-            .build();
+        let pic = instance();
         let folder = tempfile::tempdir().unwrap();
         let pem = folder.path().join("identity.pem");
         std::fs::write(&pem, KEY).unwrap();
