@@ -24,7 +24,7 @@ pub mod build_profile;
 mod bytes;
 pub mod canister;
 pub mod capsule;
-pub mod capsule_makers;
+pub mod capsule_creation;
 pub mod config;
 pub mod downloads;
 pub mod error_log;

@@ -8,7 +8,7 @@ use crate::blob::BlobStore;
 use crate::blob_access::AccessKeys;
 use crate::build_profile::{BUILD, FRESH_LAYOUT};
 use crate::capsule::CapsuleStore;
-use crate::capsule_makers::CapsuleMakerList;
+use crate::capsule_creation::CapsuleMakerList;
 use crate::config::Config;
 use crate::downloads::Downloads;
 use crate::error_log::ErrorLog;
@@ -58,7 +58,7 @@ pub struct Storage {
     /// Capsules and memories.
     pub capsules: CapsuleStore,
     /// Who may create capsules, if the setting says that a list decides.
-    pub capsule_makers: CapsuleMakerList,
+    pub capsule_maker_list: CapsuleMakerList,
     /// Keys that authenticate tokens for browsers.
     pub access_keys: AccessKeys,
     /// Tracked downloads.
@@ -198,7 +198,7 @@ impl Storage {
             errors: ErrorLog::open(memories),
             blobs: BlobStore::open(memories, &room),
             capsules: CapsuleStore::open(memories, &room),
-            capsule_makers: CapsuleMakerList::open(memories),
+            capsule_maker_list: CapsuleMakerList::open(memories),
             access_keys: AccessKeys::open(memories),
             downloads: Downloads::open(memories),
             settings: Register::open(memories, memory_ids::CONFIG),
@@ -255,7 +255,7 @@ impl Storage {
         self.errors.describe(to);
         self.blobs.describe(to);
         self.capsules.describe(to);
-        self.capsule_makers.describe(to);
+        self.capsule_maker_list.describe(to);
         self.access_keys.describe(to);
         self.downloads.describe(to);
         to.register(memory_ids::numbers::CONFIG, &self.settings);

@@ -8,28 +8,28 @@ use super::app::{App, caller, controllers_only, now, page_limit, with_app};
 use super::entry::{cache_headers, query, update};
 use crate::api::*;
 use crate::capsule::Access;
-use crate::capsule_makers;
+use crate::capsule_creation;
 use crate::memories::{self, NewContent};
 
 /// Creates a capsule owned by the caller, about `subject` or by default about the caller. The setting `capsule_makers`
 /// determines who may create capsules.
 #[apply(update)]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
-    with_app(|App { storage, .. }| capsule_makers::create_capsule(storage, caller(), subject, now()))
+    with_app(|App { storage, .. }| capsule_creation::create_capsule(storage, caller(), subject, now()))
 }
 
 /// Returns who may create capsules if the setting `capsule_makers` is `Listed`. For controllers.
 #[apply(query)]
 fn admin_capsule_makers() -> Result<Vec<Principal>> {
     controllers_only()?;
-    with_app(|App { storage, .. }| Ok(storage.capsule_makers.get()?))
+    with_app(|App { storage, .. }| Ok(storage.capsule_maker_list.get()?))
 }
 
 /// Replaces the list of those who may create capsules, at most 1,000. For controllers.
 #[apply(update)]
 fn admin_capsule_makers_set(principals: Vec<Principal>) -> Result<()> {
     controllers_only()?;
-    with_app(|App { storage, .. }| storage.capsule_makers.set(principals))
+    with_app(|App { storage, .. }| storage.capsule_maker_list.set(principals))
 }
 
 /// Returns a capsule, for its readers.

@@ -10,7 +10,7 @@ use ic_stable_structures::storable::Blob;
 use crate::blob::extents::AllocatorState;
 use crate::blob::{BlobRecord, CHUNK_SIZE, Sha256Blob};
 use crate::capsule::{CapsuleRecord, MemoryRecord};
-use crate::capsule_makers::Listed;
+use crate::capsule_creation::Listed;
 use crate::config::Config;
 use crate::migrate::{JournalRecord, MigrationState, QuarantineRecord};
 use crate::stable::keys::{NumberAndText, TwoTexts};

@@ -13,7 +13,7 @@ use upload_canister::blob::extents::AllocatorState;
 use upload_canister::blob::{BlobRecord, ChunkPrefix, Place, Sha256Blob};
 use upload_canister::blob_access::Keys;
 use upload_canister::capsule::{CapsuleRecord, Content, MemoryRecord, Request};
-use upload_canister::capsule_makers::Listed;
+use upload_canister::capsule_creation::Listed;
 use upload_canister::config::Config;
 use upload_canister::migrate::{JournalRecord, MigrationState, QuarantineRecord};
 use upload_canister::migrations::split_sessions::{

@@ -32,12 +32,12 @@ fn anyone_makes_capsules_unless_a_controller_says_otherwise() {
 fn those_on_the_list_make_capsules_and_others_do_not() {
     let mut canister = canister(CapsuleMakers::Listed);
     assert!(!can_create(&mut canister, 1), "nobody is listed");
-    canister.storage.capsule_makers.set(vec![person(1), person(3), person(1)]).unwrap();
+    canister.storage.capsule_maker_list.set(vec![person(1), person(3), person(1)]).unwrap();
     canister.upgrade();
     assert_eq!([1, 2, 3].map(|who| can_create(&mut canister, who)), [true, false, true]);
-    assert_eq!(canister.storage.capsule_makers.get().unwrap().len(), 2);
+    assert_eq!(canister.storage.capsule_maker_list.get().unwrap().len(), 2);
     let many = (0..=MAX_CAPSULE_MAKERS).map(|n| Principal::self_authenticating(n.to_be_bytes()));
-    let refused = canister.storage.capsule_makers.set(many.collect()).unwrap_err();
+    let refused = canister.storage.capsule_maker_list.set(many.collect()).unwrap_err();
     assert_eq!(refused, Error::invalid("principals", "at most 1000 principals", 1_001));
     assert!(can_create(&mut canister, 1), "a refused list changes nothing");
 }

@@ -25,7 +25,7 @@ pub fn create_capsule(
     // What the caller lacks; `None`: nothing.
     let needs = match limits.capsule_makers.unwrap_or_default() {
         CapsuleMakers::Anyone => None,
-        CapsuleMakers::Listed if storage.capsule_makers.get()?.contains(&caller) => None,
+        CapsuleMakers::Listed if storage.capsule_maker_list.get()?.contains(&caller) => None,
         CapsuleMakers::Listed => Some("to be on the list of those who may create capsules"),
         CapsuleMakers::Nobody => Some("another setting: capsule_makers is Nobody"),
     };
