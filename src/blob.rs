@@ -17,7 +17,7 @@ pub use chunk_map::RELEASE_AT_ONCE;
 pub use error::BlobError;
 pub use extents::{AllocateError, Extents};
 pub use id::BlobId;
-pub use record::{BlobRecord, ContentDigest, Place, Sha256Blob, cache_sha256_blob_header};
+pub use record::{BlobRecord, ContentDigest, Place, Sha256Blob, cache_candid_header_of_sha256_blobs};
 pub use sink::StableBlobSink;
 pub use store::{BlobStore, Destination, content_key};
 

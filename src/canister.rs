@@ -4,11 +4,11 @@ mod access_keys;
 mod app;
 mod arguments;
 mod blobs;
+mod candid_headers;
 mod capsules;
 mod controls;
 mod downloads;
 mod entry;
-mod headers;
 mod http;
 mod message;
 // In the legacy build, the module `migration` is the file `no_migration.rs`.
@@ -33,7 +33,7 @@ use crate::build_profile::{BUILD, FEATURES, LAYOUTS};
 use crate::config::Config;
 use crate::stable::RawMemory;
 use crate::storage::Storage;
-use crate::upload::path::cache_record_headers;
+use crate::upload::path::cache_candid_headers_of_records;
 use crate::{metrics, migrate};
 
 #[ic_cdk::init]
@@ -44,7 +44,7 @@ fn init() {
     };
     app::serve(storage);
     http::certify();
-    timers::start(cache_headers);
+    timers::start(cache_candid_headers);
 }
 
 #[ic_cdk::post_upgrade]
@@ -57,7 +57,7 @@ fn post_upgrade() {
     app::serve(storage);
     http::certify();
     migration::start();
-    timers::start(cache_headers);
+    timers::start(cache_candid_headers);
 }
 
 /// Returns the running build.
@@ -141,15 +141,15 @@ fn admin_errors() -> Result<Vec<RecentError>> {
 }
 
 /// Caches the Candid headers of the entry points, and of the records that this build stores as Candid.
-fn cache_headers() -> std::result::Result<(), candid::Error> {
-    cache_record_headers()?;
-    uploads::cache_headers()?;
-    blobs::cache_headers()?;
-    capsules::cache_headers()?;
-    controls::cache_headers()?;
-    downloads::cache_headers()?;
-    http::cache_headers()?;
-    entry::cache_headers!(
+fn cache_candid_headers() -> std::result::Result<(), candid::Error> {
+    cache_candid_headers_of_records()?;
+    uploads::cache_candid_headers()?;
+    blobs::cache_candid_headers()?;
+    capsules::cache_candid_headers()?;
+    controls::cache_candid_headers()?;
+    downloads::cache_candid_headers()?;
+    http::cache_candid_headers()?;
+    entry::cache_candid_headers!(
         build_info,
         admin_config_get,
         admin_config_set,

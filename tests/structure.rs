@@ -170,9 +170,9 @@ fn memories_are_opened_by_their_names_in_the_table_of_ids() {
     assert_eq!(lines_with(&elsewhere, &["MemoryId::new", "MemoryManager"]), Vec::<String>::new());
 }
 
-/// A function that `cache_headers!` does not list works nevertheless, but each of its calls costs more.
+/// A function that `cache_candid_headers!` does not list works nevertheless, but each of its calls costs more.
 #[test]
-fn cache_headers_lists_every_entry_point() {
+fn cache_candid_headers_lists_every_entry_point() {
     let mut seen = 0;
     for (path, text) in without_tests(read_sources("src")) {
         let text = text.as_str();
@@ -181,7 +181,7 @@ fn cache_headers_lists_every_entry_point() {
             function.split('(').next()
         });
         let declared: BTreeSet<&str> = declared.collect();
-        let lists = text.split("cache_headers!(").skip(1).filter_map(|rest| rest.split(')').next());
+        let lists = text.split("cache_candid_headers!(").skip(1).filter_map(|rest| rest.split(')').next());
         let listed: BTreeSet<&str> =
             lists.flat_map(|list| list.split(',').map(str::trim)).filter(|name| !name.is_empty()).collect();
         seen += declared.len();

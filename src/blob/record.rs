@@ -159,7 +159,7 @@ struct Stored {
 ///
 /// # Errors
 /// Does not fail: the type is static.
-pub fn cache_sha256_blob_header() -> Result<(), candid::Error> {
+pub fn cache_candid_header_of_sha256_blobs() -> Result<(), candid::Error> {
     codec::cache_candid_header::<Stored>().map(drop)
 }
 
@@ -213,7 +213,7 @@ mod tests {
             pmid_hash: ByteBuf::from([2; 32]),
         };
         let by_library = candid::encode_args((SHA256_BLOB_VERSION, &stored)).unwrap();
-        cache_sha256_blob_header().unwrap();
+        cache_candid_header_of_sha256_blobs().unwrap();
         assert_eq!(blob.encode(), by_library);
         assert_eq!(Sha256Blob::decode(&by_library), Ok(blob));
     }

@@ -29,7 +29,7 @@ const NO_ARGUMENTS: &[u8] = b"DIDL\0\0";
 
 thread_local! {
     /// Headers of the functions whose arguments can be read without the library, by function; empty after every
-    /// upgrade, until [`cache_header`] was called.
+    /// upgrade, until [`cache_candid_header`] was called.
     static HEADERS: RefCell<BTreeMap<&'static str, Header>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -80,7 +80,9 @@ arguments!(A B C D E);
 arguments!(A B C D E F G H I J);
 
 /// Caches the header of a function's arguments, so that they are read without the library, if their types allow that.
-pub fn cache_header<'a, T: Arguments<'a>>(function: &'static str) -> std::result::Result<(), candid::Error> {
+pub fn cache_candid_header<'a, T: Arguments<'a>>(
+    function: &'static str,
+) -> std::result::Result<(), candid::Error> {
     if let Some(header) = Header::of::<T>()? {
         HEADERS.with_borrow_mut(|headers| headers.insert(function, header));
     }

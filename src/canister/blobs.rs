@@ -4,7 +4,7 @@ use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use super::app::{App, caller, now, with_app};
-use super::entry::{Replied, cache_headers, query, update};
+use super::entry::{Replied, cache_candid_headers, query, update};
 use super::streams;
 use crate::api::*;
 use crate::blob_access;
@@ -72,6 +72,6 @@ fn blob_access_token(locator: String, seconds: Option<u32>) -> Result<AccessToke
     with_app(|App { storage, .. }| blob_access::issue(storage, caller(), &locator, seconds, now()))
 }
 
-pub fn cache_headers() -> std::result::Result<(), candid::Error> {
-    cache_headers!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete, blob_access_token)
+pub fn cache_candid_headers() -> std::result::Result<(), candid::Error> {
+    cache_candid_headers!(blob_get_meta, blob_read_chunk, blob_read_range, blob_delete, blob_access_token)
 }

@@ -5,7 +5,7 @@ use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use super::app::{App, caller, controllers_only, now, page_limit, with_app};
-use super::entry::{cache_headers, query, update};
+use super::entry::{cache_candid_headers, query, update};
 use crate::api::*;
 use crate::capsule::Access;
 use crate::capsule_creation;
@@ -119,8 +119,8 @@ fn memories_delete(memory_id: String) -> Result<()> {
     with_app(|App { storage, .. }| memories::delete(storage, caller(), &memory_id))
 }
 
-pub fn cache_headers() -> std::result::Result<(), candid::Error> {
-    cache_headers!(
+pub fn cache_candid_headers() -> std::result::Result<(), candid::Error> {
+    cache_candid_headers!(
         admin_capsule_makers,
         admin_capsule_makers_set,
         capsules_create,

@@ -3,7 +3,7 @@
 use macro_rules_attribute::apply;
 
 use super::app::{App, controllers_only, now, with_app};
-use super::entry::{cache_headers, query, update};
+use super::entry::{cache_candid_headers, query, update};
 use super::migration;
 use crate::api::*;
 use crate::session::Time;
@@ -85,8 +85,8 @@ fn migration_finalize(leave_quarantined: Option<bool>) -> Result<MigrationStatus
     run_control(|storage, now| migration::controls::finalize(storage, now, leave_quarantined == Some(true)))
 }
 
-pub fn cache_headers() -> std::result::Result<(), candid::Error> {
-    cache_headers!(
+pub fn cache_candid_headers() -> std::result::Result<(), candid::Error> {
+    cache_candid_headers!(
         migration_status,
         migration_journal,
         migration_quarantine,

@@ -4,7 +4,7 @@ use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use super::app::{App, caller, now, with_app};
-use super::entry::{cache_headers, query, update};
+use super::entry::{cache_candid_headers, query, update};
 use crate::api::*;
 use crate::downloads;
 
@@ -35,6 +35,6 @@ fn downloads_end(session: u64) -> Result<()> {
     with_app(|App { storage, .. }| downloads::end(storage, caller(), session, now()))
 }
 
-pub fn cache_headers() -> std::result::Result<(), candid::Error> {
-    cache_headers!(downloads_begin, downloads_read_chunk, downloads_status, downloads_end)
+pub fn cache_candid_headers() -> std::result::Result<(), candid::Error> {
+    cache_candid_headers!(downloads_begin, downloads_read_chunk, downloads_status, downloads_end)
 }

@@ -50,15 +50,15 @@ macro_rules! entry {
             #[allow(unused_imports, reason = "the types of the function")]
             use super::*;
 
-            pub fn cache_headers() -> std::result::Result<(), candid::Error> {
+            pub fn cache_candid_headers() -> std::result::Result<(), candid::Error> {
                 $crate::canister::entry::entry!(@cache_arguments $name($($type),*));
-                $crate::canister::headers::reply_header::<$reply>().map(|_| ())
+                $crate::canister::candid_headers::reply_header::<$reply>().map(|_| ())
             }
         }
     };
     (@cache_arguments $name:ident()) => {};
     (@cache_arguments $name:ident($($type:ty),+)) => {
-        $crate::canister::arguments::cache_header::<($($type,)+)>(stringify!($name))?;
+        $crate::canister::arguments::cache_candid_header::<($($type,)+)>(stringify!($name))?;
     };
     (@run $kind:ident $name:ident() -> $reply:ty) => {{
         $crate::canister::entry::entry!(@begin $kind);
@@ -84,13 +84,13 @@ macro_rules! entry {
 pub(super) use entry;
 
 /// Caches the Candid headers of the given entry points.
-macro_rules! cache_headers {
+macro_rules! cache_candid_headers {
     ($($function:ident),* $(,)?) => {{
-        $($function::cache_headers()?;)*
+        $($function::cache_candid_headers()?;)*
         Ok(())
     }};
 }
-pub(super) use cache_headers;
+pub(super) use cache_candid_headers;
 
 /// Return type of an entry point.
 pub trait Reply {

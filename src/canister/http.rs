@@ -5,7 +5,7 @@ use ic_http_certification::utils::{add_skip_certification_header, skip_certifica
 use macro_rules_attribute::apply;
 
 use super::app::{App, now, with_app};
-use super::entry::{Replied, cache_headers, query};
+use super::entry::{Replied, cache_candid_headers, query};
 use super::readings::readings;
 use super::streams;
 use crate::api::*;
@@ -83,6 +83,6 @@ fn add_certificate(response: &mut HttpResponse) {
     }
 }
 
-pub fn cache_headers() -> std::result::Result<(), candid::Error> {
-    cache_headers!(http_request, http_request_streaming_callback)
+pub fn cache_candid_headers() -> std::result::Result<(), candid::Error> {
+    cache_candid_headers!(http_request, http_request_streaming_callback)
 }

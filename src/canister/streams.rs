@@ -8,7 +8,7 @@ use crate::api::*;
 use crate::blob::{BlobStore, Place};
 use crate::leb128;
 
-use super::headers;
+use super::candid_headers;
 use super::message::MessageArgument;
 
 /// The argument of the current message, read from the IC in parts.
@@ -34,7 +34,7 @@ pub fn reply<T: CandidType>(value: &T) {
 
 /// Encodes a reply, with the cached header of its type.
 fn encode<T: CandidType>(value: &T) -> std::result::Result<Vec<u8>, candid::Error> {
-    let mut reply = headers::reply_header::<T>()?;
+    let mut reply = candid_headers::reply_header::<T>()?;
     let mut values = ValueSerializer::new();
     value.idl_serialize(&mut values)?;
     reply.extend_from_slice(values.get_result());

@@ -9,7 +9,7 @@ use ic_stable_migrate::cdk::timers::{self, Chain, EVERY};
 use super::app::report;
 use super::{access_keys, migration, sweep};
 
-pub type CacheHeaders = fn() -> Result<(), candid::Error>;
+pub type CacheCandidHeaders = fn() -> Result<(), candid::Error>;
 
 /// A job that runs once a minute, in a separate message, so that a trap in one job does not affect the other. Its timer
 /// is a [`timers::Job`].
@@ -23,9 +23,9 @@ pub enum Job {
 thread_local! {
     static SWEEP: timers::Job = const { timers::Job::new() };
     static WATCH: timers::Job = const { timers::Job::new() };
-    static HEADERS: Chain = const { Chain::new() };
+    static CANDID_HEADERS: Chain = const { Chain::new() };
     /// The function that caches the Candid headers; `None` once a message has called it without a trap.
-    static CACHE_HEADERS: Cell<Option<CacheHeaders>> = const { Cell::new(None) };
+    static CACHE_CANDID_HEADERS: Cell<Option<CacheCandidHeaders>> = const { Cell::new(None) };
 }
 
 impl Job {
@@ -71,10 +71,10 @@ impl Job {
 }
 
 /// Sets all timers after an installation or an upgrade, when the heap is new.
-pub fn start(cache: CacheHeaders) {
-    CACHE_HEADERS.set(Some(cache));
+pub fn start(cache: CacheCandidHeaders) {
+    CACHE_CANDID_HEADERS.set(Some(cache));
     // In a later message, so that neither its cost nor a trap affects the installation or upgrade.
-    HEADERS.with(|headers| headers.run_after(EVERY, cache_headers));
+    CANDID_HEADERS.with(|headers| headers.run_after(EVERY, cache_candid_headers));
     let now = ic_cdk::api::time();
     for job in Job::ALL {
         job.set(now);
@@ -106,8 +106,8 @@ fn restart_jobs(now: u64) {
 
 /// Runs [`Job::Watch`].
 fn watch() {
-    if CACHE_HEADERS.get().is_some() {
-        HEADERS.with(|headers| headers.run_next(cache_headers));
+    if CACHE_CANDID_HEADERS.get().is_some() {
+        CANDID_HEADERS.with(|headers| headers.run_next(cache_candid_headers));
     }
     sweep::watch_removals();
     migration::watch();
@@ -116,8 +116,8 @@ fn watch() {
 
 /// Caches the Candid headers. If the message traps, the next run of [`watch`] starts it again; after an error it is not
 /// repeated.
-fn cache_headers() {
-    if let Some(Err(error)) = CACHE_HEADERS.take().map(|cache| cache()) {
+fn cache_candid_headers() {
+    if let Some(Err(error)) = CACHE_CANDID_HEADERS.take().map(|cache| cache()) {
         report("candid headers", error);
     }
 }

@@ -7,7 +7,7 @@ use macro_rules_attribute::apply;
 use serde_bytes::ByteBuf;
 
 use super::app::{now, page_limit, report, with_uploads};
-use super::entry::{self, cache_headers, query, update};
+use super::entry::{self, cache_candid_headers, query, update};
 use super::message::MessageChunk;
 use super::put_args::{self, ChunkBytes, PutArgs};
 use super::streams;
@@ -121,8 +121,8 @@ fn uploads_chunk_digests(session: u64, from: Option<u32>, limit: Option<u32>) ->
     with_uploads(|uploads| uploads.chunk_digests(session, from.unwrap_or(0), page_limit(limit)))
 }
 
-pub fn cache_headers() -> std::result::Result<(), candid::Error> {
-    cache_headers!(
+pub fn cache_candid_headers() -> std::result::Result<(), candid::Error> {
+    cache_candid_headers!(
         upload_config,
         uploads_begin,
         uploads_put_whole,

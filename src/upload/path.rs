@@ -18,10 +18,10 @@ use super::{IdemKey, Upload, UploadMeta};
 ///
 /// # Errors
 /// None: the types are static.
-pub fn cache_record_headers() -> std::result::Result<(), candid::Error> {
+pub fn cache_candid_headers_of_records() -> std::result::Result<(), candid::Error> {
     #[cfg(feature = "compat")]
     codec::cache_candid_header::<compat::UploadSessionMeta>()?;
-    blob::cache_sha256_blob_header()
+    blob::cache_candid_header_of_sha256_blobs()
 }
 
 /// A layer that stores sessions: the compat path, the direct path, or both in the staged build. All give the same

@@ -166,7 +166,7 @@ fn principals_are_left_to_the_library() {
     let message =
         encode((CapsuleAccess { owners: vec![Principal::anonymous()], writers: vec![], readers: vec![] },));
     assert!(TypeTable::parse(&message).is_none());
-    cache_header::<(CapsuleAccess,)>("principals").unwrap();
+    cache_candid_header::<(CapsuleAccess,)>("principals").unwrap();
     assert!(HEADERS.with_borrow(|headers| !headers.contains_key("principals")));
     assert!(decode::<(CapsuleAccess,)>("principals", &message).is_ok());
 }
@@ -178,8 +178,8 @@ fn an_empty_message_has_no_arguments() {
         assert_eq!(decode::<(Option<u64>, Option<u32>)>("options", b""), Ok((None, None)));
         let error = decode::<(u64, Option<u32>)>("number", b"").unwrap_err();
         assert!(matches!(error, Error::InvalidArgument { field, .. } if field == "arguments"));
-        cache_header::<(Option<u64>, Option<u32>)>("options").unwrap();
-        cache_header::<(u64, Option<u32>)>("number").unwrap();
+        cache_candid_header::<(Option<u64>, Option<u32>)>("options").unwrap();
+        cache_candid_header::<(u64, Option<u32>)>("number").unwrap();
     }
 }
 
@@ -192,6 +192,6 @@ fn a_cached_header_changes_no_answer() {
         assert_eq!(decode::<(u64, Option<u32>)>("function", &good), Ok((7, Some(8))));
         let error = decode::<(u64, Option<u32>)>("function", &bad).unwrap_err();
         assert!(matches!(error, Error::InvalidArgument { field, .. } if field == "arguments"));
-        cache_header::<(u64, Option<u32>)>("function").unwrap();
+        cache_candid_header::<(u64, Option<u32>)>("function").unwrap();
     }
 }
