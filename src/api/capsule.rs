@@ -6,7 +6,7 @@ use serde_bytes::ByteBuf;
 
 use super::{AssetMetadata, StorageBackend};
 
-/// The subject of a capsule: whom it is about.
+/// The subject of a capsule: the person whom its memories are about. Rights come from the access lists only.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum PersonRef {
     /// Someone with a principal.

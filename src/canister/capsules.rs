@@ -11,8 +11,8 @@ use crate::capsule::Access;
 use crate::capsule_creation;
 use crate::memories::{self, NewContent};
 
-/// Creates a capsule owned by the caller, about `subject` or by default about the caller. The setting `capsule_makers`
-/// determines who may create capsules.
+/// Creates a capsule owned by the caller. Its subject is `subject`, or the caller if `subject` is absent. The setting
+/// `capsule_makers` determines who may create capsules.
 #[apply(update)]
 fn capsules_create(subject: Option<PersonRef>) -> Result<Capsule> {
     with_app(|App { storage, .. }| capsule_creation::create_capsule(storage, caller(), subject, now()))

@@ -71,7 +71,7 @@ pub struct CapsuleRecord {
 }
 
 impl CapsuleRecord {
-    /// Creates a capsule about `subject`, owned by `owner`.
+    /// Creates the record of a capsule with this subject, owned by `owner`.
     pub fn new(subject: PersonRef, owner: Principal, created_at: u64) -> Self {
         let (subject_principal, subject_opaque) = match subject {
             PersonRef::Principal(principal) => (vec![principal], None),

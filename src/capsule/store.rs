@@ -66,7 +66,7 @@ impl CapsuleStore {
         }
     }
 
-    /// Creates a capsule owned by `caller`, about `subject` or by default about the caller.
+    /// Creates a capsule owned by `caller`. Its subject is `subject`, or the caller if there is none.
     ///
     /// # Errors
     /// [`CapsuleError::Anonymous`], [`CapsuleError::SubjectTooLong`], [`CapsuleError::NoRoom`], or a damaged record.

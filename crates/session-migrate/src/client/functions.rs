@@ -88,7 +88,7 @@ impl Canister<'_> {
         Ok(bytes.into_vec())
     }
 
-    /// Creates a capsule about `subject`, or about the caller if there is none.
+    /// Creates a capsule owned by the caller. Its subject is `subject`, or the caller if there is none.
     pub fn capsules_create(
         &self,
         caller: Principal,
