@@ -61,12 +61,12 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64
     let mut hashed: Vec<(u64, u8, [u8; 32])> = Vec::new();
     // Several blobs may have the same key prefix. The chunks under a prefix are read in the order of their numbers.
     let mut blobs_by_prefix: HashMap<[u8; 32], Vec<u64>> = HashMap::new();
-    for (id, (memory, blob)) in &facts.blobs {
+    for (id, (table, blob)) in &facts.blobs {
         match &blob.place {
             Place::Chunks(prefix) => blobs_by_prefix.entry(prefix.0).or_default().push(*id),
             Place::Extents(extents) => {
                 let digest = hash_extents(scan, extents, blob, progress);
-                hashed.push((*id, *memory, digest));
+                hashed.push((*id, *table, digest));
             }
         }
     }
@@ -89,12 +89,12 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64
         });
     }
     // Without any chunk, a blob has the digest of no bytes.
-    for (id, (memory, blob)) in facts.blobs.iter().filter(|(_, (_, blob))| mapped_prefix(blob).is_some()) {
+    for (id, (table, blob)) in facts.blobs.iter().filter(|(_, (_, blob))| mapped_prefix(blob).is_some()) {
         let hasher =
             partly_hashed.remove(id).map_or_else(|| Hasher::new(blob.digest.algorithm), |state| state.hasher);
-        hashed.push((*id, *memory, hasher.finish()));
+        hashed.push((*id, *table, hasher.finish()));
     }
-    for (id, memory, digest) in hashed {
+    for (id, table, digest) in hashed {
         let Some((_, blob)) = facts.blobs.get(&id) else { continue };
         report.blobs += 1;
         report.bytes += blob.size;
@@ -107,7 +107,7 @@ pub(super) fn check(facts: &Facts, scan: &mut Scan, progress: &mut dyn FnMut(u64
             "blob_{id} was committed under the {:?} {committed}, but its bytes have {found}",
             blob.digest.algorithm
         );
-        scan.findings.add_at_key(FindingKind::BlobDigest, memory, id.to_string(), what);
+        scan.findings.add_at_key(FindingKind::BlobDigest, table, id.to_string(), what);
     }
     report
 }

@@ -268,9 +268,9 @@ impl Facts {
         scan.for_each_record(ids::BLOB_META, |id: u64, blob: Sha256Blob| {
             self.blobs.insert(id, (ids::BLOB_META, blob.into()));
         });
-        for memory in [ids::MAPPED_BLOBS, ids::BLOBS] {
-            scan.for_each_record(memory, |id: u64, blob: BlobRecord| {
-                self.blobs.insert(id, (memory, blob));
+        for table in [ids::MAPPED_BLOBS, ids::BLOBS] {
+            scan.for_each_record(table, |id: u64, blob: BlobRecord| {
+                self.blobs.insert(id, (table, blob));
             });
         }
         scan.for_each_record(ids::BLOB_REFS, |NumberAndText(blob, memory), capsule: String| {

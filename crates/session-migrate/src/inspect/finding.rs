@@ -45,11 +45,12 @@ pub enum Severity {
     Warning,
 }
 
-// The comment on a kind is its explanation for operators, `FindingKind::what`.
+// The comment on a kind is its explanation for operators, `FindingKind::what`. A *virtual memory* is a stable memory of
+// the memory manager, and has a memory id; a *memory record* describes an item in a capsule.
 kinds! {
-    /// a memory does not begin with the header of its structure
+    /// a virtual memory does not begin with the header of its structure
     ForeignStructure = "foreign_structure" => Damage;
-    /// a memory is in use that no build of this canister uses
+    /// a virtual memory is in use that no build of this canister uses
     UnknownMemory = "unknown_memory" => Damage;
     /// a map or cell is damaged; the records in it were not all read
     DamagedStructure = "damaged_structure" => Damage;
@@ -65,8 +66,8 @@ kinds! {
     IndexToNowhere = "index_to_nowhere" => Damage;
     /// a record has no entry in an index
     MissingInIndex = "missing_in_index" => Damage;
-    /// a begin that is repeated would not find its session
-    MissingKey = "missing_key" => Warning;
+    /// the idempotency key of a session is not in its index: a repeated begin would not find the session
+    MissingIdempotencyKey = "missing_key" => Warning;
     /// chunks are stored that belong to no session and no blob
     OrphanChunks = "orphan_chunks" => Damage;
     /// chunks that belong to no readable record; they may belong to a record that does not decode
@@ -77,17 +78,19 @@ kinds! {
     StrayChunk = "stray_chunk" => Damage;
     /// a stored chunk has another length than its position in the file requires
     ChunkLength = "chunk_length" => Damage;
-    /// a committed blob is in the index by content, but no memory refers to it
-    BlobWithoutMemory = "blob_without_memory" => Damage;
-    /// a committed blob to which no record refers; the first public release leaves such blobs when sessions end
-    UnreferencedBlob = "unreferenced_blob" => Warning;
-    /// a memory whose blob does not exist, or differs from it in size or digest
+    /// no memory record refers to a committed blob that is in the index by content, so a reference has been lost: every
+    /// build that has this index stores both together
+    IndexedBlobUnreferenced = "blob_without_memory" => Damage;
+    /// no memory record refers to a committed blob that is not in the index by content, either: the first public release,
+    /// which had no such index, leaves such blobs when sessions end
+    UnindexedBlobUnreferenced = "unreferenced_blob" => Warning;
+    /// a memory record refers to a blob that does not exist, or has another size or digest than the record says
     MemoryWithoutBlob = "memory_without_blob" => Damage;
-    /// a memory whose capsule does not exist
+    /// a memory record refers to a capsule that does not exist
     MemoryWithoutCapsule = "memory_without_capsule" => Damage;
     /// bytes of the payload region are allocated but have no owner
     ExtentWithoutOwner = "extent_without_owner" => Damage;
-    /// bytes of the payload region that have two owners, or an owner while they are free
+    /// bytes of the payload region belong to two owners, or to an owner and to a free extent
     ExtentsOverlap = "extent_of_two" => Damage;
     /// an extent ends after the used part of the region, or extents are too short for their bytes
     ExtentOutOfBounds = "extent_out_of_bounds" => Damage;
@@ -119,12 +122,13 @@ pub struct Finding {
     /// Severity of the finding.
     pub severity: Severity,
     /// Memory id of the table that the finding is about; `None` if it is about no single table.
-    pub memory: Option<u8>,
+    #[serde(rename = "memory")]
+    pub memory_id: Option<u8>,
     /// Name of that table, `unknown` if no build has such a table.
     pub table: Option<String>,
     /// Key of the record, as a text; `None` if the finding is about no single record.
     pub key: Option<String>,
-    /// Offset in that memory in bytes, if the finding is about certain bytes.
+    /// Offset in that virtual memory in bytes, if the finding is about certain bytes.
     pub offset: Option<u64>,
     /// A description of what was found.
     pub what: String,
@@ -133,8 +137,8 @@ pub struct Finding {
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: ", self.kind.name())?;
-        if let (Some(memory), Some(table)) = (self.memory, &self.table) {
-            write!(f, "memory {memory} ({table})")?;
+        if let (Some(memory_id), Some(table)) = (self.memory_id, &self.table) {
+            write!(f, "memory id {memory_id} ({table})")?;
             if let Some(key) = &self.key {
                 write!(f, ", key {key}")?;
             }
@@ -161,33 +165,33 @@ impl Findings {
     pub fn add_at_key(
         &mut self,
         kind: FindingKind,
-        memory: u8,
+        memory_id: u8,
         key: impl Into<String>,
         what: impl Into<String>,
     ) {
-        self.add(kind, Some(memory), Some(key.into()), None, what.into());
+        self.add(kind, Some(memory_id), Some(key.into()), None, what.into());
     }
 
     pub fn add_at_offset(
         &mut self,
         kind: FindingKind,
-        memory: u8,
+        memory_id: u8,
         key: Option<String>,
         offset: u64,
         what: impl Into<String>,
     ) {
-        self.add(kind, Some(memory), key, Some(offset), what.into());
+        self.add(kind, Some(memory_id), key, Some(offset), what.into());
     }
 
-    /// Adds a finding that is about a whole table or, if `memory` is `None`, about no table.
-    pub fn add_general(&mut self, kind: FindingKind, memory: Option<u8>, what: impl Into<String>) {
-        self.add(kind, memory, None, None, what.into());
+    /// Adds a finding that is about a whole table or, if `memory_id` is `None`, about no table.
+    pub fn add_general(&mut self, kind: FindingKind, memory_id: Option<u8>, what: impl Into<String>) {
+        self.add(kind, memory_id, None, None, what.into());
     }
 
     fn add(
         &mut self,
         kind: FindingKind,
-        memory: Option<u8>,
+        memory_id: Option<u8>,
         key: Option<String>,
         offset: Option<u64>,
         what: String,
@@ -197,10 +201,11 @@ impl Findings {
         if *count > MAX_LISTED {
             return;
         }
-        let name =
-            |memory: u8| ALL.iter().find(|(id, ..)| *id == memory).map(|(_, name, _)| (*name).to_owned());
-        let table = memory.map(|memory| name(memory).unwrap_or_else(|| "unknown".into()));
-        self.listed.push(Finding { kind, severity: kind.severity(), memory, table, key, offset, what });
+        let table = memory_id.map(|memory_id| {
+            let row = ALL.iter().find(|(id, ..)| *id == memory_id);
+            row.map_or("unknown", |(_, name, _)| *name).to_owned()
+        });
+        self.listed.push(Finding { kind, severity: kind.severity(), memory_id, table, key, offset, what });
     }
 
     /// Returns the number of findings of each kind whose severity is damage, as far as there are any.

@@ -59,10 +59,12 @@ fn findings_section(report: &Report) -> Markup {
                     }
                 }
             }
-            @for Finding { kind, memory, table, key, offset, what, .. } in &report.findings {
+            @for Finding { kind, memory_id, table, key, offset, what, .. } in &report.findings {
                 details {
                     summary { (kind.name()) ": " (what) }
-                    @if let (Some(memory), Some(table)) = (memory, table) { p { "memory " (memory) ", " (table) } }
+                    @if let (Some(memory_id), Some(table)) = (memory_id, table) {
+                        p { "memory id " (memory_id) ", " (table) }
+                    }
                     @if let Some(key) = key { p { "key " code { (key) } } }
                     @if let Some(offset) = offset { p { "offset " (offset) } }
                 }

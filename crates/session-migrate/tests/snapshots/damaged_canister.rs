@@ -74,19 +74,19 @@ impl DamagedCanister {
     }
 }
 
-/// Damages a canister in this layout; `inspect` must report the damage as `kind`, in memory `memory`.
+/// Damages a canister in this layout; `inspect` must report the damage as `kind`, in the table with this memory id.
 #[track_caller]
 pub fn expect_finding(
     layout: Layout,
     kind: FindingKind,
-    memory: u8,
+    memory_id: u8,
     damage: impl FnOnce(&DamagedCanister),
 ) -> Finding {
     let canister = DamagedCanister::new(layout);
     damage(&canister);
     let report = inspected(&canister.raw.borrow(), true).unwrap();
-    let found = report.findings.iter().find(|found| found.kind == kind && found.memory == Some(memory));
-    let found = found.unwrap_or_else(|| panic!("{kind:?} in {memory}: {:#?}", lines(&report)));
+    let found = report.findings.iter().find(|found| found.kind == kind && found.memory_id == Some(memory_id));
+    let found = found.unwrap_or_else(|| panic!("{kind:?} in memory id {memory_id}: {:#?}", lines(&report)));
     if kind.severity() == Severity::Damage {
         assert_eq!(report.verdict, Verdict::Fail);
     }

@@ -271,7 +271,7 @@ fn missing_index_entries_are_found() {
         let key = owners.keys(..).find(|(_, id)| live.contains(id)).unwrap();
         owners.remove(&key);
     });
-    expect_finding(LAYOUT_1, FindingKind::MissingKey, numbers::SESSION_BY_IDEM, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::MissingIdempotencyKey, numbers::SESSION_BY_IDEM, |canister| {
         let live: Vec<u64> = canister.table::<u64, RawRecord>(ids::LEGACY_SESSIONS).keys(..).collect();
         let (key, _) = canister.first::<[u8; 32], u64>(ids::SESSION_BY_IDEM, |_, id| live.contains(id));
         canister.table::<[u8; 32], u64>(ids::SESSION_BY_IDEM).remove(&key);
@@ -341,7 +341,7 @@ fn lost_and_orphaned_payload_is_found() {
     expect_finding(LAYOUT_2, FindingKind::ChunkLength, numbers::CHUNKS, |canister| {
         canister.table(ids::CHUNKS).insert(chunk_of_a_session(canister), &RawRecord(vec![1; 3]));
     });
-    expect_finding(LAYOUT_2, FindingKind::BlobWithoutMemory, numbers::BLOB_META, |canister| {
+    expect_finding(LAYOUT_2, FindingKind::IndexedBlobUnreferenced, numbers::BLOB_META, |canister| {
         let mut refs: Table<NumberAndText, String> = canister.table(ids::BLOB_REFS);
         let all: Vec<NumberAndText> = refs.keys(..).collect();
         let blobs: Table<u64, RawRecord> = canister.table(ids::BLOB_META);
@@ -351,7 +351,7 @@ fn lost_and_orphaned_payload_is_found() {
         let key = all.iter().find(alone).unwrap();
         refs.remove(key);
     });
-    expect_finding(LAYOUT_1, FindingKind::UnreferencedBlob, numbers::BLOB_META, |canister| {
+    expect_finding(LAYOUT_1, FindingKind::UnindexedBlobUnreferenced, numbers::BLOB_META, |canister| {
         let (id, blob) = canister.first::<u64, Sha256Blob>(ids::BLOB_META, |_, _| true);
         canister.table(ids::BLOB_META).insert(id ^ 1, &blob);
     });

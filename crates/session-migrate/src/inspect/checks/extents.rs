@@ -127,8 +127,8 @@ fn check_gap(start: u64, end: u64, scan: &mut Scan) {
 /// Checks that every blob and every session that is in extents fits into them. Extents that are too short are reported
 /// as [`FindingKind::ExtentOutOfBounds`], as is an extent beyond the end of the region.
 fn check_lengths(facts: &Facts, scan: &mut Scan) {
-    let blobs = facts.blobs.iter().filter_map(|(id, (memory, blob))| match &blob.place {
-        Place::Extents(extents) => Some((*memory, *id, blob.size, extents)),
+    let blobs = facts.blobs.iter().filter_map(|(id, (table, blob))| match &blob.place {
+        Place::Extents(extents) => Some((*table, *id, blob.size, extents)),
         Place::Chunks(_) => None,
     });
     let sessions = facts.sessions.iter().filter_map(|(id, session)| {
@@ -137,9 +137,9 @@ fn check_lengths(facts: &Facts, scan: &mut Scan) {
     });
     let too_short: Vec<_> =
         blobs.chain(sessions).filter(|(.., bytes, extents)| extents.size() < *bytes).collect();
-    for (memory, id, bytes, extents) in too_short {
+    for (table, id, bytes, extents) in too_short {
         let what = format!("{bytes} bytes are in extents of only {} bytes", extents.size());
-        scan.findings.add_at_key(FindingKind::ExtentOutOfBounds, memory, id.to_string(), what);
+        scan.findings.add_at_key(FindingKind::ExtentOutOfBounds, table, id.to_string(), what);
     }
 }
 

@@ -65,7 +65,7 @@ fn difference<'s>(these: &'s ChunkSet, those: &'s ChunkSet) -> impl Iterator<Ite
 }
 
 fn check_blob_chunks(facts: &Facts, scan: &mut Scan) {
-    for (id, (memory, blob)) in &facts.blobs {
+    for (id, (table, blob)) in &facts.blobs {
         let Some(prefix) = mapped_prefix(blob) else { continue };
         let (mut next, mut bytes) = (0, 0_u64);
         for (idx, len) in facts.chunks_under(prefix) {
@@ -81,7 +81,7 @@ fn check_blob_chunks(facts: &Facts, scan: &mut Scan) {
             scan.findings.add_at_key(FindingKind::MissingChunk, ids::CHUNKS, (prefix.0, next).shown(), what);
         } else if bytes > blob.size || stored != next as usize {
             let what = format!("blob_{id} has {} bytes, but its {stored} chunks have more", blob.size);
-            scan.findings.add_at_key(FindingKind::ChunkLength, *memory, id.to_string(), what);
+            scan.findings.add_at_key(FindingKind::ChunkLength, *table, id.to_string(), what);
         }
     }
 }
@@ -139,17 +139,17 @@ fn check_blob_references(facts: &Facts, scan: &mut Scan) {
     // then.
     let session_blobs: HashSet<u64> = facts.sessions.values().filter_map(|session| session.blob).collect();
     let prefixes: HashSet<[u8; 32]> = facts.sessions.values().map(|session| session.prefix.0).collect();
-    for (id, (memory, blob)) in &facts.blobs {
+    for (id, (table, blob)) in &facts.blobs {
         let has_session = session_blobs.contains(id)
             || mapped_prefix(blob).is_some_and(|ChunkPrefix(prefix)| prefixes.contains(&prefix));
         if !has_refs(facts, *id) && !has_session && !facts.has_unreadable() {
             let kind = if indexed_blobs.contains(id) {
-                FindingKind::BlobWithoutMemory
+                FindingKind::IndexedBlobUnreferenced
             } else {
-                FindingKind::UnreferencedBlob
+                FindingKind::UnindexedBlobUnreferenced
             };
             let what = format!("no memory refers to blob_{id}, {} bytes", blob.size);
-            scan.findings.add_at_key(kind, *memory, id.to_string(), what);
+            scan.findings.add_at_key(kind, *table, id.to_string(), what);
         }
     }
 }

@@ -28,12 +28,12 @@ fn check_records(facts: &Facts, scan: &mut Scan) {
         (ids::SESSIONS, &facts.split_ids, ids::UPLOAD_META, &facts.meta_ids, "no upload meta"),
         (ids::UPLOAD_META, &facts.meta_ids, ids::SESSIONS, &facts.split_ids, "no session"),
     ];
-    for (memory, ids_here, other_memory, ids_there, missing_half) in halves {
-        if scan.fully_read(&[other_memory]) {
+    for (table, ids_here, other_table, ids_there, missing_half) in halves {
+        if scan.fully_read(&[other_table]) {
             for id in ids_here.difference(ids_there) {
                 scan.findings.add_at_key(
                     FindingKind::HalfSession,
-                    memory,
+                    table,
                     id.to_string(),
                     format!("there is {missing_half} under {id}"),
                 );
@@ -101,7 +101,7 @@ fn check_index_entries(facts: &Facts, scan: &mut Scan, id: u64, session: &Sessio
     if scan.fully_read(&[ids::SESSION_BY_IDEM]) && !facts.sessions_by_idem.contains_key(&session.idem_key.0) {
         let what = format!("no key refers to session {id}: a repeated begin would create a second session");
         scan.findings.add_at_key(
-            FindingKind::MissingKey,
+            FindingKind::MissingIdempotencyKey,
             ids::SESSION_BY_IDEM,
             session.idem_key.0.shown(),
             what,
@@ -208,7 +208,7 @@ fn check_migrations(facts: &Facts, scan: &mut Scan) {
         }
     }
     // The second table is for all migrations from number 2 on; so far, number 2 is the last.
-    for (number, memory) in [(1, ids::MIGRATION_QUARANTINE), (2, ids::MIGRATION_QUARANTINES)] {
+    for (number, table) in [(1, ids::MIGRATION_QUARANTINE), (2, ids::MIGRATION_QUARANTINES)] {
         let quarantined = facts
             .quarantine
             .iter()
@@ -216,7 +216,7 @@ fn check_migrations(facts: &Facts, scan: &mut Scan) {
             .count();
         if quarantined > 0 {
             let what = format!("{quarantined} units are in the quarantine of migration {number}");
-            scan.findings.add_general(FindingKind::Quarantined, Some(memory), what);
+            scan.findings.add_general(FindingKind::Quarantined, Some(table), what);
         }
     }
 }
