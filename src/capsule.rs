@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! id 0    text -> CapsuleRecord          capsules
-//! id 18   text -> MemoryRecord           memories, by memory id
+//! id 18   text -> MemoryRecord           memories, by the text that identifies them
 //! id 19   (text, text) -> ()             (capsule, memory): the memories of a capsule in order of id
 //! id 21   u64                            the last capsule number that was issued
 //! id 29   (principal, text) -> ()        (member, capsule)

@@ -12,7 +12,7 @@ use crate::session::{SessionId, Time};
 use crate::stable::codec;
 use crate::stable::keys::TwoTexts;
 use crate::storage::Storage;
-use crate::upload::{IdemKey, check_metadata, check_text, limits, memory_id};
+use crate::upload::{IdemKey, check_metadata, check_text, id_of_new_memory, limits};
 
 /// Maximum number of memories of deleted capsules that one call of [`sweep`] removes.
 const MEMORIES_PER_SWEEP: usize = 20;
@@ -73,9 +73,9 @@ pub fn create(
     check_inline_budget(&content, capsule.inline_bytes)?;
     // The first memory creates these structures, too, even without an upload: deleting the memory will need them.
     storage.created_with_first_upload.create(&storage.room)?;
-    // Memory ids contain numbers from the sequence of session ids, even if there was no session.
+    // The ids of memories contain numbers from the sequence of session ids, even if there was no session.
     let number = SessionId(storage.sessions.ids.issue()?);
-    let memory_id = memory_id(number, idem_key, now);
+    let memory_id = id_of_new_memory(number, idem_key, now);
     if let Content::Blob { id, .. } = content {
         storage.blobs.add_ref(BlobId(id), &memory_id, &capsule_id);
     }

@@ -40,7 +40,7 @@ pub use asset_metadata::{check_metadata, check_text};
 pub use counts::PathCounters;
 pub use error::to_ranges;
 pub use event::Event;
-pub use idempotency::{IdemKey, memory_id};
+pub use idempotency::{IdemKey, id_of_new_memory};
 pub use in_flight::Upload;
 pub use index::SessionIndex;
 pub use legacy_sessions::{Leftovers, LegacySession, LegacySessions, RawRecord};

@@ -74,7 +74,7 @@ pub struct ExternalAsset {
 /// An asset in its capsule.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct Memory {
-    /// Memory id.
+    /// Id of the memory.
     pub id: String,
     /// Capsule of the memory.
     pub capsule_id: String,

@@ -148,7 +148,7 @@ pub enum StorageBackend {
 /// A finished upload.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
 pub struct UploadFinishResult {
-    /// The memory that was created: the provisional memory id of the session.
+    /// Id of the memory that was created in the capsule: the `provisional_memory_id` of the session.
     pub memory_id: String,
     /// Locator of the blob, `blob_<number>`.
     pub blob_id: String,

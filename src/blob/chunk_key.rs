@@ -14,8 +14,8 @@ use super::id::BlobId;
 pub struct ChunkPrefix(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
 
 impl ChunkPrefix {
-    /// Returns the prefix of a session: SHA-256(memory id ‖ "#" ‖ session id as eight bytes, little-endian). The memory
-    /// is the one that the upload will create.
+    /// Returns the prefix of a session: SHA-256(`provisional_memory_id` ‖ "#" ‖ session id as eight bytes,
+    /// little-endian). The provisional id is the text that will identify the memory that finish creates in the capsule.
     pub fn of(provisional_memory_id: &str, session: SessionId) -> Self {
         let digest = Sha256::new()
             .chain_update(provisional_memory_id.as_bytes())

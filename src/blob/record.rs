@@ -151,7 +151,7 @@ struct Stored {
     size: u64,
     checksum: ByteBuf,
     created_at: u64,
-    /// The prefix of the chunks, which is a hash of the provisional memory id, among others.
+    /// The prefix of the chunks, which is a hash of `UploadMeta::provisional_memory_id`, among others.
     pmid_hash: ByteBuf,
 }
 

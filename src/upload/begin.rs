@@ -10,7 +10,7 @@ use super::asset_metadata::check_metadata;
 use super::chunk_hashing::bytes_of_slots;
 use super::counts::CountedCall;
 use super::evict::RoomFor;
-use super::idempotency::{Fingerprint, IdemKey, memory_id};
+use super::idempotency::{Fingerprint, IdemKey, id_of_new_memory};
 use super::limits::{MAX_CHUNKS, MAX_UPLOAD_BYTES, check_idem};
 use super::service::UploadService;
 use super::{Event, Outcome, PayloadState, UploadMeta};
@@ -120,7 +120,7 @@ impl UploadService<'_> {
         expected_chunks: u32,
     ) -> UploadMeta {
         UploadMeta {
-            provisional_memory_id: memory_id(id, key, self.now),
+            provisional_memory_id: id_of_new_memory(id, key, self.now),
             capsule_id,
             asset_metadata,
             blob_id: None,

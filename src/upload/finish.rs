@@ -211,7 +211,7 @@ impl UploadService<'_> {
     /// gets a new one.
     fn memory_id_of(&self, id: SessionId, meta: &UploadMeta) -> String {
         if meta.provisional_memory_id.is_empty() {
-            memory_id(id, IdemKey::of(&meta.capsule_id, &self.caller, ""), self.now)
+            id_of_new_memory(id, IdemKey::of(&meta.capsule_id, &self.caller, ""), self.now)
         } else {
             meta.provisional_memory_id.clone()
         }

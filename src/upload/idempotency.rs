@@ -54,7 +54,8 @@ impl Fingerprint {
     }
 }
 
-/// Returns a memory id that is unique forever: it contains `number`, which is never reused and need not be a session's.
+/// Returns an id for a new memory of a capsule. It is unique forever, since it contains `number`, which is never reused
+/// and need not be a session's.
 ///
 /// ```text
 /// mem_ LETTER NUMBER _ DIGEST      NUMBER and DIGEST in base 32, with digits "0" to "9" and "a" to "v"
@@ -62,7 +63,7 @@ impl Fingerprint {
 /// The letter encodes how many digits the number has, "a" for one, so that ids sort by their numbers, and after the
 /// ids of earlier releases, which have a decimal number after "mem_". The digest, 128 bits of a SHA-256, makes ids
 /// impossible to guess. An id is kept short because it is part of the keys of four tables.
-pub fn memory_id(number: SessionId, key: IdemKey, now: Time) -> String {
+pub fn id_of_new_memory(number: SessionId, key: IdemKey, now: Time) -> String {
     let digest: [u8; 32] = Sha256::new()
         .chain_update(key.0)
         .chain_update(number.0.to_be_bytes())
@@ -105,7 +106,7 @@ mod tests {
     use super::*;
 
     fn id_of(number: u64) -> String {
-        memory_id(SessionId(number), IdemKey([7; 32]), Time::from_nanos(1))
+        id_of_new_memory(SessionId(number), IdemKey([7; 32]), Time::from_nanos(1))
     }
 
     proptest! {

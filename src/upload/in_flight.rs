@@ -10,7 +10,7 @@ use super::UploadMeta;
 pub struct Upload {
     /// The session, including which chunks have arrived.
     pub session: Session,
-    /// The capsule, metadata and memory id of the upload.
+    /// The capsule of the upload, its metadata, and the id of the memory that finish will create.
     pub meta: UploadMeta,
     /// The path that stores the session.
     pub path: SessionPath,

@@ -84,7 +84,7 @@ impl Outcome {
 #[derive(Encode, Decode, Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(stable_schema::StableSchema))]
 pub struct Finished {
-    /// The memory that was created.
+    /// Id of the memory that was created in the capsule.
     #[n(0)]
     pub memory_id: String,
     /// The blob that holds the bytes.

@@ -25,7 +25,7 @@ pub struct SessionTables {
     pub sessions: Table<u64, SessionRecord>,
     /// Layouts 2 and 3: the upload's half.
     pub metas: Table<u64, UploadMeta>,
-    /// The source of the ids of sessions and downloads, and of the numbers in memory ids.
+    /// The source of the ids of sessions and downloads, and of the numbers in the ids of memories.
     pub ids: Ids,
 }
 

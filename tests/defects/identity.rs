@@ -8,7 +8,7 @@ use super::Course;
 use crate::support::upload::{CHUNK, file, sha256, two_chunks};
 use crate::support::{InstalledCanister, controller, owner, stranger, writer};
 
-/// Every session had the empty text as its provisional memory id, so that all keys depended only on the
+/// Every session had the empty text as its `provisional_memory_id`, so that all keys depended only on the
 /// session number. Now the id is unique and never empty, and becomes the id of the memory that finish creates.
 pub fn d01_the_provisional_memory_id_was_always_empty(build: Build) {
     let canister = InstalledCanister::new(build);

@@ -31,8 +31,8 @@ fn upgrade_to_direct(canister: &mut TestCanister) {
 /// Two alternatives: leave a canister on the compat path, or upgrade it to the direct build.
 const UPGRADES: [fn(&mut TestCanister); 2] = [|_| {}, upgrade_to_direct];
 
-/// Creates a canister with two complete uploads in one capsule, whose records have the same memory id.
-fn uploads_of_one_memory_id(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
+/// Creates a canister with two complete uploads in one capsule, whose records name the same memory.
+fn uploads_into_one_memory(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 2]) {
     let mut canister = canister_in_layout_1();
     let uploads = [7, 8].map(|byte| {
         let file = vec![byte; CHUNK + 1];
@@ -45,9 +45,9 @@ fn uploads_of_one_memory_id(memory_id: &str) -> (TestCanister, [(u64, Vec<u8>); 
 }
 
 #[test]
-fn sessions_without_a_memory_id_become_separate_memories() {
+fn sessions_that_name_no_memory_become_separate_memories() {
     for upgrade in UPGRADES {
-        let (mut canister, uploads) = uploads_of_one_memory_id("");
+        let (mut canister, uploads) = uploads_into_one_memory("");
         upgrade(&mut canister);
         let finished = uploads.each_ref().map(|(id, file)| canister.finish(*id, file).unwrap());
         let [one, two] = &finished;
@@ -61,9 +61,9 @@ fn sessions_without_a_memory_id_become_separate_memories() {
 }
 
 #[test]
-fn a_memory_id_in_use_is_refused_and_loses_no_bytes() {
+fn an_id_of_an_existing_memory_is_refused_and_loses_no_bytes() {
     for upgrade in UPGRADES {
-        let (mut canister, [(first, one), (second, two)]) = uploads_of_one_memory_id("mem_1700000000");
+        let (mut canister, [(first, one), (second, two)]) = uploads_into_one_memory("mem_1700000000");
         upgrade(&mut canister);
         let finished = canister.finish(first, &one).unwrap();
         let bytes = |canister: &TestCanister| {

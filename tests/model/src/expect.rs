@@ -207,7 +207,7 @@ impl Model {
         let Session { owner, capsule, key, bytes, chunks, memory, .. } = session;
         let blob = Blob { capsule, bytes, fills: chunks.into_values().collect() };
         check_same("size", &bytes, &got.size)?;
-        // A session of the first public release has no memory id before it is finished.
+        // A session of the first public release has no id for its memory before it is finished.
         if let Some(memory) = memory {
             check_same("memory", &memory, &got.memory)?;
         }

@@ -4,7 +4,7 @@
 //! id 0   text -> Candid ((1 : nat16, Capsule))            every memory of a capsule is in its record
 //! id 1   principal of the subject -> text
 //! id 2   u32 length, principal of an owner, capsule id -> nothing
-//! id 6   ([u8; 32], u32) -> bytes                         SHA-256 of memory id (always ""), "#" and le64 session; chunk
+//! id 6   ([u8; 32], u32) -> bytes                         SHA-256 of "#" and le64 session (no id of a memory); chunk
 //! id 7   u64 -> Candid ((1 : nat16, BlobMeta))            the first eight bytes of that hash, big-endian
 //! id 8   u64                                              a counter that nothing uses
 //! id 9   principal -> nothing                             created when an administrator is first looked up
@@ -292,7 +292,7 @@ impl PublicRelease {
 }
 
 /// Returns the hash that is the first part of the keys of a session's chunks in memory id 6. Only the session's number
-/// determines it, since the memory id of every session is empty.
+/// determines it, since every session has the empty text as the id of its memory.
 pub fn chunk_prefix_of(session: u64) -> [u8; 32] {
     Sha256::new().chain_update(b"#").chain_update(session.to_le_bytes()).finalize().into()
 }

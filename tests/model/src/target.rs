@@ -214,7 +214,7 @@ pub trait Target {
         false
     }
     /// Puts a complete session with these chunks into layout 1 as the first public release did: in no index, on no
-    /// account, and without a memory id. Returns its id; `None` if the target cannot do that.
+    /// account, and without an id for its memory. Returns its id; `None` if the target cannot do that.
     fn add_foreign(&mut self, _who: u8, _capsule: &str, _chunks: &[Vec<u8>]) -> Option<u64> {
         None
     }
