@@ -11,7 +11,9 @@ use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pocket_ic::common::rest::{CreateInstanceResponse, HttpGatewayInfo, InstanceConfig, Topology};
+use pocket_ic::common::rest::{
+    AutoProgressConfig, CreateInstanceResponse, HttpGatewayInfo, InstanceConfig, Topology,
+};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -67,15 +69,15 @@ async fn equip(
     instance_id: usize,
     slot: &Arc<Slot>,
     config: &InstanceConfig,
-    auto_progress: Option<Option<u64>>,
+    auto_progress: Option<AutoProgressConfig>,
 ) -> Result<Option<HttpGatewayInfo>, OpError> {
     let equipped = async {
         let gateway = match &config.http_gateway_config {
             None => None,
             Some(wanted) => Some(gateway::open_for(state, instance_id, wanted.clone()).await?),
         };
-        if let Some(delay_ms) = auto_progress {
-            progress::start(slot, delay_ms).await?;
+        if let Some(requested) = auto_progress {
+            progress::start(slot, requested.artificial_delay_ms).await?;
         }
         Ok::<_, OpError>(gateway)
     }
@@ -111,7 +113,7 @@ pub(super) async fn delete_instance(
     }
 }
 
-/// `POST /blobstore`: stores the bytes as they are sent, under their SHA-256.
+/// `POST /blobstore`: stores the body unchanged, even if it is gzipped, under its SHA-256.
 pub(super) async fn put_blob(
     State(state): State<Arc<ServerState>>,
     headers: HeaderMap,
@@ -155,7 +157,7 @@ mod tests {
     use pocket_ic::common::rest::{InstanceHttpGatewayConfig, SubnetConfigSet};
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn an_instance_that_cannot_advance_is_removed_with_its_gateway() {
+    async fn a_failed_start_of_auto_progress_removes_instance_and_gateway() {
         let state = Arc::new(ServerState::new(Engine::new().unwrap(), false));
         let config = InstanceConfig {
             subnet_config_set: SubnetConfigSet { application: 1, ..SubnetConfigSet::default() }.into(),
@@ -170,9 +172,10 @@ mod tests {
         };
         let created = Instance::create(state.engine(), &config, false).unwrap();
         let (id, slot) = state.add_instance(created.instance);
-        // Another request has started automatic progress in the meantime.
+        // Another request has started automatic progress in the meantime, so that it cannot be started again.
         progress::start(&slot, None).await.unwrap();
-        assert!(equip(&state, id, &slot, &config, Some(None)).await.is_err());
+        let auto_progress = AutoProgressConfig { artificial_delay_ms: None };
+        assert!(equip(&state, id, &slot, &config, Some(auto_progress)).await.is_err());
         assert!(state.slot(id).is_err());
         let gateways = gateway::list(State(state.clone())).await.into_body();
         assert_eq!(axum::body::to_bytes(gateways, 1_000).await.unwrap(), "[]");

@@ -16,7 +16,8 @@ use crate::MessageCost;
 use crate::engine::{Engine, MAX_STABLE_BYTES, StableMemory};
 use candid::Principal;
 use pocket_ic::common::rest::{
-    IcpConfig, IcpConfigFlag, IcpFeatures, InitialTime, InstanceConfig, SubnetId, Topology,
+    AutoProgressConfig, IcpConfig, IcpConfigFlag, IcpFeatures, InitialTime, InstanceConfig, SubnetId,
+    Topology,
 };
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -50,9 +51,8 @@ pub struct Instance {
 /// A new instance, and what its configuration says about the passing of time.
 pub struct Created {
     pub instance: Instance,
-    /// The interval between two automatic steps of time, milliseconds: `Some(None)` for the default interval, `None` if
-    /// time does not advance automatically.
-    pub auto_progress: Option<Option<u64>>,
+    /// How time advances automatically; `None` if it does not.
+    pub auto_progress: Option<AutoProgressConfig>,
 }
 
 impl Instance {
@@ -62,7 +62,7 @@ impl Instance {
         let subnets = subnet::build(&config.subnet_config_set)?;
         let (initial, auto_progress) = match &config.initial_time {
             None => (GENESIS_NANOS, None),
-            Some(InitialTime::AutoProgress(auto)) => (GENESIS_NANOS, Some(auto.artificial_delay_ms)),
+            Some(InitialTime::AutoProgress(auto)) => (GENESIS_NANOS, Some(auto.clone())),
             Some(InitialTime::Timestamp(time)) => (time.nanos_since_epoch, None),
         };
         if initial < GENESIS_NANOS {

@@ -69,18 +69,27 @@ fn effective_canister(canister: Principal) -> RawEffectivePrincipal {
     RawEffectivePrincipal::CanisterId(canister.as_slice().to_vec())
 }
 
-/// Reads the answer to a call. Returns `Some(None)` if the outcome must be read later; `None` if the body is not a
-/// readable answer to a call, or rejects the call with an unknown error code.
-pub(super) fn read_call_answer(body: &[u8], message: &RawMessageId) -> Option<Option<RawCanisterResult>> {
-    match serde_cbor::from_slice(body).ok()? {
+/// The answer to a call.
+pub(super) enum CallAnswer {
+    /// The answer has the call's outcome.
+    Outcome(RawCanisterResult),
+    /// The outcome must be read later.
+    NoOutcomeYet,
+}
+
+/// Reads the answer to a call; `None` if the body is not a readable answer to a call, or rejects the call with an
+/// unknown error code.
+pub(super) fn read_call_answer(body: &[u8], message: &RawMessageId) -> Option<CallAnswer> {
+    let outcome = match serde_cbor::from_slice(body).ok()? {
         TransportCallResponse::Replied { certificate } => {
-            Some(outcome_in(&serde_cbor::from_slice(&certificate).ok()?, message))
+            outcome_in(&serde_cbor::from_slice(&certificate).ok()?, message)
         }
         TransportCallResponse::NonReplicatedRejection(reject) => {
-            rejection(reject.error_code.as_deref(), reject.reject_message, false).map(Some)
+            Some(rejection(reject.error_code.as_deref(), reject.reject_message, false)?)
         }
-        TransportCallResponse::Accepted => Some(None),
-    }
+        TransportCallResponse::Accepted => None,
+    };
+    Some(outcome.map_or(CallAnswer::NoOutcomeYet, CallAnswer::Outcome))
 }
 
 pub(super) fn read_query_answer(body: &[u8]) -> Option<RawCanisterResult> {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use candid::Principal;
 use pocket_ic::common::rest::{RawCanisterCall, RawCanisterResult, RawMessageId};
 
-use super::agent;
+use super::agent::{self, CallAnswer};
 use super::management::{self, Change};
 use super::protocol::{InstanceId, Operation, OperationId, Submitted, parse_json};
 use super::recording::Recording;
@@ -153,8 +153,8 @@ impl Watch {
             }
             Operation::AutoProgress => self.recording.record_running_clock(&instance).await,
             Operation::AgentCall(_, message) => {
-                let Some(outcome) = agent::read_call_answer(answer, &message) else { return false };
-                if let Some(result) = outcome {
+                let Some(answer) = agent::read_call_answer(answer, &message) else { return false };
+                if let CallAnswer::Outcome(result) = answer {
                     self.record_result(&instance, &message, result).await;
                 }
             }

@@ -54,7 +54,7 @@ impl RehearsedModule {
     }
 }
 
-/// A call with its arguments as they are sent.
+/// A call with its encoded arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EncodedCall {
     pub line: usize,
