@@ -120,7 +120,7 @@ impl Migration<Storage> for SplitSessions {
         Ok(())
     }
 
-    fn price(&self, _: &Storage, _: u64) -> Result<u64> {
+    fn cost_beyond_digest(&self, _: &Storage, _: u64) -> Result<u64> {
         Ok(WRITE_INSTRUCTIONS)
     }
 

@@ -94,7 +94,7 @@ impl Migration<Storage> for MoveToExtents {
         Ok(Classified { class: class.index(), reason: None })
     }
 
-    fn price(&self, storage: &Storage, key: u64) -> Result<u64> {
+    fn cost_beyond_digest(&self, storage: &Storage, key: u64) -> Result<u64> {
         let bytes = if is_session(storage, key)? {
             session::bytes_received(storage, SessionId(key))?
         } else {

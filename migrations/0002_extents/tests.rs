@@ -295,17 +295,17 @@ fn the_class_of_a_trapped_unit_is_quarantined() {
 }
 
 #[test]
-fn a_unit_has_the_price_of_its_bytes() {
+fn the_estimated_cost_of_a_unit_depends_on_its_bytes() {
     let mut canister = finalized_canister();
     let blob = upload(&mut canister, &file(CHUNK), "a blob");
     let empty = upload(&mut canister, &[], "an empty blob");
     let session = canister.begin(2 * CHUNK, "a session");
     canister.put(session, &file(2 * CHUNK), 0).unwrap();
-    let price = |key| MIGRATION.price(&canister.storage, key).unwrap();
-    let blob_price = |locator: &str| price(BlobId::from_locator(locator).unwrap().0);
+    let cost = |key| MIGRATION.cost_beyond_digest(&canister.storage, key).unwrap();
+    let cost_of_blob = |locator: &str| cost(BlobId::from_locator(locator).unwrap().0);
     let chunk = CHUNK as u64;
     assert_eq!(
-        [blob_price(&empty), blob_price(&blob), price(session)],
+        [cost_of_blob(&empty), cost_of_blob(&blob), cost(session)],
         [0, 12, 12].map(|per_byte| 500_000 + per_byte * chunk)
     );
 }

@@ -27,13 +27,15 @@ pub(crate) fn page<H: Host>(
     let mut page = DryRun {
         migration: plan.number,
         name: plan.name.into(),
-        waits_for: blocking_predecessor(migration, host)?
-            .map_or_else(|| migration.waits_for(host), |why| Ok(Some(why)))?,
+        waits_for: match blocking_predecessor(migration, host)? {
+            Some(why) => Some(why),
+            None => migration.waits_for(host)?,
+        },
         ..DryRun::default()
     };
     let keys = migration.sources(host, after, usize::try_from(limit).unwrap_or(usize::MAX))?;
     let listed_count = keys.len();
-    let (mut seen, mut writing_cost): (u64, u64) = (0, 0);
+    let (mut seen, mut cost_beyond_digests): (u64, u64) = (0, 0);
     for key in keys {
         if seen > 0 && message.meter.used() > message.budget {
             break;
@@ -50,7 +52,8 @@ pub(crate) fn page<H: Host>(
             continue;
         }
         let classified = migration.classify(host, key.clone(), message.now)?;
-        writing_cost = writing_cost.saturating_add(migration.price(host, key.clone())?);
+        cost_beyond_digests =
+            cost_beyond_digests.saturating_add(migration.cost_beyond_digest(host, key.clone())?);
         add_unit(migration, &mut page, key, classified);
         increment(&mut page.units);
     }
@@ -60,8 +63,8 @@ pub(crate) fn page<H: Host>(
         page.next = None;
     }
     page.instructions = message.meter.used().saturating_sub(used_before);
-    // Reading these units costs the migration what it cost this page; converting them costs `writing_cost` in addition.
-    page.estimated_instructions = page.instructions.saturating_add(writing_cost);
+    // Listing and digesting these units costs the migration what it cost this page.
+    page.estimated_instructions = page.instructions.saturating_add(cost_beyond_digests);
     page.estimated_messages = page.estimated_instructions.div_ceil(message.budget.max(1));
     Ok(page)
 }

@@ -25,7 +25,7 @@ use crate::{
 /// migration.layout_entered(&mut bank)?;
 /// migration.leave_in_quarantine(&mut bank)?;
 /// migration.abandon(&mut bank, 7, Vec::new());
-/// assert_eq!(migration.price(&bank, 7)?, 0, "the dry run estimates the cost by that of reading");
+/// assert_eq!(migration.cost_beyond_digest(&bank, 7)?, 0, "the dry run estimates only the cost of digesting");
 /// assert_eq!(migration.plan().classes[migration.trapped_class()].name, "trapped");
 /// assert!(migration.written_since(&bank, NOW, 10).is_empty(), "only a verification finds what is unsound");
 /// assert!(migration.bulk().is_none() && migration.reversal().is_some());
@@ -133,7 +133,7 @@ pub trait Migration<H: Host> {
     ///
     /// # Errors
     /// If there is no such unit, or a record other than the unit itself is damaged.
-    fn price(&self, _: &H, _: H::Key) -> Result<u64, H::Error> {
+    fn cost_beyond_digest(&self, _: &H, _: H::Key) -> Result<u64, H::Error> {
         Ok(0)
     }
 

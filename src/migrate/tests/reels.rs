@@ -88,7 +88,7 @@ impl Migration<Storage> for Reels {
         Ok(Classified { class: usize::from(torn), reason: torn.then(|| "torn".into()) })
     }
 
-    fn price(&self, _: &Storage, key: u64) -> Result<u64> {
+    fn cost_beyond_digest(&self, _: &Storage, key: u64) -> Result<u64> {
         Ok(self.old.borrow()[&key].bytes.len() as u64)
     }
 

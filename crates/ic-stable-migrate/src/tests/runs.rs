@@ -107,7 +107,10 @@ fn a_dry_run_counts_every_class_and_writes_nothing() {
         .collect();
     assert_eq!(classes, [("note", 4, vec![1, 2, 3]), ("damaged", 1, vec![5])]);
     assert_eq!((page.units, page.next, notes.ledger.state_of(1).unwrap().source), (5, None, 0));
-    assert_eq!(page.estimated_instructions, page.instructions, "the price of a conversion is 0 by default");
+    assert_eq!(
+        page.estimated_instructions, page.instructions,
+        "by default, a conversion costs nothing beyond the digest"
+    );
 }
 
 #[test]
