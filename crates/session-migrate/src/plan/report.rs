@@ -76,7 +76,7 @@ pub struct StepCost {
     pub limit: u64,
     /// Price of the messages.
     pub cycles: Cycles,
-    /// Estimated duration at one message per second, in seconds: as many as `messages`.
+    /// Estimated duration in seconds, at one message per second.
     pub seconds: u64,
     /// Size of stable memory afterwards, bytes.
     pub stable_bytes: u64,

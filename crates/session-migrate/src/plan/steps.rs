@@ -100,6 +100,8 @@ impl<'p> Steps<'p> {
         self.count_messages()?;
         let MessageCounts { messages, instructions, largest } = std::mem::take(&mut self.since_last_step);
         let MemorySizes { stable_bytes, heap_bytes } = self.memory;
+        // The estimate assumes one message per round, and one round per second.
+        let seconds = messages;
         self.done.push(StepCost {
             name: name.into(),
             messages,
@@ -107,7 +109,7 @@ impl<'p> Steps<'p> {
             largest,
             limit,
             cycles: Cycles::of_messages(messages, instructions),
-            seconds: messages,
+            seconds,
             stable_bytes,
             stable_limit: STABLE_LIMIT,
             heap_bytes,
