@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::class::Class;
-use super::{Moved, copy_and_compare, free_extents_on_failure};
+use super::{Moved, copy_and_compare, free_extents_if_abandoned};
 use crate::api::{Error, Result};
 use crate::blob::{BlobId, BlobRecord, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
@@ -33,7 +33,8 @@ pub fn convert(storage: &mut Storage, id: BlobId, blob: &BlobRecord, work: &mut 
     };
     let extents = progress.extents.clone().unwrap_or_default();
     let moved = copy_some(storage, id, blob, &extents, &mut progress, work);
-    let (class, fate) = match free_extents_on_failure(storage, &extents, moved)? {
+    free_extents_if_abandoned(storage, &extents, &moved)?;
+    let (class, fate) = match moved? {
         Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);

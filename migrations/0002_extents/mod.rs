@@ -40,12 +40,12 @@ fn copy_and_compare(storage: &mut Storage, at: u64, bytes: &[u8], extents: &Exte
     }
 }
 
-/// Returns `moved`. If it is an error or the unit is damaged, frees the extents, which the unit will not use.
-fn free_extents_on_failure(storage: &mut Storage, extents: &Extents, moved: Result<Moved>) -> Result<Moved> {
-    if !matches!(moved, Ok(Moved::Partly | Moved::Wholly)) {
-        storage.blobs.extents_mut().free(extents)?;
+/// Frees the new extents if the unit stays in the chunk map after all: it is damaged, or copying returned an error.
+fn free_extents_if_abandoned(storage: &mut Storage, extents: &Extents, moved: &Result<Moved>) -> Result<()> {
+    match moved {
+        Ok(Moved::Partly | Moved::Wholly) => Ok(()),
+        Ok(Moved::Damaged(_)) | Err(_) => Ok(storage.blobs.extents_mut().free(extents)?),
     }
-    moved
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use super::class::Class;
-use super::{Moved, copy_and_compare, free_extents_on_failure};
+use super::{Moved, copy_and_compare, free_extents_if_abandoned};
 use crate::api::{Error, Result};
 use crate::blob::{ChunkPrefix, Extents, Place};
 use crate::migrate::{Advance, Fate, QuarantineRecord, Work};
@@ -91,7 +91,8 @@ pub fn convert(storage: &mut Storage, id: SessionId, work: &mut Work<'_>) -> Res
     }
     let prefix = ChunkPrefix::of(&meta.provisional_memory_id, id);
     let moved = copy_some(storage, id, prefix, &session, &meta, &mut progress, work);
-    let (class, fate) = match free_extents_on_failure(storage, &progress.extents, moved)? {
+    free_extents_if_abandoned(storage, &progress.extents, &moved)?;
+    let (class, fate) = match moved? {
         Moved::Partly => {
             work.progress = progress.encode();
             return Ok(Advance::More);
