@@ -7,18 +7,18 @@ use super::stable::WASM_PAGE;
 #[derive(Clone, Debug, Default)]
 pub struct Heap {
     /// The size in bytes, a multiple of [`WASM_PAGE`].
-    pub(super) bytes: u64,
+    pub(super) size_bytes: u64,
     pub(super) pages: Paged,
 }
 
 impl Heap {
     /// Returns a memory of this many 64 KiB pages, all zeros.
     pub fn zeroed(wasm_pages: u64) -> Self {
-        Self { bytes: wasm_pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
+        Self { size_bytes: wasm_pages.saturating_mul(WASM_PAGE), pages: Paged::default() }
     }
 
-    pub fn bytes(&self) -> u64 {
-        self.bytes
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     /// Returns a part of the memory; `None` if it extends beyond the end.
@@ -43,6 +43,6 @@ impl Heap {
 
     /// Returns `None` if the part extends beyond the end.
     fn check(&self, offset: u64, len: u64) -> Option<()> {
-        offset.checked_add(len).filter(|end| *end <= self.bytes).map(drop)
+        offset.checked_add(len).filter(|end| *end <= self.size_bytes).map(drop)
     }
 }

@@ -88,7 +88,7 @@ impl LiveInstance {
         let mut heap = Heap::default();
         if let Some(memory) = parts.memory {
             let data = memory.data(&parts.store);
-            heap.bytes = data.len() as u64;
+            heap.size_bytes = data.len() as u64;
             heap.pages.capture(data);
         }
         Ok((heap, parts.read_globals()?))
@@ -104,7 +104,7 @@ impl LiveInstance {
 
     /// Returns how well this instance fits the state; its globals do not matter, since they are always set.
     pub(super) fn fit(&self, state: &CanisterState) -> Fit {
-        if !Arc::ptr_eq(&self.module, state.module()) || self.parts.memory_bytes() > state.heap.bytes {
+        if !Arc::ptr_eq(&self.module, state.module()) || self.parts.memory_bytes() > state.heap.size_bytes {
             return Fit::Impossible;
         }
         match self.known_heap.pages.is_clone_of(&state.heap.pages) {
@@ -121,7 +121,7 @@ impl LiveInstance {
     pub(super) fn restore(&mut self, state: &CanisterState) -> Result<(), Trap> {
         let parts = &mut self.parts;
         if let Some(memory) = parts.memory {
-            let missing_bytes = state.heap.bytes.saturating_sub(memory.data_size(&parts.store) as u64);
+            let missing_bytes = state.heap.size_bytes.saturating_sub(memory.data_size(&parts.store) as u64);
             if missing_bytes > 0 {
                 // The limit in the settings is for growth by the canister.
                 parts.store.data_mut().limiter.limit = NO_LIMIT;
@@ -220,7 +220,7 @@ impl LiveInstance {
         if let Some(memory) = self.parts.memory {
             let data = memory.data(&self.parts.store);
             changed = self.known_heap.pages.capture(data);
-            self.known_heap.bytes = data.len() as u64;
+            self.known_heap.size_bytes = data.len() as u64;
         }
         Ok((self.known_heap.clone(), self.parts.read_globals()?, changed))
     }

@@ -83,7 +83,7 @@ impl StableMemory {
         self.pages
     }
 
-    pub fn bytes(&self) -> u64 {
+    pub fn size_bytes(&self) -> u64 {
         self.pages * WASM_PAGE
     }
 
@@ -102,8 +102,8 @@ impl StableMemory {
     /// An error if the range extends beyond the end; reading and writing check this, too.
     pub fn check(&self, offset: u64, len: u64) -> Result<(), StableOutOfBounds> {
         match offset.checked_add(len) {
-            Some(end) if end <= self.bytes() => Ok(()),
-            _ => Err(StableOutOfBounds { offset, len, size: self.bytes() }),
+            Some(end) if end <= self.size_bytes() => Ok(()),
+            _ => Err(StableOutOfBounds { offset, len, size: self.size_bytes() }),
         }
     }
 
@@ -141,7 +141,7 @@ impl StableMemory {
     /// Returns the complete contents. A stable memory can be far larger than the host's memory: read large ones piece
     /// by piece with [`Self::read`].
     pub fn to_vec(&self) -> Vec<u8> {
-        let mut out = vec![0; self.bytes() as usize];
+        let mut out = vec![0; self.size_bytes() as usize];
         self.contents.read(0, &mut out);
         out
     }

@@ -22,7 +22,7 @@ impl fmt::Debug for CanisterState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CanisterState")
             .field("module", &self.module)
-            .field("wasm_memory_bytes", &self.heap.bytes)
+            .field("wasm_memory_bytes", &self.heap.size_bytes)
             .field("globals", &self.globals.len())
             .field("stable", &self.stable)
             .finish()
@@ -52,7 +52,7 @@ impl CanisterState {
         stable: StableMemory,
     ) -> Result<Self, StateMismatch> {
         let (min, max) = module.memory_limits();
-        let got = heap.bytes;
+        let got = heap.size_bytes;
         if !got.is_multiple_of(WASM_PAGE) || got < min || got > max {
             return Err(StateMismatch::WasmMemory { got, min, max });
         }
@@ -79,7 +79,10 @@ impl CanisterState {
         let mut next = Self::new(module);
         next.stable = self.stable.clone();
         if keep_wasm_memory {
-            next.heap = Heap { bytes: self.heap.bytes.max(next.heap.bytes), pages: self.heap.pages.clone() };
+            next.heap = Heap {
+                size_bytes: self.heap.size_bytes.max(next.heap.size_bytes),
+                pages: self.heap.pages.clone(),
+            };
         }
         next
     }
@@ -116,7 +119,7 @@ impl CanisterState {
 
     /// Returns the size of the wasm memory in bytes.
     pub fn wasm_memory_bytes(&self) -> u64 {
-        self.heap.bytes
+        self.heap.size_bytes
     }
 
     /// Returns the globals that are mutable or exported, in module order.

@@ -166,7 +166,7 @@ impl Canister {
     /// Returns the total size of wasm memory, stable memory and module, in bytes.
     pub fn execution_memory_bytes(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| {
-            state.wasm_memory_bytes() + state.stable().bytes() + state.module().uploaded().len() as u64
+            state.wasm_memory_bytes() + state.stable().size_bytes() + state.module().uploaded().len() as u64
         })
     }
 

@@ -179,7 +179,7 @@ impl Instance {
     /// Returns all of a canister's stable memory; an error if it is too large to return at once.
     pub fn stable_memory(&self, id: Principal) -> Result<Vec<u8>, OpError> {
         let state = self.canister(id)?.state.as_ref().ok_or(OpError::CanisterIsEmpty(id))?;
-        let bytes = state.stable().bytes();
+        let bytes = state.stable().size_bytes();
         if bytes > MAX_WHOLE_STABLE_BYTES {
             return Err(OpError::Other(format!(
                 "Stable memory of {bytes} bytes is more than can be read at once ({MAX_WHOLE_STABLE_BYTES} bytes): take a snapshot and read it in pieces"
@@ -192,10 +192,10 @@ impl Instance {
         let Some(state) = &mut self.canister_mut(id)?.state else {
             return Err(OpError::CanisterIsEmpty(id));
         };
-        if memory.bytes() > MAX_STABLE_BYTES {
+        if memory.size_bytes() > MAX_STABLE_BYTES {
             return Err(OpError::Other(format!(
                 "Stable memory of {} bytes exceeds the maximum of {MAX_STABLE_BYTES} bytes",
-                memory.bytes()
+                memory.size_bytes()
             )));
         }
         *state.stable_mut() = memory;

@@ -165,7 +165,7 @@ impl Snapshot {
 
     /// Returns the sizes of the module, the wasm memory and the stable memory, in bytes.
     fn sizes(&self) -> (u64, u64, u64) {
-        (self.module().len() as u64, self.heap().bytes(), self.stable().bytes())
+        (self.module().len() as u64, self.heap().size_bytes(), self.stable().size_bytes())
     }
 
     pub fn total_size(&self) -> u64 {
@@ -221,7 +221,7 @@ impl Snapshot {
             }
             SnapshotDataKind::StableMemory { offset, size } => {
                 let stable = self.stable();
-                let in_bounds = offset.checked_add(*size).is_some_and(|end| end <= stable.bytes());
+                let in_bounds = offset.checked_add(*size).is_some_and(|end| end <= stable.size_bytes());
                 let length = usize::try_from(*size).ok().filter(|_| in_bounds);
                 let out_of_bounds = || slice_error("stable memory", *offset, *size);
                 let mut bytes = vec![0; length.ok_or_else(out_of_bounds)?];

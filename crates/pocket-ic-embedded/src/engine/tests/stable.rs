@@ -90,7 +90,7 @@ proptest! {
                 }
             }
         }
-        prop_assert_eq!(memory.bytes(), model.len() as u64);
+        prop_assert_eq!(memory.size_bytes(), model.len() as u64);
         prop_assert!(memory.to_vec() == model);
         prop_assert!(snapshot.0.to_vec() == snapshot.1);
         prop_assert!(StableMemory::from_bytes(&model).to_vec() == model);
@@ -159,7 +159,7 @@ fn touch(state: &CanisterState, entry: EntryPoint, places: usize) -> MessageOutc
 #[test]
 fn traps_queries_and_snapshots_of_10_gib_cost_what_they_touch() {
     let large = update(&fresh_state(LARGE), "grow_to_10_gib").state;
-    assert_eq!(large.stable().bytes(), 10 << 30);
+    assert_eq!(large.stable().size_bytes(), 10 << 30);
     let nothing = StableMemory::new();
     assert_eq!(large.stable().unshared_bytes(&nothing), 0);
     // A snapshot is a clone, and shares everything.
@@ -184,7 +184,7 @@ fn traps_queries_and_snapshots_of_10_gib_cost_what_they_touch() {
 #[test]
 fn messages_reach_all_of_500_gib() {
     let large = update(&fresh_state(LARGE), "grow_to_500_gib").state;
-    assert_eq!(large.stable().bytes(), 500 << 30);
+    assert_eq!(large.stable().size_bytes(), 500 << 30);
     let written = touch(&large, EntryPoint::Update("touch".into()), 500).state;
     assert_eq!(written.stable().unshared_bytes(&StableMemory::new()), 500 * PAGE as u64);
     let after = touch(&written, EntryPoint::Update("touch".into()), 1).state;

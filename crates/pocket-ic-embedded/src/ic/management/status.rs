@@ -53,7 +53,7 @@ fn memory_metrics(canister: &Canister) -> MemoryMetrics {
     let state = canister.state.as_ref();
     MemoryMetrics {
         wasm_memory_size: state.map_or(0, |s| s.wasm_memory_bytes()).into(),
-        stable_memory_size: state.map_or(0, |s| s.stable().bytes()).into(),
+        stable_memory_size: state.map_or(0, |s| s.stable().size_bytes()).into(),
         // Eight bytes per global, as the official server counts.
         global_memory_size: state.map_or(0, |s| 8 * s.globals().len() as u64).into(),
         wasm_binary_size: state.map_or(0, |s| s.module().uploaded().len() as u64).into(),
