@@ -150,11 +150,10 @@ fn print_report(report: &Report, compile_time: Option<Duration>) {
     }
     if let Some(snapshot) = &report.snapshot {
         say!(
-            "snapshot: {} sessions, {} continued by their own clients; {} reads of {} capsules unchanged after every step",
+            "snapshot: {} sessions, {} continued by their own clients; {}",
             snapshot.sessions,
             snapshot.continued,
-            snapshot.reads,
-            snapshot.capsules
+            snapshot.comparison()
         );
     }
     print_end(report, compile_time);

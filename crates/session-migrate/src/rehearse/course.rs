@@ -7,28 +7,31 @@ use crate::build::Build;
 use crate::client::{Canister, ClientError};
 use crate::progress::Progress;
 
-/// Runs all steps. `after_step` is called after each upgrade to the staged build, after the rollback, and after
-/// everything was read back. Returns the build on which the uploads were finished; [`Build::Legacy`] if they were not,
-/// since an upgrade to the staged build, or back to the legacy build, failed.
+/// What `compare` gets in [`play`] if the step before was not completed.
+const AFTER_FAILURE: &str = "after an upgrade that failed";
+
+/// Runs all steps. `compare` is called after each upgrade to the staged build, after the rollback, and after everything
+/// was read back, with a text that says when this is. Returns the build on which the uploads were finished;
+/// [`Build::Legacy`] if they were not, since an upgrade to the staged build, or back to the legacy build, failed.
 pub(super) fn play(
     canister: &Canister<'_>,
     rollback: bool,
     stages: &mut Stages<'_>,
     clients: &mut Clients,
     progress: &Progress,
-    after_step: impl Fn(&Stages<'_>, &mut Clients),
+    mut compare: impl FnMut(&str, &mut Clients),
 ) -> Result<Build, ClientError> {
     progress.phase("uploading to the legacy build");
     traffic::before_upgrade(canister, clients, progress)?;
     let mut is_staged = upgrade_and_continue(canister, stages, clients, Build::Staged, progress)?;
-    after_step(stages, clients);
+    compare(if is_staged { "after the upgrade to staged" } else { AFTER_FAILURE }, clients);
     if is_staged && rollback {
         progress.phase("rolling back");
         stages.roll_back(canister, clients);
-        after_step(stages, clients);
+        compare("after the rollback", clients);
         is_staged = upgrade_and_continue(canister, stages, clients, Build::Legacy, progress)?
             && upgrade_and_continue(canister, stages, clients, Build::Staged, progress)?;
-        after_step(stages, clients);
+        compare(if is_staged { "after the second upgrade to staged" } else { AFTER_FAILURE }, clients);
     }
     if !is_staged {
         return Ok(Build::Legacy);
@@ -47,7 +50,7 @@ pub(super) fn play(
     }
     progress.phase("reading everything back");
     verify::read_back(canister, clients, progress);
-    after_step(stages, clients);
+    compare("at the end", clients);
     progress.phase("checking memories");
     verify::check_memories(canister, clients);
     Ok(if is_direct { Build::Direct } else { Build::Staged })

@@ -93,12 +93,12 @@ fn on_copy(
             .push(format!("{} answers were compared; the snapshot contains more", answers_before.len()));
     }
     progress.set_total(clients.bytes_to_move());
-    let compare = |stages: &Stages<'_>, clients: &mut Clients| {
-        let answers_now = ReadAnswers::read_all(&canister, &contents);
-        let when = format!("after {}", stages.last_name());
-        clients
-            .problems
-            .extend(answers_before.differences(&answers_now, &when).into_iter().take(MAX_DIFFERENCES));
+    let (mut compared, mut differences) = (Vec::new(), 0);
+    let compare = |when: &str, clients: &mut Clients| {
+        let found = answers_before.differences(&ReadAnswers::read_all(&canister, &contents), when);
+        compared.push(when.to_owned());
+        differences += found.len() as u64;
+        clients.problems.extend(found.into_iter().take(MAX_DIFFERENCES));
     };
     course::play(&canister, true, &mut stages, &mut clients, progress, compare)?;
     progress.phase("inspecting the result");
@@ -110,6 +110,8 @@ fn on_copy(
         continued: continued_count,
         capsules: contents.capsules.len() as u64,
         reads: answers_before.len() as u64,
+        compared,
+        differences,
         damage_before: damage_by_name(&contents.damage),
         damage_after: damage_by_name(&damage_after),
     };

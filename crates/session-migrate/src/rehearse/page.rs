@@ -25,8 +25,7 @@ impl Report {
             @if let Some(part) = &self.snapshot {
                 p {
                     "On the snapshot " code { (part.path) } ": " (part.sessions) " sessions, " (part.continued)
-                    " continued by their own clients; " (part.reads) " reads of " (part.capsules)
-                    " capsules compared after every step."
+                    " continued by their own clients; " (part.comparison()) "."
                 }
             }
             (messages_section("Problems", &self.problems))

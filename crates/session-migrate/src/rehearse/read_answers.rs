@@ -1,4 +1,4 @@
-//! What callers can read from the capsules of a snapshot, to be compared before and after each step.
+//! What callers can read from the capsules of a snapshot: read before the first step, and compared after later ones.
 
 use std::collections::BTreeMap;
 
@@ -78,7 +78,7 @@ impl ReadAnswers {
         self.answers.len()
     }
 
-    /// Returns a line for each answer of `self` that `later` has otherwise, or does not have.
+    /// Returns a line for each answer of `self` that is different or absent in `later`. `when` says when that was read.
     pub fn differences(&self, later: &ReadAnswers, when: &str) -> Vec<String> {
         let differs = |(what, before): (&String, &String)| {
             let after = later.answers.get(what).map_or("not asked", String::as_str);

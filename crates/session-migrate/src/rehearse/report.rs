@@ -131,12 +131,30 @@ pub struct SnapshotPart {
     pub continued: u64,
     /// Number of capsules in the snapshot.
     pub capsules: u64,
-    /// Number of answers that were compared, after each of several steps.
+    /// Number of answers about these capsules that were read before the first step.
     pub reads: u64,
+    /// When these answers were read again and compared, such as `after the rollback`.
+    #[serde(default)]
+    pub compared: Vec<String>,
+    /// Number of answers that were different, in all comparisons together.
+    #[serde(default)]
+    pub differences: u64,
     /// Damage in the snapshot: the number of findings by kind.
     pub damage_before: BTreeMap<String, u64>,
     /// Damage in the canister at the end: the number of findings by kind.
     pub damage_after: BTreeMap<String, u64>,
+}
+
+impl SnapshotPart {
+    /// Describes how the answers were compared, and with what result.
+    pub fn comparison(&self) -> String {
+        let SnapshotPart { reads, capsules, compared, differences, .. } = self;
+        format!(
+            "{reads} answers about {capsules} capsules were read before the first step and again {}; {differences} of \
+             the later answers differ",
+            compared.join(", ")
+        )
+    }
 }
 
 /// A run of a migration.

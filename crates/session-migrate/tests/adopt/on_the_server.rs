@@ -178,5 +178,13 @@ fn an_adopted_snapshot_is_rehearsed() {
     };
     let report = rehearse::run(&options, &Progress::hidden()).unwrap();
     assert_eq!(report.verdict, Verdict::Pass, "{:?}", report.problems);
-    assert!(report.snapshot.unwrap().reads >= 10);
+    let snapshot = report.snapshot.unwrap();
+    assert!(snapshot.reads >= 10);
+    let steps = [
+        "after the upgrade to staged",
+        "after the rollback",
+        "after the second upgrade to staged",
+        "at the end",
+    ];
+    assert_eq!((snapshot.compared, snapshot.differences), (steps.map(String::from).to_vec(), 0));
 }
