@@ -19,9 +19,9 @@ use crate::rehearse::{MigrationReport, MigrationRun, RehearseError, StageReport}
 use crate::trace::CallKind;
 
 /// Instruction limits at which messages are made to trap, in percent of what the largest message has used.
-const LIMITS: [u64; 4] = [2, 20, 50, 80];
+const LIMIT_PERCENTS: [u64; 4] = [2, 20, 50, 80];
 
-/// Number of rounds at each of the [`LIMITS`].
+/// Number of rounds at each of these limits.
 const TRAPPED_ROUNDS: u32 = 3;
 
 /// Time between two such rounds: more than the minute after which a watchdog checks the migration, so that the watchdog
@@ -48,9 +48,17 @@ pub(super) struct Course<'a> {
     interruptions: Vec<String>,
     /// Whether the migration was interrupted at least once.
     is_interrupted: bool,
-    /// Number of messages that trapped at the [`LIMITS`], 0 if there was no message to trap; `None` if traps were not
-    /// requested or could not be counted.
+    /// Number of messages that trapped at the [`LIMIT_PERCENTS`], 0 if there was no message to trap; `None` if traps
+    /// were not requested or could not be counted.
     trapped: Option<usize>,
+}
+
+/// What follows a migration that was finalized.
+enum Finalized {
+    /// Another migration has begun.
+    NextHasBegun,
+    /// It was the last migration.
+    WasLast,
 }
 
 pub(super) struct CourseOutcome {
@@ -245,19 +253,21 @@ impl<'a> Course<'a> {
 
     /// Runs the migrations of the new wasm, one after the other. If all were finalized, upgrades again.
     fn run_migrations(&mut self) {
-        let mut has_next = self.run_migration(true);
-        while has_next == Some(true) {
-            has_next = self.run_migration(false);
+        let mut finalized = self.run_migration(true);
+        while let Some(Finalized::NextHasBegun) = finalized {
+            finalized = self.run_migration(false);
         }
-        if has_next == Some(false) && self.upgrade("upgrade after the end", true) {
+        if let Some(Finalized::WasLast) = finalized
+            && self.upgrade("upgrade after the end", true)
+        {
             self.compare_queries();
         }
     }
 
-    /// Runs one migration, rolls it back and runs it again if requested, and finalizes it. Returns whether another
-    /// migration has begun; `None` if the rehearsal cannot continue. Only the rollback of the first migration is
-    /// followed by a return to the old wasm, which does not support the layouts from which later migrations start.
-    fn run_migration(&mut self, is_first: bool) -> Option<bool> {
+    /// Runs one migration, rolls it back and runs it again if requested, and finalizes it. Returns `None` if the
+    /// rehearsal cannot continue. Only the rollback of the first migration is followed by a return to the old wasm,
+    /// which does not support the layouts from which later migrations start.
+    fn run_migration(&mut self, is_first: bool) -> Option<Finalized> {
         self.progress.phase("migrating under traffic");
         if !self.wait_until_converted(true) {
             return None;
@@ -377,7 +387,11 @@ impl<'a> Course<'a> {
             Converting | Verifying | Converted => ("migration_retry", retry_all_arg()),
             _ => return Ok(false),
         };
-        Ok(self.has_endpoint(endpoint) && self.pair.control(endpoint, &arg).map(|_| true)?)
+        if !self.has_endpoint(endpoint) {
+            return Ok(false);
+        }
+        self.pair.control(endpoint, &arg)?;
+        Ok(true)
     }
 
     /// Interrupts the migration in this round, if that is requested: traps are in round 1, upgrades in the rounds 1, 2,
@@ -400,7 +414,7 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Makes the migration's messages trap, at each of the [`LIMITS`].
+    /// Makes the migration's messages trap, at each of the [`LIMIT_PERCENTS`].
     fn trap_messages(&mut self) {
         let (pic, id) = (self.pair.pic, self.pair.id);
         // One round without a limit shows how many instructions the migration's messages use.
@@ -420,7 +434,7 @@ impl<'a> Course<'a> {
             return;
         };
         let first_message = costs::index_after(&costs);
-        for percent in LIMITS {
+        for percent in LIMIT_PERCENTS {
             let limit = limit_at(percent, largest);
             if let Err(error) = costs::limit_message(pic, id, Some(limit)) {
                 return self.notes.push(format!("not tested: messages that trap: {error}"));
@@ -439,11 +453,11 @@ impl<'a> Course<'a> {
             return;
         }
         self.is_interrupted = true;
-        let limits = LIMITS.map(|percent| format!("{percent} %")).join(", ");
+        let limits = LIMIT_PERCENTS.map(|percent| format!("{percent} %")).join(", ");
         self.interruptions.push(format!(
             "{trapped} messages trapped at instruction limits of {limits} of the {largest} that the largest had used"
         ));
-        // The watchdog notices the last trap.
+        // Gives the watchdog the time to notice the last trap.
         self.pair.pass(WATCHDOG_TIME);
     }
 
@@ -484,8 +498,8 @@ impl<'a> Course<'a> {
         self.wait_until_converted(false)
     }
 
-    /// Returns whether another migration has begun; `None` if the rehearsal cannot continue.
-    fn finalize(&mut self) -> Option<bool> {
+    /// Finalizes the migration. Returns `None` if it is not finalized, so that the rehearsal cannot continue.
+    fn finalize(&mut self) -> Option<Finalized> {
         self.progress.phase("finalizing");
         let this_migration = self.runs.last().map_or(0, |run| run.migration);
         let leaves_quarantined = self.runs.last().is_some_and(|run| run.counts.quarantined > 0);
@@ -497,12 +511,12 @@ impl<'a> Course<'a> {
         let Status { migration, phase, note, .. } = self.ok_or_problem(status)?;
         self.compare_queries();
         if migration.max(finalized.migration) > this_migration {
-            return Some(true);
+            return Some(Finalized::NextHasBegun);
         }
         if phase != MigrationPhase::Finalized {
             self.add_problem(&format!("the migration is not finalized, its phase is {phase:?} ({note})"));
         }
-        (phase == MigrationPhase::Finalized).then_some(false)
+        (phase == MigrationPhase::Finalized).then_some(Finalized::WasLast)
     }
 }
 
@@ -522,8 +536,8 @@ mod tests {
 
     #[test]
     fn limits_below_100_instructions_differ_by_percentage() {
-        assert_eq!(LIMITS.map(|percent| limit_at(percent, 99)), [1, 19, 49, 79]);
-        assert_eq!(LIMITS.map(|percent| limit_at(percent, 1_000)), [20, 200, 500, 800]);
+        assert_eq!(LIMIT_PERCENTS.map(|percent| limit_at(percent, 99)), [1, 19, 49, 79]);
+        assert_eq!(LIMIT_PERCENTS.map(|percent| limit_at(percent, 1_000)), [20, 200, 500, 800]);
         assert_eq!((limit_at(2, 1), limit_at(80, 0)), (1, 1));
     }
 }
