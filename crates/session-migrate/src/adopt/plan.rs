@@ -192,21 +192,23 @@ impl Planner<'_> {
             let owners_cut = truncate_list(&mut owners);
             writers.retain(|who| !owners.contains(who));
             let writers_cut = truncate_list(&mut writers);
-            let refusal = match owners.first() {
-                None => Some("no owner has a principal that may own a capsule here".to_owned()),
+            // One owner, if the capsule is taken; otherwise, why it is not.
+            let owner_or_refusal = match owners.first() {
+                None => Err("no owner has a principal that may own a capsule here".to_owned()),
                 Some(_) if id.len() > MAX_CAPSULE_ID => {
-                    Some(format!("its id has {} bytes, at most {MAX_CAPSULE_ID} are possible", id.len()))
+                    Err(format!("its id has {} bytes, at most {MAX_CAPSULE_ID} are possible", id.len()))
                 }
-                Some(_) => None,
+                Some(owner) => Ok(*owner),
             };
             // The capsule with its people, connections and groups; memories and galleries have lines of their own.
             let capsule_alone =
                 PublicCapsule { memories: Vec::new(), galleries: Vec::new(), ..capsule.clone() };
             let rest = capsule_rest(capsule, owners_cut, writers_cut);
-            let reason = refusal.clone().unwrap_or_else(|| match rest.is_empty() {
-                true => "taken; the record as it was".into(),
-                false => format!("taken, except for {}", rest.join(", ")),
-            });
+            let reason = match &owner_or_refusal {
+                Err(refusal) => refusal.clone(),
+                Ok(_) if rest.is_empty() => "taken; the record as it was".into(),
+                Ok(_) => format!("taken, except for {}", rest.join(", ")),
+            };
             self.left.write(&Line::new(RecordKind::Capsule, id, &reason).with_record(&capsule_alone))?;
             for (gallery, record) in &capsule.galleries {
                 let why = "there are no galleries here";
@@ -215,8 +217,8 @@ impl Planner<'_> {
                 )?;
                 self.plan.outcomes.add_no_counterpart(RecordKind::Gallery, gallery, Some(id), why);
             }
-            match (refusal, owners.first().copied()) {
-                (None, Some(owner)) => {
+            match owner_or_refusal {
+                Ok(owner) => {
                     let mut notes = Vec::new();
                     let subject = match &capsule.subject {
                         PublicPerson::Principal(principal) => PersonRef::Principal(*principal),
@@ -241,8 +243,7 @@ impl Planner<'_> {
                     }
                     self.plan.outcomes.add_taken(RecordKind::Capsule, id, None, notes).rest = rest;
                 }
-                (refusal, _) => {
-                    let why = refusal.unwrap_or_default();
+                Err(why) => {
                     self.plan.outcomes.add_not_taken(RecordKind::Capsule, id, None, &why);
                 }
             }
@@ -318,7 +319,7 @@ impl Planner<'_> {
                 ChunkUse::Session(keep) => keep.len() as u64,
                 ChunkUse::Nothing => 0,
             };
-            (0..taken).for_each(|_| outcomes.count_taken_chunk());
+            outcomes.add_taken_chunks(taken);
             if total > taken {
                 let id = session.map_or_else(|| hex::encode(prefix), |session| format!("session {session}"));
                 let is_of_refused_blob = matches!(used, ChunkUse::Nothing) && blob_prefixes.contains(prefix);

@@ -224,8 +224,8 @@ impl Outcomes {
         self.items.push_mut(Item { kind, id, capsule, count: 1, outcome, notes, rest: Vec::new() })
     }
 
-    pub fn count_taken_chunk(&mut self) {
-        self.chunks_taken += 1;
+    pub fn add_taken_chunks(&mut self, count: u64) {
+        self.chunks_taken += count;
     }
 
     /// Returns the counts of every kind of which a record was found or has an outcome. A kind whose outcomes do not add

@@ -353,8 +353,8 @@ type Saved = (BTreeMap<String, PublicCapsule>, Vec<Principal>);
 /// Reads the Candid that `pre_upgrade` has written over the beginning of the memory: capsules and administrators. In
 /// some builds of that release, the state of another feature follows, which is ignored.
 fn saved_by_pre_upgrade(stable: &StableFile) -> Result<Saved, String> {
-    // The length of the Candid is stored nowhere, so longer and longer beginnings of the memory, four times as long
-    // each, are decoded until one succeeds.
+    // The length of the Candid is stored nowhere, so the first `len` bytes of the memory are decoded, with `len` four
+    // times as large in each attempt, until one succeeds.
     let mut len = (1 << 20).min(stable.bytes());
     loop {
         let mut bytes = vec![0; usize::try_from(len).map_err(|error| error.to_string())?];
