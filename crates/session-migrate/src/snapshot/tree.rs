@@ -89,27 +89,32 @@ impl<M: Memory> Entry<'_, M> {
 struct Node<'m, M> {
     memory: &'m M,
     page_bytes: u64,
+    /// Addresses of the node itself and of its overflow pages, in the order of the node's bytes.
     pages: Vec<u64>,
 }
 
 impl<M: Memory> Node<'_, M> {
-    /// Returns how many bytes of a node its pages have room for.
+    /// Returns how many bytes of the node an overflow page has room for.
+    fn overflow_capacity(&self) -> u64 {
+        self.page_bytes - OVERFLOW_HEADER_BYTES
+    }
+
+    /// Returns how many bytes of the node all of its pages have room for.
     fn capacity(&self) -> u64 {
-        let overflow = self.page_bytes - OVERFLOW_HEADER_BYTES;
-        (self.pages.len() as u64 - 1) * overflow + self.page_bytes
+        (self.pages.len() as u64 - 1) * self.overflow_capacity() + self.page_bytes
     }
 
     /// Reads bytes of the node. Bytes after its last page are zeros.
     fn read(&self, at: u64, into: &mut [u8]) {
-        let overflow = self.page_bytes - OVERFLOW_HEADER_BYTES;
+        let overflow_capacity = self.overflow_capacity();
         let (mut at, mut rest) = (at, into);
         while !rest.is_empty() {
             let (page, within, room) = if at < self.page_bytes {
                 (0, at, self.page_bytes - at)
             } else {
                 let beyond = at - self.page_bytes;
-                let within = beyond % overflow;
-                (beyond / overflow + 1, within + OVERFLOW_HEADER_BYTES, overflow - within)
+                let within = beyond % overflow_capacity;
+                (beyond / overflow_capacity + 1, within + OVERFLOW_HEADER_BYTES, overflow_capacity - within)
             };
             let (now, later) = rest.split_at_mut(room.min(rest.len() as u64) as usize);
             match self.pages.get(page as usize) {
@@ -231,7 +236,7 @@ struct Walk<'w, 'm, M, K> {
 }
 
 impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
-    /// Visits the node at `address`, which the bytes at `from` refer to, and everything below it.
+    /// Visits the node at `address` and everything below it. The reference to `address` is stored at offset `from`.
     fn visit_node(&mut self, address: u64, from: u64, depth: usize) {
         if let Err(damage) = self.try_visit_node(address, from, depth) {
             self.walked.damage.push(damage);
@@ -297,8 +302,8 @@ impl<M: Memory, K: Key> Walk<'_, '_, M, K> {
         Ok(())
     }
 
-    /// Checks that `address`, to which the bytes at `from` point, is a page in use that was not visited before, and
-    /// marks the page as visited.
+    /// Checks that `address`, a reference to which is stored at offset `from`, is a page in use that was not visited
+    /// before, and marks the page as visited.
     fn take_page(&mut self, address: u64, from: u64) -> Result<(), Damage> {
         let Tree { bytes, page_bytes, memory, .. } = self.tree;
         let place = address.checked_sub(PAGES_OFFSET + PAGE_HEADER_BYTES);

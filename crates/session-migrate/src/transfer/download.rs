@@ -135,8 +135,8 @@ pub async fn download(
         }
     };
     let snapshot = saved.session_migrate.as_ref().map(|source| source.snapshot.clone()).unwrap_or_default();
-    let id = hex::decode(&snapshot).unwrap_or_default();
-    let metadata = retry.again(|| management.snapshot_metadata(&id)).await?;
+    let snapshot_id = hex::decode(&snapshot).unwrap_or_default();
+    let metadata = retry.again(|| management.snapshot_metadata(&snapshot_id)).await?;
     let text = metadata_text(&metadata)?;
 
     fs::create_dir_all(folder).map_err(SnapshotError::io("create", folder))?;
@@ -148,7 +148,7 @@ pub async fn download(
         hex::encode(network.root_key()),
     );
     manifest.taken_at = metadata.taken_at_timestamp;
-    let mut download = Download { management, id, retry, options, folder, saved };
+    let mut download = Download { management, snapshot_id, retry, options, folder, saved };
     download.save_progress()?;
     download.write_metadata(&text, &mut manifest)?;
     progress.phase("downloading");
@@ -168,7 +168,7 @@ pub async fn download(
 }
 
 /// Returns what the folder contains, or an error if this download must not write into it. `requested` is the id of the
-/// snapshot; `None` if any will do.
+/// snapshot that a download already in the folder must have; `None` if it may have any.
 fn check_folder_state(
     folder: &Path,
     canister: Principal,
@@ -268,7 +268,7 @@ fn lock_folder(folder: &Path) -> Result<File, TransferError> {
 
 struct Download<'a> {
     management: Management,
-    id: Vec<u8>,
+    snapshot_id: Vec<u8>,
     retry: Retry<'a>,
     options: Options,
     folder: &'a Path,
@@ -317,11 +317,13 @@ impl Download<'_> {
         let progress = self.retry.progress;
         let from = *self.saved.reached.frontier_mut(part);
         let mut hasher = sha256_of(&path, from, &mut |read| progress.add_bytes(read))?;
-        let (management, id, retry) = (self.management.clone(), self.id.clone(), self.retry);
+        let (management, snapshot_id, retry) =
+            (self.management.clone(), self.snapshot_id.clone(), self.retry);
         let calls = slices(from, bytes).map(|(offset, len)| {
-            let (management, id) = (&management, &id);
+            let (management, snapshot_id) = (&management, &snapshot_id);
             async move {
-                let slice = retry.again(|| management.snapshot_data(id, part.data_kind(offset, len))).await?;
+                let kind = part.data_kind(offset, len);
+                let slice = retry.again(|| management.snapshot_data(snapshot_id, kind.clone())).await?;
                 Ok::<_, TransferError>((offset, len, slice))
             }
         });
@@ -361,7 +363,8 @@ impl Download<'_> {
         let mut entries = Vec::new();
         for chunk in &metadata.wasm_chunk_store {
             let kind = SnapshotDataKind::WasmChunk { hash: chunk.hash.clone() };
-            let bytes = self.retry.again(|| self.management.snapshot_data(&self.id, kind.clone())).await?;
+            let bytes =
+                self.retry.again(|| self.management.snapshot_data(&self.snapshot_id, kind.clone())).await?;
             let (expected, got) = (hex::encode(&chunk.hash), hex::encode(Sha256::digest(&bytes)));
             if got != expected {
                 return Err(TransferError::Answer {
