@@ -42,9 +42,9 @@ pub enum Step {
 }
 
 impl Step {
-    /// Returns whether a rejection for lack of cycles is not the outcome of this step: the command stops, and the step
-    /// is sent again when the upgrade is resumed. For the snapshot, the stop and the installation, it is an outcome
-    /// like any other rejection.
+    /// Returns whether the step must be executed once it was begun: a rejection for lack of cycles stops the command,
+    /// and the step is sent again when the upgrade is resumed. For the snapshot, the stop and the installation, such a
+    /// rejection is the outcome of the step, like any other rejection.
     pub(super) fn must_be_done(self) -> bool {
         !matches!(self, Step::Snapshot | Step::Stop | Step::Install)
     }
@@ -288,12 +288,16 @@ impl<'a> Journal<'a> {
     /// Returns the last request of an effect; `None` if none was made, or if the journal has it as lost or not executed
     /// for lack of cycles, so that a new request may be made.
     pub(super) fn intent(&self, wanted: Step) -> Option<&Ticket> {
-        let last = self.lines.iter().rev().find_map(|(_, line)| match &line.event {
-            Event::Intent { step, ticket, .. } if *step == wanted => Some(Some(ticket)),
-            Event::Lost { step } | Event::OutOfCycles { step } if *step == wanted => Some(None),
+        let is_about_request = |event: &&Event| match event {
+            Event::Intent { step, .. } | Event::Lost { step } | Event::OutOfCycles { step } => {
+                *step == wanted
+            }
+            _ => false,
+        };
+        match self.lines.iter().rev().map(|(_, line)| &line.event).find(is_about_request) {
+            Some(Event::Intent { ticket, .. }) => Some(ticket),
             _ => None,
-        });
-        last.flatten()
+        }
     }
 
     /// Returns the certificate of the last reply to an effect, hex.
