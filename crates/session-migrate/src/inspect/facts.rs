@@ -332,7 +332,7 @@ impl Facts {
     }
 
     fn read_sessions(&mut self, scan: &mut Scan) {
-        let [legacy_table, activity_table] = [ids::LEGACY_SESSIONS, ids::LEGACY_ACTIVITY];
+        let (legacy_table, activity_table) = (ids::LEGACY_SESSIONS, ids::LEGACY_ACTIVITY);
         let mut activity = BTreeMap::new();
         scan.for_each_record(activity_table, |id: u64, seen: u64| {
             activity.insert(id, seen);
@@ -404,9 +404,8 @@ impl Facts {
         scan.for_each_record(ids::UPLOAD_META, |id: u64, meta: UploadMeta| {
             metas.insert(id, meta);
         });
-        let memory = ids::SESSIONS;
         let mut decoded = Vec::new();
-        scan.for_each_record(memory, |id: u64, record: SessionRecord| {
+        scan.for_each_record(ids::SESSIONS, |id: u64, record: SessionRecord| {
             decoded.push((id, record.into_session()));
         });
         for (id, session) in decoded {
@@ -418,7 +417,7 @@ impl Facts {
                 (Err(why), _) => {
                     scan.findings.add_at_key(
                         FindingKind::DamagedRecord,
-                        memory,
+                        ids::SESSIONS,
                         id.to_string(),
                         format!("session: {why}"),
                     );

@@ -203,9 +203,9 @@ fn read_module(path: &Path) -> Result<Option<ModuleReport>, InspectError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(SnapshotError::io("read", path)(error).into()),
     };
-    let foreign = |source| InspectError::Module { path: path.to_path_buf(), source };
-    build::check_is_upload_canister(&file).map_err(foreign)?;
-    let features = build::features(&build::unpack(&file).map_err(foreign)?);
+    let module_error = |source| InspectError::Module { path: path.to_path_buf(), source };
+    build::check_is_upload_canister(&file).map_err(module_error)?;
+    let features = build::features(&build::unpack(&file).map_err(module_error)?);
     let build = Build::ALL.into_iter().find(|build| build.features() == features);
     Ok(Some(ModuleReport {
         sha256: hex::encode(Sha256::digest(&file)),
@@ -239,7 +239,7 @@ fn open(snapshot: &Snapshot) -> Result<(Scan, MemoryReport), InspectError> {
         buckets,
     };
     let memories = MemoryManager::init(stable.clone());
-    // It is an error if the memory is of the first public release.
+    // `check_public_release` is an error if the memory is of the first public release, and `Ok` if it is not.
     if preflight::check_public_release(&memories).is_err() {
         let contents = Box::new(public_release::read(&memories));
         stable.failure()?;
