@@ -101,7 +101,7 @@ fn check_keys_of_created_memories(facts: &Facts, scan: &mut Scan) {
             let Some(request) = memory.request else { continue };
             if facts.memories_by_idem.get(&request.idem_key) != Some(memory_id) {
                 let what = format!(
-                    "no key refers to memory {memory_id}: a repeated call would create a second memory"
+                    "no idempotency key refers to memory {memory_id}: a repeated call would create a second memory"
                 );
                 scan.findings.add_at_key(
                     FindingKind::MissingInIndex,

@@ -99,7 +99,9 @@ fn check_index_entries(facts: &Facts, scan: &mut Scan, id: u64, session: &Sessio
         scan.findings.add_at_key(FindingKind::MissingInIndex, ids::SESSION_BY_ACTIVITY, id.to_string(), what);
     }
     if scan.fully_read(&[ids::SESSION_BY_IDEM]) && !facts.sessions_by_idem.contains_key(&session.idem_key.0) {
-        let what = format!("no key refers to session {id}: a repeated begin would create a second session");
+        let what = format!(
+            "no idempotency key refers to session {id}: a repeated begin would create a second session"
+        );
         scan.findings.add_at_key(
             FindingKind::MissingIdempotencyKey,
             ids::SESSION_BY_IDEM,
