@@ -55,6 +55,14 @@ impl ExtentStore {
         extents.iter().try_for_each(|extent| self.allocator.free(*extent))
     }
 
+    /// Frees the extents that [`Self::allocate`] returned last, even if free extents next to them are damaged.
+    ///
+    /// # Errors
+    /// A damaged table; nothing is freed then.
+    pub fn discard(&mut self, extents: &Extents) -> Result<(), StableError> {
+        self.allocator.discard(extents)
+    }
+
     /// Grows stable memory for `len` bytes at offset `at` of an object, so that they can be stored later.
     ///
     /// # Errors

@@ -133,6 +133,21 @@ impl BlobStore {
         }
     }
 
+    /// Releases the bytes of an object that this message has stored, and for which it has allocated last: like
+    /// [`Self::free`], but damaged free extents next to the object's do not keep the bytes allocated.
+    ///
+    /// # Errors
+    /// A damaged table.
+    pub fn discard(&mut self, place: &Place) -> Result<(), StableError> {
+        match place {
+            Place::Chunks(prefix) => {
+                self.chunk_map.release(*prefix);
+                Ok(())
+            }
+            Place::Extents(extents) => self.extents.discard(extents),
+        }
+    }
+
     /// Releases the chunks under a prefix: a few immediately, the rest in [`Self::sweep`].
     pub fn release(&mut self, prefix: ChunkPrefix) {
         self.chunk_map.release(prefix);

@@ -84,9 +84,10 @@ impl UploadService<'_> {
             Ok(finished) => finished,
             Err(refused) => {
                 // The bytes are freed unless a memory may refer to them: one that could not be removed again, or that
-                // existed before.
+                // existed before. `free` would fail if the commit has failed because it could not free them: damaged
+                // free extents.
                 if !self.storage.capsules.has_memory(&meta.provisional_memory_id) {
-                    self.storage.blobs.free(&blob.place)?;
+                    self.storage.blobs.discard(&blob.place)?;
                     self.storage.usage.free(&meta.capsule_id, size)?;
                 }
                 return Err(refused);
@@ -133,7 +134,7 @@ impl UploadService<'_> {
         if !bytes.is_empty() {
             let mut sink = StableBlobSink::new(&mut self.storage.blobs, &place, CHUNK_SIZE);
             if let Err(refused) = sink.write_at(0, bytes) {
-                self.storage.blobs.free(&place)?;
+                self.storage.blobs.discard(&place)?;
                 return Err(SessionError::from(refused).into());
             }
         }

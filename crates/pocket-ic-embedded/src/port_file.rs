@@ -61,6 +61,13 @@ pub(crate) enum PortFileError {
         path.display()
     )]
     OtherProgram { path: PathBuf, port: u16 },
+    #[error(
+        "the port file {} was removed or changed during each of {} attempts to claim it, or is a link to a file \
+        that does not exist. Remove it if no server is running, or name another file",
+        .0.display(),
+        ATTEMPTS
+    )]
+    Changing(PathBuf),
 }
 
 /// What uses the port in the file.
@@ -87,8 +94,8 @@ impl PortFile {
                 return Ok(claim);
             }
         }
-        // The file keeps changing, so other servers are starting.
-        Ok(Claim::Running)
+        // Other servers may be starting, but none of them was seen to answer.
+        Err(PortFileError::Changing(path.to_owned()))
     }
 
     /// Checks whether the server of an existing file is running, and takes over a stale file. Returns `None` if the
@@ -281,6 +288,16 @@ mod tests {
         assert!(matches!(error, PortFileError::OtherProgram { port: found, .. } if found == port), "{error}");
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{port}\n"));
         other_program.join().unwrap();
+    }
+
+    /// A link to a file that does not exist can neither be created nor read, in no attempt.
+    #[test]
+    fn a_file_that_no_attempt_can_claim_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("port");
+        std::os::unix::fs::symlink(dir.path().join("missing"), &path).unwrap();
+        let error = PortFile::claim(&path, HERE).unwrap_err();
+        assert!(matches!(error, PortFileError::Changing(_)), "{error}");
     }
 
     #[test]

@@ -152,6 +152,33 @@ impl Allocator {
         Ok(())
     }
 
+    /// Frees the extents that [`Self::allocate`] returned last, so that the tables are as they were before it. Reads
+    /// only free extents that `allocate` has written: unlike [`Self::free`], it does not fail if a neighbor is damaged.
+    ///
+    /// # Errors
+    /// A damaged table; nothing is changed then.
+    pub fn discard(&mut self, allocated: &Extents) -> Result<(), StableError> {
+        let mut state = self.state()?;
+        let mut freed = Vec::with_capacity(MAX_EXTENTS);
+        for extent in allocated.iter() {
+            // Free extents are never adjacent, so one that begins where this extent ends is what `allocate` has left of
+            // the free extent that it used.
+            let len = self.free_by_offset.get(&extent.end())?.unwrap_or(0);
+            freed.push((*extent, Extent { offset: extent.end(), len }));
+        }
+        for (extent, remainder) in freed {
+            if extent.end() == state.end {
+                state.end = extent.offset;
+            } else {
+                self.remove_free(remainder);
+                self.insert_free(Extent { len: extent.len.saturating_add(remainder.len), ..extent });
+            }
+            state.taken = state.taken.saturating_sub(extent.len);
+        }
+        self.state.set(&state);
+        Ok(())
+    }
+
     /// Returns `Ok(())` if [`Self::free`] can free an extent.
     ///
     /// # Errors

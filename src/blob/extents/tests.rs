@@ -101,6 +101,68 @@ fn extents_of_an_object_are_freed_all_or_none() {
     assert_eq!(store.taken_bytes(), Ok(0));
 }
 
+/// What an allocator has stored. The free extents by offset are raw records, which need not decode.
+#[derive(Debug, PartialEq, Eq)]
+struct Stored {
+    by_offset: Vec<(u64, Vec<u8>)>,
+    by_len: Vec<(u64, u64)>,
+    end: u64,
+    taken: u64,
+}
+
+impl Stored {
+    fn read(memories: &Memories) -> Self {
+        let by_offset = Table::<u64, u64>::open(memories, memory_ids::FREE_EXTENTS);
+        let by_len = Table::<(u64, u64), ()>::open(memories, memory_ids::FREE_EXTENTS_BY_LEN);
+        let allocator = Allocator::open(memories);
+        Self {
+            by_offset: by_offset.raw_after(None).collect(),
+            by_len: by_len.keys(..).collect(),
+            end: allocator.end().unwrap(),
+            taken: allocator.taken_bytes().unwrap(),
+        }
+    }
+}
+
+#[test]
+fn a_discarded_object_leaves_the_tables_as_they_were() {
+    const PART: u64 = 100 << 10;
+    let memories = Memories::init(RawMemory::default());
+    let mut allocator = Allocator::open(&memories);
+    let parts: Vec<Extents> = (0..8).map(|_| allocator.allocate(PART).unwrap()).collect();
+    for part in parts.iter().step_by(2) {
+        part.iter().try_for_each(|extent| allocator.free(*extent)).unwrap();
+    }
+    let before = Stored::read(&memories);
+    // In one of the free extents, in all of it, in several of them, and also at the end of the region.
+    for (bytes, pieces) in [(0, 0), (64, 1), (PART, 1), (3 * PART + 64, 4), (9 * PART, 5)] {
+        let object = allocator.allocate(bytes).unwrap();
+        assert_eq!(object.iter().count(), pieces, "{bytes} bytes: {object:?}");
+        allocator.discard(&object).unwrap();
+        assert_eq!(Stored::read(&memories), before, "{bytes} bytes");
+        assert_eq!(allocator.check(), Ok(()), "{bytes} bytes");
+    }
+}
+
+#[test]
+fn an_object_is_discarded_though_its_neighbor_is_damaged() {
+    let memories = Memories::init(RawMemory::default());
+    let mut allocator = Allocator::open(&memories);
+    let parts = [128, 64, 192, 64].map(|bytes| allocator.allocate(bytes).unwrap());
+    for part in [&parts[0], &parts[2]] {
+        part.iter().try_for_each(|extent| allocator.free(*extent)).unwrap();
+    }
+    drop(allocator);
+    Table::<u64, u64>::open(&memories, memory_ids::FREE_EXTENTS).insert_raw(192, b"rubbish".to_vec());
+    let before = Stored::read(&memories);
+    let mut allocator = Allocator::open(&memories);
+    let object = allocator.allocate(128).unwrap();
+    let extent = *object.iter().next().unwrap();
+    assert!(allocator.free(extent).is_err(), "the free extent after it does not decode");
+    allocator.discard(&object).unwrap();
+    assert_eq!(Stored::read(&memories), before);
+}
+
 /// Blobs of 1 B to 1 GiB, with log-uniform sizes, are stored and deleted at random while about 100 GiB are live. The
 /// largest number of live bytes is at least nine tenths of the region's largest size.
 #[test]

@@ -199,6 +199,25 @@ fn an_abort_with_damaged_free_extents_changes_nothing() {
     });
 }
 
+/// The file has the content of another memory, so its commit frees its bytes, which the damage prevents.
+#[cfg(feature = "direct")]
+#[test]
+fn a_whole_file_with_damaged_free_extents_changes_nothing() {
+    for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
+        // Too large for the free extent, which would otherwise be used, and then not be read.
+        let file = file(10_000);
+        let hole = canister.begin(64, "hole");
+        let stored = small_file(&canister, &file, "stored");
+        canister.service().put_whole(stored).unwrap();
+        canister.service().abort(hole).unwrap();
+        assert_unchanged_by_damage(&mut canister, |canister| {
+            let again = small_file(canister, &file, "again");
+            canister.service().put_whole(again).map(drop)
+        });
+        assert_eq!(canister.storage.capsules.memory_total(), 2);
+    }
+}
+
 #[cfg(feature = "direct")]
 #[test]
 fn a_deletion_with_damaged_free_extents_changes_nothing() {

@@ -1,5 +1,5 @@
-//! Port files that exist when a server starts: of a running server, of one that has ended, of no server, and empty
-//! ones.
+//! Port files that exist when a server starts: of a running server, of one that has ended, of no server, empty ones,
+//! and links to nothing.
 
 use super::{port, run, scratch, start, terminate, wait_for_end};
 use std::fs;
@@ -69,4 +69,17 @@ fn an_empty_port_file_is_one_clear_line() {
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.contains("is empty: another server is starting, or ended before it had a port"), "{text}");
     assert!(file.exists());
+}
+
+#[test]
+fn a_port_file_that_cannot_be_claimed_is_one_clear_line() {
+    let (dir, file) = scratch();
+    std::os::unix::fs::symlink(dir.path().join("missing"), &file).unwrap();
+    let output = run(&["--port-file", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains(&format!("the port file {} was removed or changed", file.display())), "{text}");
+    assert!(text.contains("Remove it if no server is running, or name another file"), "{text}");
+    assert!(file.is_symlink(), "the link is unchanged");
 }

@@ -92,19 +92,13 @@ impl Report {
         write_header(page, &["workload".into(), "calls".into(), "MB uploaded".into()], &columns)?;
         for TraceComparison { name, calls, uploaded_bytes, totals, .. } in &self.runs {
             let Some(totals) = totals else { continue };
-            let instructions = figure_of_both(totals, |side| side.instructions_per_mib);
-            // Divided by a MiB below, which gives bytes written per byte.
-            let written = figure_of_both(totals, |side| side.stable_bytes_written_per_mib);
+            let instructions = cells(totals, |side| side.instructions_per_mib, MILLION, 1);
+            // Divided by a MiB, which gives bytes written per byte.
+            let written = cells(totals, |side| side.stable_bytes_written_per_mib, MIB, 2);
             writeln!(
                 page,
-                "| {name} | {calls} | {:.1} | {:.1} | {:.1} | {:.2} | {:.2} | {:.2} | {:.2} | {:.1} | {:.1} |",
+                "| {name} | {calls} | {:.1} | {instructions} | {written} | {:.1} | {:.1} |",
                 *uploaded_bytes as f64 / MILLION,
-                instructions.a / MILLION,
-                instructions.b / MILLION,
-                instructions.b / instructions.a,
-                written.a / MIB,
-                written.b / MIB,
-                written.b / written.a,
                 totals.a.heap_bytes as f64 / MIB,
                 totals.b.heap_bytes as f64 / MIB,
             )?;
@@ -168,14 +162,98 @@ impl Report {
     }
 }
 
-/// Returns a figure of both sides; zero if nothing was uploaded.
-fn figure_of_both(totals: &Sides<Totals>, figure: impl Fn(&Totals) -> Option<u64>) -> Sides<f64> {
-    let value = |side| figure(side).unwrap_or(0) as f64;
-    Sides { a: value(&totals.a), b: value(&totals.b) }
+/// Returns three cells of a table: a figure of side A and of side B, in a unit and with this many decimals, and their
+/// ratio. A cell is `-` if nothing was uploaded, or if the figure that it would be divided by is zero.
+fn cells(
+    totals: &Sides<Totals>,
+    figure: impl Fn(&Totals) -> Option<u64>,
+    unit: f64,
+    decimals: usize,
+) -> String {
+    let [a, b] = [&totals.a, &totals.b].map(|side| figure(side).map(|value| value as f64));
+    let ratio = a.zip(b).filter(|(a, _)| *a > 0.0).map(|(a, b)| b / a);
+    let [a, b] = [a, b].map(|value| value.map(|value| value / unit));
+    [(a, decimals), (b, decimals), (ratio, 2)]
+        .map(|(value, decimals)| value.map_or("-".into(), |value| format!("{value:.decimals$}")))
+        .join(" | ")
 }
 
 /// Writes the header of a table. Columns of texts are left-aligned, columns of figures right-aligned.
 fn write_header(page: &mut String, texts: &[String], figures: &[String]) -> std::fmt::Result {
     writeln!(page, "| {} | {} |", texts.join(" | "), figures.join(" | "))?;
     writeln!(page, "|{}{}", "---|".repeat(texts.len()), "---:|".repeat(figures.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ab::report::{BuildReport, Equal};
+    use crate::provenance::Provenance;
+    use crate::server::ServerKind;
+
+    fn build(name: &str) -> BuildReport {
+        BuildReport { name: name.into(), features: Vec::new(), sha256: String::new() }
+    }
+
+    fn workload(name: &str, uploaded_bytes: u64, totals: Sides<Totals>) -> TraceComparison {
+        TraceComparison {
+            name: name.into(),
+            calls: 40,
+            uploaded_bytes,
+            differences: Vec::new(),
+            equal: Equal::default(),
+            endpoints: Vec::new(),
+            totals: Some(totals),
+        }
+    }
+
+    fn report(runs: Vec<TraceComparison>) -> Report {
+        Report {
+            verdict: Verdict::Pass,
+            server: ServerKind::Embedded,
+            provenance: Provenance {
+                began: String::new(),
+                command: Vec::new(),
+                tool: String::new(),
+                commit: None,
+                dirty: None,
+                server: String::new(),
+            },
+            phases: Vec::new(),
+            a: build("legacy"),
+            b: build("direct"),
+            runs,
+            rules: Vec::new(),
+            judges_rules: false,
+        }
+    }
+
+    #[test]
+    fn a_figure_that_does_not_exist_is_a_dash() {
+        let heap = |heap_bytes| Totals { heap_bytes, ..Totals::default() };
+        let with = |instructions, written, totals: Totals| Totals {
+            instructions_per_mib: Some(instructions),
+            stable_bytes_written_per_mib: Some(written),
+            ..totals
+        };
+        let empty = Sides { a: heap(1 << 20), b: heap(3 << 20) };
+        let uploads = Sides { a: with(4_000_000, 1 << 20, empty.a), b: with(2_000_000, 5 << 19, empty.b) };
+        let unwritten = Sides { a: with(4_000_000, 0, empty.a), b: with(2_000_000, 1 << 20, empty.b) };
+        let runs = [
+            workload("nothing", 0, empty),
+            workload("uploads", 3_000_000, uploads),
+            workload("unwritten", 3_000_000, unwritten),
+        ];
+        let report = report(runs.into());
+        let page = report.to_markdown();
+        for row in [
+            "| nothing | 40 | 0.0 | - | - | - | - | - | - | 1.0 | 3.0 |",
+            "| uploads | 40 | 3.0 | 4.0 | 2.0 | 0.50 | 1.00 | 2.50 | 2.50 | 1.0 | 3.0 |",
+            "| unwritten | 40 | 3.0 | 4.0 | 2.0 | 0.50 | 0.00 | 1.00 | - | 1.0 | 3.0 |",
+        ] {
+            assert!(page.lines().any(|line| line == row), "{row}: {page}");
+        }
+        let json = serde_json::to_value(&report.runs[0].totals).unwrap();
+        assert_eq!(json["a"]["instructions_per_mib"], serde_json::Value::Null);
+    }
 }

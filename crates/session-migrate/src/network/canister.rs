@@ -1,5 +1,7 @@
 //! The upload canister on a live network.
 
+use std::time::SystemTime;
+
 use candid::CandidType;
 use candid::Principal;
 use candid::utils::ArgumentEncoder;
@@ -8,6 +10,7 @@ use ic_agent::{Agent, AgentError};
 use serde::de::DeserializeOwned;
 
 use crate::client::{ClientError, EncodedCall, decode_reply, decode_result};
+use crate::utc::utc;
 
 /// An upload canister on a live network, called with the identity of the [`Network`](super::Network).
 #[derive(Clone, Debug)]
@@ -86,7 +89,26 @@ pub(super) fn to_client_error(method: &'static str, error: AgentError) -> Client
         AgentError::HttpError(ref payload) if payload.status == 429 || payload.status >= 500 => {
             ClientError::Unanswered { method, detail: error.to_string() }
         }
+        ref refused if is_expiry_refused(refused) => {
+            let local_time = utc(SystemTime::now());
+            let detail = format!(
+                "{refused}; the expiry does not fit the network's time: check the clock of this machine, which says \
+                 {local_time}"
+            );
+            ClientError::Network { method, detail }
+        }
         other => ClientError::Network { method, detail: other.to_string() },
+    }
+}
+
+/// Returns whether the network has refused a request because the request has expired by the network's time, or because
+/// its expiry is too far ahead of it.
+pub(super) fn is_expiry_refused(error: &AgentError) -> bool {
+    match error {
+        AgentError::HttpError(payload) => {
+            payload.status == 400 && String::from_utf8_lossy(&payload.content).contains("ingress_expiry")
+        }
+        _ => false,
     }
 }
 
@@ -103,5 +125,32 @@ fn rejection_error(method: &'static str, reject: &RejectResponse) -> ClientError
             method,
             detail: format!("{:?}: {}", reject.reject_code, reject.reject_message),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ic_agent::agent::agent_error::HttpErrorPayload;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_expiry_names_the_clock_of_this_machine() {
+        let refused = |text: &str| {
+            let payload = HttpErrorPayload { status: 400, content_type: None, content: text.into() };
+            to_client_error("a_method", AgentError::HttpError(payload))
+        };
+        let expiry = "Invalid request expiry: Specified ingress_expiry not within expected range";
+        for (text, names_clock) in [(expiry, true), ("Invalid signature", false)] {
+            let error = refused(text);
+            assert!(!error.is_transient(), "{error}");
+            let error = error.to_string();
+            assert!(error.contains(text), "{error}");
+            assert_eq!(
+                error.contains("check the clock of this machine, which says 2"),
+                names_clock,
+                "{error}"
+            );
+        }
     }
 }

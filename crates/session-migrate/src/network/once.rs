@@ -18,7 +18,7 @@ use reqwest::StatusCode;
 use reqwest::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 
-use super::canister::to_client_error;
+use super::canister::{is_expiry_refused, to_client_error};
 use super::management::certified_time;
 use super::{Network, Retry};
 use crate::client::{ClientError, EncodedCall};
@@ -205,8 +205,8 @@ impl Network {
         Ok(OneCall { effective, method, envelope, request_id, ticket })
     }
 
-    /// Sends a call, repeatedly if necessary, until its outcome is known. Once the call has expired according to the
-    /// clock of this machine, only asks for the outcome.
+    /// Sends a call, repeatedly if necessary, until its outcome is known. Once the call has expired, according to the
+    /// clock of this machine or to the network, only asks for the outcome.
     ///
     /// # Errors
     /// Any error but a rejection, if the error is permanent or `retry` no longer repeats the call. The call may have
@@ -224,6 +224,13 @@ impl Network {
                     let response = self.agent.wait(&call.request_id, call.effective).await;
                     response.map(Some).map_err(|error| to_client_error(method, error))
                 }
+                // If the clock of this machine is slow, the call has expired by the network's time only.
+                Err(error) if is_expiry_refused(&error) => {
+                    match self.has_expired(&call.ticket, call.effective).await {
+                        true => Ok(None),
+                        false => Err(to_client_error(method, error)),
+                    }
+                }
                 Err(error) => Err(to_client_error(method, error)),
             }
         });
@@ -234,6 +241,17 @@ impl Network {
             Ok(None) => self.find_outcome(method, &call.ticket, call.effective, retry).await,
             Err(error) => outcome_of_error(error),
         }
+    }
+
+    /// Returns whether the network has refused a request because it has expired; `false` if its expiry is too far ahead
+    /// of the network's time, or this time cannot be read.
+    async fn has_expired(&self, refused: &Ticket, effective: Principal) -> bool {
+        let certificate = self.agent.read_state_raw(vec![vec!["time".into()]], effective).await;
+        let network_time = certificate.ok().and_then(|certificate| certified_time(&certificate));
+        // The certified time may be some seconds before the time by which the network has refused the request, so it
+        // need not be after the expiry. The network accepts an expiry that is a lifetime ahead, so it has refused the
+        // request as expired unless the expiry is further ahead.
+        network_time.is_some_and(|time| refused.expiry <= time.saturating_add(nanos(REQUEST_LIFETIME)))
     }
 
     /// Sends a call and returns its reply. Unlike [`Network::settle`], a failed call is repeated by the caller as a new

@@ -7,9 +7,11 @@ use crate::trace::TraceError;
 /// Why the proxy did not start, or why there is no trace.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// The address of the server is not usable.
-    #[error("--server {url}: {detail}")]
+    /// The address of the server, or that of the proxy, is not usable.
+    #[error("{option} {url}: {detail}")]
     Url {
+        /// The option that contains the address: `--server` or `--proxy`.
+        option: &'static str,
         /// The address.
         url: String,
         /// The reason.

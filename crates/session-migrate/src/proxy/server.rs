@@ -55,8 +55,7 @@ impl Proxy {
         let listener = TcpListener::bind(listen).map_err(cannot_listen)?;
         listener.set_nonblocking(true).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
-        let url = Url::parse(&format!("http://{address}/"))
-            .map_err(|error| ProxyError::Url { url: address.to_string(), detail: error.to_string() })?;
+        let url = url_of(address)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("recording-proxy")
@@ -121,10 +120,37 @@ impl Drop for Proxy {
     }
 }
 
+/// Returns the URL for clients of a proxy that listens on this address.
+///
+/// # Errors
+/// An address that no URL can contain, such as an IPv6 address with a zone.
+fn url_of(address: SocketAddr) -> Result<Url, ProxyError> {
+    Url::parse(&format!("http://{address}/")).map_err(|error| ProxyError::Url {
+        option: "--proxy",
+        url: address.to_string(),
+        detail: error.to_string(),
+    })
+}
+
 fn authority(server: &Url) -> Result<Authority, ProxyError> {
-    let url_error = |detail: String| ProxyError::Url { url: server.to_string(), detail };
+    let url_error = |detail: String| ProxyError::Url { option: "--server", url: server.to_string(), detail };
     if server.scheme() != "http" || server.path() != "/" {
         return Err(url_error("expected http://HOST:PORT/, as PocketIC servers have".into()));
     }
     server.authority().parse().map_err(|error| url_error(format!("{error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_address_is_named_with_its_option() {
+        let server = authority(&Url::parse("https://127.0.0.1:1/").unwrap()).unwrap_err();
+        assert!(server.to_string().starts_with("--server https://127.0.0.1:1/: "), "{server}");
+        let proxy = url_of("[fe80::1%3]:8000".parse().unwrap()).unwrap_err();
+        assert!(proxy.to_string().starts_with("--proxy [fe80::1%3]:8000: "), "{proxy}");
+        assert!(server.is_usage() && proxy.is_usage());
+        assert_eq!(url_of("[::1]:8000".parse().unwrap()).unwrap().as_str(), "http://[::1]:8000/");
+    }
 }

@@ -235,21 +235,15 @@ fn drive(
         }));
         for ((index, step_call), reply) in planned.into_iter().zip(replies) {
             let run = &mut runs[index];
-            let stored_before = run.must_be_stored();
-            match reply.and_then(|reply| deliver(run, step_call, &reply)) {
+            let (outcome, uploaded_bytes) = process(run, step_call, reply);
+            progress.add_bytes(uploaded_bytes);
+            match outcome {
                 Ok(StepOutcome::Done) => {}
                 Ok(StepOutcome::CallAgain) => queues[index].push_front(step_call),
                 Err(error) => {
                     record_error(run, error)?;
                     queues[index].clear();
                 }
-            }
-            // A chunk counts once, when it is first sent.
-            if let UploadStep::Put(chunk) = step_call.step
-                && !stored_before.contains(&chunk)
-                && run.stop != StopPoint::Aborted
-            {
-                progress.add_bytes(run.uploader.chunk_bytes(chunk));
             }
         }
         turn += 1;
@@ -273,6 +267,23 @@ fn choose(runs: &[UploadRun], queues: &[VecDeque<StepCall>], turn: usize) -> Vec
     chosen
 }
 
+/// Processes the answer to a call. Also returns how many bytes it adds to those that are uploaded: a chunk counts once,
+/// when it is first accepted. The uploads that are aborted do not count, as in [`Clients::bytes_to_move`].
+fn process(
+    run: &mut UploadRun,
+    step_call: StepCall,
+    answer: Result<Vec<u8>, ClientError>,
+) -> (Result<StepOutcome, ClientError>, u64) {
+    let stored_before = run.must_be_stored();
+    let outcome = answer.and_then(|reply| deliver(run, step_call, &reply));
+    if run.stop == StopPoint::Aborted {
+        return (outcome, 0);
+    }
+    let stored = run.must_be_stored();
+    let new_chunks = stored.difference(&stored_before);
+    (outcome, new_chunks.map(|chunk| run.uploader.chunk_bytes(*chunk)).sum())
+}
+
 /// Passes a reply to the client, unless the reply is lost.
 fn deliver(run: &mut UploadRun, step_call: StepCall, reply: &[u8]) -> Result<StepOutcome, ClientError> {
     if !step_call.is_reply_lost {
@@ -284,4 +295,72 @@ fn deliver(run: &mut UploadRun, step_call: StepCall, reply: &[u8]) -> Result<Ste
         run.unseen.insert(index);
     }
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use candid::Principal;
+
+    use super::*;
+    use crate::client::{Asset, Uploader};
+
+    /// Returns an upload of 25 bytes in chunks of 10, which has begun.
+    fn begun(stop: StopPoint) -> UploadRun {
+        let asset = Asset {
+            path: "nowhere".into(),
+            name: "a.jpg".into(),
+            mime_type: "image/jpeg".into(),
+            asset_type: api::AssetType::Original,
+            bytes: 25,
+            sha256: [0; 32],
+            metadata: None,
+        };
+        let uploader = Uploader::new(Principal::anonymous(), "capsule", asset, "key", 10);
+        UploadRun {
+            client: 1,
+            uploader: uploader.resumed(7, BTreeSet::new()),
+            stop,
+            stays: false,
+            unseen: BTreeSet::new(),
+            chunks_before: 0,
+            read_back: None,
+            problems: Vec::new(),
+            repeats_begin: true,
+            is_from_snapshot: false,
+        }
+    }
+
+    fn reply(answer: api::Result<()>) -> Result<Vec<u8>, ClientError> {
+        Ok(candid::encode_one(answer).unwrap())
+    }
+
+    #[test]
+    fn a_chunk_counts_as_uploaded_once_it_is_accepted() {
+        let mut run = begun(StopPoint::Complete);
+        let put = |index| with_reply(UploadStep::Put(index));
+        let refused = reply(Err(api::Error::Internal("full".into())));
+        let unanswered = Err(ClientError::Unanswered { method: "uploads_put_chunk", detail: "away".into() });
+        for answer in [refused, unanswered] {
+            let (outcome, uploaded) = process(&mut run, put(0), answer);
+            assert!(outcome.is_err(), "{outcome:?}");
+            assert_eq!(uploaded, 0, "{outcome:?}");
+        }
+        let lost = StepCall { is_reply_lost: true, ..put(2) };
+        let calls = [(put(0), 10), (put(0), 0), (lost, 5), (put(2), 0), (put(1), 10)];
+        for (step_call, expected) in calls {
+            let (outcome, uploaded) = process(&mut run, step_call, reply(Ok(())));
+            assert!(outcome.is_ok(), "{outcome:?}");
+            assert_eq!(uploaded, expected, "{step_call:?}");
+        }
+    }
+
+    #[test]
+    fn an_upload_that_is_aborted_does_not_count() {
+        let mut run = begun(StopPoint::Aborted);
+        let (outcome, uploaded) = process(&mut run, with_reply(UploadStep::Put(0)), reply(Ok(())));
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert_eq!(uploaded, 0);
+    }
 }

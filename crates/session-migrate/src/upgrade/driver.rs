@@ -213,7 +213,11 @@ impl Driver<'_, '_> {
         self.retry.progress.phase("aborting");
         // What to do depends on these steps, and the journal may lack the outcome of the last one.
         for step in [Step::Snapshot, Step::Stop, Step::Install, Step::Start] {
-            self.find_outcome(step).await?;
+            match self.find_outcome(step).await {
+                // Nothing is installed then, so that the snapshot is not needed.
+                Err(UpgradeError::SeveralSnapshots { .. }) => {}
+                found => found?,
+            }
         }
         let facts = self.facts()?;
         let is_installed = self.is_done(Step::Install);

@@ -102,6 +102,17 @@ pub enum UpgradeError {
         /// Records counted so far.
         source_units: u64,
     },
+    /// The answer to the request for a snapshot is lost, and the canister has several snapshots that it did not have
+    /// before the request.
+    #[error(
+        "the canister has several new snapshots, {}, and the answer that names the one of this upgrade is lost; \
+         nothing is installed: delete those that others have taken, then --resume, or --abort",
+        .snapshots.join(", ")
+    )]
+    SeveralSnapshots {
+        /// The new snapshots, hex.
+        snapshots: Vec<String>,
+    },
     /// The snapshot could not be downloaded for the rehearsal.
     #[error("{0}; nothing is installed: resume with --resume, or end the upgrade with --abort")]
     Download(#[from] TransferError),

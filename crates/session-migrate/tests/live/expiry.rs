@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use ic_agent::identity::AnonymousIdentity;
 use pocket_ic::{PocketIc, Time};
-use session_migrate::network::{self, Clock, RequestOutcome, Retry, RootKey, Ticket};
+use session_migrate::network::{self, Clock, RequestOutcome, Retry, RootKey, Target, Ticket};
 use session_migrate::progress::Progress;
 
 use super::driving::meanwhile;
@@ -63,4 +63,27 @@ fn request_is_not_lost_before_it_expires_by_the_network_time() {
     assert_eq!(outcome.unwrap(), RequestOutcome::Lost);
     let pauses = slow.pauses.load(Ordering::Relaxed);
     assert!(pauses >= 2, "lost after {pauses} pauses");
+}
+
+/// If the refusal were an error, a command could only be repeated until the request has expired by the slow clock, too.
+#[test]
+fn request_that_has_expired_by_the_network_time_alone_is_lost() {
+    let pic = instance();
+    let canister = pic.create_canister();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    // The clock of this machine is slow by ten minutes, so that a new request expires six minutes ago on the network.
+    pic.set_time(Time::from_nanos_since_unix_epoch((now + 20 * STEP).as_nanos() as u64));
+    pic.tick();
+    let instance_url = pic.get_server_url().join(&format!("instances/{}/", pic.instance_id())).unwrap();
+    let root_key = RootKey::Der(pic.root_key().unwrap());
+    let progress = Progress::hidden();
+    let retry = Retry::new(Duration::from_secs(5), &progress);
+    let outcome = tokio::runtime::Runtime::new().unwrap().block_on(async {
+        // An instance does not check the expiry of anonymous reads.
+        let identity = Arc::new(AnonymousIdentity);
+        let network = network::Network::connect(instance_url.as_str(), &root_key, identity).await.unwrap();
+        let call = network.prepare(Target::canister("a_method", canister, ()).unwrap()).unwrap();
+        network.settle(&call, retry).await
+    });
+    assert_eq!(outcome.unwrap(), RequestOutcome::Lost);
 }

@@ -1,15 +1,21 @@
 //! `upgrade` of a canister that somebody else changes in the meantime, or that runs out of cycles.
 
-use std::time::Duration;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use candid::Principal;
+use ic_agent::agent::EnvelopeContent;
+use ic_agent::to_request_id;
+use ic_management_canister_types::TakeCanisterSnapshotArgs;
 use pocket_ic::CanisterSettings;
 use session_migrate::build::Build;
-use session_migrate::upgrade::{Ending, Event, Plan, Report, Step, UpgradeError};
+use session_migrate::network::Ticket;
+use session_migrate::upgrade::{Ending, Event, Line, Listener, Plan, Report, Silent, Step, UpgradeError};
 use upload_canister::api;
 
 use super::driving::{After, is_receipt, meanwhile};
-use super::network::{Network, installed};
+use super::network::{Network, installed, outcome_of};
 
 const CONTROLLER: Principal = Principal::anonymous();
 
@@ -203,6 +209,86 @@ fn snapshot_limit_reached_meanwhile_changes_nothing() {
     }));
     assert!(why.contains("snapshot"), "{why}");
     assert_eq!((network.running_build(), network.snapshot_count()), ("legacy".to_owned(), 10));
+}
+
+/// Ends the driver before its first effect.
+struct BeforeEffects;
+
+impl Listener for BeforeEffects {
+    fn before(&mut self, event: &Event) -> std::io::Result<()> {
+        match event {
+            Event::Intent { .. } => Err(std::io::ErrorKind::Interrupted.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Network {
+    /// Begins an upgrade without driving it, takes two snapshots as somebody else, and records in the journal that the
+    /// upgrade has made a request for a snapshot, which expires now and is never sent. Returns the ids of both
+    /// snapshots.
+    fn lose_the_request_for_a_snapshot(&self, plan: &Plan) -> [Vec<u8>; 2] {
+        let staged = self.module(Build::Staged);
+        self.drive(plan, &staged, &mut BeforeEffects).unwrap_err();
+        let take = || self.pic.take_canister_snapshot(self.canister, Some(CONTROLLER), None).unwrap().id;
+        let taken = [take(), take()];
+        let (method, nonce) = ("take_canister_snapshot".to_owned(), vec![7; 16]);
+        let expiry = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let args = TakeCanisterSnapshotArgs {
+            canister_id: self.canister,
+            replace_snapshot: None,
+            uninstall_code: None,
+            sender_canister_version: None,
+        };
+        let request = EnvelopeContent::Call {
+            nonce: Some(nonce.clone()),
+            ingress_expiry: expiry,
+            sender: self.owner,
+            canister_id: Principal::management_canister(),
+            method_name: method.clone(),
+            arg: candid::encode_one(args).unwrap(),
+            sender_info: None,
+        };
+        let request_id = hex::encode(to_request_id(&request).unwrap().as_slice());
+        let ticket = Ticket { request_id, nonce: hex::encode(nonce), expiry };
+        let event = Event::Intent { step: Step::Snapshot, method, ticket };
+        let line = serde_json::to_string(&Line { at: "2026-11-30T00:00:00Z".into(), event }).unwrap();
+        let mut journal = OpenOptions::new().append(true).open(self.journal()).unwrap();
+        writeln!(journal, "{line}").unwrap();
+        taken
+    }
+}
+
+#[test]
+fn snapshots_of_others_are_not_taken_for_the_one_of_the_upgrade() {
+    let network = Network::with(Build::Legacy);
+    let upload = network.upload_in_flight("a.jpg");
+    let staged = network.module(Build::Staged);
+    let plan = network.plan(Build::Staged, &staged);
+    let [first, second] = network.lose_the_request_for_a_snapshot(&plan);
+    let error = network.drive(&plan, &staged, &mut Silent).unwrap_err().to_string();
+    for id in [&first, &second] {
+        assert!(error.contains(&hex::encode(id)), "{error}");
+    }
+    assert_eq!((network.running_build(), network.snapshot_count()), ("legacy".to_owned(), 2));
+    network.pic.delete_canister_snapshot(network.canister, None, first).unwrap();
+    let report = network.drive(&plan, &staged, &mut Silent).unwrap();
+    assert_eq!(
+        (report.ending, report.snapshot),
+        (Ending::Upgraded { quarantined: 0 }, Some(hex::encode(second)))
+    );
+    network.finish(upload);
+}
+
+#[test]
+fn an_upgrade_with_several_new_snapshots_can_be_aborted() {
+    let network = Network::with(Build::Legacy);
+    let plan = network.plan(Build::Staged, &network.module(Build::Staged));
+    network.lose_the_request_for_a_snapshot(&plan);
+    let canister = network.canister.to_text();
+    let (_, out) = outcome_of(&network.program_command(&["upgrade", &canister, "--abort"]).output().unwrap());
+    assert!(out.contains("it was aborted"), "{out}");
+    assert_eq!((network.running_build(), network.snapshot_count()), ("legacy".to_owned(), 2));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! answered. If the answer is lost, the state of the canister shows whether the effect was executed (not for verify and
 //! rollback, which are sent again).
 
-use ic_management_canister_types::CanisterStatusType;
+use ic_management_canister_types::{CanisterStatusType, Snapshot};
 
 use super::super::{EffectOutcome, Event, Step, UpgradeError};
 use super::Driver;
@@ -125,11 +125,52 @@ impl Driver<'_, '_> {
         Ok(certified.module_hash.map(hex::encode).unwrap_or_default())
     }
 
-    /// Returns the id of a snapshot that did not exist at the preflight, if there is one.
+    /// Returns the id of the snapshot that did not exist at the preflight and was taken before the request for a
+    /// snapshot expired; `None` if there is none.
+    ///
+    /// # Errors
+    /// Also if there are several such snapshots: only one of them can be that of this upgrade.
     pub(super) async fn new_snapshot(&self) -> Result<Option<Vec<u8>>, UpgradeError> {
         let before = self.facts()?.map(|facts| facts.snapshots).unwrap_or_default();
-        let snapshots = self.retry.again(|| self.management.snapshots()).await?;
-        let mut new = snapshots.into_iter().filter(|snapshot| !before.contains(&hex::encode(&snapshot.id)));
-        Ok(new.next().map(|snapshot| snapshot.id))
+        let expiry = self.journal.intent(Step::Snapshot).map_or(u64::MAX, |ticket| ticket.expiry);
+        only_new(self.retry.again(|| self.management.snapshots()).await?, &before, expiry)
+    }
+}
+
+/// Returns the id of the only snapshot that is not in `before` and was taken at `expiry`, nanoseconds, or earlier.
+fn only_new(
+    snapshots: Vec<Snapshot>,
+    before: &[String],
+    expiry: u64,
+) -> Result<Option<Vec<u8>>, UpgradeError> {
+    let taken_in_time = snapshots.into_iter().filter(|snapshot| snapshot.taken_at_timestamp <= expiry);
+    let new = taken_in_time.map(|snapshot| snapshot.id).filter(|id| !before.contains(&hex::encode(id)));
+    let mut new: Vec<Vec<u8>> = new.collect();
+    if new.len() > 1 {
+        let snapshots = new.into_iter().map(hex::encode).collect();
+        return Err(UpgradeError::SeveralSnapshots { snapshots });
+    }
+    Ok(new.pop())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_new_snapshots_are_an_error_that_lists_them() {
+        let snapshot =
+            |id: u8, taken_at_timestamp| Snapshot { id: vec![id], taken_at_timestamp, total_size: 1 };
+        let all = |ids: &[u8]| ids.iter().map(|id| snapshot(*id, u64::from(*id))).collect::<Vec<_>>();
+        let before = ["01".to_owned()];
+        assert_eq!(only_new(all(&[1]), &before, 9).unwrap(), None);
+        assert_eq!(only_new(all(&[1, 2]), &before, 9).unwrap(), Some(vec![2]));
+        assert_eq!(
+            only_new(all(&[1, 2, 3]), &before, 2).unwrap(),
+            Some(vec![2]),
+            "the third one was taken after the request had expired"
+        );
+        let error = only_new(all(&[1, 2, 3]), &before, 9).unwrap_err();
+        assert!(error.to_string().contains("new snapshots, 02, 03, and"), "{error}");
     }
 }
