@@ -217,23 +217,6 @@ fn blobs_are_stored_under_the_hash_of_the_sent_bytes() {
     assert_eq!(get(&format!("/blobstore/{}", "00".repeat(32))).status(), 404);
 }
 
-/// On the official server, the blob that is stored last replaces the other, whose id then means other bytes.
-#[test]
-fn a_blob_keeps_its_encoding_if_its_bytes_are_stored_again() {
-    let client = Client::new();
-    let bytes = "bytes of this test, which need not be a gzip stream";
-    let store =
-        |request: reqwest::blocking::RequestBuilder| request.body(bytes).send().unwrap().text().unwrap();
-    let gzipped = store(client.post(url("/blobstore")).header("content-encoding", "gzip"));
-    let plain = store(client.post(url("/blobstore")));
-    for (id, encoding) in [(gzipped, Some("gzip")), (plain, None)] {
-        let response = get(&format!("/blobstore/{id}"));
-        let sent = response.headers().get("content-encoding").map(|value| value.to_str().unwrap().to_owned());
-        assert_eq!(sent.as_deref(), encoding);
-        assert_eq!(response.text().unwrap(), bytes);
-    }
-}
-
 #[test]
 fn the_costs_of_messages_can_be_read() {
     let pic = instance();

@@ -113,7 +113,7 @@ pub(super) async fn delete_instance(
     }
 }
 
-/// `POST /blobstore`: stores the body unchanged, even if it is gzipped, and answers with its id.
+/// `POST /blobstore`: stores the body unchanged, even if it is gzipped, under its SHA-256.
 pub(super) async fn put_blob(
     State(state): State<Arc<ServerState>>,
     headers: HeaderMap,
@@ -129,17 +129,18 @@ pub(super) async fn put_blob(
     };
     let stored = as_long_work(|| {
         let hash: [u8; 32] = Sha256::digest(&bytes).into();
-        hex::encode(state.put_blob(hash, Blob::new(&bytes, gzip)))
+        state.put_blob(hash, Blob::new(&bytes, gzip));
+        hex::encode(hash)
     });
     stored.into_response()
 }
 
 /// `GET /blobstore/<hex>`
-pub(super) async fn get_blob(State(state): State<Arc<ServerState>>, Path(id): Path<String>) -> Response {
-    let Ok(id) = hex::decode(&id) else {
+pub(super) async fn get_blob(State(state): State<Arc<ServerState>>, Path(hash): Path<String>) -> Response {
+    let Ok(hash) = hex::decode(&hash) else {
         return (StatusCode::BAD_REQUEST, "Bad blob id").into_response();
     };
-    let Some(blob) = state.blob(&id) else { return StatusCode::NOT_FOUND.into_response() };
+    let Some(blob) = state.blob(&hash) else { return StatusCode::NOT_FOUND.into_response() };
     let encoding = blob.is_gzip.then_some([(header::CONTENT_ENCODING, "gzip")]);
     (encoding, as_long_work(|| blob.to_vec())).into_response()
 }

@@ -18,7 +18,7 @@ pub struct ServerState {
     print_logs: bool,
     /// `None` for a deleted instance: ids are not reused.
     instances: Mutex<Vec<Option<Arc<Slot>>>>,
-    /// By the ids that [`ServerState::put_blob`] returns.
+    /// By their SHA-256.
     blobs: Mutex<HashMap<[u8; 32], Blob>>,
     gateways: Gateways,
     /// Whether gateways may listen on addresses that other machines can reach.
@@ -125,20 +125,13 @@ impl ServerState {
             .collect()
     }
 
-    /// Stores a blob and returns its id: `hash`, the SHA-256 of its bytes, unless the same bytes with the other
-    /// encoding have that id. In that case the id is the complement of the hash, so that the id issued before keeps its
-    /// meaning.
-    pub(super) fn put_blob(&self, hash: [u8; 32], blob: Blob) -> [u8; 32] {
-        let mut blobs = lock_unpoisoned(&self.blobs);
-        let has_other_encoding = blobs.get(&hash).is_some_and(|stored| stored.is_gzip != blob.is_gzip);
-        let id = if has_other_encoding { hash.map(|byte| !byte) } else { hash };
-        blobs.insert(id, blob);
-        id
+    pub(super) fn put_blob(&self, hash: [u8; 32], blob: Blob) {
+        lock_unpoisoned(&self.blobs).insert(hash, blob);
     }
 
-    pub(super) fn blob(&self, id: &[u8]) -> Option<Blob> {
-        let id: [u8; 32] = id.try_into().ok()?;
-        lock_unpoisoned(&self.blobs).get(&id).cloned()
+    pub(super) fn blob(&self, hash: &[u8]) -> Option<Blob> {
+        let hash: [u8; 32] = hash.try_into().ok()?;
+        lock_unpoisoned(&self.blobs).get(&hash).cloned()
     }
 }
 
@@ -216,20 +209,6 @@ mod tests {
         assert!((1..=1 << 16).contains(&resident), "one byte that is not zero takes {resident} bytes");
         assert!(blob.to_vec() == bytes);
         assert_eq!(Blob::new(b"abc", true).to_vec(), b"abc");
-    }
-
-    #[test]
-    fn the_same_bytes_with_two_encodings_are_two_blobs() {
-        for first_is_gzip in [false, true] {
-            let state = ServerState::new(Engine::new().unwrap(), false);
-            let put = |is_gzip| state.put_blob([7; 32], Blob::new(b"bytes", is_gzip));
-            let [first, second] = [first_is_gzip, !first_is_gzip].map(&put);
-            assert_eq!(first, [7; 32], "the id is the hash of the bytes");
-            for (id, is_gzip) in [(first, first_is_gzip), (second, !first_is_gzip)] {
-                assert_eq!(state.blob(&id).unwrap().is_gzip, is_gzip);
-                assert_eq!(put(is_gzip), id, "a blob that is stored again keeps its id");
-            }
-        }
     }
 
     #[test]

@@ -285,7 +285,10 @@ impl Driver<'_, '_> {
                 let reply = hex::decode(reply).unwrap_or_default();
                 decode_reply::<(Snapshot,)>(method, &reply)?.0.id
             }
-            EffectOutcome::Observed => self.new_snapshot().await?.unwrap_or_default(),
+            EffectOutcome::Observed => match self.new_snapshot().await? {
+                Some(id) => id,
+                None => return Ok(Err("the snapshot of this upgrade has been deleted".into())),
+            },
         };
         Ok(Ok(self.record_fact("snapshot", id)?))
     }
