@@ -11,7 +11,7 @@ use super::asset_metadata::contradicting_sha256;
 use super::chunk_hashing::{final_digest, hashed_bytes};
 use super::counts::CountedCall;
 use super::error::parse_digest;
-use super::idempotency::{IdemKey, memory_id};
+use super::idempotency::{IdemKey, id_of_new_memory};
 use super::in_flight::Upload;
 use super::limits::FINISH_INSTRUCTIONS;
 use super::service::{UploadService, check_digest};
