@@ -205,7 +205,7 @@ fn an_abort_with_damaged_free_extents_changes_nothing() {
 fn a_whole_file_with_damaged_free_extents_changes_nothing() {
     for mut canister in [TestCanister::extents(), TestCanister::extents().with_blake3()] {
         // Too large for the free extent, which would otherwise be used, and then not be read.
-        let file = file(10_000);
+        let file = file(100_000);
         let hole = canister.begin(64, "hole");
         let stored = small_file(&canister, &file, "stored");
         canister.service().put_whole(stored).unwrap();
