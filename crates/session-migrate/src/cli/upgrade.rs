@@ -124,7 +124,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let mut journal = Journal::open(&path, listener).map_err(with_exit_code)?;
     let to = match args.to {
         Some(to) => to,
-        None => journal.unfinished_plan().map_err(with_exit_code)?.to,
+        None => journal.unfinished_plan_of(args.canister).map_err(with_exit_code)?.to,
     };
     let module = if args.abort { None } else { Some(read_module(args, to)?) };
     let progress = Progress::stderr();
@@ -132,8 +132,8 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
         let network: Network = args.network.connect().await?;
         let tools = Tools { network: &network, retry: Retry::new(args.network.retry_for(), &progress) };
         let outcome = match &module {
-            None => upgrade::abort(&tools, &mut journal).await,
-            Some(module) if args.resume => upgrade::resume(&tools, module, &mut journal).await,
+            None => upgrade::abort(&tools, args.canister, &mut journal).await,
+            Some(module) if args.resume => upgrade::resume(&tools, args.canister, module, &mut journal).await,
             Some(module) => {
                 let plan = new_plan(args, module, network.root_key(), network.caller());
                 upgrade::begin(&tools, plan, module, &mut journal).await
@@ -195,6 +195,7 @@ fn print(report: &Report, json: bool) {
         say!("{}", serde_json::json!({ "event": "report", "report": report }));
         return;
     }
+    say!("canister: {}", report.canister);
     if let Some(before) = &report.before {
         say!(
             "before: {} build, module hash {}, migration {} {}, layout {}; stable memory: {}",

@@ -91,6 +91,14 @@ pub enum UpgradeError {
         /// The value now.
         got: String,
     },
+    /// The upgrade was started with another canister.
+    #[error("the upgrade was started with the canister {expected}, got {got}")]
+    OtherCanister {
+        /// The canister in the journal.
+        expected: Principal,
+        /// The given canister.
+        got: Principal,
+    },
     /// Somebody has paused the migration.
     #[error(
         "the migration is paused after {converted} of {source_units} records (clients are served): call `migration_resume ()`, \
@@ -178,6 +186,7 @@ impl UpgradeError {
                 | UpgradeError::NothingToResume { .. }
                 | UpgradeError::OtherModule { .. }
                 | UpgradeError::OtherNetwork { .. }
+                | UpgradeError::OtherCanister { .. }
         )
     }
 }

@@ -96,7 +96,7 @@ impl Network {
             let network = network::Network::connect(url, &key, identity).await.unwrap();
             let tools = Tools { network: &network, retry: Retry { retry_for, progress: &progress, clock } };
             match journal.unfinished_plan() {
-                Ok(_) => upgrade::resume(&tools, module, &mut journal).await,
+                Ok(_) => upgrade::resume(&tools, plan.canister, module, &mut journal).await,
                 Err(_) => upgrade::begin(&tools, plan.clone(), module, &mut journal).await,
             }
         })
