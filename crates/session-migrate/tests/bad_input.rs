@@ -118,6 +118,44 @@ fn unknown_options_are_refused_with_code_2() {
     }
 }
 
+/// A canister that is never called.
+const CANISTER: &str = "rwlgt-iiaaa-aaaaa-aaaaa-cai";
+
+#[test]
+fn options_of_a_new_upgrade_conflict_with_resume_and_abort() {
+    let dir = tempfile::tempdir().unwrap();
+    let upgrade = |more: &[&str]| {
+        let printed =
+            run(dir.path(), &[&["upgrade", CANISTER, "--identity", "absent.pem"][..], more].concat());
+        assert_eq!(printed.code, Some(2), "{more:?}: {}", printed.stderr);
+        printed.stderr
+    };
+    let options = [
+        &["--to", "staged"][..],
+        &["--dry-run"],
+        &["--stop"],
+        &["--rehearse"],
+        &["--on-failure", "rollback"],
+        &["--max-quarantined", "0"],
+        &["--time-limit", "3600"],
+        &["--drop-snapshot"],
+        &["--replace-snapshot", "00"],
+    ];
+    for end in ["--resume", "--abort"] {
+        for option in options {
+            let error = upgrade(&[&[end], option].concat());
+            assert!(error.contains("cannot be used with"), "{end} {option:?}: {error}");
+        }
+        // Default values are no conflict, so that the next fault is found.
+        let error = upgrade(&[end, "--json", "--journal", "journal"]);
+        assert!(error.contains("absent.pem has no identity"), "{end}: {error}");
+    }
+    let error = upgrade(&["--abort", "--wasm", "absent.wasm"]);
+    assert!(error.contains("cannot be used with"), "{error}");
+    let error = upgrade(&["--resume", "--wasm", "absent.wasm"]);
+    assert!(error.contains("absent.pem has no identity"), "{error}");
+}
+
 #[test]
 fn a_tree_without_the_upload_canister_is_an_environment_error() {
     let dir = tempfile::tempdir().unwrap();

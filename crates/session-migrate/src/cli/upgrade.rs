@@ -16,6 +16,20 @@ use super::snapshot::parse_snapshot_id;
 use super::table::table;
 use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
 
+/// The options of a new upgrade, except `--wasm`. They are in its journal, so they conflict with `--resume` and
+/// `--abort`; clap ignores default values.
+const NEW_UPGRADE: [&str; 9] = [
+    "to",
+    "dry_run",
+    "stop",
+    "rehearse",
+    "on_failure",
+    "max_quarantined",
+    "time_limit",
+    "drop_snapshot",
+    "replace_snapshot",
+];
+
 #[derive(Debug, Args)]
 pub(super) struct UpgradeArgs {
     /// The canister.
@@ -29,11 +43,11 @@ pub(super) struct UpgradeArgs {
     /// Journal of the upgrade, from which it is resumed [default: upgrade-CANISTER.jsonl].
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Resume an interrupted upgrade with the options in its journal.
-    #[arg(long, conflicts_with_all = ["to", "abort", "dry_run"])]
+    /// Resume an interrupted upgrade with the options in its journal; of those, only `--wasm` may be given again.
+    #[arg(long, conflicts_with_all = NEW_UPGRADE, conflicts_with = "abort")]
     resume: bool,
-    /// End an interrupted upgrade: roll back if the new module is already installed.
-    #[arg(long, conflicts_with_all = ["to", "dry_run"])]
+    /// End an interrupted upgrade, with the options in its journal: roll back if the new module is already installed.
+    #[arg(long, conflicts_with_all = NEW_UPGRADE, conflicts_with = "wasm")]
     abort: bool,
     /// Print every call in order without making any.
     #[arg(long)]
