@@ -211,8 +211,17 @@ impl Driver<'_, '_> {
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
         self.retry.progress.phase("aborting");
+        // The canister is started before the outcome of the installation is looked for: while it is stopped, it rejects
+        // its clients, and if a request was never sent, that is known only once the request has expired. If the
+        // installation arrives after the start, it upgrades a running canister, as without `--stop`: if a call of the
+        // canister is open at that moment, its callback runs in the new module. That takes a request that is still in
+        // transit although the process that has sent it has ended, and a call that is open in the same round. The risk
+        // is not a new one, since the recovery installs the previous module on a running canister, too. No outcome is
+        // missed: it is looked for after the start, until the request has expired.
+        let started = self.start_again().await?;
+        self.retry.progress.phase("finding the outcomes of earlier requests");
         // What to do depends on these steps, and the journal may lack the outcome of the last one.
-        for step in [Step::Snapshot, Step::Stop, Step::Install, Step::Start] {
+        for step in [Step::Snapshot, Step::Install] {
             match self.find_outcome(step).await {
                 // Nothing is installed then, so that the snapshot is not needed.
                 Err(UpgradeError::SeveralSnapshots { .. }) => {}
@@ -221,7 +230,7 @@ impl Driver<'_, '_> {
         }
         let facts = self.facts()?;
         let is_installed = self.is_done(Step::Install);
-        let why = match self.start_again().await? {
+        let why = match started {
             Ok(()) => why,
             Err(stopped) => format!("{why}; {stopped}"),
         };
