@@ -118,7 +118,7 @@ impl Driver<'_, '_> {
     /// Runs the preflight. If nothing prevents the upgrade, enters it into the journal and drives it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
         match self.run_preflight().await.map_err(UpgradeError::before_begin)? {
-            Err(ending) => self.report(ending),
+            Err(ending) => Ok(self.report_without_begin(ending)),
             Ok(facts) => {
                 self.journal.begin(self.plan.clone())?;
                 self.record_fact("preflight", facts)?;
@@ -132,16 +132,22 @@ impl Driver<'_, '_> {
         self.report(ending)
     }
 
-    fn report(self, ending: Ending) -> Result<Report, UpgradeError> {
+    fn report(&self, ending: Ending) -> Result<Report, UpgradeError> {
         let is_dropped = self.is_done(Step::DropSnapshot);
-        Ok(Report {
+        let snapshot = self.snapshot()?.filter(|_| !is_dropped).map(hex::encode);
+        Ok(Report { before: self.facts()?, snapshot, ..self.report_without_begin(ending) })
+    }
+
+    /// Returns the report of an upgrade that was not begun. The lines in the journal are those of an earlier upgrade.
+    fn report_without_begin(&self, ending: Ending) -> Report {
+        Report {
             canister: self.plan.canister,
             to: self.plan.to,
             module_hash: self.plan.module_hash.clone(),
-            before: self.facts()?,
-            snapshot: self.snapshot()?.filter(|_| !is_dropped).map(hex::encode),
+            before: None,
+            snapshot: None,
             ending,
-        })
+        }
     }
 
     /// Runs the preflight. The inner error is the ending of an upgrade that does not begin: nothing to do, or refused.
