@@ -157,6 +157,25 @@ fn options_of_a_new_upgrade_conflict_with_resume_and_abort() {
 }
 
 #[test]
+fn unusable_arguments_of_an_upgrade_are_usage_errors() {
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+                       MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
+                       -----END PRIVATE KEY-----\n";
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    std::fs::write(folder.join("identity.pem"), KEY).unwrap();
+    std::fs::create_dir(folder.join("folder")).unwrap();
+    for journal in ["no/such/journal", "folder"] {
+        let args =
+            ["upgrade", CANISTER, "--to", "staged", "--identity", "identity.pem", "--journal", journal];
+        expect_refusal(folder, &args, 2, &["cannot open", journal]);
+    }
+    let printed = run(folder, &["upgrade", "aaaaa-aa", "--to", "staged", "--identity", "identity.pem"]);
+    assert_eq!(printed.code, Some(2), "{}", printed.stderr);
+    assert!(printed.stderr.contains("it is the management canister"), "{}", printed.stderr);
+}
+
+#[test]
 fn a_tree_without_the_upload_canister_is_an_environment_error() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();

@@ -33,6 +33,7 @@ const NEW_UPGRADE: [&str; 9] = [
 #[derive(Debug, Args)]
 pub(super) struct UpgradeArgs {
     /// The canister.
+    #[arg(value_parser = parse_canister)]
     canister: Principal,
     /// Build to upgrade to: staged from legacy, direct from staged, or the installed build with a newer module.
     #[arg(long, value_name = "staged|direct", value_parser = parse_target, required_unless_present_any = ["resume", "abort"])]
@@ -83,6 +84,15 @@ pub(super) struct UpgradeArgs {
     network: NetworkArgs,
 }
 
+fn parse_canister(text: &str) -> Result<Principal, String> {
+    match Principal::from_text(text) {
+        Ok(id) if id == Principal::management_canister() => {
+            Err("it is the management canister, which cannot be upgraded".into())
+        }
+        parsed => parsed.map_err(|error| error.to_string()),
+    }
+}
+
 fn parse_target(text: &str) -> Result<Build, String> {
     match text.parse() {
         Ok(build @ (Build::Staged | Build::Direct)) => Ok(build),
@@ -125,7 +135,11 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let (mut lines, mut silent) = (JsonLines, Silent);
     let listener: &mut dyn Listener = if args.json { &mut lines } else { &mut silent };
     if args.dry_run {
-        let module = read_module(args, args.to.unwrap_or(Build::Staged))?;
+        let to = args.to.unwrap_or(Build::Staged);
+        let module = read_module(args, to)?;
+        if let Some(reason) = upgrade::why_unsuitable(&module, to) {
+            return Err((USAGE, reason));
+        }
         // The root key and the caller are placeholders here, since the printed calls do not contain them.
         let plan = new_plan(args, &module, Vec::new(), Principal::anonymous());
         print_planned(&upgrade::planned_calls(&plan), args.json);

@@ -55,7 +55,7 @@ pub(super) struct Driver<'a, 'j> {
 }
 
 /// Returns why the module must not or cannot be installed as this build; `None` if it can be.
-fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
+pub fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
     if module.features != to.features() {
         return Some(format!(
             "the module {} has the features {:?}, expected {:?} of the {to} build",
@@ -264,7 +264,7 @@ impl Driver<'_, '_> {
 
     fn not_encodable(&self, error: &serde_json::Error) -> UpgradeError {
         let (path, source) = (self.journal.path().to_path_buf(), std::io::Error::other(error.to_string()));
-        UpgradeError::Journal { action: "write", path, source }
+        UpgradeError::Journal { path, source }
     }
 
     /// Returns the preflight's facts, once they are in the journal.

@@ -33,11 +33,19 @@ pub enum UpgradeError {
     /// The canister is frozen, and executes nothing, not even a rollback.
     #[error("{0}; nothing is lost, but it no longer executes anything: top it up, then --resume, or --abort")]
     OutOfCycles(String),
-    /// The journal cannot be read or written.
+    /// The journal cannot be opened, locked or read, so nothing was done.
     #[error("cannot {action} {path}: {source}")]
-    Journal {
+    Unusable {
         /// What was tried.
         action: &'static str,
+        /// The journal.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// The journal cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Journal {
         /// The journal.
         path: PathBuf,
         /// The operating system's error.
@@ -180,7 +188,8 @@ impl UpgradeError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            UpgradeError::Damaged { .. }
+            UpgradeError::Unusable { .. }
+                | UpgradeError::Damaged { .. }
                 | UpgradeError::Locked { .. }
                 | UpgradeError::Unfinished { .. }
                 | UpgradeError::NothingToResume { .. }

@@ -190,9 +190,9 @@ impl<'a> Journal<'a> {
     /// Opens a journal, or creates a new one.
     ///
     /// # Errors
-    /// [`UpgradeError`] if the file is not a journal, is damaged, or is locked by another process.
+    /// [`UpgradeError`] if the file cannot be opened, is not a journal, is damaged, or is locked by another process.
     pub fn open(path: &Path, listener: &'a mut dyn Listener) -> Result<Journal<'a>, UpgradeError> {
-        let io_error = |action, source| UpgradeError::Journal { action, path: path.to_path_buf(), source };
+        let io_error = |action, source| UpgradeError::Unusable { action, path: path.to_path_buf(), source };
         let mut file = OpenOptions::new()
             .create(true)
             .read(true)
@@ -278,7 +278,7 @@ impl<'a> Journal<'a> {
 
     /// Writes a line, which is on disk when this function returns.
     pub(super) fn append(&mut self, event: Event) -> Result<(), UpgradeError> {
-        let write_error = |source| UpgradeError::Journal { action: "write", path: self.path.clone(), source };
+        let write_error = |source| UpgradeError::Journal { path: self.path.clone(), source };
         self.listener.before(&event).map_err(write_error)?;
         let line = Line { at: utc(SystemTime::now()), event };
         let mut text = serde_json::to_vec(&line).map_err(|error| write_error(error.into()))?;

@@ -22,7 +22,7 @@ use candid::Principal;
 
 use crate::build::Module;
 
-pub use driver::Tools;
+pub use driver::{Tools, why_unsuitable};
 pub use error::{Unconfirmed, UpgradeError};
 pub use facts::Facts;
 pub use journal::{EffectOutcome, Event, Journal, Line, Listener, Silent, Step};

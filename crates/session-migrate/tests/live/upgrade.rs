@@ -67,6 +67,7 @@ fn refused_upgrades_name_every_reason_and_do_nothing() {
     let legacy = network.path("legacy.wasm.gz");
     std::fs::write(&legacy, module(Build::Legacy)).unwrap();
     refused("staged", &["--wasm", legacy.to_str().unwrap()], "has the features");
+    refused("staged", &["--wasm", legacy.to_str().unwrap(), "--dry-run"], "has the features");
     assert_eq!(network.snapshot_count(), 0);
 
     let _: api::MigrationStatus =
