@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use session_migrate::temporary_next_to;
-use tempfile::NamedTempFile;
+use session_migrate::OutputFile;
 
 // The files to which a report is written in addition to the terminal. A doc comment here would become the help text of
 // the command.
@@ -21,8 +20,8 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// Creates the files that the options name, under temporary names. A command calls this before its long-running
-    /// work, so that a path that cannot be written is reported immediately.
+    /// Creates the files that the options name, under temporary names, and opens pipes and devices. A command calls
+    /// this before its long-running work, so that a path that cannot be written is reported immediately.
     pub fn create_files(&self) -> Result<ReportFiles, String> {
         let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
         Ok(ReportFiles { json: create(&self.json)?, html: create(&self.html)? })
@@ -47,16 +46,16 @@ impl ReportFiles {
     }
 }
 
-/// A report file. Until it is written completely, it has a temporary name; if it never is, it is deleted.
+/// A report file, and its path as the user has given it.
 pub(super) struct ReportFile {
     path: PathBuf,
-    file: NamedTempFile,
+    file: OutputFile,
 }
 
 impl ReportFile {
     pub fn create(path: &Path) -> Result<ReportFile, String> {
         let file =
-            temporary_next_to(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            OutputFile::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 
@@ -71,9 +70,9 @@ impl ReportFile {
         })
     }
 
-    fn write(mut self, write: impl FnOnce(&mut NamedTempFile) -> Result<(), Error>) -> Result<(), String> {
-        let place = self.path.display().to_string();
-        write(&mut self.file).map_err(|error| format!("cannot write {place}: {error}"))?;
-        self.file.persist(&self.path).map(drop).map_err(|error| format!("cannot write {place}: {error}"))
+    fn write(self, write: impl FnOnce(&mut OutputFile) -> Result<(), Error>) -> Result<(), String> {
+        let ReportFile { path, mut file } = self;
+        let written = write(&mut file).and_then(|()| file.finish());
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 }
