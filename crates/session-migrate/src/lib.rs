@@ -35,7 +35,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-pub use output::OutputFile;
+pub use output::{OutputFile, is_same_output};
 pub use shorten::{shorten, shorten_both, shorten_dumps};
 pub use verdict::Verdict;
 

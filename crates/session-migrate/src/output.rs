@@ -80,6 +80,20 @@ pub(crate) fn regular_file_at(path: &Path) -> io::Result<Option<PathBuf>> {
     if is_stream { Ok(None) } else { follow_links(path).map(Some) }
 }
 
+/// Returns whether two paths that a command would write are the same file, which need not exist. Pipes and devices are
+/// the same only if their paths are equal.
+pub fn is_same_output(one: &Path, other: &Path) -> bool {
+    let final_path = |path: &Path| {
+        let Ok(Some(file)) = regular_file_at(path) else { return path.to_path_buf() };
+        match (folder_of(&file).canonicalize(), file.file_name()) {
+            (Ok(folder), Some(name)) => folder.join(name),
+            // Nothing can be written there.
+            _ => file,
+        }
+    };
+    final_path(one) == final_path(other)
+}
+
 /// Returns the target of a symbolic link, which need not exist; any other path is returned unchanged.
 ///
 /// # Errors
@@ -118,6 +132,22 @@ mod tests {
         }
         drop(OutputFile::create(&at("first")).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "a file that is dropped is deleted");
+    }
+
+    #[test]
+    fn paths_of_the_same_file_are_recognized() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("below")).unwrap();
+        symlink("file", at("link")).unwrap();
+        for same in ["file", "./file", "below/../file", "link"] {
+            assert!(is_same_output(&at("file"), &at(same)), "{same}");
+        }
+        for other in ["below/file", "file.html", "absent/../file"] {
+            assert!(!is_same_output(&at("file"), &at(other)), "{other}");
+        }
+        assert!(is_same_output(Path::new("/dev/stdout"), Path::new("/dev/stdout")));
+        assert!(!is_same_output(Path::new("/dev/stdout"), Path::new("/dev/stderr")));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use session_migrate::OutputFile;
+use session_migrate::{OutputFile, is_same_output};
 
 // The files to which a report is written in addition to the terminal. A doc comment here would become the help text of
 // the command.
@@ -21,11 +21,31 @@ pub(super) struct ReportArgs {
 
 impl ReportArgs {
     /// Creates the files that the options name, under temporary names, and opens pipes and devices. A command calls
-    /// this before its long-running work, so that a path that cannot be written is reported immediately.
-    pub fn create_files(&self) -> Result<ReportFiles, String> {
+    /// this before its long-running work, so that a path that cannot be written is reported immediately. `others` are
+    /// the files that the command's other options name.
+    pub fn create_files(&self, others: &[(&str, Option<&Path>)]) -> Result<ReportFiles, String> {
+        let own = [("--json", self.json.as_deref()), ("--html", self.html.as_deref())];
+        check_distinct(&[&own[..], others].concat())?;
         let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
         Ok(ReportFiles { json: create(&self.json)?, html: create(&self.html)? })
     }
+}
+
+/// Checks that no two options name the same file: the one that is written last would replace the other. Each option has
+/// its name in errors, and its path, if it is given.
+pub(super) fn check_distinct(options: &[(&str, Option<&Path>)]) -> Result<(), String> {
+    let given: Vec<(&str, &Path)> =
+        options.iter().filter_map(|(option, path)| path.map(|path| (*option, path))).collect();
+    for (index, (option, path)) in given.iter().enumerate() {
+        let same = given.iter().take(index).find(|(_, earlier)| is_same_output(earlier, path));
+        if let Some((earlier, _)) = same {
+            return Err(format!(
+                "{earlier} and {option} name the same file, {}: give each a path of its own",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The files of [`ReportArgs`]; `None` for an option that is not given.
