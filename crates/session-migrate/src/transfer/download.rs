@@ -1,6 +1,6 @@
 //! Downloads a snapshot into a folder.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use ic_management_canister_types::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::lock::{LockedFolder, contains_only_lock};
 use super::part::{Part, TransferProgress, slices};
 use super::{Options, SAVE_EVERY, TransferError};
 use crate::client::decode_reply;
@@ -22,9 +23,6 @@ use crate::snapshot::{
     CHUNK_STORE, FileEntry, METADATA, Manifest, PROGRESS, SnapshotError, check_folder, sha256_of, write_json,
     write_sparse,
 };
-
-/// Name of the lock file in a folder, as `icp` uses it, too.
-const LOCK: &str = ".lock";
 
 /// A downloaded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,24 +105,24 @@ pub async fn download(
         SnapshotChoice::Id(id) => Some(id.as_str()),
         SnapshotChoice::Latest | SnapshotChoice::New => None,
     };
-    let state = check_folder_state(folder, canister, requested)?;
-    if let FolderState::Complete(manifest) = state {
-        if *choice == SnapshotChoice::New {
-            return Err(TransferError::AlreadyComplete {
-                path: folder.to_path_buf(),
-                snapshot: manifest.snapshot,
-            });
-        }
-        progress.phase("verifying the folder");
-        manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes))?;
-        return Ok(Downloaded { manifest, was_complete: true });
+    // A complete folder is only read: it is not locked, and need not be writable.
+    if let FolderState::Complete(manifest) = check_folder_state(folder, canister, requested)? {
+        return verify_complete(manifest, choice, folder, progress);
     }
+    let locked = LockedFolder::create(folder)?;
+    // Before the folder was locked, another transfer may have changed it.
+    let saved = match check_folder_state(folder, canister, requested)? {
+        FolderState::Complete(manifest) => return verify_complete(manifest, choice, folder, progress),
+        FolderState::Unfinished(saved) => Some(saved),
+        FolderState::Nothing => None,
+    };
     progress.phase("asking for the snapshot");
     let management = network.management(canister);
     let retry = Retry::new(options.retry_for, progress);
-    let saved = match state {
-        FolderState::Unfinished(saved) => saved,
-        _ => {
+    let is_taken = saved.is_none() && *choice == SnapshotChoice::New;
+    let saved = match saved {
+        Some(saved) => saved,
+        None => {
             let snapshot = match choice {
                 SnapshotChoice::Id(id) => id.clone(),
                 SnapshotChoice::Latest => latest_snapshot(&management, retry).await?,
@@ -136,35 +134,28 @@ pub async fn download(
     };
     let snapshot = saved.session_migrate.as_ref().map(|source| source.snapshot.clone()).unwrap_or_default();
     let snapshot_id = hex::decode(&snapshot).unwrap_or_default();
-    let metadata = retry.again(|| management.snapshot_metadata(&snapshot_id)).await?;
-    let text = metadata_text(&metadata)?;
-
-    fs::create_dir_all(folder).map_err(SnapshotError::io("create", folder))?;
-    let _lock = lock_folder(folder)?;
-    let mut manifest = Manifest::new(
-        canister.to_text(),
-        snapshot,
-        network.url().to_owned(),
-        hex::encode(network.root_key()),
-    );
-    manifest.taken_at = metadata.taken_at_timestamp;
-    let mut download = Download { management, snapshot_id, retry, options, folder, saved };
-    download.save_progress()?;
-    download.write_metadata(&text, &mut manifest)?;
-    progress.phase("downloading");
-    progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
-    for part in Part::ALL {
-        let entry = download.download_part(part, part.bytes(&metadata)).await?;
-        if part == Part::Module && entry.bytes > 0 {
-            manifest.module_hash = Some(entry.sha256.clone());
-        }
-        manifest.files.push(entry);
+    let download = Download { network, management, snapshot_id, retry, options, folder: locked, saved };
+    match download.run(snapshot.clone(), is_taken).await {
+        Ok(manifest) => Ok(Downloaded { manifest, was_complete: false }),
+        Err(error) if is_taken => Err(TransferError::AfterTaking { snapshot, source: Box::new(error) }),
+        Err(error) => Err(error),
     }
-    manifest.files.extend(download.download_chunk_store(&metadata).await?);
-    manifest.write(folder)?;
-    let path = folder.join(PROGRESS);
-    fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))?;
-    Ok(Downloaded { manifest, was_complete: false })
+}
+
+/// Verifies a folder that is already complete. It is an error if a new snapshot is requested.
+fn verify_complete(
+    manifest: Manifest,
+    choice: &SnapshotChoice,
+    folder: &Path,
+    progress: &Progress,
+) -> Result<Downloaded, TransferError> {
+    if *choice == SnapshotChoice::New {
+        let (path, snapshot) = (folder.to_path_buf(), manifest.snapshot);
+        return Err(TransferError::AlreadyComplete { path, snapshot });
+    }
+    progress.phase("verifying the folder");
+    manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes))?;
+    Ok(Downloaded { manifest, was_complete: true })
 }
 
 /// Returns what the folder contains, or an error if this download must not write into it. `requested` is the id of the
@@ -174,12 +165,11 @@ fn check_folder_state(
     canister: Principal,
     requested: Option<&str>,
 ) -> Result<FolderState, TransferError> {
-    let mut entries = match fs::read_dir(folder) {
+    let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FolderState::Nothing),
         entries => entries.map_err(SnapshotError::io("read", folder))?,
     };
-    // A download that fails before it writes anything leaves a folder with only the lock.
-    if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)) {
+    if contains_only_lock(entries) {
         return Ok(FolderState::Nothing);
     }
     let path = folder.join(PROGRESS);
@@ -255,40 +245,65 @@ fn metadata_text(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String
     })
 }
 
-/// Locks the folder until the returned file is closed.
-fn lock_folder(folder: &Path) -> Result<File, TransferError> {
-    let path = folder.join(LOCK);
-    let file = File::create(&path).map_err(SnapshotError::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(TransferError::Locked { path }),
-        Err(fs::TryLockError::Error(error)) => Err(SnapshotError::io("lock", &path)(error).into()),
-    }
-}
-
 struct Download<'a> {
+    network: &'a Network,
     management: Management,
     snapshot_id: Vec<u8>,
     retry: Retry<'a>,
     options: Options,
-    folder: &'a Path,
+    folder: LockedFolder<'a>,
     saved: ProgressFile,
 }
 
 impl Download<'_> {
+    /// Downloads the remaining bytes, and writes the manifest. `is_taken`: the snapshot was just taken for this
+    /// download.
+    async fn run(mut self, snapshot: String, is_taken: bool) -> Result<Manifest, TransferError> {
+        if is_taken {
+            // Before any other call, so that the next attempt takes no other snapshot.
+            self.save_progress()?;
+        }
+        let (network, folder, progress) = (self.network, self.folder.path, self.retry.progress);
+        let metadata = self.retry.again(|| self.management.snapshot_metadata(&self.snapshot_id)).await?;
+        let text = metadata_text(&metadata)?;
+        let mut manifest = Manifest::new(
+            self.management.canister().to_text(),
+            snapshot,
+            network.url().to_owned(),
+            hex::encode(network.root_key()),
+        );
+        manifest.taken_at = metadata.taken_at_timestamp;
+        self.save_progress()?;
+        self.write_metadata(&text, &mut manifest)?;
+        progress.phase("downloading");
+        progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
+        for part in Part::ALL {
+            let entry = self.download_part(part, part.bytes(&metadata)).await?;
+            if part == Part::Module && entry.bytes > 0 {
+                manifest.module_hash = Some(entry.sha256.clone());
+            }
+            manifest.files.push(entry);
+        }
+        manifest.files.extend(self.download_chunk_store(&metadata).await?);
+        manifest.write(folder)?;
+        let path = folder.join(PROGRESS);
+        fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))?;
+        Ok(manifest)
+    }
+
     fn save_progress(&self) -> Result<(), SnapshotError> {
-        let path = self.folder.join(PROGRESS);
+        let path = self.folder.path.join(PROGRESS);
         write_json(&path, &self.saved).map_err(SnapshotError::io("write", &path))
     }
 
     /// Writes the metadata. If the folder already has metadata, since the download is resumed, they must be the same.
     fn write_metadata(&self, text: &str, manifest: &mut Manifest) -> Result<(), TransferError> {
-        let path = self.folder.join(METADATA);
+        let path = self.folder.path.join(METADATA);
         match fs::read_to_string(&path) {
             Ok(written) if written == text => {}
             Ok(_) => {
                 return Err(TransferError::OtherTransfer {
-                    path: self.folder.to_path_buf(),
+                    path: self.folder.path.to_path_buf(),
                     expected: format!("{}, as downloaded from the network", manifest.snapshot),
                     got: "with other metadata".into(),
                 });
@@ -306,7 +321,7 @@ impl Download<'_> {
     /// Downloads the remaining bytes of one of the large files. Hashes the bytes as they arrive; only those that an
     /// interrupted download has written are read from the file.
     async fn download_part(&mut self, part: Part, bytes: u64) -> Result<FileEntry, TransferError> {
-        let path = self.folder.join(part.file());
+        let path = self.folder.path.join(part.file());
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -358,7 +373,7 @@ impl Download<'_> {
         &self,
         metadata: &ReadCanisterSnapshotMetadataResult,
     ) -> Result<Vec<FileEntry>, TransferError> {
-        let store = self.folder.join(CHUNK_STORE);
+        let store = self.folder.path.join(CHUNK_STORE);
         fs::create_dir_all(&store).map_err(SnapshotError::io("create", &store))?;
         let mut entries = Vec::new();
         for chunk in &metadata.wasm_chunk_store {

@@ -1,6 +1,6 @@
 //! `snapshot download`, `verify` and `upload`.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,7 @@ use session_migrate::build::Build;
 use session_migrate::snapshot::{Manifest, PROGRESS};
 use upload_canister::api;
 
+use super::faulty_networks::FaultyProxy;
 use super::network::{Network, installed, outcome_of, program, text};
 
 const FILES: [&str; 4] = ["metadata.json", "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"];
@@ -139,6 +140,38 @@ fn killed_download_is_refused_until_it_is_resumed() {
 }
 
 #[test]
+fn no_snapshot_is_taken_for_a_folder_that_cannot_be_used() {
+    let network = Network::with(Build::Direct);
+    // The file of the lock cannot be created.
+    fs::create_dir_all(network.path("unusable/.lock")).unwrap();
+    let (code, out) = network.download("unusable", &["--take"]);
+    assert!(code == 3 && out.contains(".lock"), "{code}: {out}");
+    fs::create_dir(network.path("locked")).unwrap();
+    let lock = File::create(network.path("locked/.lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, out) = network.download("locked", &["--take"]);
+    assert!(code == 2 && out.contains("is locked"), "{code}: {out}");
+    assert_eq!(network.snapshot_count(), 0);
+}
+
+#[test]
+fn an_error_after_taking_names_the_snapshot_and_keeps_it() {
+    let network = Network::with(Build::Direct);
+    let losing = FaultyProxy::in_front_of(&network.url, &["read_canister_snapshot_metadata"], 0);
+    let canister = network.canister.to_text();
+    let mut command = program(["snapshot", "download", &canister, "--out", "folder", "--take"]);
+    command.args(["--network", &losing.url, "-k", &network.root_key, "--retry-for", "0"]);
+    command.arg("--identity").arg(network.pem()).current_dir(network.folder.path());
+    let (code, out) = outcome_of(&command.output().unwrap());
+    let taken = network.pic.list_canister_snapshots(network.canister, None).unwrap();
+    let id = hex::encode(&taken[0].id);
+    assert!(code == 3 && out.contains(&id), "{code}: {out}");
+    let (code, out) = network.download("folder", &["--take"]);
+    assert!(code == 0 && out.contains(&id), "{code}: {out}");
+    assert_eq!(network.snapshot_count(), 1, "the download was resumed");
+}
+
+#[test]
 fn killed_upload_ends_as_one_snapshot_that_loads() {
     let mut network = Network::with(Build::Legacy);
     let capsule: api::Capsule =
@@ -221,6 +254,11 @@ fn refused_transfers_name_the_reason_and_leave_nothing() {
     let folder = network.path("folder");
     let (code, out) = network.download("folder", &[]);
     assert!(code == 2 && out.contains("has no snapshot"), "{code}: {out}");
+    fs::create_dir(network.path("empty")).unwrap();
+    for folder in ["empty", "empty/new/folder"] {
+        assert_eq!(network.download(folder, &[]).0, 2);
+        assert_eq!(fs::read_dir(network.path("empty")).unwrap().count(), 0, "{folder}");
+    }
     let canister = network.canister.to_text();
     let pem = network.pem();
     let args = ["snapshot", "download", &canister, "--out"];
