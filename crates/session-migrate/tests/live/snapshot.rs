@@ -194,6 +194,22 @@ fn killed_upload_ends_as_one_snapshot_that_loads() {
     assert_eq!(network.client().capsules_read(network.owner, &capsule.id).unwrap().id, capsule.id);
 }
 
+#[test]
+fn a_second_upload_of_a_folder_is_refused_while_one_runs() {
+    let network = Network::with(Build::Direct);
+    let folder = network.download_by_server(&network.take(), "folder");
+    // As the first upload does.
+    let lock = File::create(folder.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let other = installed(&network.pic, network.owner, Build::Direct);
+    let id = other.to_text();
+    let args = ["snapshot", "upload", "folder", "--canister", &id];
+    let (code, out) = outcome_of(&network.program_command(&args).output().unwrap());
+    assert!(code == 2 && out.contains("is locked"), "{code}: {out}");
+    assert_eq!(network.pic.list_canister_snapshots(other, None).unwrap().len(), 0);
+    assert!(!network.path("folder.upload.json").exists());
+}
+
 /// Changes a progress file as if its announcement, the call `upload_canister_snapshot_metadata`, had been executed and
 /// its outcome lost.
 fn lose_the_outcome(progress_file: &Path, folder: &Path, canister: Principal, sender: Principal) {
