@@ -1,5 +1,6 @@
 //! Downloads a snapshot into a folder.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -39,7 +40,18 @@ struct ProgressFile {
     #[serde(flatten)]
     reached: TransferProgress,
     /// `None` if `icp` began the download.
-    session_migrate: Option<SnapshotSource>,
+    session_migrate: Option<OwnFields>,
+}
+
+/// The fields of a progress file that `icp` does not have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct OwnFields {
+    #[serde(flatten)]
+    source: SnapshotSource,
+    /// For each large file, by its name, the SHA-256 of the bytes before its frontier, hex; absent in files of earlier
+    /// versions.
+    #[serde(default)]
+    downloaded_sha256: BTreeMap<String, String>,
 }
 
 /// The canister and the snapshot that are downloaded into a folder.
@@ -129,10 +141,12 @@ pub async fn download(
                 SnapshotChoice::New => take_snapshot(network, canister, retry).await?,
             };
             let source = SnapshotSource { canister: canister.to_text(), snapshot };
-            ProgressFile { reached: TransferProgress::default(), session_migrate: Some(source) }
+            let own_fields = OwnFields { source, downloaded_sha256: BTreeMap::new() };
+            ProgressFile { reached: TransferProgress::default(), session_migrate: Some(own_fields) }
         }
     };
-    let snapshot = saved.session_migrate.as_ref().map(|source| source.snapshot.clone()).unwrap_or_default();
+    let own_fields = saved.session_migrate.as_ref();
+    let snapshot = own_fields.map(|fields| fields.source.snapshot.clone()).unwrap_or_default();
     let snapshot_id = hex::decode(&snapshot).unwrap_or_default();
     let download = Download { network, management, snapshot_id, retry, options, folder: locked, saved };
     match download.run(snapshot.clone(), is_taken).await {
@@ -176,10 +190,10 @@ fn check_folder_state(
     if let Ok(text) = fs::read(&path) {
         let saved: ProgressFile = serde_json::from_slice(&text)
             .map_err(|error| SnapshotError::Metadata { path: path.clone(), why: error.to_string() })?;
-        let Some(source) = saved.session_migrate.clone() else {
+        let Some(own_fields) = &saved.session_migrate else {
             return Err(TransferError::BegunByIcp { path: folder.to_path_buf() });
         };
-        source.check_same(canister, requested, folder)?;
+        own_fields.source.check_same(canister, requested, folder)?;
         return Ok(FolderState::Unfinished(saved));
     }
     if folder.join(METADATA).exists()
@@ -275,10 +289,11 @@ impl Download<'_> {
         manifest.taken_at = metadata.taken_at_timestamp;
         self.save_progress()?;
         self.write_metadata(&text, &mut manifest)?;
+        let hashers = self.hash_downloaded(&metadata)?;
         progress.phase("downloading");
         progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
-        for part in Part::ALL {
-            let entry = self.download_part(part, part.bytes(&metadata)).await?;
+        for (part, hasher) in Part::ALL.into_iter().zip(hashers) {
+            let entry = self.download_part(part, part.bytes(&metadata), hasher).await?;
             if part == Part::Module && entry.bytes > 0 {
                 manifest.module_hash = Some(entry.sha256.clone());
             }
@@ -318,9 +333,74 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Downloads the remaining bytes of one of the large files. Hashes the bytes as they arrive; only those that an
-    /// interrupted download has written are read from the file.
-    async fn download_part(&mut self, part: Part, bytes: u64) -> Result<FileEntry, TransferError> {
+    /// Hashes what an interrupted download has written to each of the large files. A file that no longer has these
+    /// bytes will be downloaded from its beginning.
+    fn hash_downloaded(
+        &mut self,
+        metadata: &ReadCanisterSnapshotMetadataResult,
+    ) -> Result<Vec<Sha256>, SnapshotError> {
+        let progress = self.retry.progress;
+        let downloaded: u64 = Part::ALL.into_iter().map(|part| *self.saved.reached.frontier_mut(part)).sum();
+        if downloaded > 0 {
+            progress.phase("comparing what was downloaded before");
+            progress.set_total(downloaded);
+        }
+        let mut hashers = Vec::new();
+        for part in Part::ALL {
+            let hasher = self.hash_part(part, part.bytes(metadata))?;
+            if hasher.is_none() {
+                let path = self.folder.path.join(part.file());
+                let frontier = std::mem::take(self.saved.reached.frontier_mut(part));
+                progress.line(&format!(
+                    "{}: the first {frontier} bytes are not those that were downloaded before; downloading the \
+                     file again",
+                    path.display()
+                ));
+            }
+            hashers.push(hasher.unwrap_or_default());
+        }
+        Ok(hashers)
+    }
+
+    /// Hashes the bytes before the frontier of a file of this length. `None` if the file does not exist, or the bytes
+    /// are not those that were downloaded.
+    fn hash_part(&mut self, part: Part, bytes: u64) -> Result<Option<Sha256>, SnapshotError> {
+        let frontier = *self.saved.reached.frontier_mut(part);
+        if frontier == 0 {
+            return Ok(Some(Sha256::new()));
+        }
+        let progress = self.retry.progress;
+        let path = self.folder.path.join(part.file());
+        let hasher = match sha256_of(&path, frontier, &mut |read| progress.add_bytes(read)) {
+            Err(SnapshotError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            hasher => hasher?,
+        };
+        let own_fields = self.saved.session_migrate.as_ref();
+        let expected = own_fields.and_then(|fields| fields.downloaded_sha256.get(part.file()));
+        let is_same = frontier <= bytes && expected == Some(&hex::encode(hasher.clone().finalize()));
+        Ok(is_same.then_some(hasher))
+    }
+
+    /// Records that a file is downloaded up to an offset. `hasher` has hashed the bytes before it, which are on disk.
+    fn save_frontier(&mut self, part: Part, offset: u64, hasher: &Sha256) -> Result<(), SnapshotError> {
+        *self.saved.reached.frontier_mut(part) = offset;
+        if let Some(own_fields) = &mut self.saved.session_migrate {
+            let sha256 = hex::encode(hasher.clone().finalize());
+            own_fields.downloaded_sha256.insert(part.file().to_owned(), sha256);
+        }
+        self.save_progress()
+    }
+
+    /// Downloads the remaining bytes of one of the large files, and hashes them as they arrive. `hasher` has hashed the
+    /// bytes before the frontier.
+    async fn download_part(
+        &mut self,
+        part: Part,
+        bytes: u64,
+        mut hasher: Sha256,
+    ) -> Result<FileEntry, TransferError> {
         let path = self.folder.path.join(part.file());
         let mut file = OpenOptions::new()
             .create(true)
@@ -328,10 +408,12 @@ impl Download<'_> {
             .write(true)
             .open(&path)
             .map_err(SnapshotError::io("create", &path))?;
-        file.set_len(bytes).map_err(SnapshotError::io("write", &path))?;
         let progress = self.retry.progress;
         let from = *self.saved.reached.frontier_mut(part);
-        let mut hasher = sha256_of(&path, from, &mut |read| progress.add_bytes(read))?;
+        // What may be in the file after the frontier becomes a hole, as `write_sparse` needs it.
+        file.set_len(from).and_then(|()| file.set_len(bytes)).map_err(SnapshotError::io("write", &path))?;
+        // What an earlier process has downloaded counts as progress.
+        progress.add_bytes(from);
         let (management, snapshot_id, retry) =
             (self.management.clone(), self.snapshot_id.clone(), self.retry);
         let calls = slices(from, bytes).map(|(offset, len)| {
@@ -344,6 +426,7 @@ impl Download<'_> {
         });
         let mut answers = stream::iter(calls).buffered(self.options.parallel);
         let mut last_save = Instant::now();
+        let mut frontier = from;
         while let Some(answer) = answers.next().await {
             let (offset, len, slice) = answer?;
             if slice.len() as u64 != len {
@@ -355,16 +438,16 @@ impl Download<'_> {
             }
             write_sparse(&mut file, offset, &slice).map_err(SnapshotError::io("write", &path))?;
             hasher.update(&slice);
-            *self.saved.reached.frontier_mut(part) = offset + len;
+            frontier = offset + len;
             progress.add_bytes(len);
             if last_save.elapsed() >= SAVE_EVERY {
                 file.sync_data().map_err(SnapshotError::io("write", &path))?;
-                self.save_progress()?;
+                self.save_frontier(part, frontier, &hasher)?;
                 last_save = Instant::now();
             }
         }
         file.sync_data().map_err(SnapshotError::io("write", &path))?;
-        self.save_progress()?;
+        self.save_frontier(part, frontier, &hasher)?;
         Ok(FileEntry { path: part.file().into(), bytes, sha256: hex::encode(hasher.finalize()) })
     }
 

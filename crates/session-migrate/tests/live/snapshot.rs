@@ -1,6 +1,7 @@
 //! `snapshot download`, `verify` and `upload`.
 
 use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -37,6 +38,15 @@ impl Network {
         let anonymous = candid::Principal::anonymous();
         self.pic.canister_snapshot_download(self.canister, anonymous, id, folder.clone());
         folder
+    }
+
+    /// Begins to download the latest snapshot into a new folder, and kills the program in the middle; returns the
+    /// folder.
+    fn kill_download(&self, folder: &str) -> PathBuf {
+        let (canister, path) = (self.canister.to_text(), self.path(folder));
+        let args = ["snapshot", "download", &canister, "--out", folder, "--parallel", "1"];
+        kill_before_its_end(self.start_in_background(&args), &path.join(PROGRESS));
+        path
     }
 
     /// Starts the program, which the test will kill.
@@ -122,11 +132,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
 fn killed_download_is_refused_until_it_is_resumed() {
     let network = Network::with(Build::Legacy);
     let id = network.take();
-    let folder = network.path("folder");
-    let canister = network.canister.to_text();
-    let args = ["snapshot", "download", &canister, "--out", "folder", "--parallel", "1"];
-    kill_before_its_end(network.start_in_background(&args), &folder.join(PROGRESS));
-
+    let folder = network.kill_download("folder");
     let (code, out) = outcome_of(&program(["inspect"]).arg(&folder).output().unwrap());
     assert!(code == 2 && out.contains("session-migrate snapshot download"), "{code}: {out}");
     // A later snapshot is not mixed into the folder.
@@ -137,6 +143,38 @@ fn killed_download_is_refused_until_it_is_resumed() {
     assert!(code == 0 && out.contains(&id), "{code}: {out}");
     assert_same_files(&folder, &network.download_by_server(&id, "theirs"));
     assert_eq!(outcome_of(&program(["snapshot", "verify"]).arg(&folder).output().unwrap()).0, 0);
+}
+
+#[test]
+fn a_resumed_download_replaces_bytes_that_have_changed() {
+    let network = Network::with(Build::Legacy);
+    let theirs = network.download_by_server(&network.take(), "theirs");
+    let resume = |name: &str| {
+        let (code, out) = network.download(name, &[]);
+        assert_eq!(code, 0, "{out}");
+        let folder = network.path(name);
+        assert_same_files(&folder, &theirs);
+        assert_eq!(outcome_of(&program(["snapshot", "verify"]).arg(&folder).output().unwrap()).0, 0);
+        out
+    };
+    let folder = network.kill_download("changed");
+    let [_, module, heap, stable] = FILES.map(|name| folder.join(name));
+    let mut bytes = fs::read(&module).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&module, bytes).unwrap();
+    File::options().write(true).open(&heap).unwrap().set_len(1).unwrap();
+    fs::remove_file(&stable).unwrap();
+    let out = resume("changed");
+    for name in &FILES[1..] {
+        assert!(out.contains(&format!("{name}: the first ")), "{name}: {out}");
+    }
+
+    // A byte after those that were downloaded, where the snapshot has a zero.
+    let stable = network.kill_download("written").join("stable_memory.bin");
+    let mut file = File::options().write(true).open(stable).unwrap();
+    file.seek(SeekFrom::End(-1)).unwrap();
+    file.write_all(&[1]).unwrap();
+    resume("written");
 }
 
 #[test]
