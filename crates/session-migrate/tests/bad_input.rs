@@ -104,6 +104,24 @@ fn an_unwritable_report_is_refused_before_the_work() {
 }
 
 #[test]
+fn two_options_that_name_the_same_file_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    std::os::unix::fs::symlink("report", folder.join("link")).unwrap();
+    let cases: [(&[&str], [&str; 2]); 6] = [
+        (&["rehearse", "--json", "report", "--html", "report"], ["--json", "--html"]),
+        (&["rehearse", "--html", "report", "--record", "link"], ["--html", "--record"]),
+        (&["inspect", "absent", "--json", "report", "--html", "./report"], ["--json", "--html"]),
+        (&["plan", "absent", "--json", "link", "--html", "report"], ["--json", "--html"]),
+        (&["ab", "--html", "report", "--markdown", "report"], ["--html", "--markdown"]),
+        (&["adopt", "absent", "--out", "new", "--json", "new.left.jsonl"], ["--json", "--out"]),
+    ];
+    for (args, [one, other]) in cases {
+        expect_refusal(folder, args, 2, &[one, other, "name the same file"]);
+    }
+}
+
+#[test]
 fn unknown_options_are_refused_with_code_2() {
     let dir = tempfile::tempdir().unwrap();
     for args in [
