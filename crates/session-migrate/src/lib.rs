@@ -12,6 +12,7 @@ pub mod compare;
 pub mod costs;
 pub mod inspect;
 pub mod network;
+mod output;
 pub mod page;
 pub mod plan;
 pub mod progress;
@@ -34,6 +35,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+pub use output::{OutputFile, is_same_output};
 pub use shorten::{shorten, shorten_both, shorten_dumps};
 pub use verdict::Verdict;
 
@@ -47,7 +49,7 @@ pub fn folder_of(path: &Path) -> &Path {
 
 /// Creates a temporary file next to `path`. The caller writes it and renames it to `path`, so that a reader of `path`
 /// never sees half a file. If it is dropped before that, it is deleted. The permissions follow the umask, as for any
-/// new file.
+/// new file. The renaming replaces whatever is at `path`; for a path that the user chooses, use [`OutputFile`].
 ///
 /// # Errors
 /// If `path` is a folder, or no file can be created next to it.

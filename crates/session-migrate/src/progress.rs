@@ -51,12 +51,20 @@ struct State {
     phases: Vec<Phase>,
     /// Bytes moved so far, in all phases.
     moved: u64,
-    /// Bytes to be moved in all phases; `None` if unknown, and then no total is shown.
-    total: Option<u64>,
+    /// `None` if it is unknown how many bytes will be moved, and then no total is shown.
+    total: Option<Total>,
     /// Where lines are printed; `None` on a terminal, and if nothing is reported ([`Progress::hidden`]).
     lines: Option<Box<dyn Write + Send>>,
     last_line: Instant,
     has_ended: bool,
+}
+
+/// How many bytes will be moved from the moment at which this was set, in the current phase and in later ones.
+#[derive(Clone, Copy)]
+struct Total {
+    bytes: u64,
+    /// Bytes that had been moved before that moment.
+    moved_before: u64,
 }
 
 struct CurrentPhase {
@@ -74,16 +82,17 @@ impl Shared {
 }
 
 impl State {
-    /// Describes the current phase: its time and rate, but the bytes of all phases. `None` between phases.
+    /// Describes the current phase: its time and rate, but the bytes of all phases since the total was set. `None`
+    /// between phases.
     fn current_line(&self) -> Option<String> {
         let CurrentPhase { name, since, moved_before, .. } = self.current.as_ref()?;
         let seconds = since.elapsed().as_secs_f64();
         let mut line = format!("{name}: {seconds:.0} s");
         // Moved in this phase, for the rate.
         let moved = self.moved - moved_before;
-        if let Some(total) = self.total {
+        if let Some(Total { bytes, moved_before }) = self.total {
             // Writing to a string does not fail.
-            let _ = write!(line, ", {} of {}", page::bytes(self.moved), page::bytes(total));
+            let _ = write!(line, ", {} of {}", page::bytes(self.moved - moved_before), page::bytes(bytes));
         }
         if moved > 0 && seconds > 0.0 {
             let _ = write!(line, ", {}/s", page::bytes((moved as f64 / seconds) as u64));
@@ -184,9 +193,13 @@ impl Progress {
         done
     }
 
-    /// Sets the number of bytes to move in all phases.
+    /// Sets the number of bytes to move from now on, in this phase and in later ones. Bytes that were moved before do
+    /// not count.
     pub fn set_total(&self, bytes: u64) {
-        self.shared.state().total = Some(bytes);
+        let mut state = self.shared.state();
+        state.total = Some(Total { bytes, moved_before: state.moved });
+        drop(state);
+        self.bar.set_position(0);
         self.bar.set_length(bytes);
         if !self.bar.is_hidden() {
             self.draw_bar();
@@ -293,6 +306,21 @@ mod tests {
     }
 
     #[test]
+    fn bytes_moved_before_the_total_was_set_do_not_count() {
+        let (progress, printed) = progress_in_lines(Duration::from_millis(1));
+        progress.phase("verifying");
+        progress.add_bytes(5 << 20);
+        progress.phase("uploading");
+        progress.set_total(2 << 20);
+        progress.add_bytes(1 << 20);
+        expect_line(&printed, ", 1.00 MiB of 2.00 MiB, ");
+        progress.phase("hashing");
+        progress.set_total(4 << 20);
+        expect_line(&printed, ", 0 B of 4.00 MiB\n");
+        assert_eq!((progress.bar.position(), progress.bar.length()), (0, Some(4 << 20)));
+    }
+
+    #[test]
     fn lines_of_the_work_are_printed_unchanged() {
         let (progress, printed) = progress_in_lines(Duration::from_secs(3_600));
         progress.phase("compiling");
@@ -313,7 +341,7 @@ mod tests {
             current: current(at(10), 90 << 20),
             phases: Vec::new(),
             moved: 100 << 20,
-            total: Some(200 << 20),
+            total: Some(Total { bytes: 200 << 20, moved_before: 0 }),
             lines: None,
             last_line: now,
             has_ended: false,

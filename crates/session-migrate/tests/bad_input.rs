@@ -104,6 +104,24 @@ fn an_unwritable_report_is_refused_before_the_work() {
 }
 
 #[test]
+fn two_options_that_name_the_same_file_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    std::os::unix::fs::symlink("report", folder.join("link")).unwrap();
+    let cases: [(&[&str], [&str; 2]); 6] = [
+        (&["rehearse", "--json", "report", "--html", "report"], ["--json", "--html"]),
+        (&["rehearse", "--html", "report", "--record", "link"], ["--html", "--record"]),
+        (&["inspect", "absent", "--json", "report", "--html", "./report"], ["--json", "--html"]),
+        (&["plan", "absent", "--json", "link", "--html", "report"], ["--json", "--html"]),
+        (&["ab", "--html", "report", "--markdown", "report"], ["--html", "--markdown"]),
+        (&["adopt", "absent", "--out", "new", "--json", "new.left.jsonl"], ["--json", "--out"]),
+    ];
+    for (args, [one, other]) in cases {
+        expect_refusal(folder, args, 2, &[one, other, "name the same file"]);
+    }
+}
+
+#[test]
 fn unknown_options_are_refused_with_code_2() {
     let dir = tempfile::tempdir().unwrap();
     for args in [
@@ -116,6 +134,63 @@ fn unknown_options_are_refused_with_code_2() {
     ] {
         assert_eq!(run(dir.path(), args).code, Some(2), "{args:?}");
     }
+}
+
+/// A canister that is never called.
+const CANISTER: &str = "rwlgt-iiaaa-aaaaa-aaaaa-cai";
+
+#[test]
+fn options_of_a_new_upgrade_conflict_with_resume_and_abort() {
+    let dir = tempfile::tempdir().unwrap();
+    let upgrade = |more: &[&str]| {
+        let printed =
+            run(dir.path(), &[&["upgrade", CANISTER, "--identity", "absent.pem"][..], more].concat());
+        assert_eq!(printed.code, Some(2), "{more:?}: {}", printed.stderr);
+        printed.stderr
+    };
+    let options = [
+        &["--to", "staged"][..],
+        &["--dry-run"],
+        &["--stop"],
+        &["--rehearse"],
+        &["--on-failure", "rollback"],
+        &["--max-quarantined", "0"],
+        &["--time-limit", "3600"],
+        &["--drop-snapshot"],
+        &["--replace-snapshot", "00"],
+    ];
+    for end in ["--resume", "--abort"] {
+        for option in options {
+            let error = upgrade(&[&[end], option].concat());
+            assert!(error.contains("cannot be used with"), "{end} {option:?}: {error}");
+        }
+        // Default values are no conflict, so that the next fault is found.
+        let error = upgrade(&[end, "--json", "--journal", "journal"]);
+        assert!(error.contains("absent.pem has no identity"), "{end}: {error}");
+    }
+    let error = upgrade(&["--abort", "--wasm", "absent.wasm"]);
+    assert!(error.contains("cannot be used with"), "{error}");
+    let error = upgrade(&["--resume", "--wasm", "absent.wasm"]);
+    assert!(error.contains("absent.pem has no identity"), "{error}");
+}
+
+#[test]
+fn unusable_arguments_of_an_upgrade_are_usage_errors() {
+    const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+                       MC4CAQAwBQYDK2VwBCIEIFXAVzsbqX1H+5TFdV9y5IQpt5mkXS+Z+BRX1jHJ1/iZ\n\
+                       -----END PRIVATE KEY-----\n";
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path();
+    std::fs::write(folder.join("identity.pem"), KEY).unwrap();
+    std::fs::create_dir(folder.join("folder")).unwrap();
+    for journal in ["no/such/journal", "folder"] {
+        let args =
+            ["upgrade", CANISTER, "--to", "staged", "--identity", "identity.pem", "--journal", journal];
+        expect_refusal(folder, &args, 2, &["cannot open", journal]);
+    }
+    let printed = run(folder, &["upgrade", "aaaaa-aa", "--to", "staged", "--identity", "identity.pem"]);
+    assert_eq!(printed.code, Some(2), "{}", printed.stderr);
+    assert!(printed.stderr.contains("it is the management canister"), "{}", printed.stderr);
 }
 
 #[test]

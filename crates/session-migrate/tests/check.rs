@@ -1,6 +1,7 @@
 //! The command `check`: its exit codes, its output, and its errors for unusable input.
 
 use std::borrow::Cow;
+use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -81,6 +82,49 @@ fn the_checked_in_chain_passes_and_names_its_migrations() {
     assert_eq!(reversible.code, 1, "{}", reversible.stdout);
     // If the rollback is checked as an upgrade, it fails, too, since it is not safe from every state.
     assert_eq!(check(folder.path(), &[&staged, &legacy]).code, 1);
+}
+
+/// Compares the legacy with the staged build, and writes the report to `json`, a path in the folder.
+fn check_into(folder: &Path, json: &str) {
+    let [legacy, staged] = ["legacy", "staged"].map(|build| schema_path(build).display().to_string());
+    let checked = check(folder, &[&legacy, &staged, "--json", json]);
+    assert_eq!((checked.code, checked.stderr.as_str()), (0, ""), "{}", checked.stdout);
+}
+
+fn assert_is_report(json: &[u8]) {
+    let report: serde_json::Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(report["upgrade"], "pass");
+}
+
+#[test]
+fn a_report_for_a_pipe_is_written_into_the_pipe() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::read(pipe).unwrap()
+    });
+    check_into(folder.path(), "pipe");
+    assert!(pipe.metadata().unwrap().file_type().is_fifo(), "the pipe was replaced");
+    assert_is_report(&reader.join().unwrap());
+}
+
+#[test]
+fn a_report_for_a_link_is_written_to_its_target() {
+    let folder = tempfile::tempdir().unwrap();
+    let (link, reports) = (folder.path().join("link"), folder.path().join("reports"));
+    std::fs::create_dir(&reports).unwrap();
+    symlink("reports/report.json", &link).unwrap();
+    let target = reports.join("report.json");
+    // At first, the target does not exist.
+    for _ in 0..2 {
+        check_into(folder.path(), "link");
+        assert!(link.is_symlink(), "the link was replaced");
+        assert_is_report(&std::fs::read(&target).unwrap());
+        assert_eq!(std::fs::read_dir(&reports).unwrap().count(), 1);
+        std::fs::write(&target, "an old report").unwrap();
+    }
 }
 
 /// The reader of the output ends early, as in `session-migrate check … | head`.

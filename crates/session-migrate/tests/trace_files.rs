@@ -1,6 +1,8 @@
 //! Traces as files: what is written can be read again, and errors name the line.
 
+use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use candid::{Encode, Principal};
 use serde_bytes::ByteBuf;
@@ -180,4 +182,30 @@ fn an_unwritable_path_is_reported_at_the_start() {
         let error = Recorder::create(&path, &header).unwrap_err();
         assert!(error.is_usage() && error.to_string().contains(&path.display().to_string()), "{error}");
     }
+}
+
+#[test]
+fn a_trace_for_a_link_is_written_to_its_target() {
+    let [folder, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let target = other.path().join("other.trace");
+    symlink(&target, folder.path().join("one.trace")).unwrap();
+    let link = record(folder.path());
+    assert!(link.is_symlink(), "the link was replaced");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    for path in [link, target] {
+        let trace = Trace::read(&path).unwrap();
+        assert_eq!(trace.payload(3, &PayloadRef::of(&payload())).unwrap(), payload());
+    }
+}
+
+#[test]
+fn a_trace_for_a_pipe_is_refused_and_the_pipe_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("one.trace");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let header = Header::new(0, "legacy", "a test", vec![]);
+    let error = Recorder::create(&pipe, &header).unwrap_err();
+    assert!(error.is_usage() && error.to_string().contains("not a regular file"), "{error}");
+    assert!(pipe.metadata().unwrap().file_type().is_fifo());
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -35,10 +35,12 @@ impl Instance {
     pub(super) fn respond(&mut self, origin: Origin, result: CallResult, refund: u128) {
         match origin {
             Origin::Ingress(id) => {
-                if let Some(record) = self.ingress.get_mut(&id) {
-                    record.answer = Some(result);
-                    if record.agent_call.is_some() {
-                        self.certifier.request_changed(record.subnet, id);
+                let discarded = self.ingress.answer(id, result);
+                for changed in discarded.into_iter().chain([id]) {
+                    if let Some(record) =
+                        self.ingress.get(&changed).filter(|record| record.agent_call.is_some())
+                    {
+                        self.certifier.request_changed(record.subnet, changed);
                     }
                 }
             }

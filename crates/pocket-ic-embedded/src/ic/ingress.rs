@@ -2,7 +2,7 @@
 
 use super::calls::{CallResult, MessageId};
 use super::error::{OpError, UserError, trap_error};
-use super::ingress_record::{IngressRecord, RecordedAgentCall};
+use super::ingress_record::{IngressRecord, IngressState, RecordedAgentCall};
 use super::instance::Instance;
 use super::management;
 use super::queued_message::QueuedMessage;
@@ -50,7 +50,7 @@ impl Instance {
             return Ok(Err(rejection));
         }
         let record =
-            IngressRecord { sender: call.sender, call: Some(call), subnet, answer: None, agent_call };
+            IngressRecord { sender: call.sender, subnet, state: IngressState::Received(call), agent_call };
         self.ingress.insert(id, record);
         self.queue.push_back(QueuedMessage::Ingress(id));
         Ok(Ok(()))
@@ -63,26 +63,22 @@ impl Instance {
         for _ in 0..MAX_AWAIT_ROUNDS {
             match self.ingress.get(&message_id) {
                 None => break,
-                Some(record) => {
-                    if let Some(answer) = &record.answer {
-                        return Ok(answer.clone());
-                    }
-                }
+                Some(record) if record.is_answered() => break,
+                Some(_) => {}
             }
             self.round();
         }
-        match self.ingress.get(&message_id) {
-            Some(record) => record.answer.clone().ok_or_else(|| {
-                OpError::BadIngressMessage(format!(
-                    "Failed to answer to ingress {} after {MAX_AWAIT_ROUNDS} rounds.",
-                    hex::encode(message_id)
-                ))
-            }),
-            None => Err(OpError::BadIngressMessage(format!(
-                "There is no ingress message {}.",
-                hex::encode(message_id)
-            ))),
-        }
+        let id = hex::encode(message_id);
+        let why = match self.ingress.get(&message_id) {
+            None => format!("There is no ingress message {id}."),
+            Some(IngressRecord { state: IngressState::Answered(answer), .. }) => return Ok(answer.clone()),
+            Some(IngressRecord { state: IngressState::Done, .. }) => format!(
+                "The answer to ingress {id} has been discarded, because later answers needed the memory: await fewer \
+                messages at a time."
+            ),
+            Some(_) => format!("Failed to answer to ingress {id} after {MAX_AWAIT_ROUNDS} rounds."),
+        };
+        Err(OpError::BadIngressMessage(why))
     }
 
     /// Returns the answer of a message; `None` if there is none yet, or no such message. An error if `caller` is given
@@ -100,7 +96,7 @@ impl Instance {
                 "The user tries to access Request ID not signed by the caller.".into(),
             ));
         }
-        Ok(record.answer.clone())
+        Ok(record.answer().cloned())
     }
 
     /// Returns the subnet to which a user's call is routed.

@@ -10,12 +10,35 @@ pub struct IngressRecord {
     /// Further data about the message if an agent sent it; `None` if a PocketIC client did.
     pub agent_call: Option<RecordedAgentCall>,
     pub sender: Principal,
-    /// The call, until its execution begins.
-    pub call: Option<UserCall>,
     /// The subnet to which the message was sent.
     pub subnet: Principal,
-    /// `None` until the message is answered.
-    pub answer: Option<CallResult>,
+    pub state: IngressState,
+}
+
+impl IngressRecord {
+    /// Returns the answer; `None` if there is none yet, or it has been discarded.
+    pub fn answer(&self) -> Option<&CallResult> {
+        match &self.state {
+            IngressState::Answered(answer) => Some(answer),
+            IngressState::Received(_) | IngressState::Processing | IngressState::Done => None,
+        }
+    }
+
+    /// Returns whether the message has been answered, even if its answer has been discarded.
+    pub fn is_answered(&self) -> bool {
+        matches!(self.state, IngressState::Answered(_) | IngressState::Done)
+    }
+}
+
+/// How far a message has got; with the names of the interface specification.
+#[derive(Clone, Debug)]
+pub enum IngressState {
+    /// Its execution has not begun.
+    Received(UserCall),
+    Processing,
+    Answered(CallResult),
+    /// It was answered, and the answer has been discarded.
+    Done,
 }
 
 /// What is stored about an agent's call.

@@ -8,7 +8,7 @@ use super::canister::Canister;
 use super::certification::Certifier;
 use super::clock::{Clock, GENESIS_NANOS};
 use super::error::OpError;
-use super::ingress_record::IngressRecord;
+use super::ingress_history::IngressHistory;
 use super::queued_message::QueuedMessage;
 use super::request_table::Requests;
 use super::subnet::{self, Subnet};
@@ -31,7 +31,7 @@ pub struct Instance {
     pub(super) subnets: Vec<Subnet>,
     pub(super) clock: Clock,
     pub(super) canisters: BTreeMap<Principal, Canister>,
-    pub(super) ingress: BTreeMap<MessageId, IngressRecord>,
+    pub(super) ingress: IngressHistory,
     /// Number of messages submitted by PocketIC clients; makes their ids unique.
     pub(super) submitted_count: u64,
     pub(super) queue: VecDeque<QueuedMessage>,
@@ -76,7 +76,7 @@ impl Instance {
                 subnets,
                 clock: Clock::new(initial),
                 canisters: BTreeMap::new(),
-                ingress: BTreeMap::new(),
+                ingress: IngressHistory::default(),
                 submitted_count: 0,
                 queue: VecDeque::new(),
                 call_ids: CallIds::default(),

@@ -11,6 +11,7 @@ pub(crate) mod clock;
 mod error;
 mod execute;
 mod ingress;
+mod ingress_history;
 mod ingress_record;
 mod instance;
 mod management;

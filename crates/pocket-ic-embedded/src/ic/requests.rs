@@ -4,7 +4,7 @@
 use super::calls::{CallResult, MessageId};
 use super::certification::{RangesForm, SubnetKeys, request_path};
 use super::error::{OpError, UserError};
-use super::ingress_record::{Effective, RecordedAgentCall};
+use super::ingress_record::{Effective, IngressRecord, RecordedAgentCall};
 use super::instance::Instance;
 use super::management;
 use super::request_table::Waiter;
@@ -43,7 +43,7 @@ impl Instance {
     /// been forgotten, is not accepted again.
     pub fn submit_request(&mut self, agent_call: AgentCall) -> Result<Result<(), UserError>, OpError> {
         let AgentCall { id, expiry, effective, call } = agent_call;
-        if self.ingress.contains_key(&id) {
+        if self.ingress.get(&id).is_some() {
             return Ok(Ok(()));
         }
         let subnet = self.subnet_for(effective, &call, management::is_provisional_create)?;
@@ -74,7 +74,7 @@ impl Instance {
         let (certificate, receiver) = oneshot::channel();
         self.requests.waiters.push(Waiter { id, ranges_form, certificate });
         // The request may already have been answered, and there may be no further round.
-        if self.ingress.get(&id).is_none_or(|record| record.answer.is_some()) {
+        if self.ingress.get(&id).is_none_or(IngressRecord::is_answered) {
             self.notify_waiters();
         }
         receiver
@@ -87,7 +87,7 @@ impl Instance {
         }
         for waiter in std::mem::take(&mut self.requests.waiters) {
             match self.ingress.get(&waiter.id) {
-                Some(record) if record.answer.is_some() => {
+                Some(record) if record.is_answered() => {
                     let certificate =
                         self.certificate(record.subnet, waiter.ranges_form, &[request_path(&waiter.id)]);
                     // A waiter that has disconnected can poll later.

@@ -5,6 +5,7 @@ use super::calls::{MessageId, Origin};
 use super::canister::{Canister, LowMemoryHook, RunStatus, StopWaiter};
 use super::error::UserError;
 use super::execute::MethodCall;
+use super::ingress_record::IngressState;
 use super::instance::Instance;
 use super::management::{self, ManagementCall};
 use super::queued_message::QueuedMessage;
@@ -65,7 +66,8 @@ impl Instance {
         let (callee, sending_subnet) = match message {
             QueuedMessage::Ingress(id) => {
                 let record = self.ingress.get(id)?;
-                (record.call.as_ref()?.callee, Some(record.subnet))
+                let IngressState::Received(call) = &record.state else { return None };
+                (call.callee, Some(record.subnet))
             }
             QueuedMessage::Request { caller, callee, .. } => (*callee, self.subnet_of_canister(*caller)),
             QueuedMessage::Answer { canister, .. } => (*canister, None),
@@ -110,10 +112,7 @@ impl Instance {
 
     /// Executes a user's call, or rejects it if it has expired. Returns the instructions that it used.
     fn run_ingress(&mut self, id: MessageId, now: u64) -> u64 {
-        let Some(record) = self.ingress.get_mut(&id) else {
-            return 0;
-        };
-        let Some(call) = record.call.take() else {
+        let Some((call, record)) = self.ingress.begin(&id) else {
             return 0;
         };
         let subnet = record.subnet;

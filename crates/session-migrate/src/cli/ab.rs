@@ -78,10 +78,12 @@ pub(super) fn run(args: AbArgs) -> u8 {
         Ok(rules) => rules,
         Err(error) => return fail(USAGE, error),
     };
-    let markdown = args.markdown.as_deref().map(ReportFile::create).transpose();
-    let (report_files, markdown) = match (args.report.create_files(), markdown) {
-        (Ok(report_files), Ok(markdown)) => (report_files, markdown),
-        (Err(error), _) | (_, Err(error)) => return fail(USAGE, error),
+    let markdown = args.markdown.as_deref();
+    let report_files = args.report.create_files(&[("--markdown", markdown)]);
+    let files = report_files.and_then(|files| Ok((files, markdown.map(ReportFile::create).transpose()?)));
+    let (report_files, markdown) = match files {
+        Ok(files) => files,
+        Err(error) => return fail(USAGE, error),
     };
     let options = Options { a: args.a, b: args.b, comparands, rules, builds: Builds::default() };
     let progress = Progress::stderr();

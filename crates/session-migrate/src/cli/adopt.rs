@@ -6,8 +6,9 @@ use clap::Args;
 use session_migrate::adopt::{self, Header, Item, Options, RecordOutcome, Report};
 use session_migrate::page;
 use session_migrate::progress::Progress;
+use session_migrate::snapshot::Manifest;
 
-use super::report_file::ReportFile;
+use super::report_file::{ReportFile, check_distinct};
 use super::table::print_rows;
 use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
@@ -31,7 +32,15 @@ pub(super) struct AdoptArgs {
 }
 
 pub(super) fn run(args: AdoptArgs) -> u8 {
-    let json = match args.json.as_deref().map(ReportFile::create).transpose() {
+    let (left, manifest) = (adopt::left_path(&args.out), Manifest::path(&args.out));
+    let distinct = check_distinct(&[
+        ("--json", args.json.as_deref()),
+        ("--out", Some(args.out.as_path())),
+        ("FOLDER.left.jsonl of --out", Some(left.as_path())),
+        ("FOLDER.manifest.json of --out", Some(manifest.as_path())),
+    ]);
+    let json = distinct.and_then(|()| args.json.as_deref().map(ReportFile::create).transpose());
+    let json = match json {
         Ok(json) => json,
         Err(error) => return fail(USAGE, error),
     };

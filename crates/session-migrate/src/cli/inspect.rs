@@ -29,7 +29,7 @@ pub(super) struct InspectArgs {
 }
 
 pub(super) fn run(args: InspectArgs) -> u8 {
-    let report_files = match args.report.create_files() {
+    let report_files = match args.report.create_files(&[]) {
         Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };

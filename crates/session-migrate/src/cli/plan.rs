@@ -23,7 +23,7 @@ pub(super) struct PlanArgs {
 }
 
 pub(super) fn run(args: PlanArgs) -> u8 {
-    let report_files = match args.report.create_files() {
+    let report_files = match args.report.create_files(&[]) {
         Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };

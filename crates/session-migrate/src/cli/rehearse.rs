@@ -61,7 +61,7 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
     if let Err(error) = rehearse::check(&options) {
         return fail(USAGE, error);
     }
-    let report_files = match args.report.create_files() {
+    let report_files = match args.report.create_files(&[("--record", options.record.as_deref())]) {
         Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };
@@ -84,7 +84,7 @@ fn run_foreign(options: ForeignOptions, report_args: &ReportArgs) -> u8 {
         Ok(checked) => checked,
         Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
     };
-    let report_files = match report_args.create_files() {
+    let report_files = match report_args.create_files(&[]) {
         Ok(report_files) => report_files,
         Err(error) => return fail(USAGE, error),
     };

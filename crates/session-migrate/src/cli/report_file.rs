@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use session_migrate::temporary_next_to;
-use tempfile::NamedTempFile;
+use session_migrate::{OutputFile, is_same_output};
 
 // The files to which a report is written in addition to the terminal. A doc comment here would become the help text of
 // the command.
@@ -21,12 +20,32 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// Creates the files that the options name, under temporary names. A command calls this before its long-running
-    /// work, so that a path that cannot be written is reported immediately.
-    pub fn create_files(&self) -> Result<ReportFiles, String> {
+    /// Creates the files that the options name, under temporary names, and opens pipes and devices. A command calls
+    /// this before its long-running work, so that a path that cannot be written is reported immediately. `others` are
+    /// the files that the command's other options name.
+    pub fn create_files(&self, others: &[(&str, Option<&Path>)]) -> Result<ReportFiles, String> {
+        let own = [("--json", self.json.as_deref()), ("--html", self.html.as_deref())];
+        check_distinct(&[&own[..], others].concat())?;
         let create = |path: &Option<PathBuf>| path.as_deref().map(ReportFile::create).transpose();
         Ok(ReportFiles { json: create(&self.json)?, html: create(&self.html)? })
     }
+}
+
+/// Checks that no two options name the same file: the one that is written last would replace the other. Each option has
+/// its name in errors, and its path, if it is given.
+pub(super) fn check_distinct(options: &[(&str, Option<&Path>)]) -> Result<(), String> {
+    let given: Vec<(&str, &Path)> =
+        options.iter().filter_map(|(option, path)| path.map(|path| (*option, path))).collect();
+    for (index, (option, path)) in given.iter().enumerate() {
+        let same = given.iter().take(index).find(|(_, earlier)| is_same_output(earlier, path));
+        if let Some((earlier, _)) = same {
+            return Err(format!(
+                "{earlier} and {option} name the same file, {}: give each a path of its own",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The files of [`ReportArgs`]; `None` for an option that is not given.
@@ -47,16 +66,16 @@ impl ReportFiles {
     }
 }
 
-/// A report file. Until it is written completely, it has a temporary name; if it never is, it is deleted.
+/// A report file, and its path as the user has given it.
 pub(super) struct ReportFile {
     path: PathBuf,
-    file: NamedTempFile,
+    file: OutputFile,
 }
 
 impl ReportFile {
     pub fn create(path: &Path) -> Result<ReportFile, String> {
         let file =
-            temporary_next_to(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            OutputFile::create(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         Ok(ReportFile { path: path.to_path_buf(), file })
     }
 
@@ -71,9 +90,9 @@ impl ReportFile {
         })
     }
 
-    fn write(mut self, write: impl FnOnce(&mut NamedTempFile) -> Result<(), Error>) -> Result<(), String> {
-        let place = self.path.display().to_string();
-        write(&mut self.file).map_err(|error| format!("cannot write {place}: {error}"))?;
-        self.file.persist(&self.path).map(drop).map_err(|error| format!("cannot write {place}: {error}"))
+    fn write(self, write: impl FnOnce(&mut OutputFile) -> Result<(), Error>) -> Result<(), String> {
+        let ReportFile { path, mut file } = self;
+        let written = write(&mut file).and_then(|()| file.finish());
+        written.map_err(|error| format!("cannot write {}: {error}", path.display()))
     }
 }

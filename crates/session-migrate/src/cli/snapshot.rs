@@ -178,17 +178,26 @@ fn print(folder: &Path, manifest: &Manifest) {
 }
 
 fn snapshot_failure(error: SnapshotError) -> Failed {
-    let code = match error {
+    (snapshot_code(&error), error.to_string())
+}
+
+fn snapshot_code(error: &SnapshotError) -> u8 {
+    match error {
         SnapshotError::Differs { .. } => LOSS,
         _ if error.is_usage() => USAGE,
         _ => ENVIRONMENT,
-    };
-    (code, error.to_string())
+    }
 }
 
 fn transfer_failure(error: TransferError) -> Failed {
+    (transfer_code(&error), error.to_string())
+}
+
+fn transfer_code(error: &TransferError) -> u8 {
     match error {
-        TransferError::Snapshot(error) => snapshot_failure(error),
-        _ => (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string()),
+        TransferError::Snapshot(error) => snapshot_code(error),
+        TransferError::AfterTaking { source, .. } => transfer_code(source),
+        _ if error.is_usage() => USAGE,
+        _ => ENVIRONMENT,
     }
 }

@@ -16,9 +16,24 @@ use super::snapshot::parse_snapshot_id;
 use super::table::table;
 use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
 
+/// The options of a new upgrade, except `--wasm`. They are in its journal, so they conflict with `--resume` and
+/// `--abort`; clap ignores default values.
+const NEW_UPGRADE: [&str; 9] = [
+    "to",
+    "dry_run",
+    "stop",
+    "rehearse",
+    "on_failure",
+    "max_quarantined",
+    "time_limit",
+    "drop_snapshot",
+    "replace_snapshot",
+];
+
 #[derive(Debug, Args)]
 pub(super) struct UpgradeArgs {
     /// The canister.
+    #[arg(value_parser = parse_canister)]
     canister: Principal,
     /// Build to upgrade to: staged from legacy, direct from staged, or the installed build with a newer module.
     #[arg(long, value_name = "staged|direct", value_parser = parse_target, required_unless_present_any = ["resume", "abort"])]
@@ -29,11 +44,11 @@ pub(super) struct UpgradeArgs {
     /// Journal of the upgrade, from which it is resumed [default: upgrade-CANISTER.jsonl].
     #[arg(long, value_name = "FILE")]
     journal: Option<PathBuf>,
-    /// Resume an interrupted upgrade with the options in its journal.
-    #[arg(long, conflicts_with_all = ["to", "abort", "dry_run"])]
+    /// Resume an interrupted upgrade with the options in its journal; of those, only `--wasm` may be given again.
+    #[arg(long, conflicts_with_all = NEW_UPGRADE, conflicts_with = "abort")]
     resume: bool,
-    /// End an interrupted upgrade: roll back if the new module is already installed.
-    #[arg(long, conflicts_with_all = ["to", "dry_run"])]
+    /// End an interrupted upgrade, with the options in its journal: roll back if the new module is already installed.
+    #[arg(long, conflicts_with_all = NEW_UPGRADE, conflicts_with = "wasm")]
     abort: bool,
     /// Print every call in order without making any.
     #[arg(long)]
@@ -67,6 +82,15 @@ pub(super) struct UpgradeArgs {
     replace_snapshot: Option<String>,
     #[command(flatten)]
     network: NetworkArgs,
+}
+
+fn parse_canister(text: &str) -> Result<Principal, String> {
+    match Principal::from_text(text) {
+        Ok(id) if id == Principal::management_canister() => {
+            Err("it is the management canister, which cannot be upgraded".into())
+        }
+        parsed => parsed.map_err(|error| error.to_string()),
+    }
 }
 
 fn parse_target(text: &str) -> Result<Build, String> {
@@ -111,7 +135,11 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let (mut lines, mut silent) = (JsonLines, Silent);
     let listener: &mut dyn Listener = if args.json { &mut lines } else { &mut silent };
     if args.dry_run {
-        let module = read_module(args, args.to.unwrap_or(Build::Staged))?;
+        let to = args.to.unwrap_or(Build::Staged);
+        let module = read_module(args, to)?;
+        if let Some(reason) = upgrade::why_unsuitable(&module, to) {
+            return Err((USAGE, reason));
+        }
         // The root key and the caller are placeholders here, since the printed calls do not contain them.
         let plan = new_plan(args, &module, Vec::new(), Principal::anonymous());
         print_planned(&upgrade::planned_calls(&plan), args.json);
@@ -124,7 +152,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     let mut journal = Journal::open(&path, listener).map_err(with_exit_code)?;
     let to = match args.to {
         Some(to) => to,
-        None => journal.unfinished_plan().map_err(with_exit_code)?.to,
+        None => journal.unfinished_plan_of(args.canister).map_err(with_exit_code)?.to,
     };
     let module = if args.abort { None } else { Some(read_module(args, to)?) };
     let progress = Progress::stderr();
@@ -132,8 +160,8 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
         let network: Network = args.network.connect().await?;
         let tools = Tools { network: &network, retry: Retry::new(args.network.retry_for(), &progress) };
         let outcome = match &module {
-            None => upgrade::abort(&tools, &mut journal).await,
-            Some(module) if args.resume => upgrade::resume(&tools, module, &mut journal).await,
+            None => upgrade::abort(&tools, args.canister, &mut journal).await,
+            Some(module) if args.resume => upgrade::resume(&tools, args.canister, module, &mut journal).await,
             Some(module) => {
                 let plan = new_plan(args, module, network.root_key(), network.caller());
                 upgrade::begin(&tools, plan, module, &mut journal).await
@@ -195,6 +223,7 @@ fn print(report: &Report, json: bool) {
         say!("{}", serde_json::json!({ "event": "report", "report": report }));
         return;
     }
+    say!("canister: {}", report.canister);
     if let Some(before) = &report.before {
         say!(
             "before: {} build, module hash {}, migration {} {}, layout {}; stable memory: {}",

@@ -9,6 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sha2::{Digest, Sha256};
 
+use crate::output::follow_links;
+
 /// Maximum length of a blob that is written into the trace, bytes: enough for digests.
 pub(super) const INLINE_BYTES: usize = 64;
 
@@ -90,8 +92,11 @@ impl PayloadRef {
     }
 }
 
-/// Returns the folder of the payload files of the trace at `path`.
+/// Returns the folder of the payload files of the trace at `path`; if `path` is a symbolic link, the folder is next to
+/// its target.
 pub(super) fn payload_folder(path: &Path) -> PathBuf {
+    // If there are too many links, the trace itself cannot be opened, and that is the error.
+    let path = follow_links(path).unwrap_or_else(|_| path.to_path_buf());
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".payload");
     path.with_file_name(name)

@@ -9,12 +9,16 @@ use super::checksum::ChecksumChain;
 use super::format::End;
 use super::payload::{PayloadRef, payload_folder};
 use super::{Event, Header, TraceError};
+use crate::output::regular_file_at;
 use crate::{folder_of, temporary_next_to};
 
 /// Writes a trace to a temporary file. If the writer is dropped before [`Writer::finish`], no file is left.
 #[derive(Debug)]
 pub struct Writer {
+    /// Future path of the trace, as the user has given it.
     path: PathBuf,
+    /// The same; if it is a symbolic link, its target.
+    target: PathBuf,
     file: BufWriter<NamedTempFile>,
     /// The folder of the payload files; created with the first of them.
     payloads: Option<TempDir>,
@@ -26,14 +30,19 @@ pub struct Writer {
 impl Writer {
     /// Checks that a trace can be written to `path`, before a long recording begins.
     pub fn check(path: &Path) -> Result<(), TraceError> {
-        temporary_next_to(path).map(drop).map_err(TraceError::io("create", path))
+        target_of(path)
+            .and_then(|target| temporary_next_to(&target))
+            .map(drop)
+            .map_err(TraceError::io("create", path))
     }
 
     /// Begins a trace that will be at `path`.
     pub fn create(path: &Path, header: &Header) -> Result<Writer, TraceError> {
-        let file = temporary_next_to(path).map_err(TraceError::io("create", path))?;
+        let target = target_of(path).map_err(TraceError::io("create", path))?;
+        let file = temporary_next_to(&target).map_err(TraceError::io("create", path))?;
         let mut writer = Writer {
             path: path.to_path_buf(),
+            target,
             file: BufWriter::new(file),
             payloads: None,
             checksums: ChecksumChain::default(),
@@ -65,7 +74,7 @@ impl Writer {
             None => {
                 let created = tempfile::Builder::new()
                     .prefix(".payload-")
-                    .tempdir_in(folder_of(&self.path))
+                    .tempdir_in(folder_of(&self.target))
                     .map_err(TraceError::io("create", &payload_folder(&self.path)))?;
                 self.payloads.insert(created)
             }
@@ -108,7 +117,7 @@ impl Writer {
         }
         let file =
             self.file.into_inner().map_err(|error| TraceError::io("write", &path)(error.into_error()))?;
-        file.persist(&path).map_err(|error| TraceError::io("write", &path)(error.error))?;
+        file.persist(&self.target).map_err(|error| TraceError::io("write", &path)(error.error))?;
         Ok(())
     }
 
@@ -120,4 +129,14 @@ impl Writer {
         };
         write().map_err(write_error)
     }
+}
+
+/// Returns the path at which the trace for `path` is created or replaced. A pipe or a device is an error, since a trace
+/// also has a folder next to it, and is read back.
+fn target_of(path: &Path) -> std::io::Result<PathBuf> {
+    regular_file_at(path)?.ok_or_else(|| {
+        std::io::Error::other(
+            "it is not a regular file, and a trace consists of a file and the folder of its payload",
+        )
+    })
 }

@@ -1,6 +1,7 @@
 //! Downloads a snapshot into a folder.
 
-use std::fs::{self, File, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use ic_management_canister_types::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::lock::{LockedFolder, contains_only_lock};
 use super::part::{Part, TransferProgress, slices};
 use super::{Options, SAVE_EVERY, TransferError};
 use crate::client::decode_reply;
@@ -22,9 +24,6 @@ use crate::snapshot::{
     CHUNK_STORE, FileEntry, METADATA, Manifest, PROGRESS, SnapshotError, check_folder, sha256_of, write_json,
     write_sparse,
 };
-
-/// Name of the lock file in a folder, as `icp` uses it, too.
-const LOCK: &str = ".lock";
 
 /// A downloaded snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +40,18 @@ struct ProgressFile {
     #[serde(flatten)]
     reached: TransferProgress,
     /// `None` if `icp` began the download.
-    session_migrate: Option<SnapshotSource>,
+    session_migrate: Option<OwnFields>,
+}
+
+/// The fields of a progress file that `icp` does not have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct OwnFields {
+    #[serde(flatten)]
+    source: SnapshotSource,
+    /// For each large file, by its name, the SHA-256 of the bytes before its frontier, hex; absent in files of earlier
+    /// versions.
+    #[serde(default)]
+    downloaded_sha256: BTreeMap<String, String>,
 }
 
 /// The canister and the snapshot that are downloaded into a folder.
@@ -107,64 +117,59 @@ pub async fn download(
         SnapshotChoice::Id(id) => Some(id.as_str()),
         SnapshotChoice::Latest | SnapshotChoice::New => None,
     };
-    let state = check_folder_state(folder, canister, requested)?;
-    if let FolderState::Complete(manifest) = state {
-        if *choice == SnapshotChoice::New {
-            return Err(TransferError::AlreadyComplete {
-                path: folder.to_path_buf(),
-                snapshot: manifest.snapshot,
-            });
-        }
-        progress.phase("verifying the folder");
-        manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes))?;
-        return Ok(Downloaded { manifest, was_complete: true });
+    // A complete folder is only read: it is not locked, and need not be writable.
+    if let FolderState::Complete(manifest) = check_folder_state(folder, canister, requested)? {
+        return verify_complete(manifest, choice, folder, progress);
     }
+    let locked = LockedFolder::create(folder)?;
+    // Before the folder was locked, another transfer may have changed it.
+    let saved = match check_folder_state(folder, canister, requested)? {
+        FolderState::Complete(manifest) => return verify_complete(manifest, choice, folder, progress),
+        FolderState::Unfinished(saved) => Some(saved),
+        FolderState::Nothing => None,
+    };
     progress.phase("asking for the snapshot");
     let management = network.management(canister);
     let retry = Retry::new(options.retry_for, progress);
-    let saved = match state {
-        FolderState::Unfinished(saved) => saved,
-        _ => {
+    let is_taken = saved.is_none() && *choice == SnapshotChoice::New;
+    let saved = match saved {
+        Some(saved) => saved,
+        None => {
             let snapshot = match choice {
                 SnapshotChoice::Id(id) => id.clone(),
                 SnapshotChoice::Latest => latest_snapshot(&management, retry).await?,
                 SnapshotChoice::New => take_snapshot(network, canister, retry).await?,
             };
             let source = SnapshotSource { canister: canister.to_text(), snapshot };
-            ProgressFile { reached: TransferProgress::default(), session_migrate: Some(source) }
+            let own_fields = OwnFields { source, downloaded_sha256: BTreeMap::new() };
+            ProgressFile { reached: TransferProgress::default(), session_migrate: Some(own_fields) }
         }
     };
-    let snapshot = saved.session_migrate.as_ref().map(|source| source.snapshot.clone()).unwrap_or_default();
+    let own_fields = saved.session_migrate.as_ref();
+    let snapshot = own_fields.map(|fields| fields.source.snapshot.clone()).unwrap_or_default();
     let snapshot_id = hex::decode(&snapshot).unwrap_or_default();
-    let metadata = retry.again(|| management.snapshot_metadata(&snapshot_id)).await?;
-    let text = metadata_text(&metadata)?;
-
-    fs::create_dir_all(folder).map_err(SnapshotError::io("create", folder))?;
-    let _lock = lock_folder(folder)?;
-    let mut manifest = Manifest::new(
-        canister.to_text(),
-        snapshot,
-        network.url().to_owned(),
-        hex::encode(network.root_key()),
-    );
-    manifest.taken_at = metadata.taken_at_timestamp;
-    let mut download = Download { management, snapshot_id, retry, options, folder, saved };
-    download.save_progress()?;
-    download.write_metadata(&text, &mut manifest)?;
-    progress.phase("downloading");
-    progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
-    for part in Part::ALL {
-        let entry = download.download_part(part, part.bytes(&metadata)).await?;
-        if part == Part::Module && entry.bytes > 0 {
-            manifest.module_hash = Some(entry.sha256.clone());
-        }
-        manifest.files.push(entry);
+    let download = Download { network, management, snapshot_id, retry, options, folder: locked, saved };
+    match download.run(snapshot.clone(), is_taken).await {
+        Ok(manifest) => Ok(Downloaded { manifest, was_complete: false }),
+        Err(error) if is_taken => Err(TransferError::AfterTaking { snapshot, source: Box::new(error) }),
+        Err(error) => Err(error),
     }
-    manifest.files.extend(download.download_chunk_store(&metadata).await?);
-    manifest.write(folder)?;
-    let path = folder.join(PROGRESS);
-    fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))?;
-    Ok(Downloaded { manifest, was_complete: false })
+}
+
+/// Verifies a folder that is already complete. It is an error if a new snapshot is requested.
+fn verify_complete(
+    manifest: Manifest,
+    choice: &SnapshotChoice,
+    folder: &Path,
+    progress: &Progress,
+) -> Result<Downloaded, TransferError> {
+    if *choice == SnapshotChoice::New {
+        let (path, snapshot) = (folder.to_path_buf(), manifest.snapshot);
+        return Err(TransferError::AlreadyComplete { path, snapshot });
+    }
+    progress.phase("verifying the folder");
+    manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes))?;
+    Ok(Downloaded { manifest, was_complete: true })
 }
 
 /// Returns what the folder contains, or an error if this download must not write into it. `requested` is the id of the
@@ -174,22 +179,21 @@ fn check_folder_state(
     canister: Principal,
     requested: Option<&str>,
 ) -> Result<FolderState, TransferError> {
-    let mut entries = match fs::read_dir(folder) {
+    let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(FolderState::Nothing),
         entries => entries.map_err(SnapshotError::io("read", folder))?,
     };
-    // A download that fails before it writes anything leaves a folder with only the lock.
-    if entries.all(|entry| entry.is_ok_and(|entry| entry.file_name() == LOCK)) {
+    if contains_only_lock(entries) {
         return Ok(FolderState::Nothing);
     }
     let path = folder.join(PROGRESS);
     if let Ok(text) = fs::read(&path) {
         let saved: ProgressFile = serde_json::from_slice(&text)
             .map_err(|error| SnapshotError::Metadata { path: path.clone(), why: error.to_string() })?;
-        let Some(source) = saved.session_migrate.clone() else {
+        let Some(own_fields) = &saved.session_migrate else {
             return Err(TransferError::BegunByIcp { path: folder.to_path_buf() });
         };
-        source.check_same(canister, requested, folder)?;
+        own_fields.source.check_same(canister, requested, folder)?;
         return Ok(FolderState::Unfinished(saved));
     }
     if folder.join(METADATA).exists()
@@ -255,40 +259,66 @@ fn metadata_text(metadata: &ReadCanisterSnapshotMetadataResult) -> Result<String
     })
 }
 
-/// Locks the folder until the returned file is closed.
-fn lock_folder(folder: &Path) -> Result<File, TransferError> {
-    let path = folder.join(LOCK);
-    let file = File::create(&path).map_err(SnapshotError::io("create", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => Err(TransferError::Locked { path }),
-        Err(fs::TryLockError::Error(error)) => Err(SnapshotError::io("lock", &path)(error).into()),
-    }
-}
-
 struct Download<'a> {
+    network: &'a Network,
     management: Management,
     snapshot_id: Vec<u8>,
     retry: Retry<'a>,
     options: Options,
-    folder: &'a Path,
+    folder: LockedFolder<'a>,
     saved: ProgressFile,
 }
 
 impl Download<'_> {
+    /// Downloads the remaining bytes, and writes the manifest. `is_taken`: the snapshot was just taken for this
+    /// download.
+    async fn run(mut self, snapshot: String, is_taken: bool) -> Result<Manifest, TransferError> {
+        if is_taken {
+            // Before any other call, so that the next attempt takes no other snapshot.
+            self.save_progress()?;
+        }
+        let (network, folder, progress) = (self.network, self.folder.path, self.retry.progress);
+        let metadata = self.retry.again(|| self.management.snapshot_metadata(&self.snapshot_id)).await?;
+        let text = metadata_text(&metadata)?;
+        let mut manifest = Manifest::new(
+            self.management.canister().to_text(),
+            snapshot,
+            network.url().to_owned(),
+            hex::encode(network.root_key()),
+        );
+        manifest.taken_at = metadata.taken_at_timestamp;
+        self.save_progress()?;
+        self.write_metadata(&text, &mut manifest)?;
+        let hashers = self.hash_downloaded(&metadata)?;
+        progress.phase("downloading");
+        progress.set_total(Part::ALL.iter().map(|part| part.bytes(&metadata)).sum());
+        for (part, hasher) in Part::ALL.into_iter().zip(hashers) {
+            let entry = self.download_part(part, part.bytes(&metadata), hasher).await?;
+            if part == Part::Module && entry.bytes > 0 {
+                manifest.module_hash = Some(entry.sha256.clone());
+            }
+            manifest.files.push(entry);
+        }
+        manifest.files.extend(self.download_chunk_store(&metadata).await?);
+        manifest.write(folder)?;
+        let path = folder.join(PROGRESS);
+        fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))?;
+        Ok(manifest)
+    }
+
     fn save_progress(&self) -> Result<(), SnapshotError> {
-        let path = self.folder.join(PROGRESS);
+        let path = self.folder.path.join(PROGRESS);
         write_json(&path, &self.saved).map_err(SnapshotError::io("write", &path))
     }
 
     /// Writes the metadata. If the folder already has metadata, since the download is resumed, they must be the same.
     fn write_metadata(&self, text: &str, manifest: &mut Manifest) -> Result<(), TransferError> {
-        let path = self.folder.join(METADATA);
+        let path = self.folder.path.join(METADATA);
         match fs::read_to_string(&path) {
             Ok(written) if written == text => {}
             Ok(_) => {
                 return Err(TransferError::OtherTransfer {
-                    path: self.folder.to_path_buf(),
+                    path: self.folder.path.to_path_buf(),
                     expected: format!("{}, as downloaded from the network", manifest.snapshot),
                     got: "with other metadata".into(),
                 });
@@ -303,20 +333,87 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// Downloads the remaining bytes of one of the large files. Hashes the bytes as they arrive; only those that an
-    /// interrupted download has written are read from the file.
-    async fn download_part(&mut self, part: Part, bytes: u64) -> Result<FileEntry, TransferError> {
-        let path = self.folder.join(part.file());
+    /// Hashes what an interrupted download has written to each of the large files. A file that no longer has these
+    /// bytes will be downloaded from its beginning.
+    fn hash_downloaded(
+        &mut self,
+        metadata: &ReadCanisterSnapshotMetadataResult,
+    ) -> Result<Vec<Sha256>, SnapshotError> {
+        let progress = self.retry.progress;
+        let downloaded: u64 = Part::ALL.into_iter().map(|part| *self.saved.reached.frontier_mut(part)).sum();
+        if downloaded > 0 {
+            progress.phase("comparing what was downloaded before");
+            progress.set_total(downloaded);
+        }
+        let mut hashers = Vec::new();
+        for part in Part::ALL {
+            let hasher = self.hash_part(part, part.bytes(metadata))?;
+            if hasher.is_none() {
+                let path = self.folder.path.join(part.file());
+                let frontier = std::mem::take(self.saved.reached.frontier_mut(part));
+                progress.line(&format!(
+                    "{}: the first {frontier} bytes are not those that were downloaded before; downloading the \
+                     file again",
+                    path.display()
+                ));
+            }
+            hashers.push(hasher.unwrap_or_default());
+        }
+        Ok(hashers)
+    }
+
+    /// Hashes the bytes before the frontier of a file of this length. `None` if the file does not exist, or the bytes
+    /// are not those that were downloaded.
+    fn hash_part(&mut self, part: Part, bytes: u64) -> Result<Option<Sha256>, SnapshotError> {
+        let frontier = *self.saved.reached.frontier_mut(part);
+        if frontier == 0 {
+            return Ok(Some(Sha256::new()));
+        }
+        let progress = self.retry.progress;
+        let path = self.folder.path.join(part.file());
+        let hasher = match sha256_of(&path, frontier, &mut |read| progress.add_bytes(read)) {
+            Err(SnapshotError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            hasher => hasher?,
+        };
+        let own_fields = self.saved.session_migrate.as_ref();
+        let expected = own_fields.and_then(|fields| fields.downloaded_sha256.get(part.file()));
+        let is_same = frontier <= bytes && expected == Some(&hex::encode(hasher.clone().finalize()));
+        Ok(is_same.then_some(hasher))
+    }
+
+    /// Records that a file is downloaded up to an offset. `hasher` has hashed the bytes before it, which are on disk.
+    fn save_frontier(&mut self, part: Part, offset: u64, hasher: &Sha256) -> Result<(), SnapshotError> {
+        *self.saved.reached.frontier_mut(part) = offset;
+        if let Some(own_fields) = &mut self.saved.session_migrate {
+            let sha256 = hex::encode(hasher.clone().finalize());
+            own_fields.downloaded_sha256.insert(part.file().to_owned(), sha256);
+        }
+        self.save_progress()
+    }
+
+    /// Downloads the remaining bytes of one of the large files, and hashes them as they arrive. `hasher` has hashed the
+    /// bytes before the frontier.
+    async fn download_part(
+        &mut self,
+        part: Part,
+        bytes: u64,
+        mut hasher: Sha256,
+    ) -> Result<FileEntry, TransferError> {
+        let path = self.folder.path.join(part.file());
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(false)
             .write(true)
             .open(&path)
             .map_err(SnapshotError::io("create", &path))?;
-        file.set_len(bytes).map_err(SnapshotError::io("write", &path))?;
         let progress = self.retry.progress;
         let from = *self.saved.reached.frontier_mut(part);
-        let mut hasher = sha256_of(&path, from, &mut |read| progress.add_bytes(read))?;
+        // What may be in the file after the frontier becomes a hole, as `write_sparse` needs it.
+        file.set_len(from).and_then(|()| file.set_len(bytes)).map_err(SnapshotError::io("write", &path))?;
+        // What an earlier process has downloaded counts as progress.
+        progress.add_bytes(from);
         let (management, snapshot_id, retry) =
             (self.management.clone(), self.snapshot_id.clone(), self.retry);
         let calls = slices(from, bytes).map(|(offset, len)| {
@@ -329,6 +426,7 @@ impl Download<'_> {
         });
         let mut answers = stream::iter(calls).buffered(self.options.parallel);
         let mut last_save = Instant::now();
+        let mut frontier = from;
         while let Some(answer) = answers.next().await {
             let (offset, len, slice) = answer?;
             if slice.len() as u64 != len {
@@ -340,16 +438,16 @@ impl Download<'_> {
             }
             write_sparse(&mut file, offset, &slice).map_err(SnapshotError::io("write", &path))?;
             hasher.update(&slice);
-            *self.saved.reached.frontier_mut(part) = offset + len;
+            frontier = offset + len;
             progress.add_bytes(len);
             if last_save.elapsed() >= SAVE_EVERY {
                 file.sync_data().map_err(SnapshotError::io("write", &path))?;
-                self.save_progress()?;
+                self.save_frontier(part, frontier, &hasher)?;
                 last_save = Instant::now();
             }
         }
         file.sync_data().map_err(SnapshotError::io("write", &path))?;
-        self.save_progress()?;
+        self.save_frontier(part, frontier, &hasher)?;
         Ok(FileEntry { path: part.file().into(), bytes, sha256: hex::encode(hasher.finalize()) })
     }
 
@@ -358,7 +456,7 @@ impl Download<'_> {
         &self,
         metadata: &ReadCanisterSnapshotMetadataResult,
     ) -> Result<Vec<FileEntry>, TransferError> {
-        let store = self.folder.join(CHUNK_STORE);
+        let store = self.folder.path.join(CHUNK_STORE);
         fs::create_dir_all(&store).map_err(SnapshotError::io("create", &store))?;
         let mut entries = Vec::new();
         for chunk in &metadata.wasm_chunk_store {

@@ -96,6 +96,17 @@ pub enum TransferError {
     /// The request to take a snapshot has expired without an answer.
     #[error("`take_canister_snapshot` has expired without an answer: the network may have taken a snapshot")]
     Unanswered,
+    /// A snapshot was taken, but not downloaded.
+    #[error(
+        "{source}; snapshot {snapshot} was taken for this download and stays on the canister: select it with \
+        --snapshot instead of --take"
+    )]
+    AfterTaking {
+        /// The snapshot, hex.
+        snapshot: String,
+        /// Why it was not downloaded.
+        source: Box<TransferError>,
+    },
     /// The network refuses to take or to accept the snapshot.
     #[error("the network has refused the call: {0}")]
     Refused(String),
@@ -118,6 +129,7 @@ impl TransferError {
         match self {
             TransferError::Client(error) => matches!(error, ClientError::Rejected { .. }),
             TransferError::Snapshot(error) => error.is_usage(),
+            TransferError::AfterTaking { source, .. } => source.is_usage(),
             TransferError::Answer { .. } => false,
             _ => true,
         }

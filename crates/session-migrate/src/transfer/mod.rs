@@ -6,6 +6,7 @@
 
 mod download;
 mod error;
+mod lock;
 mod part;
 mod upload;
 

@@ -13,6 +13,7 @@ use ic_management_canister_types::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::lock::lock_folder;
 use super::part::{Part, TransferProgress, slices};
 use super::{Options, SAVE_EVERY, TransferError};
 use crate::client::decode_reply;
@@ -48,7 +49,7 @@ struct ProgressFile {
 }
 
 /// Uploads a folder as a new snapshot of a canister, or resumes the upload. `replace` is the id of a snapshot that the
-/// new one replaces.
+/// new one replaces. Until this function returns, the folder is locked, and with it the progress file.
 ///
 /// # Errors
 /// [`TransferError`].
@@ -61,6 +62,7 @@ pub async fn upload(
     progress: &Progress,
 ) -> Result<Uploaded, TransferError> {
     let (_, manifest) = check_folder(folder)?;
+    let _lock = lock_folder(folder)?;
     if let Some(manifest) = &manifest {
         progress.phase("verifying the folder");
         manifest.verify(folder, &mut |bytes| progress.add_bytes(bytes))?;

@@ -55,7 +55,7 @@ pub(super) struct Driver<'a, 'j> {
 }
 
 /// Returns why the module must not or cannot be installed as this build; `None` if it can be.
-fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
+pub fn why_unsuitable(module: &Module, to: Build) -> Option<String> {
     if module.features != to.features() {
         return Some(format!(
             "the module {} has the features {:?}, expected {:?} of the {to} build",
@@ -118,7 +118,7 @@ impl Driver<'_, '_> {
     /// Runs the preflight. If nothing prevents the upgrade, enters it into the journal and drives it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
         match self.run_preflight().await.map_err(UpgradeError::before_begin)? {
-            Err(ending) => self.report(ending),
+            Err(ending) => Ok(self.report_without_begin(ending)),
             Ok(facts) => {
                 self.journal.begin(self.plan.clone())?;
                 self.record_fact("preflight", facts)?;
@@ -132,16 +132,22 @@ impl Driver<'_, '_> {
         self.report(ending)
     }
 
-    fn report(self, ending: Ending) -> Result<Report, UpgradeError> {
+    fn report(&self, ending: Ending) -> Result<Report, UpgradeError> {
         let is_dropped = self.is_done(Step::DropSnapshot);
-        Ok(Report {
+        let snapshot = self.snapshot()?.filter(|_| !is_dropped).map(hex::encode);
+        Ok(Report { before: self.facts()?, snapshot, ..self.report_without_begin(ending) })
+    }
+
+    /// Returns the report of an upgrade that was not begun. The lines in the journal are those of an earlier upgrade.
+    fn report_without_begin(&self, ending: Ending) -> Report {
+        Report {
             canister: self.plan.canister,
             to: self.plan.to,
             module_hash: self.plan.module_hash.clone(),
-            before: self.facts()?,
-            snapshot: self.snapshot()?.filter(|_| !is_dropped).map(hex::encode),
+            before: None,
+            snapshot: None,
             ending,
-        })
+        }
     }
 
     /// Runs the preflight. The inner error is the ending of an upgrade that does not begin: nothing to do, or refused.
@@ -211,8 +217,17 @@ impl Driver<'_, '_> {
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
         self.retry.progress.phase("aborting");
+        // The canister is started before the outcome of the installation is looked for: while it is stopped, it rejects
+        // its clients, and if a request was never sent, that is known only once the request has expired. If the
+        // installation arrives after the start, it upgrades a running canister, as without `--stop`: if a call of the
+        // canister is open at that moment, its callback runs in the new module. That takes a request that is still in
+        // transit although the process that has sent it has ended, and a call that is open in the same round. The risk
+        // is not a new one, since the recovery installs the previous module on a running canister, too. No outcome is
+        // missed: it is looked for after the start, until the request has expired.
+        let started = self.start_again().await?;
+        self.retry.progress.phase("finding the outcomes of earlier requests");
         // What to do depends on these steps, and the journal may lack the outcome of the last one.
-        for step in [Step::Snapshot, Step::Stop, Step::Install, Step::Start] {
+        for step in [Step::Snapshot, Step::Install] {
             match self.find_outcome(step).await {
                 // Nothing is installed then, so that the snapshot is not needed.
                 Err(UpgradeError::SeveralSnapshots { .. }) => {}
@@ -221,7 +236,7 @@ impl Driver<'_, '_> {
         }
         let facts = self.facts()?;
         let is_installed = self.is_done(Step::Install);
-        let why = match self.start_again().await? {
+        let why = match started {
             Ok(()) => why,
             Err(stopped) => format!("{why}; {stopped}"),
         };
@@ -249,7 +264,7 @@ impl Driver<'_, '_> {
 
     fn not_encodable(&self, error: &serde_json::Error) -> UpgradeError {
         let (path, source) = (self.journal.path().to_path_buf(), std::io::Error::other(error.to_string()));
-        UpgradeError::Journal { action: "write", path, source }
+        UpgradeError::Journal { path, source }
     }
 
     /// Returns the preflight's facts, once they are in the journal.

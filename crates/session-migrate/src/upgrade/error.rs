@@ -33,11 +33,19 @@ pub enum UpgradeError {
     /// The canister is frozen, and executes nothing, not even a rollback.
     #[error("{0}; nothing is lost, but it no longer executes anything: top it up, then --resume, or --abort")]
     OutOfCycles(String),
-    /// The journal cannot be read or written.
+    /// The journal cannot be opened, locked or read, so nothing was done.
     #[error("cannot {action} {path}: {source}")]
-    Journal {
+    Unusable {
         /// What was tried.
         action: &'static str,
+        /// The journal.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// The journal cannot be written.
+    #[error("cannot write {path}: {source}")]
+    Journal {
         /// The journal.
         path: PathBuf,
         /// The operating system's error.
@@ -90,6 +98,14 @@ pub enum UpgradeError {
         expected: String,
         /// The value now.
         got: String,
+    },
+    /// The upgrade was started with another canister.
+    #[error("the upgrade was started with the canister {expected}, got {got}")]
+    OtherCanister {
+        /// The canister in the journal.
+        expected: Principal,
+        /// The given canister.
+        got: Principal,
     },
     /// Somebody has paused the migration.
     #[error(
@@ -172,12 +188,14 @@ impl UpgradeError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            UpgradeError::Damaged { .. }
+            UpgradeError::Unusable { .. }
+                | UpgradeError::Damaged { .. }
                 | UpgradeError::Locked { .. }
                 | UpgradeError::Unfinished { .. }
                 | UpgradeError::NothingToResume { .. }
                 | UpgradeError::OtherModule { .. }
                 | UpgradeError::OtherNetwork { .. }
+                | UpgradeError::OtherCanister { .. }
         )
     }
 }

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use candid::Principal;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -189,9 +190,9 @@ impl<'a> Journal<'a> {
     /// Opens a journal, or creates a new one.
     ///
     /// # Errors
-    /// [`UpgradeError`] if the file is not a journal, is damaged, or is locked by another process.
+    /// [`UpgradeError`] if the file cannot be opened, is not a journal, is damaged, or is locked by another process.
     pub fn open(path: &Path, listener: &'a mut dyn Listener) -> Result<Journal<'a>, UpgradeError> {
-        let io_error = |action, source| UpgradeError::Journal { action, path: path.to_path_buf(), source };
+        let io_error = |action, source| UpgradeError::Unusable { action, path: path.to_path_buf(), source };
         let mut file = OpenOptions::new()
             .create(true)
             .read(true)
@@ -249,6 +250,18 @@ impl<'a> Journal<'a> {
         }
     }
 
+    /// Returns the plan of the last upgrade, if that upgrade is unfinished and is one of `canister`.
+    ///
+    /// # Errors
+    /// [`UpgradeError::NothingToResume`] or [`UpgradeError::OtherCanister`].
+    pub fn unfinished_plan_of(&self, canister: Principal) -> Result<Plan, UpgradeError> {
+        let plan = self.unfinished_plan()?;
+        if plan.canister != canister {
+            return Err(UpgradeError::OtherCanister { expected: plan.canister, got: canister });
+        }
+        Ok(plan)
+    }
+
     pub(super) fn check_none_unfinished(&self) -> Result<(), UpgradeError> {
         match self.unfinished_plan() {
             Ok(Plan { canister, .. }) => Err(UpgradeError::Unfinished { path: self.path.clone(), canister }),
@@ -265,7 +278,7 @@ impl<'a> Journal<'a> {
 
     /// Writes a line, which is on disk when this function returns.
     pub(super) fn append(&mut self, event: Event) -> Result<(), UpgradeError> {
-        let write_error = |source| UpgradeError::Journal { action: "write", path: self.path.clone(), source };
+        let write_error = |source| UpgradeError::Journal { path: self.path.clone(), source };
         self.listener.before(&event).map_err(write_error)?;
         let line = Line { at: utc(SystemTime::now()), event };
         let mut text = serde_json::to_vec(&line).map_err(|error| write_error(error.into()))?;
@@ -375,6 +388,22 @@ mod tests {
         assert!(matches!(journal.unfinished_plan(), Err(UpgradeError::NothingToResume { .. })));
         journal.begin(plan()).unwrap();
         assert!(journal.unfinished_plan().is_ok(), "the next upgrade is added to the same file");
+    }
+
+    #[test]
+    fn an_unfinished_upgrade_of_another_canister_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut silent = Silent;
+        let mut journal = Journal::open(&folder.path().join("journal"), &mut silent).unwrap();
+        let (canister, other) = (plan().canister, Principal::anonymous());
+        let nothing = journal.unfinished_plan_of(other);
+        assert!(matches!(nothing, Err(UpgradeError::NothingToResume { .. })), "{nothing:?}");
+        journal.begin(plan()).unwrap();
+        assert_eq!(journal.unfinished_plan_of(canister).unwrap(), plan());
+        let error = journal.unfinished_plan_of(other).unwrap_err();
+        assert!(error.is_usage());
+        let expected = format!("the upgrade was started with the canister {canister}, got {other}");
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

@@ -18,9 +18,11 @@ mod recovery;
 mod report;
 mod watch;
 
+use candid::Principal;
+
 use crate::build::Module;
 
-pub use driver::Tools;
+pub use driver::{Tools, why_unsuitable};
 pub use error::{Unconfirmed, UpgradeError};
 pub use facts::Facts;
 pub use journal::{EffectOutcome, Event, Journal, Line, Listener, Silent, Step};
@@ -45,17 +47,18 @@ pub async fn begin(
     Driver::new(tools, plan, Some(module), journal).begin().await
 }
 
-/// Resumes an unfinished upgrade.
+/// Resumes the unfinished upgrade of `canister`.
 ///
 /// # Errors
-/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or the upgrade was started with another module,
-/// network or caller.
+/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or the upgrade was started with another canister,
+/// module, network or caller.
 pub async fn resume(
     tools: &Tools<'_>,
+    canister: Principal,
     module: &Module,
     journal: &mut Journal<'_>,
 ) -> Result<Report, UpgradeError> {
-    let plan = journal.unfinished_plan()?;
+    let plan = journal.unfinished_plan_of(canister)?;
     if plan.module_hash != module.sha256 {
         return Err(UpgradeError::OtherModule { expected: plan.module_hash, got: module.sha256.clone() });
     }
@@ -63,14 +66,18 @@ pub async fn resume(
     Driver::new(tools, plan, Some(module), journal).run().await
 }
 
-/// Ends an unfinished upgrade. If the module is already installed, rolls the migration back and installs the previous
-/// module; if that fails and the plan allows it, restores the snapshot.
+/// Ends the unfinished upgrade of `canister`. If the module is already installed, rolls the migration back and installs
+/// the previous module; if that fails and the plan allows it, restores the snapshot.
 ///
 /// # Errors
-/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or the upgrade was started with another network or
-/// caller.
-pub async fn abort(tools: &Tools<'_>, journal: &mut Journal<'_>) -> Result<Report, UpgradeError> {
-    let plan = journal.unfinished_plan()?;
+/// [`UpgradeError`]; also if the journal has no unfinished upgrade, or the upgrade was started with another canister,
+/// network or caller.
+pub async fn abort(
+    tools: &Tools<'_>,
+    canister: Principal,
+    journal: &mut Journal<'_>,
+) -> Result<Report, UpgradeError> {
+    let plan = journal.unfinished_plan_of(canister)?;
     plan.check_network(tools.network)?;
     Driver::new(tools, plan, None, journal).abort().await
 }

@@ -81,6 +81,23 @@ impl Network {
         listener: &mut dyn Listener,
         retry_for: Duration,
     ) -> Result<Report, UpgradeError> {
+        self.run_by(clock, url, Some((plan, module)), listener, retry_for)
+    }
+
+    /// Aborts the unfinished upgrade in the journal, in this process.
+    pub fn abort(&self, listener: &mut dyn Listener) -> Result<Report, UpgradeError> {
+        self.run_by(system_clock(), &self.url, None, listener, Duration::from_secs(30))
+    }
+
+    /// Does the same as [`Self::drive_by`] or, without a plan and a module, as [`Self::abort`].
+    fn run_by(
+        &self,
+        clock: &Arc<dyn Clock>,
+        url: &str,
+        planned: Option<(&Plan, &Module)>,
+        listener: &mut dyn Listener,
+        retry_for: Duration,
+    ) -> Result<Report, UpgradeError> {
         // If another test starts a program, this program has a copy of each open file until it is executed, and so
         // keeps the lock of the previous driver.
         let mut journal = loop {
@@ -95,8 +112,11 @@ impl Network {
         tokio::runtime::Runtime::new().unwrap().block_on(async {
             let network = network::Network::connect(url, &key, identity).await.unwrap();
             let tools = Tools { network: &network, retry: Retry { retry_for, progress: &progress, clock } };
+            let Some((plan, module)) = planned else {
+                return upgrade::abort(&tools, self.canister, &mut journal).await;
+            };
             match journal.unfinished_plan() {
-                Ok(_) => upgrade::resume(&tools, module, &mut journal).await,
+                Ok(_) => upgrade::resume(&tools, plan.canister, module, &mut journal).await,
                 Err(_) => upgrade::begin(&tools, plan.clone(), module, &mut journal).await,
             }
         })

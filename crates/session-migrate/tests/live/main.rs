@@ -7,6 +7,7 @@ mod faulty_networks;
 mod network;
 mod snapshot;
 mod upgrade;
+mod upgrade_aborted;
 mod upgrade_faults;
 mod upgrade_killed;
 mod upgrade_meanwhile;

@@ -1,6 +1,7 @@
 //! `snapshot download`, `verify` and `upload`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use session_migrate::build::Build;
 use session_migrate::snapshot::{Manifest, PROGRESS};
 use upload_canister::api;
 
+use super::faulty_networks::FaultyProxy;
 use super::network::{Network, installed, outcome_of, program, text};
 
 const FILES: [&str; 4] = ["metadata.json", "wasm_module.bin", "wasm_memory.bin", "stable_memory.bin"];
@@ -36,6 +38,15 @@ impl Network {
         let anonymous = candid::Principal::anonymous();
         self.pic.canister_snapshot_download(self.canister, anonymous, id, folder.clone());
         folder
+    }
+
+    /// Begins to download the latest snapshot into a new folder, and kills the program in the middle; returns the
+    /// folder.
+    fn kill_download(&self, folder: &str) -> PathBuf {
+        let (canister, path) = (self.canister.to_text(), self.path(folder));
+        let args = ["snapshot", "download", &canister, "--out", folder, "--parallel", "1"];
+        kill_before_its_end(self.start_in_background(&args), &path.join(PROGRESS));
+        path
     }
 
     /// Starts the program, which the test will kill.
@@ -121,11 +132,7 @@ fn download_equals_what_the_server_writes_and_is_verified() {
 fn killed_download_is_refused_until_it_is_resumed() {
     let network = Network::with(Build::Legacy);
     let id = network.take();
-    let folder = network.path("folder");
-    let canister = network.canister.to_text();
-    let args = ["snapshot", "download", &canister, "--out", "folder", "--parallel", "1"];
-    kill_before_its_end(network.start_in_background(&args), &folder.join(PROGRESS));
-
+    let folder = network.kill_download("folder");
     let (code, out) = outcome_of(&program(["inspect"]).arg(&folder).output().unwrap());
     assert!(code == 2 && out.contains("session-migrate snapshot download"), "{code}: {out}");
     // A later snapshot is not mixed into the folder.
@@ -136,6 +143,70 @@ fn killed_download_is_refused_until_it_is_resumed() {
     assert!(code == 0 && out.contains(&id), "{code}: {out}");
     assert_same_files(&folder, &network.download_by_server(&id, "theirs"));
     assert_eq!(outcome_of(&program(["snapshot", "verify"]).arg(&folder).output().unwrap()).0, 0);
+}
+
+#[test]
+fn a_resumed_download_replaces_bytes_that_have_changed() {
+    let network = Network::with(Build::Legacy);
+    let theirs = network.download_by_server(&network.take(), "theirs");
+    let resume = |name: &str| {
+        let (code, out) = network.download(name, &[]);
+        assert_eq!(code, 0, "{out}");
+        let folder = network.path(name);
+        assert_same_files(&folder, &theirs);
+        assert_eq!(outcome_of(&program(["snapshot", "verify"]).arg(&folder).output().unwrap()).0, 0);
+        out
+    };
+    let folder = network.kill_download("changed");
+    let [_, module, heap, stable] = FILES.map(|name| folder.join(name));
+    let mut bytes = fs::read(&module).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&module, bytes).unwrap();
+    File::options().write(true).open(&heap).unwrap().set_len(1).unwrap();
+    fs::remove_file(&stable).unwrap();
+    let out = resume("changed");
+    for name in &FILES[1..] {
+        assert!(out.contains(&format!("{name}: the first ")), "{name}: {out}");
+    }
+
+    // A byte after those that were downloaded, where the snapshot has a zero.
+    let stable = network.kill_download("written").join("stable_memory.bin");
+    let mut file = File::options().write(true).open(stable).unwrap();
+    file.seek(SeekFrom::End(-1)).unwrap();
+    file.write_all(&[1]).unwrap();
+    resume("written");
+}
+
+#[test]
+fn no_snapshot_is_taken_for_a_folder_that_cannot_be_used() {
+    let network = Network::with(Build::Direct);
+    // The file of the lock cannot be created.
+    fs::create_dir_all(network.path("unusable/.lock")).unwrap();
+    let (code, out) = network.download("unusable", &["--take"]);
+    assert!(code == 3 && out.contains(".lock"), "{code}: {out}");
+    fs::create_dir(network.path("locked")).unwrap();
+    let lock = File::create(network.path("locked/.lock")).unwrap();
+    lock.lock().unwrap();
+    let (code, out) = network.download("locked", &["--take"]);
+    assert!(code == 2 && out.contains("is locked"), "{code}: {out}");
+    assert_eq!(network.snapshot_count(), 0);
+}
+
+#[test]
+fn an_error_after_taking_names_the_snapshot_and_keeps_it() {
+    let network = Network::with(Build::Direct);
+    let losing = FaultyProxy::in_front_of(&network.url, &["read_canister_snapshot_metadata"], 0);
+    let canister = network.canister.to_text();
+    let mut command = program(["snapshot", "download", &canister, "--out", "folder", "--take"]);
+    command.args(["--network", &losing.url, "-k", &network.root_key, "--retry-for", "0"]);
+    command.arg("--identity").arg(network.pem()).current_dir(network.folder.path());
+    let (code, out) = outcome_of(&command.output().unwrap());
+    let taken = network.pic.list_canister_snapshots(network.canister, None).unwrap();
+    let id = hex::encode(&taken[0].id);
+    assert!(code == 3 && out.contains(&id), "{code}: {out}");
+    let (code, out) = network.download("folder", &["--take"]);
+    assert!(code == 0 && out.contains(&id), "{code}: {out}");
+    assert_eq!(network.snapshot_count(), 1, "the download was resumed");
 }
 
 #[test]
@@ -159,6 +230,22 @@ fn killed_upload_ends_as_one_snapshot_that_loads() {
     network.canister = other;
     assert_eq!(network.client().build_info().unwrap().build, "legacy");
     assert_eq!(network.client().capsules_read(network.owner, &capsule.id).unwrap().id, capsule.id);
+}
+
+#[test]
+fn a_second_upload_of_a_folder_is_refused_while_one_runs() {
+    let network = Network::with(Build::Direct);
+    let folder = network.download_by_server(&network.take(), "folder");
+    // As the first upload does.
+    let lock = File::create(folder.join(".lock")).unwrap();
+    lock.lock().unwrap();
+    let other = installed(&network.pic, network.owner, Build::Direct);
+    let id = other.to_text();
+    let args = ["snapshot", "upload", "folder", "--canister", &id];
+    let (code, out) = outcome_of(&network.program_command(&args).output().unwrap());
+    assert!(code == 2 && out.contains("is locked"), "{code}: {out}");
+    assert_eq!(network.pic.list_canister_snapshots(other, None).unwrap().len(), 0);
+    assert!(!network.path("folder.upload.json").exists());
 }
 
 /// Changes a progress file as if its announcement, the call `upload_canister_snapshot_metadata`, had been executed and
@@ -221,6 +308,11 @@ fn refused_transfers_name_the_reason_and_leave_nothing() {
     let folder = network.path("folder");
     let (code, out) = network.download("folder", &[]);
     assert!(code == 2 && out.contains("has no snapshot"), "{code}: {out}");
+    fs::create_dir(network.path("empty")).unwrap();
+    for folder in ["empty", "empty/new/folder"] {
+        assert_eq!(network.download(folder, &[]).0, 2);
+        assert_eq!(fs::read_dir(network.path("empty")).unwrap().count(), 0, "{folder}");
+    }
     let canister = network.canister.to_text();
     let pem = network.pem();
     let args = ["snapshot", "download", &canister, "--out"];

@@ -67,6 +67,7 @@ fn refused_upgrades_name_every_reason_and_do_nothing() {
     let legacy = network.path("legacy.wasm.gz");
     std::fs::write(&legacy, module(Build::Legacy)).unwrap();
     refused("staged", &["--wasm", legacy.to_str().unwrap()], "has the features");
+    refused("staged", &["--wasm", legacy.to_str().unwrap(), "--dry-run"], "has the features");
     assert_eq!(network.snapshot_count(), 0);
 
     let _: api::MigrationStatus =
@@ -132,6 +133,32 @@ fn dry_run_prints_the_calls_and_sends_none() {
     let report =
         out.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).next_back();
     assert_eq!(report.unwrap()["report"]["ending"]["outcome"], "upgraded", "{out}");
+}
+
+#[test]
+fn an_upgrade_that_is_not_begun_reports_no_earlier_facts() {
+    let network = Network::with(Build::Legacy);
+    let (code, out) = network.run_upgrade("staged", &[]);
+    let has_facts =
+        |out: &str| ["before: ", "snapshot: "].map(|start| out.lines().any(|line| line.starts_with(start)));
+    assert_eq!((code, has_facts(&out)), (0, [true; 2]), "{out}");
+    let lines = std::fs::read(network.journal()).unwrap();
+    let legacy = network.path("legacy.wasm.gz");
+    std::fs::write(&legacy, module(Build::Legacy)).unwrap();
+    let nothing_to_do: &[&str] = &[];
+    let refused: &[&str] = &["--wasm", legacy.to_str().unwrap()];
+    for (more, code, expected) in [(nothing_to_do, 0, "is already running"), (refused, 2, "refused")] {
+        let (exit_code, out) = network.run_upgrade("staged", more);
+        assert!(exit_code == code && out.contains(expected), "{exit_code}: {out}");
+        assert_eq!(has_facts(&out), [false; 2], "{out}");
+        let (exit_code, out) = network.run_upgrade("staged", &[more, &["--json"]].concat());
+        let printed = out.lines().find_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let report = printed.unwrap()["report"].clone();
+        assert!(report["ending"].is_object(), "{out}");
+        assert!(report["before"].is_null() && report["snapshot"].is_null(), "{out}");
+        assert_eq!(exit_code, code, "{out}");
+    }
+    assert_eq!(std::fs::read(network.journal()).unwrap(), lines);
 }
 
 #[test]

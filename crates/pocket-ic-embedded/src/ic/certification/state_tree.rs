@@ -8,7 +8,7 @@ use crate::engine::CanisterModule;
 use crate::ic::calls::{CallResult, MessageId};
 use crate::ic::canister::Canister;
 use crate::ic::error::reject_number;
-use crate::ic::ingress_record::IngressRecord;
+use crate::ic::ingress_record::{IngressRecord, IngressState};
 use crate::ic::subnet::Subnet;
 use candid::Principal;
 use ic_certification::{AsHashTree, Hash, HashTree, NestedTree, leaf, leaf_hash, merge_hash_trees};
@@ -266,15 +266,15 @@ impl RootSignature {
 }
 
 fn status_tree(record: &IngressRecord) -> Tree {
-    let status = match (&record.answer, &record.call) {
-        (Some(Ok(_)), _) => "replied",
-        (Some(Err(_)), _) => "rejected",
-        // The record has the call until its execution begins.
-        (None, Some(_)) => "received",
-        (None, None) => "processing",
+    let status = match &record.state {
+        IngressState::Received(_) => "received",
+        IngressState::Processing => "processing",
+        IngressState::Answered(Ok(_)) => "replied",
+        IngressState::Answered(Err(_)) => "rejected",
+        IngressState::Done => "done",
     };
     let mut leaves = vec![("status", Leaf::new(status.as_bytes()))];
-    match &record.answer {
+    match record.answer() {
         None => {}
         Some(CallResult::Ok(reply)) => leaves.push(("reply", Leaf::new(reply.as_slice()))),
         Some(CallResult::Err(error)) => leaves.extend([
@@ -322,16 +322,16 @@ mod tests {
         let config = SubnetConfigSet { application: 1, ..SubnetConfigSet::default() };
         let subnets = subnet::build(&config.into()).unwrap();
         let mut tree = StateTree::new(&subnets[0], &subnets);
-        let record = |answer| IngressRecord {
+        let record = |state| IngressRecord {
             agent_call: None,
             sender: Principal::anonymous(),
-            call: None,
             subnet: subnets[0].id,
-            answer,
+            state,
         };
         let without_requests = tree.tree.root_hash();
         let ids: [MessageId; 2] = [[1; 32], [2; 32]];
-        let (processing, replied) = (record(None), record(Some(Ok(b"reply".to_vec()))));
+        let processing = record(IngressState::Processing);
+        let replied = record(IngressState::Answered(Ok(b"reply".to_vec())));
         tree.put_requests(ids.iter().map(|id| (id, Some(&processing))));
         tree.put_requests([(&ids[0], Some(&replied))].into_iter());
         let text_at = |tree: &StateTree, id, label: &str| {
@@ -343,6 +343,9 @@ mod tests {
         assert_eq!(text_at(&tree, &ids[0], "reply").as_deref(), Some("reply"));
         assert_eq!(text_at(&tree, &ids[1], "status").as_deref(), Some("processing"));
         assert_eq!(text_at(&tree, &ids[1], "reply"), None);
+        tree.put_requests([(&ids[0], Some(&record(IngressState::Done)))].into_iter());
+        assert_eq!(text_at(&tree, &ids[0], "status").as_deref(), Some("done"));
+        assert_eq!(text_at(&tree, &ids[0], "reply"), None);
         tree.put_requests(ids.iter().map(|id| (id, None)));
         assert_eq!(tree.tree.root_hash(), without_requests);
     }
