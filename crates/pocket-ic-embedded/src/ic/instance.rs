@@ -3,7 +3,7 @@
 //! This file has the reads and the simple writes. Ingress is in `ingress.rs`, rounds in `round.rs`, messages in
 //! `execute.rs`, queries in `query.rs`, the management canister in `management/`.
 
-use super::calls::{CallIds, MessageId, Origin};
+use super::calls::{CallIds, Origin};
 use super::canister::Canister;
 use super::certification::Certifier;
 use super::clock::{Clock, GENESIS_NANOS};
