@@ -1,6 +1,6 @@
-//! What a canister needs in addition to the engine: a first slice in `post_upgrade`, timers that recover on their own,
-//! and endpoints. The example makes a whole canister of the bank in the crate's documentation; in the repository,
-//! `examples/one-map` is this canister, compiled for wasm and tested:
+//! What a canister needs in addition to the engine: timers that run it and recover on their own, and endpoints. The
+//! example makes a whole canister of the bank in the crate's documentation; in the repository, `examples/one-map` is
+//! this canister, compiled for wasm and tested:
 //!
 //! ```standalone_crate
 //! # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -34,10 +34,13 @@ pub mod timers;
 use std::cell::Cell;
 
 use candid::Principal;
-use ic_cdk::api::{is_controller, msg_caller, performance_counter, time, trap};
+#[cfg(not(test))]
+use ic_cdk::api::{debug_print, is_controller, msg_caller, performance_counter, time, trap};
 
 use self::timers::{Chain, Job};
 use crate::api::{DryRun, EndpointError, JournalEntry, MigrationStatus, QuarantinedRecord};
+#[cfg(test)]
+use crate::tests::ic::{debug_print, is_controller, msg_caller, performance_counter, time, trap};
 use crate::{Control, Engine, Host, MessageBudget, Meter, Migration, RunOutcome, Time, Watched};
 
 /// Result of an endpoint.
@@ -57,10 +60,6 @@ use crate::{Control, Engine, Host, MessageBudget, Meter, Migration, RunOutcome, 
 /// assert_eq!(line(Err(EndpointError::Refused("nothing is running".into()))), "nothing is running");
 /// ```
 pub type EndpointResult<T> = Result<T, EndpointError>;
-
-/// Instructions for the migration in `post_upgrade`: enough for a small canister, and a small part of the 300 billion
-/// that an upgrade may use.
-const UPGRADE_INSTRUCTIONS: u64 = 50_000_000;
 
 /// Default instruction budget of a message of the migration: low enough that clients are hardly delayed.
 const MESSAGE_INSTRUCTIONS: u64 = 1_500_000_000;
@@ -94,8 +93,8 @@ thread_local! {
     static MESSAGES_SEEN: Cell<Option<u64>> = const { Cell::new(None) };
     /// Runs [`Driver::watch`] once a minute.
     static WATCHDOG: Job = const { Job::new() };
-    /// Timer messages of the engine, each of which schedules the next. Controllers' calls run the engine, too, and must
-    /// not start a second chain.
+    /// Messages of the engine, each of which schedules the next. Controllers' calls schedule one, too, and must not
+    /// start a second chain.
     static MESSAGE_CHAIN: Chain = const { Chain::new() };
 }
 
@@ -124,6 +123,9 @@ thread_local! {
 pub type With<H> = fn(&mut dyn FnMut(&mut H));
 
 /// The engine of a canister, with access to its host.
+///
+/// The engine runs in messages of timers, which do nothing else. So a unit that traps rolls back neither an upgrade nor
+/// a controller's call, and the watchdog can isolate it.
 ///
 /// ```standalone_crate
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -183,7 +185,7 @@ pub type With<H> = fn(&mut dyn FnMut(&mut H));
 ///     MIGRATIONS.control(|control| control.retry(None))
 /// }
 ///
-/// /// Does not wait for the timer.
+/// /// Does not wait for the timer. If a unit traps, so does this call.
 /// fn hurry() -> EndpointResult<MigrationStatus> {
 ///     MIGRATIONS.go_on();
 ///     MIGRATIONS.status()
@@ -229,17 +231,18 @@ impl<H: Host + 'static> Driver<H> {
         self.set_watchdog();
     }
 
-    /// Checks the chain of migrations against what is stored, runs the engine for a first slice, and sets the timers.
-    /// Must be called at the end of `post_upgrade`. Traps if the check fails or the storage is not open, so that the
-    /// old code and its state are kept.
+    /// Checks the chain of migrations against what is stored, sets the timer of the watchdog, and schedules a message
+    /// of the engine. Converts nothing in the message of the upgrade, which would be refused if a unit trapped. Must be
+    /// called at the end of `post_upgrade`. Traps if the check fails or the storage is not open, so that the old code
+    /// and its state are kept.
     pub fn post_upgrade(&self) {
         match self.with_host(|host| self.engine.check(host)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => trap(format!("upgrade refused: {error}")),
             Err(error) => trap(format!("upgrade refused: {error}")),
         }
-        self.run(UPGRADE_INSTRUCTIONS.min(self.budget));
         self.set_watchdog();
+        self.run_next_message();
     }
 
     /// If the watchdog is overdue, sets its timer again, and schedules a message of the engine. [`timers`] explains how
@@ -253,9 +256,15 @@ impl<H: Host + 'static> Driver<H> {
         }
     }
 
-    /// Runs the engine in the current message, and schedules another message if there is more to do.
+    /// Runs the engine in the current message, and schedules another message if there is more to do. An error is only
+    /// printed. If a unit traps, the whole message does: nothing that must be kept should be done in the same message.
     pub fn go_on(&self) {
-        self.run(self.budget);
+        let message = self.message_budget(self.budget);
+        match self.answer(|host| self.engine.run(host, message)) {
+            Ok(RunOutcome::Done) => {}
+            Ok(RunOutcome::More) => self.run_next_message(),
+            Err(error) => print_error(&error),
+        }
     }
 
     /// Returns phase and counts of the [current](crate::Ledger::current) migration.
@@ -297,7 +306,8 @@ impl<H: Host + 'static> Driver<H> {
         self.answer(|host| self.engine.dry_run(host, message, after, limit))
     }
 
-    /// Calls a method of [`Control`], runs the engine, and returns the status. For controllers.
+    /// Calls a method of [`Control`], schedules a message of the engine, and returns the status before that message.
+    /// For controllers.
     ///
     /// # Errors
     /// [`EndpointError::Unauthorized`], or [`EndpointError::Refused`] with the error of the method, or if a record is
@@ -308,18 +318,11 @@ impl<H: Host + 'static> Driver<H> {
     ) -> EndpointResult<MigrationStatus<H::Key>> {
         check_is_controller()?;
         self.answer(|host| control(self.engine.control(host, now())?))?;
-        self.go_on();
+        self.ensure_timers();
+        self.run_next_message();
+        // The message must also run if the timers were lost less than five minutes ago.
+        timers::wake(time());
         self.status()
-    }
-
-    /// Runs the engine in this message, and schedules another if there is more to do. An error is only printed.
-    fn run(&self, budget: u64) {
-        let message = self.message_budget(budget);
-        match self.answer(|host| self.engine.run(host, message)) {
-            Ok(RunOutcome::Done) => {}
-            Ok(RunOutcome::More) => self.run_next_message(),
-            Err(error) => print_error(&error),
-        }
     }
 
     /// The watchdog's job: schedules a message of the engine if none is scheduled or the last one has not committed.
@@ -377,7 +380,7 @@ fn check_is_controller() -> EndpointResult<()> {
 }
 
 fn print_error(error: &EndpointError) {
-    ic_cdk::api::debug_print(format!("migration: {error}"));
+    debug_print(format!("migration: {error}"));
 }
 
 /// Gives a canister the endpoints of its migrations: `migration_status`, `_journal`, `_quarantine` and `_dry_run` as

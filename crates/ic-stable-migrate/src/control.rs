@@ -2,7 +2,7 @@
 
 use crate::run::{blocking_predecessor, first_unconverted};
 use crate::unit::{count_left_to_roll_back, enter_phase, increment, restore, set_plan};
-use crate::{Error, Host, Migration, MigrationState, Phase, Recheck, Rollback, Time};
+use crate::{Error, Host, Migration, MigrationState, Pace, Phase, Recheck, Rollback, Time};
 
 /// Maximum number of units that `finalize` itself checks, at about 200,000 instructions each: together a small part of
 /// what a message may use.
@@ -83,7 +83,8 @@ impl<'a, H: Host> Control<'a, H> {
     }
 
     /// Continues a paused or stuck migration in the phase in which it stopped, lets a deferred migration begin, or
-    /// starts a migration again after a rollback.
+    /// starts a migration again after a rollback. If messages have trapped, their limit of units is kept, so that a
+    /// unit that traps is not isolated from scratch; but the unit gets another attempt before it is quarantined.
     ///
     /// # Errors
     /// [`Error::Refused`] unless the migration is paused, stuck or rolled back; a damaged record.
@@ -94,7 +95,9 @@ impl<'a, H: Host> Control<'a, H> {
             _ => return Err(self.refused("resume", "it is neither paused, stuck nor rolled back")),
         };
         self.state.note.clear();
-        self.state.pace = self.state.pace.for_new_run();
+        // `skip_next` is not kept: another build may convert the unit now, or its client may have removed it, and the
+        // next unit would be quarantined in its place.
+        self.state.pace = Pace { limit: self.state.pace.limit, ..self.state.pace.for_new_run() };
         self.change_phase(phase)
     }
 

@@ -20,7 +20,7 @@ use crate::{
 /// let forecast = ENGINE.dry_run(&bank, MESSAGE, None, None)?;
 /// assert_eq!((forecast.units, forecast.classes[0].class.as_str()), (3, "balance"));
 ///
-/// // The first message, in `post_upgrade`. Before the next message, a client uses an account.
+/// // The first message of a timer. Before the next message, a client uses an account.
 /// ENGINE.run(&mut bank, STEP)?;
 /// Engine::touch(&CentsToMillionths, &mut bank, 9, NOW)?;
 /// assert_eq!(bank.millionths.get(&9), Some(10_000));

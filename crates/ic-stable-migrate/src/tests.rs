@@ -7,7 +7,11 @@ use super::*;
 
 mod bad_input;
 mod budget;
+#[cfg(feature = "cdk")]
+mod driver;
 mod finalize;
+#[cfg(feature = "cdk")]
+pub mod ic;
 mod no_room;
 mod runs;
 #[cfg(feature = "_schema")]
@@ -121,6 +125,9 @@ const CANNOT_ENTER: &str = "cannot enter";
 /// Text of a note for which [`CountWords::convert`] fails.
 const CANNOT_CONVERT: &str = "cannot convert";
 
+/// Text of a note that traps when it is converted, and when it is converted back.
+const TRAPS: &str = "traps";
+
 /// Returns the error of the migration when it is to fail; no table is really damaged.
 fn damaged_table() -> StableError {
     StableError { name: "table", key: "1".into(), reason: "damaged".into() }
@@ -156,6 +163,7 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
         let Some(raw) = notes.old.get_raw(&key) else { return Ok(Advance::Gone) };
         match String::decode(&raw) {
             Ok(text) if text == CANNOT_CONVERT => Err(damaged_table().into()),
+            Ok(text) if text == TRAPS => panic!("{text}"),
             Ok(text) => {
                 notes.new.insert(key.clone(), &convert_text(text));
                 let back = notes.new.get(&key)?.map(|note| note.text).unwrap_or_default();
@@ -203,6 +211,7 @@ impl<K: Key> Reversal<Notes<K>> for CountWords {
 
     fn revert(&self, notes: &mut Notes<K>, key: K, _: &mut Work<'_>) -> Result<Reverted, Error> {
         if let Some(note) = notes.new.take(&key)? {
+            assert_ne!(note.text, TRAPS);
             notes.old.insert(key, &note.text);
         }
         Ok(Reverted::Done)

@@ -15,7 +15,13 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use ic_cdk_timers::TimerId;
+#[cfg(not(test))]
+use ic_cdk::api::global_timer_set;
+#[cfg(not(test))]
+use ic_cdk_timers::{TimerId, clear_timer, set_timer, set_timer_interval};
+
+#[cfg(test)]
+use crate::tests::ic::{TimerId, clear_timer, global_timer_set, set_timer, set_timer_interval};
 
 /// Interval of a [`Job`].
 ///
@@ -81,7 +87,7 @@ impl Job {
     /// Sets the job's timer, replacing an earlier one. The job is overdue five intervals after `now` if it does not
     /// run.
     pub fn set(&self, run: impl Fn() + Copy + 'static, now: u64) {
-        let interval = ic_cdk_timers::set_timer_interval(EVERY, move || async move { run() });
+        let interval = set_timer_interval(EVERY, move || async move { run() });
         replace_timer(&self.interval, interval);
         self.ran_at.set(now);
     }
@@ -124,7 +130,7 @@ const fn is_overdue(ran_at: u64, now: u64) -> bool {
 /// }
 /// ```
 pub fn wake(now: u64) {
-    ic_cdk::api::global_timer_set(now);
+    global_timer_set(now);
 }
 
 /// A chain of messages, each scheduled by the one before. Work that is scheduled while a message is pending replaces
@@ -171,14 +177,14 @@ impl Chain {
 
     /// Runs `work` after a delay, replacing any work that was scheduled.
     pub fn run_after(&self, delay: Duration, work: impl FnOnce() + 'static) {
-        replace_timer(&self.next, ic_cdk_timers::set_timer(delay, async move { work() }));
+        replace_timer(&self.next, set_timer(delay, async move { work() }));
     }
 }
 
 /// Stores `by` in `timer`, and clears the timer that it replaces.
 fn replace_timer(timer: &Cell<Option<TimerId>>, by: TimerId) {
     if let Some(earlier) = timer.replace(Some(by)) {
-        ic_cdk_timers::clear_timer(earlier);
+        clear_timer(earlier);
     }
 }
 

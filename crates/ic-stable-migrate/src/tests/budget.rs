@@ -33,6 +33,23 @@ fn a_message_after_a_trap_ends_at_its_limit_of_units() {
 }
 
 #[test]
+fn a_resume_keeps_the_limit_and_tries_the_unit_again() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    while notes.ledger.state_of(1).unwrap().converted == 0 {
+        engine.run(&mut notes, STEP).unwrap();
+    }
+    let mut trapped = notes.ledger.state_of(1).unwrap();
+    trapped.pace = Pace { limit: 1, skip_next: true, attempts: 11, ..trapped.pace };
+    notes.ledger.set_state(1, &trapped);
+    engine.control(&mut notes, NOW).unwrap().pause().unwrap();
+    engine.control(&mut notes, NOW).unwrap().resume().unwrap();
+    assert_eq!(engine.run(&mut notes, UNLIMITED), Ok(RunOutcome::More), "the message ends after one unit");
+    let state = notes.ledger.state_of(1).unwrap();
+    assert_eq!((state.converted, state.quarantined), (2, 0));
+}
+
+#[test]
 fn a_run_after_a_rollback_keeps_counting_its_cost() {
     /// A meter on which each reading counts as one instruction.
     struct Ticking(std::cell::Cell<u64>);

@@ -140,8 +140,9 @@ in the old map and once in the new one, and removes it from the old one.
 
 No message uses more than its budget, 1,500 M, and only the number of messages grows; a look-up in a larger map costs more.
 
-The next table has the instructions of an upgrade that finds units in quarantine. Only the first keys of a quarantine are
-checked. Units that stay in the old map while they are quarantined are all checked, to find one that is not quarantined.
+The next table has the instructions of an upgrade that finds units in quarantine, and of the engine's message after it.
+Only the first keys of a quarantine are checked. Units that stay in the old map while they are quarantined are all checked,
+to find one that is not quarantined.
 
 {}
 ",

@@ -28,6 +28,9 @@ const TRAPPED_ROUNDS: u32 = 3;
 /// notices each trap.
 const WATCHDOG_TIME: Duration = Duration::from_secs(61);
 
+/// Maximum number of rounds in which a migration begins after an upgrade, or after the finalization of the one before.
+const ROUNDS_TO_BEGIN: u32 = 5;
+
 /// How often, at most, one wait resumes the migration, or retries its units, after messages that were made to trap.
 const MAX_RECOVERIES: u32 = 20;
 
@@ -336,7 +339,12 @@ impl<'a> Course<'a> {
     /// the end.
     fn settle(&mut self, with_interruptions: bool) -> Result<Status, String> {
         let mut calls = self.calls_of(Section::During);
-        let mut status = self.pair.status()?;
+        let mut status = if with_interruptions {
+            // Before the migration's first message, there is nothing to interrupt.
+            self.pass_until(|status| status.phase != MigrationPhase::Idle)?
+        } else {
+            self.pair.status()?
+        };
         let (mut standstill_rounds, mut round) = (0, 0);
         let mut recoveries = 0;
         loop {
@@ -364,6 +372,18 @@ impl<'a> Course<'a> {
             self.play(calls);
         }
         Ok(status)
+    }
+
+    /// Runs rounds until the status fulfills a condition, at most [`ROUNDS_TO_BEGIN`]. Returns the last status.
+    fn pass_until(&self, is_reached: impl Fn(&Status) -> bool) -> Result<Status, String> {
+        for _ in 0..ROUNDS_TO_BEGIN {
+            let status = self.pair.status()?;
+            if is_reached(&status) {
+                return Ok(status);
+            }
+            self.pair.pass(Duration::from_secs(1));
+        }
+        self.pair.status()
     }
 
     /// Returns whether messages that were made to trap have left the migration stuck, or too many units in quarantine.
@@ -511,9 +531,8 @@ impl<'a> Course<'a> {
         let finalized = self.pair.control("migration_finalize", &finalize_arg(leaves_quarantined));
         let finalized = self.ok_or_problem(finalized)?;
         // The next migration begins in a message of its own.
-        self.pair.pass(Duration::from_secs(1));
-        let status = self.pair.status();
-        let Status { migration, phase, note, .. } = self.ok_or_problem(status)?;
+        let begun = self.pass_until(|status| status.migration > this_migration);
+        let Status { migration, phase, note, .. } = self.ok_or_problem(begun)?;
         self.compare_queries();
         if migration.max(finalized.migration) > this_migration {
             return Some(Finalized::NextHasBegun);
