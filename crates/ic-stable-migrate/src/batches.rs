@@ -1,7 +1,7 @@
 //! Batches of units: counting, converting, checking and rolling back within one message.
 
 use crate::run::MigrationRun;
-use crate::unit::{ConvertedBy, increment, settle};
+use crate::unit::{ConvertedBy, account, increment, settle};
 use crate::{
     Advance, Bulk, Digest, Fate, Host, MessageBudget, Meter, Phase, Reverted, Settled, UnitProgress, Work,
 };
@@ -146,11 +146,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     /// Accounts for a unit. `digest` is that of the source unit if the migration does not count ahead; otherwise
     /// `None`, since the unit is counted already.
     fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
-        if let Some(digest) = digest {
-            self.state.digest_before.add(digest);
-            increment(&mut self.state.source);
-        }
-        settle(self.migration, self.host, &mut self.state, unit, ConvertedBy::Engine)
+        account(self.migration, self.host, &mut self.state, digest, unit, ConvertedBy::Engine)
     }
 
     /// Returns the work on a unit, with the unit's progress if an earlier message has begun the unit. Abandons any

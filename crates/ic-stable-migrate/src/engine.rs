@@ -2,7 +2,7 @@
 
 use crate::api::DryRun;
 use crate::run::{MigrationRun, blocking_predecessor};
-use crate::unit::{ConvertedBy, count_quarantined, count_source, leave_old_layout, set_plan, settle};
+use crate::unit::{ConvertedBy, account, count_quarantined, leave_old_layout, set_plan};
 use crate::{
     Advance, Control, Error, Host, MessageBudget, Migration, MigrationState, Phase, RunOutcome, Settled,
     StableError, Time, Unmetered, Watched, Work, chain, dry_run, watch,
@@ -152,8 +152,8 @@ impl<'m, H: Host> Engine<'m, H> {
         dry_run::page(migration, host, message, after, limit)
     }
 
-    /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller must make
-    /// sure that the migration is not held ([`Migration::held_by`]). The unit is not converted while the migration
+    /// Converts a unit that a client is about to use, if it is a source unit of this migration: wholly, in the message
+    /// of the client's call, also a unit that the engine would convert in several messages. The caller must make sure that the migration is not held ([`Migration::held_by`]). The unit is not converted while the migration
     /// before this one has begun and is not finalized, while this one is deferred, being rolled back or rolled back, or
     /// while stable memory is in the layout of another migration; `Ok(())` does not say whether it was converted.
     ///
@@ -181,13 +181,10 @@ impl<'m, H: Host> Engine<'m, H> {
             // The state is stored here already, since an error below keeps the new layout.
             host.ledger_mut().set_state(number, &state);
         }
-        if !state.is_validated(&key) {
-            // The engine has not counted this unit yet, and will not find it once it is converted.
-            count_source(migration, host, &mut state, key.clone())?;
-        }
-        let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
-        if let Advance::Done { class, fate } = migration.convert(host, key.clone(), &mut work)? {
-            settle(migration, host, &mut state, Settled { key, class, fate }, ConvertedBy::Touch)?;
+        // A unit that the engine has not counted is counted here: the engine will not find it once it is converted.
+        let digest = if state.is_validated(&key) { None } else { migration.digest(host, key.clone())? };
+        if let Some(unit) = convert_wholly(migration, host, key, Vec::new(), now)? {
+            account(migration, host, &mut state, digest, unit, ConvertedBy::Touch)?;
         }
         host.ledger_mut().set_state(number, &state);
         Ok(())
@@ -291,6 +288,25 @@ impl<'m, H: Host> Engine<'m, H> {
         let number = host.ledger().current();
         let found = self.migrations.iter().find(|migration| migration.plan().number >= number);
         found.copied().ok_or(Error::UnknownMigration { number })
+    }
+}
+
+/// Converts all slices of a unit in this message, after those of earlier messages, whose progress is `progress`. Returns
+/// `None` if the unit no longer exists.
+fn convert_wholly<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &mut H,
+    key: H::Key,
+    progress: Vec<u8>,
+    now: Time,
+) -> Result<Option<Settled<H::Key>>, H::Error> {
+    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
+    loop {
+        match migration.convert(host, key.clone(), &mut work)? {
+            Advance::More => {}
+            Advance::Done { class, fate } => return Ok(Some(Settled { key, class, fate })),
+            Advance::Gone => return Ok(None),
+        }
     }
 }
 

@@ -143,7 +143,9 @@ pub trait Migration<H: Host> {
     }
 
     /// Handles a unit according to its class, or as much of it as the message has budget for. Removes the source of a
-    /// converted unit once the target has been read back.
+    /// converted unit once the target has been read back. A unit that a client touches is converted wholly in the
+    /// client's message: its budget is unlimited, and this is called until it returns something other than
+    /// [`Advance::More`].
     ///
     /// # Errors
     /// If a record other than the unit itself is damaged: nothing is changed, and the engine stops.
