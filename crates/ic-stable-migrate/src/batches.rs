@@ -102,6 +102,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     }
 
     fn convert_in_bulk(&mut self, bulk: &dyn Bulk<H>) -> Result<bool, H::Error> {
+        // A build without the bulk conversion may have begun a unit, which is not to be abandoned once it is converted.
+        self.abandon_unit();
         let MessageBudget { now, meter, .. } = self.message;
         let used_at_start = meter.used();
         let units = self.state.pace.units();

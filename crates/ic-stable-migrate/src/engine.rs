@@ -183,7 +183,16 @@ impl<'m, H: Host> Engine<'m, H> {
         }
         // A unit that the engine has not counted is counted here: the engine will not find it once it is converted.
         let digest = if state.is_validated(&key) { None } else { migration.digest(host, key.clone())? };
-        if let Some(unit) = convert_wholly(migration, host, key, Vec::new(), now)? {
+        // The engine may have begun this unit. It must not abandon or continue it once it is converted here.
+        let begun = state.unit.take_if(|unit| unit.key == key);
+        let is_begun = begun.is_some();
+        let progress = begun.map_or_else(Vec::new, |unit| unit.progress);
+        let converted = convert_wholly(migration, host, key, progress, now);
+        if converted.is_err() && is_begun {
+            // As in a batch, an error ends the begun unit, whose progress is no longer valid.
+            host.ledger_mut().set_state(number, &state);
+        }
+        if let Some(unit) = converted? {
             account(migration, host, &mut state, digest, unit, ConvertedBy::Touch)?;
         }
         host.ledger_mut().set_state(number, &state);

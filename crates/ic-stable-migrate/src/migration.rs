@@ -148,7 +148,8 @@ pub trait Migration<H: Host> {
     /// [`Advance::More`].
     ///
     /// # Errors
-    /// If a record other than the unit itself is damaged: nothing is changed, and the engine stops.
+    /// If a record other than the unit itself is damaged: the unit is not changed, and the engine stops. What earlier
+    /// slices of the unit have allocated is released, since the next call begins with empty progress.
     fn convert(&self, host: &mut H, key: H::Key, work: &mut Work<'_>) -> Result<Advance, H::Error>;
 
     /// Restores a quarantined unit as a source unit, to be retried.
@@ -180,8 +181,13 @@ pub trait Migration<H: Host> {
         self.plan().classes.iter().position(is_quarantined).unwrap_or(usize::MAX)
     }
 
-    /// Releases what the slices of a unit have allocated: the client has removed the unit, its conversion trapped, or
-    /// another unit is handled first.
+    /// Releases what the slices of a unit have allocated, and removes its partial target: the client has removed the
+    /// unit, its conversion trapped, or another unit is handled first. If the unit still exists, it begins again later,
+    /// with empty progress.
+    ///
+    /// Never called for a unit after [`Self::convert`] has returned [`Advance::Done`], [`Advance::Gone`] or an error for
+    /// it, also if that was for a client's touch. So that the engine knows, a client's call that removes a unit must
+    /// touch it first ([`Engine::touch`](crate::Engine::touch)), unless its key is never used again.
     fn abandon(&self, _: &mut H, _: H::Key, _progress: Vec<u8>) {}
 
     /// Lists up to `limit` target units above `after`, ascending.
@@ -448,7 +454,7 @@ pub enum Advance {
         /// Its outcome.
         fate: Fate,
     },
-    /// The unit no longer exists: its client has removed it.
+    /// The unit no longer exists: its client has removed it. What earlier slices have allocated is released.
     Gone,
 }
 
