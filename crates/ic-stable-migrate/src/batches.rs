@@ -184,7 +184,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     }
 
     /// Converts a unit, or a slice of it, back. If the unit cannot be converted back, the whole migration becomes
-    /// stuck.
+    /// stuck. The begun unit, if there is one, must be this unit.
     pub(super) fn revert(&mut self, key: H::Key) -> Result<(), H::Error> {
         // After a refused unit, the migration is stuck: the other units of the batch stay converted.
         if self.state.phase != Phase::RollingBack {
@@ -195,8 +195,13 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             return self
                 .become_stuck(format!("the migration `{}` has no rollback", self.migration.plan().name));
         };
-        let mut work = self.begin_or_continue(&key);
-        match reversal.revert(self.host, key.clone(), &mut work)? {
+        let MessageBudget { now, meter, budget } = self.message;
+        // The progress stays in the state until the slice has succeeded: an error changes nothing.
+        let progress = self.state.unit.as_ref().map_or_else(Vec::new, |unit| unit.progress.clone());
+        let mut work = Work { now, meter, budget, progress };
+        let reverted = reversal.revert(self.host, key.clone(), &mut work)?;
+        self.state.unit = None;
+        match reverted {
             Reverted::Done => {
                 self.state.cursor = Some(key);
                 self.count_rolled_back();

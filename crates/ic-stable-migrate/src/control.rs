@@ -99,7 +99,7 @@ impl<'a, H: Host> Control<'a, H> {
     }
 
     /// Starts a rollback of everything to the old layout, including what clients have begun and written since the
-    /// conversion.
+    /// conversion. Abandons a unit that is partly converted ([`Migration::abandon`]).
     ///
     /// # Errors
     /// [`Error::Refused`] if the migration has no rollback, is finalized, is rolled back, or is being rolled back; if
@@ -134,6 +134,12 @@ impl<'a, H: Host> Control<'a, H> {
             return Err(self.refused("roll back", &why));
         }
         set_plan(self.migration, &mut self.state);
+        // From here on, a begun unit is one that is partly converted back. An interrupted rollback may have one already.
+        if !self.state.is_going_back()
+            && let Some(unit) = self.state.unit.take()
+        {
+            self.migration.abandon(self.host, unit.key, unit.progress);
+        }
         self.state.resume_to = None;
         self.state.recheck = None;
         self.state.note.clear();

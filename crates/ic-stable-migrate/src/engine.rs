@@ -4,8 +4,8 @@ use crate::api::DryRun;
 use crate::run::{MigrationRun, blocking_predecessor};
 use crate::unit::{ConvertedBy, account, count_quarantined, leave_old_layout, set_plan};
 use crate::{
-    Advance, Control, Error, Host, MessageBudget, Migration, MigrationState, Phase, RunOutcome, Settled,
-    StableError, Time, Unmetered, Watched, Work, chain, dry_run, watch,
+    Advance, Control, Error, Host, MessageBudget, Migration, MigrationState, Phase, Reverted, RunOutcome,
+    Settled, StableError, Time, UnitProgress, Unmetered, Watched, Work, chain, dry_run, watch,
 };
 
 /// The migrations of a host, in the order of their numbers, and what can be done with them.
@@ -249,7 +249,8 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 
     /// Abandons rollbacks, complete ones included, and releases deferred migrations: for a build that cannot serve the
-    /// old layout. Units that were already rolled back are converted again.
+    /// old layout. Units that were already rolled back are converted again. A unit that is partly converted back is
+    /// first converted back wholly, in this message: its source could not be distinguished from a whole one.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -267,15 +268,19 @@ impl<'m, H: Host> Engine<'m, H> {
     /// ```
     ///
     /// # Errors
-    /// A damaged record.
+    /// A damaged record. If a unit is partly converted back: no room for it, or [`Error::Refused`] if the migration has
+    /// no rollback in this build.
     pub fn go_forward(&self, host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
         let now = now.into();
         for migration in self.migrations {
             let number = migration.plan().number;
-            let found = host.ledger().state_of(number)?;
+            let mut found = host.ledger().state_of(number)?;
             let is_deferred = found.is_deferred();
             if !(is_deferred || found.is_going_back()) {
                 continue;
+            }
+            if let Some(unit) = found.unit.take() {
+                revert_wholly(*migration, host, unit, now)?;
             }
             let (phase, event) = match is_deferred {
                 true => (Phase::Idle, "released"),
@@ -317,6 +322,25 @@ fn convert_wholly<H: Host>(
             Advance::Gone => return Ok(None),
         }
     }
+}
+
+/// Converts the remaining slices of a unit back in this message. If the unit is refused, it is a target unit as before.
+fn revert_wholly<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &mut H,
+    unit: UnitProgress<H::Key>,
+    now: Time,
+) -> Result<(), H::Error> {
+    let UnitProgress { key, progress } = unit;
+    let Some(reversal) = migration.reversal() else {
+        let why = format!("unit {key:?} is partly converted back, and this build has no rollback");
+        let (action, phase) = ("stop rolling back", Phase::RollingBack);
+        return Err(Error::Refused { action, phase, why }.into());
+    };
+    host.check_room()?;
+    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
+    while reversal.revert(host, key.clone(), &mut work)? == Reverted::More {}
+    Ok(())
 }
 
 /// Returns why no unit may be written in, or converted to, the layout of a migration; `None` if that is allowed.

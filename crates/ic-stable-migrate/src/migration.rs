@@ -182,12 +182,13 @@ pub trait Migration<H: Host> {
     }
 
     /// Releases what the slices of a unit have allocated, and removes its partial target: the client has removed the
-    /// unit, its conversion trapped, or another unit is handled first. If the unit still exists, it begins again later,
-    /// with empty progress.
+    /// unit, its conversion trapped, another unit is handled first, or a rollback begins. If the unit still exists, its
+    /// conversion begins again later, with empty progress; in a rollback, it simply remains a source unit.
     ///
     /// Never called for a unit after [`Self::convert`] has returned [`Advance::Done`], [`Advance::Gone`] or an error for
     /// it, also if that was for a client's touch. So that the engine knows, a client's call that removes a unit must
-    /// touch it first ([`Engine::touch`](crate::Engine::touch)), unless its key is never used again.
+    /// touch it first ([`Engine::touch`](crate::Engine::touch)), unless its key is never used again. Never called for a
+    /// unit that is partly converted back, either ([`Reversal::revert`]).
     fn abandon(&self, _: &mut H, _: H::Key, _progress: Vec<u8>) {}
 
     /// Lists up to `limit` target units above `after`, ascending.
@@ -351,10 +352,14 @@ pub trait Reversal<H: Host> {
     /// in place. The engine adds the quarantined units.
     fn left(&self, host: &H) -> u64;
 
-    /// Converts a unit, or a slice of it, back to its source form.
+    /// Converts a unit, or a slice of it, back to its source form. Removes the target only with the last slice.
+    ///
+    /// A unit that is partly converted back is continued before any other, also if its client has changed or removed it
+    /// since the last slice: then this must copy again what was changed, or remove what earlier slices have written and
+    /// return [`Reverted::Done`].
     ///
     /// # Errors
-    /// A damaged record; nothing is changed.
+    /// A damaged record; nothing is changed. The next call for the unit has the same progress.
     fn revert(&self, host: &mut H, key: H::Key, work: &mut Work<'_>) -> Result<Reverted, H::Error>;
 }
 
@@ -510,6 +515,7 @@ pub enum Reverted {
     Done,
     /// A slice of the unit is converted back; the message has no budget for more.
     More,
-    /// The unit cannot be represented in the source form, for this reason; nothing is changed.
+    /// The unit cannot be represented in the source form, for this reason. It is a target unit as before; what earlier
+    /// slices have written is removed.
     Refused(String),
 }

@@ -122,6 +122,9 @@ const CANNOT_ENTER: &str = "cannot enter";
 /// Name of a plan with which [`CountWords::convert`] copies one word per slice, whatever its budget.
 const IN_SLICES: &str = "in slices";
 
+/// Name of a plan with which [`CountWords`] has no rollback.
+const ONE_WAY: &str = "one way";
+
 /// Text of a note for which [`CountWords::convert`] fails.
 const CANNOT_CONVERT: &str = "cannot convert";
 
@@ -218,7 +221,7 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
     }
 
     fn reversal(&self) -> Option<&dyn Reversal<Notes<K>>> {
-        Some(self)
+        (self.0.name != ONE_WAY).then_some(self as &dyn Reversal<Notes<K>>)
     }
 }
 
@@ -231,10 +234,21 @@ impl<K: Key> Reversal<Notes<K>> for CountWords {
         notes.new.len()
     }
 
-    fn revert(&self, notes: &mut Notes<K>, key: K, _: &mut Work<'_>) -> Result<Reverted, Error> {
-        if let Some(note) = notes.new.take(&key)? {
-            notes.old.insert(key, &note.text);
+    fn revert(&self, notes: &mut Notes<K>, key: K, work: &mut Work<'_>) -> Result<Reverted, Error> {
+        let Some(Counted { text, .. }) = notes.new.get(&key)? else {
+            notes.old.remove(&key);
+            return Ok(Reverted::Done);
+        };
+        if self.0.name == IN_SLICES {
+            let source = copy_word(&text, notes.old.get(&key)?, work);
+            notes.old.insert(key.clone(), &source);
+            if !is_copied(&text, work) {
+                return Ok(Reverted::More);
+            }
+        } else {
+            notes.old.insert(key.clone(), &text);
         }
+        notes.new.remove(&key);
         Ok(Reverted::Done)
     }
 }
