@@ -65,24 +65,28 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.state.pace.fit_batch(each, self.message.budget.saturating_sub(used));
     }
 
-    /// Counts and digests a batch of source units after `validated_through`. Returns their number; 0 if it found none.
+    /// Counts and digests a batch of source units after `validated_through`. Returns how many units it found, including
+    /// those that are quarantined in place, which are counted already.
     pub(super) fn validate_batch(&mut self) -> Result<u64, H::Error> {
         let Self { migration, host, state, message, highest_cost } = self;
         let used_at_start = message.meter.used();
-        let mut counted: u64 = 0;
+        let mut found: u64 = 0;
         let (through, units) = (state.validated_through.clone(), state.pace.units());
         let mut budget = BatchBudget::of(*message, highest_cost);
+        let (number, quarantine) = (migration.plan().number, &host.ledger().quarantine);
         migration.digest_from(host, through, units, &mut |key, digest| {
-            state.digest_before.add(digest);
-            increment(&mut state.source);
+            if state.quarantined == 0 || !quarantine.contains(number, &key) {
+                state.digest_before.add(digest);
+                increment(&mut state.source);
+            }
             increment(&mut state.pace.steps);
-            increment(&mut counted);
+            increment(&mut found);
             state.validated_through = Some(key.clone());
             state.cursor = Some(key);
             budget.allows_another()
         })?;
-        self.fit_next_batch(used_at_start, counted);
-        Ok(counted)
+        self.fit_next_batch(used_at_start, found);
+        Ok(found)
     }
 
     /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit; without a bulk

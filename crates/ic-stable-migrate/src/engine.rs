@@ -153,7 +153,7 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 
     /// Converts a unit that a client is about to use, if it is a source unit of this migration: wholly, in the message
-    /// of the client's call, also a unit that the engine would convert in several messages. The caller must make sure that the migration is not held ([`Migration::held_by`]). The unit is not converted while the migration
+    /// of the client's call, also a unit that the engine would convert in several messages. The caller must make sure that the migration is not held ([`Migration::held_by`]). The unit is not converted if it is quarantined, while the migration
     /// before this one has begun and is not finalized, while this one is deferred, being rolled back or rolled back, or
     /// while stable memory is in the layout of another migration; `Ok(())` does not say whether it was converted.
     ///
@@ -171,6 +171,11 @@ impl<'m, H: Host> Engine<'m, H> {
         let layout = host.layout()?;
         let mut state = host.ledger().state_of(number)?;
         if layout != plan.from && layout != plan.to || why_not_entered(migration, host, &state)?.is_some() {
+            return Ok(());
+        }
+        // A unit that is quarantined in place is accounted for already; before a run, it is counted when the run begins.
+        let may_be_quarantined = state.quarantined > 0 || state.phase == Phase::Idle;
+        if may_be_quarantined && host.ledger().quarantine.contains(number, &key) {
             return Ok(());
         }
         host.check_room()?;

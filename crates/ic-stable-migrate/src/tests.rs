@@ -8,6 +8,7 @@ use super::*;
 mod bad_input;
 mod budget;
 mod finalize;
+mod in_place;
 mod no_room;
 mod runs;
 #[cfg(feature = "_schema")]
@@ -125,6 +126,9 @@ const IN_SLICES: &str = "in slices";
 /// Name of a plan with which [`CountWords`] has no rollback.
 const ONE_WAY: &str = "one way";
 
+/// Name of a plan with which [`CountWords`] leaves quarantined notes where they are.
+const IN_PLACE: &str = "in place";
+
 /// Text of a note for which [`CountWords::convert`] fails.
 const CANNOT_CONVERT: &str = "cannot convert";
 
@@ -204,7 +208,11 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
     }
 
     fn take_out(&self, notes: &mut Notes<K>, key: K, reason: String) -> Result<QuarantineRecord, Error> {
-        Ok(QuarantineRecord::new(reason, notes.old.take_raw(&key).unwrap_or_default()))
+        let raw = notes.old.get_raw(&key).unwrap_or_default();
+        if self.0.name != IN_PLACE {
+            notes.old.remove(&key);
+        }
+        Ok(QuarantineRecord::new(reason, raw))
     }
 
     fn abandon(&self, notes: &mut Notes<K>, key: K, _: Vec<u8>) {
