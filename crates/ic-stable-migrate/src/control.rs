@@ -200,6 +200,7 @@ impl<'a, H: Host> Control<'a, H> {
         }
         self.check_not_held("retry")?;
         self.state.note.clear();
+        self.state.count_from_first();
         match key {
             None => self.restore_all()?,
             Some(key) if self.host.ledger().quarantine.contains(self.migration_number(), &key) => {

@@ -202,6 +202,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 set_plan(self.migration, &mut self.state);
                 self.state.pace.steps = 0;
                 self.state.recheck = None;
+                self.state.count_from_first();
                 self.enter_phase(Phase::Validating)?;
             }
             Phase::Validating => {

@@ -42,3 +42,34 @@ fn a_unit_in_place_is_counted_once_after_an_abandoned_rollback() {
     ENGINE.go_forward(&mut notes, NOW).unwrap();
     assert_converted(&mut notes, 2, 1);
 }
+
+#[test]
+fn a_later_unit_below_the_last_counted_one_is_counted() {
+    for key in [2, 9] {
+        let mut notes = Notes::open(old_release([1, 3, 4, 5_u64]));
+        assert_converted(&mut notes, 4, 1);
+        notes.old.insert(key, &"written by something else".into());
+        assert_converted(&mut notes, 5, 1);
+    }
+}
+
+#[test]
+fn a_later_unit_below_the_last_one_is_counted_by_a_touch() {
+    let mut notes = Notes::open(old_release([1, 3, 4, 5_u64]));
+    assert_converted(&mut notes, 4, 1);
+    notes.old.insert(2, &"written by something else".into());
+    Engine::touch(&LEFT_IN_PLACE, &mut notes, 2, NOW).unwrap();
+    assert_converted(&mut notes, 5, 1);
+    ENGINE.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
+}
+
+#[test]
+fn a_later_unit_below_the_last_one_is_counted_by_a_retry() {
+    for key in [None, Some(5)] {
+        let mut notes = Notes::open(old_release([1, 3, 4, 5_u64]));
+        assert_converted(&mut notes, 4, 1);
+        notes.old.insert(2, &"written by something else".into());
+        ENGINE.control(&mut notes, NOW).unwrap().retry(key).unwrap();
+        assert_converted(&mut notes, 5, 1);
+    }
+}
