@@ -1,7 +1,7 @@
 //! Batches of units: counting, converting, checking and rolling back within one message.
 
 use crate::run::MigrationRun;
-use crate::unit::{ConvertedBy, increment, settle};
+use crate::unit::{ConvertedBy, account, increment, settle};
 use crate::{
     Advance, Bulk, Digest, Fate, Host, MessageBudget, Meter, Phase, Reverted, Settled, UnitProgress, Work,
 };
@@ -65,24 +65,28 @@ impl<'a, H: Host> MigrationRun<'a, H> {
         self.state.pace.fit_batch(each, self.message.budget.saturating_sub(used));
     }
 
-    /// Counts and digests a batch of source units after `validated_through`. Returns their number; 0 if it found none.
+    /// Counts and digests a batch of source units after `validated_through`. Returns how many units it found, including
+    /// those that are quarantined in place, which are counted already.
     pub(super) fn validate_batch(&mut self) -> Result<u64, H::Error> {
         let Self { migration, host, state, message, highest_cost } = self;
         let used_at_start = message.meter.used();
-        let mut counted: u64 = 0;
+        let mut found: u64 = 0;
         let (through, units) = (state.validated_through.clone(), state.pace.units());
         let mut budget = BatchBudget::of(*message, highest_cost);
+        let (number, quarantine) = (migration.plan().number, &host.ledger().quarantine);
         migration.digest_from(host, through, units, &mut |key, digest| {
-            state.digest_before.add(digest);
-            increment(&mut state.source);
+            if state.quarantined == 0 || !quarantine.contains(number, &key) {
+                state.digest_before.add(digest);
+                increment(&mut state.source);
+            }
             increment(&mut state.pace.steps);
-            increment(&mut counted);
+            increment(&mut found);
             state.validated_through = Some(key.clone());
             state.cursor = Some(key);
             budget.allows_another()
         })?;
-        self.fit_next_batch(used_at_start, counted);
-        Ok(counted)
+        self.fit_next_batch(used_at_start, found);
+        Ok(found)
     }
 
     /// Converts a batch of source units, or a slice of one. Returns `false` if it found no unit; without a bulk
@@ -102,6 +106,8 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     }
 
     fn convert_in_bulk(&mut self, bulk: &dyn Bulk<H>) -> Result<bool, H::Error> {
+        // A build without the bulk conversion may have begun a unit, which is not to be abandoned once it is converted.
+        self.abandon_unit();
         let MessageBudget { now, meter, .. } = self.message;
         let used_at_start = meter.used();
         let units = self.state.pace.units();
@@ -146,11 +152,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     /// Accounts for a unit. `digest` is that of the source unit if the migration does not count ahead; otherwise
     /// `None`, since the unit is counted already.
     fn account(&mut self, digest: Option<Digest>, unit: Settled<H::Key>) -> Result<(), H::Error> {
-        if let Some(digest) = digest {
-            self.state.digest_before.add(digest);
-            increment(&mut self.state.source);
-        }
-        settle(self.migration, self.host, &mut self.state, unit, ConvertedBy::Engine)
+        account(self.migration, self.host, &mut self.state, digest, unit, ConvertedBy::Engine)
     }
 
     /// Returns the work on a unit, with the unit's progress if an earlier message has begun the unit. Abandons any
@@ -186,7 +188,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     }
 
     /// Converts a unit, or a slice of it, back. If the unit cannot be converted back, the whole migration becomes
-    /// stuck.
+    /// stuck. The begun unit, if there is one, must be this unit.
     pub(super) fn revert(&mut self, key: H::Key) -> Result<(), H::Error> {
         // After a refused unit, the migration is stuck: the other units of the batch stay converted.
         if self.state.phase != Phase::RollingBack {
@@ -197,8 +199,13 @@ impl<'a, H: Host> MigrationRun<'a, H> {
             return self
                 .become_stuck(format!("the migration `{}` has no rollback", self.migration.plan().name));
         };
-        let mut work = self.begin_or_continue(&key);
-        match reversal.revert(self.host, key.clone(), &mut work)? {
+        let MessageBudget { now, meter, budget } = self.message;
+        // The progress stays in the state until the slice has succeeded: an error changes nothing.
+        let progress = self.state.unit.as_ref().map_or_else(Vec::new, |unit| unit.progress.clone());
+        let mut work = Work { now, meter, budget, progress };
+        let reverted = reversal.revert(self.host, key.clone(), &mut work)?;
+        self.state.unit = None;
+        match reverted {
             Reverted::Done => {
                 self.state.cursor = Some(key);
                 self.count_rolled_back();

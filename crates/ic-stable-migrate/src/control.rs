@@ -102,7 +102,7 @@ impl<'a, H: Host> Control<'a, H> {
     }
 
     /// Starts a rollback of everything to the old layout, including what clients have begun and written since the
-    /// conversion.
+    /// conversion. Abandons a unit that is partly converted ([`Migration::abandon`]).
     ///
     /// # Errors
     /// [`Error::Refused`] if the migration has no rollback, is finalized, is rolled back, or is being rolled back; if
@@ -137,6 +137,12 @@ impl<'a, H: Host> Control<'a, H> {
             return Err(self.refused("roll back", &why));
         }
         set_plan(self.migration, &mut self.state);
+        // From here on, a begun unit is one that is partly converted back. An interrupted rollback may have one already.
+        if !self.state.is_going_back()
+            && let Some(unit) = self.state.unit.take()
+        {
+            self.migration.abandon(self.host, unit.key, unit.progress);
+        }
         self.state.resume_to = None;
         self.state.recheck = None;
         self.state.note.clear();
@@ -197,6 +203,7 @@ impl<'a, H: Host> Control<'a, H> {
         }
         self.check_not_held("retry")?;
         self.state.note.clear();
+        self.state.count_from_first();
         match key {
             None => self.restore_all()?,
             Some(key) if self.host.ledger().quarantine.contains(self.migration_number(), &key) => {

@@ -2,10 +2,10 @@
 
 use crate::api::DryRun;
 use crate::run::{MigrationRun, blocking_predecessor};
-use crate::unit::{ConvertedBy, count_quarantined, count_source, leave_old_layout, set_plan, settle};
+use crate::unit::{ConvertedBy, account, count_quarantined, leave_old_layout, set_plan};
 use crate::{
-    Advance, Control, Error, Host, MessageBudget, Migration, MigrationState, Phase, RunOutcome, Settled,
-    StableError, Time, Unmetered, Watched, Work, chain, dry_run, watch,
+    Advance, Control, Error, Host, MessageBudget, Migration, MigrationState, Phase, Reverted, RunOutcome,
+    Settled, StableError, Time, UnitProgress, Unmetered, Watched, Work, chain, dry_run, watch,
 };
 
 /// The migrations of a host, in the order of their numbers, and what can be done with them.
@@ -152,8 +152,8 @@ impl<'m, H: Host> Engine<'m, H> {
         dry_run::page(migration, host, message, after, limit)
     }
 
-    /// Converts a unit that a client is about to use, if it is a source unit of this migration. The caller must make
-    /// sure that the migration is not held ([`Migration::held_by`]). The unit is not converted while the migration
+    /// Converts a unit that a client is about to use, if it is a source unit of this migration: wholly, in the message
+    /// of the client's call, also a unit that the engine would convert in several messages. The caller must make sure that the migration is not held ([`Migration::held_by`]). The unit is not converted if it is quarantined, while the migration
     /// before this one has begun and is not finalized, while this one is deferred, being rolled back or rolled back, or
     /// while stable memory is in the layout of another migration; `Ok(())` does not say whether it was converted.
     ///
@@ -173,6 +173,11 @@ impl<'m, H: Host> Engine<'m, H> {
         if layout != plan.from && layout != plan.to || why_not_entered(migration, host, &state)?.is_some() {
             return Ok(());
         }
+        // A unit that is quarantined in place is accounted for already; before a run, it is counted when the run begins.
+        let may_be_quarantined = state.quarantined > 0 || state.phase == Phase::Idle;
+        if may_be_quarantined && host.ledger().quarantine.contains(number, &key) {
+            return Ok(());
+        }
         host.check_room()?;
         let now = now.into();
         set_plan(migration, &mut state);
@@ -181,13 +186,19 @@ impl<'m, H: Host> Engine<'m, H> {
             // The state is stored here already, since an error below keeps the new layout.
             host.ledger_mut().set_state(number, &state);
         }
-        if !state.is_validated(&key) {
-            // The engine has not counted this unit yet, and will not find it once it is converted.
-            count_source(migration, host, &mut state, key.clone())?;
+        // A unit that the engine has not counted is counted here: the engine will not find it once it is converted.
+        let digest = if state.is_validated(&key) { None } else { migration.digest(host, key.clone())? };
+        // The engine may have begun this unit. It must not abandon or continue it once it is converted here.
+        let begun = state.unit.take_if(|unit| unit.key == key);
+        let is_begun = begun.is_some();
+        let progress = begun.map_or_else(Vec::new, |unit| unit.progress);
+        let converted = convert_wholly(migration, host, key, progress, now);
+        if converted.is_err() && is_begun {
+            // As in a batch, an error ends the begun unit, whose progress is no longer valid.
+            host.ledger_mut().set_state(number, &state);
         }
-        let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
-        if let Advance::Done { class, fate } = migration.convert(host, key.clone(), &mut work)? {
-            settle(migration, host, &mut state, Settled { key, class, fate }, ConvertedBy::Touch)?;
+        if let Some(unit) = converted? {
+            account(migration, host, &mut state, digest, unit, ConvertedBy::Touch)?;
         }
         host.ledger_mut().set_state(number, &state);
         Ok(())
@@ -243,7 +254,8 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 
     /// Abandons rollbacks, complete ones included, and releases deferred migrations: for a build that cannot serve the
-    /// old layout. Units that were already rolled back are converted again.
+    /// old layout. Units that were already rolled back are converted again. A unit that is partly converted back is
+    /// first converted back wholly, in this message: its source could not be distinguished from a whole one.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -261,15 +273,19 @@ impl<'m, H: Host> Engine<'m, H> {
     /// ```
     ///
     /// # Errors
-    /// A damaged record.
+    /// A damaged record. If a unit is partly converted back: no room for it, or [`Error::Refused`] if the migration has
+    /// no rollback in this build.
     pub fn go_forward(&self, host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
         let now = now.into();
         for migration in self.migrations {
             let number = migration.plan().number;
-            let found = host.ledger().state_of(number)?;
+            let mut found = host.ledger().state_of(number)?;
             let is_deferred = found.is_deferred();
             if !(is_deferred || found.is_going_back()) {
                 continue;
+            }
+            if let Some(unit) = found.unit.take() {
+                revert_wholly(*migration, host, unit, now)?;
             }
             let (phase, event) = match is_deferred {
                 true => (Phase::Idle, "released"),
@@ -292,6 +308,44 @@ impl<'m, H: Host> Engine<'m, H> {
         let found = self.migrations.iter().find(|migration| migration.plan().number >= number);
         found.copied().ok_or(Error::UnknownMigration { number })
     }
+}
+
+/// Converts all slices of a unit in this message, after those of earlier messages, whose progress is `progress`. Returns
+/// `None` if the unit no longer exists.
+fn convert_wholly<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &mut H,
+    key: H::Key,
+    progress: Vec<u8>,
+    now: Time,
+) -> Result<Option<Settled<H::Key>>, H::Error> {
+    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
+    loop {
+        match migration.convert(host, key.clone(), &mut work)? {
+            Advance::More => {}
+            Advance::Done { class, fate } => return Ok(Some(Settled { key, class, fate })),
+            Advance::Gone => return Ok(None),
+        }
+    }
+}
+
+/// Converts the remaining slices of a unit back in this message. If the unit is refused, it is a target unit as before.
+fn revert_wholly<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &mut H,
+    unit: UnitProgress<H::Key>,
+    now: Time,
+) -> Result<(), H::Error> {
+    let UnitProgress { key, progress } = unit;
+    let Some(reversal) = migration.reversal() else {
+        let why = format!("unit {key:?} is partly converted back, and this build has no rollback");
+        let (action, phase) = ("stop rolling back", Phase::RollingBack);
+        return Err(Error::Refused { action, phase, why }.into());
+    };
+    host.check_room()?;
+    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
+    while reversal.revert(host, key.clone(), &mut work)? == Reverted::More {}
+    Ok(())
 }
 
 /// Returns why no unit may be written in, or converted to, the layout of a migration; `None` if that is allowed.

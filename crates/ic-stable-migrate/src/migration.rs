@@ -143,10 +143,13 @@ pub trait Migration<H: Host> {
     }
 
     /// Handles a unit according to its class, or as much of it as the message has budget for. Removes the source of a
-    /// converted unit once the target has been read back.
+    /// converted unit once the target has been read back. A unit that a client touches is converted wholly in the
+    /// client's message: its budget is unlimited, and this is called until it returns something other than
+    /// [`Advance::More`].
     ///
     /// # Errors
-    /// If a record other than the unit itself is damaged: nothing is changed, and the engine stops.
+    /// If a record other than the unit itself is damaged: the unit is not changed, and the engine stops. What earlier
+    /// slices of the unit have allocated is released, since the next call begins with empty progress.
     fn convert(&self, host: &mut H, key: H::Key, work: &mut Work<'_>) -> Result<Advance, H::Error>;
 
     /// Restores a quarantined unit as a source unit, to be retried.
@@ -178,8 +181,14 @@ pub trait Migration<H: Host> {
         self.plan().classes.iter().position(is_quarantined).unwrap_or(usize::MAX)
     }
 
-    /// Releases what the slices of a unit have allocated: the client has removed the unit, its conversion trapped, or
-    /// another unit is handled first.
+    /// Releases what the slices of a unit have allocated, and removes its partial target: the client has removed the
+    /// unit, its conversion trapped, another unit is handled first, or a rollback begins. If the unit still exists, its
+    /// conversion begins again later, with empty progress; in a rollback, it simply remains a source unit.
+    ///
+    /// Never called for a unit after [`Self::convert`] has returned [`Advance::Done`], [`Advance::Gone`] or an error for
+    /// it, also if that was for a client's touch. So that the engine knows, a client's call that removes a unit must
+    /// touch it first ([`Engine::touch`](crate::Engine::touch)), unless its key is never used again. Never called for a
+    /// unit that is partly converted back, either ([`Reversal::revert`]).
     fn abandon(&self, _: &mut H, _: H::Key, _progress: Vec<u8>) {}
 
     /// Lists up to `limit` target units above `after`, ascending.
@@ -343,10 +352,14 @@ pub trait Reversal<H: Host> {
     /// in place. The engine adds the quarantined units.
     fn left(&self, host: &H) -> u64;
 
-    /// Converts a unit, or a slice of it, back to its source form.
+    /// Converts a unit, or a slice of it, back to its source form. Removes the target only with the last slice.
+    ///
+    /// A unit that is partly converted back is continued before any other, also if its client has changed or removed it
+    /// since the last slice: then this must copy again what was changed, or remove what earlier slices have written and
+    /// return [`Reverted::Done`].
     ///
     /// # Errors
-    /// A damaged record; nothing is changed.
+    /// A damaged record; nothing is changed. The next call for the unit has the same progress.
     fn revert(&self, host: &mut H, key: H::Key, work: &mut Work<'_>) -> Result<Reverted, H::Error>;
 }
 
@@ -446,7 +459,7 @@ pub enum Advance {
         /// Its outcome.
         fate: Fate,
     },
-    /// The unit no longer exists: its client has removed it.
+    /// The unit no longer exists: its client has removed it. What earlier slices have allocated is released.
     Gone,
 }
 
@@ -502,6 +515,7 @@ pub enum Reverted {
     Done,
     /// A slice of the unit is converted back; the message has no budget for more.
     More,
-    /// The unit cannot be represented in the source form, for this reason; nothing is changed.
+    /// The unit cannot be represented in the source form, for this reason. It is a target unit as before; what earlier
+    /// slices have written is removed.
     Refused(String),
 }

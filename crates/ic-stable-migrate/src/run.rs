@@ -202,6 +202,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
                 set_plan(self.migration, &mut self.state);
                 self.state.pace.steps = 0;
                 self.state.recheck = None;
+                self.state.count_from_first();
                 self.enter_phase(Phase::Validating)?;
             }
             Phase::Validating => {
@@ -270,6 +271,10 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     /// Drops, converts back or restores the next batch of units; the last time, restores the layout.
     fn roll_back_batch(&mut self) -> Result<(), H::Error> {
         let plan = self.migration.plan();
+        // A begun unit is continued before any other. It cannot be abandoned: its target is the only whole copy.
+        if let Some(unit) = &self.state.unit {
+            return self.handle_batch(vec![unit.key.clone()], Self::revert);
+        }
         // Leftovers are dropped first: a unit whose target no longer exists must not reappear.
         if let Some(bulk) = self.migration.bulk() {
             let keys = bulk.leftovers(self.host, self.state.pace.units());

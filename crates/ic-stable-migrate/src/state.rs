@@ -106,7 +106,7 @@ pub struct MigrationState<K: Key = u64> {
     #[cbor(n(1), with = "crate::key::opt_cbor")]
     pub cursor: Option<K>,
     /// Every source unit up to this one is included in `source` and `digest_before`; `None` before the engine has
-    /// counted any.
+    /// counted any. Without meaning once all of these are converted, released or quarantined.
     #[cbor(n(2), with = "crate::key::opt_cbor")]
     pub validated_through: Option<K>,
     /// Source units counted so far.
@@ -149,7 +149,8 @@ pub struct MigrationState<K: Key = u64> {
     /// not say in which class it was counted.
     #[cbor(n(15), default)]
     pub classes: Vec<(String, u64)>,
-    /// The unit that the last message left unfinished.
+    /// The unit that the last message left unfinished: partly converted, or partly converted back while the migration is
+    /// [going back](Self::is_going_back).
     #[cbor(n(16), bound = "K: Key")]
     pub unit: Option<UnitProgress<K>>,
     /// How the work is divided into batches and messages.
@@ -190,7 +191,7 @@ pub struct Rollback {
     pub left: u64,
 }
 
-/// A partly converted unit, and its progress.
+/// A unit that is partly converted, or partly converted back, and its progress.
 ///
 /// ```
 /// use ic_stable_migrate::{MigrationState, UnitProgress};
@@ -287,7 +288,21 @@ impl<K: Key> MigrationState<K> {
     /// Returns whether a source unit is counted already. Any other unit is counted when it is touched, or when the
     /// engine reaches it.
     pub(crate) fn is_validated(&self, key: &K) -> bool {
-        self.validated_through.as_ref().is_some_and(|through| key <= through)
+        !self.is_settled() && self.validated_through.as_ref().is_some_and(|through| key <= through)
+    }
+
+    /// Returns whether every counted unit is converted, released or quarantined, so that a source unit that is not
+    /// quarantined is a new one, whatever its key.
+    fn is_settled(&self) -> bool {
+        matches!(self.interrupted_phase(), Phase::Verifying | Phase::Converted)
+    }
+
+    /// Makes the next count include new units below those that are counted already, if these are all settled. Must be
+    /// called before the phase changes.
+    pub(crate) fn count_from_first(&mut self) {
+        if self.is_settled() {
+            self.validated_through = None;
+        }
     }
 
     /// Returns which count or digest does not reconcile; `None` if everything does.

@@ -12,10 +12,12 @@ mod driver;
 mod finalize;
 #[cfg(feature = "cdk")]
 pub mod ic;
+mod in_place;
 mod no_room;
 mod runs;
 #[cfg(feature = "_schema")]
 mod schema;
+mod slices;
 mod stored;
 mod touch;
 
@@ -122,6 +124,15 @@ const ONLY: CountWords = CountWords(&COUNT_WORDS);
 /// Name of a plan for which [`CountWords::layout_entered`] fails.
 const CANNOT_ENTER: &str = "cannot enter";
 
+/// Name of a plan with which [`CountWords::convert`] copies one word per slice, whatever its budget.
+const IN_SLICES: &str = "in slices";
+
+/// Name of a plan with which [`CountWords`] has no rollback.
+const ONE_WAY: &str = "one way";
+
+/// Name of a plan with which [`CountWords`] leaves quarantined notes where they are.
+const IN_PLACE: &str = "in place";
+
 /// Text of a note for which [`CountWords::convert`] fails.
 const CANNOT_CONVERT: &str = "cannot convert";
 
@@ -135,6 +146,18 @@ fn damaged_table() -> StableError {
 
 fn convert_text(text: String) -> Counted {
     Counted { words: text.split_whitespace().count() as u64, text }
+}
+
+/// Returns `copy` with the next word of `text`. The progress has one byte for each word that earlier slices have copied.
+fn copy_word(text: &str, copy: Option<String>, work: &mut Work<'_>) -> String {
+    let word = text.split_whitespace().nth(work.progress.len()).unwrap_or_default();
+    work.progress.push(0);
+    [copy.as_deref(), Some(word)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Returns whether [`copy_word`] has copied all words of `text`.
+fn is_copied(text: &str, work: &Work<'_>) -> bool {
+    work.progress.len() >= text.split_whitespace().count()
 }
 
 impl<K: Key> Migration<Notes<K>> for CountWords {
@@ -159,13 +182,23 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
         Ok(Classified { class: usize::from(damage.is_some()), reason: damage.map(|why| why.to_string()) })
     }
 
-    fn convert(&self, notes: &mut Notes<K>, key: K, _: &mut Work<'_>) -> Result<Advance, Error> {
+    fn convert(&self, notes: &mut Notes<K>, key: K, work: &mut Work<'_>) -> Result<Advance, Error> {
         let Some(raw) = notes.old.get_raw(&key) else { return Ok(Advance::Gone) };
         match String::decode(&raw) {
-            Ok(text) if text == CANNOT_CONVERT => Err(damaged_table().into()),
+            Ok(text) if text == CANNOT_CONVERT => {
+                self.abandon(notes, key, Vec::new());
+                Err(damaged_table().into())
+            }
             Ok(text) if text == TRAPS => panic!("{text}"),
             Ok(text) => {
-                notes.new.insert(key.clone(), &convert_text(text));
+                let mut target = text.clone();
+                if self.0.name == IN_SLICES {
+                    target = copy_word(&text, notes.new.get(&key)?.map(|note| note.text), work);
+                }
+                notes.new.insert(key.clone(), &convert_text(target));
+                if self.0.name == IN_SLICES && !is_copied(&text, work) {
+                    return Ok(Advance::More);
+                }
                 let back = notes.new.get(&key)?.map(|note| note.text).unwrap_or_default();
                 notes.old.remove(&key);
                 Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(back.as_bytes())) })
@@ -183,7 +216,15 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
     }
 
     fn take_out(&self, notes: &mut Notes<K>, key: K, reason: String) -> Result<QuarantineRecord, Error> {
-        Ok(QuarantineRecord::new(reason, notes.old.take_raw(&key).unwrap_or_default()))
+        let raw = notes.old.get_raw(&key).unwrap_or_default();
+        if self.0.name != IN_PLACE {
+            notes.old.remove(&key);
+        }
+        Ok(QuarantineRecord::new(reason, raw))
+    }
+
+    fn abandon(&self, notes: &mut Notes<K>, key: K, _: Vec<u8>) {
+        notes.new.remove(&key);
     }
 
     fn targets(&self, notes: &Notes<K>, last: Option<K>, limit: usize) -> Vec<K> {
@@ -196,7 +237,7 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
     }
 
     fn reversal(&self) -> Option<&dyn Reversal<Notes<K>>> {
-        Some(self)
+        (self.0.name != ONE_WAY).then_some(self as &dyn Reversal<Notes<K>>)
     }
 }
 
@@ -209,11 +250,22 @@ impl<K: Key> Reversal<Notes<K>> for CountWords {
         notes.new.len()
     }
 
-    fn revert(&self, notes: &mut Notes<K>, key: K, _: &mut Work<'_>) -> Result<Reverted, Error> {
-        if let Some(note) = notes.new.take(&key)? {
-            assert_ne!(note.text, TRAPS);
-            notes.old.insert(key, &note.text);
+    fn revert(&self, notes: &mut Notes<K>, key: K, work: &mut Work<'_>) -> Result<Reverted, Error> {
+        let Some(Counted { text, .. }) = notes.new.get(&key)? else {
+            notes.old.remove(&key);
+            return Ok(Reverted::Done);
+        };
+        assert_ne!(text, TRAPS);
+        if self.0.name == IN_SLICES {
+            let source = copy_word(&text, notes.old.get(&key)?, work);
+            notes.old.insert(key.clone(), &source);
+            if !is_copied(&text, work) {
+                return Ok(Reverted::More);
+            }
+        } else {
+            notes.old.insert(key.clone(), &text);
         }
+        notes.new.remove(&key);
         Ok(Reverted::Done)
     }
 }

@@ -1,25 +1,11 @@
 //! Accounting for single units, which the engine or a client's call converts. Also changes of layout and phase.
 
 use crate::chain::UNKNOWN;
-use crate::{Fate, Host, Migration, MigrationState, Phase, Settled, StableError, Time};
+use crate::{Digest, Fate, Host, Migration, MigrationState, Phase, Settled, StableError, Time};
 
 /// Adds one, unless that would overflow.
 pub fn increment(counter: &mut u64) {
     *counter = counter.saturating_add(1);
-}
-
-/// Adds a source unit to `source` and `digest_before`, if the unit exists.
-pub fn count_source<H: Host>(
-    migration: &dyn Migration<H>,
-    host: &H,
-    state: &mut MigrationState<H::Key>,
-    key: H::Key,
-) -> Result<(), H::Error> {
-    if let Some(digest) = migration.digest(host, key)? {
-        state.digest_before.add(digest);
-        increment(&mut state.source);
-    }
-    Ok(())
 }
 
 /// Who has converted, released or quarantined a unit.
@@ -31,7 +17,24 @@ pub enum ConvertedBy {
     Touch,
 }
 
-/// Accounts for a unit that was converted, released or quarantined.
+/// Accounts for a unit that was converted, released or quarantined. `digest` is that of the source unit, or `None` if
+/// the unit is counted in `source` already.
+pub fn account<H: Host>(
+    migration: &dyn Migration<H>,
+    host: &mut H,
+    state: &mut MigrationState<H::Key>,
+    digest: Option<Digest>,
+    unit: Settled<H::Key>,
+    by: ConvertedBy,
+) -> Result<(), H::Error> {
+    if let Some(digest) = digest {
+        state.digest_before.add(digest);
+        increment(&mut state.source);
+    }
+    settle(migration, host, state, unit, by)
+}
+
+/// Accounts for a unit that was converted, released or quarantined, and that is counted in `source`.
 pub fn settle<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,
