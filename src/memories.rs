@@ -1,4 +1,4 @@
-//! Creating, changing and removing memories, with the blobs that they refer to and the quota that these blobs use.
+//! Creating, changing and removing memories, with the blobs that they refer to and the usage of these blobs.
 
 use candid::Principal;
 use serde_bytes::ByteBuf;

@@ -67,5 +67,5 @@ fn quarantined_records_stop_neither_the_sweep_nor_a_list() {
     while !service.sweep().unwrap() {}
     assert!(storage.index.is_empty(), "everything else has expired");
     assert!(storage.migration.quarantine.contains(1, 2));
-    assert_eq!(storage.usage.account_count(), 0, "a quarantined record uses none of its owner's quota");
+    assert_eq!(storage.usage.account_count(), 0, "a quarantined record is on no account");
 }

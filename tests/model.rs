@@ -350,13 +350,13 @@ impl Target for ModelCanister {
         self.canister.build = *build;
     }
 
-    fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
+    fn own_invariants(&mut self, emptied: bool) -> Result<(), String> {
         let stats = self.canister.stats();
         // Chunks that migration 2 has moved wait for the timers to remove them.
-        if stats.releases_pending > 0 && (settled || self.canister.migration_status().migration < 2) {
+        if stats.releases_pending > 0 && (emptied || self.canister.migration_status().migration < 2) {
             return Err(format!("{} prefixes are still to be released", stats.releases_pending));
         }
-        if settled && stats.legacy_sessions > 0 {
+        if emptied && stats.legacy_sessions > 0 {
             return Err(format!("{} legacy sessions are left", stats.legacy_sessions));
         }
         Ok(())

@@ -50,7 +50,7 @@ pub enum KeyClaim {
     /// No other session in flight has the key.
     Free(IdemKey),
     /// A session in flight that began earlier has the key, and loses it to this one.
-    TakenFrom(IdemKey),
+    TakesOver(IdemKey),
     /// A session in flight that began later has the key, and keeps it.
     Lost,
 }
@@ -142,12 +142,12 @@ pub fn examine(surroundings: &impl Surroundings, session: &LegacySession, now: T
                 .filter(|other| *other != id && surroundings.is_in_flight(*other))
             {
                 None => KeyClaim::Free(key),
-                Some(other) if other < id => KeyClaim::TakenFrom(key),
+                Some(other) if other < id => KeyClaim::TakesOver(key),
                 Some(_) => KeyClaim::Lost,
             },
         )
     };
-    let key_leads_elsewhere = matches!(key, Some(KeyClaim::TakenFrom(_) | KeyClaim::Lost));
+    let key_leads_elsewhere = matches!(key, Some(KeyClaim::TakesOver(_) | KeyClaim::Lost));
     let class = Class::of_convertible(&split, unit, key_leads_elsewhere);
     Ok(Examined { class, decision: Decision::Convert { caller, split, key } })
 }

@@ -1,10 +1,10 @@
-//! Records left in quarantine permanently: releases the quota that they still use.
+//! Records left in quarantine permanently: releases the bytes that they still have on accounts.
 //!
 //! A record that was read and decodes was removed from all accounts and indexes when it was quarantined. If a record
-//! does not decode, or was quarantined without being read, its quota was kept in case of a retry. Here, such a record
-//! is not decoded with the Candid library, since that may be what trapped: a record that only the library could decode
-//! is treated as undecodable. The chunks of an undecodable record are unknown: they stay, and keep counting against its
-//! capsule and the canister; only its owner's quota is released.
+//! does not decode, or was quarantined without being read, its bytes stayed on the accounts in case of a retry. Here,
+//! such a record is not decoded with the Candid library, since that may be what trapped: a record that only the library
+//! could decode is treated as undecodable. The chunks of an undecodable record are unknown: they stay, and keep
+//! counting against its capsule and the canister; only its owner's usage is reduced.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::session::{SessionId, Time};
 use crate::storage::Storage;
 
 /// Releases what the quarantined records of a migration still use, as described above.
-pub fn release_owners_quota(storage: &mut Storage, migration: u16) -> Result<()> {
+pub fn release_owners_usage(storage: &mut Storage, migration: u16) -> Result<()> {
     let mut undecodable = BTreeSet::new();
     for key in storage.migration.quarantine.keys(migration, None, usize::MAX) {
         let Some(quarantined) = storage.migration.quarantine.get_or_damaged(migration, key) else { continue };

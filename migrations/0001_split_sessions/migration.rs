@@ -185,7 +185,7 @@ impl Migration<Storage> for SplitSessions {
     }
 
     fn leave_in_quarantine(&self, storage: &mut Storage) -> Result<()> {
-        left::release_owners_quota(storage, PLAN.number)
+        left::release_owners_usage(storage, PLAN.number)
     }
 
     fn trapped_class(&self) -> usize {

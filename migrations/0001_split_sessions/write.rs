@@ -86,7 +86,8 @@ pub fn convert_and_read_back(
     Ok((class, fate))
 }
 
-/// Returns the quarantine record of a session; its field `beside` is the time of the last activity.
+/// Returns the quarantine record of a session. Its field `beside` (in the engine: a number that the canister stored
+/// separately for this unit) is the time of the session's last activity, which layout 1 keeps in a table of its own.
 pub fn new_quarantine_record(legacy: LegacySession, reason: String) -> QuarantineRecord {
     let LegacySession { id: _, raw, activity } = legacy;
     QuarantineRecord { beside: activity.map(Time::as_nanos), ..QuarantineRecord::new(reason, raw) }
@@ -170,7 +171,7 @@ fn write_indexed(
     storage.promises.add(id, session.bytes_missing());
     let last_seen = session.session_meta.last_seen;
     match key {
-        KeyClaim::Free(key) | KeyClaim::TakenFrom(key) => {
+        KeyClaim::Free(key) | KeyClaim::TakesOver(key) => {
             storage.index.insert(id, key, caller, last_seen);
         }
         KeyClaim::Lost => {

@@ -151,7 +151,7 @@ struct Stored {
     size: u64,
     checksum: ByteBuf,
     created_at: u64,
-    /// The prefix of the chunks, which is a hash of `UploadMeta::provisional_memory_id`, among others.
+    /// The prefix of the chunks: a hash of `UploadMeta::provisional_memory_id` and the session id.
     pmid_hash: ByteBuf,
 }
 
@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sha256_blob_is_encoded_as_by_the_candid_library() {
+    fn sha256_blob_encoding_matches_the_candid_library() {
         let blob = Sha256Blob {
             size: 5,
             sha256: [1; 32],

@@ -23,7 +23,7 @@ fn http_request(request: HttpRequest) -> HttpResponse {
         Ok(None) => system_page(&request),
         Err(error) => HttpResponse::text(503, error.to_string()),
     };
-    add_certificate(&mut response);
+    add_skip_certification_proof(&mut response);
     response
 }
 
@@ -74,8 +74,9 @@ pub fn certify() {
     ic_cdk::api::certified_data_set(skip_certification_certified_data());
 }
 
-/// Adds the proof that responses are not certified, if the message has a certificate; an update has none.
-fn add_certificate(response: &mut HttpResponse) {
+/// Adds the header that proves that responses are intentionally not certified, if the message has a data certificate;
+/// an update call has no data certificate, so nothing is added.
+fn add_skip_certification_proof(response: &mut HttpResponse) {
     if let Some(certificate) = ic_cdk::api::data_certificate() {
         let mut proof = CertifiedResponse::builder().build();
         add_skip_certification_header(certificate, &mut proof);

@@ -106,8 +106,7 @@ impl Session {
         self.bytes_expected.saturating_sub(self.bytes_received)
     }
 
-    /// Computes the number of bytes that have arrived from `received_idxs`, when a session is built from a record
-    /// without it.
+    /// Computes `bytes_received` from `received_idxs`, for a session built from a record that does not store the count.
     pub fn bytes_of_received(&self) -> u64 {
         self.chunking().len_of(&self.received_idxs)
     }

@@ -162,8 +162,9 @@ impl UploadService<'_> {
         Ok(self.storage.layout.get()?.is_some_and(|layout| layout >= Layout::EXTENTS))
     }
 
-    /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call has to begin a new one: also
-    /// if the memory of the finished session is deleted, or if the session has expired, which this call then ends.
+    /// Returns the session that a repeated [`Self::begin`] returns, or `None` if the call must begin a new one. That
+    /// includes two cases: the finished session's memory has been deleted, or the session has expired (this function
+    /// then ends it).
     pub(super) fn find_begun_session(
         &mut self,
         key: IdemKey,

@@ -12,7 +12,7 @@ use super::idempotency::Fingerprint;
 use super::{IdemKey, Outcome, PayloadState, Receipt, UploadMeta};
 
 /// Removes a session that ended without a file from the indexes, and releases its idempotency key, its payload state
-/// and the quota that it reserved. `release` must release the payload of the session, or fail without changing
+/// and the bytes that it reserved. `release` must release the payload of the session, or fail without changing
 /// anything; the calling code must remove the session's record afterwards. Returns the idempotency key.
 ///
 /// # Errors

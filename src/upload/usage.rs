@@ -1,4 +1,4 @@
-//! Quota: bytes in use, counted from their reservation on, per caller, per capsule, and in total.
+//! Usage: bytes in use, counted from their reservation on, per caller, per capsule, and in total.
 //!
 //! ```text
 //! id 30   (text, text) -> u64     (kind of account, name) -> bytes

@@ -135,7 +135,7 @@ pub fn d12_declared_sizes_and_texts_had_no_limits(build: Build) {
     check_declared_sizes(&canister, &capsule);
     check_limits_of_texts(&canister, &capsule);
     check_limits_of_inline_bytes(&canister, &capsule);
-    check_errors_of_quotas(&canister, &capsule);
+    check_errors_of_byte_limits(&canister, &capsule);
 }
 
 fn check_declared_sizes(canister: &InstalledCanister, capsule: &str) {
@@ -199,7 +199,7 @@ fn check_limits_of_inline_bytes(canister: &InstalledCanister, capsule: &str) {
     create(b"x", "after").unwrap();
 }
 
-fn check_errors_of_quotas(canister: &InstalledCanister, capsule: &str) {
+fn check_errors_of_byte_limits(canister: &InstalledCanister, capsule: &str) {
     let in_use = canister.stats().bytes_in_use;
     let content = file(100, 5);
     let begin = |idem: &str| canister.begin(owner(), capsule, &content, idem);

@@ -5,7 +5,7 @@ import { UploadError } from './errors.js';
 import { isAgentError } from './verdict.js';
 
 /**
- * Refusals whose cause may go away, so that the upload can be resumed: quota is released, rights are granted, faults
+ * Refusals whose cause may go away, so that the upload can be resumed: bytes are freed, rights are granted, faults
  * are fixed.
  */
 const RESUMABLE = ['Unauthorized', 'ResourceExhausted', 'Internal'];

@@ -166,7 +166,7 @@ pub trait Migration<H: Host> {
     fn take_out(&self, host: &mut H, key: H::Key, reason: String) -> Result<QuarantineRecord, H::Error>;
 
     /// Called at finalization: releases what is still reserved for units that are left in quarantine permanently, such
-    /// as their owners' quota.
+    /// as bytes that count against their owners' limits.
     ///
     /// # Errors
     /// A damaged record.

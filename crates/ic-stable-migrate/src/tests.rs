@@ -1,5 +1,5 @@
-//! The engine with a small host: notes, under keys of any type. Their texts move to another table, which also has their
-//! numbers of words.
+//! Tests of the engine on a small host that stores notes. The migration moves each note's text to another table and
+//! adds its word count. The key type is generic.
 
 use ic_stable_structures::VectorMemory;
 
@@ -118,7 +118,7 @@ const COUNT_WORDS: Plan = Plan {
 /// Migration from [`Notes::old`] to [`Notes::new`] under the given plan.
 struct CountWords(&'static Plan);
 
-/// The only migration in most lists of these tests.
+/// Most of these tests give the engine this one migration.
 const ONLY: CountWords = CountWords(&COUNT_WORDS);
 
 /// Name of a plan for which [`CountWords::layout_entered`] fails.
@@ -139,7 +139,7 @@ const CANNOT_CONVERT: &str = "cannot convert";
 /// Text of a note that traps when it is converted, and when it is converted back.
 const TRAPS: &str = "traps";
 
-/// Returns the error of the migration when it is to fail; no table is really damaged.
+/// The error with which [`CountWords`] fails when a test asks it to; no table is really damaged.
 fn damaged_table() -> StableError {
     StableError { name: "table", key: "1".into(), reason: "damaged".into() }
 }

@@ -35,7 +35,7 @@ const SESSIONS_PER_CALLER: u32 = 100;
 /// Number of sessions of the measured client in every state, so that the costs per caller stay the same.
 pub const SESSIONS_OF_CLIENT: u32 = 10;
 
-/// Bytes that a session expects: few, so that the sessions reserve little of the quotas.
+/// Bytes that a session expects: few, so that the sessions stay far below the limits on bytes.
 const SESSION_BYTES: u64 = 1000;
 
 /// The contents of a state.

@@ -354,7 +354,7 @@ impl Target for Native {
         self.occupy_memory(left)
     }
 
-    fn add_foreign(&mut self, who: u8, capsule: &str, chunks: &[Vec<u8>]) -> Option<u64> {
+    fn add_first_release_session(&mut self, who: u8, capsule: &str, chunks: &[Vec<u8>]) -> Option<u64> {
         self.put_foreign(who, capsule, chunks)
     }
 
@@ -374,8 +374,8 @@ impl Target for Native {
         self.restore_snapshot();
     }
 
-    fn own_invariants(&mut self, settled: bool) -> Result<(), String> {
-        self.check_tables(settled)
+    fn own_invariants(&mut self, emptied: bool) -> Result<(), String> {
+        self.check_tables(emptied)
     }
 
     fn conclude_migration(&mut self) -> Result<(), String> {

@@ -239,7 +239,8 @@ impl ModelRun<'_> {
         let chunks: BTreeMap<u32, u8> = (0..).zip(fills(content, bytes)).collect();
         let file: Vec<_> =
             chunks.iter().map(|(idx, fill)| chunk_bytes(*fill, chunk_len(bytes, *idx))).collect();
-        let Some(id) = self.target.add_foreign(who, &self.model.capsules[capsule].id, &file) else {
+        let Some(id) = self.target.add_first_release_session(who, &self.model.capsules[capsule].id, &file)
+        else {
             return Ok(());
         };
         self.model.add_session(id, call, now, chunks);

@@ -3,7 +3,7 @@
 use super::Limits;
 use super::operation::{Control, Guest, Stage};
 
-/// Why a call was refused: the kind of the error, and for `Incomplete` the number of chunks.
+/// Why a call was refused: the kind of the error, and for `Incomplete` the number of missing chunks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The caller may not do this.
@@ -148,8 +148,8 @@ pub struct Put {
     pub digest: Option<bool>,
 }
 
-/// The code under test. People are numbers below [`super::PEOPLE`]. A method without a comment makes the call that it
-/// is named after.
+/// The code under test. The callers are two people, numbered 0 and 1 ([`super::PEOPLE`]). A method without a comment
+/// makes the call that it is named after.
 pub trait Target {
     /// Returns the time, nanoseconds.
     fn now(&self) -> u64;
@@ -159,7 +159,7 @@ pub trait Target {
     /// Lets time pass without the timers. Does nothing if the target cannot do that: the timers of a real canister run
     /// when they are due, or with the next update.
     fn pass_without_timers(&mut self, _seconds: u64) {}
-    /// Creates a capsule of `owner`, to which the other person may write.
+    /// Creates a capsule of `owner`, one of the two people; the other one may write to it.
     fn create_capsule(&mut self, owner: u8) -> TargetResult<String>;
     fn delete_capsule(&mut self, who: u8, capsule: &str) -> TargetResult<()>;
     /// Calls `capsules_set_access`: the owner stays, and the other person gets the access of `guest`.
@@ -215,7 +215,7 @@ pub trait Target {
     }
     /// Puts a complete session with these chunks into layout 1 as the first public release did: in no index, on no
     /// account, and without an id for its memory. Returns its id; `None` if the target cannot do that.
-    fn add_foreign(&mut self, _who: u8, _capsule: &str, _chunks: &[Vec<u8>]) -> Option<u64> {
+    fn add_first_release_session(&mut self, _who: u8, _capsule: &str, _chunks: &[Vec<u8>]) -> Option<u64> {
         None
     }
     /// Puts records into layout 1 that no build can read; they are in no index. Does nothing if the target cannot do
@@ -232,9 +232,9 @@ pub trait Target {
     }
     /// Loads the last snapshot, which was taken on this target.
     fn load_snapshot(&mut self) {}
-    /// Checks the invariants of the code under test that the model does not cover; describes a violation. `settled`
+    /// Checks the invariants of the code under test that the model does not cover; describes a violation. `emptied`
     /// means that no session is in flight, and nothing is stored.
-    fn own_invariants(&mut self, settled: bool) -> Result<(), String>;
+    fn own_invariants(&mut self, emptied: bool) -> Result<(), String>;
     /// Runs the migration to its end; the error says what does not reconcile.
     fn conclude_migration(&mut self) -> Result<(), String>;
 }

@@ -48,9 +48,9 @@ pub(crate) struct NewInstance {
     pub gateway: Option<HttpGatewayInfo>,
 }
 
-/// Creates an instance for the route [`create_instance`] and for `--live` (which imports this function under that
-/// name), and a gateway and automatic progress if the configuration requests them. After an error, neither
-/// the instance nor the gateway exists.
+/// Creates an instance for the route [`create_instance`] and for `--live`, and a gateway and automatic progress if the
+/// configuration requests them. After an error, neither the instance nor the gateway exists. `http/mod.rs` re-exports
+/// this function as `create_instance`.
 pub(crate) async fn create(
     state: &Arc<ServerState>,
     config: &InstanceConfig,
@@ -83,7 +83,7 @@ async fn equip(
     }
     .await;
     if equipped.is_err() {
-        // This fails only if a client has already deleted the instance.
+        // `remove` can fail only if a client has already deleted the instance; nothing is left to do then.
         let _ = remove(state, instance_id).await;
     }
     equipped

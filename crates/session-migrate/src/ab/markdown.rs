@@ -42,9 +42,9 @@ impl Report {
         writeln!(page, "## By workload\n")?;
         writeln!(
             page,
-            "Instructions and bytes written to stable memory are those of all updates, timers and upgrades, by the weights of \
-             the Internet Computer, per MiB that was uploaded; a chunk that was sent again counts once. A session that expires or is \
-             aborted has uploaded its bytes, too.\n"
+            "Costs cover all updates, timers and upgrades. Instructions are counted with the weights of the Internet \
+             Computer, per MiB uploaded; stable writes are bytes written per byte uploaded. Among the bytes uploaded, \
+             a resent chunk counts once; bytes of expired and aborted sessions count, too.\n"
         )?;
         self.write_workloads(page)?;
         writeln!(page, "\n## What was compared\n")?;
@@ -137,7 +137,7 @@ impl Report {
             .map(|what| [format!("{what}, {a}"), b.clone()])
             .into_iter()
             .flatten()
-            .chain(["more".into()])
+            .chain(["change of total".into()])
             .collect::<Vec<_>>();
         write_header(page, &["endpoint".into()], &columns)?;
         for ((name, kind), endpoints) in by_name {

@@ -154,7 +154,7 @@ fn endpoint_table(report: &Report, run: &TraceComparison) -> Table {
     let figure_columns = ["median", "p99", "total"].map(|what| [a, b].map(|side| format!("{what}, {side}")));
     let mut header = vec!["endpoint".to_owned(), "messages".to_owned()];
     header.extend(figure_columns.into_iter().flatten());
-    header.push("more".to_owned());
+    header.push("change of total".to_owned());
     let rows = run.endpoints.iter().map(|endpoint| {
         let (a, b) = (&endpoint.a, &endpoint.b);
         let messages = if a.messages == b.messages {

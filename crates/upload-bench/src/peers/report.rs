@@ -90,7 +90,7 @@ fn reasons_text(figures: &[PeerFigures]) -> Option<String> {
     Some(format!(
         "\
 - **Uploads** cost {:.2} to {:.2} times as much as in the asset canister, if both compute the digests. The upload canister
-  checks the caller against the capsule's access lists, and the file against the quotas of caller, capsule and canister; it looks
+  checks the caller against the capsule's access lists, and the file against the limits of caller, capsule and canister; it looks
   for the same content in the capsule, and stores metadata, indexes, and a receipt that answers a repeated call. The asset
   canister has one list of principals who may change assets. With every change it hashes the responses that it will give, 200 and
   304, puts them into a tree of all assets, and computes the tree's root again, so that its responses are certified: a file of 1
@@ -110,7 +110,7 @@ fn reasons_text(figures: &[PeerFigures]) -> Option<String> {
   that a gateway gets all parts up to the end of the range. The upload canister reads only the range.
 - **Deletions** cost {:.0} times as much in the upload canister. The asset canister removes the file from a map on the heap; the
   hashes of its responses stay in the tree (a test of the fixture shows it). The upload canister removes memory, blob, indexes and extents from maps in stable
-  memory (the table of a map on its own shows what a removal costs) and returns the bytes to the quotas. Each memory is
+  memory (the table of a map on its own shows what a removal costs) and subtracts the bytes from the accounts. Each memory is
   deleted by a call of its own; a commit deletes many assets.
 - **Listing** costs {:.1} times as much with 1,000 files. `list` returns six fields of each asset, from the heap, and all assets in
   one reply. `memories_list` returns all fields of a memory, 32 for a document, in pages: {listed:.0},000 instructions for each, about a

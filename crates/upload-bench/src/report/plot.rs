@@ -1,4 +1,5 @@
-//! The plot of `docs/costs.md`: the cost per MiB as an upload grows, and the cost per call as the canister fills.
+//! The plot of `docs/costs.md`: the cost per MiB of uploads, by their number of chunks, and the cost of calls, by
+//! number of live sessions.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -107,7 +108,7 @@ where
     let lines: Vec<_> =
         builds.into_iter().flat_map(|build| CALLS.map(|call| (build, call, points(build, call)))).collect();
     let mut chart = ChartBuilder::on(area)
-        .caption("Calls on a full canister: M instructions", ("sans-serif", 20))
+        .caption("Calls, by number of live sessions: M instructions", ("sans-serif", 20))
         .margin(10)
         .x_label_area_size(36)
         .y_label_area_size(48)

@@ -15,8 +15,8 @@ use upload_model::Stage;
 use super::Native;
 
 impl Native {
-    /// Checks that the tables agree with one another and, if `settled`, that no session, receipt or account is left.
-    pub(super) fn check_tables(&self, settled: bool) -> Result<(), String> {
+    /// Checks that the tables agree with one another and, if `emptied`, that no session, receipt or account is left.
+    pub(super) fn check_tables(&self, emptied: bool) -> Result<(), String> {
         let Storage { layout, sessions, index, payloads, blobs, usage, receipts, .. } =
             &self.canister.storage;
         let stored_sessions = sessions.legacy.len() + sessions.sessions.len();
@@ -24,7 +24,7 @@ impl Native {
         // Released chunks may be left to the timers if the memory has been filled or migration 2 (to layout 3) has
         // released them.
         let is_layout_3 = layout.get().unwrap() == Some(Layout::EXTENTS);
-        let all_removed = settled || !is_layout_3 && self.faults.filled.is_none();
+        let all_removed = emptied || !is_layout_3 && self.faults.filled.is_none();
         let released = if all_removed { blobs.release_total() } else { 0 };
         let pairs = [
             ("legacy records and their activity", self.legacy_sessions(), sessions.legacy.activity_count()),
@@ -47,7 +47,7 @@ impl Native {
             return Err("the legacy build has written a record of layout 2".into());
         }
         let remaining = [live, payloads.len(), index.len(), receipts.len(), usage.account_count()];
-        if settled && remaining != [0; 5] {
+        if emptied && remaining != [0; 5] {
             return Err(format!("sessions, payload states, index, receipts, accounts left: {remaining:?}"));
         }
         Ok(())
