@@ -1,7 +1,7 @@
 //! Runs a migration through its phases, within the instruction budget of a message.
 //!
 //! ```text
-//! Idle ── source units or the old layout ─> Validating ──> Converting ──> Verifying ──> Converted
+//! Idle ── anything to convert or verify ──> Validating ──> Converting ──> Verifying ──> Converted
 //!                                            ^                                           │
 //!                                            └──────────── more source units ────────────┘
 //! Idle … Converted, Paused, Stuck ── rollback ──> RollingBack ──> RolledBack ── resume ──> Idle
@@ -35,11 +35,11 @@ pub fn has_work<H: Host>(
         _ if migration.held_by(host)?.is_some() => Ok(false),
         Phase::Validating | Phase::Converting | Phase::Verifying => Ok(true),
         Phase::Idle | Phase::Converted => {
-            // If clients have touched every unit before the engine ran, no source unit is left, but counts and digests
-            // are not verified yet.
-            let has_unverified_counts = state.phase == Phase::Idle && state.source > 0;
+            // Clients' calls may have begun the migration: the first new unit has changed the layout, or every unit was
+            // touched before the engine ran. Then no source unit may be left, but counts and digests are not verified.
+            let is_begun_by_clients = state.phase == Phase::Idle && (state.has_begun() || state.source > 0);
             let is_needed = host.layout()? == migration.plan().from
-                || has_unverified_counts
+                || is_begun_by_clients
                 || first_unconverted(migration, host)?.is_some();
             let may_begin =
                 state.phase == Phase::Converted || blocking_predecessor(migration, host)?.is_none();

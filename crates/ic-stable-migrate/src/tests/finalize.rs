@@ -33,11 +33,24 @@ fn a_migration_without_any_source_can_be_finalized_at_once() {
     let engine = Engine::new(&[&ONLY]);
     let mut fresh = Notes::<u64>::open(Memories::default());
     fresh.set_layout(Layout(2));
+    engine.run(&mut fresh, UNLIMITED).unwrap();
+    assert_eq!(fresh.ledger.state_of(1).unwrap().phase, Phase::Idle, "nothing has begun");
     engine.control(&mut fresh, NOW).unwrap().finalize(false).unwrap();
     assert_eq!(fresh.ledger.state_of(1).unwrap().phase, Phase::Finalized);
     let mut waiting = Notes::<u64>::open(old_release(1..=4_u64));
     let refused = engine.control(&mut waiting, NOW).unwrap().finalize(false).unwrap_err();
     assert!(refused.to_string().ends_with("it has not begun; wait for Converted"), "{refused}");
+}
+
+#[test]
+fn a_migration_begun_by_a_new_unit_becomes_converted() {
+    let engine = Engine::new(&[&ONLY]);
+    let mut notes = Notes::<u64>::open(Memories::default());
+    Engine::enter_layout(&ONLY, &mut notes, NOW).unwrap();
+    notes.new.insert(1, &convert_text("a new note".into()));
+    engine.run(&mut notes, UNLIMITED).unwrap();
+    assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Converted);
+    engine.control(&mut notes, NOW).unwrap().finalize(false).unwrap();
 }
 
 #[test]
