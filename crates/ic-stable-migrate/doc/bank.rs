@@ -104,8 +104,13 @@ impl Migration<Bank> for CentsToMillionths {
     }
 
     fn restore(&self, bank: &mut Bank, key: u64, quarantined: QuarantineRecord) -> Result<(), Error> {
-        let cents = quarantined.raw.try_into().map(u64::from_be_bytes).unwrap_or_default();
-        bank.cents.insert(key, cents);
+        // A deposit refuses accounts in quarantine, since a new balance would be overwritten here.
+        let refused = |why: &str| StableError { name: "balance", key: key.to_string(), reason: why.into() };
+        if bank.cents.contains_key(&key) || bank.millionths.contains_key(&key) {
+            return Err(refused("the account has a new balance").into());
+        }
+        let raw = quarantined.raw.try_into().map_err(|_| refused("it does not have 8 bytes"))?;
+        bank.cents.insert(key, u64::from_be_bytes(raw));
         Ok(())
     }
 

@@ -160,7 +160,7 @@ pub type With<H> = fn(&mut dyn FnMut(&mut H));
 /// #[ic_cdk::update]
 /// fn deposit(account: u64, millionths: u128) {
 ///     MIGRATIONS.ensure_timers();
-///     // Convert the account on touch, then add to its balance.
+///     // Refuse an account in quarantine; convert any other on touch, then add to its balance.
 /// }
 ///
 /// // Endpoints of the canister's own, instead of those of `migration_endpoints!`. `quarantine`, `dry_run` and

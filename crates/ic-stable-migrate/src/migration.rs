@@ -152,7 +152,8 @@ pub trait Migration<H: Host> {
     /// slices of the unit have allocated is released, since the next call begins with empty progress.
     fn convert(&self, host: &mut H, key: H::Key, work: &mut Work<'_>) -> Result<Advance, H::Error>;
 
-    /// Restores a quarantined unit as a source unit, to be retried.
+    /// Restores a quarantined unit as a source unit, to be retried or rolled back. Must not overwrite a record: the
+    /// canister should refuse calls that would write under the key of a unit in quarantine.
     ///
     /// # Errors
     /// A damaged record, or the host's error if the unit cannot be stored at present; nothing is changed.
