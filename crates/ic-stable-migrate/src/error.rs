@@ -83,8 +83,11 @@ pub enum Error {
         /// Key of the unit.
         key: String,
     },
-    /// A migration cannot be deferred, or released from its deferral, in this phase.
-    #[error("the migration is in phase {found:?}, expected {expected:?}")]
+    /// The current migration cannot be deferred, or released from its deferral, in this phase.
+    #[error(
+        "the current migration is in phase {found:?}, expected {expected:?}: only a migration that has not begun can be \
+        deferred, and only a deferred one released; `Engine::defer` defers the next one of a list"
+    )]
     WrongPhase {
         /// The phase that the migration must be in.
         expected: Phase,
