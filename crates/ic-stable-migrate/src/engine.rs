@@ -211,13 +211,19 @@ impl<'m, H: Host> Engine<'m, H> {
             // The state is stored here already, since an error below keeps the new layout.
             host.ledger_mut().set_state(number, &state);
         }
+        let counted_before = state.source;
         if !state.is_validated(&key) {
             // The engine has not counted this unit yet, and will not find it once it is converted.
             count_source(migration, host, &mut state, key.clone())?;
         }
         let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress: Vec::new() };
-        if let Advance::Done { class, fate } = migration.convert(host, key.clone(), &mut work)? {
-            settle(migration, host, &mut state, Settled { key, class, fate }, ConvertedBy::Touch)?;
+        match migration.convert(host, key.clone(), &mut work)? {
+            Advance::Done { class, fate } => {
+                settle(migration, host, &mut state, Settled { key, class, fate }, ConvertedBy::Touch)?;
+            }
+            // There is no such unit, and nothing to store.
+            Advance::Gone if state.source == counted_before => return Ok(()),
+            Advance::Gone | Advance::More => {}
         }
         host.ledger_mut().set_state(number, &state);
         Ok(())

@@ -156,7 +156,8 @@ pub enum Error {
         last: Layout,
     },
     /// A migration that has begun and is neither finalized nor rolled back is missing in this build, so the host must
-    /// not run it. [`Error::UnknownMigration`], in contrast, is about calls that need a migration to control.
+    /// not run it; or one for which the first migration of the build would wait. [`Error::UnknownMigration`], in
+    /// contrast, is about calls that need a migration to control.
     #[error(
         "migration {number} is in phase {phase:?}, and is missing in this build: roll it back or finalize \
         it on a build that contains it"

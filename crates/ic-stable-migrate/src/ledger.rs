@@ -212,9 +212,8 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
             self.numbers_with_state().into_iter().map(|number| (number, self.state_of(number))).collect();
         let is_final = |state: &MigrationState<K>| state.phase == Phase::Finalized;
         // A state that does not decode makes its migration current, so that the damage is reported.
-        let unsettled = stored
-            .iter()
-            .find(|(_, state)| state.as_ref().map_or(true, |state| state.has_begun() && !is_final(state)));
+        let unsettled =
+            stored.iter().find(|(_, state)| state.as_ref().map_or(true, MigrationState::blocks_next));
         let not_final =
             stored.iter().rev().take_while(|(_, state)| !state.as_ref().is_ok_and(is_final)).last();
         unsettled.or(not_final).or(stored.last()).map_or(FIRST_MIGRATION, |(number, _)| *number)
