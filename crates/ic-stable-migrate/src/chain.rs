@@ -1,7 +1,7 @@
 //! Checks whether a list of migrations is a chain (each starts where the one before it ends), and fits the layout and
 //! the migration states in stable memory. The `Chain` of `cdk::timers` is something else: a chain of messages.
 
-use crate::{Error, Host, Layout, Migration};
+use crate::{Error, Host, Layout, Migration, Plan};
 
 /// Checks that the numbers are consecutive, that the layouts ascend, and that each migration starts from the layout to
 /// which the previous one leads.
@@ -27,8 +27,9 @@ pub(crate) fn check<H: Host>(migrations: &[&dyn Migration<H>]) -> Result<(), Err
     Ok(())
 }
 
-/// Checks that the chain contains the host's layout (an empty chain fits any layout) and every unfinished migration,
-/// and that the plan of each of these has every class under which units were counted, except [`UNKNOWN`].
+/// Checks that the chain contains the host's layout (an empty chain fits any layout), every unfinished migration, and
+/// the one for which its first migration would wait; and that the plan of each unfinished migration has every class
+/// under which units were counted, except [`UNKNOWN`].
 pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) -> Result<(), Error> {
     let plans = || migrations.iter().map(|migration| migration.plan());
     let layouts: Vec<Layout> =
@@ -48,7 +49,19 @@ pub(crate) fn check_host<H: Host>(migrations: &[&dyn Migration<H>], host: &H) ->
             return Err(Error::PlanShrunk { number, class });
         }
     }
+    // In any other layout, the first migration has begun or has nothing to convert.
+    if let Some(number) = plans().next().filter(|first| first.from == found).and_then(previous_number)
+        && let state = host.ledger().state_of(number)?
+        && state.blocks_next()
+    {
+        return Err(Error::MissingMigration { number, phase: state.phase });
+    }
     Ok(())
+}
+
+/// Returns the number of the migration before the one with this plan; `None` for the first.
+pub(crate) fn previous_number(plan: &Plan) -> Option<u16> {
+    plan.number.checked_sub(1).filter(|previous| *previous > 0)
 }
 
 /// Name under which units are counted if their class is not in the plan.

@@ -131,7 +131,7 @@ impl<'a, H: Host> Control<'a, H> {
             _ => {}
         }
         // While the previous migration is not finalized, the source units of this one are still its target units.
-        if !self.state.has_begun()
+        if (!self.state.has_begun() || self.state.is_deferred())
             && let Some(why) = blocking_predecessor(self.migration, self.host)?
         {
             return Err(self.refused("roll back", &why));

@@ -1,25 +1,21 @@
 //! Defers a migration before it begins, so that the build that contains it can be examined on the canister itself: the
 //! build serves the old layout unconverted, and a dry run reports what the migration would do.
 
-use crate::{Error, Host, MigrationState, Phase, StableError, Time};
+use crate::{Error, Host, Migration, MigrationState, Phase, StableError, Time};
 
-/// Defers the current migration: it is paused before it has begun, until a controller resumes it or [`release`] is
-/// called. A build that does not contain the migration can call this function at any time. A build that contains the
-/// migration must call it in `post_upgrade`, before it runs the engine, since that may begin the migration.
+/// Defers the [current](crate::Ledger::current) migration: it is paused before it has begun, until a controller resumes
+/// it or [`release`] is called. For a build without migrations, which can call this function at any time. It does not
+/// know which migrations follow: a build that has a list of them calls [`Engine::defer`](crate::Engine::defer).
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
 /// # fn main() -> Result<(), Error> {
 /// let mut bank = Bank::of([(7, 100)]);
-/// // In `post_upgrade`, before the engine runs, if the upgrade's argument asks for it.
+/// // In the old release, which knows only cents.
 /// defer(&mut bank, NOW)?;
+/// // After the upgrade to the release with the migration.
 /// ENGINE.run(&mut bank, MESSAGE)?;
 /// assert_eq!(bank.cents.get(&7), Some(100), "the account is not converted");
-/// assert_eq!(ENGINE.dry_run(&bank, MESSAGE, None, None)?.units, 1);
-/// // A controller lets the migration begin.
-/// ENGINE.control(&mut bank, NOW)?.resume()?;
-/// ENGINE.run(&mut bank, MESSAGE)?;
-/// assert_eq!(bank.millionths.get(&7), Some(1_000_000));
 /// # Ok(())
 /// # }
 /// ```
@@ -28,6 +24,33 @@ use crate::{Error, Host, MigrationState, Phase, StableError, Time};
 /// [`Error::WrongPhase`] unless the migration is idle; a damaged record.
 pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
     replace_state(host, now.into(), Phase::Idle, MigrationState::deferred())
+}
+
+/// See [`Engine::defer`](crate::Engine::defer).
+pub(crate) fn defer_first<H: Host>(
+    migrations: &[&dyn Migration<H>],
+    host: &mut H,
+    now: Time,
+) -> Result<(), H::Error> {
+    let layout = host.layout()?;
+    let mut phase = Phase::Idle;
+    for plan in migrations.iter().map(|migration| migration.plan()) {
+        let state = host.ledger().state_of(plan.number)?;
+        phase = state.phase;
+        // In the layout to which it leads, a migration has begun or has nothing to convert.
+        if layout >= plan.to {
+            continue;
+        }
+        if state.is_deferred() || phase == Phase::RolledBack {
+            return Ok(());
+        }
+        if !state.has_begun() {
+            store_state(host, now, plan.number, MigrationState::deferred())?;
+            return Ok(());
+        }
+    }
+    let why = "no migration of this build is still to begin".into();
+    Err(Error::Refused { action: "defer", phase, why }.into())
 }
 
 /// Ends the deferral of the current migration, which may then begin when a build that contains it next runs the engine.
@@ -70,12 +93,23 @@ fn replace_state<H: Host>(
         let why = "it is paused, not deferred; resume it on a build that contains it".into();
         return Err(Error::Refused { action: "release", phase: found, why }.into());
     }
+    store_state(host, now, number, replacement)?;
+    Ok(())
+}
+
+/// Stores the state of a migration that is deferred or released, and records that in the journal.
+fn store_state<H: Host>(
+    host: &mut H,
+    now: Time,
+    number: u16,
+    state: MigrationState<H::Key>,
+) -> Result<(), StableError> {
     let layout = host.layout()?;
     let ledger = host.ledger_mut();
-    ledger.set_state(number, &replacement);
+    ledger.set_state(number, &state);
     // These texts are stored in journals, so "held back", an earlier term for deferral, stays.
-    let event = if replacement.is_deferred() { "held back" } else { "released" };
-    ledger.record(now, event, layout, number, &replacement);
+    let event = if state.is_deferred() { "held back" } else { "released" };
+    ledger.record(now, event, layout, number, &state);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::run::{MigrationRun, blocking_predecessor};
 use crate::unit::{ConvertedBy, account, count_quarantined, leave_old_layout, set_plan};
 use crate::{
     Advance, Control, Error, Host, MessageBudget, Migration, MigrationState, Phase, Reverted, RunOutcome,
-    Settled, StableError, Time, UnitProgress, Unmetered, Watched, Work, chain, dry_run, watch,
+    Settled, StableError, Time, UnitProgress, Unmetered, Watched, Work, chain, deferral, dry_run, watch,
 };
 
 /// The migrations of a host, in the order of their numbers, and what can be done with them.
@@ -63,6 +63,36 @@ impl<'m, H: Host> Engine<'m, H> {
         chain::check(self.migrations)?;
         host.ledger().check()?;
         chain::check_host(self.migrations, host)
+    }
+
+    /// Defers the first migration of the list that has not begun: it is paused until a controller resumes it, and a dry
+    /// run reports what it would do. The ones before it continue, and once they are finalized, it is the
+    /// [current](crate::Ledger::current) one. Must be called in `post_upgrade` before the engine runs, which may begin
+    /// the migration. Changes nothing if the migration is deferred already, or rolled back: then it also begins only
+    /// when it is resumed.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+    /// # fn main() -> Result<(), Error> {
+    /// let mut bank = Bank::of([(7, 100)]);
+    /// // In `post_upgrade`, before the engine runs, if the upgrade's argument asks for it.
+    /// ENGINE.defer(&mut bank, NOW)?;
+    /// ENGINE.run(&mut bank, MESSAGE)?;
+    /// assert_eq!(bank.cents.get(&7), Some(100), "the account is not converted");
+    /// assert_eq!(ENGINE.dry_run(&bank, MESSAGE, None, None)?.units, 1);
+    /// // A controller lets the migration begin.
+    /// ENGINE.control(&mut bank, NOW)?.resume()?;
+    /// ENGINE.run(&mut bank, MESSAGE)?;
+    /// assert_eq!(bank.millionths.get(&7), Some(1_000_000));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if every migration of the list has begun, or stable memory is already in the layout to which
+    /// it leads; a damaged record. Nothing is changed.
+    pub fn defer(&self, host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
+        deferral::defer_first(self.migrations, host, now.into())
     }
 
     /// Runs the migrations, one after the other, until none has work or the budget of the message is used. A migration
@@ -199,8 +229,11 @@ impl<'m, H: Host> Engine<'m, H> {
             // As in a batch, an error ends the begun unit, whose progress is no longer valid.
             host.ledger_mut().set_state(number, &state);
         }
-        if let Some(unit) = converted? {
-            account(migration, host, &mut state, digest, unit, ConvertedBy::Touch)?;
+        match converted? {
+            Some(unit) => account(migration, host, &mut state, digest, unit, ConvertedBy::Touch)?,
+            // There is no such unit, and nothing to store.
+            None if !is_begun => return Ok(()),
+            None => {}
         }
         host.ledger_mut().set_state(number, &state);
         Ok(())

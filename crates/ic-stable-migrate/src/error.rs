@@ -83,8 +83,11 @@ pub enum Error {
         /// Key of the unit.
         key: String,
     },
-    /// A migration cannot be deferred, or released from its deferral, in this phase.
-    #[error("the migration is in phase {found:?}, expected {expected:?}")]
+    /// The current migration cannot be deferred, or released from its deferral, in this phase.
+    #[error(
+        "the current migration is in phase {found:?}, expected {expected:?}: only a migration that has not begun can be \
+        deferred, and only a deferred one released; `Engine::defer` defers the next one of a list"
+    )]
     WrongPhase {
         /// The phase that the migration must be in.
         expected: Phase,
@@ -153,7 +156,8 @@ pub enum Error {
         last: Layout,
     },
     /// A migration that has begun and is neither finalized nor rolled back is missing in this build, so the host must
-    /// not run it. [`Error::UnknownMigration`], in contrast, is about calls that need a migration to control.
+    /// not run it; or one for which the first migration of the build would wait. [`Error::UnknownMigration`], in
+    /// contrast, is about calls that need a migration to control.
     #[error(
         "migration {number} is in phase {phase:?}, and is missing in this build: roll it back or finalize \
         it on a build that contains it"

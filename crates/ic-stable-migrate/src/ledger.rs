@@ -204,16 +204,19 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         }
     }
 
-    /// Returns the number of the current migration: the first whose stored state is neither idle nor finalized. If
-    /// there is none, it is the last with a stored state; if no state is stored, 1.
+    /// Returns the number of the current migration: the first that has begun or is deferred, and is not finalized. If
+    /// there is none, it is the first with a stored state after the finalized ones, otherwise the last finalized one; if
+    /// no state is stored, 1.
     pub fn current(&self) -> u16 {
-        let stored = self.numbers_with_state();
+        let stored: Vec<_> =
+            self.numbers_with_state().into_iter().map(|number| (number, self.state_of(number))).collect();
+        let is_final = |state: &MigrationState<K>| state.phase == Phase::Finalized;
         // A state that does not decode makes its migration current, so that the damage is reported.
-        let is_settled = |number: &u16| {
-            self.state_of(*number).is_ok_and(|state| matches!(state.phase, Phase::Idle | Phase::Finalized))
-        };
-        let unsettled = stored.iter().find(|number| !is_settled(number));
-        unsettled.or(stored.last()).copied().unwrap_or(FIRST_MIGRATION)
+        let unsettled =
+            stored.iter().find(|(_, state)| state.as_ref().map_or(true, MigrationState::blocks_next));
+        let not_final =
+            stored.iter().rev().take_while(|(_, state)| !state.as_ref().is_ok_and(is_final)).last();
+        unsettled.or(not_final).or(stored.last()).map_or(FIRST_MIGRATION, |(number, _)| *number)
     }
 
     /// Appends an entry to the journal.

@@ -13,6 +13,7 @@
 //! A message on the IC commits completely or not at all, so the state is stored only once, at the end of the message:
 //! the stored state is always consistent, and the next message continues from it, also after an upgrade.
 
+use crate::chain::previous_number;
 use crate::unit::{
     count_left_to_roll_back, count_quarantined, enter_phase, increment, leave_old_layout, restore, set_plan,
 };
@@ -56,9 +57,9 @@ pub fn blocking_predecessor<H: Host>(
     host: &H,
 ) -> Result<Option<String>, StableError> {
     let plan = migration.plan();
-    if let Some(previous) = plan.number.checked_sub(1).filter(|previous| *previous > 0) {
+    if let Some(previous) = previous_number(plan) {
         let state = host.ledger().state_of(previous)?;
-        if state.has_begun() && state.phase != Phase::Finalized {
+        if state.blocks_next() {
             let phase = state.phase;
             return Ok(Some(format!(
                 "migration {previous} is in phase {phase:?}, and must be finalized first"

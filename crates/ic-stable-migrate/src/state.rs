@@ -330,9 +330,16 @@ impl<K: Key> MigrationState<K> {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
     }
 
-    /// Returns whether the migration is deferred, or has done anything since it was last reset.
+    /// Returns whether the migration is deferred, or has counted a unit or changed the layout since it was last reset. A
+    /// plan does not show that: the end of a deferral or of a rollback leaves one, too, and in earlier releases a touch
+    /// of a unit that does not exist.
     pub(crate) const fn has_begun(&self) -> bool {
-        !matches!(self.phase, Phase::Idle) || self.plan.is_some()
+        !matches!(self.phase, Phase::Idle) || self.source > 0 || self.proven_since.is_some()
+    }
+
+    /// Returns whether the next migration must wait for this one.
+    pub(crate) fn blocks_next(&self) -> bool {
+        self.has_begun() && self.phase != Phase::Finalized
     }
 
     /// Returns the state of the same migration before it has done anything, but with the instructions and messages that

@@ -261,6 +261,7 @@ enum EngineCall {
     /// A controller's order, for the current migration (`None`) or for one of [`MIGRATIONS`].
     Order(Option<usize>, Order),
     GoForward,
+    Defer,
 }
 
 fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
@@ -280,11 +281,12 @@ fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
         3 => key.prop_map(EngineCall::Write),
         6 => (prop::option::weighted(0.3, 0..MIGRATIONS.len()), order).prop_map(|(migration, order)| EngineCall::Order(migration, order)),
         1 => Just(EngineCall::GoForward),
+        1 => Just(EngineCall::Defer),
     ];
     prop::collection::vec(call, 0..60)
 }
 
-/// Makes a call. Only a controller's order, and a new unit in a layout that is not entered, may be refused.
+/// Makes a call. Only a controller's order, a deferral, and a new unit in a layout that is not entered, may be refused.
 fn make_call(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
     match call {
         EngineCall::Run => drop(ENGINE.run(words, UNLIMITED)?),
@@ -317,6 +319,10 @@ fn make_call(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
             }
         }
         EngineCall::GoForward => ENGINE.go_forward(words, NOW)?,
+        EngineCall::Defer => match ENGINE.defer(words, NOW) {
+            Ok(()) | Err(Error::Refused { .. }) => {}
+            Err(error) => return Err(error.into()),
+        },
     }
     Ok(())
 }
@@ -383,7 +389,10 @@ proptest! {
         } else {
             let finalized = words.phases().into_iter().take_while(|phase| *phase == Phase::Finalized).count();
             roll_back_all(&mut words)?;
-            prop_assert!(words.phases()[finalized..].iter().all(|phase| matches!(phase, Phase::Idle | Phase::RolledBack)));
+            for number in finalized + 1..=MIGRATIONS.len() {
+                let state = words.ledger.state_of(number as u16)?;
+                prop_assert!(state.is_deferred() || matches!(state.phase, Phase::Idle | Phase::RolledBack));
+            }
             prop_assert_eq!(usize::from(words.layout()?.0), finalized + 1);
         }
         prop_assert_eq!(words.checked_keys()?, all);

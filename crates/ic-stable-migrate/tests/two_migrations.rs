@@ -342,6 +342,47 @@ fn a_layout_is_not_entered_after_a_rollback_or_deferral() {
 }
 
 #[test]
+fn the_second_deferred_early_waits_when_the_first_is_final() {
+    let memories = first_release();
+    let mut todos = upgraded(&memories);
+    ENGINE.defer(&mut todos, NOW).unwrap();
+    assert_eq!((todos.phases(), todos.ledger.current()), ((Phase::Converted, Phase::Paused), 1));
+    let refused = Control::of(&SECOND, &mut todos, NOW).unwrap().rollback().unwrap_err();
+    assert!(refused.to_string().contains("migration 1 is in phase Converted"), "{refused}");
+    ENGINE.control(&mut todos, NOW).unwrap().finalize(true).unwrap();
+    let mut todos = upgraded(&memories);
+    assert_eq!((todos.phases(), todos.table_lens()), ((Phase::Finalized, Phase::Paused), (0, 5, 0)));
+    let forecast = ENGINE.dry_run(&todos, UNLIMITED, None, None).unwrap();
+    assert_eq!((forecast.migration, forecast.units), (2, 5));
+    ENGINE.control(&mut todos, NOW).unwrap().resume().unwrap();
+    assert_eq!(upgraded(&memories).phases(), (Phase::Finalized, Phase::Converted));
+}
+
+#[test]
+fn the_first_migration_that_has_not_begun_is_deferred() {
+    let assert_deferred = |todos: &mut Todos, number| {
+        for _ in 0..2 {
+            ENGINE.defer(todos, NOW).unwrap();
+            let deferred = [1, 2].map(|number| todos.ledger.state_of(number).unwrap().is_deferred());
+            assert_eq!(deferred, [number == 1, number == 2]);
+        }
+    };
+    let mut todos = Todos::open(first_release());
+    assert_deferred(&mut todos, 1);
+    let mut fresh = Todos::open(Memories::default());
+    fresh.set_layout(Layout(2));
+    assert_deferred(&mut fresh, 2);
+    let memories = first_release();
+    ENGINE.control(&mut upgraded(&memories), NOW).unwrap().finalize(true).unwrap();
+    assert_deferred(&mut Todos::open(memories), 2);
+
+    let mut newest = Todos::open(Memories::default());
+    newest.set_layout(Layout(3));
+    let refused = ENGINE.defer(&mut newest, NOW).unwrap_err();
+    assert!(matches!(&refused, Error::Refused { action: "defer", .. }), "{refused}");
+}
+
+#[test]
 fn a_touch_in_the_layout_of_another_migration_changes_nothing() {
     let memories = first_release();
     let mut todos = Todos::open(memories.clone());

@@ -102,6 +102,21 @@ fn a_begun_migration_must_be_in_the_list_with_its_classes() {
     );
 }
 
+/// As on a fresh installation, in which calls have touched units of the old layout.
+#[test]
+fn an_idle_migration_with_counts_must_be_in_the_list() {
+    let memories = old_release(1..=4_u64);
+    let mut notes = Notes::<u64>::open(memories.clone());
+    notes.set_layout(Layout(2));
+    // What earlier releases stored for a unit that does not exist.
+    let plan_only = MigrationState { plan: Some(COUNT_WORDS.digest()), ..MigrationState::default() };
+    notes.ledger.set_state(1, &plan_only);
+    assert_eq!(check(&memories, &[&SECOND]), Ok(()));
+    Engine::touch(&ONLY, &mut notes, 1, NOW).unwrap();
+    assert_eq!(check(&memories, &[&SECOND]), Err(Error::MissingMigration { number: 1, phase: Phase::Idle }));
+    assert_eq!(check(&memories, &[&COUNT_WORDS, &SECOND]), Ok(()));
+}
+
 #[test]
 fn a_finalized_migration_may_be_removed_from_the_list() {
     let memories = converting();

@@ -41,6 +41,16 @@ fn a_touch_of_a_removed_unit_counts_nothing() {
     assert_eq!(notes.ledger.state_of(1).unwrap().phase, Phase::Converted);
 }
 
+/// A stored state would keep later migrations from beginning, also in builds without this one.
+#[test]
+fn a_touch_on_a_fresh_installation_stores_nothing() {
+    let mut notes = Notes::<u64>::open(Memories::default());
+    notes.set_layout(Layout(2));
+    notes.new.insert(1, &convert_text("new".into()));
+    Engine::touch(&ONLY, &mut notes, 1, NOW).unwrap();
+    assert!(notes.ledger.numbers_with_state().is_empty());
+}
+
 #[test]
 fn a_touched_unit_does_not_move_the_cursor() {
     let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
