@@ -8,6 +8,7 @@ use super::*;
 mod bad_input;
 mod budget;
 mod finalize;
+mod imbalance;
 mod no_room;
 mod runs;
 #[cfg(feature = "_schema")]
@@ -118,6 +119,9 @@ const ONLY: CountWords = CountWords(&COUNT_WORDS);
 /// Name of a plan for which [`CountWords::layout_entered`] fails.
 const CANNOT_ENTER: &str = "cannot enter";
 
+/// Name of a plan without a rollback.
+const ONE_WAY: &str = "one way";
+
 /// Text of a note for which [`CountWords::convert`] fails.
 const CANNOT_CONVERT: &str = "cannot convert";
 
@@ -188,7 +192,7 @@ impl<K: Key> Migration<Notes<K>> for CountWords {
     }
 
     fn reversal(&self) -> Option<&dyn Reversal<Notes<K>>> {
-        Some(self)
+        if self.0.name == ONE_WAY { None } else { Some(self) }
     }
 }
 
