@@ -1,7 +1,7 @@
 //! What a controller may do to a migration, and in which phase.
 
 use crate::run::{blocking_predecessor, first_unconverted};
-use crate::unit::{count_left_to_roll_back, enter_phase, increment, restore, set_plan};
+use crate::unit::{count_left_to_roll_back, count_quarantined, enter_phase, increment, restore, set_plan};
 use crate::{Error, Host, Migration, MigrationState, Pace, Phase, Recheck, Rollback, Time};
 
 /// Maximum number of units that `finalize` itself checks, at about 200,000 instructions each: together a small part of
@@ -84,12 +84,19 @@ impl<'a, H: Host> Control<'a, H> {
 
     /// Continues a paused or stuck migration in the phase in which it stopped, lets a deferred migration begin, or
     /// starts a migration again after a rollback. If messages have trapped, their limit of units is kept, so that a
-    /// unit that traps is not isolated from scratch; but the unit gets another attempt before it is quarantined.
+    /// unit that traps is not isolated from scratch; but the unit gets another attempt before it is quarantined. If
+    /// counts or digests do not reconcile, it continues by counting and converting the source units that exist now; it
+    /// gets stuck again unless the missing units are among them.
     ///
     /// # Errors
     /// [`Error::Refused`] unless the migration is paused, stuck or rolled back; a damaged record.
     pub fn resume(mut self) -> Result<(), H::Error> {
         let phase = match self.state.phase {
+            Phase::Stuck if self.state.is_stuck_by_imbalance() => {
+                self.migration.prepare(self.host)?;
+                self.state.resume_to = None;
+                Phase::Validating
+            }
             Phase::Paused | Phase::Stuck => self.state.resume_to.take().unwrap_or(Phase::Idle),
             Phase::RolledBack => Phase::Idle,
             _ => return Err(self.refused("resume", "it is neither paused, stuck nor rolled back")),
@@ -99,6 +106,49 @@ impl<'a, H: Host> Control<'a, H> {
         // next unit would be quarantined in its place.
         self.state.pace = Pace { limit: self.state.pace.limit, ..self.state.pace.for_new_run() };
         self.change_phase(phase)
+    }
+
+    /// Accepts that counts or digests do not reconcile, and begins to count again, with only the units that are not
+    /// converted yet. For a migration that cannot be rolled back, after the cause is known: a rollback followed by
+    /// [`Self::resume`] counts every unit again, while this leaves those that are missing unexplained. The journal keeps
+    /// the counts. Before finalization, all converted units must be verified.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
+    /// # fn main() -> Result<(), Error> {
+    /// let mut bank = Bank::of([(7, 100), (8, 250)]);
+    /// while bank.ledger.state_of(1)?.source < 2 {
+    ///     ENGINE.run(&mut bank, STEP)?;
+    /// }
+    /// // A call closes an account that is counted already, without a touch.
+    /// bank.cents.remove(&8);
+    /// ENGINE.run(&mut bank, MESSAGE)?;
+    /// assert_eq!(bank.ledger.state_of(1)?.phase, Phase::Stuck);
+    ///
+    /// // In an endpoint of the canister, for controllers only.
+    /// ENGINE.control(&mut bank, NOW)?.recount()?;
+    /// ENGINE.run(&mut bank, MESSAGE)?;
+    /// let state = bank.ledger.state_of(1)?;
+    /// assert_eq!((state.phase, state.source, state.proven_since), (Phase::Converted, 0, None));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Refused`] unless the migration is stuck because counts or digests do not reconcile; a damaged record.
+    pub fn recount(mut self) -> Result<(), H::Error> {
+        if !self.state.is_stuck_by_imbalance() {
+            let why = "it is not stuck because of counts or digests that do not reconcile";
+            return Err(self.refused("recount", why));
+        }
+        self.migration.prepare(self.host)?;
+        let layout = self.host.layout()?;
+        let number = self.migration_number();
+        self.host.ledger_mut().record(self.now, "imbalance accepted", layout, number, &self.state);
+        self.state = self.state.restarted();
+        count_quarantined(self.migration, self.host, &mut self.state);
+        set_plan(self.migration, &mut self.state);
+        self.change_phase(Phase::Validating)
     }
 
     /// Starts a rollback of everything to the old layout, including what clients have begun and written since the
@@ -263,6 +313,16 @@ impl<'a, H: Host> Control<'a, H> {
         let why = match self.state.phase {
             Phase::Finalized => "it is finalized already, and what is in quarantine stays there",
             Phase::Paused => "it is paused; resume it, and wait for Converted",
+            Phase::Stuck if self.state.is_stuck_by_imbalance() => match self.migration.reversal() {
+                Some(_) => {
+                    "its counts or digests do not reconcile, see its note; roll it back and resume it, to count and \
+                     convert everything again"
+                }
+                None => {
+                    "its counts or digests do not reconcile, see its note; to resume it helps only if the missing units \
+                     exist again; otherwise a build must call `Control::recount`"
+                }
+            },
             Phase::Stuck => "it is stuck; see its note, and resume it",
             Phase::RollingBack => {
                 "it is being rolled back; wait for RolledBack, and resume it to begin again"

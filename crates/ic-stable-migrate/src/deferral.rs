@@ -118,6 +118,7 @@ fn store_state<H: Host>(
 ///
 /// A build that knows only the old layout must call this function when it takes over, after a rollback or before the
 /// first conversion: its clients change records that are counted already, so the migration must start from scratch.
+/// [`Control::recount`](crate::Control::recount) is for a migration that is stuck in the new layout.
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));

@@ -9,6 +9,7 @@
 //! Validating … Converted ── retry ──> Validating
 //! Validating … Verifying, RollingBack ── pause ──> Paused ── resume ──> as before
 //! Idle … Converted, RollingBack ── error ──> Stuck ── resume ──> as before
+//! Verifying ── imbalance ──> Stuck ── resume, recount ──> Validating
 //! ```
 //! A message on the IC commits completely or not at all, so the state is stored only once, at the end of the message:
 //! the stored state is always consistent, and the next message continues from it, also after an upgrade.

@@ -60,8 +60,9 @@ pub enum Phase {
     /// Stopped by a controller, or deferred; `resume_to` is the phase to which it returns.
     #[n(6)]
     Paused,
-    /// Stopped because of an error; `note` is the reason, `resume_to` the phase to which it returns. Until it is
-    /// resumed, only units that clients use are converted, and none if the error was in a rollback.
+    /// Stopped because of an error; `note` is the reason, `resume_to` the phase to which it returns (but if counts or
+    /// digests do not reconcile, it returns to [`Phase::Validating`]). Until it is resumed, only units that clients use
+    /// are converted, and none if the error was in a rollback.
     #[n(7)]
     Stuck,
     /// Rolling back.
@@ -318,6 +319,15 @@ impl<K: Key> MigrationState<K> {
         }
         (self.digest_before != self.digest_after)
             .then(|| "the digest of the converted records differs from that of the source records".into())
+    }
+
+    /// Returns whether the migration is stuck because its counts or digests do not reconcile. Comparing them again gives
+    /// the same result.
+    pub(crate) fn is_stuck_by_imbalance(&self) -> bool {
+        self.phase == Phase::Stuck
+            && self.resume_to == Some(Phase::Verifying)
+            && self.recheck.is_none()
+            && self.imbalance().is_some()
     }
 
     /// Returns the current phase; for a paused or stuck migration, the phase that was interrupted.

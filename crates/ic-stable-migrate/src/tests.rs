@@ -12,6 +12,7 @@ mod driver;
 mod finalize;
 #[cfg(feature = "cdk")]
 pub mod ic;
+mod imbalance;
 mod in_place;
 mod no_room;
 mod runs;
