@@ -183,11 +183,12 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 
     /// Converts a unit that a client is about to use, if it is a source unit of this migration: wholly, in the message
-    /// of the client's call, also a unit that the engine would convert in several messages. The caller must make sure
-    /// that the migration is not held ([`Migration::held_by`]). The unit is not converted if it is quarantined, while
-    /// the migration before this one has begun and is not finalized, while this one is deferred, being rolled back or
-    /// rolled back, or while stable memory is in the layout of another migration; `Ok(())` does not say whether it was
-    /// converted.
+    /// of the client's call, also a unit that the engine would convert in several messages. A call must touch a unit
+    /// before it changes or removes it: the unit may be counted already, and the migration gets stuck if counts or
+    /// digests do not reconcile. The caller must make sure that the migration is not held ([`Migration::held_by`]). The
+    /// unit is not converted if it is quarantined, while the migration before this one has begun and is not finalized,
+    /// while this one is deferred, being rolled back or rolled back, or while stable memory is in the layout of another
+    /// migration; `Ok(())` does not say whether it was converted.
     ///
     /// # Errors
     /// A damaged record, or no room; the unit is not changed. The layout may be that of this migration from then on, as

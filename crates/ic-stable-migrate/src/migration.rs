@@ -64,8 +64,10 @@ pub trait Migration<H: Host> {
         Ok(None)
     }
 
-    /// Returns whether units are counted and digested before the first is converted. Otherwise each unit is counted
-    /// when the migration reaches it, which suits units that clients create and remove while the migration runs.
+    /// Returns whether units are counted and digested before the first is converted. A unit that a call then changes or
+    /// removes without touching it first ([`Engine::touch`](crate::Engine::touch)) makes the migration stuck. Otherwise
+    /// each unit is counted when the migration reaches it, which suits units that clients create and remove while the
+    /// migration runs.
     fn counts_ahead(&self) -> bool {
         true
     }
@@ -460,7 +462,9 @@ pub enum Advance {
         /// Its outcome.
         fate: Fate,
     },
-    /// The unit no longer exists: its client has removed it. What earlier slices have allocated is released.
+    /// The unit no longer exists: its client has removed it. What earlier slices have allocated is released. If the unit
+    /// was counted ahead ([`Migration::counts_ahead`]), the client's call should have touched it first; now the counts
+    /// will not reconcile.
     Gone,
 }
 

@@ -235,7 +235,7 @@ impl<'a, H: Host> MigrationRun<'a, H> {
     /// and digests.
     fn verify_batch(&mut self) -> Result<(), H::Error> {
         let Some(recheck) = &self.state.recheck else {
-            return match self.state.imbalance() {
+            return match self.state.explained_imbalance() {
                 None => {
                     if let Some(bulk) = self.migration.bulk() {
                         bulk.clear_leftovers(self.host);

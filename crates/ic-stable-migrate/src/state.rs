@@ -1,5 +1,7 @@
 //! The stored state of a migration: phase, progress, counts and digests.
 
+use std::cmp::Ordering;
+
 use minicbor::{Decode, Encode};
 use serde_bytes::ByteBuf;
 
@@ -306,23 +308,45 @@ impl<K: Key> MigrationState<K> {
         }
     }
 
+    /// Returns the number of units converted, released or quarantined.
+    fn settled(&self) -> u64 {
+        let Self { converted, already, quarantined, expired, .. } = self;
+        [converted, already, quarantined, expired].into_iter().copied().fold(0, u64::saturating_add)
+    }
+
     /// Returns which count or digest does not reconcile; `None` if everything does.
     pub fn imbalance(&self) -> Option<String> {
         let Self { source, converted, already, quarantined, expired, .. } = self;
-        let counted =
-            [converted, already, quarantined, expired].into_iter().copied().fold(0, u64::saturating_add);
-        if *source != counted {
+        let settled = self.settled();
+        if *source != settled {
             return Some(format!(
                 "source {source} is not converted {converted} + already {already} + quarantined {quarantined} + \
-                 expired {expired} = {counted}"
+                 expired {expired} = {settled}"
             ));
         }
         (self.digest_before != self.digest_after)
             .then(|| "the digest of the converted records differs from that of the source records".into())
     }
 
-    /// Returns whether the migration is stuck because its counts or digests do not reconcile. Comparing them again gives
-    /// the same result.
+    /// Returns [`Self::imbalance`], how many units it is about, and the usual cause: for the note.
+    pub(crate) fn explained_imbalance(&self) -> Option<String> {
+        let imbalance = self.imbalance()?;
+        let (source, settled) = (self.source, self.settled());
+        let cause = match source.cmp(&settled) {
+            Ordering::Greater => format!(
+                "counted, but neither converted nor quarantined: {}; a call must touch a unit before it removes it",
+                source.saturating_sub(settled)
+            ),
+            Ordering::Less => {
+                format!("converted or quarantined, but not counted: {}", settled.saturating_sub(source))
+            }
+            Ordering::Equal => "a call must touch a unit before it changes it".into(),
+        };
+        Some(format!("{imbalance}; {cause}"))
+    }
+
+    /// Returns whether the migration is stuck because its counts or digests do not reconcile. Comparing them again
+    /// gives the same result.
     pub(crate) fn is_stuck_by_imbalance(&self) -> bool {
         self.phase == Phase::Stuck
             && self.resume_to == Some(Phase::Verifying)

@@ -80,3 +80,24 @@ fn a_refusal_after_an_imbalance_says_what_helps() {
         assert!(refused.to_string().contains(what), "{refused}");
     }
 }
+
+#[test]
+fn the_note_of_an_imbalance_has_its_number_and_cause() {
+    let state = stuck_notes(&ONLY).ledger.state_of(1).unwrap();
+    assert!(
+        state.note.contains("nor quarantined: 1; a call must touch a unit before it removes it"),
+        "{}",
+        state.note
+    );
+    let extra = MigrationState { source: 1, ..state };
+    assert!(extra.explained_imbalance().unwrap().ends_with("not counted: 2"));
+
+    let mut notes = counted_notes(&ONLY);
+    notes.old.insert(2, &"changed".into());
+    run(&ONLY, &mut notes);
+    let note = notes.ledger.state_of(1).unwrap().note;
+    assert!(
+        note.contains("digest") && note.ends_with("a call must touch a unit before it changes it"),
+        "{note}"
+    );
+}
