@@ -253,7 +253,7 @@ mod tests {
         ] {
             assert!(page.lines().any(|line| line == row), "{row}: {page}");
         }
-        let json = serde_json::to_value(&report.runs[0].totals).unwrap();
+        let json = serde_json::to_value(report.runs[0].totals).unwrap();
         assert_eq!(json["a"]["instructions_per_mib"], serde_json::Value::Null);
     }
 }
