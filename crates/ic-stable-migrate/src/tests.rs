@@ -149,7 +149,7 @@ fn convert_text(text: String) -> Counted {
     Counted { words: text.split_whitespace().count() as u64, text }
 }
 
-/// Returns `copy` with the next word of `text`. The progress has one byte for each word that earlier slices have copied.
+/// Returns `copy` with the next word of `text`. The progress has one byte for each word that is copied already.
 fn copy_word(text: &str, copy: Option<String>, work: &mut Work<'_>) -> String {
     let word = text.split_whitespace().nth(work.progress.len()).unwrap_or_default();
     work.progress.push(0);

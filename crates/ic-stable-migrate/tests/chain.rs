@@ -1,7 +1,7 @@
-//! Three consecutive migrations, under any sequence of calls: a controller can always finalize all of them, or roll
-//! back to the layout of the last finalized one, and no unit is lost.
+//! Three consecutive migrations of units that take several messages, under any sequence of calls: a controller can
+//! always finalize all of them, or roll back to the layout of the last finalized one, and no unit is lost or changed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use ic_stable_migrate::{
     Advance, Build, ClassPlan, Classified, Control, Digest, Engine, Error, Fate, Host, Layout, Ledger,
@@ -33,30 +33,45 @@ impl Words {
         words
     }
 
-    /// Returns whether there is a unit under this key, in a table or in quarantine.
-    fn is_known(&self, key: u64) -> bool {
-        self.tables.iter().any(|table| table.contains(&key))
-            || MIGRATIONS.iter().any(|migration| self.ledger.quarantine.contains(migration.0.number, key))
+    /// Returns the number of the table that has a partial copy of the begun unit, and the unit's key.
+    fn partial_copy(&self) -> Result<Option<(usize, u64)>, Error> {
+        for MoveWords(plan) in MIGRATIONS {
+            let state = self.ledger.state_of(plan.number)?;
+            let (from, to) = (usize::from(plan.number) - 1, usize::from(plan.number));
+            let copied_to = if state.is_going_back() { from } else { to };
+            if let Some(unit) = state.unit {
+                return Ok(Some((copied_to, unit.key)));
+            }
+        }
+        Ok(None)
     }
 
-    /// Returns the keys of all units, in the tables and in quarantine. Checks that each unit is in only one of them,
-    /// and that no tables but those of the current layout and of the layout before it have units.
-    fn checked_keys(&self) -> Result<BTreeSet<u64>, TestCaseError> {
+    /// Returns all units, in the tables and in quarantine. Checks that each unit is in only one of them, except for a
+    /// partial copy of the begun one, and that no tables but those of the current layout and of the layout before it
+    /// have units.
+    fn checked_words(&self) -> Result<BTreeMap<u64, String>, TestCaseError> {
         let current = usize::from(self.layout()?.0 - 1);
-        let mut found = BTreeSet::new();
+        let partial = self.partial_copy()?;
+        let mut found = BTreeMap::new();
         for (number, table) in self.tables.iter().enumerate() {
             prop_assert!(
                 table.is_empty() || number == current || number + 1 == current,
                 "table {number} in layout {}",
                 current + 1
             );
-            for key in table.keys(..) {
-                prop_assert!(found.insert(key), "{key} is in two tables");
+            for entry in table.range(..) {
+                let (key, word) = entry?;
+                if partial != Some((number, key)) {
+                    prop_assert!(found.insert(key, word).is_none(), "{key} is in two tables");
+                }
             }
         }
         for MoveWords(plan) in MIGRATIONS {
             for key in self.ledger.quarantine.keys(plan.number, None, usize::MAX) {
-                prop_assert!(found.insert(key), "{key} is in a quarantine and in another table");
+                let record = self.ledger.quarantine.get(plan.number, key)?;
+                let raw = record.map(|record| record.raw).unwrap_or_default();
+                let word = String::from_utf8_lossy(&raw).into_owned();
+                prop_assert!(found.insert(key, word).is_none(), "{key} is in quarantine and in a table");
             }
         }
         Ok(found)
@@ -111,7 +126,10 @@ const fn plan(number: u16, name: &'static str) -> Plan {
 
 static PLANS: [Plan; 3] = [plan(1, "first"), plan(2, "second"), plan(3, "third")];
 
-/// Moves words to the next table.
+/// Number of bytes of a word that a slice copies.
+const SLICE: usize = 3;
+
+/// Moves words to the next table, slice by slice.
 #[derive(Clone, Copy)]
 struct MoveWords(&'static Plan);
 
@@ -131,6 +149,22 @@ impl MoveWords {
 
     const fn targets_in<'a>(&self, words: &'a Words) -> &'a Table<u64, String, VectorMemory> {
         &words.tables[self.0.number as usize]
+    }
+
+    /// Copies the next slices of a word, until the copy is whole or the message has no budget left; for some units,
+    /// only one slice. Returns whether the copy is whole.
+    fn copy_slices(key: u64, word: &str, copy: &mut String, work: &mut Work<'_>) -> bool {
+        let mut copied = work.progress.first().map_or(0, |copied| usize::from(*copied));
+        while copied < word.len() {
+            let end = word.len().min(copied + SLICE);
+            copy.push_str(&word[copied..end]);
+            copied = end;
+            if work.is_used_up() || key.is_multiple_of(3) {
+                break;
+            }
+        }
+        work.progress = vec![u8::try_from(copied).unwrap()];
+        copied >= word.len()
     }
 
     /// Returns whether this migration cannot convert the word.
@@ -157,14 +191,19 @@ impl Migration<Words> for MoveWords {
         Ok(Classified { class: usize::from(refused), reason: None })
     }
 
-    fn convert(&self, words: &mut Words, key: u64, _: &mut Work<'_>) -> Result<Advance, Error> {
+    fn convert(&self, words: &mut Words, key: u64, work: &mut Work<'_>) -> Result<Advance, Error> {
         let Some(word) = self.sources_in(words).get(&key)? else { return Ok(Advance::Gone) };
         if self.refuses(&word) {
             let fate = Fate::Quarantined(self.take_out(words, key, word)?);
             return Ok(Advance::Done { class: 1, fate });
         }
         let [old, new] = self.tables(words);
-        new.insert(key, &word);
+        let mut copy = new.get(&key)?.unwrap_or_default();
+        let is_whole = Self::copy_slices(key, &word, &mut copy, work);
+        new.insert(key, &copy);
+        if !is_whole {
+            return Ok(Advance::More);
+        }
         old.remove(&key);
         let back = new.get_raw(&key).unwrap_or_default();
         Ok(Advance::Done { class: 0, fate: Fate::Converted(digest_of(&back)) })
@@ -177,6 +216,10 @@ impl Migration<Words> for MoveWords {
 
     fn take_out(&self, words: &mut Words, key: u64, reason: String) -> Result<QuarantineRecord, Error> {
         Ok(QuarantineRecord::new(reason, self.tables(words)[0].take_raw(&key).unwrap_or_default()))
+    }
+
+    fn abandon(&self, words: &mut Words, key: u64, _: Vec<u8>) {
+        self.tables(words)[1].remove(&key);
     }
 
     fn targets(&self, words: &Words, after: Option<u64>, limit: usize) -> Vec<u64> {
@@ -201,11 +244,24 @@ impl Reversal<Words> for MoveWords {
         self.targets_in(words).len()
     }
 
-    fn revert(&self, words: &mut Words, key: u64, _: &mut Work<'_>) -> Result<Reverted, Error> {
+    fn revert(&self, words: &mut Words, key: u64, work: &mut Work<'_>) -> Result<Reverted, Error> {
         let [old, new] = self.tables(words);
-        if let Some(word) = new.take(&key)? {
-            old.insert(key, &word);
+        // The client may have removed the unit since the last slice, or replaced it.
+        let Some(word) = new.get(&key)? else {
+            old.remove(&key);
+            return Ok(Reverted::Done);
+        };
+        let mut copy = old.get(&key)?.unwrap_or_default();
+        if !word.starts_with(&copy) {
+            copy.clear();
+            work.progress.clear();
         }
+        let is_whole = Self::copy_slices(key, &word, &mut copy, work);
+        old.insert(key, &copy);
+        if !is_whole {
+            return Ok(Reverted::More);
+        }
+        new.remove(&key);
         Ok(Reverted::Done)
     }
 }
@@ -256,8 +312,10 @@ enum EngineCall {
     OneStep,
     /// A client touches a unit of one of [`MIGRATIONS`].
     Touch(usize, u64),
-    /// A client's new unit, in the newest layout that the engine allows.
-    Write(u64),
+    /// A client's new unit, with a word that has this end, in the newest layout that the engine allows.
+    Write(u64, char),
+    /// A client removes a unit.
+    Remove(u64),
     /// A controller's order, for the current migration (`None`) or for one of [`MIGRATIONS`].
     Order(Option<usize>, Order),
     GoForward,
@@ -278,7 +336,8 @@ fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
         3 => Just(EngineCall::Run),
         6 => Just(EngineCall::OneStep),
         4 => (0..MIGRATIONS.len(), key.clone()).prop_map(|(migration, key)| EngineCall::Touch(migration, key)),
-        3 => key.prop_map(EngineCall::Write),
+        3 => (key.clone(), prop::char::range('a', 'c')).prop_map(|(key, end)| EngineCall::Write(key, end)),
+        2 => key.prop_map(EngineCall::Remove),
         6 => (prop::option::weighted(0.3, 0..MIGRATIONS.len()), order).prop_map(|(migration, order)| EngineCall::Order(migration, order)),
         1 => Just(EngineCall::GoForward),
         1 => Just(EngineCall::Defer),
@@ -286,14 +345,19 @@ fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
     prop::collection::vec(call, 0..60)
 }
 
-/// Makes a call. Only a controller's order, a deferral, and a new unit in a layout that is not entered, may be refused.
-fn make_call(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
+/// Makes a call, and changes `expected` as a client's call changes the units. Only a controller's order, a deferral,
+/// and a new unit in a layout that is not entered, may be refused.
+fn make_call(
+    words: &mut Words,
+    expected: &mut BTreeMap<u64, String>,
+    call: EngineCall,
+) -> Result<(), TestCaseError> {
     match call {
         EngineCall::Run => drop(ENGINE.run(words, UNLIMITED)?),
         EngineCall::OneStep => drop(ENGINE.run(words, STEP)?),
         EngineCall::Touch(migration, key) => Engine::touch(&MIGRATIONS[migration], words, key, NOW)?,
-        EngineCall::Write(key) if words.is_known(key) => {}
-        EngineCall::Write(key) => {
+        EngineCall::Write(key, _) if expected.contains_key(&key) => {}
+        EngineCall::Write(key, end) => {
             let mut table = 0;
             for migration in MIGRATIONS.iter().rev() {
                 match Engine::enter_layout(migration, words, NOW) {
@@ -306,7 +370,20 @@ fn make_call(words: &mut Words, call: EngineCall) -> Result<(), TestCaseError> {
                 }
             }
             // Every migration can convert this word: a client writes only sound units.
-            words.tables[table].insert(key, &format!("word {key}"));
+            let word = format!("word {key} {end}");
+            words.tables[table].insert(key, &word);
+            expected.insert(key, word);
+        }
+        EngineCall::Remove(key) if !expected.contains_key(&key) => {}
+        EngineCall::Remove(key) => {
+            for migration in &MIGRATIONS {
+                Engine::touch(migration, words, key, NOW)?;
+            }
+            // No table has a quarantined unit. In a rollback, the target is the whole copy.
+            if let Some(table) = words.tables.iter_mut().rfind(|table| table.contains(&key)) {
+                table.remove(&key);
+                expected.remove(&key);
+            }
         }
         EngineCall::Order(migration, order) => {
             let control = match migration {
@@ -373,15 +450,11 @@ proptest! {
         forward: bool,
     ) {
         let mut words = Words::of(&keys.iter().copied().collect::<Vec<_>>());
+        let mut expected = words.checked_words()?;
         for call in calls {
-            let before = words.checked_keys()?;
-            make_call(&mut words, call)?;
-            let after = words.checked_keys()?;
-            let written = if let EngineCall::Write(key) = call { after.contains(&key).then_some(key) } else { None };
-            prop_assert!(before.is_subset(&after), "{call:?} lost one of {before:?}");
-            prop_assert!(after.difference(&before).all(|key| Some(*key) == written));
+            make_call(&mut words, &mut expected, call)?;
+            prop_assert_eq!(words.checked_words()?, expected.clone(), "after {:?}", call);
         }
-        let all = words.checked_keys()?;
         if forward {
             finalize_all(&mut words)?;
             prop_assert_eq!(words.layout(), Ok(Layout(4)));
@@ -395,6 +468,7 @@ proptest! {
             }
             prop_assert_eq!(usize::from(words.layout()?.0), finalized + 1);
         }
-        prop_assert_eq!(words.checked_keys()?, all);
+        prop_assert_eq!(words.partial_copy()?, None);
+        prop_assert_eq!(words.checked_words()?, expected);
     }
 }
