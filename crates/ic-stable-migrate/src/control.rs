@@ -110,8 +110,8 @@ impl<'a, H: Host> Control<'a, H> {
 
     /// Accepts that counts or digests do not reconcile, and begins to count again, with only the units that are not
     /// converted yet. For a migration that cannot be rolled back, after the cause is known: a rollback followed by
-    /// [`Self::resume`] counts every unit again, while this leaves those that are missing unexplained. The journal keeps
-    /// the counts. Before finalization, all converted units must be verified.
+    /// [`Self::resume`] counts every unit again, while this leaves those that are missing unexplained. The journal
+    /// keeps the counts. Before finalization, all converted units must be verified.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -319,8 +319,8 @@ impl<'a, H: Host> Control<'a, H> {
                      convert everything again"
                 }
                 None => {
-                    "its counts or digests do not reconcile, see its note; to resume it helps only if the missing units \
-                     exist again; otherwise a build must call `Control::recount`"
+                    "its counts or digests do not reconcile, see its note; to resume it helps only if the missing \
+                     units exist again; otherwise a build must call `Control::recount`"
                 }
             },
             Phase::Stuck => "it is stuck; see its note, and resume it",

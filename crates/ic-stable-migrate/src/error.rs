@@ -85,8 +85,8 @@ pub enum Error {
     },
     /// The current migration cannot be deferred, or released from its deferral, in this phase.
     #[error(
-        "the current migration is in phase {found:?}, expected {expected:?}: only a migration that has not begun can be \
-        deferred, and only a deferred one released; `Engine::defer` defers the next one of a list"
+        "the current migration is in phase {found:?}, expected {expected:?}: only a migration that has not begun can \
+        be deferred, and only a deferred one released; `Engine::defer` defers the next one of a list"
     )]
     WrongPhase {
         /// The phase that the migration must be in.

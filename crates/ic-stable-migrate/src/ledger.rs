@@ -205,8 +205,8 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
     }
 
     /// Returns the number of the current migration: the first that has begun or is deferred, and is not finalized. If
-    /// there is none, it is the first with a stored state after the finalized ones, otherwise the last finalized one; if
-    /// no state is stored, 1.
+    /// there is none, it is the first with a stored state after the finalized ones, otherwise the last finalized one;
+    /// if no state is stored, 1.
     pub fn current(&self) -> u16 {
         let stored: Vec<_> =
             self.numbers_with_state().into_iter().map(|number| (number, self.state_of(number))).collect();

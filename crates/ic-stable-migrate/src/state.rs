@@ -364,9 +364,9 @@ impl<K: Key> MigrationState<K> {
         matches!(self.interrupted_phase(), Phase::RollingBack | Phase::RolledBack)
     }
 
-    /// Returns whether the migration is deferred, or has counted a unit or changed the layout since it was last reset. A
-    /// plan does not show that: the end of a deferral or of a rollback leaves one, too, and in earlier releases a touch
-    /// of a unit that does not exist.
+    /// Returns whether the migration is deferred, or has counted a unit or changed the layout since it was last reset.
+    /// A plan does not show that: the end of a deferral or of a rollback leaves one, too, and in earlier releases a
+    /// touch of a unit that does not exist.
     pub(crate) const fn has_begun(&self) -> bool {
         !matches!(self.phase, Phase::Idle) || self.source > 0 || self.proven_since.is_some()
     }
