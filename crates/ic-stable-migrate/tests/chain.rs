@@ -312,6 +312,8 @@ enum EngineCall {
     OneStep,
     /// A client touches a unit of one of [`MIGRATIONS`].
     Touch(usize, u64),
+    /// A client touches the unit that the engine has begun.
+    TouchBegun,
     /// A client's new unit, with a word that has this end, in the newest layout that the engine allows.
     Write(u64, char),
     /// A client removes a unit.
@@ -336,6 +338,7 @@ fn calls() -> impl Strategy<Value = Vec<EngineCall>> {
         3 => Just(EngineCall::Run),
         6 => Just(EngineCall::OneStep),
         4 => (0..MIGRATIONS.len(), key.clone()).prop_map(|(migration, key)| EngineCall::Touch(migration, key)),
+        2 => Just(EngineCall::TouchBegun),
         3 => (key.clone(), prop::char::range('a', 'c')).prop_map(|(key, end)| EngineCall::Write(key, end)),
         2 => key.prop_map(EngineCall::Remove),
         6 => (prop::option::weighted(0.3, 0..MIGRATIONS.len()), order).prop_map(|(migration, order)| EngineCall::Order(migration, order)),
@@ -356,6 +359,13 @@ fn make_call(
         EngineCall::Run => drop(ENGINE.run(words, UNLIMITED)?),
         EngineCall::OneStep => drop(ENGINE.run(words, STEP)?),
         EngineCall::Touch(migration, key) => Engine::touch(&MIGRATIONS[migration], words, key, NOW)?,
+        EngineCall::TouchBegun => {
+            for migration in &MIGRATIONS {
+                if let Some(unit) = words.ledger.state_of(migration.0.number)?.unit {
+                    Engine::touch(migration, words, unit.key, NOW)?;
+                }
+            }
+        }
         EngineCall::Write(key, _) if expected.contains_key(&key) => {}
         EngineCall::Write(key, end) => {
             let mut table = 0;
