@@ -21,7 +21,8 @@ use crate::{Error, Host, Migration, MigrationState, Phase, StableError, Time};
 /// ```
 ///
 /// # Errors
-/// [`Error::WrongPhase`] unless the migration is idle; a damaged record.
+/// [`Error::WrongPhase`] unless the migration is idle; [`Error::Refused`] if a client's call has begun it; a damaged
+/// record.
 pub fn defer<H: Host>(host: &mut H, now: impl Into<Time>) -> Result<(), H::Error> {
     replace_state(host, now.into(), Phase::Idle, MigrationState::deferred())
 }
@@ -88,6 +89,10 @@ fn replace_state<H: Host>(
     let found = state.phase;
     if found != expected {
         return Err(Error::WrongPhase { expected, found }.into());
+    }
+    if found == Phase::Idle && state.has_begun() {
+        let why = "a client's call has begun it: pause it instead".into();
+        return Err(Error::Refused { action: "defer", phase: found, why }.into());
     }
     if found == Phase::Paused && !state.is_deferred() {
         let why = "it is paused, not deferred; resume it on a build that contains it".into();

@@ -137,6 +137,16 @@ fn a_deferred_migration_waits_until_it_is_resumed() {
     assert_eq!(notes.new.len(), 3);
 }
 
+#[test]
+fn a_migration_begun_by_a_client_is_not_deferred() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    Engine::enter_layout(&ONLY, &mut notes, NOW).unwrap();
+    let before = notes.ledger.state_of(1).unwrap();
+    let refused = defer(&mut notes, NOW).unwrap_err();
+    assert!(matches!(refused, Error::Refused { action: "defer", phase: Phase::Idle, .. }), "{refused}");
+    assert_eq!(notes.ledger.state_of(1).unwrap(), before);
+}
+
 /// A released migration begins from scratch, so one that has converted units must not be released.
 #[test]
 fn a_migration_paused_after_its_start_is_not_released() {
