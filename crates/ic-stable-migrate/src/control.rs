@@ -187,7 +187,7 @@ impl<'a, H: Host> Control<'a, H> {
             return Err(self.refused("roll back", &why));
         }
         set_plan(self.migration, &mut self.state);
-        // From here on, a begun unit is one that is partly converted back. An interrupted rollback may have one already.
+        // From here on, a begun unit is one that is partly converted back; an interrupted rollback may have one already.
         if !self.state.is_going_back()
             && let Some(unit) = self.state.unit.take()
         {

@@ -206,7 +206,7 @@ impl<'m, H: Host> Engine<'m, H> {
         if layout != plan.from && layout != plan.to || why_not_entered(migration, host, &state)?.is_some() {
             return Ok(());
         }
-        // A unit that is quarantined in place is accounted for already; before a run, it is counted when the run begins.
+        // A unit that is quarantined in place is accounted for already, or will be when the run begins.
         let may_be_quarantined = state.quarantined > 0 || state.phase == Phase::Idle;
         if may_be_quarantined && host.ledger().quarantine.contains(number, &key) {
             return Ok(());
@@ -346,8 +346,8 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 }
 
-/// Converts all slices of a unit in this message, after those of earlier messages, whose progress is `progress`. Returns
-/// `None` if the unit no longer exists.
+/// Converts the remaining slices of a unit in this message, after those of earlier messages, whose progress is
+/// `progress`. Returns `None` if the unit no longer exists.
 fn convert_wholly<H: Host>(
     migration: &dyn Migration<H>,
     host: &mut H,

@@ -188,9 +188,9 @@ pub trait Migration<H: Host> {
     /// unit, its conversion trapped, another unit is handled first, or a rollback begins. If the unit still exists, its
     /// conversion begins again later, with empty progress; in a rollback, it simply remains a source unit.
     ///
-    /// Never called for a unit after [`Self::convert`] has returned [`Advance::Done`], [`Advance::Gone`] or an error for
-    /// it, also if that was for a client's touch. So that the engine knows, a client's call that removes a unit must
-    /// touch it first ([`Engine::touch`](crate::Engine::touch)), unless its key is never used again. Never called for a
+    /// Never called for a unit after [`Self::convert`] has returned [`Advance::Done`], [`Advance::Gone`] or an error,
+    /// also if that was for a client's touch. So that the engine knows, a client's call that removes a unit must touch
+    /// it first ([`Engine::touch`](crate::Engine::touch)), unless its key is never used again. Never called for a
     /// unit that is partly converted back, either ([`Reversal::revert`]).
     fn abandon(&self, _: &mut H, _: H::Key, _progress: Vec<u8>) {}
 

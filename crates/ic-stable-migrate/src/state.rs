@@ -152,8 +152,8 @@ pub struct MigrationState<K: Key = u64> {
     /// not say in which class it was counted.
     #[cbor(n(15), default)]
     pub classes: Vec<(String, u64)>,
-    /// The unit that the last message left unfinished: partly converted, or partly converted back while the migration is
-    /// [going back](Self::is_going_back).
+    /// The unit that the last message left unfinished: partly converted, or partly converted back while the migration
+    /// is [going back](Self::is_going_back).
     #[cbor(n(16), bound = "K: Key")]
     pub unit: Option<UnitProgress<K>>,
     /// How the work is divided into batches and messages.
