@@ -65,17 +65,13 @@ pub(super) fn continued_runs(
             (false, false) => StopPoint::Hole,
         };
         runs.push(UploadRun {
-            client,
             stop,
             // Every second upload is still open when the direct build is installed.
             stays: runs.len() % 2 == 0,
-            unseen: Default::default(),
             chunks_before: session.stored.len() as u32,
-            read_back: None,
-            problems: Vec::new(),
             repeats_begin: session.is_found_by_begin,
             is_from_snapshot: true,
-            uploader,
+            ..UploadRun::new(client, uploader)
         });
     }
     Ok(runs)

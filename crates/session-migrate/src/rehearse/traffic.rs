@@ -318,18 +318,7 @@ mod tests {
             metadata: None,
         };
         let uploader = Uploader::new(Principal::anonymous(), "capsule", asset, "key", 10);
-        UploadRun {
-            client: 1,
-            uploader: uploader.resumed(7, BTreeSet::new()),
-            stop,
-            stays: false,
-            unseen: BTreeSet::new(),
-            chunks_before: 0,
-            read_back: None,
-            problems: Vec::new(),
-            repeats_begin: true,
-            is_from_snapshot: false,
-        }
+        UploadRun { stop, ..UploadRun::new(1, uploader.resumed(7, BTreeSet::new())) }
     }
 
     fn reply(answer: api::Result<()>) -> Result<Vec<u8>, ClientError> {

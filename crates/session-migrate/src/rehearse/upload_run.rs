@@ -35,6 +35,22 @@ pub(super) struct UploadRun {
 }
 
 impl UploadRun {
+    /// Returns the upload of a new client, before a stop point is assigned to it.
+    pub fn new(client: u32, uploader: Uploader) -> Self {
+        Self {
+            client,
+            uploader,
+            stop: StopPoint::NotBegun,
+            stays: false,
+            unseen: BTreeSet::new(),
+            chunks_before: 0,
+            read_back: None,
+            problems: Vec::new(),
+            repeats_begin: true,
+            is_from_snapshot: false,
+        }
+    }
+
     pub fn title(&self) -> String {
         format!("client {} {}", self.client, self.uploader.asset.name)
     }
@@ -93,18 +109,7 @@ impl Clients {
                 let mut uploader = Uploader::new(principal, &capsule, asset, idem, chunk_size);
                 // Every second client sends chunk hashes, so that chunks with and without a hash occur.
                 uploader.hash_chunks = number % 2 == 0;
-                runs.push(UploadRun {
-                    client: number,
-                    uploader,
-                    stop: StopPoint::NotBegun,
-                    stays: false,
-                    unseen: BTreeSet::new(),
-                    chunks_before: 0,
-                    read_back: None,
-                    problems: Vec::new(),
-                    repeats_begin: true,
-                    is_from_snapshot: false,
-                });
+                runs.push(UploadRun::new(number, uploader));
             }
         }
         let chunks: Vec<u32> = runs.iter().map(|run| run.uploader.chunks()).collect();
