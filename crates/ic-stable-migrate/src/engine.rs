@@ -346,6 +346,12 @@ impl<'m, H: Host> Engine<'m, H> {
     }
 }
 
+/// Returns the work on a unit that must be completed in this message. `progress` is that of the slices of earlier
+/// messages.
+const fn work_without_limit(now: Time, progress: Vec<u8>) -> Work<'static> {
+    Work { now, meter: &Unmetered, budget: u64::MAX, progress }
+}
+
 /// Converts the remaining slices of a unit in this message, after those of earlier messages, whose progress is
 /// `progress`. Returns `None` if the unit no longer exists.
 fn convert_wholly<H: Host>(
@@ -355,7 +361,7 @@ fn convert_wholly<H: Host>(
     progress: Vec<u8>,
     now: Time,
 ) -> Result<Option<Settled<H::Key>>, H::Error> {
-    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
+    let mut work = work_without_limit(now, progress);
     loop {
         match migration.convert(host, key.clone(), &mut work)? {
             Advance::More => {}
@@ -379,7 +385,7 @@ fn revert_wholly<H: Host>(
         return Err(Error::Refused { action, phase, why }.into());
     };
     host.check_room()?;
-    let mut work = Work { now, meter: &Unmetered, budget: u64::MAX, progress };
+    let mut work = work_without_limit(now, progress);
     while reversal.revert(host, key.clone(), &mut work)? == Reverted::More {}
     Ok(())
 }
