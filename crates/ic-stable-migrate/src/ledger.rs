@@ -236,6 +236,14 @@ impl<K: Key, M: Memory + Clone> Ledger<K, M> {
         self.journal.insert(index, &entry);
     }
 
+    /// Returns the last entry of the journal; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the entry does not decode.
+    pub(crate) fn last_entry(&self) -> Result<Option<JournalRecord<K>>, StableError> {
+        self.journal.last_key().map_or(Ok(None), |last| self.journal.get(&last))
+    }
+
     /// Returns the status of the [current](Self::current) migration.
     ///
     /// # Errors

@@ -2,9 +2,10 @@
 //!
 //! A message that hits the instruction limit traps and is rolled back, so the engine cannot record the failure in that
 //! message. Instead, the previous message or the watchdog writes an attempt marker, and a message that commits replaces
-//! or clears the marker. If a message did not commit, the watchdog halves the limit on the units of a message, from
-//! 1,024 down to one. A unit that traps alone is a poison record: it is quarantined without being decoded. The
-//! migration is stuck if even the quarantining traps, or if a message limited to one unit traps in any other work.
+//! or clears the marker. If a message did not commit, the watchdog halves the limit on the units of a message, down to
+//! one. It starts from the number of units that messages have handled so far, at most 1,024: with a higher limit, the
+//! next attempt would be the same. A unit that traps alone is a poison record: it is quarantined without being decoded.
+//! The migration is stuck if even the quarantining traps, or if a message limited to one unit traps in any other work.
 
 use minicbor::{Decode, Encode};
 
@@ -103,10 +104,11 @@ impl Pace {
         }
     }
 
-    /// Records that an attempt did not commit, and halves the limit. `may_skip` is true if the attempt was to convert
+    /// Records that an attempt did not commit, and halves the limit; if there was none, half of `usual`, the number of
+    /// units that messages have handled, or of [`LARGEST_BATCH`]. `may_skip` is true if the attempt was to convert
     /// units: only then can the next one quarantine a unit instead. Returns [`Retry::Never`] if a message limited to
     /// one unit has trapped, and quarantining is not allowed or has trapped, too.
-    pub(crate) fn record_uncommitted(&mut self, may_skip: bool) -> Retry {
+    pub(crate) fn record_uncommitted(&mut self, may_skip: bool, usual: Option<u32>) -> Retry {
         self.attempts = self.attempts.saturating_add(1);
         if self.limit == 1 {
             if self.skip_next || !may_skip {
@@ -114,7 +116,8 @@ impl Pace {
             }
             self.skip_next = true;
         } else {
-            let tried = if self.limit == 0 { LARGEST_BATCH } else { self.limit };
+            let unlimited = usual.map_or(LARGEST_BATCH, |usual| usual.min(LARGEST_BATCH));
+            let tried = if self.limit == 0 { unlimited } else { self.limit };
             self.limit = (tried >> 1).max(1);
         }
         Retry::Smaller
@@ -145,19 +148,29 @@ mod tests {
         let mut pace = Pace::default();
         let mut limits = Vec::new();
         while pace.limit != 1 {
-            assert_eq!(pace.record_uncommitted(true), Retry::Smaller);
+            assert_eq!(pace.record_uncommitted(true, None), Retry::Smaller);
             limits.push(pace.limit);
         }
         assert_eq!(limits, [512, 256, 128, 64, 32, 16, 8, 4, 2, 1]);
         assert_eq!((pace.attempts, pace.units()), (10, 1));
-        assert_eq!((pace.record_uncommitted(true), pace.skip_next), (Retry::Smaller, true));
-        assert_eq!(pace.record_uncommitted(true), Retry::Never);
+        assert_eq!((pace.record_uncommitted(true, None), pace.skip_next), (Retry::Smaller, true));
+        assert_eq!(pace.record_uncommitted(true, None), Retry::Never);
         for limit in [2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 0] {
             pace.record_commit(true);
             assert_eq!((pace.limit, pace.attempts, pace.skip_next), (limit, 1, false));
         }
         pace.record_commit(false);
         assert_eq!((pace.limit, pace.attempts), (0, 0));
+    }
+
+    #[test]
+    fn a_limit_starts_at_half_of_what_messages_have_handled() {
+        for (usual, limit) in [(5_000, 512), (1_024, 512), (100, 50), (4, 2), (1, 1)] {
+            let mut pace = Pace::default();
+            assert_eq!((pace.record_uncommitted(true, Some(usual)), pace.limit), (Retry::Smaller, limit));
+            let mut limited = Pace { limit: 64, ..pace };
+            assert_eq!((limited.record_uncommitted(true, Some(usual)), limited.limit), (Retry::Smaller, 32));
+        }
     }
 
     #[test]
@@ -169,7 +182,7 @@ mod tests {
     #[test]
     fn a_step_that_cannot_be_skipped_is_tried_alone_once() {
         let mut pace = Pace { limit: 2, ..Pace::default() };
-        assert_eq!((pace.record_uncommitted(false), pace.limit), (Retry::Smaller, 1));
-        assert_eq!((pace.record_uncommitted(false), pace.skip_next), (Retry::Never, false));
+        assert_eq!((pace.record_uncommitted(false, None), pace.limit), (Retry::Smaller, 1));
+        assert_eq!((pace.record_uncommitted(false, None), pace.skip_next), (Retry::Never, false));
     }
 }

@@ -4,7 +4,7 @@
 use crate::pace::Retry;
 use crate::run::has_work;
 use crate::unit::enter_phase;
-use crate::{Host, Migration, Phase, Time};
+use crate::{Host, Migration, MigrationState, Phase, Time};
 
 /// What the caller of [`Engine::watch`](crate::Engine::watch) must do.
 ///
@@ -68,8 +68,9 @@ fn handle_uncommitted<H: Host>(
 ) -> Result<Watched, H::Error> {
     let number = migration.plan().number;
     let mut state = host.ledger().state_of(number)?;
+    let usual = units_per_message(host, number, &state);
     // Only an attempt that was to convert units may be followed by quarantining one.
-    let retry = state.pace.record_uncommitted(state.phase == Phase::Converting);
+    let retry = state.pace.record_uncommitted(state.phase == Phase::Converting, usual);
     if retry == Retry::Never {
         let unit = state
             .cursor
@@ -85,4 +86,17 @@ fn handle_uncommitted<H: Host>(
     }
     host.ledger_mut().set_state(number, &state);
     Ok(if retry == Retry::Smaller { Watched::Run } else { Watched::Quiet })
+}
+
+/// Returns how many units a message has handled on average since the last entry of the journal; `None` if that entry is
+/// about another migration or phase, or no unit was handled since. The states do not have the number for a message.
+fn units_per_message<H: Host>(host: &H, number: u16, state: &MigrationState<H::Key>) -> Option<u32> {
+    let entry = host.ledger().last_entry().ok()??;
+    if entry.migration != Some(number) || entry.state.phase != state.phase {
+        return None;
+    }
+    let units = state.pace.steps.checked_sub(entry.state.pace.steps).filter(|units| *units > 0)?;
+    // The message that wrote the entry may have handled some of them.
+    let messages = state.pace.messages.saturating_sub(entry.state.pace.messages).saturating_add(1);
+    u32::try_from(units.div_ceil(messages.max(1))).ok()
 }

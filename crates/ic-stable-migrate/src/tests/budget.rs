@@ -19,6 +19,24 @@ fn the_watch_halves_the_limit_if_no_message_commits() {
     assert_eq!(notes.ledger.state_of(1).unwrap().pace.limit, 512);
 }
 
+/// The messages handle one unit each, so a larger limit would repeat what has trapped.
+#[test]
+fn a_poison_unit_among_expensive_ones_is_soon_tried_alone() {
+    let mut notes = Notes::<u64>::open(old_release(1..=40_u64));
+    let engine = Engine::new(&[&ONLY]);
+    while notes.ledger.state_of(1).unwrap().converted < 3 {
+        engine.run(&mut notes, STEP).unwrap();
+    }
+    // No further message commits.
+    let mut seen = Some(notes.ledger.state_of(1).unwrap().pace.messages);
+    let mut limits = Vec::new();
+    while !notes.ledger.state_of(1).unwrap().pace.skip_next {
+        assert_eq!(engine.watch(&mut notes, NOW, &mut seen), Ok(Watched::Run));
+        limits.push(notes.ledger.state_of(1).unwrap().pace.limit);
+    }
+    assert_eq!(limits, [1, 1]);
+}
+
 #[test]
 fn a_message_after_a_trap_ends_at_its_limit_of_units() {
     let mut notes = Notes::<u64>::open(old_release(1..=40_u64));

@@ -108,7 +108,7 @@ fn a_unit_that_traps_has_no_pause_or_resume_rejected() {
     canister.upgrade();
     let resumed = canister.control(|control| control.resume());
     assert_eq!((resumed.phase, resumed.messages), (MigrationPhase::Idle, 0), "the engine has not run");
-    canister.pass(Duration::from_secs(6 * 60));
+    canister.pass(Duration::from_secs(3 * 60));
     let limit = canister.state().pace.limit;
     assert!(limit > 0, "messages have trapped");
     canister.control(|control| control.pause());
