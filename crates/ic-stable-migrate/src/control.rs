@@ -386,6 +386,7 @@ impl<'a, H: Host> Control<'a, H> {
         }
         self.migration.leave_in_quarantine(self.host)?;
         set_plan(self.migration, &mut self.state);
+        self.state.clear_positions();
         self.change_phase(Phase::Finalized)
     }
 

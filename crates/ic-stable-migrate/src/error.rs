@@ -192,8 +192,11 @@ pub enum Error {
         /// Newest format that this build supports.
         known: u8,
     },
-    /// A key of the quarantine does not decode.
-    #[error("the quarantine holds a unit under the damaged key {key}: {reason}")]
+    /// A key of the quarantine does not decode: it is damaged, or was stored by a release with another key type.
+    #[error(
+        "the quarantine holds a unit under the damaged key {key}: {reason}; if the type of the keys has changed, \
+        change it back: all migrations of a canister share one"
+    )]
     DamagedKey {
         /// The key as it is stored, in hex, without the number of its migration.
         key: String,

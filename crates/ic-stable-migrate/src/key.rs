@@ -294,13 +294,18 @@ pub(crate) mod cbor {
     }
 
     pub fn decode<C, K: Key>(d: &mut Decoder<'_>, _: &mut C) -> Result<K, DecodeError> {
-        if d.datatype()? == Type::Bytes {
-            return K::from_stored(d.bytes()?).map_err(DecodeError::message);
-        }
-        let number = d.u64()?;
-        K::from_number(number)
-            .ok_or_else(|| DecodeError::message(format!("{number} is not a key of this type")))
+        let key = if d.datatype()? == Type::Bytes {
+            K::from_stored(d.bytes()?)
+        } else {
+            let number = d.u64()?;
+            K::from_number(number).ok_or_else(|| format!("{number} is not a key of this type"))
+        };
+        key.map_err(|why| DecodeError::message(format!("{why}; {IF_CHANGED}")))
     }
+
+    /// What to do about a key that does not decode, if it is not damaged.
+    const IF_CHANGED: &str =
+        "if the type of the keys has changed, change it back: all migrations of a canister share one";
 
     /// Opaque: the type of the keys is in the schema of the tables.
     #[cfg(all(test, feature = "_schema"))]

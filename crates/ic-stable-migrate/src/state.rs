@@ -382,6 +382,13 @@ impl<K: Key> MigrationState<K> {
         Self { instructions: self.instructions, pace: self.pace.for_new_run(), ..Self::default() }
     }
 
+    /// Removes the positions in the order of the keys, which a finalized migration does not need: a later release must
+    /// decode the state even if its type of keys has changed.
+    pub(crate) fn clear_positions(&mut self) {
+        self.cursor = None;
+        self.validated_through = None;
+    }
+
     /// Returns the state of a deferred migration, which has not begun.
     pub fn deferred() -> Self {
         Self { phase: Phase::Paused, resume_to: Some(Phase::Idle), ..Self::default() }

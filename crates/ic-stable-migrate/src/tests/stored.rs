@@ -50,6 +50,20 @@ fn only_a_pause_before_the_beginning_is_a_deferral() {
     }
 }
 
+/// All migrations share one key type. A later release that changed it must not be refused for a number.
+#[test]
+fn a_finalized_state_has_no_keys() {
+    let mut notes = Notes::<u64>::open(old_release(1..=4_u64));
+    let engine = Engine::new(&[&ONLY]);
+    engine.run(&mut notes, UNLIMITED).unwrap();
+    let with_other_keys =
+        |notes: &Notes<u64>| MigrationState::<String>::decode(&notes.ledger.state_of(1).unwrap().encode());
+    let refused = with_other_keys(&notes).unwrap_err();
+    assert!(refused.contains("4 is not a key of this type; if the type of the keys"), "{refused}");
+    engine.control(&mut notes, NOW).unwrap().finalize(true).unwrap();
+    assert_eq!(with_other_keys(&notes).map(|state| state.phase), Ok(Phase::Finalized));
+}
+
 #[test]
 fn each_migration_has_its_own_quarantine() {
     let [states, journal, quarantine, first_state, first_quarantine] = <[VectorMemory; 5]>::default();
