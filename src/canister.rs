@@ -93,7 +93,7 @@ fn admin_config_set(config: AdminConfig, force: Option<bool>) -> Result<()> {
         storage.settings.set(&checked);
         Ok(())
     })?;
-    migration::run_message();
+    migration::run_next_message();
     Ok(())
 }
 

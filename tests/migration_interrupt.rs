@@ -101,8 +101,8 @@ fn the_next_build_goes_forward_from_a_rollback() {
     assert_eq!(found.digests[0], found.digests[1]);
 }
 
-/// Calls by a controller run the engine, too, but must not start a second chain of messages: each message of the engine
-/// schedules exactly one more.
+/// Calls by a controller schedule a message, too, but must not start a second chain of messages: each message of the
+/// engine schedules exactly one more.
 #[test]
 fn repeated_controls_start_no_second_chain_of_messages() {
     let mut canister = InstalledCanister::new(Build::Legacy);

@@ -295,6 +295,7 @@ impl Target for ModelCanister {
         if to == Stage::Staged {
             // After finalization, the canister refuses a share above zero, and the share stays at zero.
             let _ = self.canister.try_configure(|config| config.compat_share_percent = share);
+            self.canister.pic.tick();
         }
     }
 
@@ -314,6 +315,7 @@ impl Target for ModelCanister {
         // The optional argument is omitted: the record to retry, or whether to finalize although records are
         // quarantined.
         let answer = self.canister.update::<MigrationStatus>(controller(), method, ());
+        self.canister.pic.tick();
         Some(answer.map(drop).map_err(refusal))
     }
 

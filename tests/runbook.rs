@@ -87,6 +87,8 @@ fn every_command_does_what_the_runbook_says() {
         }
         let reply = call(&canister, &name, &arguments);
         let refused = refusal(&reply);
+        // The engine runs in the message after a control.
+        canister.pic.tick();
         let now = status(&canister);
         match name.as_str() {
             "migration_dry_run" => {

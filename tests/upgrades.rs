@@ -1,6 +1,6 @@
 //! Upgrades between builds on real wasm, with unfinished uploads that continue afterwards.
 
-use crate::support::conversion::{control, status};
+use crate::support::conversion::{control, settle_migration, status};
 use crate::support::upload::{CHUNK, file};
 use crate::support::{InstalledCanister, controller, owner};
 use session_migrate::build::Build;
@@ -79,6 +79,7 @@ fn the_compat_share_routes_sessions_and_at_zero_they_convert() {
     assert_eq!(uploads[1].path(&canister), SessionPath::Compat, "the share is still above zero");
 
     canister.configure(|config| config.compat_share_percent = 0);
+    canister.run_timers_until(|stats| stats.legacy_sessions == 0);
     assert!(uploads[1..].iter().all(|upload| upload.path(&canister) == SessionPath::Direct));
     assert_eq!(HalfUpload::begin(&canister, 4).path(&canister), SessionPath::Direct);
     let status = status(&canister);
@@ -94,7 +95,8 @@ fn a_rollback_to_legacy_keeps_everything_uploaded_since() {
     canister.upgrade(Build::Staged);
     let since = [4, 5].map(|seed| HalfUpload::begin(&canister, seed));
     canister.put(owner(), before[0].session, 0, &before[0].content).unwrap();
-    let rolled_back = control(&canister, "migration_rollback");
+    control(&canister, "migration_rollback");
+    let rolled_back = settle_migration(&canister);
     assert_eq!((rolled_back.phase, rolled_back.layout), (MigrationPhase::RolledBack, 1));
     let meanwhile = HalfUpload::begin(&canister, 6);
     assert_eq!(meanwhile.path(&canister), SessionPath::Compat);

@@ -40,11 +40,11 @@ fn migration_dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
     migration::dry_run(after, limit)
 }
 
-/// Runs a control of the migration, then the engine, and returns the status.
+/// Runs a control of the migration, schedules a message of the engine, and returns the status before that message.
 fn run_control(control: impl FnOnce(&mut Storage, Time) -> Result<()>) -> Result<MigrationStatus> {
     controllers_only()?;
     with_app(|App { storage, .. }| control(storage, now()))?;
-    migration::run_message();
+    migration::run_next_message();
     migration_status()
 }
 

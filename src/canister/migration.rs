@@ -1,11 +1,10 @@
-//! Runs the migration engine: a little in `post_upgrade`, the rest by timer and in calls of controllers, with a
-//! watchdog once a minute.
+//! Runs the migration engine: a little in `post_upgrade`, the rest in messages of timers, with a watchdog once a minute.
 
 use std::cell::Cell;
 
 pub use crate::migrate::controls;
 
-use ic_stable_migrate::cdk::timers::Chain;
+use ic_stable_migrate::cdk::timers::{self, Chain};
 
 use super::app::{App, MessageMeter, now, report, with_app};
 use crate::api::{DryRun, Result};
@@ -27,8 +26,8 @@ thread_local! {
     /// See [`stepped_at`].
     static STEPPED_AT: Cell<Option<u64>> = const { Cell::new(None) };
 
-    /// Timer messages of the engine, each of which schedules the next. Calls by controllers also run the engine, and
-    /// must not start a second chain.
+    /// Timer messages of the engine, each of which schedules the next. Calls by controllers schedule one, too, and must
+    /// not start a second chain.
     static MESSAGES: Chain = const { Chain::new() };
 }
 
@@ -47,9 +46,12 @@ pub fn dry_run(after: Option<u64>, limit: Option<u32>) -> Result<DryRun> {
     with_app(|App { storage, .. }| migrate::dry_run(storage, message, after, limit))
 }
 
-/// Runs the engine in this message, and schedules another message if there is more to do.
-pub fn run_message() {
-    run(MESSAGE_INSTRUCTIONS);
+/// Runs the engine in a message of its own: if a record traps, the call that changed the state of the migration is kept,
+/// and [`watch`] can isolate the record.
+pub fn run_next_message() {
+    schedule();
+    // The message must also run if the timers were lost less than five minutes ago.
+    timers::wake(now().as_nanos());
 }
 
 /// Ensures that a migration with work left makes progress.
@@ -85,5 +87,5 @@ fn run_engine(budget: u64) -> Result<RunOutcome> {
 
 /// Runs the engine in the next message, once, however often this is called before.
 fn schedule() {
-    MESSAGES.with(|messages| messages.run_next(run_message));
+    MESSAGES.with(|messages| messages.run_next(|| run(MESSAGE_INSTRUCTIONS)));
 }

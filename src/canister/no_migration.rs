@@ -11,7 +11,7 @@ pub fn start() {
     }
 }
 
-pub const fn run_message() {}
+pub const fn run_next_message() {}
 
 pub const fn watch() {}
 

@@ -67,7 +67,8 @@ pub fn settle_migration(canister: &InstalledCanister) -> MigrationStatus {
     panic!("the migration does not settle: {:?}", status(canister));
 }
 
-/// Makes a controller's call to the migration. The test fails if the call is refused.
+/// Makes a controller's call to the migration, and returns the status before the engine's next message. The test fails
+/// if the call is refused.
 pub fn control(canister: &InstalledCanister, method: &str) -> MigrationStatus {
     canister.update(controller(), method, ()).unwrap_or_else(|error| panic!("{method}: {error}"))
 }

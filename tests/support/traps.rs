@@ -7,7 +7,7 @@ use session_migrate::server::{self, ServerKind};
 use upload_canister::api::{BuildInfo, MigrationPhase};
 
 use super::conversion::{
-    Start, after_messages, count_messages, dump_uninterrupted, settle_migration, status,
+    Start, after_messages, control, count_messages, dump_uninterrupted, settle_migration, status,
 };
 use super::{InstalledCanister, owner};
 
@@ -109,6 +109,29 @@ pub fn assert_same_when_trapped<S: Start>(start: S) {
             assert_eq!(S::dump(&canister), expected, "message {k}, part {part} of the timer");
         }
     }
+}
+
+/// If the server is embedded, resumes a paused migration whose next message traps. Checks that the resume is accepted,
+/// and that the migration ends as if nothing had happened.
+pub fn assert_control_accepted_before_trap<S: Start>(start: S) {
+    if !is_embedded() {
+        return;
+    }
+    let expected = dump_uninterrupted(start);
+    let all = executed(&after_messages(start, 0), |canister| canister.pic.tick());
+    let cost = all.iter().map(|message| message.instructions).max().unwrap();
+    let canister = after_messages(start, 0);
+    control(&canister, "migration_pause");
+    let trapped = with_message_limit(&canister, cost / 2, |canister| {
+        control(canister, "migration_resume");
+        canister.pic.tick();
+    });
+    assert_eq!(trapped.len(), 1, "{trapped:?}");
+    let resumed = status(&canister).phase;
+    assert!(matches!(resumed, MigrationPhase::Validating | MigrationPhase::Converting), "{resumed:?}");
+    let after = settle_migration(&canister);
+    assert_eq!(after.phase, MigrationPhase::Converted, "{}", after.note);
+    assert_eq!(S::dump(&canister), expected);
 }
 
 /// If the server is embedded, makes the upgrade that starts the migration trap at several points of `post_upgrade`.
