@@ -60,7 +60,7 @@ pub fn create(
         .chain_update(codec::encode(1, &content))
         .finalize()
         .into();
-    match storage.capsules.created_before(idem_key.0)? {
+    match storage.capsules.memory_created_with(idem_key.0)? {
         Some((id, found)) if found == fingerprint => return Ok(id),
         Some((id, _)) => {
             let detail = format!("memory {id} was created under this key with other parameters");
@@ -69,7 +69,7 @@ pub fn create(
         None => {}
     }
     storage.room.check_for_records()?;
-    CapsuleStore::check_memories(&capsule, storage.config()?.memories_per_capsule())?;
+    CapsuleStore::check_memory_limit(&capsule, storage.config()?.memories_per_capsule())?;
     check_inline_budget(&content, capsule.inline_bytes)?;
     // The first memory creates these structures, too, even without an upload: deleting the memory will need them.
     storage.created_with_first_upload.create(&storage.room)?;

@@ -20,13 +20,13 @@ use super::record::{Access, CapsuleRecord, MemoryRecord};
 use super::table::CapsuleTable;
 use super::{MAX_LIST, MAX_SUBJECT_BYTES};
 
-/// Returns `Ok(())` if one more item may be added to `present` items; `limit` is the name of the limit.
-fn check_limit(limit: &'static str, allowed: u64, present: u64) -> Result<(), CapsuleError> {
-    let requested = present.saturating_add(1);
+/// Returns `Ok(())` if one more item may be added to `existing` items; `limit` is the name of the limit.
+fn check_limit(limit: &'static str, allowed: u64, existing: u64) -> Result<(), CapsuleError> {
+    let requested = existing.saturating_add(1);
     if requested > allowed { Err(CapsuleError::Full { limit, allowed, requested }) } else { Ok(()) }
 }
 
-/// Capsules and memories in stable memory.
+/// The tables of capsules and memories.
 pub struct CapsuleStore {
     /// The capsules.
     pub records: CapsuleTable,
@@ -34,8 +34,8 @@ pub struct CapsuleStore {
     by_capsule: Table<TwoTexts, ()>,
     by_member: Table<(Principal, Blob<32>), ()>,
     /// Deleted capsules whose memories are still to be removed.
-    condemned: Table<String, ()>,
-    by_idem: Table<[u8; 32], String>,
+    deleted: Table<String, ()>,
+    by_idem_key: Table<[u8; 32], String>,
     count_by_creator: Table<Principal, u64>,
     /// For each deleted capsule with memories that could not be removed: the last such memory, after which the removal
     /// continues. This is on the heap, so that the removal is retried after an upgrade.
@@ -47,15 +47,16 @@ pub struct CapsuleStore {
 }
 
 impl CapsuleStore {
-    /// Opens the store; what does not exist yet is created with the first capsule or the first record.
+    /// Opens the store. Structures that do not exist yet are created with the first capsule, or with their first
+    /// record.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             records: CapsuleTable::open(memories),
             memories: Table::open(memories, memory_ids::MEMORIES),
             by_capsule: Table::open(memories, memory_ids::MEMORY_BY_CAPSULE),
             by_member: Table::open(memories, memory_ids::CAPSULE_BY_MEMBER),
-            by_idem: Table::open(memories, memory_ids::MEMORY_BY_IDEM),
-            condemned: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
+            by_idem_key: Table::open(memories, memory_ids::MEMORY_BY_IDEM),
+            deleted: Table::open(memories, memory_ids::CONDEMNED_CAPSULES),
             count_by_creator: Table::open(memories, memory_ids::CAPSULES_BY_CREATOR),
             resume_points: BTreeMap::new(),
             ids: Ids::open(memories, memory_ids::CAPSULE_COUNTER),
@@ -99,20 +100,20 @@ impl CapsuleStore {
         {
             return Err(CapsuleError::SubjectTooLong { got: text.len() });
         }
-        let total = self.count_by_creator.get(&caller)?.unwrap_or(0);
-        check_limit("capsules per caller", allowed, total)?;
+        let existing = self.count_by_creator.get(&caller)?.unwrap_or(0);
+        check_limit("capsules per caller", allowed, existing)?;
         self.room.check_for_records()?;
         self.created_with_first_capsule.create(&self.room)?;
         let id = format!("capsule_{}", self.ids.issue()?);
         let subject = subject.unwrap_or(PersonRef::Principal(caller));
         let record = CapsuleRecord::new(subject, caller, now.as_nanos());
-        self.count_by_creator.insert(caller, &total.saturating_add(1));
+        self.count_by_creator.insert(caller, &existing.saturating_add(1));
         self.store(&id, &record);
         Ok(record.to_api(&id))
     }
 
-    /// Adds a capsule under a given id, for tools that write a stable memory. Returns `false`, changing nothing, if the
-    /// id is in use or the index by member cannot hold it.
+    /// Adds a capsule under a given id, for tools that write a stable memory. If the id is in use, or too long for the
+    /// index by member, changes nothing and returns `false`.
     ///
     /// # Errors
     /// A damaged count of the creator's capsules.
@@ -121,15 +122,15 @@ impl CapsuleStore {
             return Ok(false);
         }
         if let Some(creator) = record.created_by {
-            let total = self.count_by_creator.get(&creator)?.unwrap_or(0);
-            self.count_by_creator.insert(creator, &total.saturating_add(1));
+            let existing = self.count_by_creator.get(&creator)?.unwrap_or(0);
+            self.count_by_creator.insert(creator, &existing.saturating_add(1));
         }
         self.store(id, record);
         Ok(true)
     }
 
-    /// Deletes a capsule, if `caller` is an owner. The capsule disappears immediately for everyone; its memories and
-    /// their blobs must then be removed, as [`Self::memories_to_remove`] lists them.
+    /// Deletes a capsule, if `caller` is an owner. The capsule disappears immediately for everyone; the calling code
+    /// must then remove its memories and their blobs, which [`Self::memories_to_remove`] lists.
     ///
     /// # Errors
     /// [`CapsuleError::Unauthorized`], or a damaged record.
@@ -140,7 +141,7 @@ impl CapsuleStore {
         }
         self.remove_from_member_index(capsule_id, &record);
         self.records.stored_mut().remove(&capsule_id.to_owned());
-        self.condemned.insert(capsule_id.to_owned(), &());
+        self.deleted.insert(capsule_id.to_owned(), &());
         Ok(())
     }
 
@@ -161,8 +162,8 @@ impl CapsuleStore {
         let (mut page, mut size) = (Vec::new(), PageSize::default());
         for (_, key) in keys.take_while(|(member, _)| *member == caller).take(limit) {
             let id = parse_member_key(&key);
-            let Some((record, stored)) = self.records.stored().get_with_len(&id)? else { continue };
-            if !size.try_add(stored) {
+            let Some((record, record_len)) = self.records.stored().get_with_len(&id)? else { continue };
+            if !size.try_add(record_len) {
                 break;
             }
             page.push(record.to_api(&id));
@@ -170,12 +171,12 @@ impl CapsuleStore {
         Ok(page)
     }
 
-    /// Lists up to `limit` memories of the first deleted capsule that has any, not counting skipped memories; the list
-    /// is empty if there is no such capsule. Forgets each deleted capsule before that one whose memories are all
-    /// removed.
+    /// Lists up to `limit` memories of one deleted capsule, the first that still has memories that are not skipped; the
+    /// list is empty if there is no such capsule. Removes the entries of the deleted capsules before it that have no
+    /// memories left.
     pub fn memories_to_remove(&mut self, limit: usize) -> Vec<TwoTexts> {
         let mut after = None;
-        while let Some(capsule) = self.condemned.next_key(after.as_ref()) {
+        while let Some(capsule) = self.deleted.next_key(after.as_ref()) {
             let resume_point = self.resume_points.get(&capsule);
             let start = match resume_point {
                 Some(memory) => Bound::Excluded(TwoTexts(capsule.clone(), memory.clone())),
@@ -187,14 +188,15 @@ impl CapsuleStore {
                 return found;
             }
             if resume_point.is_none() {
-                self.condemned.remove(&capsule);
+                self.deleted.remove(&capsule);
             }
             after = Some(capsule);
         }
         Vec::new()
     }
 
-    /// Skips a memory of a deleted capsule, and all memories before this one, until the next upgrade.
+    /// From now on, until the next upgrade, [`Self::memories_to_remove`] skips this memory of a deleted capsule, and
+    /// all memories of the capsule before it.
     pub fn skip_memory(&mut self, TwoTexts(capsule, memory): TwoTexts) {
         self.resume_points.insert(capsule, memory);
     }
@@ -246,7 +248,7 @@ impl CapsuleStore {
         self.record_if(caller, Access::Read, capsule_id, may).map(drop)
     }
 
-    /// Returns the record of a capsule, if there is one and `may` accepts it. `needs` is only for the error.
+    /// Returns the record of a capsule, if there is one and `may` accepts it. `needs` is only used in the error.
     fn record_if(
         &self,
         caller: Principal,
@@ -255,7 +257,7 @@ impl CapsuleStore {
         may: impl FnOnce(&CapsuleRecord) -> bool,
     ) -> Result<Rc<CapsuleRecord>, CapsuleError> {
         let found = match self.capsule(capsule_id) {
-            // Strangers must not learn what is wrong with someone else's record.
+            // Strangers must not learn that someone else's record is damaged.
             Err(_) if !self.by_member.contains(&(caller, member_key(capsule_id))) => None,
             found => found?,
         };
@@ -315,7 +317,7 @@ impl CapsuleStore {
     ///
     /// # Errors
     /// [`CapsuleError::Full`].
-    pub fn check_memories(capsule: &CapsuleRecord, allowed: u64) -> Result<(), CapsuleError> {
+    pub fn check_memory_limit(capsule: &CapsuleRecord, allowed: u64) -> Result<(), CapsuleError> {
         check_limit("memories per capsule", allowed, capsule.memory_count)
     }
 
@@ -335,7 +337,7 @@ impl CapsuleStore {
             return Err(CapsuleError::MemoryExists(memory_id.to_owned()));
         }
         if let Some(request) = record.request {
-            self.by_idem.insert(request.idem_key, &memory_id.to_owned());
+            self.by_idem_key.insert(request.idem_key, &memory_id.to_owned());
         }
         self.memories.insert(memory_id.to_owned(), record);
         self.by_capsule.insert(TwoTexts(record.capsule_id.clone(), memory_id.to_owned()), &());
@@ -367,7 +369,7 @@ impl CapsuleStore {
     ) -> Result<MemoryRecord, CapsuleError> {
         let missing = || CapsuleError::NoSuchMemory(memory_id.to_owned());
         let record = match self.memories.get(&memory_id.to_owned()) {
-            // As in `record_if`.
+            // As in `record_if`: strangers must not learn that the record is damaged.
             Err(_) if !self.is_in_a_capsule_of(caller, memory_id) => None,
             found => found?,
         };
@@ -400,8 +402,11 @@ impl CapsuleStore {
     ///
     /// # Errors
     /// A damaged record.
-    pub fn created_before(&self, idem_key: [u8; 32]) -> Result<Option<(String, [u8; 32])>, CapsuleError> {
-        let Some(id) = self.by_idem.get(&idem_key)? else { return Ok(None) };
+    pub fn memory_created_with(
+        &self,
+        idem_key: [u8; 32],
+    ) -> Result<Option<(String, [u8; 32])>, CapsuleError> {
+        let Some(id) = self.by_idem_key.get(&idem_key)? else { return Ok(None) };
         let request = self.memories.get(&id)?.and_then(|record| record.request);
         Ok(request.map(|request| (id, request.fingerprint)))
     }
@@ -433,7 +438,7 @@ impl CapsuleStore {
             });
         }
         if let Some(request) = record.request {
-            self.by_idem.remove(&request.idem_key);
+            self.by_idem_key.remove(&request.idem_key);
         }
         self.memories.remove(&id);
         self.by_capsule.remove(&TwoTexts(record.capsule_id.clone(), id));
@@ -482,8 +487,8 @@ impl CapsuleStore {
         let (mut page, mut size) = (Vec::new(), PageSize::default());
         for TwoTexts(_, id) in keys.filter(|key| after.is_none() || *key != start).take(limit) {
             let found = self.memories.get_with_len(&id)?;
-            let (record, stored) = found.ok_or_else(|| CapsuleError::NoSuchMemory(id.clone()))?;
-            if !size.try_add(stored) {
+            let (record, record_len) = found.ok_or_else(|| CapsuleError::NoSuchMemory(id.clone()))?;
+            if !size.try_add(record_len) {
                 break;
             }
             page.push(record.to_api(&id));
@@ -498,8 +503,8 @@ impl CapsuleStore {
         to.table(memory_ids::numbers::MEMORIES, &self.memories);
         to.table(memory_ids::numbers::MEMORY_BY_CAPSULE, &self.by_capsule);
         to.table(memory_ids::numbers::CAPSULE_BY_MEMBER, &self.by_member);
-        to.table(memory_ids::numbers::CONDEMNED_CAPSULES, &self.condemned);
-        to.table(memory_ids::numbers::MEMORY_BY_IDEM, &self.by_idem);
+        to.table(memory_ids::numbers::CONDEMNED_CAPSULES, &self.deleted);
+        to.table(memory_ids::numbers::MEMORY_BY_IDEM, &self.by_idem_key);
         to.table(memory_ids::numbers::CAPSULES_BY_CREATOR, &self.count_by_creator);
         self.ids.describe(memory_ids::numbers::CAPSULE_COUNTER, to);
     }

@@ -55,7 +55,7 @@ impl UploadService<'_> {
         self.served_on = Some(path);
         let limits = self.storage.limits()?;
         self.storage.room.check_for_records()?;
-        CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
+        CapsuleStore::check_memory_limit(&capsule, limits.memories_per_capsule())?;
         let max_sessions = limits.max_sessions_per_caller;
         let sessions = self.storage.index.count_of(self.caller, max_sessions);
         if sessions >= max_sessions {

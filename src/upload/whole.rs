@@ -63,7 +63,7 @@ impl UploadService<'_> {
         check_digest(expected, digest_of_bytes(hash, bytes))?;
         let limits = self.storage.limits()?;
         self.storage.room.check_for_records()?;
-        CapsuleStore::check_memories(&capsule, limits.memories_per_capsule())?;
+        CapsuleStore::check_memory_limit(&capsule, limits.memories_per_capsule())?;
         // The record of the capsule is changed in place only if nothing else refers to it, as `capsule` does.
         drop(capsule);
         self.storage.created_with_first_upload.create(&self.storage.room)?;
