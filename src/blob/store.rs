@@ -5,7 +5,7 @@
 //! id 40   u64 -> BlobRecord             committed blobs in extents
 //! id 41   u64 -> BlobRecord             committed blobs in the chunk map with another digest
 //! id 20   (u64, text) -> text           (blob, memory) -> capsule: who refers to a blob
-//! id 31   (text, text) -> u64           (capsule, digest in hex) -> blob: one copy of a content per capsule
+//! id 31   (text, text) -> u64           (capsule, digest: see `content_key`) -> blob: one copy per capsule
 //! ```
 
 use crate::api::HashAlgorithm;
@@ -44,7 +44,7 @@ pub struct BlobStore {
 }
 
 impl BlobStore {
-    /// Opens the store; what does not exist yet is created when something is stored.
+    /// Opens the store. Structures that do not exist yet are created when something is stored.
     pub fn open(memories: &Memories, room: &StableRoom) -> Self {
         Self {
             chunk_map: ChunkMap::open(memories, room),
@@ -133,8 +133,9 @@ impl BlobStore {
         }
     }
 
-    /// Releases the bytes of an object that this message has stored, and for which it has allocated last: like
-    /// [`Self::free`], but damaged free extents next to the object's do not keep the bytes allocated.
+    /// Releases the bytes that this message has stored for an object, because the object is refused after all. The
+    /// object's extents must be the ones that were allocated last. Unlike [`Self::free`], this also works if the
+    /// entries of free extents next to them are damaged.
     ///
     /// # Errors
     /// A damaged table.
@@ -159,13 +160,13 @@ impl BlobStore {
         self.chunk_map.release_copied(prefix);
     }
 
-    /// Returns whether there are released chunks, and nothing will soon need their room.
+    /// Returns whether released chunks are stored, and may stay for now, since stable memory has ample room.
     pub fn may_defer_removal(&self) -> bool {
         self.release_total() > 0 && self.chunk_map.has_ample_room()
     }
 
-    /// Must be called if a message that could remove released chunks does not: a removal that is marked for the next
-    /// message would be taken for one that trapped.
+    /// Cancels a compaction that the message before has marked. Must be called if a message could sweep, but does not:
+    /// otherwise [`Self::watch_removals`] finds the same mark twice, and takes it for a compaction that trapped.
     pub const fn defer_removal(&mut self) {
         self.chunk_map.cancel_compaction();
     }
@@ -193,7 +194,8 @@ impl BlobStore {
         self.chunk_map.remove_unreported(prefix, idx);
     }
 
-    /// Skips a removal whose message trapped. Must be called regularly, in messages that do not sweep.
+    /// Detects a removal whose message trapped, so that the sweep does not repeat it. Must be called regularly, in
+    /// messages that do not sweep.
     pub fn watch_removals(&mut self) {
         self.chunk_map.watch();
     }
@@ -257,7 +259,7 @@ impl BlobStore {
             return Ok(0);
         }
         if let Err(damage) = self.free(&record.place) {
-            // Without a reference, nobody would find the blob.
+            // Without a reference, no later call could free the blob.
             self.add_ref(id, memory_id, capsule_id);
             return Err(damage.into());
         }
@@ -502,7 +504,7 @@ impl BlobStore {
     }
 }
 
-/// Returns the key for looking up content in a capsule.
+/// Returns the key of a content in the index by content: the capsule, and the digest in hex, for BLAKE3 with a prefix.
 pub fn content_key(capsule_id: &str, digest: ContentDigest) -> TwoTexts {
     let hex = hex::encode(digest.bytes);
     let digest = match digest.algorithm {
