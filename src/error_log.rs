@@ -1,4 +1,4 @@
-//! The last errors that clients cannot do anything about: from timers and from damaged stored data.
+//! The latest errors that only an operator can act on: from timers and from damaged stored data.
 //!
 //! The canister's log holds a few kilobytes, and the lines of finished uploads displace everything else in it. Errors
 //! stored here are not displaced, and survive upgrades. A repeated error is counted in the slot that it already has, so
@@ -71,7 +71,7 @@ impl Entry {
     }
 }
 
-/// The last errors, in stable memory.
+/// The latest errors, in stable memory.
 pub struct ErrorLog {
     /// The memory of the counters, of which this log uses only the part from [`TOTAL_AT`] on.
     page: Counters,

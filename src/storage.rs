@@ -1,5 +1,5 @@
-//! `Storage`: the only handle to each stable structure of the canister, and how a storage is created or opened. Does
-//! not own: any rule of uploads.
+//! `Storage`: the only handle to each stable structure of the canister, and how a storage is created or opened. The
+//! rules of uploads are in `upload/`.
 //!
 //! No state on the heap has to survive an upgrade, so there is no `pre_upgrade`.
 
@@ -37,8 +37,8 @@ pub struct Storage {
     pub index: SessionIndex,
     /// Where the bytes of sessions in flight go, and how much of them is hashed, by session id.
     pub payloads: Table<u64, PayloadState>,
-    /// The sessions that may still have their bytes in the chunk map, after layout 3 has begun; new sessions have
-    /// theirs in extents.
+    /// In layout 3: the sessions whose bytes may still be in the chunk map. Every other session has its bytes in
+    /// extents.
     pub mapped_sessions: Register<MappedSessions>,
     /// Receipts of ended sessions.
     pub receipts: Receipts,
@@ -47,17 +47,17 @@ pub struct Storage {
     /// Bytes that sessions in flight have reserved but not filled yet.
     pub promises: Promises,
     /// The entry of the index by activity (a time and a session id) after which the next search for a session to evict
-    /// starts; `None`: at the first. On the heap, since any start will do.
+    /// starts; `None`: it starts at the first entry. On the heap, since a search may start at any entry.
     pub eviction_cursor: Option<(u64, u64)>,
     /// Counts of sessions, calls and errors, by path.
     pub counters: PathCounters,
-    /// The last errors that clients cannot do anything about.
+    /// The latest errors that only an operator can act on.
     pub errors: ErrorLog,
     /// Chunks and committed blobs.
     pub blobs: BlobStore,
     /// Capsules and memories.
     pub capsules: CapsuleStore,
-    /// Who may create capsules, if the setting says that a list decides.
+    /// The callers who may create capsules, if the setting `capsule_makers` is `Listed`.
     pub capsule_maker_list: CapsuleMakerList,
     /// Keys that authenticate tokens for browsers.
     pub access_keys: AccessKeys,
@@ -104,8 +104,8 @@ pub enum OpenError {
     NoRoom(#[from] NoRoom),
 }
 
-/// Creates the structures that every stable memory of this layout has, unless they exist; in layout 3, also marks all
-/// structures that exist.
+/// Creates the structures that every stable memory of this layout has, unless they exist. In layout 3, also updates the
+/// marks of the structures that exist ([`stable::mark_all`]).
 fn make_structures(memories: &Memories, layout: Layout, room: &StableRoom) -> Result<(), NoRoom> {
     if layout < Layout::EXTENTS {
         return Structures::of(memories, |id| id <= LAST_CREATED_BEFORE_LAYOUT_3).create(room);
