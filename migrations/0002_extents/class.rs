@@ -1,6 +1,7 @@
 //! The classes of units, and the treatment of each.
 //!
-//! The names are stored, like those of migration 1, so the class of units whose conversion traps is still named "cut off".
+//! The names are stored, like those of migration 1, so the class of units whose conversion traps is still named "cut
+//! off".
 
 use crate::migrate::{ClassPlan, Treatment};
 

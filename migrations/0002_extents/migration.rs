@@ -44,7 +44,8 @@ const INSTRUCTIONS_PER_UNIT: u64 = 500_000;
 /// Instructions for moving a byte: reading, writing, reading back and comparing it; see `docs/costs.md`.
 const INSTRUCTIONS_PER_BYTE: u64 = 12;
 
-/// Maximum number of chunks of one unit (`MAX_CHUNKS` of an upload); each step copies at least one of them.
+/// Maximum number of messages that one unit takes: it has at most this many chunks (`MAX_CHUNKS` of an upload), and
+/// each message copies at least one of them.
 const STEPS_PER_UNIT: u64 = 16_384;
 
 impl Migration<Storage> for MoveToExtents {
@@ -178,11 +179,11 @@ fn missing_room(storage: &Storage) -> Result<Option<String>> {
     Ok((needed > left).then(reason))
 }
 
-/// Returns the extents in the encoded progress of a unit; `None` if there are none, or the bytes are not a progress.
+/// Returns the extents in the stored progress of a unit; `None` if it has none, or does not decode.
 pub fn extents_of(progress: &[u8]) -> Option<Extents> {
-    let from_blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
-    let from_session = || session::SessionProgress::decode(progress).ok().map(|progress| progress.extents);
-    from_blob.or_else(from_session)
+    let of_blob = PayloadState::decode(progress).ok().and_then(|state| state.extents);
+    let of_session = || session::SessionProgress::decode(progress).ok().map(|progress| progress.extents);
+    of_blob.or_else(of_session)
 }
 
 /// Returns whether a key is that of a session to move; otherwise it is that of a blob.

@@ -4,8 +4,8 @@ use crate::run::{blocking_predecessor, first_unconverted};
 use crate::unit::{count_left_to_roll_back, count_quarantined, enter_phase, increment, restore, set_plan};
 use crate::{Error, Host, Migration, MigrationState, Pace, Phase, Recheck, Rollback, Time};
 
-/// Maximum number of units that `finalize` itself checks, at about 200,000 instructions each: together a small part of
-/// what a message may use.
+/// Maximum number of units that `finalize` itself checks, at about 200,000 instructions each: a small part of the
+/// instructions that a message may use.
 const MAX_RECHECKED: usize = 1_000;
 
 /// Maximum number of units that one call restores from quarantine; a further call restores more.
@@ -109,9 +109,9 @@ impl<'a, H: Host> Control<'a, H> {
     }
 
     /// Accepts that counts or digests do not reconcile, and begins to count again, with only the units that are not
-    /// converted yet. For a migration that cannot be rolled back, after the cause is known: a rollback followed by
-    /// [`Self::resume`] counts every unit again, while this leaves those that are missing unexplained. The journal
-    /// keeps the counts. Before finalization, all converted units must be verified.
+    /// converted yet. The missing units stay unexplained, so call this only once the cause is known, and only for a
+    /// migration that cannot be rolled back: a rollback followed by [`Self::resume`] counts every unit again. The
+    /// journal keeps the counts so far. Before finalization, all converted units must be verified.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -180,14 +180,16 @@ impl<'a, H: Host> Control<'a, H> {
             Phase::RolledBack => return Err(self.refused("roll back", "it is rolled back already")),
             _ => {}
         }
-        // While the previous migration is not finalized, the source units of this one are still its target units.
+        // The source units of this migration are the target units of the previous one, which may still be rolled back
+        // itself while it is not finalized.
         if (!self.state.has_begun() || self.state.is_deferred())
             && let Some(why) = blocking_predecessor(self.migration, self.host)?
         {
             return Err(self.refused("roll back", &why));
         }
         set_plan(self.migration, &mut self.state);
-        // From here on, a begun unit is one that is partly converted back; an interrupted rollback may have one already.
+        // During a rollback, the unit in progress is one that is partly converted back; a rollback that was interrupted
+        // may already have one.
         if !self.state.is_going_back()
             && let Some(unit) = self.state.unit.take()
         {
@@ -218,8 +220,9 @@ impl<'a, H: Host> Control<'a, H> {
         self.change_phase(Phase::Verifying)
     }
 
-    /// Restores the quarantined unit `key`, or without `key` all of them, at most a thousand per call, as source units,
-    /// which the next run then tries to convert. Units created since the last count are counted and converted, too.
+    /// Restores the quarantined unit `key` as a source unit, or, without `key`, all quarantined units, at most a
+    /// thousand per call. The next run tries to convert them. It also counts and converts units created since the last
+    /// count.
     ///
     /// ```
     /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/bank.rs"));
@@ -265,7 +268,6 @@ impl<'a, H: Host> Control<'a, H> {
         self.state.cursor = None;
         self.state.recheck = None;
         self.state.pace.steps = 0;
-        // Units created since the last count must be counted, too.
         self.change_phase(Phase::Validating)
     }
 
@@ -319,7 +321,7 @@ impl<'a, H: Host> Control<'a, H> {
                      convert everything again"
                 }
                 None => {
-                    "its counts or digests do not reconcile, see its note; to resume it helps only if the missing \
+                    "its counts or digests do not reconcile, see its note; resuming it helps only if the missing \
                      units exist again; otherwise a build must call `Control::recount`"
                 }
             },
@@ -423,7 +425,7 @@ impl<'a, H: Host> Control<'a, H> {
         Ok(())
     }
 
-    /// Enters a phase, records that in the journal, and stores the state.
+    /// Enters a phase, records the change in the journal, and stores the state.
     fn change_phase(mut self, phase: Phase) -> Result<(), H::Error> {
         enter_phase(self.migration, self.host, &mut self.state, phase, self.now)?;
         self.host.ledger_mut().set_state(self.migration.plan().number, &self.state);
