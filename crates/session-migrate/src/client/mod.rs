@@ -14,5 +14,5 @@ pub use asset::Asset;
 pub use canister::{CallInFlight, Canister, EncodedCall};
 pub(crate) use canister::{NO_ARGUMENTS, decode as decode_reply, decode_result, rejected};
 pub use error::ClientError;
-pub(crate) use settled::{PATIENCE_ROUNDS, is_at_rest};
+pub(crate) use settled::{MAX_UNCHANGED_ROUNDS, is_settled};
 pub use uploader::{StepOutcome, UploadStep, Uploader};

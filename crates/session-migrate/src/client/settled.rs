@@ -8,12 +8,12 @@ use super::{Canister, ClientError};
 
 /// Number of consecutive rounds without a change of the status after which a migration is no longer waited for. One
 /// round is a second of IC time.
-pub(crate) const PATIENCE_ROUNDS: u32 = 300;
+pub(crate) const MAX_UNCHANGED_ROUNDS: u32 = 300;
 
 impl Canister<'_> {
     /// Lets time pass until the migration does nothing more by itself, or its status has not changed for
-    /// `PATIENCE_ROUNDS` rounds. Returns the last status, whose phase shows which of the two happened. `each_round` is
-    /// called after every round.
+    /// `MAX_UNCHANGED_ROUNDS` rounds. Returns the last status, whose phase shows which of the two happened.
+    /// `each_round` is called after every round.
     ///
     /// # Errors
     /// If the status cannot be read, or the error of `each_round`.
@@ -23,7 +23,7 @@ impl Canister<'_> {
         mut each_round: impl FnMut() -> Result<(), E>,
     ) -> Result<MigrationStatus, E> {
         let mut unchanged_rounds = 0;
-        while !is_at_rest(status.phase) && unchanged_rounds < PATIENCE_ROUNDS {
+        while !is_settled(status.phase) && unchanged_rounds < MAX_UNCHANGED_ROUNDS {
             self.pass(Duration::from_secs(1), 1);
             each_round()?;
             let next = self.migration_status()?;
@@ -35,7 +35,7 @@ impl Canister<'_> {
 }
 
 /// Returns whether a migration does nothing by itself in this phase; it need not be complete.
-pub(crate) fn is_at_rest(phase: MigrationPhase) -> bool {
+pub(crate) fn is_settled(phase: MigrationPhase) -> bool {
     matches!(
         phase,
         MigrationPhase::Converted

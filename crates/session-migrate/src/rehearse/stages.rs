@@ -181,7 +181,7 @@ impl<'p> Stages<'p> {
         });
     }
 
-    /// Lets time pass until the migration is at rest. Records a problem unless everything is converted and reconciles.
+    /// Lets time pass until the migration has settled. Records a problem unless everything is converted and reconciles.
     pub fn wait_until_converted(&mut self, canister: &Canister<'_>, clients: &mut Clients) {
         let status =
             canister.migration_status().and_then(|status| canister.wait_until_settled(status, || Ok(())));

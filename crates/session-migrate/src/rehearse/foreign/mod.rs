@@ -7,11 +7,11 @@
 
 mod calls;
 mod contract;
-mod course;
 mod inputs;
 mod options;
 mod pair;
 mod part;
+mod rehearsal;
 
 use std::time::Instant;
 
@@ -25,8 +25,8 @@ use crate::server;
 pub use options::{ForeignOptions, MigrationInterruption};
 pub use part::{CanisterPart, MethodReport};
 
-use course::Course;
 use inputs::Inputs;
+use rehearsal::Rehearsal;
 
 /// Inputs that were read and checked.
 pub struct CheckedInputs {
@@ -52,9 +52,9 @@ pub fn run(checked: &CheckedInputs, progress: &Progress) -> Result<Report, Rehea
     let CheckedInputs { options, inputs } = checked;
     let server = server::chosen()?;
     let pic = server::pocket_ic()?;
-    let mut course = Course::begin(options, inputs, &pic, progress)?;
-    course.run();
-    let outcome = course.end();
+    let mut rehearsal = Rehearsal::begin(options, inputs, &pic, progress)?;
+    rehearsal.run();
+    let outcome = rehearsal.end();
     let migration = outcome.runs.last().map(|run| run.counts.clone()).unwrap_or_default();
     Ok(Report {
         verdict: if outcome.problems.is_empty() { Verdict::Pass } else { Verdict::Fail },

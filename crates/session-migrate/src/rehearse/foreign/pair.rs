@@ -85,7 +85,7 @@ impl<'p> Pair<'p> {
     }
 
     /// Lets time pass, and runs a round on both canisters.
-    pub fn pass(&self, time: Duration) {
+    pub fn run_round(&self, time: Duration) {
         self.pic.advance_time(time);
         self.pic.tick();
     }

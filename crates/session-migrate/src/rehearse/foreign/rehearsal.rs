@@ -1,4 +1,4 @@
-//! The steps of a rehearsal of two wasms.
+//! A rehearsal of two wasms: its state, and its steps.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::contract::{STATUS, Status, finalize_arg, untestable_notes};
 use super::inputs::{EncodedCall, Inputs};
 use super::pair::{Pair, not_installed};
 use super::{CanisterPart, ForeignOptions, MigrationInterruption};
-use crate::client::{NO_ARGUMENTS, PATIENCE_ROUNDS, is_at_rest};
+use crate::client::{MAX_UNCHANGED_ROUNDS, NO_ARGUMENTS, is_settled};
 use crate::costs;
 use crate::progress::Progress;
 use crate::rehearse::accounting::{self, Bounds};
@@ -28,16 +28,18 @@ const TRAPPED_ROUNDS: u32 = 3;
 /// notices each trap.
 const WATCHDOG_TIME: Duration = Duration::from_secs(61);
 
-/// Maximum number of rounds in which a migration begins after an upgrade, or after the finalization of the one before.
+/// Maximum number of rounds until a migration begins after an upgrade, or after the finalization of the previous one.
 const ROUNDS_TO_BEGIN: u32 = 5;
 
-/// How often, at most, one wait resumes the migration, or retries its units, after messages that were made to trap.
+/// How often, at most, one call of `wait_until_settled` resumes the migration, or retries its units, after messages
+/// that were made to trap.
 const MAX_RECOVERIES: u32 = 20;
 
 /// Maximum number of upgrades in the middle of one migration, in the rounds 1, 2, 4, 8, …
 const MAX_UPGRADES: u32 = 5;
 
-pub(super) struct Course<'a> {
+/// A rehearsal in progress, and what it has found so far.
+pub(super) struct Rehearsal<'a> {
     options: &'a ForeignOptions,
     inputs: &'a Inputs,
     progress: &'a Progress,
@@ -64,7 +66,7 @@ enum Finalized {
     WasLast,
 }
 
-pub(super) struct CourseOutcome {
+pub(super) struct RehearsalOutcome {
     pub problems: Vec<String>,
     pub notes: Vec<String>,
     pub stages: Vec<StageReport>,
@@ -72,7 +74,7 @@ pub(super) struct CourseOutcome {
     pub part: CanisterPart,
 }
 
-impl<'a> Course<'a> {
+impl<'a> Rehearsal<'a> {
     /// Installs the old wasm twice, and plays the calls before the upgrade.
     ///
     /// # Errors
@@ -82,7 +84,7 @@ impl<'a> Course<'a> {
         inputs: &'a Inputs,
         pic: &'a PocketIc,
         progress: &'a Progress,
-    ) -> Result<Course<'a>, RehearseError> {
+    ) -> Result<Rehearsal<'a>, RehearseError> {
         progress.phase("installing the old wasm");
         let Inputs { old, new, calls, init_arg, .. } = inputs;
         let interfaces = [old.interface.as_ref(), new.interface.as_ref()];
@@ -94,7 +96,7 @@ impl<'a> Course<'a> {
                 && seen.insert((call.caller, call.method.as_str(), call.arg.as_slice()))
         });
         let queries: Vec<&EncodedCall> = queries.collect();
-        let mut course = Course {
+        let mut rehearsal = Rehearsal {
             options,
             inputs,
             progress,
@@ -107,15 +109,15 @@ impl<'a> Course<'a> {
             is_interrupted: false,
             trapped: None,
         };
-        course.record_stage("install old", "old", true, 0);
+        rehearsal.record_stage("install old", "old", true, 0);
         progress.phase("calls before the upgrade");
         let before = calls.iter().filter(|call| call.section == Section::Before);
-        let answerable = course.queries.iter().copied().filter(|query| query.old_has_method);
-        course
+        let answerable = rehearsal.queries.iter().copied().filter(|query| query.old_has_method);
+        rehearsal
             .pair
             .play_before_upgrade(before.chain(answerable))
             .map_err(|why| RehearseError::File { path: options.calls.clone(), why })?;
-        Ok(course)
+        Ok(rehearsal)
     }
 
     /// Runs all steps from the upgrade on; what goes wrong is recorded as a problem.
@@ -131,8 +133,8 @@ impl<'a> Course<'a> {
         }
     }
 
-    pub fn end(self) -> CourseOutcome {
-        let Course {
+    pub fn end(self) -> RehearsalOutcome {
+        let Rehearsal {
             options,
             inputs,
             pair,
@@ -167,7 +169,7 @@ impl<'a> Course<'a> {
             methods: pair.methods.into_values().collect(),
             interruptions,
         };
-        CourseOutcome { problems: pair.problems, notes, stages, runs, part }
+        RehearsalOutcome { problems: pair.problems, notes, stages, runs, part }
     }
 
     fn has_endpoint(&self, endpoint: &str) -> bool {
@@ -178,12 +180,12 @@ impl<'a> Course<'a> {
         self.stages.last().map_or(String::new(), |stage| stage.name.clone())
     }
 
-    /// Returns the words with which the problems of the current step begin.
+    /// Returns the last installation or upgrade as text; a problem of the current step begins with it.
     fn when(&self) -> String {
         format!("after {}", self.last_stage())
     }
 
-    /// Returns what was answered; an error is recorded as a problem, and gives `None`.
+    /// Returns the value of a successful answer; records an error as a problem, and returns `None`.
     fn ok_or_problem<T>(&mut self, answer: Result<T, String>) -> Option<T> {
         answer.map_err(|why| self.add_problem(&why)).ok()
     }
@@ -239,7 +241,7 @@ impl<'a> Course<'a> {
         self.progress.phase("calls after the upgrade");
         for call in self.calls_of(Section::During) {
             self.play(std::iter::once(call));
-            self.pair.pass(Duration::from_secs(1));
+            self.pair.run_round(Duration::from_secs(1));
         }
         self.play(self.calls_of(Section::After));
         self.compare_queries();
@@ -281,7 +283,7 @@ impl<'a> Course<'a> {
             self.progress.phase("verifying every unit");
             let verified = self.pair.control("migration_verify", NO_ARGUMENTS);
             self.ok_or_problem(verified)?;
-            let Status { note, .. } = self.settle_and_reconcile(false)?;
+            let Status { note, .. } = self.wait_and_reconcile(false)?;
             // If the verification has found unsound units, the phase is `Converted` and the counts agree all the same;
             // only the note says so.
             if !note.is_empty() {
@@ -298,7 +300,7 @@ impl<'a> Course<'a> {
     /// Waits until everything is converted, and records the run. Returns `false` if that fails, so that the rehearsal
     /// cannot continue.
     fn wait_until_converted(&mut self, with_interruptions: bool) -> bool {
-        let Some(status) = self.settle_and_reconcile(with_interruptions) else { return false };
+        let Some(status) = self.wait_and_reconcile(with_interruptions) else { return false };
         self.record_run(&status);
         if status.expired > 0 {
             self.notes.push(format!("{} of {} units have expired", status.expired, status.source));
@@ -306,10 +308,10 @@ impl<'a> Course<'a> {
         true
     }
 
-    /// Waits until the migration is at rest, reconciles it, and makes every query. Returns the status if the migration
-    /// is converted and reconciles.
-    fn settle_and_reconcile(&mut self, with_interruptions: bool) -> Option<Status> {
-        let settled = self.settle(with_interruptions);
+    /// Waits until the migration has settled, reconciles its counts and digests, and makes every query. Returns the
+    /// status if the migration is converted and reconciles.
+    fn wait_and_reconcile(&mut self, with_interruptions: bool) -> Option<Status> {
+        let settled = self.wait_until_settled(with_interruptions);
         let status = self.ok_or_problem(settled)?;
         // The rehearsal does not know how many units exist, nor how many of them may expire.
         let bounds =
@@ -334,25 +336,25 @@ impl<'a> Course<'a> {
         });
     }
 
-    /// Lets time pass until the migration is at rest or makes no progress. Makes one call in each round, unless the
-    /// migration needs recovery. With interruptions, also interrupts the migration, and makes the remaining calls at
-    /// the end.
-    fn settle(&mut self, with_interruptions: bool) -> Result<Status, String> {
+    /// Runs rounds until the migration does nothing more by itself, or makes no progress. In each round, makes one call
+    /// of `[during]`, from the first on, unless the migration needs recovery. With interruptions, also interrupts the
+    /// migration, and makes the remaining calls at the end.
+    fn wait_until_settled(&mut self, with_interruptions: bool) -> Result<Status, String> {
         let mut calls = self.calls_of(Section::During);
         let mut status = if with_interruptions {
             // Before the migration's first message, there is nothing to interrupt.
-            self.pass_until(|status| status.phase != MigrationPhase::Idle)?
+            self.run_rounds_until(|status| status.phase != MigrationPhase::Idle)?
         } else {
             self.pair.status()?
         };
-        let (mut standstill_rounds, mut round) = (0, 0);
+        let (mut unchanged_rounds, mut round) = (0, 0);
         let mut recoveries = 0;
         loop {
             if recoveries < MAX_RECOVERIES && self.recover(&status)? {
                 recoveries += 1;
                 status = self.pair.status()?;
             }
-            if is_at_rest(status.phase) || standstill_rounds >= PATIENCE_ROUNDS {
+            if is_settled(status.phase) || unchanged_rounds >= MAX_UNCHANGED_ROUNDS {
                 break;
             }
             round += 1;
@@ -363,9 +365,9 @@ impl<'a> Course<'a> {
             if !self.needs_recovery(&self.pair.status()?) {
                 self.play(calls.by_ref().take(1));
             }
-            self.pair.pass(Duration::from_secs(1));
+            self.pair.run_round(Duration::from_secs(1));
             let next = self.pair.status()?;
-            standstill_rounds = if next == status { standstill_rounds + 1 } else { 0 };
+            unchanged_rounds = if next == status { unchanged_rounds + 1 } else { 0 };
             status = next;
         }
         if with_interruptions {
@@ -374,14 +376,14 @@ impl<'a> Course<'a> {
         Ok(status)
     }
 
-    /// Runs rounds until the status fulfills a condition, at most [`ROUNDS_TO_BEGIN`]. Returns the last status.
-    fn pass_until(&self, is_reached: impl Fn(&Status) -> bool) -> Result<Status, String> {
+    /// Runs rounds until the status meets a condition, at most [`ROUNDS_TO_BEGIN`]. Returns the last status.
+    fn run_rounds_until(&self, is_reached: impl Fn(&Status) -> bool) -> Result<Status, String> {
         for _ in 0..ROUNDS_TO_BEGIN {
             let status = self.pair.status()?;
             if is_reached(&status) {
                 return Ok(status);
             }
-            self.pair.pass(Duration::from_secs(1));
+            self.pair.run_round(Duration::from_secs(1));
         }
         self.pair.status()
     }
@@ -434,11 +436,11 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Makes the migration's messages trap, at each of the [`LIMIT_PERCENTS`].
+    /// Makes the migration's messages trap, with each of the [`LIMIT_PERCENTS`] as their instruction limit.
     fn trap_messages(&mut self) {
         let (pic, id) = (self.pair.pic, self.pair.id);
         // One round without a limit shows how many instructions the migration's messages use.
-        self.pair.pass(Duration::from_secs(1));
+        self.pair.run_round(Duration::from_secs(1));
         let costs = match costs::messages(pic, id, 0) {
             Ok(costs) => costs,
             Err(error) => return self.notes.push(format!("not tested: messages that trap: {error}")),
@@ -459,7 +461,7 @@ impl<'a> Course<'a> {
             if let Err(error) = costs::limit_message(pic, id, Some(limit)) {
                 return self.notes.push(format!("not tested: messages that trap: {error}"));
             }
-            (0..TRAPPED_ROUNDS).for_each(|_| self.pair.pass(WATCHDOG_TIME));
+            (0..TRAPPED_ROUNDS).for_each(|_| self.pair.run_round(WATCHDOG_TIME));
             if let Err(error) = costs::limit_message(pic, id, None) {
                 return self.pair.problems.push(error.to_string());
             }
@@ -478,7 +480,7 @@ impl<'a> Course<'a> {
             "{trapped} messages trapped at instruction limits of {limits} of the {largest} that the largest had used"
         ));
         // Gives the watchdog the time to notice the last trap.
-        self.pair.pass(WATCHDOG_TIME);
+        self.pair.run_round(WATCHDOG_TIME);
     }
 
     /// Rolls back, returns to the old wasm if `to_old`, makes calls, and migrates again. Returns whether the rehearsal
@@ -486,7 +488,7 @@ impl<'a> Course<'a> {
     fn roll_back(&mut self, to_old: bool) -> bool {
         self.progress.phase("rolling back");
         let rolled_back = self.pair.control("migration_rollback", NO_ARGUMENTS);
-        let settled = rolled_back.and_then(|_| self.settle(false));
+        let settled = rolled_back.and_then(|_| self.wait_until_settled(false));
         let Some(status) = self.ok_or_problem(settled) else { return false };
         self.record_run(&status);
         if status.phase != MigrationPhase::RolledBack {
@@ -531,7 +533,7 @@ impl<'a> Course<'a> {
         let finalized = self.pair.control("migration_finalize", &finalize_arg(leaves_quarantined));
         let finalized = self.ok_or_problem(finalized)?;
         // The next migration begins in a message of its own.
-        let begun = self.pass_until(|status| status.migration > this_migration);
+        let begun = self.run_rounds_until(|status| status.migration > this_migration);
         let Status { migration, phase, note, .. } = self.ok_or_problem(begun)?;
         self.compare_queries();
         if migration.max(finalized.migration) > this_migration {
