@@ -43,6 +43,7 @@ pub struct Tools<'a> {
     pub retry: Retry<'a>,
 }
 
+/// Executes the steps of one upgrade, and records them in its journal.
 pub(super) struct Driver<'a, 'j> {
     network: &'a Network,
     pub(super) management: Management,
@@ -109,13 +110,13 @@ impl Driver<'_, '_> {
         self.retry.clock.now().saturating_sub(moment)
     }
 
-    /// Drives an upgrade that is in the journal to its end, and records the end in the journal.
+    /// Continues the upgrade that is in the journal, to its end, and records the end in the journal.
     pub async fn run(mut self) -> Result<Report, UpgradeError> {
         let ending = self.drive().await?;
         self.end(ending)
     }
 
-    /// Runs the preflight. If nothing prevents the upgrade, enters it into the journal and drives it to its end.
+    /// Runs the preflight. If nothing prevents the upgrade, enters it into the journal and executes it to its end.
     pub async fn begin(mut self) -> Result<Report, UpgradeError> {
         match self.run_preflight().await.map_err(UpgradeError::before_begin)? {
             Err(ending) => Ok(self.report_without_begin(ending)),
@@ -138,7 +139,8 @@ impl Driver<'_, '_> {
         Ok(Report { before: self.facts()?, snapshot, ..self.report_without_begin(ending) })
     }
 
-    /// Returns the report of an upgrade that was not begun. The lines in the journal are those of an earlier upgrade.
+    /// Returns the report of an upgrade that was not begun. Does not read the journal, which may contain an earlier
+    /// upgrade.
     fn report_without_begin(&self, ending: Ending) -> Report {
         Report {
             canister: self.plan.canister,
@@ -167,7 +169,7 @@ impl Driver<'_, '_> {
         Ok(found.map_err(|reasons| Ending::Refused { reasons }))
     }
 
-    /// Makes all steps. Those whose outcome is in the journal are not made again.
+    /// Executes all steps, except those whose outcome is in the journal.
     async fn drive(&mut self) -> Result<Ending, UpgradeError> {
         // The facts are missing if an earlier process ended right after it had begun the upgrade.
         let facts = match self.facts()? {
@@ -217,19 +219,18 @@ impl Driver<'_, '_> {
     pub async fn abort(mut self) -> Result<Report, UpgradeError> {
         let why = "it was aborted".to_owned();
         self.retry.progress.phase("aborting");
-        // The canister is started before the outcome of the installation is looked for: while it is stopped, it rejects
-        // its clients, and if a request was never sent, that is known only once the request has expired. If the
-        // installation arrives after the start, it upgrades a running canister, as without `--stop`: if a call of the
-        // canister is open at that moment, its callback runs in the new module. That takes a request that is still in
-        // transit although the process that has sent it has ended, and a call that is open in the same round. The risk
-        // is not a new one, since the recovery installs the previous module on a running canister, too. No outcome is
-        // missed: it is looked for after the start, until the request has expired.
+        // The canister is started first, since a stopped canister rejects its clients, and finding the outcome of the
+        // installation can take until the request has expired. The request may still be in transit, and then upgrades a
+        // running canister, as without `--stop`: the callback of a call that is open at that moment runs in the new
+        // module. This risk is accepted: the recovery installs the previous module on a running canister, too. The
+        // outcome is not missed: the search for it, below, ends when it is found or when the request has expired.
         let started = self.start_again().await?;
         self.retry.progress.phase("finding the outcomes of earlier requests");
         // What to do depends on these steps, and the journal may lack the outcome of the last one.
         for step in [Step::Snapshot, Step::Install] {
             match self.find_outcome(step).await {
-                // Nothing is installed then, so that the snapshot is not needed.
+                // The installation begins only after the snapshot of this upgrade is known, so nothing is installed,
+                // and the snapshot is not needed.
                 Err(UpgradeError::SeveralSnapshots { .. }) => {}
                 found => found?,
             }
@@ -444,8 +445,8 @@ impl Driver<'_, '_> {
         Ok(checked)
     }
 
-    /// Waits until everything is converted and verified or, if the build is the same as before, until the migration is
-    /// at rest. Returns the number of records in quarantine.
+    /// Waits until everything is converted and verified or, if the build is the same as before, until the migration
+    /// does nothing more by itself. Returns the number of records in quarantine.
     async fn wait_until_verified(&mut self, facts: &Facts) -> Checked<u64> {
         let goal = match (facts.build, self.plan.to, facts.phase.as_str()) {
             (from, to, _) if from == to => Goal::Unchanged,
@@ -468,7 +469,7 @@ impl Driver<'_, '_> {
         Ok(verified.map(|status| status.quarantined))
     }
 
-    /// Calls one of the canister's `migration_…` methods as an effect.
+    /// Calls one of the canister's `migration_…` methods as an effect (`effects.rs`).
     pub(super) async fn migration_effect(&mut self, step: Step, method: &'static str) -> Checked<()> {
         let target = Target::canister(method, self.plan.canister, ())?;
         match self.effect(step, target).await? {
