@@ -2,7 +2,7 @@
 //!
 //! The table holds at most 255 per operator, so `memory.grow`, `data.drop` and `elem.drop`, which cost 300 on
 //! the IC, cost 255 here. Bulk operations additionally cost one instruction per byte, as on the IC. Operators
-//! that are not listed cost 1; operators that change a table never occur, since `intake.rs` refuses such modules.
+//! that are not listed cost 1; operators that change a table never occur, since `validation.rs` refuses such modules.
 
 use wasmtime::OperatorCost;
 

@@ -13,7 +13,6 @@ use super::entry::{EntryPoint, MethodKind, SystemEntry};
 use super::error::{EngineError, InvalidWasm, Trap};
 use super::host::Message;
 use super::instance::{Fit, LiveInstance};
-use super::intake::check_methods;
 use super::module::CanisterModule;
 use super::module_cache::ModuleCache;
 use super::outcome::MessageOutcome;
@@ -21,6 +20,7 @@ use super::permissions::execution_kind_of;
 use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{Limits, MessageContext};
+use super::validation::check_methods;
 use crate::locks::lock_unpoisoned;
 
 /// The text of [`Trap::Engine`] after a panic: a bug of the server.

@@ -10,10 +10,10 @@ use super::entry::{MethodKind, SystemEntry};
 use super::error::InvalidWasm;
 use super::heap::Heap;
 use super::host::Host;
-use super::intake::{self, CustomSection, ModuleInfo};
 use super::rewrite::{self, Names};
 use super::runtime::Runtime;
 use super::stable::WASM_PAGE;
+use super::validation::{self, CustomSection, ModuleInfo};
 
 /// Largest 32-bit wasm memory in bytes.
 pub const MAX_WASM_MEMORY_32: u64 = 4 << 30;
@@ -92,15 +92,15 @@ impl CanisterModule {
     /// Checks and compiles a module as uploaded. The heap and globals of a fresh instance are not known yet:
     /// [`Self::with_initial`] must follow.
     pub(super) fn compile(runtime: &Runtime, uploaded: &[u8]) -> Result<Self, InvalidWasm> {
-        let wasm = intake::unpack(uploaded)?;
-        let runtime_for_memory = runtime.for_memory(intake::has_memory64(&wasm))?;
+        let wasm = validation::unpack(uploaded)?;
+        let runtime_for_memory = runtime.for_memory(validation::has_memory64(&wasm))?;
         // Cached code was checked when it was compiled.
         let cached = runtime.load(runtime_for_memory, &wasm);
         let keeps_segments = match &cached {
             Some(cached) => cached.keeps_segments,
-            None => intake::check_code(&wasm)?,
+            None => validation::check_code(&wasm)?,
         };
-        let info = intake::describe(&wasm, keeps_segments)?;
+        let info = validation::describe(&wasm, keeps_segments)?;
         let (_, max_bytes) = memory_limits_of(&info);
         if info.min_memory_pages > max_bytes / WASM_PAGE {
             return Err(InvalidWasm(format!(

@@ -40,7 +40,7 @@ pub(super) type Key = [u8; HASH_BYTES];
 const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES + 1;
 /// Source code of the rules by which modules are checked and rewritten, in place of a version: other rules need other
 /// entries. Even a changed comment in these files makes all existing entries useless, which does no harm.
-const RULES: [&[u8]; 2] = [include_bytes!("intake.rs"), include_bytes!("rewrite.rs")];
+const RULES: [&[u8]; 2] = [include_bytes!("validation.rs"), include_bytes!("rewrite.rs")];
 const ENTRY_EXTENSION: &str = "module";
 const TEMPORARY_PREFIX: &str = ".new-";
 

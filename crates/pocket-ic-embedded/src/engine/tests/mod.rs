@@ -2,13 +2,13 @@
 
 mod calls;
 mod execution;
-mod intake;
 mod metering;
 mod module_cache;
 mod permissions;
 mod robustness;
 mod stable;
 mod states;
+mod validation;
 mod weights;
 
 use std::sync::{Arc, LazyLock};

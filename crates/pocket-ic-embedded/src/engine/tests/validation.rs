@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
 
 use super::*;
-use crate::engine::intake::{CustomSection, check_code, complexity, describe};
+use crate::engine::validation::{CustomSection, check_code, complexity, describe};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());

@@ -1,4 +1,5 @@
-//! Wasm intake: from uploaded bytes to a checked module and the facts about it that the engine needs.
+//! Validation of wasm: from the bytes of an installation to a checked module, and the facts about it that the engine
+//! needs.
 //!
 //! Modules are unpacked, validated, and checked by the IC's rules for imports, exports and sizes. After that,
 //! `module.rs` has them rewritten for execution (`rewrite.rs`) and compiled (`runtime.rs`).
@@ -43,11 +44,11 @@ const RESERVED_EXPORTS: [&str; 6] = [
     "stable_bytemap_memory",
 ];
 
-/// Returns the wasm features that are allowed: the second version of the standard without references to host objects,
-/// and in addition 64-bit memories and tail calls.
+/// Returns the wasm features that are allowed: WebAssembly 2.0 without `externref`, and in addition 64-bit memories and
+/// tail calls.
 pub(super) fn allowed_features() -> WasmFeatures {
     let features = WasmFeatures::WASM2 | WasmFeatures::MEMORY64 | WasmFeatures::TAIL_CALL;
-    // There are no host objects that a canister could refer to.
+    // Without this feature, `funcref` is the only reference type.
     features - WasmFeatures::GC_TYPES
 }
 
@@ -66,7 +67,7 @@ pub(super) struct StateGlobal {
     pub(super) is_mutable: bool,
 }
 
-/// What the engine must know about a module besides its code.
+/// What the engine must know about a module in addition to its code.
 #[derive(Debug, Default)]
 pub(super) struct ModuleInfo {
     /// The exported methods, by name. [`check_methods`] checks their limits.
@@ -97,21 +98,21 @@ fn invalid(text: impl Into<String>) -> InvalidWasm {
 }
 
 /// The error for a module that does not follow the wasm standard, or uses a feature that is not allowed.
-fn unreadable(error: wasmparser::BinaryReaderError) -> InvalidWasm {
+fn failed_validation(error: wasmparser::BinaryReaderError) -> InvalidWasm {
     invalid(format!("Wasm module failed validation: {error}"))
 }
 
-/// The error for an upload that is not a module at all, or cannot be unpacked.
+/// The error for bytes that are not a module at all, or cannot be unpacked.
 fn undecodable(text: impl std::fmt::Display) -> InvalidWasm {
     invalid(format!("Failed to decode wasm module: {text}"))
 }
 
-/// Returns the wasm in an upload: unpacked if it is gzipped.
+/// Returns the wasm of a module as installed: unpacked if it is gzipped.
 ///
-/// The last four bytes of a gzipped module must be the size of the first member when unpacked. So data after the first
-/// member is refused, unless it ends with this size.
-pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
-    /// No shorter upload can be a gzip stream.
+/// Only the first gzip member is unpacked. The last four bytes must be its unpacked size, so data after it is refused,
+/// unless the data ends with this size.
+pub(super) fn unpack(installed: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
+    /// A gzip stream cannot be shorter.
     const MIN_GZIP_BYTES: usize = 16;
     let check_size = |size: u64| {
         if size <= MAX_MODULE_BYTES {
@@ -121,14 +122,14 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
             "Wasm module size of {size} exceeds the maximum allowed size of {MAX_MODULE_BYTES}."
         )))
     };
-    let wasm = if uploaded.starts_with(&[0x1f, 0x8b, 0x08]) {
-        let size = match uploaded.last_chunk::<4>() {
-            Some(size) if uploaded.len() >= MIN_GZIP_BYTES => u64::from(u32::from_le_bytes(*size)),
+    let wasm = if installed.starts_with(&[0x1f, 0x8b, 0x08]) {
+        let size = match installed.last_chunk::<4>() {
+            Some(size) if installed.len() >= MIN_GZIP_BYTES => u64::from(u32::from_le_bytes(*size)),
             _ => return Err(undecodable("invalid Wasm module: gzip stream is too short")),
         };
         check_size(size)?;
         let mut wasm = Vec::new();
-        GzDecoder::new(uploaded)
+        GzDecoder::new(installed)
             .take(size + 1)
             .read_to_end(&mut wasm)
             .map_err(|error| undecodable(format_args!("failed to decode compressed Wasm module: {error}")))?;
@@ -140,8 +141,8 @@ pub(super) fn unpack(uploaded: &[u8]) -> Result<Vec<u8>, InvalidWasm> {
         }
         wasm
     } else {
-        check_size(uploaded.len() as u64)?;
-        uploaded.to_vec()
+        check_size(installed.len() as u64)?;
+        installed.to_vec()
     };
     if !wasm.starts_with(b"\0asm") {
         return Err(undecodable("unsupported canister module format"));
@@ -160,14 +161,14 @@ pub(super) fn has_memory64(wasm: &[u8]) -> bool {
     })
 }
 
-/// Validates a module and applies the limits on its code, which is the time-consuming part. Returns whether
-/// the code leaves segments as they are at instantiation.
+/// Validates a module and applies the limits on its code; this takes most of the time. Returns whether the code leaves
+/// segments as they are at instantiation.
 pub(super) fn check_code(wasm: &[u8]) -> Result<bool, InvalidWasm> {
     check_code_section(wasm)?;
-    Validator::new_with_features(allowed_features()).validate_all(wasm).map_err(unreadable)?;
+    Validator::new_with_features(allowed_features()).validate_all(wasm).map_err(failed_validation)?;
     let (mut functions, mut keeps_segments) = (0, true);
     for payload in Parser::new(0).parse_all(wasm) {
-        if let Payload::CodeSectionEntry(body) = payload.map_err(unreadable)? {
+        if let Payload::CodeSectionEntry(body) = payload.map_err(failed_validation)? {
             keeps_segments &= check_function(functions, &body)?;
             functions += 1;
         }
@@ -175,7 +176,8 @@ pub(super) fn check_code(wasm: &[u8]) -> Result<bool, InvalidWasm> {
     Ok(keeps_segments)
 }
 
-/// Describes a module whose code was checked, and checks its other sections.
+/// Checks the sections of a module other than its code, which [`check_code`] has checked, and returns the facts about
+/// the module.
 pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, InvalidWasm> {
     let mut info = ModuleInfo { keeps_segments, ..ModuleInfo::default() };
     let mut is_empty_type: Vec<bool> = Vec::new();
@@ -188,10 +190,10 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
     let mut exported_globals: BTreeSet<u32> = BTreeSet::new();
     let mut exports: Vec<(String, u32)> = Vec::new();
     for payload in Parser::new(0).parse_all(wasm) {
-        match payload.map_err(unreadable)? {
+        match payload.map_err(failed_validation)? {
             Payload::TypeSection(reader) => {
                 for group in reader {
-                    for ty in group.map_err(unreadable)?.into_types() {
+                    for ty in group.map_err(failed_validation)?.into_types() {
                         // Whether the type is `() -> ()`: nothing else about it matters here.
                         is_empty_type.push(match &ty.composite_type.inner {
                             CompositeInnerType::Func(f) => f.params().is_empty() && f.results().is_empty(),
@@ -202,7 +204,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
             }
             Payload::ImportSection(reader) => {
                 for import in reader.into_imports() {
-                    let import = import.map_err(unreadable)?;
+                    let import = import.map_err(failed_validation)?;
                     let (TypeRef::Func(ty) | TypeRef::FuncExact(ty)) = import.ty else {
                         return Err(invalid(format!(
                             "Wasm module has an invalid import section. Only functions can be imported, not '{}' from '{}'.",
@@ -219,13 +221,13 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
             }
             Payload::FunctionSection(reader) => {
                 for ty in reader {
-                    function_types.push(ty.map_err(unreadable)?);
+                    function_types.push(ty.map_err(failed_validation)?);
                 }
             }
             Payload::TableSection(reader) => info.has_table = reader.count() > 0,
             Payload::MemorySection(reader) => {
                 for memory in reader {
-                    let memory = memory.map_err(unreadable)?;
+                    let memory = memory.map_err(failed_validation)?;
                     info.has_memory = true;
                     info.memory64 = memory.memory64;
                     info.min_memory_pages = memory.initial;
@@ -234,7 +236,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
             }
             Payload::GlobalSection(reader) => {
                 for global in reader {
-                    let ty = global.map_err(unreadable)?.ty;
+                    let ty = global.map_err(failed_validation)?.ty;
                     if let ValType::Ref(other) = ty.content_type {
                         return Err(invalid(format!(
                             "Wasm module has an invalid global section. Unsupported global type: {other}"
@@ -245,7 +247,7 @@ pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, 
             }
             Payload::ExportSection(reader) => {
                 for export in reader {
-                    let export = export.map_err(unreadable)?;
+                    let export = export.map_err(failed_validation)?;
                     if RESERVED_EXPORTS.contains(&export.name) {
                         return Err(invalid(format!(
                             "Wasm module has an invalid export section. Exporting reserved symbol {} not allowed.",
@@ -324,14 +326,14 @@ fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
     Ok(())
 }
 
-/// Applies the limits on one function; `index` counts the functions that the module defines. Returns whether the
-/// function leaves segments as they are at instantiation.
+/// Applies the limits on one function, and refuses operators that change a table. `index` counts the functions that the
+/// module defines. Returns whether the function leaves segments as they are at instantiation.
 fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, InvalidWasm> {
     let refused = |text: String| invalid(format!("Wasm module contains a function at index {index} {text}."));
     let (mut total, mut keeps_segments) = (0, true);
-    let mut operators = body.get_operators_reader().map_err(unreadable)?;
+    let mut operators = body.get_operators_reader().map_err(failed_validation)?;
     while !operators.eof() {
-        let operator = operators.read().map_err(unreadable)?;
+        let operator = operators.read().map_err(failed_validation)?;
         if let Some(name) = table_change_name(&operator) {
             return Err(refused(format!("with unsupported instruction {name}")));
         }
@@ -346,8 +348,8 @@ fn check_function(index: usize, body: &FunctionBody<'_>) -> Result<bool, Invalid
     Ok(keeps_segments)
 }
 
-/// Returns the name of an operator that changes a table; `None` for all others. Canisters must not use these
-/// operators: tables stay as they are at instantiation.
+/// Returns the name of an operator that changes a table; `None` for all others. Canisters must not use these operators:
+/// tables stay as they are at instantiation.
 fn table_change_name(operator: &Operator<'_>) -> Option<&'static str> {
     Some(match operator {
         Operator::TableSet { .. } => "table.set",
@@ -470,8 +472,8 @@ fn add_custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<
     check_at_most("bytes in custom sections", bytes, MAX_CUSTOM_BYTES)
 }
 
-/// Returns how much an operator adds to the complexity of its function, that is, to its compile time,
-/// according to the IC's table.
+/// Returns how much an operator adds to the complexity of its function, that is, to its compile time, according to the
+/// IC's table.
 pub(super) fn complexity(operator: &Operator<'_>) -> u64 {
     use Operator as Op;
     match operator {
