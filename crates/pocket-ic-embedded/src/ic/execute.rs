@@ -31,7 +31,7 @@ pub(super) struct MethodCall {
 }
 
 impl Instance {
-    /// Delivers an answer to the waiting caller, with the cycles to refund, if the caller is a canister.
+    /// Delivers an answer to whoever waits for it: a user, or a canister, which also gets the refund in cycles.
     pub(super) fn respond(&mut self, origin: Origin, result: CallResult, refund: u128) {
         match origin {
             Origin::Ingress(id) => {
@@ -127,7 +127,7 @@ impl Instance {
         let used = outcome.instructions;
         let failure = match &outcome.result {
             Ok(()) => {
-                self.settle(id, context, outcome, keeps_changes, now);
+                self.apply_effects(id, context, outcome, keeps_changes, now);
                 None
             }
             Err(trap) => Some(trap_error(id, trap)),
@@ -157,7 +157,7 @@ impl Instance {
 
     /// Applies the effects of a successful message: all of them if `keeps_changes` is set; otherwise, for a query, only
     /// its answer, its cycles and the instructions it used.
-    fn settle(
+    fn apply_effects(
         &mut self,
         id: Principal,
         context: ContextId,
@@ -171,7 +171,7 @@ impl Instance {
         if keeps_changes {
             apply_to_canister(canister, &outcome);
         } else {
-            settle_cycles(canister, &outcome);
+            update_balance(canister, &outcome);
         }
         let Some(open_context) = canister.calls.context_mut(context) else {
             return;
@@ -206,8 +206,9 @@ impl Instance {
         self.respond(origin, result, refund);
     }
 
-    /// Closes a call context if nothing more can happen in it; if it has no answer yet, it is answered with `failure`,
-    /// or with the message that the canister did not reply. A stopping canister may then be stopped.
+    /// Closes a call context if nothing more can happen in it. If its call has no answer yet, answers it with
+    /// `failure`, or else with the error that the canister did not reply. If the canister is stopping, this may
+    /// complete the stop.
     fn close_context(&mut self, id: Principal, context: ContextId, failure: Option<UserError>) {
         let closed = self.canisters.get_mut(&id).and_then(|canister| canister.calls.close_if_done(context));
         let Some(closed) = closed else {
@@ -226,7 +227,7 @@ impl Instance {
         self.finish_stopping(id);
     }
 
-    /// Completes the stopping of a canister if it is stopping and has no open calls; otherwise does nothing.
+    /// Stops a canister that is stopping, if it has no open calls; otherwise does nothing.
     pub(super) fn finish_stopping(&mut self, id: Principal) {
         let Some(canister) = self.canisters.get_mut(&id) else {
             return;
@@ -245,8 +246,8 @@ impl Instance {
         }
     }
 
-    /// Executes the callback for an answer, if the canister still waits for it; the canister gets the refund in any
-    /// case. Returns the instructions that the callback and its cleanup used.
+    /// Executes the callback for an answer, if the canister still waits for this answer; the canister gets the refund
+    /// in any case. Returns the instructions that the callback and its cleanup used.
     pub(super) fn run_callback(
         &mut self,
         id: Principal,
@@ -292,7 +293,7 @@ impl Instance {
         let mut used = outcome.instructions;
         let failure = match &outcome.result {
             Ok(()) => {
-                self.settle(id, context, outcome, true, now);
+                self.apply_effects(id, context, outcome, true, now);
                 None
             }
             Err(trap) => {
@@ -308,8 +309,8 @@ impl Instance {
         used
     }
 
-    /// Runs the cleanup of a callback that trapped. Returns the instructions that the cleanup used and, if it trapped
-    /// as well, the cleanup's trap; in that case the cleanup has changed nothing.
+    /// Runs the cleanup of a callback that trapped. Returns the instructions that the cleanup used, and its trap if the
+    /// cleanup trapped as well, in which case it has changed nothing.
     fn run_cleanup(
         &mut self,
         id: Principal,
@@ -325,7 +326,7 @@ impl Instance {
         };
         let (used, result) = (outcome.instructions, outcome.result.clone());
         if result.is_ok() {
-            self.settle(id, callback.context, outcome, true, now);
+            self.apply_effects(id, callback.context, outcome, true, now);
         }
         (used, result)
     }
@@ -391,7 +392,7 @@ fn deadline_of(origin: &Origin) -> u64 {
 /// Applies the effects of a successful message on the canister itself.
 pub(super) fn apply_to_canister(canister: &mut Canister, outcome: &MessageOutcome) {
     canister.state = Some(outcome.state.clone());
-    settle_cycles(canister, outcome);
+    update_balance(canister, outcome);
     if let Some(data) = &outcome.certified_data {
         canister.certified_data = data.clone();
     }
@@ -403,7 +404,7 @@ pub(super) fn apply_to_canister(canister: &mut Canister, outcome: &MessageOutcom
 }
 
 /// Updates the balance by what the message accepted, burned and attached to its calls.
-fn settle_cycles(canister: &mut Canister, outcome: &MessageOutcome) {
+fn update_balance(canister: &mut Canister, outcome: &MessageOutcome) {
     let spent = outcome.calls.iter().fold(outcome.cycles_burned, |sum, call| sum.saturating_add(call.cycles));
     canister.cycles = canister.cycles.saturating_add(outcome.cycles_accepted).saturating_sub(spent);
     canister.cycles_burned = canister.cycles_burned.saturating_add(outcome.cycles_burned);
