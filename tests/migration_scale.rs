@@ -45,7 +45,7 @@ struct Figures {
     /// Number of client calls.
     calls: u64,
     /// The client call with the most instructions.
-    slowest_call: ClientCall,
+    most_expensive_call: ClientCall,
     /// Bytes of the heap after the upgrade; `heap_after` has those at the end of the migration.
     heap_before: u64,
     heap_after: u64,
@@ -75,8 +75,8 @@ enum CallKind {
     Begin,
 }
 
-/// Clients that act on sessions chosen at random, each session at most once. As without a migration, every call must
-/// succeed.
+/// Clients that make calls about sessions chosen at random, at most one call for each session. Every call must succeed,
+/// as it would without a migration.
 struct Traffic {
     random: u64,
     sessions: u64,
@@ -96,7 +96,8 @@ impl Traffic {
         self.random % below
     }
 
-    /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round; fewer if a session is drawn that was called before.
+    /// Makes up to [`CALLS_OF_A_ROUND`] calls in one round; fewer if a session is drawn about which a call was made
+    /// before.
     fn make_round(&mut self, canister: &InstalledCanister) {
         let mut sent = Vec::new();
         while sent.len() < CALLS_OF_A_ROUND {
@@ -203,7 +204,8 @@ fn migrate(sessions: u64) -> Figures {
     let accounted = state.converted + state.already + state.quarantined + state.expired;
     assert_eq!((state.source, accounted, state.quarantined), (sessions, sessions, 0), "{state:?}");
     assert_eq!(state.digest_before, state.digest_after);
-    // Few sessions may be converted before a client has touched or finished one.
+    // With few sessions, the migration may be complete before a client has touched a legacy record or finished an
+    // upload.
     if sessions > 10_000 {
         assert!(state.already > 0, "no client touched a legacy record");
         traffic.read_back(&canister);
@@ -212,7 +214,7 @@ fn migrate(sessions: u64) -> Figures {
     // The timers' library runs each timer in a call of the canister to itself.
     let is_of_timer = |cost: &&MessageCost| cost.entry == "update" && !cost.method.starts_with("uploads_");
     let calls = all.iter().filter(|cost| cost.method.starts_with("uploads_"));
-    let slowest = calls.max_by_key(|cost| cost.instructions).expect("no client has called");
+    let most_expensive = calls.max_by_key(|cost| cost.instructions).expect("no client has called");
     Figures {
         sessions,
         post_upgrade,
@@ -220,7 +222,10 @@ fn migrate(sessions: u64) -> Figures {
         most_in_message: all.iter().filter(is_of_timer).map(|cost| cost.instructions).max().unwrap_or(0),
         total: state.instructions,
         calls: traffic.calls,
-        slowest_call: ClientCall { method: slowest.method.clone(), instructions: slowest.instructions },
+        most_expensive_call: ClientCall {
+            method: most_expensive.method.clone(),
+            instructions: most_expensive.instructions,
+        },
         heap_before,
         heap_after: heap(&canister),
     }
@@ -229,7 +234,7 @@ fn migrate(sessions: u64) -> Figures {
 fn check_limits(figures: &Figures) {
     assert!(figures.post_upgrade < UPGRADE_LIMIT, "{figures:?}");
     assert!(figures.most_in_message < MESSAGE_LIMIT, "{figures:?}");
-    assert!(figures.slowest_call.instructions < MESSAGE_LIMIT, "{figures:?}");
+    assert!(figures.most_expensive_call.instructions < MESSAGE_LIMIT, "{figures:?}");
     assert!(figures.instructions_each() <= SESSION_LIMIT, "{figures:?}");
 }
 
@@ -241,7 +246,7 @@ fn report_row(figures: &Figures) -> String {
         most_in_message,
         total,
         calls,
-        slowest_call: ClientCall { method, instructions },
+        most_expensive_call: ClientCall { method, instructions },
         heap_before,
         heap_after,
     } = figures;
@@ -313,18 +318,19 @@ fn report_or_compare(runs: &[Figures]) {
 
 const HEAD: &str = "# What migration 1 costs
 
-Written by `UPDATE_REPORT=1 cargo test -p upload-e2e migration_scale`, with `MIGRATION_SESSIONS=1000000` for the last row. Every
-session is a file of one chunk of 64 bytes with its metadata, four index entries and its accounts; every third session has its
-chunk stored. A thousand clients put, finish, abort and begin continuously, on sessions chosen at random, and no call fails.
+Written by `UPDATE_REPORT=1 cargo test -p upload-e2e migration_scale`, with `MIGRATION_SESSIONS=1000000` for the last
+row. Every session is a file of one chunk of 64 bytes with its metadata, four index entries and its accounts; every
+third session has its chunk stored. A thousand clients put, finish, abort and begin continuously, on sessions chosen at
+random, and no call fails.
 
 Instructions are IC instructions as the embedded server counts them. `post_upgrade` includes the start of the module.
-`most in a message` is the highest count of any migration message after `post_upgrade`. `per session` is the total of the
-engine's instructions, in all messages, divided by the number of sessions.
+`most in a message` is the highest count of any migration message after `post_upgrade`. `per session` is the total of
+the engine's instructions, in all messages, divided by the number of sessions.
 
-**Full-size chunks used to make the migration more expensive**, before the keys of the chunk map were read without its payload
-(`src/stable/map_keys.rs`): a node holds up to eleven chunks, and to load a node, the library had to follow the list of its
-pages. The figures in the next table are from commit 1e45df9, with stored chunks of 1.8 MB. For current figures, see
-`migrate_chunks_0`, `_20` and `_400` in [costs.md](costs.md):
+**Full-size chunks used to make the migration more expensive**, before the keys of the chunk map were read without its
+payload (`src/stable/map_keys.rs`): a node holds up to eleven chunks, and to load a node, the library had to follow the
+list of its pages. The figures in the next table are from commit 1e45df9, with stored chunks of 1.8 MB. For current
+figures, see `migrate_chunks_0`, `_20` and `_400` in [costs.md](costs.md):
 
 | a session with | instructions per session |
 |---|---|
@@ -332,12 +338,12 @@ pages. The figures in the next table are from commit 1e45df9, with stored chunks
 | 20 stored chunks | 3.3 M |
 | 400 stored chunks | 6.65 M |
 
-**With one full-size chunk stored for each session, the current build stays below 0.30 M** up to the capacity of a canister:
-140,000 such chunks take 241 of the memory manager's 256 GiB, and a million would take 1.8 TB. The chunks' bytes are holes in a
-sparse file; `cargo bench-costs full-chunks` compares the results with those of chunks that are stored completely (without
-client calls, [all figures](costs.md#migration-1-with-chunks-of-18-mb)). The cost of a session increases with the number of
-sessions, since every look-up and insertion in a deeper map costs more; looking up its chunk, by the keys alone, is 7 % of the
-cost. The size of the chunks no longer matters:
+**With one full-size chunk stored for each session, the current build stays below 0.30 M** up to the capacity of a
+canister: 140,000 such chunks take 241 of the memory manager's 256 GiB, and a million would take 1.8 TB. The chunks'
+bytes are holes in a sparse file; `cargo bench-costs full-chunks` compares the results with those of chunks that are
+stored completely (without client calls, [all figures](costs.md#migration-1-with-chunks-of-18-mb)). The cost of a
+session increases with the number of sessions, since every look-up and insertion in a deeper map costs more; looking up
+its chunk, by the keys alone, is 7 % of the cost. The size of the chunks no longer matters:
 
 | sessions with one chunk of 1.8 MB | instructions per session | without the chunk |
 |---|---|---|
@@ -345,7 +351,7 @@ cost. The size of the chunks no longer matters:
 | 10,000 | 0.254 M | 0.235 M |
 | 140,000 | 0.289 M | 0.267 M |
 
-| sessions | post_upgrade | messages | most in a message | total | per session | client calls | slowest call | heap before, bytes | heap after, bytes |
+| sessions | post_upgrade | messages | most in a message | total | per session | client calls | most expensive call | heap before, bytes | heap after, bytes |
 |---|---|---|---|---|---|---|---|---|---|
 ";
 
