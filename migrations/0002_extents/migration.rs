@@ -44,8 +44,8 @@ const INSTRUCTIONS_PER_UNIT: u64 = 500_000;
 /// Instructions for moving a byte: reading, writing, reading back and comparing it; see `docs/costs.md`.
 const INSTRUCTIONS_PER_BYTE: u64 = 12;
 
-/// Maximum number of messages that one unit takes: it has at most this many chunks (`MAX_CHUNKS` of an upload), and
-/// each message copies at least one of them.
+/// Number of steps that one unit may take: it has at most this many chunks (`MAX_CHUNKS` of an upload), and each step
+/// copies at least one of them.
 const STEPS_PER_UNIT: u64 = 16_384;
 
 impl Migration<Storage> for MoveToExtents {
