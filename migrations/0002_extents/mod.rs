@@ -25,8 +25,8 @@ enum Moved {
     Partly,
     /// All chunks were copied.
     Wholly,
-    /// A chunk is missing or, in a blob, too short; the reason. (Wrong bytes of the right length are copied as they
-    /// are.)
+    /// A chunk is missing or too short, or in a session too long; the reason. (Wrong bytes of the right length are
+    /// copied as they are.)
     Damaged(String),
 }
 

@@ -144,6 +144,11 @@ fn copy_some(
         let Some(bytes) = storage.blobs.chunk(prefix, idx) else {
             return Ok(Moved::Damaged(format!("chunk {idx} is recorded but not stored")));
         };
+        let (stored, expected) = (bytes.len() as u64, session.chunk_len(idx).unwrap_or(0));
+        if stored != expected {
+            let reason = format!("chunk {idx} has {stored} bytes instead of {expected}");
+            return Ok(Moved::Damaged(reason));
+        }
         copy_and_compare(storage, session.offset(idx), &bytes, &progress.extents)?;
         copied.insert(idx);
     }
