@@ -243,6 +243,17 @@ fn an_upgrade_keeps_the_memory_of_a_module_that_declares_so() {
     let printed = rehearse(folder.path(), counter, counter, &options);
     assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
     assert!(printed.stdout.contains("back to old: ok"), "{}", printed.stdout);
+
+    // A release without the declaration would lose the memory. The IC refuses the upgrade, and so must the rehearsal.
+    let forgetful = module_with(
+        r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))
+        (func (export "canister_query steps") (call $reply (i32.const 6) (i32.const 1)))"#,
+    );
+    std::fs::write(folder.path().join("forgetful.wasm"), forgetful).unwrap();
+    let printed = rehearse(folder.path(), counter, Path::new("forgetful.wasm"), &options);
+    assert_eq!(printed.code, Some(1), "{}{}", printed.stdout, printed.stderr);
+    assert!(printed.stdout.contains("upgrade to new: FAILED"), "{}", printed.stdout);
+    assert!(printed.stderr.contains("Missing upgrade option"), "{}", printed.stderr);
 }
 
 /// Motoko's compiler writes the interface into private metadata, and the arguments of `init` into a section of their

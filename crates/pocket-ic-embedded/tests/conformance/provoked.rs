@@ -248,7 +248,8 @@ pub const PROVOKED: &[(ErrorCode, &str, Certification, Provoke)] = &[
     (CanisterContractViolation, "Missing upgrade option", Certified, |pic, id| {
         let persistent =
             wasm(r#"(module (memory 1) (@custom "icp:private enhanced-orthogonal-persistence" ""))"#);
-        upgrade_rejection(pic, id, persistent)
+        pic.reinstall_canister(id, persistent, vec![], None).expect("the canister is reinstalled");
+        upgrade_rejection(pic, id, counter())
     }),
     (CanisterInvalidWasm, "Canister's Wasm module is not valid: Failed to decode", Certified, |pic, id| {
         upgrade_rejection(pic, id, b"not wasm".to_vec())

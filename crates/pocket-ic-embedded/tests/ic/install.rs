@@ -21,13 +21,18 @@ fn upgrade_keeps_stable_memory_and_drops_the_heap() {
     assert_eq!(parse_u32(&call(&pic, id, "stable_inc", &[]).unwrap()), 1);
 }
 
+/// Returns the counter with a custom section that declares that it can continue with the wasm memory.
+fn persistent_counter() -> Vec<u8> {
+    const SECTION: &[u8] = b"icp:private enhanced-orthogonal-persistence";
+    // A custom section: the id 0, the length of the rest, the length of the name, the name, no data.
+    [&counter()[..], &[0, SECTION.len() as u8 + 1, SECTION.len() as u8], SECTION].concat()
+}
+
 /// A custom section declares that a module can continue with the wasm memory of the previous module. The option of the
 /// upgrade decides whether it does.
 #[test]
 fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
-    const SECTION: &[u8] = b"icp:private enhanced-orthogonal-persistence";
-    // A custom section: the id 0, the length of the rest, the length of the name, the name, no data.
-    let persistent = [&counter()[..], &[0, SECTION.len() as u8 + 1, SECTION.len() as u8], SECTION].concat();
+    let persistent = persistent_counter();
     let pic = instance();
     let id = install_wasm(&pic, persistent.clone());
     call(&pic, id, "inc", &[]).unwrap();
@@ -46,6 +51,27 @@ fn an_upgrade_keeps_the_heap_of_a_module_that_supports_it() {
         call_management(&pic, id, ANONYMOUS, "install_code", candid::encode_one(upgrade).unwrap()).unwrap();
         assert_eq!(read_counter(&pic, id), expected, "{persistence:?}");
     }
+}
+
+/// Whether an upgrade without the option is refused depends on the module that is installed, not on the new one.
+#[test]
+fn only_a_module_that_keeps_the_heap_needs_the_option() {
+    let pic = instance();
+    let id = install_wasm(&pic, counter());
+    call(&pic, id, "inc", &[]).unwrap();
+    pic.upgrade_canister(id, persistent_counter(), vec![], None).unwrap();
+    assert_eq!(read_counter(&pic, id), 0);
+    call(&pic, id, "inc", &[]).unwrap();
+    for module in [counter(), persistent_counter()] {
+        let error = pic.upgrade_canister(id, module, vec![], None).unwrap_err();
+        assert_eq!(error.error_code, ErrorCode::CanisterContractViolation);
+        assert!(error.reject_message.contains("Missing upgrade option"), "{error}");
+        assert_eq!(read_counter(&pic, id), 1);
+    }
+    let error = pic.upgrade_eop_canister(id, counter(), vec![], None).unwrap_err();
+    assert!(error.reject_message.contains("Invalid upgrade option"), "{error}");
+    pic.upgrade_eop_canister(id, persistent_counter(), vec![], None).unwrap();
+    assert_eq!(read_counter(&pic, id), 1);
 }
 
 #[test]

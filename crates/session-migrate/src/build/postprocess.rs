@@ -161,7 +161,7 @@ pub fn schema_of(wasm: &[u8]) -> Option<String> {
 }
 
 /// Returns whether the canister `wasm` (unpacked) keeps its wasm memory across upgrades: Motoko's enhanced orthogonal
-/// persistence. An upgrade to such a module must say explicitly whether to keep it.
+/// persistence. An upgrade of such a module must say explicitly whether to keep it.
 pub fn keeps_wasm_memory(wasm: &[u8]) -> bool {
     metadata_section(wasm, PERSISTENCE).is_some()
 }

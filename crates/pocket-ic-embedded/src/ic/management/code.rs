@@ -182,7 +182,7 @@ impl Deployment {
         module: &Arc<CanisterModule>,
         flags: UpgradeFlags,
     ) -> Result<CanisterState, UserError> {
-        let keeps_memory = self.keeps_wasm_memory(module, flags)?;
+        let keeps_memory = self.keeps_wasm_memory(state.module(), module, flags)?;
         if flags.skip_pre_upgrade != Some(true) {
             state = self.run_step(instance, &state, EntryPoint::PreUpgrade)?;
         }
@@ -194,20 +194,29 @@ impl Deployment {
         self.run_step(instance, &state, EntryPoint::PostUpgrade)
     }
 
-    /// Returns whether an upgrade keeps the wasm memory; an error if the flags do not fit the new module.
-    fn keeps_wasm_memory(&self, module: &CanisterModule, flags: UpgradeFlags) -> Result<bool, UserError> {
-        let supported = module.custom_section(PERSISTENCE_SECTION).is_some_and(|section| !section.is_public);
+    /// Returns whether an upgrade keeps the wasm memory; an error if the flags do not fit the modules. The IC requires a
+    /// decision from whoever upgrades a module that keeps its data in wasm memory, whatever the new module supports, so
+    /// that the data is not lost by an oversight.
+    fn keeps_wasm_memory(
+        &self,
+        old: &CanisterModule,
+        new: &CanisterModule,
+        flags: UpgradeFlags,
+    ) -> Result<bool, UserError> {
+        let is_persistent = |module: &CanisterModule| {
+            module.custom_section(PERSISTENCE_SECTION).is_some_and(|section| !section.is_public)
+        };
         let error =
             |text: &str| Err(UserError::from_execution(self.id, ErrorCode::CanisterContractViolation, text));
-        match (flags.wasm_memory_persistence, supported) {
-            (None, true) => error(
+        match flags.wasm_memory_persistence {
+            None if is_persistent(old) => error(
                 "Missing upgrade option: Enhanced orthogonal persistence requires the `wasm_memory_persistence` upgrade option.",
             ),
-            (Some(WasmMemoryPersistence::Keep), false) => error(
+            Some(WasmMemoryPersistence::Keep) if !is_persistent(new) => error(
                 "Invalid upgrade option: The `wasm_memory_persistence: opt Keep` upgrade option requires that the new canister module supports enhanced orthogonal persistence.",
             ),
-            (Some(WasmMemoryPersistence::Keep), true) => Ok(true),
-            (None | Some(WasmMemoryPersistence::Replace), _) => Ok(false),
+            Some(WasmMemoryPersistence::Keep) => Ok(true),
+            None | Some(WasmMemoryPersistence::Replace) => Ok(false),
         }
     }
 
