@@ -145,9 +145,10 @@ pub(crate) fn run_on(
     provenance: Provenance,
     progress: &Progress,
 ) -> Result<Report, InspectError> {
-    let module = snapshot.module().map(|path| read_module(&path)).transpose()?.flatten();
     progress.phase("reading the tables");
     let (mut scan, memory, facts) = read(snapshot)?;
+    // After the memory, which tells whose snapshot it is: the module of the first public release is a foreign one, too.
+    let module = snapshot.module().map(|path| read_module(&path)).transpose()?.flatten();
     progress.phase("comparing the tables");
     checks::run(&facts, &mut scan);
     progress.phase("looking for pages in use");

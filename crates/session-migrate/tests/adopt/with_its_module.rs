@@ -17,6 +17,27 @@ use super::release::{file, person};
 use super::stand_in::{OldRelease, complete, new_metadata};
 
 #[test]
+fn other_commands_say_what_a_snapshot_with_its_module_contains() {
+    let old = OldRelease::install();
+    let owner = person(1);
+    let capsule = old.create_capsule(owner);
+    let bytes = file(900, 1);
+    let session = old.begin_and_put(owner, &capsule, "done", &bytes, &[0]);
+    old.finish(owner, session, &bytes);
+    let folder = tempfile::tempdir().unwrap();
+    let snapshot = old.snapshot(&folder);
+    for command in ["inspect", "plan"] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_session-migrate")).arg(command).arg(&snapshot).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {text}");
+        let contents = "snapshot of the first public release, which no build of this canister can read; it holds 1 \
+                        capsules with 1 memories";
+        assert!(text.contains(contents), "{command}: {text}");
+    }
+}
+
+#[test]
 fn sessions_in_every_state_continue_under_their_numbers() {
     let old = OldRelease::install();
     let [own, others] = [person(1), person(2)];
