@@ -34,7 +34,7 @@ mod wasm_args;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use session_migrate::{Verdict, shorten_dumps};
+use session_migrate::{Verdict, remove_temporaries_on_signals, shorten_dumps};
 use tokio::runtime::Runtime;
 
 const AFTER_HELP: &str = "\
@@ -90,7 +90,17 @@ enum Command {
 }
 
 pub fn run() -> ExitCode {
-    match Cli::parse().command {
+    let command = Cli::parse().command;
+    // These two wait for a signal, and then end in an orderly way.
+    let handles_signals = match &command {
+        Command::Serve(_) => true,
+        Command::Record(args) => args.has_proxy(),
+        _ => false,
+    };
+    if !handles_signals {
+        remove_temporaries_on_signals();
+    }
+    match command {
         Command::Build(args) => ExitCode::from(build::run(args)),
         Command::Rehearse(args) => ExitCode::from(rehearse::run(args)),
         Command::Record(args) => ExitCode::from(record::record(args)),

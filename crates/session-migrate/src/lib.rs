@@ -23,6 +23,7 @@ pub mod replay;
 pub mod server;
 mod shorten;
 pub mod snapshot;
+mod temporary;
 pub mod trace;
 pub mod transfer;
 pub mod upgrade;
@@ -37,6 +38,7 @@ use tempfile::NamedTempFile;
 
 pub use output::{OutputFile, is_same_output};
 pub use shorten::{shorten, shorten_both, shorten_dumps};
+pub use temporary::remove_temporaries_on_signals;
 pub use verdict::Verdict;
 
 /// Returns the folder of a file, `.` for a bare file name. The file need not exist.
@@ -63,7 +65,9 @@ pub fn temporary_next_to(path: &Path) -> std::io::Result<NamedTempFile> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.prefix(".partial-").tempfile_in(folder_of(path))
+    let file = builder.prefix(".partial-").tempfile_in(folder_of(path))?;
+    temporary::note(file.path());
+    Ok(file)
 }
 
 /// Returns the text of a panic in one line, for callers of the PocketIC client, which panics if its server fails.

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use session_migrate::trace::{Header, Writer};
 
@@ -343,4 +344,30 @@ fn unusable_traces_are_usage_errors_with_their_line() {
     ] {
         assert_eq!(run(folder, args).code, Some(2), "{args:?}");
     }
+}
+
+#[test]
+fn a_signal_leaves_no_temporary_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let [out, temporary] = ["out", "tmp"].map(|name| dir.path().join(name));
+    [&out, &temporary].iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+    let is_empty = |folder: &Path| std::fs::read_dir(folder).unwrap().next().is_none();
+    let mut running = Command::new(env!("CARGO_BIN_EXE_session-migrate"))
+        .args(["record", "--workload", "mixed", "--size", "20"])
+        .arg(out.join("mixed.trace"))
+        .env("TMPDIR", &temporary)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    // The trace is begun next to its final path, and the files of the workload are in the other folder.
+    while is_empty(&out) || is_empty(&temporary) {
+        assert!(since.elapsed() < Duration::from_secs(300), "nothing is recorded");
+        assert_eq!(running.try_wait().unwrap(), None);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(Command::new("kill").arg(running.id().to_string()).status().unwrap().success());
+    assert!(!running.wait().unwrap().success());
+    assert!(is_empty(&out) && is_empty(&temporary));
 }

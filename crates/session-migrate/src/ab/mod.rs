@@ -21,6 +21,7 @@ use crate::progress::Progress;
 use crate::provenance::{Provenance, source_tree};
 use crate::replay::{Builds, ReplayError, State};
 use crate::server;
+use crate::temporary;
 use crate::trace::{EventKind, Trace, TraceError, TracedCall};
 use crate::workload::{self, Order, Workload};
 
@@ -95,7 +96,7 @@ pub fn run(options: Options, progress: &Progress) -> Result<Report, AbError> {
     let Options { a, b, comparands, rules, mut builds } = options;
     let rule_builds = rules.builds.clone();
     let mut tally = Tally::new(rules.for_two_builds());
-    let folder = tempfile::tempdir().map_err(AbError::Folder)?;
+    let folder = temporary::folder().map_err(AbError::Folder)?;
     let mut build_report = |name: &str| -> Result<BuildReport, AbError> {
         let module = builds.get(name)?;
         Ok(BuildReport {

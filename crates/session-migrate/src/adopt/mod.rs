@@ -42,7 +42,7 @@ use crate::snapshot::{
     CHUNK_STORE, CopyError, FileEntry, METADATA, Manifest, STABLE_MEMORY, Snapshot, SnapshotError, Tree,
     WASM_MEMORY, WASM_MODULE, load, sha256_of, write_sparse,
 };
-use crate::{Verdict, folder_of};
+use crate::{Verdict, folder_of, temporary};
 
 pub use error::AdoptError;
 pub use header::Header;
@@ -91,6 +91,7 @@ impl Scratch {
             .prefix(".partial-")
             .tempdir_in(parent)
             .map_err(|source| AdoptError::NoFolder { path: parent.to_path_buf(), source })?;
+        temporary::note(folder.path());
         Ok(Scratch { folder, out })
     }
 

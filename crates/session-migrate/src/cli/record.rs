@@ -46,6 +46,12 @@ pub(super) struct RecordArgs {
     out: PathBuf,
 }
 
+impl RecordArgs {
+    pub fn has_proxy(&self) -> bool {
+        self.proxy.is_some()
+    }
+}
+
 pub(super) fn record(args: RecordArgs) -> u8 {
     match (args.workload, args.proxy, args.server.clone()) {
         (_, Some(listen), Some(server)) => {

@@ -43,6 +43,7 @@ use crate::build::Build;
 use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::server;
+use crate::temporary;
 use crate::trace::{Header, Recorder, Tape, TraceError, Writer};
 
 pub use error::RehearseError;
@@ -83,7 +84,7 @@ pub fn run(options: &Options, progress: &Progress) -> Result<Report, RehearseErr
     let (provenance, since) = (Provenance::now(), Instant::now());
     let wasms = progress.silent(BUILDING, || options.wasms.load())?;
     let server = server::chosen()?;
-    let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
+    let folder = temporary::folder().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
     progress.phase("preparing files");
     let assets = files::assets(options, folder.path())?;
     let pic = server::pocket_ic()?;

@@ -22,6 +22,7 @@ use crate::progress::Progress;
 use crate::provenance::Provenance;
 use crate::server;
 use crate::snapshot::{Snapshot, Verified};
+use crate::temporary;
 
 /// Reads the contents of a snapshot in layout 1; any other layout is an error.
 fn read_contents(snapshot: &Snapshot) -> Result<Contents, RehearseError> {
@@ -69,7 +70,7 @@ fn on_copy(
     progress.phase("asking for everything that can be read");
     let answers_before = ReadAnswers::read_all(&canister, &contents);
     progress.phase("preparing files");
-    let folder = tempfile::tempdir().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
+    let folder = temporary::folder().map_err(RehearseError::io("create", &std::env::temp_dir()))?;
     let assets = files::assets(options, folder.path())?;
     let continued_runs = continued::continued_runs(snapshot, &mut contents, options.seed, folder.path())?;
     let mut clients = Clients::assemble(&canister, options, assets)?;

@@ -12,6 +12,7 @@ use super::{Form, METADATA, STABLE_MEMORY, Snapshot, SnapshotError};
 use crate::build::Module;
 use crate::client::NO_ARGUMENTS;
 use crate::costs;
+use crate::temporary;
 
 /// Cycles that the canister gets, so that it does not run out of them.
 const CYCLES: u128 = 1_000_000_000_000_000;
@@ -73,7 +74,7 @@ pub fn load(
             std::path::absolute(&snapshot.path).map_err(SnapshotError::io("read", &snapshot.path))?;
         return load_folder(folder);
     }
-    let temporary = tempfile::tempdir().map_err(SnapshotError::io("create", &std::env::temp_dir()))?;
+    let temporary = temporary::folder().map_err(SnapshotError::io("create", &std::env::temp_dir()))?;
     let folder = temporary.path().join("snapshot");
     let rejected = |reject: pocket_ic::RejectResponse| refused(reject.reject_message);
     pic.reinstall_canister(canister, legacy.gz.clone(), NO_ARGUMENTS.to_vec(), Some(controller))

@@ -10,7 +10,7 @@ use super::format::End;
 use super::payload::{PayloadRef, payload_folder};
 use super::{Event, Header, TraceError};
 use crate::output::regular_file_at;
-use crate::{folder_of, temporary_next_to};
+use crate::{folder_of, temporary, temporary_next_to};
 
 /// Writes a trace to a temporary file. If the writer is dropped before [`Writer::finish`], no file is left.
 #[derive(Debug)]
@@ -76,6 +76,7 @@ impl Writer {
                     .prefix(".payload-")
                     .tempdir_in(folder_of(&self.target))
                     .map_err(TraceError::io("create", &payload_folder(&self.path)))?;
+                temporary::note(created.path());
                 self.payloads.insert(created)
             }
         };

@@ -20,6 +20,7 @@ use crate::build::{Build, Module};
 use crate::client::{ClientError, NO_ARGUMENTS, decode_reply, decode_result};
 use crate::network::{LiveCanister, Management, Network, Retry, Target};
 use crate::rehearse;
+use crate::temporary;
 use crate::transfer::{self, SnapshotChoice};
 
 /// Number of slices in flight when the snapshot is downloaded for the rehearsal.
@@ -316,7 +317,7 @@ impl Driver<'_, '_> {
             return Ok(Ok(()));
         }
         let failed = |error: std::io::Error| UpgradeError::Rehearsal(error.to_string());
-        let temporary = tempfile::tempdir().map_err(failed)?;
+        let temporary = temporary::folder().map_err(failed)?;
         let folder = temporary.path().join("snapshot");
         let options = transfer::Options { parallel: SLICES_IN_FLIGHT, retry_for: self.retry.retry_for };
         let choice = SnapshotChoice::Id(hex::encode(snapshot));

@@ -14,6 +14,7 @@ use upload_canister::session::Chunking;
 
 use super::WorkloadError;
 use crate::client::{Asset, Canister, ClientError, EncodedCall, Uploader};
+use crate::temporary;
 use crate::trace::Tape;
 
 /// Maximum pause between two calls. Pauses are whole milliseconds, like the times in a trace.
@@ -64,7 +65,7 @@ pub(super) fn client_principal(number: u32) -> Principal {
 
 impl<'p> RecordedCanister<'p> {
     pub fn new(handle: Canister<'p>, tape: &'p Tape, seed: u64) -> Result<Self, WorkloadError> {
-        let folder = tempfile::tempdir().map_err(WorkloadError::Folder)?;
+        let folder = temporary::folder().map_err(WorkloadError::Folder)?;
         let chunk_size = handle.upload_config()?.chunk_size;
         Ok(RecordedCanister {
             handle,

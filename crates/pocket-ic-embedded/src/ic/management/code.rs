@@ -194,9 +194,9 @@ impl Deployment {
         self.run_step(instance, &state, EntryPoint::PostUpgrade)
     }
 
-    /// Returns whether an upgrade keeps the wasm memory; an error if the flags do not fit the modules. The IC requires a
-    /// decision from whoever upgrades a module that keeps its data in wasm memory, whatever the new module supports, so
-    /// that the data is not lost by an oversight.
+    /// Returns whether an upgrade keeps the wasm memory; an error if the flags do not fit the modules. Whoever upgrades a
+    /// module that keeps its data in wasm memory must decide about the memory, whatever the new module supports, so that
+    /// the data is not lost by an oversight.
     fn keeps_wasm_memory(
         &self,
         old: &CanisterModule,
