@@ -47,6 +47,8 @@ pub(super) struct ParsedCall {
 pub(super) fn parse(text: &str) -> Result<Vec<ParsedCall>, String> {
     let mut calls = Vec::new();
     let mut section = None;
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, text) in text.lines().enumerate() {
         let line = index + 1;
         let text = text.trim();
@@ -192,6 +194,14 @@ mod tests {
         let sections: Vec<_> = calls.iter().map(|call| (call.line, call.section)).collect();
         use Section::{After, Before, During};
         assert_eq!(sections, [(3, Before), (3, Before), (6, During), (8, After), (9, After)]);
+    }
+
+    #[test]
+    fn files_of_other_editors_are_parsed_alike() {
+        let text = "[before]\n@alice open (\"a\")\n";
+        for other in [format!("\u{feff}{text}"), text.replace('\n', "\r\n")] {
+            assert_eq!(parse(&other).unwrap(), parse(text).unwrap(), "{other:?}");
+        }
     }
 
     #[test]
