@@ -269,7 +269,7 @@ fn an_interface_in_two_private_parts_is_read() {
             (if (i32.ne (i32.load8_u (local.get $at)) (local.get $byte)) (then unreachable)))
         (func $read (call $copy (i32.const 8) (i32.const 0) (call $size)))
         ;; From address 8: DIDL, 1 type, record of 1 field, 0 : nat8, 2 arguments, nat, type 0, 7, 8
-        (func (export "canister_init") (call $read)
+        (func (export "canister_init") (export "canister_post_upgrade") (call $read)
             (call $check (i32.const 18) (i32.const 0x7d)) (call $check (i32.const 21) (i32.const 8)))
         (func (export "canister_update step") (call $read)
             (call $check (i32.const 16) (i32.const 0x7b)) (call $reply (i32.const 0) (i32.const 6)))"#;
@@ -280,6 +280,17 @@ fn an_interface_in_two_private_parts_is_read() {
     let printed = rehearse(folder.path(), Path::new("class.wasm"), Path::new("class.wasm"), &options);
     assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
     assert!(!printed.stderr.contains("rejected"), "{}", printed.stderr);
+
+    // Missing arguments are named: those of the installation before anything is tried; those of the upgrade once it has
+    // failed, since an interface does not say what `post_upgrade` takes.
+    for (given, code, error) in [
+        (&options[..2], 2, "error: --init-args: init takes 2 arguments, got 0"),
+        (&options[..4], 1, "(--upgrade-args: init takes 2 arguments, got 0)"),
+    ] {
+        let printed = rehearse(folder.path(), Path::new("class.wasm"), Path::new("class.wasm"), given);
+        assert_eq!(printed.code, Some(code), "{}{}", printed.stdout, printed.stderr);
+        assert!(printed.stderr.contains(error), "{}", printed.stderr);
+    }
 }
 
 #[test]

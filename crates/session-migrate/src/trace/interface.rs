@@ -69,16 +69,30 @@ impl Interface {
     /// Encodes arguments like [`Interface::encode`]; only optional arguments may be missing.
     pub(crate) fn encode_all(&self, method: &str, args: IDLArgs) -> Result<Vec<u8>, String> {
         let function = self.env.get_method(&self.service, method).map_err(|error| error.to_string())?;
+        self.check_count(method, &function.args, args.args.len())?;
+        self.encode(method, args)
+    }
+
+    /// Checks that at least all arguments of `init` that are not optional are given, if the interface declares them.
+    pub(crate) fn check_init_count(&self, given: usize) -> Result<(), String> {
+        let service = self.env.trace_type(&self.service).map_err(|error| first_line(&error))?;
+        match service.as_ref() {
+            TypeInner::Class(types, _) => self.check_count("init", types, given),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_count(&self, method: &str, types: &[Type], given: usize) -> Result<(), String> {
         let is_required = |ty: &Type| {
             let ty = self.env.trace_type(ty);
             !ty.is_ok_and(|ty| {
                 matches!(ty.as_ref(), TypeInner::Opt(_) | TypeInner::Null | TypeInner::Reserved)
             })
         };
-        if function.args.iter().skip(args.args.len()).any(is_required) {
-            return Err(format!("{method} takes {} arguments, got {}", function.args.len(), args.args.len()));
+        if types.iter().skip(given).any(is_required) {
+            return Err(format!("{method} takes {} arguments, got {given}", types.len()));
         }
-        self.encode(method, args)
+        Ok(())
     }
 
     /// Encodes arguments of the canister's `init` by the types of the interface or, if the interface declares no

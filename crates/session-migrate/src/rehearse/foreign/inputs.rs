@@ -42,16 +42,30 @@ impl RehearsedModule {
     }
 
     /// Encodes the arguments of an installation or upgrade; `option` is the name of the option that gives them.
-    fn install_args(&self, option: &str, text: &str) -> Result<Vec<u8>, RehearseError> {
-        // The error has the option's name as its path.
-        let unusable = |why: String| RehearseError::File { path: option.into(), why };
+    fn install_args(&self, option: &str, text: &str) -> Result<InstallArgs, RehearseError> {
+        let unusable = |why| unusable_option(option, why);
         let args = calls::parse_arguments(text).map_err(unusable)?;
-        match &self.interface {
+        let missing =
+            self.interface.as_ref().and_then(|interface| interface.check_init_count(args.args.len()).err());
+        let bytes = match &self.interface {
             Some(interface) => interface.encode_init(args),
             None => args.to_bytes().map_err(|error| error.to_string()),
         }
-        .map_err(unusable)
+        .map_err(unusable)?;
+        Ok(InstallArgs { bytes, missing })
     }
+}
+
+/// Returns an error with the option's name as its path.
+fn unusable_option(option: &str, why: String) -> RehearseError {
+    RehearseError::File { path: option.into(), why }
+}
+
+/// The arguments of an installation or upgrade, encoded.
+struct InstallArgs {
+    bytes: Vec<u8>,
+    /// How many arguments `init` takes, and how many are given, if there are too few.
+    missing: Option<String>,
 }
 
 /// A call with its encoded arguments.
@@ -74,6 +88,9 @@ pub(super) struct Inputs {
     pub calls: Vec<EncodedCall>,
     pub init_arg: Vec<u8>,
     pub upgrade_arg: Vec<u8>,
+    /// How many arguments `init` of the new wasm takes, and how many an upgrade gives, if there are too few. Whether
+    /// `post_upgrade` takes the same is not known.
+    pub missing_upgrade_args: Option<String>,
 }
 
 impl Inputs {
@@ -94,9 +111,15 @@ impl Inputs {
         {
             return Err(unusable(format!("--may-differ {name}: it contains no call of this method")));
         }
+        let init_args = old.install_args("--init-args", &options.init_args)?;
+        if let Some(missing) = init_args.missing {
+            return Err(unusable_option("--init-args", missing));
+        }
+        let upgrade_args = new.install_args("--upgrade-args", &options.upgrade_args)?;
         Ok(Inputs {
-            init_arg: old.install_args("--init-args", &options.init_args)?,
-            upgrade_arg: new.install_args("--upgrade-args", &options.upgrade_args)?,
+            init_arg: init_args.bytes,
+            upgrade_arg: upgrade_args.bytes,
+            missing_upgrade_args: upgrade_args.missing,
             old,
             new,
             calls,

@@ -216,7 +216,9 @@ impl<'a> Rehearsal<'a> {
         let upgrade_ok = answer.is_ok();
         self.record_stage(name, build, upgrade_ok, first_message);
         if let Err(why) = answer {
-            self.pair.problems.push(format!("{name} failed: {why}"));
+            let missing = self.inputs.missing_upgrade_args.as_ref().filter(|_| is_new);
+            let hint = missing.map_or(String::new(), |missing| format!(" (--upgrade-args: {missing})"));
+            self.pair.problems.push(format!("{name} failed: {why}{hint}"));
         }
         upgrade_ok
     }
