@@ -66,7 +66,7 @@ pub fn temporary_next_to(path: &Path) -> std::io::Result<NamedTempFile> {
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let file = builder.prefix(".partial-").tempfile_in(folder_of(path))?;
-    temporary::note(file.path());
+    temporary::register(file.path());
     Ok(file)
 }
 

@@ -12,29 +12,30 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The signals with which users and machines end a program.
 const SIGNALS: [c_int; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// From this number of paths on, [`CREATED`] is cleared of those that no longer exist.
-const MANY: usize = 64;
+/// Number of paths from which on [`REGISTERED`] is pruned of those that no longer exist.
+const PRUNED_FROM: usize = 64;
 
 /// Number of attempts to remove a folder into which another thread may still be writing.
 const ATTEMPTS: u32 = 5;
 
-/// The paths of everything temporary. They are not removed from the list at once, since their names are random.
-static CREATED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+/// Paths of temporary files and folders. Some no longer exist; since the names are random, nothing else has taken their
+/// place.
+static REGISTERED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Creates a temporary folder, which is removed when it is dropped.
 pub(crate) fn folder() -> io::Result<TempDir> {
     let folder = tempfile::tempdir()?;
-    note(folder.path());
+    register(folder.path());
     Ok(folder)
 }
 
-/// Notes a temporary file or folder, which a signal will remove if it still exists under this name.
-pub(crate) fn note(path: &Path) {
-    let mut created = CREATED.lock().unwrap_or_else(PoisonError::into_inner);
-    if created.len() >= MANY {
-        created.retain(|path| path.exists());
+/// Registers a temporary file or folder, which a signal removes if it still exists.
+pub(crate) fn register(path: &Path) {
+    let mut registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    if registered.len() >= PRUNED_FROM {
+        registered.retain(|path| path.exists());
     }
-    created.push(path.to_path_buf());
+    registered.push(path.to_path_buf());
 }
 
 /// From now on, SIGINT, SIGTERM and SIGHUP remove all temporary files before they end the program. Signals that the
@@ -72,8 +73,8 @@ async fn first_signal() -> io::Result<c_int> {
 }
 
 fn remove_all() {
-    let created = CREATED.lock().unwrap_or_else(PoisonError::into_inner);
-    for path in created.iter() {
+    let registered = REGISTERED.lock().unwrap_or_else(PoisonError::into_inner);
+    for path in registered.iter() {
         let _ = (0..ATTEMPTS).any(|_| remove(path).is_ok());
     }
 }

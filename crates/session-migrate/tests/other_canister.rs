@@ -293,6 +293,27 @@ fn an_interface_in_two_private_parts_is_read() {
     }
 }
 
+/// `post_upgrade` of a canister in Rust may take other arguments than `init`.
+#[test]
+fn an_upgrade_may_have_other_arguments_than_an_installation() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = r#"(@custom "icp:public candid:service" "service : (nat) -> { step : () -> () }")
+        (func (export "canister_post_upgrade")
+            (call $copy (i32.const 8) (i32.const 0) (call $size))
+            ;; From address 8: DIDL, no types, 1 argument, text
+            (if (i32.ne (i32.load8_u (i32.const 14)) (i32.const 0x71)) (then unreachable)))
+        (func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#;
+    std::fs::write(folder.path().join("texts.wasm"), module_with(more)).unwrap();
+    std::fs::write(folder.path().join("calls.txt"), "[before]\nstep ()\n").unwrap();
+    let texts = Path::new("texts.wasm");
+    for (upgrade_args, code) in [(r#"("text")"#, 0), ("(true)", 1)] {
+        let options = ["--calls", "calls.txt", "--init-args", "(7)", "--upgrade-args", upgrade_args];
+        let printed = rehearse(folder.path(), texts, texts, &options);
+        assert_eq!(printed.code, Some(code), "{upgrade_args}: {}{}", printed.stdout, printed.stderr);
+        assert_eq!(printed.stderr.contains("(--upgrade-args: "), code == 1, "{}", printed.stderr);
+    }
+}
+
 #[test]
 fn a_refused_upgrade_has_no_instructions() {
     let folder = tempfile::tempdir().unwrap();

@@ -91,7 +91,7 @@ impl Scratch {
             .prefix(".partial-")
             .tempdir_in(parent)
             .map_err(|source| AdoptError::NoFolder { path: parent.to_path_buf(), source })?;
-        temporary::note(folder.path());
+        temporary::register(folder.path());
         Ok(Scratch { folder, out })
     }
 

@@ -73,15 +73,7 @@ impl Interface {
         self.encode(method, args)
     }
 
-    /// Checks that at least all arguments of `init` that are not optional are given, if the interface declares them.
-    pub(crate) fn check_init_count(&self, given: usize) -> Result<(), String> {
-        let service = self.env.trace_type(&self.service).map_err(|error| first_line(&error))?;
-        match service.as_ref() {
-            TypeInner::Class(types, _) => self.check_count("init", types, given),
-            _ => Ok(()),
-        }
-    }
-
+    /// Checks that at least all arguments that are not optional are given.
     fn check_count(&self, method: &str, types: &[Type], given: usize) -> Result<(), String> {
         let is_required = |ty: &Type| {
             let ty = self.env.trace_type(ty);
@@ -96,11 +88,14 @@ impl Interface {
     }
 
     /// Encodes arguments of the canister's `init` by the types of the interface or, if the interface declares no
-    /// `init`, by the arguments' own types.
+    /// `init`, by the arguments' own types. Only optional arguments may be missing.
     pub(crate) fn encode_init(&self, args: IDLArgs) -> Result<Vec<u8>, String> {
         let service = self.env.trace_type(&self.service).map_err(|error| first_line(&error))?;
         match service.as_ref() {
-            TypeInner::Class(types, _) => self.encode_as("init", types, args),
+            TypeInner::Class(types, _) => {
+                self.check_count("init", types, args.args.len())?;
+                self.encode_as("init", types, args)
+            }
             _ => args.to_bytes().map_err(|error| first_line(&error)),
         }
     }

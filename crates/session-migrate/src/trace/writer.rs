@@ -76,7 +76,7 @@ impl Writer {
                     .prefix(".payload-")
                     .tempdir_in(folder_of(&self.target))
                     .map_err(TraceError::io("create", &payload_folder(&self.path)))?;
-                temporary::note(created.path());
+                temporary::register(created.path());
                 self.payloads.insert(created)
             }
         };

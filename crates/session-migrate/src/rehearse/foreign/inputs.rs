@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use candid::Principal;
+use candid::{IDLArgs, Principal};
 
 use super::ForeignOptions;
 use super::calls::{self, ParsedCall, Section};
@@ -41,18 +41,32 @@ impl RehearsedModule {
         })
     }
 
-    /// Encodes the arguments of an installation or upgrade; `option` is the name of the option that gives them.
-    fn install_args(&self, option: &str, text: &str) -> Result<InstallArgs, RehearseError> {
-        let unusable = |why| unusable_option(option, why);
+    /// Encodes the arguments of an installation by the types of `init`.
+    fn init_args(&self, text: &str) -> Result<Vec<u8>, RehearseError> {
+        let unusable = |why| unusable_option("--init-args", why);
         let args = calls::parse_arguments(text).map_err(unusable)?;
-        let missing =
-            self.interface.as_ref().and_then(|interface| interface.check_init_count(args.args.len()).err());
-        let bytes = match &self.interface {
+        self.encode_init(args).map_err(unusable)
+    }
+
+    /// Encodes the arguments of an upgrade by the types of `init` or, if they do not fit these, by their own types:
+    /// `post_upgrade` may take others, which no interface declares.
+    fn upgrade_args(&self, text: &str) -> Result<UpgradeArgs, RehearseError> {
+        let unusable = |why| unusable_option("--upgrade-args", why);
+        let args = calls::parse_arguments(text).map_err(unusable)?;
+        match self.encode_init(args.clone()) {
+            Ok(bytes) => Ok(UpgradeArgs { bytes, unlike_init: None }),
+            Err(why) => {
+                let bytes = args.to_bytes().map_err(|error| unusable(error.to_string()))?;
+                Ok(UpgradeArgs { bytes, unlike_init: Some(why) })
+            }
+        }
+    }
+
+    fn encode_init(&self, args: IDLArgs) -> Result<Vec<u8>, String> {
+        match &self.interface {
             Some(interface) => interface.encode_init(args),
             None => args.to_bytes().map_err(|error| error.to_string()),
         }
-        .map_err(unusable)?;
-        Ok(InstallArgs { bytes, missing })
     }
 }
 
@@ -61,11 +75,11 @@ fn unusable_option(option: &str, why: String) -> RehearseError {
     RehearseError::File { path: option.into(), why }
 }
 
-/// The arguments of an installation or upgrade, encoded.
-struct InstallArgs {
-    bytes: Vec<u8>,
-    /// How many arguments `init` takes, and how many are given, if there are too few.
-    missing: Option<String>,
+/// The arguments of an upgrade, encoded.
+pub(super) struct UpgradeArgs {
+    pub bytes: Vec<u8>,
+    /// Why they are not arguments of `init`, if they are not; the cause, if the upgrade fails because of them.
+    pub unlike_init: Option<String>,
 }
 
 /// A call with its encoded arguments.
@@ -87,10 +101,7 @@ pub(super) struct Inputs {
     pub new: RehearsedModule,
     pub calls: Vec<EncodedCall>,
     pub init_arg: Vec<u8>,
-    pub upgrade_arg: Vec<u8>,
-    /// How many arguments `init` of the new wasm takes, and how many an upgrade gives, if there are too few. Whether
-    /// `post_upgrade` takes the same is not known.
-    pub missing_upgrade_args: Option<String>,
+    pub upgrade_args: UpgradeArgs,
 }
 
 impl Inputs {
@@ -111,15 +122,9 @@ impl Inputs {
         {
             return Err(unusable(format!("--may-differ {name}: it contains no call of this method")));
         }
-        let init_args = old.install_args("--init-args", &options.init_args)?;
-        if let Some(missing) = init_args.missing {
-            return Err(unusable_option("--init-args", missing));
-        }
-        let upgrade_args = new.install_args("--upgrade-args", &options.upgrade_args)?;
         Ok(Inputs {
-            init_arg: init_args.bytes,
-            upgrade_arg: upgrade_args.bytes,
-            missing_upgrade_args: upgrade_args.missing,
+            init_arg: old.init_args(&options.init_args)?,
+            upgrade_args: new.upgrade_args(&options.upgrade_args)?,
             old,
             new,
             calls,

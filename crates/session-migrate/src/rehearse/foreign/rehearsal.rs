@@ -210,14 +210,14 @@ impl<'a> Rehearsal<'a> {
         self.progress.phase(name);
         let (module, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
         // The upgrade back to the old wasm has the arguments with which the old wasm was installed.
-        let arg = if is_new { &self.inputs.upgrade_arg } else { &self.inputs.init_arg };
+        let arg = if is_new { &self.inputs.upgrade_args.bytes } else { &self.inputs.init_arg };
         let first_message = costs::next_index(self.pair.pic, self.pair.id);
         let answer = self.pair.upgrade(module, arg, is_new);
         let upgrade_ok = answer.is_ok();
         self.record_stage(name, build, upgrade_ok, first_message);
         if let Err(why) = answer {
-            let missing = self.inputs.missing_upgrade_args.as_ref().filter(|_| is_new);
-            let hint = missing.map_or(String::new(), |missing| format!(" (--upgrade-args: {missing})"));
+            let unlike_init = self.inputs.upgrade_args.unlike_init.as_ref().filter(|_| is_new);
+            let hint = unlike_init.map_or(String::new(), |why| format!(" (--upgrade-args: {why})"));
             self.pair.problems.push(format!("{name} failed: {why}{hint}"));
         }
         upgrade_ok
@@ -429,7 +429,7 @@ impl<'a> Rehearsal<'a> {
         }
         if upgrade && round.is_power_of_two() && round < 1 << MAX_UPGRADES {
             self.is_interrupted = true;
-            let (new, arg) = (&self.inputs.new, &self.inputs.upgrade_arg);
+            let (new, arg) = (&self.inputs.new, &self.inputs.upgrade_args.bytes);
             self.pair
                 .upgrade(new, arg, true)
                 .map_err(|why| format!("the upgrade in the middle of the migration failed: {why}"))?;
