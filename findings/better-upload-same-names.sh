@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # @better-upload/client 3.0.19 and @better-upload/server 3.0.19 (npm), uploads to S3
 #
-# Expected: uploadFiles sends every file to the address that the server signed for it, and returns those that could not
-#   be uploaded in failedFiles. CompleteMultipartUpload may be answered with 200 and an error in the body, so that clients
-#   have to read it (Amazon S3 API reference).
-# Actual: the address of a file is looked up by name, size and type. Of files that agree in these, from different folders,
-#   all are sent to the first address: one overwrites the other, the other object never exists, and its file is neither
-#   in files nor in failedFiles. The first is reported as complete under its key, with the bytes of the last. Of the
-#   answer to CompleteMultipartUpload only the status is read: a large file that S3 could not put together is complete.
-# Affected: folders with parts of films (a/init.mp4, b/init.mp4), snapshots or fixed records of one size. Make a new File
-#   whose name has the folder in it, and ask for the object after the upload.
+# Expected: uploadFiles sends every file to the address that the server signed for it, and returns those that could
+#   not be uploaded in failedFiles. CompleteMultipartUpload may be answered with 200 and an error in the body, so that
+#   clients have to read it (Amazon S3 API reference).
+# Actual: the address of a file is looked up by name, size and type. Of files that agree in these, from different
+#   folders, all are sent to the first address: one overwrites the other, the other object never exists, and its file
+#   is neither in files nor in failedFiles. The first is reported as complete under its key, with the bytes of the
+#   last. Of the answer to CompleteMultipartUpload only the status is read: a large file that S3 could not put
+#   together is complete.
+# Affected: folders with parts of films (a/init.mp4, b/init.mp4), snapshots or fixed records of one size. Make a new
+#   File whose name has the folder in it, and ask for the object after the upload.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @better-upload/client@3.0.19 @better-upload/server@3.0.19 react@19.2.0 jsdom@24.1.3

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # ic-use-internet-identity 0.7.0 (npm) with @icp-sdk/auth 5.0.0
 #
-# Expected: maxTimeToLive is the expiration of the authentication in nanoseconds (README); Internet Identity grants up to
-#   30 days. clearIdentityOnExpiry clears the identity when it expires.
+# Expected: maxTimeToLive is the expiration of the authentication in nanoseconds (README); Internet Identity grants up
+#   to 30 days. clearIdentityOnExpiry clears the identity when it expires.
 # Actual: the identity is cleared by one setTimeout, whose delay is limited to 2^31 - 1 ms, which is 24.8 days; with a
-#   longer one it fires at once (HTML standard, Timers; Node.js documentation, setTimeout). People who log in for 25 to
-#   30 days are logged out immediately, and the stored delegation is deleted, so that a reload does not help either.
-# Affected: pages with sessions of a month: every login ends at once, also in the middle of an upload. Set maxTimeToLive to
-#   at most 24 days, or clearIdentityOnExpiry to false.
+#   longer one it fires at once (HTML standard, Timers; Node.js documentation, setTimeout). People who log in for 25
+#   to 30 days are logged out immediately, and the stored delegation is deleted, so that a reload does not help
+#   either.
+# Affected: pages with sessions of a month: every login ends at once, also in the middle of an upload. Set
+#   maxTimeToLive to at most 24 days, or clearIdentityOnExpiry to false.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages ic-use-internet-identity@0.7.0 @icp-sdk/auth@5.0.0 @icp-sdk/core@5.4.0 react@18.3.1 react-dom@18.3.1 jsdom@24.1.3

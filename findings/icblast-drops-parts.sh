@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # @infu/icblast 2.1.0 with @dfinity/agent and @dfinity/candid 3.4.3 (npm)
 #
-# Expected: a method's results are what the canister returned ("Opt handled without []"; Candid allows several results),
-#   what was fetched can be modified and sent back (README), and ic('aaaaa-aa') is the management canister as the
-#   Internet Computer interface specification describes it.
-# Actual: only the type of the first result is used, for all of them. If it is `opt`, the second result is gone; if it is a
-#   record or a list of records, the call is an error after it was executed; if it is Ok and Err, it is rejected with
-#   undefined. ic('aaaaa-aa') has an older interface built in, and what that lacks is left out without an error:
+# Expected: a method's results are what the canister returned ("Opt handled without []"; Candid allows several
+#   results), what was fetched can be modified and sent back (README), and ic('aaaaa-aa') is the management canister
+#   as the Internet Computer interface specification describes it.
+# Actual: only the type of the first result is used, for all of them. If it is `opt`, the second result is gone; if it
+#   is a record or a list of records, the call is an error after it was executed; if it is Ok and Err, it is rejected
+#   with undefined. ic('aaaaa-aa') has an older interface built in, and what that lacks is left out without an error:
 #   update_settings with a limit for the wasm's memory, cycles or visible logs succeeds, and sets nothing. A blob that
 #   toState turned into text is sent back as bytes, except for the empty one, which is an error.
-# Affected: scripts that page through a canister (`opt text` and a count) or set its limits before an upgrade. Give the
-#   interface as the second argument, and have methods return one record.
+# Affected: scripts that page through a canister (`opt text` and a count) or set its limits before an upgrade. Give
+#   the interface as the second argument, and have methods return one record.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @infu/icblast@2.1.0 @dfinity/agent@3.4.3 @dfinity/candid@3.4.3 @dfinity/principal@3.4.3 @dfinity/identity@3.4.3 \

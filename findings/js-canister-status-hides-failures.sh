@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # @icp-sdk/core 6.1.0 and @dfinity/agent 3.4.3 (npm), CanisterStatus.request
 #
-# Expected: the map has the data that the certificate has for each path, and null for what is absent or not allowed to be
-#   read (comment of BaseStatus). That a canister has no module is certified by the absence of its module_hash (Internet
-#   Computer interface specification, Canister information). Without a certificate nothing is known, and the request
-#   fails, as agent.readState does.
-# Actual: every error but that of an invalid certificate becomes null: a boundary node that answers with 429 or 503, and a
-#   connection that is reset. A canister that runs looks like one without a module and controllers. @dfinity/agent
-#   writes the error to the console, its successor @icp-sdk/core does not.
-# Affected: scripts that choose between install and upgrade by module_hash, or compare it after an upgrade: a short failure
-#   of the network looks like an empty canister. Ask for `time`, too, which is never absent, and stop if it is null.
+# Expected: the map has the data that the certificate has for each path, and null for what is absent or not allowed to
+#   be read (comment of BaseStatus). That a canister has no module is certified by the absence of its module_hash
+#   (Internet Computer interface specification, Canister information). Without a certificate nothing is known, and the
+#   request fails, as agent.readState does.
+# Actual: every error but that of an invalid certificate becomes null: a boundary node that answers with 429 or 503,
+#   and a connection that is reset. A canister that runs looks like one without a module and controllers.
+#   @dfinity/agent writes the error to the console, its successor @icp-sdk/core does not.
+# Affected: scripts that choose between install and upgrade by module_hash, or compare it after an upgrade: a short
+#   failure of the network looks like an empty canister. Ask for `time`, too, which is never absent, and stop if it is
+#   null.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @icp-sdk/core@6.1.0 @dfinity/agent@3.4.3 @dfinity/candid@3.4.3 @dfinity/principal@3.4.3 @noble/curves@1.9.7

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # @rpldy/tus-sender 1.9.1 with @rpldy/uploader 1.9.1 (npm, react-uploady), @tus/server 2.4.5
 #
-# Expected: a file that is added is sent to `destination.url`, with `params` as its metadata (README); with `resume`, an
-#   interrupted upload is continued. With `deferLength`, the length is sent as soon as it is known (tus resumable upload
-#   protocol 1.0.0, Creation: "Once it is known the Client MUST set the Upload-Length header in the next PATCH request").
+# Expected: a file that is added is sent to `destination.url`, with `params` as its metadata (README); with `resume`,
+#   an interrupted upload is continued. With `deferLength`, the length is sent with the next PATCH once it is known
+#   (tus resumable upload protocol 1.0.0, Creation, Upload-Defer-Length).
 # Actual: addresses of uploads are kept in the localStorage by name, type, size and date of the file, without the
-#   destination and the params, also after success. A file that was uploaded once is never sent to another server, or to
-#   another folder of the same one: the event is FILE-FINISH, with the address of the first upload. With `deferLength`
-#   (and `parallel: 0`, without which the option is ignored) the length is never sent: the event is FILE-FINISH, too, and
-#   the server waits for more.
-# Affected: pages that upload a file to a second place, or move from a test server to the final one: the file is missing
-#   there, and the page says that it is stored. Set a storagePrefix for each destination and its params.
+#   destination and the params, also after success. A file that was uploaded once is never sent to another server, or
+#   to another folder of the same one: the event is FILE-FINISH, with the address of the first upload. With
+#   `deferLength` (and `parallel: 0`, without which the option is ignored) the length is never sent: the event is
+#   FILE-FINISH, too, and the server waits for more.
+# Affected: pages that upload a file to a second place, or move from a test server to the final one: the file is
+#   missing there, and the page says that it is stored. Set a storagePrefix for each destination and its params.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @rpldy/uploader@1.9.1 @rpldy/tus-sender@1.9.1 @rpldy/chunked-sender@1.9.1 @rpldy/sender@1.9.1 @rpldy/shared@1.9.1 \

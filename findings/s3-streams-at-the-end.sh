@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # s3-upload-stream 1.0.7 and s3-stream-upload 2.0.2 (npm), streams that are written to S3 in parts
 #
-# Expected: end(chunk) writes the chunk once, as the last one, and 'finish' and the callback of pipeline() come when the
-#   stream has handed over everything (Node.js documentation, Stream); an empty stream is an empty object.
-# Actual: s3-upload-stream writes the chunk that is given to end() twice. Its 'finish' comes before anything is stored,
-#   and so does the callback of pipeline(), without an error even if S3 then refuses the file. An empty stream is never
-#   stored, and 'uploaded' never comes. s3-stream-upload completes an upload only when a part arrives after end(): if the
-#   last part was stored before (a slow source, a multiple of 5 MiB), or the stream is empty, the object is never made.
-# Affected: programs that append a footer or an index with end(), or exit when pipeline() is done: snapshots and archives
-#   are too long, or are not there. Write the last chunk before end(), wait for 'uploaded', and compare the sizes.
+# Expected: end(chunk) writes the chunk once, as the last one, and 'finish' and the callback of pipeline() come when
+#   the stream has handed over everything (Node.js documentation, Stream); an empty stream is an empty object.
+# Actual: s3-upload-stream writes the chunk that is given to end() twice. Its 'finish' comes before anything is
+#   stored, and so does the callback of pipeline(), without an error even if S3 then refuses the file. An empty stream
+#   is never stored, and 'uploaded' never comes. s3-stream-upload completes an upload only when a part arrives after
+#   end(): if the last part was stored before (a slow source, a multiple of 5 MiB), or the stream is empty, the object
+#   is never made.
+# Affected: programs that append a footer or an index with end(), or exit when pipeline() is done: snapshots and
+#   archives are too long, or are not there. Write the last chunk before end(), wait for 'uploaded', and compare the
+#   sizes.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages s3-upload-stream@1.0.7 s3-stream-upload@2.0.2

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # @tus/azure-store 2.0.2 with @tus/server 2.4.5, @azure/storage-blob 12.32.0 and the emulator azurite 3.35.0 (npm)
 #
-# Expected: bytes that the server has accepted are stored once, and an upload is complete when its offset is its length
-#   (tus resumable upload protocol 1.0.0, Core protocol). Append Block is not idempotent; for requests that may be
-#   repeated there is the condition x-ms-blob-condition-appendpos (Azure, Append Block).
-# Actual: a piece is appended without that condition, while Azure's library repeats a request whose answer was lost. The
-#   piece is stored twice, and the offset counts it once: the upload is complete, the client gets success, and the blob
-#   is too long and wrong from the end of that piece on.
-# Affected: whoever stores uploads at Azure: a connection that ends between the append and its answer spoils a file, and
-#   nobody is told. Compare the size of the blob with the length in onUploadFinish.
+# Expected: bytes that the server has accepted are stored once, and an upload is complete when its offset is its
+#   length (tus resumable upload protocol 1.0.0, Core protocol). Append Block is not idempotent; for requests that may
+#   be repeated there is the condition x-ms-blob-condition-appendpos (Azure, Append Block).
+# Actual: a piece is appended without that condition, while Azure's library repeats a request whose answer was lost.
+#   The piece is stored twice, and the offset counts it once: the upload is complete, the client gets success, and the
+#   blob is too long and wrong from the end of that piece on.
+# Affected: whoever stores uploads at Azure: a connection that ends between the append and its answer spoils a file,
+#   and nobody is told. Compare the size of the blob with the length in onUploadFinish.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages azurite@3.35.0 @azure/storage-blob@12.32.0 tus-js-client@4.3.1 @tus/server@2.4.5 @tus/azure-store@2.0.2

@@ -2,11 +2,11 @@
 # @tus/file-store 2.1.1 with @tus/server 2.4.5 (npm): which uploads expire
 #
 # Expected: expirationPeriodInMilliseconds is the time before an ongoing upload is considered expired (README of
-#   @tus/file-store), and a server may remove unfinished uploads once they expire (tus resumable upload protocol 1.0.0,
-#   Expiration).
+#   @tus/file-store), and a server may remove unfinished uploads once they expire (tus resumable upload protocol
+#   1.0.0, Expiration).
 # Actual: whether an upload is unfinished is read from the offset that was stored when it was created, which is 0 and
-#   never updated. After the period, cleanUpExpiredUploads() deletes every file, complete ones too; only empty files stay.
-#   A client that asks for a complete file by HEAD after the period is told 410, also before it is deleted.
+#   never updated. After the period, cleanUpExpiredUploads() deletes every file, complete ones too; only empty files
+#   stay. A client that asks for a complete file by HEAD after the period is told 410, also before it is deleted.
 # Affected: whoever sets the option to remove abandoned uploads, and leaves the files in the folder in which they were
 #   uploaded: all files are deleted. Move a file away in onUploadFinish, or delete what is old and has another size on
 #   disk than in its .json by a program of your own.

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # @tus/gcs-store 2.0.1 with @tus/server 2.4.5, @google-cloud/storage 7.22.0 and tus-js-client 4.3.1 (npm)
 #
-# Expected: the store creates the object in the bucket with the type from `contentType` of the upload's metadata, and the
-#   stored file has it.
-# Actual: an object cannot be appended to, so each PATCH writes a new one, and passes on the metadata, but not the type.
-#   The type is there until the first byte arrives: a file in one piece is application/octet-stream, one in several
-#   pieces has no type at all. In the object's own metadata, the type is still right.
+# Expected: the store creates the object in the bucket with the type from `contentType` of the upload's metadata, and
+#   the stored file has it.
+# Actual: an object cannot be appended to, so each PATCH writes a new one, and passes on the metadata, but not the
+#   type. The type is there until the first byte arrives: a file in one piece is application/octet-stream, one in
+#   several pieces has no type at all. In the object's own metadata, the type is still right.
 # Affected: films and pages that are served from the bucket: browsers download them instead of showing them. Set the
-#   type again in onUploadFinish, or give names with an extension in namingFunction, whose type Google's library looks up.
+#   type again in onUploadFinish, or give names with an extension in namingFunction, whose type Google's library looks
+#   up.
 . "$(dirname "$0")/lib/common.sh"
 
 npm_packages @google-cloud/storage@7.22.0 tus-js-client@4.3.1 @tus/server@2.4.5 @tus/gcs-store@2.0.1
