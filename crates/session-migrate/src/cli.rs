@@ -13,6 +13,7 @@ mod ab;
 mod adopt;
 mod build;
 mod check;
+mod failure;
 mod inspect;
 mod network_args;
 mod plan;
@@ -36,6 +37,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use session_migrate::{Verdict, remove_temporaries_on_signals, shorten_dumps};
 use tokio::runtime::Runtime;
+
+use failure::Failure;
 
 const AFTER_HELP: &str = "\
 The staged upgrade has two steps: from the legacy build to the staged build, which migrates the sessions and can still be \
@@ -100,35 +103,31 @@ pub fn run() -> ExitCode {
     if !handles_signals {
         remove_temporaries_on_signals();
     }
-    match command {
-        Command::Build(args) => ExitCode::from(build::run(args)),
-        Command::Rehearse(args) => ExitCode::from(rehearse::run(args)),
-        Command::Record(args) => ExitCode::from(record::record(args)),
-        Command::Replay(args) => ExitCode::from(replay::replay(args)),
-        Command::Ab(args) => ExitCode::from(ab::run(args)),
-        Command::Inspect(args) => ExitCode::from(inspect::run(args)),
-        Command::Plan(args) => ExitCode::from(plan::run(args)),
-        Command::Adopt(args) => ExitCode::from(adopt::run(args)),
-        Command::Snapshot(args) => ExitCode::from(snapshot::run(args)),
-        Command::Upgrade(args) => ExitCode::from(upgrade::run(args)),
-        Command::Check(args) => ExitCode::from(check::run(args)),
-        Command::Upload(args) => ExitCode::from(upload::run(args)),
-        Command::Serve(args) => serve::run(args),
-    }
+    let result = match command {
+        Command::Build(args) => build::run(args),
+        Command::Rehearse(args) => rehearse::run(args),
+        Command::Record(args) => record::record(args),
+        Command::Replay(args) => replay::replay(args),
+        Command::Ab(args) => ab::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Plan(args) => plan::run(args),
+        Command::Adopt(args) => adopt::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
+        Command::Upgrade(args) => upgrade::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Upload(args) => upload::run(args),
+        Command::Serve(args) => return serve::run(args),
+    };
+    let code = result.unwrap_or_else(|Failure { code, text }| {
+        eprintln!("error: {}", shorten_dumps(&text));
+        code
+    });
+    ExitCode::from(code)
 }
-
-/// The failure of a command: the exit code, and the text of the error.
-type Failed = (u8, String);
 
 /// Creates a runtime for asynchronous work.
-fn runtime() -> Result<Runtime, Failed> {
-    Runtime::new().map_err(|error| (ENVIRONMENT, error.to_string()))
-}
-
-/// Prints an error on stderr, with dumps shortened, and returns `code`. Does not end the program.
-fn fail(code: u8, error: impl std::fmt::Display) -> u8 {
-    eprintln!("error: {}", shorten_dumps(&error.to_string()));
-    code
+fn runtime() -> Result<Runtime, Failure> {
+    Runtime::new().map_err(Failure::environment)
 }
 
 fn code_of(verdict: Verdict) -> u8 {
@@ -136,14 +135,4 @@ fn code_of(verdict: Verdict) -> u8 {
         Verdict::Pass => 0,
         Verdict::Fail => LOSS,
     }
-}
-
-/// Turns a panic into an error: the PocketIC client panics if its server fails, which is a failure of the environment.
-/// Until `work` ends, no panic of the process is printed.
-fn without_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-    std::panic::set_hook(hook);
-    result.map_err(|panic| format!("the PocketIC server failed: {}", session_migrate::panic_text(&*panic)))
 }

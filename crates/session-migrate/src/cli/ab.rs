@@ -5,15 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::Table;
 use session_migrate::ab::report::{DifferenceReport, TraceComparison};
-use session_migrate::ab::{self, Comparand, Options, Report};
-use session_migrate::progress::Progress;
+use session_migrate::ab::{self, AbError, Comparand, Options, Report};
 use session_migrate::replay::Builds;
 use session_migrate::shorten_both;
 use session_migrate::workload::{Order, Workload};
 
+use super::code_of;
+use super::failure::{Failure, with_progress};
 use super::report_file::{ReportArgs, ReportFile};
 use super::table::table;
-use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 /// Maximum number of differences printed for each trace, among those that no rule allows.
 const MAX_SHOWN: usize = 20;
@@ -69,37 +69,18 @@ impl AbArgs {
     }
 }
 
-pub(super) fn run(args: AbArgs) -> u8 {
-    let comparands = match args.comparands() {
-        Ok(comparands) => comparands,
-        Err(error) => return fail(USAGE, error),
-    };
-    let rules = match ab::rules(args.rules.as_deref()) {
-        Ok(rules) => rules,
-        Err(error) => return fail(USAGE, error),
-    };
-    let markdown = args.markdown.as_deref();
-    let report_files = args.report.create_files(&[("--markdown", markdown)]);
-    let files = report_files.and_then(|files| Ok((files, markdown.map(ReportFile::create).transpose()?)));
-    let (report_files, markdown) = match files {
-        Ok(files) => files,
-        Err(error) => return fail(USAGE, error),
-    };
+pub(super) fn run(args: AbArgs) -> Result<u8, Failure> {
+    let comparands = args.comparands().map_err(Failure::usage)?;
+    let rules = ab::rules(args.rules.as_deref()).map_err(Failure::usage)?;
+    let report_files = args.report.create_files(&[("--markdown", args.markdown.as_deref())])?;
+    let markdown = args.markdown.as_deref().map(ReportFile::create).transpose()?;
     let options = Options { a: args.a, b: args.b, comparands, rules, builds: Builds::default() };
-    let progress = Progress::stderr();
-    let result = without_panic(|| ab::run(options, &progress));
-    drop(progress);
-    let report = match result {
-        Ok(Ok(report)) => report,
-        Ok(Err(error)) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
-        Err(failure) => return fail(ENVIRONMENT, failure),
-    };
+    let report = with_progress(|progress| ab::run(options, progress), AbError::is_usage)?;
     print(&report);
+    // The Markdown is written even if another file cannot be.
     let markdown = markdown.map_or(Ok(()), |file| file.write_text(&report.to_markdown()));
-    if let Err(error) = report_files.write(&report, || report.to_html()).and(markdown) {
-        return fail(ENVIRONMENT, error);
-    }
-    code_of(report.verdict)
+    report_files.write(&report, || report.to_html()).and(markdown)?;
+    Ok(code_of(report.verdict))
 }
 
 fn print(report: &Report) {

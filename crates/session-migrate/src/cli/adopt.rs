@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use session_migrate::adopt::{self, Header, Item, Options, RecordOutcome, Report};
+use session_migrate::adopt::{self, AdoptError, Header, Item, Options, RecordOutcome, Report};
 use session_migrate::page;
-use session_migrate::progress::Progress;
 use session_migrate::snapshot::Manifest;
 
+use super::code_of;
+use super::failure::{Failure, with_progress};
 use super::report_file::{ReportFile, check_distinct};
 use super::table::print_rows;
-use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 /// Of the records that were not taken or were repaired, the maximum number that is printed.
 const MAX_SHOWN: usize = 40;
@@ -31,33 +31,22 @@ pub(super) struct AdoptArgs {
     legacy: Option<PathBuf>,
 }
 
-pub(super) fn run(args: AdoptArgs) -> u8 {
+pub(super) fn run(args: AdoptArgs) -> Result<u8, Failure> {
     let (left, manifest) = (adopt::left_path(&args.out), Manifest::path(&args.out));
-    let distinct = check_distinct(&[
+    check_distinct(&[
         ("--json", args.json.as_deref()),
         ("--out", Some(args.out.as_path())),
         ("FOLDER.left.jsonl of --out", Some(left.as_path())),
         ("FOLDER.manifest.json of --out", Some(manifest.as_path())),
-    ]);
-    let json = distinct.and_then(|()| args.json.as_deref().map(ReportFile::create).transpose());
-    let json = match json {
-        Ok(json) => json,
-        Err(error) => return fail(USAGE, error),
-    };
+    ])?;
+    let json = args.json.as_deref().map(ReportFile::create).transpose()?;
     let options = Options { snapshot: args.snapshot, out: args.out, legacy: args.legacy };
-    let progress = Progress::stderr();
-    let result = without_panic(|| adopt::run(&options, &progress));
-    drop(progress);
-    let report = match result {
-        Ok(Ok(report)) => report,
-        Ok(Err(error)) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
-        Err(failure) => return fail(ENVIRONMENT, failure),
-    };
+    let report = with_progress(|progress| adopt::run(&options, progress), AdoptError::is_usage)?;
     print(&report);
-    if let Some(Err(error)) = json.map(|json| json.write_json(&report)) {
-        return fail(ENVIRONMENT, error);
+    if let Some(json) = json {
+        json.write_json(&report)?;
     }
-    code_of(report.verdict)
+    Ok(code_of(report.verdict))
 }
 
 fn print(report: &Report) {

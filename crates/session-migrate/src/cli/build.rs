@@ -6,8 +6,9 @@ use clap::Args;
 use comfy_table::Table;
 use session_migrate::build::{self, Artifact, Build, Options};
 
+use super::LOSS;
+use super::failure::Failure;
 use super::table::table;
-use super::{ENVIRONMENT, LOSS, fail};
 
 #[derive(Debug, Args)]
 pub(super) struct BuildArgs {
@@ -28,7 +29,7 @@ pub(super) struct BuildArgs {
     check: bool,
 }
 
-pub(super) fn run(args: BuildArgs) -> u8 {
+pub(super) fn run(args: BuildArgs) -> Result<u8, Failure> {
     let mut builds = args.builds;
     builds.sort();
     builds.dedup();
@@ -36,10 +37,7 @@ pub(super) fn run(args: BuildArgs) -> u8 {
         builds = Build::ALL.into();
     }
     let options = Options { manifest_path: args.manifest_path, out: args.out, update_did: args.update_did };
-    let artifacts = match build::ensure_with(&builds, &options) {
-        Ok(artifacts) => artifacts,
-        Err(error) => return fail(ENVIRONMENT, error),
-    };
+    let artifacts = build::ensure_with(&builds, &options).map_err(Failure::environment)?;
     say!("{}", artifact_table(&artifacts));
     let mut code = 0;
     for artifact in artifacts.iter().filter(|artifact| !artifact.did_is_checked_in) {
@@ -53,7 +51,7 @@ pub(super) fn run(args: BuildArgs) -> u8 {
             code = LOSS;
         }
     }
-    code
+    Ok(code)
 }
 
 fn artifact_table(artifacts: &[Artifact]) -> Table {

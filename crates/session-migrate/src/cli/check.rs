@@ -11,9 +11,10 @@ use session_migrate::build::SCHEMAS;
 use session_migrate::check::{self, CheckError, FromRelease, Report, Side};
 use stable_schema::Line;
 
+use super::failure::Failure;
 use super::network_args::AddressArgs;
 use super::report_file::ReportFile;
-use super::{ENVIRONMENT, Failed, USAGE, code_of, fail, runtime};
+use super::{code_of, runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
@@ -40,23 +41,17 @@ pub(super) struct CheckArgs {
     json: Option<PathBuf>,
 }
 
-pub(super) fn run(args: CheckArgs) -> u8 {
-    let json = match args.json.as_deref().map(ReportFile::create).transpose() {
-        Ok(json) => json,
-        Err(error) => return fail(USAGE, error),
-    };
+pub(super) fn run(args: CheckArgs) -> Result<u8, Failure> {
+    let json = args.json.as_deref().map(ReportFile::create).transpose()?;
     if let Some(schemas) = &args.tree {
         return compare_with_releases(schemas, &args);
     }
-    let report = match compare_builds(&args) {
-        Ok(report) => report,
-        Err((code, error)) => return fail(code, error),
-    };
+    let report = compare_builds(&args)?;
     print(&report, args.all);
-    if let Some(Err(error)) = json.map(|json| json.write_json(&report)) {
-        return fail(ENVIRONMENT, error);
+    if let Some(json) = json {
+        json.write_json(&report)?;
     }
-    exit_code(&report, args.reversible)
+    Ok(exit_code(&report, args.reversible))
 }
 
 /// Returns the code of the upgrade; with `reversible`, of the rollback if the upgrade passes.
@@ -67,7 +62,7 @@ fn exit_code(report: &Report, reversible: bool) -> u8 {
     }
 }
 
-fn compare_builds(args: &CheckArgs) -> Result<Report, Failed> {
+fn compare_builds(args: &CheckArgs) -> Result<Report, Failure> {
     match (args.canister, args.builds.as_slice()) {
         (None, [old, new]) => check::run(old, new).map_err(with_exit_code),
         (Some(canister), [new]) => {
@@ -79,35 +74,34 @@ fn compare_builds(args: &CheckArgs) -> Result<Report, Failed> {
                 check::compare(&old, &new).map_err(with_exit_code)
             })
         }
-        (None, builds) => Err((USAGE, format!("expected two builds, OLD and NEW, got {}", builds.len()))),
+        (None, builds) => {
+            let count = builds.len();
+            Err(Failure::usage(format_args!("expected two builds, OLD and NEW, got {count}")))
+        }
         (Some(_), builds) => {
-            Err((USAGE, format!("with --canister, expected one build, NEW, got {}", builds.len())))
+            let count = builds.len();
+            Err(Failure::usage(format_args!("with --canister, expected one build, NEW, got {count}")))
         }
     }
 }
 
-fn with_exit_code(error: CheckError) -> Failed {
-    (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string())
+fn with_exit_code(error: CheckError) -> Failure {
+    Failure::of(error, CheckError::is_usage)
 }
 
 /// Compares the releases with the tree, prints every pair, and returns the highest exit code.
-fn compare_with_releases(schemas: &Path, args: &CheckArgs) -> u8 {
+fn compare_with_releases(schemas: &Path, args: &CheckArgs) -> Result<u8, Failure> {
     if !args.builds.is_empty() {
-        return fail(USAGE, "with --tree, expected no build: the schemas are read from the folder");
+        let text = "with --tree, expected no build: the schemas are read from the folder";
+        return Err(Failure::usage(text));
     }
-    let comparisons = match check::tree(schemas).map_err(with_exit_code) {
-        Ok(comparisons) => comparisons,
-        Err((code, error)) => return fail(code, error),
-    };
+    let comparisons = check::tree(schemas).map_err(with_exit_code)?;
     for FromRelease { release, report } in &comparisons {
         say!("release {release}");
         print(report, args.all);
     }
-    comparisons
-        .iter()
-        .map(|comparison| exit_code(&comparison.report, args.reversible))
-        .max()
-        .unwrap_or_default()
+    let codes = comparisons.iter().map(|comparison| exit_code(&comparison.report, args.reversible));
+    Ok(codes.max().unwrap_or_default())
 }
 
 fn print(report: &Report, all: bool) {

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use session_migrate::inspect::{self, Options, Report, Severity};
+use session_migrate::inspect::{self, InspectError, Options, Report, Severity};
 use session_migrate::page;
 use session_migrate::progress::Progress;
 
+use super::code_of;
+use super::failure::Failure;
 use super::report_file::ReportArgs;
 use super::table::print_rows;
-use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail};
 
 /// Maximum number of findings printed.
 const MAX_SHOWN: usize = 40;
@@ -28,25 +29,19 @@ pub(super) struct InspectArgs {
     report: ReportArgs,
 }
 
-pub(super) fn run(args: InspectArgs) -> u8 {
-    let report_files = match args.report.create_files(&[]) {
-        Ok(report_files) => report_files,
-        Err(error) => return fail(USAGE, error),
-    };
+pub(super) fn run(args: InspectArgs) -> Result<u8, Failure> {
+    let report_files = args.report.create_files(&[])?;
     let options = Options { snapshot: args.snapshot, deep: args.deep };
     let progress = Progress::stderr();
     let result = inspect::run(&options, &progress);
     drop(progress);
-    let report = match result {
-        Ok(report) => report,
-        Err(error) if error.is_damage() => return fail(LOSS, error),
-        Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
-    };
+    let report = result.map_err(|error| match error.is_damage() {
+        true => Failure::loss(error),
+        false => Failure::of(error, InspectError::is_usage),
+    })?;
     print(&report);
-    if let Err(error) = report_files.write(&report, || report.to_html()) {
-        return fail(ENVIRONMENT, error);
-    }
-    code_of(report.verdict)
+    report_files.write(&report, || report.to_html())?;
+    Ok(code_of(report.verdict))
 }
 
 fn print(report: &Report) {

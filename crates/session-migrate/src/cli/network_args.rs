@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use ic_agent::Identity;
-use session_migrate::network::{Network, NetworkError, RootKey, read_identity};
+use session_migrate::network::{Network, RootKey, read_identity};
 
-use super::{ENVIRONMENT, Failed, USAGE};
+use super::failure::Failure;
 
 // A doc comment on this struct or on `NetworkArgs` would become the help text of the command.
 #[derive(Debug, Args)]
@@ -23,14 +23,12 @@ pub(super) struct AddressArgs {
 }
 
 impl AddressArgs {
-    pub async fn connect(&self, identity: Arc<dyn Identity>) -> Result<Network, Failed> {
-        Network::connect(&self.network, &self.root_key()?, identity)
-            .await
-            .map_err(|error| (ENVIRONMENT, error.to_string()))
+    pub async fn connect(&self, identity: Arc<dyn Identity>) -> Result<Network, Failure> {
+        Network::connect(&self.network, &self.root_key()?, identity).await.map_err(Failure::environment)
     }
 
-    fn root_key(&self) -> Result<RootKey, Failed> {
-        RootKey::of(&self.network, self.root_key.as_deref()).map_err(usage_failure)
+    fn root_key(&self) -> Result<RootKey, Failure> {
+        RootKey::of(&self.network, self.root_key.as_deref()).map_err(Failure::usage)
     }
 }
 
@@ -56,17 +54,13 @@ impl NetworkArgs {
     }
 
     /// Checks the options for the root key and the identity file, without a call to the network.
-    pub fn check(&self) -> Result<(), Failed> {
+    pub fn check(&self) -> Result<(), Failure> {
         self.address.root_key()?;
-        read_identity(&self.identity).map(drop).map_err(usage_failure)
+        read_identity(&self.identity).map(drop).map_err(Failure::usage)
     }
 
-    pub async fn connect(&self) -> Result<Network, Failed> {
-        let identity = read_identity(&self.identity).map_err(usage_failure)?;
+    pub async fn connect(&self) -> Result<Network, Failure> {
+        let identity = read_identity(&self.identity).map_err(Failure::usage)?;
         self.address.connect(identity).await
     }
-}
-
-fn usage_failure(error: NetworkError) -> Failed {
-    (USAGE, error.to_string())
 }

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use session_migrate::page;
-use session_migrate::plan::{self, Options, Report};
-use session_migrate::progress::Progress;
+use session_migrate::plan::{self, Options, PlanError, Report};
 
+use super::code_of;
+use super::failure::{Failure, with_progress};
 use super::report_file::ReportArgs;
 use super::table::print_rows;
 use super::wasm_args::WasmArgs;
-use super::{ENVIRONMENT, USAGE, code_of, fail, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct PlanArgs {
@@ -22,25 +22,13 @@ pub(super) struct PlanArgs {
     wasms: WasmArgs,
 }
 
-pub(super) fn run(args: PlanArgs) -> u8 {
-    let report_files = match args.report.create_files(&[]) {
-        Ok(report_files) => report_files,
-        Err(error) => return fail(USAGE, error),
-    };
+pub(super) fn run(args: PlanArgs) -> Result<u8, Failure> {
+    let report_files = args.report.create_files(&[])?;
     let options = Options { snapshot: args.snapshot, wasms: args.wasms.into() };
-    let progress = Progress::stderr();
-    let result = without_panic(|| plan::run(&options, &progress));
-    drop(progress);
-    let report = match result {
-        Ok(Ok(report)) => report,
-        Ok(Err(error)) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
-        Err(failure) => return fail(ENVIRONMENT, failure),
-    };
+    let report = with_progress(|progress| plan::run(&options, progress), PlanError::is_usage)?;
     print(&report);
-    if let Err(error) = report_files.write(&report, || report.to_html()) {
-        return fail(ENVIRONMENT, error);
-    }
-    code_of(report.verdict)
+    report_files.write(&report, || report.to_html())?;
+    Ok(code_of(report.verdict))
 }
 
 fn print(report: &Report) {

@@ -2,9 +2,9 @@
 
 use session_migrate::proxy::{Options, Proxy, ProxyError, Recorded};
 
-use super::{ENVIRONMENT, USAGE, fail};
+use super::failure::Failure;
 
-pub(super) fn record(options: Options) -> u8 {
+pub(super) fn record(options: Options) -> Result<u8, Failure> {
     let server = options.server.clone();
     let work = || -> Result<Recorded, ProxyError> {
         let proxy = Proxy::start(options)?;
@@ -13,14 +13,11 @@ pub(super) fn record(options: Options) -> u8 {
         proxy.wait_for_signal()?;
         proxy.stop()
     };
-    match work() {
-        Ok(Recorded { trace, canister, build, calls, notes }) => {
-            say!("{}: {calls} calls to {canister}, initially the {build} build", trace.display());
-            for note in notes {
-                eprintln!("note: {note}");
-            }
-            0
-        }
-        Err(error) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
+    let recorded = work().map_err(|error| Failure::of(error, ProxyError::is_usage))?;
+    let Recorded { trace, canister, build, calls, notes } = recorded;
+    say!("{}: {calls} calls to {canister}, initially the {build} build", trace.display());
+    for note in notes {
+        eprintln!("note: {note}");
     }
+    Ok(0)
 }

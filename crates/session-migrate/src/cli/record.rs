@@ -13,8 +13,9 @@ use session_migrate::replay::Builds;
 use session_migrate::trace::{Trace, Writer};
 use session_migrate::workload::{self, Order, Workload, WorkloadError};
 
+use super::failure::{Failure, without_panic};
+use super::proxy;
 use super::replay::describe_calls;
-use super::{ENVIRONMENT, USAGE, fail, proxy, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct RecordArgs {
@@ -52,7 +53,7 @@ impl RecordArgs {
     }
 }
 
-pub(super) fn record(args: RecordArgs) -> u8 {
+pub(super) fn record(args: RecordArgs) -> Result<u8, Failure> {
     match (args.workload, args.proxy, args.server.clone()) {
         (_, Some(listen), Some(server)) => {
             proxy::record(Options { listen, server, out: args.out, canister: args.canister })
@@ -60,12 +61,9 @@ pub(super) fn record(args: RecordArgs) -> u8 {
         (Some(workload), _, _) => record_workload(workload, &args),
         _ => {
             let names = Workload::ALL.map(Workload::name).join(", ");
-            fail(
-                USAGE,
-                format!(
-                    "nothing to record: give either --workload with one of {names}, or --proxy and --server"
-                ),
-            )
+            Err(Failure::usage(format_args!(
+                "nothing to record: give either --workload with one of {names}, or --proxy and --server"
+            )))
         }
     }
 }
@@ -75,7 +73,7 @@ fn workload_parser() -> impl TypedValueParser<Value = Workload> {
     PossibleValuesParser::new(Workload::ALL.map(Workload::name)).try_map(|name| name.parse())
 }
 
-fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
+fn record_workload(workload: Workload, args: &RecordArgs) -> Result<u8, Failure> {
     let order = Order { workload, seed: args.seed, size: args.size };
     let work = || -> Result<PathBuf, WorkloadError> {
         Writer::check(&args.out)?;
@@ -84,14 +82,8 @@ fn record_workload(workload: Workload, args: &RecordArgs) -> u8 {
         progress.phase(format!("recording {} on {}", order.workload, args.build));
         workload::record(order, &args.build, &module, &args.out)
     };
-    let recorded = without_panic(work)
-        .map(|done| done.and_then(|path| Ok((describe_calls(&Trace::read(&path)?), path))));
-    match recorded {
-        Ok(Ok((calls, path))) => {
-            say!("{}: {calls}, {order}, recorded on {}", path.display(), args.build);
-            0
-        }
-        Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
-        Err(failure) => fail(ENVIRONMENT, failure),
-    }
+    let recorded = without_panic(work)?.and_then(|path| Ok((describe_calls(&Trace::read(&path)?), path)));
+    let (calls, path) = recorded.map_err(|error| Failure::of(error, WorkloadError::is_usage))?;
+    say!("{}: {calls}, {order}, recorded on {}", path.display(), args.build);
+    Ok(0)
 }

@@ -4,17 +4,18 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use session_migrate::progress::{Phase, Progress};
+use session_migrate::progress::Phase;
 use session_migrate::provenance;
 use session_migrate::rehearse::foreign::{self, ForeignOptions};
 use session_migrate::rehearse::{self, MigrationReport, MigrationRun, Options, RehearseError, Report};
 use session_migrate::shorten_dumps;
 
+use super::code_of;
+use super::failure::{Failure, with_progress};
 use super::rehearse_canister::{self, ForeignArgs};
 use super::report_file::ReportArgs;
 use super::table::{on_one_line, table};
 use super::wasm_args::WasmArgs;
-use super::{ENVIRONMENT, Failed, USAGE, code_of, fail, without_panic};
 
 #[derive(Debug, Args)]
 pub(super) struct RehearseArgs {
@@ -45,7 +46,7 @@ pub(super) struct RehearseArgs {
     foreign: ForeignArgs,
 }
 
-pub(super) fn run(args: RehearseArgs) -> u8 {
+pub(super) fn run(args: RehearseArgs) -> Result<u8, Failure> {
     if let Some(options) = args.foreign.options(args.rollback) {
         return run_foreign(options, &args.report);
     }
@@ -58,57 +59,25 @@ pub(super) fn run(args: RehearseArgs) -> u8 {
         wasms: args.wasms.into(),
         record: args.record,
     };
-    if let Err(error) = rehearse::check(&options) {
-        return fail(USAGE, error);
-    }
-    let report_files = match args.report.create_files(&[("--record", options.record.as_deref())]) {
-        Ok(report_files) => report_files,
-        Err(error) => return fail(USAGE, error),
-    };
+    rehearse::check(&options).map_err(Failure::usage)?;
+    let report_files = args.report.create_files(&[("--record", options.record.as_deref())])?;
     // How long cargo compiled this program is the age of this process, since `cargo run` becomes this program (exec).
     // So it is measured before any work.
     let compile_time = provenance::time_spent_compiling();
-    let report = match with_progress(|progress| rehearse::run(&options, progress)) {
-        Ok(report) => report,
-        Err((code, error)) => return fail(code, error),
-    };
+    let report = with_progress(|progress| rehearse::run(&options, progress), RehearseError::is_usage)?;
     print_report(&report, compile_time);
-    if let Err(error) = report_files.write(&report, || report.to_html()) {
-        return fail(ENVIRONMENT, error);
-    }
-    code_of(report.verdict)
+    report_files.write(&report, || report.to_html())?;
+    Ok(code_of(report.verdict))
 }
 
-fn run_foreign(options: ForeignOptions, report_args: &ReportArgs) -> u8 {
-    let checked = match foreign::check(options) {
-        Ok(checked) => checked,
-        Err(error) => return fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
-    };
-    let report_files = match report_args.create_files(&[]) {
-        Ok(report_files) => report_files,
-        Err(error) => return fail(USAGE, error),
-    };
-    let report = match with_progress(|progress| foreign::run(&checked, progress)) {
-        Ok(report) => report,
-        Err((code, error)) => return fail(code, error),
-    };
+fn run_foreign(options: ForeignOptions, report_args: &ReportArgs) -> Result<u8, Failure> {
+    let checked = foreign::check(options).map_err(|error| Failure::of(error, RehearseError::is_usage))?;
+    let report_files = report_args.create_files(&[])?;
+    let report = with_progress(|progress| foreign::run(&checked, progress), RehearseError::is_usage)?;
     rehearse_canister::print(&report);
     print_end(&report, None);
-    if let Err(error) = report_files.write(&report, || report.to_html()) {
-        return fail(ENVIRONMENT, error);
-    }
-    code_of(report.verdict)
-}
-
-/// Runs a rehearsal with progress on stderr. An error or a panic is returned as an exit code and a text.
-fn with_progress(run: impl FnOnce(&Progress) -> Result<Report, RehearseError>) -> Result<Report, Failed> {
-    let progress = Progress::stderr();
-    match without_panic(|| run(&progress)) {
-        Ok(Ok(report)) => Ok(report),
-        Ok(Err(error)) if error.is_usage() => Err((USAGE, error.to_string())),
-        Ok(Err(error)) => Err((ENVIRONMENT, error.to_string())),
-        Err(failure) => Err((ENVIRONMENT, failure)),
-    }
+    report_files.write(&report, || report.to_html())?;
+    Ok(code_of(report.verdict))
 }
 
 pub(super) fn describe_counts(units: &str, counts: &MigrationReport) -> String {

@@ -10,7 +10,8 @@ use session_migrate::replay::{self, Builds, Interruption, Played, ReplayCanister
 use session_migrate::trace::{EventKind, Trace};
 use session_migrate::{Verdict, shorten_both};
 
-use super::{ENVIRONMENT, LOSS, USAGE, code_of, fail, without_panic};
+use super::code_of;
+use super::failure::{Failure, without_panic};
 
 /// Maximum number of differences printed, among those that no rule allows.
 const MAX_SHOWN: usize = 20;
@@ -33,11 +34,8 @@ pub(super) struct ReplayArgs {
     rules: Option<PathBuf>,
 }
 
-pub(super) fn replay(args: ReplayArgs) -> u8 {
-    let rules = match ab::rules(args.rules.as_deref()) {
-        Ok(rules) => rules,
-        Err(error) => return fail(USAGE, error),
-    };
+pub(super) fn replay(args: ReplayArgs) -> Result<u8, Failure> {
+    let rules = ab::rules(args.rules.as_deref()).map_err(Failure::usage)?;
     let work = || -> Result<(Trace, Vec<Played>), ReplayError> {
         let trace = Trace::read(&args.trace)?;
         args.interrupt.iter().try_for_each(|interruption| interruption.check(&trace))?;
@@ -55,12 +53,11 @@ pub(super) fn replay(args: ReplayArgs) -> u8 {
         let playing = replay::play(&trace, &mut subject, &mut builds, &args.interrupt)?;
         Ok((trace, playing.events))
     };
-    match without_panic(work) {
-        Ok(Ok((trace, played))) => judge(&trace, &played, Tally::new(rules)),
-        Ok(Err(error @ ReplayError::InterruptionFailed { .. })) => fail(LOSS, error),
-        Ok(Err(error)) => fail(if error.is_usage() { USAGE } else { ENVIRONMENT }, error),
-        Err(failure) => fail(ENVIRONMENT, failure),
-    }
+    let (trace, played) = without_panic(work)?.map_err(|error| match error {
+        ReplayError::InterruptionFailed { .. } => Failure::loss(error),
+        error => Failure::of(error, ReplayError::is_usage),
+    })?;
+    Ok(judge(&trace, &played, Tally::new(rules)))
 }
 
 fn judge(trace: &Trace, played: &[Played], mut tally: Tally) -> u8 {

@@ -8,9 +8,10 @@ use session_migrate::progress::Progress;
 use session_migrate::snapshot::{FileEntry, Manifest, SnapshotError, check_folder};
 use session_migrate::transfer::{self, Options, SnapshotChoice, TransferError};
 
+use super::failure::Failure;
 use super::network_args::NetworkArgs;
 use super::table::table;
-use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
+use super::{ENVIRONMENT, LOSS, USAGE, runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct SnapshotArgs {
@@ -84,20 +85,17 @@ pub(super) fn parse_snapshot_id(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn run(args: SnapshotArgs) -> u8 {
-    let result = match args.command {
+pub(super) fn run(args: SnapshotArgs) -> Result<u8, Failure> {
+    let done = match args.command {
         SnapshotCommand::Download(args) => download(&args),
         SnapshotCommand::Verify(args) => verify(&args.folder),
         SnapshotCommand::Upload(args) => upload(&args),
     };
-    match result {
-        Ok(()) => 0,
-        Err((code, error)) => fail(code, error),
-    }
+    done.map(|()| 0)
 }
 
 /// Runs `work` to its end in a new runtime, with progress on stderr.
-fn run_transfer<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failed>) -> Result<T, Failed> {
+fn run_transfer<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failure>) -> Result<T, Failure> {
     let runtime = runtime()?;
     let progress = Progress::stderr();
     let result = runtime.block_on(work(&progress));
@@ -105,7 +103,7 @@ fn run_transfer<T>(work: impl AsyncFnOnce(&Progress) -> Result<T, Failed>) -> Re
     result
 }
 
-fn download(args: &DownloadArgs) -> Result<(), Failed> {
+fn download(args: &DownloadArgs) -> Result<(), Failure> {
     args.network.check()?;
     let options = Options { parallel: args.transfer.parallel.into(), retry_for: args.network.retry_for() };
     let which = match &args.snapshot {
@@ -126,7 +124,7 @@ fn download(args: &DownloadArgs) -> Result<(), Failed> {
     Ok(())
 }
 
-fn verify(folder: &Path) -> Result<(), Failed> {
+fn verify(folder: &Path) -> Result<(), Failure> {
     let progress = Progress::stderr();
     progress.phase("verifying");
     let manifest = Manifest::next_to(folder).map_err(snapshot_failure)?.ok_or_else(|| {
@@ -142,7 +140,7 @@ fn verify(folder: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-fn upload(args: &UploadArgs) -> Result<(), Failed> {
+fn upload(args: &UploadArgs) -> Result<(), Failure> {
     args.network.check()?;
     let options = Options { parallel: args.transfer.parallel.into(), retry_for: args.network.retry_for() };
     // `parse_snapshot_id` has checked the digits.
@@ -177,8 +175,8 @@ fn print(folder: &Path, manifest: &Manifest) {
     say!("{}", table(["file", "bytes", "SHA-256"], rows, [1]));
 }
 
-fn snapshot_failure(error: SnapshotError) -> Failed {
-    (snapshot_code(&error), error.to_string())
+fn snapshot_failure(error: SnapshotError) -> Failure {
+    Failure { code: snapshot_code(&error), text: error.to_string() }
 }
 
 fn snapshot_code(error: &SnapshotError) -> u8 {
@@ -189,8 +187,8 @@ fn snapshot_code(error: &SnapshotError) -> u8 {
     }
 }
 
-fn transfer_failure(error: TransferError) -> Failed {
-    (transfer_code(&error), error.to_string())
+fn transfer_failure(error: TransferError) -> Failure {
+    Failure { code: transfer_code(&error), text: error.to_string() }
 }
 
 fn transfer_code(error: &TransferError) -> u8 {

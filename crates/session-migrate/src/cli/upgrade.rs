@@ -11,10 +11,11 @@ use session_migrate::upgrade::{
     self, Ending, Journal, Line, Listener, OnFailure, Plan, PlannedCall, Report, Silent, Tools, UpgradeError,
 };
 
+use super::failure::Failure;
 use super::network_args::NetworkArgs;
 use super::snapshot::parse_snapshot_id;
 use super::table::table;
-use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
+use super::{LOSS, USAGE, runtime};
 
 /// The options of a new upgrade, except `--wasm`. They are in its journal, so they conflict with `--resume` and
 /// `--abort`; clap ignores default values.
@@ -110,24 +111,21 @@ impl Listener for JsonLines {
     }
 }
 
-pub(super) fn run(args: UpgradeArgs) -> u8 {
-    match upgrade(&args) {
-        Ok(code) => code,
-        Err((code, error)) => {
-            if args.json {
-                say!("{}", serde_json::json!({ "event": "failed", "code": code, "error": error }));
-            }
-            fail(code, error)
-        }
+pub(super) fn run(args: UpgradeArgs) -> Result<u8, Failure> {
+    let result = upgrade(&args);
+    if args.json
+        && let Err(Failure { code, text }) = &result
+    {
+        say!("{}", serde_json::json!({ "event": "failed", "code": code, "error": text }));
     }
+    result
 }
 
-fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
+fn upgrade(args: &UpgradeArgs) -> Result<u8, Failure> {
     args.network.check()?;
     if args.rehearse && args.to == Some(Build::Direct) {
-        let text =
-            "--rehearse begins in layout 1: rehearse before the upgrade to the staged build".to_owned();
-        return Err((USAGE, text));
+        let text = "--rehearse begins in layout 1: rehearse before the upgrade to the staged build";
+        return Err(Failure::usage(text));
     }
     let runtime = runtime()?;
     let default = || PathBuf::from(format!("upgrade-{}.jsonl", args.canister));
@@ -138,7 +136,7 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
         let to = args.to.unwrap_or(Build::Staged);
         let module = read_module(args, to)?;
         if let Some(reason) = upgrade::why_unsuitable(&module, to) {
-            return Err((USAGE, reason));
+            return Err(Failure::usage(reason));
         }
         // The root key and the caller are placeholders here, since the printed calls do not contain them.
         let plan = new_plan(args, &module, Vec::new(), Principal::anonymous());
@@ -146,8 +144,10 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
         return Ok(0);
     }
     if (args.resume || args.abort) && !path.exists() {
-        let text = format!("there is no journal {}, so there is no upgrade to continue", path.display());
-        return Err((USAGE, text));
+        return Err(Failure::usage(format_args!(
+            "there is no journal {}, so there is no upgrade to continue",
+            path.display()
+        )));
     }
     let mut journal = Journal::open(&path, listener).map_err(with_exit_code)?;
     let to = match args.to {
@@ -176,12 +176,12 @@ fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     Ok(exit_code(&report))
 }
 
-fn read_module(args: &UpgradeArgs, to: Build) -> Result<Module, Failed> {
+fn read_module(args: &UpgradeArgs, to: Build) -> Result<Module, Failure> {
     match &args.wasm {
-        Some(path) => Module::read(path).map_err(|error| (USAGE, error.to_string())),
+        Some(path) => Module::read(path).map_err(Failure::usage),
         None => build::ensure_one(to)
             .and_then(|artifact| Module::read(&artifact.wasm_gz))
-            .map_err(|error| (ENVIRONMENT, error.to_string())),
+            .map_err(Failure::environment),
     }
 }
 
@@ -290,6 +290,6 @@ fn exit_code(report: &Report) -> u8 {
     }
 }
 
-fn with_exit_code(error: UpgradeError) -> Failed {
-    (if error.is_usage() { USAGE } else { ENVIRONMENT }, error.to_string())
+fn with_exit_code(error: UpgradeError) -> Failure {
+    Failure::of(error, UpgradeError::is_usage)
 }

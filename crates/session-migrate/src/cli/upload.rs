@@ -11,9 +11,10 @@ use session_migrate::progress::Progress;
 use session_migrate::upload::{self, Options, UploadError};
 use upload_canister::api;
 
+use super::failure::Failure;
 use super::network_args::NetworkArgs;
 use super::table::{on_one_line, table};
-use super::{ENVIRONMENT, Failed, LOSS, USAGE, fail, runtime};
+use super::{ENVIRONMENT, LOSS, USAGE, runtime};
 
 #[derive(Debug, Args)]
 pub(super) struct UploadArgs {
@@ -39,30 +40,25 @@ struct Uploaded {
     result: api::UploadFinishResult,
 }
 
-pub(super) fn run(args: UploadArgs) -> u8 {
+pub(super) fn run(args: UploadArgs) -> Result<u8, Failure> {
     let mut uploaded = Vec::new();
     let result = upload_all(args, &mut uploaded);
     // The ids of the uploaded files are printed even if a later file fails.
     if !uploaded.is_empty() {
         say!("{}", upload_table(&uploaded));
     }
-    match result {
-        Ok(()) => 0,
-        Err((code, error)) => fail(code, error),
-    }
+    result.map(|()| 0)
 }
 
 /// Uploads the files, one after the other, until one fails. Adds each file to `uploaded` once it is uploaded.
-fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Failed> {
-    let usage_failure = |error: &dyn std::fmt::Display| (USAGE, error.to_string());
+fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Failure> {
     args.network.check()?;
     let progress = Progress::stderr();
     progress.phase("hashing");
     let mut assets = Vec::new();
     for path in &args.files {
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-        assets
-            .push(Asset::open(path, name, api::AssetType::Original).map_err(|error| usage_failure(&error))?);
+        assets.push(Asset::open(path, name, api::AssetType::Original).map_err(Failure::usage)?);
     }
     let runtime = runtime()?;
     let options = Options { parallel: args.parallel.into(), retry_for: args.network.retry_for() };
@@ -71,8 +67,8 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
         let canister = network.canister(args.canister);
         let retry = Retry::new(options.retry_for, &progress);
         let config = retry.again(|| canister.query_plain::<api::UploadConfig>("upload_config")).await;
-        let config = config.map_err(|error| (ENVIRONMENT, error.to_string()))?;
-        let to_failure = |error: UploadError| (exit_code(&error), error.to_string());
+        let config = config.map_err(Failure::environment)?;
+        let to_failure = |error: UploadError| Failure { code: exit_code(&error), text: error.to_string() };
         let capsule = match args.capsule {
             Some(capsule) => capsule,
             None => upload::own_capsule(&canister, network.caller(), retry).await.map_err(to_failure)?,
@@ -92,7 +88,7 @@ fn upload_all(args: UploadArgs, uploaded: &mut Vec<Uploaded>) -> Result<(), Fail
                     _ if exit_code(&error) == LOSS => format!("{}: {error}", asset.name),
                     _ => format!("{}: {error}; repeat the command to resume", asset.name),
                 };
-                (exit_code(&error), text)
+                Failure { code: exit_code(&error), text }
             })?;
             uploaded.push(Uploaded { asset, result });
         }
