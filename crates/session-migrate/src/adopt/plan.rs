@@ -103,17 +103,6 @@ struct SoundBlob {
     why: &'static str,
 }
 
-/// The content of an asset, with its bytes if inline bytes become a blob; or, if the asset is not taken, the outcome
-/// and the reason.
-type AssetContent = Result<(Content, Option<Vec<u8>>), (RecordOutcome, String)>;
-
-/// An asset of a memory. Its `index` is its position among all assets of the memory: inline, internal blobs, external.
-struct Asset {
-    index: usize,
-    metadata: PublicAssetMetadata,
-    content: AssetContent,
-}
-
 struct Planner<'a> {
     source: &'a Source,
     left: &'a mut LeftFile,

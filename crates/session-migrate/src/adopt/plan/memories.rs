@@ -2,6 +2,24 @@
 
 use super::*;
 
+/// The content of an asset that is taken.
+enum TakenContent {
+    /// The content that the record of the memory will have.
+    Final(Content),
+    /// Inline bytes that become a blob: its id is derived from that of the memory, which is not chosen yet.
+    NewBlob(Vec<u8>),
+}
+
+/// The content of an asset; or, if the asset is not taken, the outcome and the reason.
+type AssetContent = Result<TakenContent, (RecordOutcome, String)>;
+
+/// An asset of a memory. Its `index` is its position among all assets of the memory: inline, internal blobs, external.
+struct Asset {
+    index: usize,
+    metadata: PublicAssetMetadata,
+    content: AssetContent,
+}
+
 impl Planner<'_> {
     /// Plans every memory of every capsule, and writes its line of `left`, whether it is taken or not.
     pub(super) fn plan_memories(&mut self) -> Result<(), SnapshotError> {
@@ -48,18 +66,16 @@ impl Planner<'_> {
 
     /// Returns the content of an inline asset: the bytes stay in the memory's record if they fit there, and otherwise
     /// become a blob.
-    fn content_of_inline_asset(&mut self, capsule: &str, bytes: Vec<u8>) -> (Content, Option<Vec<u8>>) {
+    fn content_of_inline_asset(&mut self, capsule: &str, bytes: Vec<u8>) -> TakenContent {
         let limits = upload_config();
         let [max_inline, budget] = [limits.inline_max, limits.inline_budget_per_capsule].map(u64::from);
         let used = self.inline_bytes.entry(capsule.to_owned()).or_default();
         let len = bytes.len() as u64;
         if len <= max_inline && *used + len <= budget {
             *used += len;
-            return (Content::Inline(bytes), None);
+            return TakenContent::Final(Content::Inline(bytes));
         }
-        let checksum = <[u8; 32]>::from(Sha256::digest(&bytes));
-        // The blob's id is derived from the id of its memory; 0 stands for it until `plan_memory` has chosen that id.
-        (Content::Blob { id: 0, checksum, size: len, algorithm: None }, Some(bytes))
+        TakenContent::NewBlob(bytes)
     }
 
     /// Returns the content for a reference to a blob, if the capsule may refer to the blob.
@@ -78,11 +94,13 @@ impl Planner<'_> {
         match (&sound.capsule, contradiction(reference, &sound.record)) {
             (Some(of), _) if of != capsule => refused(format!("{locator} belongs to {of}")),
             (_, Some(why)) => refused(format!("{locator} {why}")),
-            (Some(_), None) => Ok((Content::blob(id, &sound.record), None)),
+            (Some(_), None) => Ok(TakenContent::Final(Content::blob(id, &sound.record))),
             (None, None) => refused(format!("{locator} is not taken: {}", sound.why)),
         }
     }
 
+    /// Plans a memory. It has one asset here: the primary asset keeps the memory's id, every other one becomes a memory
+    /// itself.
     fn plan_memory(
         &mut self,
         capsule: &str,
@@ -91,15 +109,7 @@ impl Planner<'_> {
         assets: Vec<Asset>,
         left_record: &PublicMemory,
     ) -> Result<(), SnapshotError> {
-        let is_taken = |asset: &&Asset| asset.content.is_ok();
-        // A memory has one asset here: the primary asset keeps the memory's id, every other one becomes a memory
-        // itself.
-        let primary = assets
-            .iter()
-            .filter(is_taken)
-            .find(|asset| asset::is_original(&asset.metadata))
-            .or_else(|| assets.iter().find(is_taken))
-            .map(|asset| asset.index);
+        let primary = primary_asset(&assets);
         let mut notes = Vec::new();
         let id = self.unused_id(key);
         if id != key {
@@ -115,91 +125,99 @@ impl Planner<'_> {
         let mut refusals = Vec::new();
         for Asset { index, metadata, content } in assets {
             let name = format!("{key} asset {index}");
-            let mut changes = Vec::new();
-            let (mut content, inline) = match content {
+            let content = match content {
                 Ok(content) => content,
                 Err((outcome, why)) => {
-                    self.plan.outcomes.add(
-                        RecordKind::Asset,
-                        &name,
-                        Some(capsule),
-                        outcome,
-                        vec![why.clone()],
-                    );
+                    let reasons = vec![why.clone()];
+                    self.plan.outcomes.add(RecordKind::Asset, &name, Some(capsule), outcome, reasons);
                     refusals.push((outcome, why));
                     continue;
                 }
             };
-            let asset_id = match primary == Some(index) {
+            let is_primary = primary == Some(index);
+            let asset_id = match is_primary {
                 true => id.clone(),
                 false => self.unused_id(&format!("{id}.asset{index}")),
             };
-            if let (Content::Blob { id: blob, checksum, size, .. }, Some(bytes)) = (&mut content, inline) {
-                // No session has the number 0, so no upload has this prefix.
-                let prefix = ChunkPrefix::of(&asset_id, SessionId(0));
-                *blob = prefix.blob_id().0;
-                changes.push(format!(
-                    "its {size} bytes were within the record, and are {} now",
-                    prefix.blob_id()
-                ));
-                let record = BlobRecord {
-                    size: *size,
-                    digest: ContentDigest::sha256(*checksum),
-                    created_at: Time::from_nanos(memory.metadata.created_at),
-                    place: Place::Chunks(prefix),
-                };
-                let blob = PlannedBlob {
-                    record,
-                    capsule: capsule.to_owned(),
-                    memories: Vec::new(),
-                    inline: Some(bytes),
-                };
-                self.plan.blobs.insert(prefix.blob_id().0, blob);
-            }
-            if let Content::Blob { id: blob, .. } = content {
-                self.add_reference(blob, capsule, &asset_id);
-            }
-            let sha256 = content.sha256();
-            let asset_metadata = asset::convert(
-                metadata,
-                content.size(),
-                sha256.as_ref().map(|digest| digest.as_slice()),
-                &mut changes,
-            );
-            if primary != Some(index) {
+            let mut changes = self.take_asset(capsule, &asset_id, &memory.metadata, metadata, content);
+            if !is_primary {
                 changes.push(format!("it is the memory {asset_id} here"));
             }
             self.plan.outcomes.add_taken(RecordKind::Asset, &name, Some(capsule), changes);
-            let taken = MemoryRecord {
-                capsule_id: capsule.to_owned(),
-                asset_metadata,
-                content,
-                created_at: memory.metadata.created_at,
-                created_by: self.creator_of(capsule, &memory.metadata),
-                request: None,
-            };
-            self.plan.memories.insert(asset_id, taken);
         }
-        // The worst one is the outcome of the memory if none of its assets is taken.
-        let worst_outcome =
-            refusals.iter().map(|(outcome, _)| *outcome).max().unwrap_or(RecordOutcome::NoCounterpart);
-        let refusal_texts: Vec<&str> = refusals.iter().map(|(_, why)| why.as_str()).collect();
-        let why = match (primary, refusal_texts.is_empty(), rest.is_empty()) {
-            (None, true, _) => "it has no asset".to_owned(),
-            (None, ..) => refusal_texts.join("; "),
-            (Some(_), true, true) => "taken; the record as it was".to_owned(),
-            (Some(_), true, false) => format!("taken, except for {}", rest.join(", ")),
-            (Some(_), false, _) => format!("taken, except for: {}", refusal_texts.join("; ")),
-        };
+        let why = reason_of_memory(primary.is_some(), &refusals, &rest);
         self.left
             .write(&Line::new(RecordKind::Memory, key, &why).in_capsule(capsule).with_record(left_record))?;
         if primary.is_some() {
             notes.extend(refusals.into_iter().map(|(_, why)| format!("an asset is not taken: {why}")));
             self.plan.outcomes.add_taken(RecordKind::Memory, key, Some(capsule), notes).rest = rest;
         } else {
+            // Without a taken asset, the outcome of the memory is the worst one of its assets.
+            let outcomes = refusals.iter().map(|(outcome, _)| *outcome);
+            let worst_outcome = outcomes.max().unwrap_or(RecordOutcome::NoCounterpart);
             self.plan.outcomes.add(RecordKind::Memory, key, Some(capsule), worst_outcome, vec![why]);
         }
         Ok(())
+    }
+
+    /// Adds an asset to the plan, as the memory `id`. Returns what was changed.
+    fn take_asset(
+        &mut self,
+        capsule: &str,
+        id: &str,
+        memory: &PublicMemoryMetadata,
+        metadata: PublicAssetMetadata,
+        content: TakenContent,
+    ) -> Vec<String> {
+        let mut changes = Vec::new();
+        let content = match content {
+            TakenContent::Final(content) => content,
+            TakenContent::NewBlob(bytes) => {
+                let size = bytes.len();
+                let (blob, content) = self.plan_new_blob(capsule, id, memory.created_at, bytes);
+                changes.push(format!("its {size} bytes were within the record, and are {blob} now"));
+                content
+            }
+        };
+        if let Content::Blob { id: blob, .. } = content {
+            self.add_reference(blob, capsule, id);
+        }
+        let sha256 = content.sha256();
+        let sha256 = sha256.as_ref().map(|digest| digest.as_slice());
+        let asset_metadata = asset::convert(metadata, content.size(), sha256, &mut changes);
+        let taken = MemoryRecord {
+            capsule_id: capsule.to_owned(),
+            asset_metadata,
+            content,
+            created_at: memory.created_at,
+            created_by: self.creator_of(capsule, memory),
+            request: None,
+        };
+        self.plan.memories.insert(id.to_owned(), taken);
+        changes
+    }
+
+    /// Plans the blob of inline bytes, for the memory `id`. Returns the blob's id, and the content of the memory.
+    fn plan_new_blob(
+        &mut self,
+        capsule: &str,
+        id: &str,
+        created_at: u64,
+        bytes: Vec<u8>,
+    ) -> (BlobId, Content) {
+        // No session has the number 0, so no upload has this prefix.
+        let prefix = ChunkPrefix::of(id, SessionId(0));
+        let record = BlobRecord {
+            size: bytes.len() as u64,
+            digest: ContentDigest::sha256(<[u8; 32]>::from(Sha256::digest(&bytes))),
+            created_at: Time::from_nanos(created_at),
+            place: Place::Chunks(prefix),
+        };
+        let (blob, content) = (prefix.blob_id(), Content::blob(prefix.blob_id(), &record));
+        let planned =
+            PlannedBlob { record, capsule: capsule.to_owned(), memories: Vec::new(), inline: Some(bytes) };
+        self.plan.blobs.insert(blob.0, planned);
+        (blob, content)
     }
 
     /// Returns `id` or, if a planned memory already has this id, a free one derived from `id`.
@@ -234,6 +252,26 @@ impl Planner<'_> {
         let named_creator = metadata.created_by.as_deref().and_then(|text| Principal::from_text(text).ok());
         let named_creator = named_creator.filter(|who| record.members().any(|member| member == who));
         named_creator.or_else(|| record.owners.first().copied()).unwrap_or(Principal::anonymous())
+    }
+}
+
+/// Returns the index of the asset that keeps the memory's id: of those that are taken, the original, or else the first.
+fn primary_asset(assets: &[Asset]) -> Option<usize> {
+    let taken = || assets.iter().filter(|asset| asset.content.is_ok());
+    let original = taken().find(|asset| asset::is_original(&asset.metadata));
+    original.or_else(|| taken().next()).map(|asset| asset.index)
+}
+
+/// Returns the reason in the line of a memory in `left`. The memory is taken if at least one of its assets is;
+/// `refusals` are of the others, and `rest` are the parts that have no counterpart here.
+fn reason_of_memory(is_taken: bool, refusals: &[(RecordOutcome, String)], rest: &[String]) -> String {
+    let refused: Vec<&str> = refusals.iter().map(|(_, why)| why.as_str()).collect();
+    match (is_taken, refused.is_empty(), rest.is_empty()) {
+        (false, true, _) => "it has no asset".to_owned(),
+        (false, false, _) => refused.join("; "),
+        (true, true, true) => "taken; the record as it was".to_owned(),
+        (true, true, false) => format!("taken, except for {}", rest.join(", ")),
+        (true, false, _) => format!("taken, except for: {}", refused.join("; ")),
     }
 }
 
@@ -282,7 +320,7 @@ fn content_of_external_asset(asset: &PublicExternalAsset) -> AssetContent {
         size: asset::declared_bytes(&asset.metadata),
         checksum: None,
     };
-    Ok((content, None))
+    Ok(TakenContent::Final(content))
 }
 
 /// Lists the parts of a memory that have no counterpart here.
