@@ -1,6 +1,7 @@
 //! Decides the treatment of every record, before anything is written.
 
 mod blobs;
+mod capsules;
 mod memories;
 mod sessions;
 
@@ -27,9 +28,6 @@ use super::report::{Outcomes, RecordKind, RecordOutcome};
 use super::source::{Source, StoredChunks, chunk_prefix};
 use crate::inspect::sessions_of_chunks;
 use crate::snapshot::SnapshotError;
-
-/// Maximum length of a capsule's id in bytes: the keys of the index by member cannot hold a longer one.
-const MAX_CAPSULE_ID: usize = 32;
 
 /// Distance from the highest known session number to the number above which ids are issued: the release may have issued
 /// higher numbers that left no trace. The margin is generous, since ids have 64 bits.
@@ -175,71 +173,6 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn plan_capsules(&mut self) -> Result<(), SnapshotError> {
-        for (id, capsule) in &self.source.capsules {
-            let (mut owners, mut writers) = (principals(&capsule.owners), principals(&capsule.controllers));
-            let owners_cut = truncate_list(&mut owners);
-            writers.retain(|who| !owners.contains(who));
-            let writers_cut = truncate_list(&mut writers);
-            // One owner, if the capsule is taken; otherwise, why it is not.
-            let owner_or_refusal = match owners.first() {
-                None => Err("no owner has a principal that may own a capsule here".to_owned()),
-                Some(_) if id.len() > MAX_CAPSULE_ID => {
-                    Err(format!("its id has {} bytes, at most {MAX_CAPSULE_ID} are possible", id.len()))
-                }
-                Some(owner) => Ok(*owner),
-            };
-            // The capsule with its people, connections and groups; memories and galleries have lines of their own.
-            let capsule_alone =
-                PublicCapsule { memories: Vec::new(), galleries: Vec::new(), ..capsule.clone() };
-            let rest = capsule_rest(capsule, owners_cut, writers_cut);
-            let reason = match &owner_or_refusal {
-                Err(refusal) => refusal.clone(),
-                Ok(_) if rest.is_empty() => "taken; the record as it was".into(),
-                Ok(_) => format!("taken, except for {}", rest.join(", ")),
-            };
-            self.left.write(&Line::new(RecordKind::Capsule, id, &reason).with_record(&capsule_alone))?;
-            for (gallery, record) in &capsule.galleries {
-                let why = "there are no galleries here";
-                self.left.write(
-                    &Line::new(RecordKind::Gallery, gallery, why).in_capsule(id).with_record(record),
-                )?;
-                self.plan.outcomes.add_no_counterpart(RecordKind::Gallery, gallery, Some(id), why);
-            }
-            match owner_or_refusal {
-                Ok(owner) => {
-                    let mut notes = Vec::new();
-                    let subject = match &capsule.subject {
-                        PublicPerson::Principal(principal) => PersonRef::Principal(*principal),
-                        PublicPerson::Opaque(text) => {
-                            let mut text = text.clone();
-                            if asset::cut(&mut text, MAX_SUBJECT_BYTES) {
-                                notes.push(
-                                    "the text of its subject exceeded the limit and was shortened".into(),
-                                );
-                            }
-                            PersonRef::Opaque(text)
-                        }
-                    };
-                    let record = CapsuleRecord {
-                        owners,
-                        writers,
-                        ..CapsuleRecord::new(subject, owner, capsule.created_at)
-                    };
-                    self.plan.capsules.insert(id.clone(), record);
-                    if capsule.id != *id {
-                        notes.push(format!("its record named {}, and it was stored as {id}", capsule.id));
-                    }
-                    self.plan.outcomes.add_taken(RecordKind::Capsule, id, None, notes).rest = rest;
-                }
-                Err(why) => {
-                    self.plan.outcomes.add_not_taken(RecordKind::Capsule, id, None, &why);
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Reports administrators, and the entries of the index by owner, which is rebuilt from the capsules.
     fn report_admins_and_index(&mut self) -> Result<(), SnapshotError> {
         for admin in &self.source.admins {
@@ -318,53 +251,6 @@ impl Planner<'_> {
             }
         }
     }
-}
-
-/// Returns the principals of these people, each once, without the anonymous principal, which can have no rights here.
-fn principals<T>(people: &[(PublicPerson, T)]) -> Vec<Principal> {
-    let mut seen = BTreeSet::from([Principal::anonymous()]);
-    let all = people.iter().filter_map(|(person, _)| person.principal());
-    all.filter(|who| seen.insert(*who)).collect()
-}
-
-/// Truncates a list to its limit, and returns the number of removed entries.
-fn truncate_list(list: &mut Vec<Principal>) -> usize {
-    let removed = list.len().saturating_sub(MAX_LIST);
-    list.truncate(MAX_LIST);
-    removed
-}
-
-/// Lists the parts of a capsule that have no counterpart here, and how many there are of each. `owners_cut` and
-/// `writers_cut` are the numbers of owners and controllers beyond the limit of a list.
-fn capsule_rest(capsule: &PublicCapsule, owners_cut: usize, writers_cut: usize) -> Vec<String> {
-    let PublicCapsule { subject, owners, controllers, connections, connection_groups, .. } = capsule;
-    let without_principal = |people: Vec<&PublicPerson>| {
-        people
-            .iter()
-            .filter(|person| person.principal().is_none_or(|who| who == Principal::anonymous()))
-            .count()
-    };
-    let owners_without = without_principal(owners.iter().map(|(person, _)| person).collect());
-    let controllers_without = without_principal(controllers.iter().map(|(person, _)| person).collect());
-    let people_with_rights =
-        owners.iter().map(|(person, _)| person).chain(controllers.iter().map(|(person, _)| person));
-    let subject_is_without_rights =
-        subject.principal().is_some() && !people_with_rights.clone().any(|person| person == subject);
-    let counted = [
-        (owners_without, "owners without a principal"),
-        (controllers_without, "controllers without a principal"),
-        (owners_cut, "owners beyond the limit of a list"),
-        (writers_cut, "controllers beyond the limit of a list"),
-        (connections.len(), "connections"),
-        (connection_groups.len(), "groups"),
-        (usize::from(subject_is_without_rights), "subject who is not an owner, and has no right here"),
-        (usize::from(capsule.bound_to_neon), "binding to an external database"),
-    ];
-    counted
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect()
 }
 
 /// Returns the idempotency key of an adopted session, made from its number, since the original key is not known.
