@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use session_migrate::inspect::{self, InspectError, Options, Report, Severity};
+use session_migrate::inspect::{self, Counts, InspectError, Options, Report, Severity};
 use session_migrate::page;
 use session_migrate::progress::Progress;
 
@@ -45,6 +45,17 @@ pub(super) fn run(args: InspectArgs) -> Result<u8, Failure> {
 }
 
 fn print(report: &Report) {
+    print_snapshot(report);
+    print_contents(&report.counts);
+    print_sessions(report);
+    print_migrations(report);
+    print_space(report);
+    print_hashed(report);
+    print_findings(report);
+    say!("verdict: {}", report.verdict);
+}
+
+fn print_snapshot(report: &Report) {
     let snapshot = &report.snapshot;
     say!("{}: {}, {}", snapshot.path.display(), snapshot.form, snapshot.verification());
     match &snapshot.module {
@@ -52,7 +63,9 @@ fn print(report: &Report) {
         None => say!("module: none"),
     }
     say!("stable layout: {}", report.layout);
-    let counts = &report.counts;
+}
+
+fn print_contents(counts: &Counts) {
     say!(
         "holds: {} sessions ({} legacy records), {} capsules, {} memories, {} blobs of {}, {} chunks of {}, {} receipts",
         counts.sessions,
@@ -74,6 +87,9 @@ fn print(report: &Report) {
     for (count, what) in remaining_work.into_iter().filter(|(count, _)| *count > 0) {
         say!("       {count} {what}");
     }
+}
+
+fn print_sessions(report: &Report) {
     let sessions = report.sessions.iter().map(|group| {
         [
             group.layout.to_string(),
@@ -90,6 +106,9 @@ fn print(report: &Report) {
     if !ages.is_empty() {
         say!("idle: {}", ages.join(", "));
     }
+}
+
+fn print_migrations(report: &Report) {
     let classes = report.classes.iter().filter(|class| class.count > 0).map(|class| {
         let examples: Vec<String> = class.examples.iter().map(u64::to_string).collect();
         [
@@ -116,6 +135,10 @@ fn print(report: &Report) {
             say!("       {count} in quarantine: {reason}");
         }
     }
+}
+
+/// Prints the limits of the canister, and how full its stable memory is.
+fn print_space(report: &Report) {
     let limits = report.limits.iter().map(|limit| {
         [
             limit.limit.clone(),
@@ -134,6 +157,9 @@ fn print(report: &Report) {
         page::bytes(memory.bucket_bytes),
         page::bytes(memory.bytes_in_use)
     );
+}
+
+fn print_hashed(report: &Report) {
     match &report.deep {
         Some(deep) => say!(
             "hashed: {} blobs, {}; {} are unchanged since they were committed",
@@ -143,7 +169,10 @@ fn print(report: &Report) {
         ),
         None => say!("hashed: no blobs (use --deep)"),
     }
-    if snapshot.taken_at.is_none() {
+}
+
+fn print_findings(report: &Report) {
+    if report.snapshot.taken_at.is_none() {
         say!(
             "note: a raw stable memory has no timestamp; ages are relative to the last activity of any session"
         );
@@ -161,5 +190,4 @@ fn print(report: &Report) {
             finding_count - MAX_SHOWN as u64
         );
     }
-    say!("verdict: {}", report.verdict);
 }
