@@ -20,7 +20,6 @@ use super::permissions::execution_kind_of;
 use super::runtime::{Runtime, THREAD_STACK};
 use super::state::CanisterState;
 use super::types::{Limits, MessageContext};
-use super::validation::check_methods;
 use crate::locks::lock_unpoisoned;
 
 /// The text of [`Trap::Engine`] after a panic: a bug of the server.
@@ -92,7 +91,7 @@ impl Engine {
     pub fn compile(&self, uploaded: &[u8]) -> Result<Arc<CanisterModule>, InvalidWasm> {
         let module = self.compile_once(uploaded)?;
         if self.has_method_limits {
-            check_methods(module.info())?;
+            module.info().check_methods()?;
         }
         Ok(module)
     }

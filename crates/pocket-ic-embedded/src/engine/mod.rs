@@ -21,6 +21,7 @@ mod host;
 mod instance;
 mod module;
 mod module_cache;
+mod module_info;
 mod outcome;
 mod page_file;
 mod paged;

@@ -10,10 +10,11 @@ use super::entry::{MethodKind, SystemEntry};
 use super::error::InvalidWasm;
 use super::heap::Heap;
 use super::host::Host;
+use super::module_info::{CustomSection, ModuleInfo};
 use super::rewrite::{self, Names};
 use super::runtime::Runtime;
 use super::stable::WASM_PAGE;
-use super::validation::{self, CustomSection, ModuleInfo};
+use super::validation;
 
 /// Largest 32-bit wasm memory in bytes.
 pub const MAX_WASM_MEMORY_32: u64 = 4 << 30;
@@ -100,7 +101,7 @@ impl CanisterModule {
             Some(cached) => cached.keeps_segments,
             None => validation::check_code(&wasm)?,
         };
-        let info = validation::describe(&wasm, keeps_segments)?;
+        let info = ModuleInfo::read(&wasm, keeps_segments)?;
         let (_, max_bytes) = memory_limits_of(&info);
         if info.min_memory_pages > max_bytes / WASM_PAGE {
             return Err(InvalidWasm(format!(

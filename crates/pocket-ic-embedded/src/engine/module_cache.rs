@@ -40,7 +40,8 @@ pub(super) type Key = [u8; HASH_BYTES];
 const HEADER_BYTES: usize = MAGIC.len() + 2 * HASH_BYTES + 1;
 /// Source code of the rules by which modules are checked and rewritten, in place of a version: other rules need other
 /// entries. Even a changed comment in these files makes all existing entries useless, which does no harm.
-const RULES: [&[u8]; 2] = [include_bytes!("validation.rs"), include_bytes!("rewrite.rs")];
+const RULES: [&[u8]; 3] =
+    [include_bytes!("validation.rs"), include_bytes!("module_info.rs"), include_bytes!("rewrite.rs")];
 const ENTRY_EXTENSION: &str = "module";
 const TEMPORARY_PREFIX: &str = ".new-";
 
@@ -99,7 +100,7 @@ impl ModuleCache {
         self.folder.join(hex::encode(key)).with_extension(ENTRY_EXTENSION)
     }
 
-    /// Returns the module of an entry; `None` if the entry is missing, unreadable or damaged, or if others may have
+    /// Returns the module of an entry; `None` if the entry is missing, failed_validation or damaged, or if others may have
     /// written it.
     pub(super) fn load(&self, engine: &wasmtime::Engine, key: &Key) -> Option<CachedModule> {
         let mut file = OpenOptions::new()

@@ -8,7 +8,7 @@
 use wasm_encoder::{ExportKind, ExportSection, Module, RawSection, SectionId};
 use wasmparser::{BinaryReaderError, ExternalKind, Parser, Payload};
 
-use super::validation::ModuleInfo;
+use super::module_info::ModuleInfo;
 
 /// The names of the engine's own exports, with a prefix that no export of the module has.
 #[derive(Debug, Clone)]

@@ -1,21 +1,15 @@
-//! Validation of wasm: from the bytes of an installation to a checked module, and the facts about it that the engine
-//! needs.
+//! Validation of wasm: from the bytes of an installation to a module with valid code.
 //!
-//! Modules are unpacked, validated, and checked by the IC's rules for imports, exports and sizes. After that,
-//! `module.rs` has them rewritten for execution (`rewrite.rs`) and compiled (`runtime.rs`).
+//! Modules are unpacked, validated, and their code is checked by the IC's rules. After that, `module.rs` has their
+//! other sections read and checked (`module_info.rs`), has them rewritten for execution (`rewrite.rs`) and compiled
+//! (`runtime.rs`).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use wasmparser::{
-    CompositeInnerType, ExternalKind, FunctionBody, KnownCustom, Name, NameSectionReader, Operator, Parser,
-    Payload, TypeRef, ValType, Validator, WasmFeatures,
-};
+use wasmparser::{FunctionBody, Operator, Parser, Payload, Validator, WasmFeatures};
 
-use super::entry::{MAX_METHOD_NAME_BYTES, MethodKind, SystemEntry};
 use super::error::InvalidWasm;
-use super::permissions;
 
 /// Largest unpacked module in bytes.
 pub const MAX_MODULE_BYTES: u64 = 100 << 20;
@@ -24,25 +18,6 @@ const MAX_CODE_SECTION_BYTES: u32 = 12 << 20;
 /// `end`. Each operator counts at least one, so the IC's limit on the number of operators, which has the same value,
 /// never matters.
 const MAX_FUNCTION_COMPLEXITY: u64 = 1_000_000;
-/// Maximum length of a function name in the section `name`, in bytes.
-const MAX_FUNCTION_NAME_BYTES: usize = 1 << 20;
-const MAX_FUNCTIONS: usize = 50_000;
-const MAX_GLOBALS: usize = 1_000;
-const MAX_METHODS: usize = 1_000;
-/// Maximum number of custom sections with the prefix `icp:`.
-const MAX_CUSTOM_SECTIONS: usize = 16;
-/// Maximum total size of the custom sections with the prefix `icp:`, including their names without prefix, in bytes.
-const MAX_CUSTOM_BYTES: usize = 1 << 20;
-/// Names that a module must not export, since the IC adds exports with these names. (Unknown names that begin with
-/// `canister_` are refused as well, in [`add_export`].)
-const RESERVED_EXPORTS: [&str; 6] = [
-    "canister counter_instructions",
-    "canister counter_dirty_pages",
-    "canister counter_accessed_pages",
-    "canister_start",
-    "stable_memory",
-    "stable_bytemap_memory",
-];
 
 /// Returns the wasm features that are allowed: WebAssembly 2.0 without `externref`, and in addition 64-bit memories and
 /// tail calls.
@@ -52,53 +27,12 @@ pub(super) fn allowed_features() -> WasmFeatures {
     features - WasmFeatures::GC_TYPES
 }
 
-/// A custom section with the prefix `icp:`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CustomSection {
-    pub data: Vec<u8>,
-    /// Whether everyone may read the section; otherwise, only the canister's controllers may.
-    pub is_public: bool,
-}
-
-/// A global that belongs to the canister's state: it is mutable or exported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct StateGlobal {
-    pub(super) index: u32,
-    pub(super) is_mutable: bool,
-}
-
-/// What the engine must know about a module in addition to its code.
-#[derive(Debug, Default)]
-pub(super) struct ModuleInfo {
-    /// The exported methods, by name. [`check_methods`] checks their limits.
-    pub(super) methods: BTreeMap<String, MethodKind>,
-    pub(super) system_entries: BTreeSet<SystemEntry>,
-    /// Index of the start function.
-    pub(super) start: Option<u32>,
-    /// The custom sections with the prefix `icp:`, by name without prefix.
-    pub(super) custom_sections: BTreeMap<String, CustomSection>,
-    /// Only the globals that belong to the state, by ascending index.
-    pub(super) globals: Vec<StateGlobal>,
-    /// Whether the module imports a function that reads the certificate of a query; `data_certificate_present` does
-    /// not.
-    pub(super) reads_certificate: bool,
-    pub(super) has_table: bool,
-    pub(super) has_memory: bool,
-    pub(super) memory64: bool,
-    /// The declared minimum of the memory, in wasm pages.
-    pub(super) min_memory_pages: u64,
-    /// The declared maximum of the memory, in wasm pages.
-    pub(super) max_memory_pages: Option<u64>,
-    /// Whether the code contains no `data.drop` or `elem.drop`, so that segments stay as they are at instantiation.
-    pub(super) keeps_segments: bool,
-}
-
-fn invalid(text: impl Into<String>) -> InvalidWasm {
+pub(super) fn invalid(text: impl Into<String>) -> InvalidWasm {
     InvalidWasm(text.into())
 }
 
 /// The error for a module that does not follow the wasm standard, or uses a feature that is not allowed.
-fn failed_validation(error: wasmparser::BinaryReaderError) -> InvalidWasm {
+pub(super) fn failed_validation(error: wasmparser::BinaryReaderError) -> InvalidWasm {
     invalid(format!("Wasm module failed validation: {error}"))
 }
 
@@ -176,138 +110,6 @@ pub(super) fn check_code(wasm: &[u8]) -> Result<bool, InvalidWasm> {
     Ok(keeps_segments)
 }
 
-/// Checks the sections of a module other than its code, which [`check_code`] has checked, and returns the facts about
-/// the module.
-pub(super) fn describe(wasm: &[u8], keeps_segments: bool) -> Result<ModuleInfo, InvalidWasm> {
-    let mut info = ModuleInfo { keeps_segments, ..ModuleInfo::default() };
-    let mut is_empty_type: Vec<bool> = Vec::new();
-    // The type of each function, by index: imported functions come first.
-    let mut function_types: Vec<u32> = Vec::new();
-    let mut imported_count = 0;
-    // Checked at the end: which functions exist depends on the memory, whose section follows.
-    let mut imports: Vec<String> = Vec::new();
-    let mut mutable_globals: Vec<bool> = Vec::new();
-    let mut exported_globals: BTreeSet<u32> = BTreeSet::new();
-    let mut exports: Vec<(String, u32)> = Vec::new();
-    for payload in Parser::new(0).parse_all(wasm) {
-        match payload.map_err(failed_validation)? {
-            Payload::TypeSection(reader) => {
-                for group in reader {
-                    for ty in group.map_err(failed_validation)?.into_types() {
-                        // Whether the type is `() -> ()`: nothing else about it matters here.
-                        is_empty_type.push(match &ty.composite_type.inner {
-                            CompositeInnerType::Func(f) => f.params().is_empty() && f.results().is_empty(),
-                            _ => false,
-                        });
-                    }
-                }
-            }
-            Payload::ImportSection(reader) => {
-                for import in reader.into_imports() {
-                    let import = import.map_err(failed_validation)?;
-                    let (TypeRef::Func(ty) | TypeRef::FuncExact(ty)) = import.ty else {
-                        return Err(invalid(format!(
-                            "Wasm module has an invalid import section. Only functions can be imported, not '{}' from '{}'.",
-                            import.name, import.module
-                        )));
-                    };
-                    if import.module != "ic0" {
-                        return Err(unknown_import(import.module, import.name));
-                    }
-                    imports.push(import.name.to_string());
-                    function_types.push(ty);
-                    imported_count += 1;
-                }
-            }
-            Payload::FunctionSection(reader) => {
-                for ty in reader {
-                    function_types.push(ty.map_err(failed_validation)?);
-                }
-            }
-            Payload::TableSection(reader) => info.has_table = reader.count() > 0,
-            Payload::MemorySection(reader) => {
-                for memory in reader {
-                    let memory = memory.map_err(failed_validation)?;
-                    info.has_memory = true;
-                    info.memory64 = memory.memory64;
-                    info.min_memory_pages = memory.initial;
-                    info.max_memory_pages = memory.maximum;
-                }
-            }
-            Payload::GlobalSection(reader) => {
-                for global in reader {
-                    let ty = global.map_err(failed_validation)?.ty;
-                    if let ValType::Ref(other) = ty.content_type {
-                        return Err(invalid(format!(
-                            "Wasm module has an invalid global section. Unsupported global type: {other}"
-                        )));
-                    }
-                    mutable_globals.push(ty.mutable);
-                }
-            }
-            Payload::ExportSection(reader) => {
-                for export in reader {
-                    let export = export.map_err(failed_validation)?;
-                    if RESERVED_EXPORTS.contains(&export.name) {
-                        return Err(invalid(format!(
-                            "Wasm module has an invalid export section. Exporting reserved symbol {} not allowed.",
-                            export.name
-                        )));
-                    }
-                    match export.kind {
-                        ExternalKind::Func | ExternalKind::FuncExact => {
-                            exports.push((export.name.to_string(), export.index));
-                        }
-                        ExternalKind::Global => {
-                            exported_globals.insert(export.index);
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            Payload::StartSection { func, .. } => {
-                info.start = Some(func);
-                info.system_entries.insert(SystemEntry::Start);
-            }
-            Payload::CustomSection(section) => {
-                if let KnownCustom::Name(names) = section.as_known() {
-                    check_function_names(names)?;
-                }
-                add_custom_section(&mut info, section.name(), section.data())?;
-            }
-            _ => {}
-        }
-    }
-    for name in &imports {
-        if !permissions::may_import(name, info.memory64) {
-            return Err(unknown_import("ic0", name));
-        }
-    }
-    let certificate_readers = ["data_certificate_size", "data_certificate_copy"];
-    info.reads_certificate = imports.iter().any(|name| certificate_readers.contains(&name.as_str()));
-    check_at_most("functions", function_types.len() - imported_count, MAX_FUNCTIONS)?;
-    check_at_most("globals", mutable_globals.len(), MAX_GLOBALS)?;
-    for (name, function) in exports {
-        add_export(&mut info, &name, || {
-            let ty = function_types.get(function as usize);
-            ty.and_then(|ty| is_empty_type.get(*ty as usize)).copied().unwrap_or(false)
-        })?;
-    }
-    info.globals = (0..)
-        .zip(&mutable_globals)
-        .filter(|(index, mutable)| **mutable || exported_globals.contains(index))
-        .map(|(index, mutable)| StateGlobal { index, is_mutable: *mutable })
-        .collect();
-    Ok(info)
-}
-
-/// Checks the limits on exported methods. A PocketIC instance can be created without these limits.
-pub(super) fn check_methods(info: &ModuleInfo) -> Result<(), InvalidWasm> {
-    check_at_most("exported methods", info.methods.len(), MAX_METHODS)?;
-    let names = info.methods.keys().map(String::len).sum();
-    check_at_most("bytes in the names of exported methods", names, MAX_METHOD_NAME_BYTES)
-}
-
 /// Checks the size of the code section before any time is spent reading it.
 fn check_code_section(wasm: &[u8]) -> Result<(), InvalidWasm> {
     for payload in Parser::new(0).parse_all(wasm) {
@@ -361,119 +163,8 @@ fn table_change_name(operator: &Operator<'_>) -> Option<&'static str> {
     })
 }
 
-/// Checks the lengths of the function names in the section `name`. Parts of the section that cannot be read are
-/// ignored: a custom section may have any contents.
-fn check_function_names(names: NameSectionReader<'_>) -> Result<(), InvalidWasm> {
-    let maps = names.into_iter().map_while(Result::ok).filter_map(|names| match names {
-        Name::Function(map) => Some(map),
-        _ => None,
-    });
-    for naming in maps.flatten().map_while(Result::ok) {
-        if naming.name.len() > MAX_FUNCTION_NAME_BYTES {
-            let start: String = naming.name.chars().take(40).collect();
-            return Err(invalid(format!(
-                "Wasm module contains a function at index {} with name '{start}...' of size {} bytes that exceeds the maximum allowed size of {MAX_FUNCTION_NAME_BYTES} bytes.",
-                naming.index,
-                naming.name.len()
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn unknown_import(module: &str, name: &str) -> InvalidWasm {
-    invalid(format!(
-        "Wasm module has an invalid import section. Module imports function '{name}' from '{module}' that is not exported by the runtime."
-    ))
-}
-
-fn check_at_most(what: &str, got: usize, allowed: usize) -> Result<(), InvalidWasm> {
-    if got > allowed {
-        return Err(invalid(format!(
-            "Wasm module defined {got} {what} which exceeds the maximum number allowed {allowed}."
-        )));
-    }
-    Ok(())
-}
-
-/// Applies the rules for one exported function, and records it if it is a method or a system function. `has_empty_type`
-/// says whether it has neither parameters nor results.
-fn add_export(
-    info: &mut ModuleInfo,
-    name: &str,
-    has_empty_type: impl FnOnce() -> bool,
-) -> Result<(), InvalidWasm> {
-    let system = match name {
-        "canister_init" => Some(SystemEntry::Init),
-        "canister_pre_upgrade" => Some(SystemEntry::PreUpgrade),
-        "canister_post_upgrade" => Some(SystemEntry::PostUpgrade),
-        "canister_inspect_message" => Some(SystemEntry::InspectMessage),
-        "canister_heartbeat" => Some(SystemEntry::Heartbeat),
-        "canister_global_timer" => Some(SystemEntry::GlobalTimer),
-        "canister_on_low_wasm_memory" => Some(SystemEntry::OnLowWasmMemory),
-        _ => None,
-    };
-    let method =
-        [MethodKind::Update, MethodKind::Query, MethodKind::CompositeQuery].into_iter().find_map(|kind| {
-            let name = name.strip_prefix(kind.export_prefix())?.strip_prefix(' ')?;
-            Some((kind, name))
-        });
-    if system.is_none() && method.is_none() {
-        if name.starts_with("canister_") {
-            return Err(invalid(format!(
-                "Wasm module has an invalid export section. Exporting reserved function '{name}' with \"canister\" prefix."
-            )));
-        }
-        return Ok(());
-    }
-    if !has_empty_type() {
-        return Err(invalid(format!(
-            "Wasm module has an invalid function signature. Expected function '{name}' to have no parameters and no results."
-        )));
-    }
-    if let Some(entry) = system {
-        info.system_entries.insert(entry);
-    }
-    if let Some((kind, name)) = method
-        && let Some(other) = info.methods.insert(name.to_string(), kind)
-    {
-        return Err(invalid(format!(
-            "Wasm module has an invalid export section. Duplicate function '{name}' exported multiple times with different call types: {} and {}.",
-            other.export_prefix(),
-            kind.export_prefix()
-        )));
-    }
-    Ok(())
-}
-
-/// Records a custom section if its name begins with `icp:`; ignores all others.
-fn add_custom_section(info: &mut ModuleInfo, name: &str, data: &[u8]) -> Result<(), InvalidWasm> {
-    let Some(rest) = name.strip_prefix("icp:") else {
-        return Ok(());
-    };
-    let (name, is_public) = if let Some(name) = rest.strip_prefix("public ") {
-        (name, true)
-    } else if let Some(name) = rest.strip_prefix("private ") {
-        (name, false)
-    } else {
-        return Err(invalid(format!(
-            "Wasm module has an invalid custom section. Section '{name}' is neither 'icp:public <name>' nor 'icp:private <name>'."
-        )));
-    };
-    let section = CustomSection { data: data.to_vec(), is_public };
-    if info.custom_sections.insert(name.to_string(), section).is_some() {
-        return Err(invalid(format!(
-            "Wasm module has an invalid custom section. Section '{name}' occurs twice."
-        )));
-    }
-    check_at_most("custom sections", info.custom_sections.len(), MAX_CUSTOM_SECTIONS)?;
-    let sections = info.custom_sections.iter();
-    let bytes = sections.map(|(name, section)| name.len() + section.data.len()).sum();
-    check_at_most("bytes in custom sections", bytes, MAX_CUSTOM_BYTES)
-}
-
-/// Returns how much an operator adds to the complexity of its function, that is, to its compile time, according to the
-/// IC's table.
+/// Returns how much an operator adds to the complexity of its function, that is, to its compile time,
+/// according to the IC's table.
 pub(super) fn complexity(operator: &Operator<'_>) -> u64 {
     use Operator as Op;
     match operator {

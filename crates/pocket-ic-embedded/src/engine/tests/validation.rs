@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
 
 use super::*;
-use crate::engine::validation::{CustomSection, check_code, complexity, describe};
+use crate::engine::validation::{check_code, complexity};
+use crate::engine::module_info::{CustomSection, ModuleInfo};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -332,7 +333,7 @@ fn modules_over_a_size_limit_are_refused() {
     // Imported functions do not count.
     let import = r#"(import "ic0" "msg_reply" (func)) (import "ic0" "msg_reject" (func (param i32 i32)))"#;
     let most = format!("(module {import} {})", "(func)".repeat(50_000));
-    describe(&wat::parse_str(most).expect("the wasm text is valid"), true)
+    ModuleInfo::read(&wat::parse_str(most).expect("the wasm text is valid"), true)
         .expect("50,000 own functions are allowed");
     let section = |i: usize| format!(r#"(@custom "icp:public {i}" "x")"#);
     compile(&many(&section, 16));
