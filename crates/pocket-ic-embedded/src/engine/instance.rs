@@ -201,7 +201,7 @@ impl LiveInstance {
                 "function type mismatch: function table index {fun} is not a callback"
             ))
         };
-        let result = if self.module.info().memory64 {
+        let result = if self.module.info().is_memory64() {
             let function = function.typed::<u64, ()>(&*store).map_err(wrong_type)?;
             function.call(store, env)
         } else {

@@ -10,7 +10,7 @@ use super::entry::{MethodKind, SystemEntry};
 use super::error::InvalidWasm;
 use super::heap::Heap;
 use super::host::Host;
-use super::module_info::{CustomSection, ModuleInfo};
+use super::module_info::{CustomSection, DeclaredMemory, ModuleInfo};
 use super::rewrite::{self, Names};
 use super::runtime::Runtime;
 use super::stable::WASM_PAGE;
@@ -102,22 +102,8 @@ impl CanisterModule {
             None => validation::check_code(&wasm)?,
         };
         let info = ModuleInfo::read(&wasm, keeps_segments)?;
-        let (_, max_bytes) = memory_limits_of(&info);
-        if info.min_memory_pages > max_bytes / WASM_PAGE {
-            return Err(InvalidWasm(format!(
-                "Wasm module declares a memory of {} pages; at most {} are allowed.",
-                info.min_memory_pages,
-                max_bytes / WASM_PAGE
-            )));
-        }
-        if info.memory64
-            && let Some(declared) = info.max_memory_pages
-            && declared > MAX_WASM_MEMORY / WASM_PAGE
-        {
-            return Err(InvalidWasm(format!(
-                "Wasm module declares a memory of up to {declared} pages; at most {} are allowed.",
-                MAX_WASM_MEMORY / WASM_PAGE
-            )));
+        if let Some(memory) = info.memory {
+            check_size(memory)?;
         }
         let (rewritten, names) = rewrite::rewrite(&wasm, &info)
             .map_err(|error| InvalidWasm(format!("Wasm module failed validation: {error}")))?;
@@ -212,25 +198,46 @@ impl CanisterModule {
 
     /// Returns the largest wasm memory that the index type allows, in bytes.
     pub fn largest_wasm_memory(&self) -> u64 {
-        largest_memory_of(&self.info)
+        largest_memory(self.info.is_memory64())
     }
 
     /// Returns the smallest and largest wasm memory that the module may have, in bytes; zeros for one without memory.
     /// The largest is the declared maximum, unless [`Self::largest_wasm_memory`] is smaller.
     pub(super) fn memory_limits(&self) -> (u64, u64) {
-        memory_limits_of(&self.info)
+        self.info.memory.map_or((0, 0), limits_of)
     }
 }
 
-fn largest_memory_of(info: &ModuleInfo) -> u64 {
-    if info.memory64 { MAX_WASM_MEMORY } else { MAX_WASM_MEMORY_32 }
+/// Returns the largest wasm memory with addresses of 32 or 64 bits, in bytes.
+fn largest_memory(is_memory64: bool) -> u64 {
+    if is_memory64 { MAX_WASM_MEMORY } else { MAX_WASM_MEMORY_32 }
 }
 
-fn memory_limits_of(info: &ModuleInfo) -> (u64, u64) {
-    if !info.has_memory {
-        return (0, 0);
-    }
-    let largest = largest_memory_of(info);
+/// See [`CanisterModule::memory_limits`].
+fn limits_of(memory: DeclaredMemory) -> (u64, u64) {
+    let largest = largest_memory(memory.is_memory64);
     let to_bytes = |pages: u64| pages.saturating_mul(WASM_PAGE);
-    (to_bytes(info.min_memory_pages), info.max_memory_pages.map_or(largest, to_bytes).min(largest))
+    (to_bytes(memory.min_pages), memory.max_pages.map_or(largest, to_bytes).min(largest))
+}
+
+/// An error if a memory is declared with more pages than are allowed.
+fn check_size(memory: DeclaredMemory) -> Result<(), InvalidWasm> {
+    let (_, max_bytes) = limits_of(memory);
+    if memory.min_pages > max_bytes / WASM_PAGE {
+        return Err(InvalidWasm(format!(
+            "Wasm module declares a memory of {} pages; at most {} are allowed.",
+            memory.min_pages,
+            max_bytes / WASM_PAGE
+        )));
+    }
+    if memory.is_memory64
+        && let Some(declared) = memory.max_pages
+        && declared > MAX_WASM_MEMORY / WASM_PAGE
+    {
+        return Err(InvalidWasm(format!(
+            "Wasm module declares a memory of up to {declared} pages; at most {} are allowed.",
+            MAX_WASM_MEMORY / WASM_PAGE
+        )));
+    }
+    Ok(())
 }

@@ -49,6 +49,15 @@ pub(super) struct StateGlobal {
     pub(super) is_mutable: bool,
 }
 
+/// The wasm memory, as the module declares it: its size in wasm pages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeclaredMemory {
+    /// Whether addresses have 64 bits.
+    pub(super) is_memory64: bool,
+    pub(super) min_pages: u64,
+    pub(super) max_pages: Option<u64>,
+}
+
 /// What the engine must know about a module besides its code.
 #[derive(Debug, Default)]
 pub(super) struct ModuleInfo {
@@ -65,12 +74,7 @@ pub(super) struct ModuleInfo {
     /// not.
     pub(super) reads_certificate: bool,
     pub(super) has_table: bool,
-    pub(super) has_memory: bool,
-    pub(super) memory64: bool,
-    /// The declared minimum of the memory, in wasm pages.
-    pub(super) min_memory_pages: u64,
-    /// The declared maximum of the memory, in wasm pages.
-    pub(super) max_memory_pages: Option<u64>,
+    pub(super) memory: Option<DeclaredMemory>,
     /// Whether the code contains no `data.drop` or `elem.drop`, so that segments stay as they are at instantiation.
     pub(super) keeps_segments: bool,
 }
@@ -83,6 +87,11 @@ impl ModuleInfo {
             sections.read(payload.map_err(failed_validation)?)?;
         }
         Ok(ModuleInfo { keeps_segments, ..sections.into_info()? })
+    }
+
+    /// Returns whether the module has a memory with 64-bit addresses.
+    pub(super) fn is_memory64(&self) -> bool {
+        self.memory.is_some_and(|memory| memory.is_memory64)
     }
 
     /// Checks the limits on exported methods. A PocketIC instance can be created without these limits.
@@ -174,10 +183,11 @@ impl Sections {
     fn read_memories(&mut self, memories: MemorySectionReader<'_>) -> Result<(), InvalidWasm> {
         for memory in memories {
             let memory = memory.map_err(failed_validation)?;
-            self.info.has_memory = true;
-            self.info.memory64 = memory.memory64;
-            self.info.min_memory_pages = memory.initial;
-            self.info.max_memory_pages = memory.maximum;
+            self.info.memory = Some(DeclaredMemory {
+                is_memory64: memory.memory64,
+                min_pages: memory.initial,
+                max_pages: memory.maximum,
+            });
         }
         Ok(())
     }
@@ -236,7 +246,7 @@ impl Sections {
             exported_functions,
         } = self;
         for name in &imports {
-            if !permissions::may_import(name, info.memory64) {
+            if !permissions::may_import(name, info.is_memory64()) {
                 return Err(unknown_import("ic0", name));
             }
         }

@@ -60,7 +60,7 @@ pub(super) fn rewrite(wasm: &[u8], info: &ModuleInfo) -> Result<(Vec<u8>, Names)
         };
         section.export(export.name, kind, export.index);
     }
-    if info.has_memory {
+    if info.memory.is_some() {
         section.export(&names.memory(), ExportKind::Memory, 0);
     }
     if info.has_table {
