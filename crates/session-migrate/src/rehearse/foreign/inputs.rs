@@ -10,6 +10,22 @@ use crate::build::{self, Methods, Module};
 use crate::rehearse::RehearseError;
 use crate::trace::{CallKind, Interface};
 
+/// Which of the two wasms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Release {
+    Old,
+    New,
+}
+
+impl Release {
+    pub fn name(self) -> &'static str {
+        match self {
+            Release::Old => "old",
+            Release::New => "new",
+        }
+    }
+}
+
 /// The old or the new wasm.
 pub(super) struct RehearsedModule {
     pub path: PathBuf,
@@ -105,6 +121,22 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
+    pub fn module(&self, release: Release) -> &RehearsedModule {
+        match release {
+            Release::Old => &self.old,
+            Release::New => &self.new,
+        }
+    }
+
+    /// Returns the arguments of an upgrade to a wasm. The upgrade back to the old wasm has those with which the old
+    /// wasm was installed.
+    pub fn arg_of_upgrade(&self, to: Release) -> &[u8] {
+        match to {
+            Release::Old => &self.init_arg,
+            Release::New => &self.upgrade_args.bytes,
+        }
+    }
+
     pub fn read(options: &ForeignOptions) -> Result<Inputs, RehearseError> {
         let (old, new) = (RehearsedModule::read(&options.old)?, RehearsedModule::read(&options.new)?);
         let path = &options.calls;

@@ -8,7 +8,7 @@ use candid::Principal;
 use pocket_ic::{PocketIc, RejectResponse};
 
 use super::MethodReport;
-use super::inputs::{EncodedCall, RehearsedModule};
+use super::inputs::{EncodedCall, Inputs, Release};
 use crate::build::Module;
 use crate::rehearse::RehearseError;
 use crate::rehearse::stages::controller;
@@ -26,16 +26,21 @@ pub(super) struct Pair<'p> {
     /// The interfaces of the old and the new wasm. A reply is decoded with the first interface that has the method.
     interfaces: [Option<&'p Interface>; 2],
     may_differ: &'p BTreeSet<String>,
-    /// Whether the new wasm runs.
-    pub runs_new: bool,
+    /// The wasm that runs on the canister that is upgraded.
+    running: Release,
     pub methods: BTreeMap<String, MethodReport>,
-    /// Number of calls that both canisters have rejected.
-    pub rejected: u64,
-    /// Line and method of the first of these calls.
-    pub first_rejected: Option<String>,
+    /// The calls that both canisters have rejected; `None` if there are none.
+    pub rejected: Option<Rejected>,
     pub problems: Vec<String>,
     /// Number of differences since the last step, by method.
     difference_counts: BTreeMap<String, u64>,
+}
+
+/// Calls that both canisters have rejected.
+pub(super) struct Rejected {
+    pub count: u64,
+    /// Line and method of the first of them.
+    pub first: String,
 }
 
 /// What a canister has answered: a reply or a rejection.
@@ -62,25 +67,26 @@ impl<'p> Pair<'p> {
             reference: install()?,
             interfaces,
             may_differ,
-            runs_new: false,
+            running: Release::Old,
             methods: BTreeMap::new(),
-            rejected: 0,
-            first_rejected: None,
+            rejected: None,
             problems: Vec::new(),
             difference_counts: BTreeMap::new(),
         })
     }
 
-    /// Upgrades the canister; the reference stays as it is. `is_new`: whether `target` is the new wasm.
-    pub fn upgrade(&mut self, target: &RehearsedModule, arg: &[u8], is_new: bool) -> Result<(), String> {
-        let (module, arg, sender) = (target.module.gz.clone(), arg.to_vec(), Some(controller()));
+    /// Upgrades the canister; the reference stays as it is.
+    pub fn upgrade(&mut self, inputs: &Inputs, to: Release) -> Result<(), String> {
+        let (target, arg, sender) =
+            (inputs.module(to), inputs.arg_of_upgrade(to).to_vec(), Some(controller()));
+        let module = target.module.gz.clone();
         let answer = if target.keeps_wasm_memory {
             self.pic.upgrade_eop_canister(self.id, module, arg, sender)
         } else {
             self.pic.upgrade_canister(self.id, module, arg, sender)
         };
         answer.map_err(|reject| first_line(&reject))?;
-        self.runs_new = is_new;
+        self.running = to;
         Ok(())
     }
 
@@ -94,7 +100,7 @@ impl<'p> Pair<'p> {
     /// that only the new wasm has is called on the upgraded canister alone, only while this canister runs the new wasm,
     /// and must not reject the call. `reference_name` names the reference in the difference.
     fn call_and_compare(&mut self, call: &EncodedCall, reference_name: &str) -> Option<String> {
-        if !call.old_has_method && !self.runs_new {
+        if !call.old_has_method && self.running == Release::Old {
             return None;
         }
         let (answer, expected) = self.call_both(call);
@@ -112,9 +118,8 @@ impl<'p> Pair<'p> {
             return answer.err().map(|reject| format!("is rejected: {}", first_line(&reject)));
         };
         if answer.is_err() && expected.is_err() {
-            self.rejected += 1;
-            let place = || format!("line {}, {}", call.line, call.method);
-            self.first_rejected.get_or_insert_with(place);
+            let none_yet = || Rejected { count: 0, first: format!("line {}, {}", call.line, call.method) };
+            self.rejected.get_or_insert_with(none_yet).count += 1;
         }
         if may_differ {
             return None;

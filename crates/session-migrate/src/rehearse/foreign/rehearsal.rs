@@ -8,8 +8,8 @@ use pocket_ic::PocketIc;
 
 use super::calls::Section;
 use super::contract::{STATUS, Status, finalize_arg, untestable_notes};
-use super::inputs::{EncodedCall, Inputs};
-use super::pair::{Pair, not_installed};
+use super::inputs::{EncodedCall, Inputs, Release};
+use super::pair::{Pair, Rejected, not_installed};
 use super::{CanisterPart, ForeignOptions, MigrationInterruption};
 use crate::client::{MAX_UNCHANGED_ROUNDS, NO_ARGUMENTS, is_settled};
 use crate::costs;
@@ -109,7 +109,7 @@ impl<'a> Rehearsal<'a> {
             is_interrupted: false,
             trapped: None,
         };
-        rehearsal.record_stage("install old", "old", true, 0);
+        rehearsal.record_stage("install old", Release::Old, true, 0);
         progress.phase("calls before the upgrade");
         let before = calls.iter().filter(|call| call.section == Section::Before);
         let answerable = rehearsal.queries.iter().copied().filter(|query| query.old_has_method);
@@ -122,7 +122,7 @@ impl<'a> Rehearsal<'a> {
 
     /// Runs all steps from the upgrade on; what goes wrong is recorded as a problem.
     pub fn run(&mut self) {
-        if !self.upgrade("upgrade to new", true) {
+        if !self.upgrade("upgrade to new", Release::New) {
             return;
         }
         self.compare_queries();
@@ -146,8 +146,7 @@ impl<'a> Rehearsal<'a> {
             trapped,
             ..
         } = self;
-        if let Some(first) = &pair.first_rejected {
-            let count = pair.rejected;
+        if let Some(Rejected { count, first }) = &pair.rejected {
             notes.push(format!("{count} calls were rejected by the old wasm, too, the first in {first}"));
         }
         let wants_interruptions = !options.interruptions.is_empty() && inputs.new.methods.has(STATUS);
@@ -196,27 +195,24 @@ impl<'a> Rehearsal<'a> {
     }
 
     /// Records an installation or upgrade, whose messages have the number `first_message` or a higher one.
-    fn record_stage(&mut self, name: &str, build: &str, upgrade_ok: bool, first_message: u64) {
+    fn record_stage(&mut self, name: &str, release: Release, upgrade_ok: bool, first_message: u64) {
         self.stages.push(StageReport {
             name: name.to_owned(),
-            build: build.to_owned(),
+            build: release.name().to_owned(),
             upgrade_ok,
             instructions: costs::last_install(self.pair.pic, self.pair.id, first_message),
         });
     }
 
     /// Upgrades the canister to one of the wasms; returns whether the upgrade succeeded.
-    fn upgrade(&mut self, name: &str, is_new: bool) -> bool {
+    fn upgrade(&mut self, name: &str, to: Release) -> bool {
         self.progress.phase(name);
-        let (module, build) = if is_new { (&self.inputs.new, "new") } else { (&self.inputs.old, "old") };
-        // The upgrade back to the old wasm has the arguments with which the old wasm was installed.
-        let arg = if is_new { &self.inputs.upgrade_args.bytes } else { &self.inputs.init_arg };
         let first_message = costs::next_index(self.pair.pic, self.pair.id);
-        let answer = self.pair.upgrade(module, arg, is_new);
+        let answer = self.pair.upgrade(self.inputs, to);
         let upgrade_ok = answer.is_ok();
-        self.record_stage(name, build, upgrade_ok, first_message);
+        self.record_stage(name, to, upgrade_ok, first_message);
         if let Err(why) = answer {
-            let unlike_init = self.inputs.upgrade_args.unlike_init.as_ref().filter(|_| is_new);
+            let unlike_init = self.inputs.upgrade_args.unlike_init.as_ref().filter(|_| to == Release::New);
             let hint = unlike_init.map_or(String::new(), |why| format!(" (--upgrade-args: {why})"));
             self.pair.problems.push(format!("{name} failed: {why}{hint}"));
         }
@@ -248,12 +244,12 @@ impl<'a> Rehearsal<'a> {
         self.play(self.calls_of(Section::After));
         self.compare_queries();
         if self.options.interruptions.contains(&MigrationInterruption::Upgrade)
-            && self.upgrade("upgrade again", true)
+            && self.upgrade("upgrade again", Release::New)
         {
             self.is_interrupted = true;
             self.compare_queries();
         }
-        if self.options.rollback && self.upgrade("back to old", false) {
+        if self.options.rollback && self.upgrade("back to old", Release::Old) {
             self.compare_queries();
         }
     }
@@ -265,7 +261,7 @@ impl<'a> Rehearsal<'a> {
             finalized = self.run_migration(false);
         }
         if let Some(Finalized::WasLast) = finalized
-            && self.upgrade("upgrade after the end", true)
+            && self.upgrade("upgrade after the end", Release::New)
         {
             self.compare_queries();
         }
@@ -429,9 +425,8 @@ impl<'a> Rehearsal<'a> {
         }
         if upgrade && round.is_power_of_two() && round < 1 << MAX_UPGRADES {
             self.is_interrupted = true;
-            let (new, arg) = (&self.inputs.new, &self.inputs.upgrade_args.bytes);
             self.pair
-                .upgrade(new, arg, true)
+                .upgrade(self.inputs, Release::New)
                 .map_err(|why| format!("the upgrade in the middle of the migration failed: {why}"))?;
             self.interruptions.push(format!("upgraded again in round {round} of the migration"));
         }
@@ -499,12 +494,12 @@ impl<'a> Rehearsal<'a> {
             return false;
         }
         self.compare_queries();
-        if to_old && !self.upgrade("back to old", false) {
+        if to_old && !self.upgrade("back to old", Release::Old) {
             return false;
         }
         self.play(self.calls_of(Section::During).chain(self.calls_of(Section::After)));
         self.compare_queries();
-        if to_old && !self.upgrade("upgrade to new again", true) {
+        if to_old && !self.upgrade("upgrade to new again", Release::New) {
             return false;
         }
         let status = self.pair.status();
