@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 
 use crate::api::{AdminConfig, CapsuleMakers, Error, Result};
 use crate::build_profile::{BUILD, COMPAT_SHARE_PERCENT};
-use crate::stable::{Record, codec};
+use crate::stable::codec;
 use crate::upload::limits::{
     DEFAULT_MAX_BYTES, DEFAULT_MAX_BYTES_PER_CALLER, DEFAULT_MAX_BYTES_PER_CAPSULE,
     DEFAULT_MAX_CAPSULES_PER_CALLER, DEFAULT_MAX_MEMORIES_PER_CAPSULE, DEFAULT_MAX_PROMISED_PERCENT,
@@ -216,17 +216,7 @@ impl Config {
 
 const VERSION: u8 = 1;
 
-impl Record for Config {
-    const NAME: &'static str = "settings";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(Config, "settings", version VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(Config, cbor VERSION);

@@ -33,17 +33,7 @@ pub struct SessionProgress {
 /// of the versions of `PayloadState` (1 and 2).
 const VERSION: u8 = 3;
 
-impl Record for SessionProgress {
-    const NAME: &'static str = "session being moved into extents";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(SessionProgress, "session being moved into extents", version VERSION);
 
 /// Returns the SHA-256 of the part of a session that must survive: its id and both its records. The bytes of the
 /// session are compared chunk by chunk.

@@ -94,18 +94,7 @@ impl BlobRecord {
 
 const VERSION: u8 = 1;
 
-impl Record for BlobRecord {
-    const NAME: &'static str = "blob";
-    const FORMAT: Option<u8> = Some(VERSION);
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(BlobRecord, "blob", format VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(BlobRecord, cbor VERSION);

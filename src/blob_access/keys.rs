@@ -4,7 +4,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::session::Time;
-use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
+use crate::stable::{Memories, Register, StableError, codec, memory_ids};
 
 /// Age at which a key is replaced, seconds: 30 days.
 pub(super) const KEY_SECONDS: u64 = 30 * 24 * 60 * 60;
@@ -31,17 +31,7 @@ pub struct Keys {
 
 const VERSION: u8 = 1;
 
-impl Record for Keys {
-    const NAME: &'static str = "keys of access tokens";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(Keys, "keys of access tokens", version VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(Keys, cbor VERSION);

@@ -8,7 +8,7 @@ use crate::api::{
     StorageBackend,
 };
 use crate::blob::{BlobId, BlobRecord, ContentDigest};
-use crate::stable::{Record, codec};
+use crate::stable::codec;
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
@@ -292,34 +292,12 @@ impl MemoryRecord {
 
 const VERSION: u8 = 1;
 
-impl Record for CapsuleRecord {
-    const NAME: &'static str = "capsule";
-    const FORMAT: Option<u8> = Some(VERSION);
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(CapsuleRecord, "capsule", format VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(CapsuleRecord, cbor VERSION);
 
-impl Record for MemoryRecord {
-    const NAME: &'static str = "memory";
-    const FORMAT: Option<u8> = Some(VERSION);
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(MemoryRecord, "memory", format VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(MemoryRecord, cbor VERSION);

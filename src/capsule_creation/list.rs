@@ -8,7 +8,7 @@ use candid::Principal;
 use minicbor::{Decode, Encode};
 
 use crate::api::{Error, Result};
-use crate::stable::{Memories, Record, Register, StableError, codec, memory_ids};
+use crate::stable::{Memories, Register, StableError, codec, memory_ids};
 use crate::upload::limits::MAX_CAPSULE_MAKERS;
 
 /// The list of those who may create capsules.
@@ -27,17 +27,7 @@ pub struct Listed {
 
 const VERSION: u8 = 1;
 
-impl Record for Listed {
-    const NAME: &'static str = "list of those who may create capsules";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(Listed, "list of those who may create capsules", version VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(Listed, cbor VERSION);

@@ -11,6 +11,33 @@ use candid::types::{Type, TypeId};
 
 pub use ic_stable_migrate::codec::{decode, encode};
 
+/// Implements [`Record`](crate::stable::Record) for a type that is stored as CBOR after its version in one byte.
+/// `format`: the version is the record's `FORMAT`, so that a record of a newer build is recognized as one; `version`:
+/// it is not, so that such a record is an error like any other.
+macro_rules! cbor_record {
+    ($record:ty, $name:literal, format $version:expr) => {
+        $crate::stable::codec::cbor_record!($record, $name, $version, Some($version));
+    };
+    ($record:ty, $name:literal, version $version:expr) => {
+        $crate::stable::codec::cbor_record!($record, $name, $version, None);
+    };
+    ($record:ty, $name:literal, $version:expr, $format:expr) => {
+        impl $crate::stable::Record for $record {
+            const NAME: &'static str = $name;
+            const FORMAT: Option<u8> = $format;
+
+            fn encode(&self) -> Vec<u8> {
+                $crate::stable::codec::encode($version, self)
+            }
+
+            fn decode(bytes: &[u8]) -> std::result::Result<Self, String> {
+                $crate::stable::codec::decode($version, bytes)
+            }
+        }
+    };
+}
+pub(crate) use cbor_record;
+
 /// `#[cbor(with)]` for `Option<ByteBuf>`: a byte string or null.
 pub mod opt_bytes {
     pub use ic_stable_migrate::codec::opt_bytes::*;

@@ -43,17 +43,7 @@ pub struct Leftovers {
 
 const VERSION: u8 = 1;
 
-impl Record for Leftovers {
-    const NAME: &'static str = "mark of the leftovers";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(Leftovers, "mark of the leftovers", version VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(Leftovers, cbor VERSION);

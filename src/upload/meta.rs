@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::api::AssetMetadata;
-use crate::stable::{Record, codec};
+use crate::stable::codec;
 
 /// The upload's half of a session: capsule, metadata and memory. (The session's half is `SessionRecord`.) Layouts 2 and
 /// 3 store it in a table of its own, keyed by session id.
@@ -34,18 +34,7 @@ pub struct UploadMeta {
 
 const VERSION: u8 = 1;
 
-impl Record for UploadMeta {
-    const NAME: &'static str = "upload meta";
-    const FORMAT: Option<u8> = Some(VERSION);
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(UploadMeta, "upload meta", format VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(UploadMeta, cbor VERSION);

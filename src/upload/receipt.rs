@@ -11,7 +11,7 @@ use minicbor::{Decode, Encode};
 use crate::api::{Error, HashAlgorithm, StorageBackend, UploadFinishResult};
 use crate::blob::{BlobId, ContentDigest};
 use crate::session::{SessionId, Time};
-use crate::stable::{Memories, Record, StableError, Table, codec, memory_ids};
+use crate::stable::{Memories, StableError, Table, codec, memory_ids};
 
 use super::Event;
 
@@ -126,18 +126,7 @@ impl Finished {
 
 const VERSION: u8 = 1;
 
-impl Record for Receipt {
-    const NAME: &'static str = "receipt";
-    const FORMAT: Option<u8> = Some(VERSION);
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(Receipt, "receipt", format VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(Receipt, cbor VERSION);

@@ -12,7 +12,7 @@ use minicbor::{Decode, Encode};
 use crate::session::{
     ChunkSet, Session, SessionId, SessionMeta, SessionStatus, SessionStore, StoreError, Time,
 };
-use crate::stable::{Ids, Memories, Record, StableError, Table, codec, memory_ids};
+use crate::stable::{Ids, Memories, StableError, Table, codec, memory_ids};
 
 use super::{LegacySessions, UploadMeta};
 
@@ -117,18 +117,7 @@ impl SessionRecord {
 
 const VERSION: u8 = 1;
 
-impl Record for SessionRecord {
-    const NAME: &'static str = "session";
-    const FORMAT: Option<u8> = Some(VERSION);
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(SessionRecord, "session", format VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(SessionRecord, cbor VERSION);

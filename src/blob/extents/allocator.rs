@@ -6,7 +6,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::stable::{Memories, Record, Register, StableError, Table, codec, memory_ids};
+use crate::stable::{Memories, Register, StableError, Table, codec, memory_ids};
 
 use super::{Extent, Extents, MAX_EXTENTS};
 
@@ -292,17 +292,7 @@ fn damage_at(offset: u64, reason: String) -> StableError {
 
 const VERSION: u8 = 1;
 
-impl Record for AllocatorState {
-    const NAME: &'static str = "allocator state";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(AllocatorState, "allocator state", version VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(AllocatorState, cbor VERSION);

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::stable::{Record, codec};
+use crate::stable::codec;
 
 /// The sessions `after < id <= through`, and the sessions in `again`. Later sessions have had their bytes in
 /// extents from the beginning.
@@ -22,17 +22,7 @@ pub struct MappedSessions {
 
 const VERSION: u8 = 1;
 
-impl Record for MappedSessions {
-    const NAME: &'static str = "range of sessions in the chunk map";
-
-    fn encode(&self) -> Vec<u8> {
-        codec::encode(VERSION, self)
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(VERSION, bytes)
-    }
-}
+codec::cbor_record!(MappedSessions, "range of sessions in the chunk map", version VERSION);
 
 #[cfg(test)]
 crate::stable::schema::described!(MappedSessions, cbor VERSION);
