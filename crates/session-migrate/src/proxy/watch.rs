@@ -23,15 +23,21 @@ pub(super) struct Watch {
     agent_calls: HashSet<(InstanceId, Vec<u8>)>,
 }
 
+/// The moment at which an operation was forwarded.
+#[derive(Clone, Copy, Debug)]
+struct Forwarded {
+    /// Nanoseconds; 0 if the operation is not recorded with a time.
+    at: u64,
+    /// Whether an earlier call was still unanswered.
+    together: bool,
+}
+
 /// An operation that is being forwarded, until its result is recorded.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
     instance: InstanceId,
     operation: Operation,
-    /// Time at which the operation was forwarded, nanoseconds; 0 if it is not recorded with a time.
-    at: u64,
-    /// Whether an earlier call was still unanswered when the operation was forwarded.
-    together: bool,
+    forwarded: Forwarded,
     /// Whether the operation repeats an earlier call of an agent.
     is_repeated: bool,
 }
@@ -49,7 +55,12 @@ impl Watch {
 
     /// Prepares to record an operation that is about to be sent to the server. Records an agent's call immediately.
     pub async fn begin(&mut self, instance: InstanceId, operation: Operation) -> Begun {
-        let mut begun = Begun { instance, operation, at: 0, together: false, is_repeated: false };
+        let mut begun = Begun {
+            instance,
+            operation,
+            forwarded: Forwarded { at: 0, together: false },
+            is_repeated: false,
+        };
         match &begun.operation {
             Operation::Submit(call)
             | Operation::Query(call)
@@ -59,12 +70,12 @@ impl Watch {
                     self.recording.begin_if_upload_canister(&begun.instance, canister, false).await;
                 }
                 if self.recording.is_on(&begun.instance) {
-                    begun.at = self.recording.now(&begun.instance).await;
-                    begun.together = self.recording.still_has_unanswered().await;
+                    begun.forwarded.at = self.recording.now(&begun.instance).await;
+                    begun.forwarded.together = self.recording.still_has_unanswered().await;
                 }
             }
             Operation::Tick if self.recording.is_on(&begun.instance) => {
-                begun.at = self.recording.now(&begun.instance).await;
+                begun.forwarded.at = self.recording.now(&begun.instance).await;
             }
             _ => {}
         }
@@ -73,12 +84,7 @@ impl Watch {
                 !self.agent_calls.insert((begun.instance.clone(), message.message_id.clone()));
             if !begun.is_repeated {
                 // Recorded immediately, since the call may be answered before the server's acknowledgement arrives.
-                self.record_submitted(
-                    &begun.instance,
-                    call.clone(),
-                    (begun.at, begun.together),
-                    Ok(message.clone()),
-                );
+                self.record_submitted(&begun.instance, call.clone(), begun.forwarded, Ok(message.clone()));
             }
         }
         begun
@@ -120,15 +126,15 @@ impl Watch {
 
     /// Records what the answer shows. Returns `false` if the answer cannot be decoded.
     async fn record_answer(&mut self, begun: Begun, answer: &[u8]) -> bool {
-        let Begun { instance, operation, at, together, .. } = begun;
+        let Begun { instance, operation, forwarded, .. } = begun;
         match operation {
             Operation::Submit(call) => {
                 let Some(submitted) = parse_json(answer) else { return false };
-                self.record_submitted(&instance, call, (at, together), submitted);
+                self.record_submitted(&instance, call, forwarded, submitted);
             }
             Operation::Query(call) => {
                 let Some(result) = parse_json::<RawCanisterResult>(answer) else { return false };
-                self.record_query(&instance, call, (at, together), result);
+                self.record_query(&instance, call, forwarded, result);
             }
             Operation::Await(message) => {
                 let Some(result) = parse_json(answer) else { return false };
@@ -144,7 +150,8 @@ impl Watch {
                 // Rounds that run while a call is unanswered are not events: a replay runs rounds until the call is
                 // answered.
                 if self.recording.is_on(&instance) && !self.recording.transcript.has_unanswered() {
-                    self.recording.transcript.push(Entry::Event { at, what: EventKind::Pass { rounds: 1 } });
+                    let what = EventKind::Pass { rounds: 1 };
+                    self.recording.transcript.push(Entry::Event { at: forwarded.at, what });
                 }
             }
             Operation::SetStableMemory(canister) => {
@@ -160,7 +167,7 @@ impl Watch {
             }
             Operation::AgentQuery(call) => {
                 let Some(result) = agent::read_query_answer(answer) else { return false };
-                self.record_query(&instance, call, (at, together), result);
+                self.record_query(&instance, call, forwarded, result);
             }
             Operation::AgentReadState(messages) => {
                 let Some(state) = agent::read_certificate(answer) else { return false };
@@ -180,7 +187,7 @@ impl Watch {
         &mut self,
         instance: &str,
         call: RawCanisterCall,
-        (at, together): (u64, bool),
+        forwarded: Forwarded,
         submitted: Submitted,
     ) {
         // The id of the management canister has no bytes.
@@ -190,7 +197,7 @@ impl Watch {
         {
             self.changes.insert((instance.into(), message.message_id.clone()), change);
         }
-        let Some(sent) = self.recorded_call(instance, CallKind::Update, call, (at, together)) else { return };
+        let Some(sent) = self.recorded_call(instance, CallKind::Update, call, forwarded) else { return };
         match submitted {
             Ok(message) => self.recording.transcript.push_unanswered(message, sent),
             Err(rejection) => self.recording.transcript.push(Entry::Call(sent, Err(rejection))),
@@ -201,10 +208,10 @@ impl Watch {
         &mut self,
         instance: &str,
         call: RawCanisterCall,
-        (at, together): (u64, bool),
+        forwarded: Forwarded,
         result: RawCanisterResult,
     ) {
-        if let Some(sent) = self.recorded_call(instance, CallKind::Query, call, (at, together)) {
+        if let Some(sent) = self.recorded_call(instance, CallKind::Query, call, forwarded) {
             self.recording.transcript.push(Entry::Call(sent, result.into()));
         }
     }
@@ -215,11 +222,12 @@ impl Watch {
         instance: &str,
         kind: CallKind,
         call: RawCanisterCall,
-        (at, together): (u64, bool),
+        forwarded: Forwarded,
     ) -> Option<SentCall> {
         let caller = Principal::try_from_slice(&call.sender).ok()?;
         let canister = canister_of(&call)?;
         let RawCanisterCall { method, payload: arg, .. } = call;
+        let Forwarded { at, together } = forwarded;
         let sent = SentCall { at, kind, caller, method, arg, together };
         self.recording.records(instance, canister).then_some(sent)
     }
