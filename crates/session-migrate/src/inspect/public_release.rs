@@ -46,12 +46,25 @@ pub struct PublicContents {
 }
 
 /// The stored chunks under one key prefix.
+#[derive(Default)]
 struct StoredChunks {
     count: u64,
     /// Number of the first missing chunk, if a later chunk is stored; `None` if there is no gap.
     gap: Option<u32>,
     bytes: u64,
     sha256: Sha256,
+}
+
+impl StoredChunks {
+    /// Adds a chunk; chunks are added by ascending number.
+    fn add(&mut self, index: u32, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        self.bytes += bytes.len() as u64;
+        if self.count < u64::from(index) {
+            self.gap.get_or_insert(u32::try_from(self.count).unwrap_or(u32::MAX));
+        }
+        self.count += 1;
+    }
 }
 
 pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
@@ -78,52 +91,22 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
         Ok(())
     });
     let mut stored: BTreeMap<[u8; 32], StoredChunks> = BTreeMap::new();
-    walk(memories, ids::CHUNKS, &mut damage, |(key, idx): ([u8; 32], u32), entry| {
-        let chunks_of_key = stored.entry(key).or_insert_with(|| StoredChunks {
-            count: 0,
-            gap: None,
-            bytes: 0,
-            sha256: Sha256::new(),
-        });
-        let bytes = entry.value();
-        chunks_of_key.sha256.update(&bytes);
-        chunks_of_key.bytes += bytes.len() as u64;
-        if chunks_of_key.count < u64::from(idx) {
-            chunks_of_key.gap.get_or_insert(u32::try_from(chunks_of_key.count).unwrap_or(u32::MAX));
-        }
-        chunks_of_key.count += 1;
+    walk(memories, ids::CHUNKS, &mut damage, |(key, index): ([u8; 32], u32), entry| {
+        stored.entry(key).or_default().add(index, &entry.value());
         Ok(())
     });
     contents.blobs = blobs.len() as u64;
     for (id, blob) in &blobs {
         contents.blob_bytes = contents.blob_bytes.saturating_add(blob.size);
         let stored = <[u8; 32]>::try_from(blob.pmid_hash.as_slice()).ok().and_then(|key| stored.remove(&key));
-        let Some(StoredChunks { gap, bytes, sha256, .. }) = stored else {
-            damage.push(format!("blob_{id}: none of its chunks is stored, or another blob has them"));
-            continue;
-        };
-        if let Some(gap) = gap {
-            damage.push(format!("blob_{id}: chunk {gap} is missing, and a later chunk is stored"));
-            continue;
-        }
-        let sha256 = sha256.finalize();
-        if bytes == blob.size && sha256.as_slice() == blob.checksum.as_slice() {
-            contents.sound += 1;
-        } else {
-            let (committed_bytes, committed_sha256) = (blob.size, hex::encode(&blob.checksum));
-            damage.push(format!(
-                "blob_{id}: {bytes} bytes with the SHA-256 {} are stored, but {committed_bytes} bytes with {committed_sha256} were committed",
-                hex::encode(sha256)
-            ));
+        match check_blob(blob, stored) {
+            Ok(()) => contents.sound += 1,
+            Err(why) => damage.push(format!("blob_{id}: {why}")),
         }
     }
-    for (memory, PublicBlobRef { locator, hash, .. }) in references {
-        match BlobId::from_locator(&locator).and_then(|id| blobs.get(&id.0)) {
-            None => damage.push(format!("memory {memory} refers to {locator}, which is not stored")),
-            Some(blob) if hash.as_ref().is_some_and(|hash| *hash != blob.checksum) => damage.push(format!(
-                "memory {memory} refers to {locator} with another SHA-256: a later upload has replaced it"
-            )),
-            Some(_) => {}
+    for (memory, reference) in references {
+        if let Err(why) = check_reference(&reference, &blobs) {
+            damage.push(format!("memory {memory} refers to {why}"));
         }
     }
     for (session, prefix) in sessions_of_chunks(stored.keys().copied(), []) {
@@ -136,6 +119,37 @@ pub(super) fn read(memories: &MemoryManager<StableFile>) -> PublicContents {
         contents.in_flight.insert(None, chunks_of_unknown_sessions);
     }
     PublicContents { damage, ..contents }
+}
+
+/// Compares a blob with its chunks. The error says why it is not sound.
+fn check_blob(blob: &PublicBlob, stored: Option<StoredChunks>) -> Result<(), String> {
+    let Some(StoredChunks { gap, bytes, sha256, .. }) = stored else {
+        return Err("none of its chunks is stored, or another blob has them".into());
+    };
+    if let Some(gap) = gap {
+        return Err(format!("chunk {gap} is missing, and a later chunk is stored"));
+    }
+    let sha256 = sha256.finalize();
+    if bytes == blob.size && sha256.as_slice() == blob.checksum.as_slice() {
+        return Ok(());
+    }
+    let (committed_bytes, committed_sha256) = (blob.size, hex::encode(&blob.checksum));
+    Err(format!(
+        "{bytes} bytes with the SHA-256 {} are stored, but {committed_bytes} bytes with {committed_sha256} were committed",
+        hex::encode(sha256)
+    ))
+}
+
+/// Checks a memory's reference to a blob. The error is the blob's locator, and why the reference is damaged.
+fn check_reference(reference: &PublicBlobRef, blobs: &BTreeMap<u64, PublicBlob>) -> Result<(), String> {
+    let PublicBlobRef { locator, hash, .. } = reference;
+    match BlobId::from_locator(locator).and_then(|id| blobs.get(&id.0)) {
+        None => Err(format!("{locator}, which is not stored")),
+        Some(blob) if hash.as_ref().is_some_and(|hash| *hash != blob.checksum) => {
+            Err(format!("{locator} with another SHA-256: a later upload has replaced it"))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 /// Finds the sessions to which the chunks under `prefixes` belong, and returns the prefix of each session found. A
