@@ -2,8 +2,7 @@
 # @dfinity/oisy-wallet-signer 6.0.0 (npm), the message that asks the user to agree to a transfer
 #
 # Expected: for ledgers without consent messages the signer decodes the arguments and shows a message "resembling one
-#   produced by an ICRC SNS ledger" (its README), with the amount. Amounts are integers (ICRC-1: `amount : nat`), and
-#   ledgers print each digit.
+#   produced by an ICRC SNS ledger" (its README), with the amount. Amounts are integers (ICRC-1: `amount : nat`).
 # Actual: the amount is divided as a floating-point number: of an amount with 18 decimals, as ckETH has, 16 or 17 digits
 #   are shown, rounded up or down. One token plus its smallest unit is shown as "1.0", and an allowance of 2^64 - 1 ends
 #   in other digits.
