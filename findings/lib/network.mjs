@@ -6,10 +6,10 @@ import { lebEncode } from '@icp-sdk/core/candid';
 const bls = bls12_381.shortSignatures, key = new Uint8Array(32).fill(1);
 const derPrefix = Buffer.from('308182301d060d2b0601040182dc7c0503010201060c2b0601040182dc7c05030201036100', 'hex');
 // The public key of the network.
-const rootKey = Uint8Array.from([...derPrefix, ...bls.getPublicKey(key).toBytes()]);
+export const rootKey = Uint8Array.from([...derPrefix, ...bls.getPublicKey(key).toBytes()]);
 const bytes = (text) => new TextEncoder().encode(text);
-const label = (name, tree) => [2, typeof name === 'string' ? bytes(name) : name, tree], leaf = (value) => [3, value];
-const fork = (...trees) => trees.reduceRight((right, left) => [1, left, right]);
+export const label = (name, tree) => [2, typeof name === 'string' ? bytes(name) : name, tree], leaf = (value) => [3, value];
+export const fork = (...trees) => trees.reduceRight((right, left) => [1, left, right]);
 
 // The outcome of a call that was replied to, or rejected, in the state tree.
 const replied = (arg) => fork(label('reply', leaf(Uint8Array.from(arg))), label('status', leaf(bytes('replied'))));
@@ -18,12 +18,17 @@ const rejected = (text, code) => fork(label('error_code', leaf(bytes(code))), la
 
 const codeOf = (error) => error.code ?? 'IC0503';
 
+/** A certificate of a state tree, of which the time is added. */
+export const certifyTree = async (part) => {
+  const tree = fork(part, label('time', leaf(lebEncode(BigInt(Date.now()) * 1000000n))));
+  const message = Uint8Array.from([...bytes('\x0Dic-state-root'), ...await reconstruct(tree)]);
+  return Cbor.encode({ tree, signature: bls.Signature.toBytes(bls.sign(bls.hash(message), key)) });
+};
+
 /** A certificate of the answer to a call: the bytes of the reply, or an Error, as with `agentOf`. */
 export const certify = async (content, said) => {
   const outcome = said instanceof Error ? rejected(said.message, codeOf(said)) : replied(said);
-  const tree = fork(label('request_status', label(requestIdOf(content), outcome)), label('time', leaf(lebEncode(BigInt(Date.now()) * 1000000n))));
-  const message = Uint8Array.from([...bytes('\x0Dic-state-root'), ...await reconstruct(tree)]);
-  return Cbor.encode({ tree, signature: bls.Signature.toBytes(bls.sign(bls.hash(message), key)) });
+  return certifyTree(label('request_status', label(requestIdOf(content), outcome)));
 };
 
 /**
