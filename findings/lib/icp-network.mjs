@@ -26,8 +26,8 @@ const Status = Record({
     environment_variables: Vec(Record({ name: Text, value: Text })),
   }),
 });
-const status = ({ controllers, environment_variables = [] }) => ({
-  ...fields(0n, amounts), memory_metrics: fields(0n, sizes), query_stats: fields(0n, queries), version: 1n, module_hash: [new Uint8Array(32)],
+const status = ({ controllers, environment_variables = [], module_hash = new Uint8Array(32) }) => ({
+  ...fields(0n, amounts), memory_metrics: fields(0n, sizes), query_stats: fields(0n, queries), version: 1n, module_hash: [module_hash],
   ready_for_migration: false, status: { running: null },
   settings: { ...fields(0n, limits), ...fields({ controllers: null }, viewers), controllers, environment_variables },
 });
