@@ -2,6 +2,9 @@
 
 import type { AssetMetadata, AssetMetadataBase, AssetType } from './canister.js';
 
+/** The last millisecond since 1970 whose nanoseconds fit into 64 bits: in the year 2554. */
+const LATEST_MS = 18_446_744_073_709;
+
 export interface Description {
   /** Used instead of the file's own name. */
   name?: string;
@@ -19,7 +22,7 @@ export interface Named {
 
 /** Depends only on the arguments, since a repeated begin must have the same metadata. */
 export function metadataOf(file: Blob & Named, sha256: Uint8Array | undefined, given: Description): AssetMetadata {
-  const modified = BigInt(file.lastModified ?? 0) * 1_000_000n;
+  const modified = timeOf(file.lastModified ?? 0);
   const base: AssetMetadataBase = {
     name: given.name ?? file.name ?? 'unnamed',
     description: optional(given.description),
@@ -41,6 +44,11 @@ export function metadataOf(file: Blob & Named, sha256: Uint8Array | undefined, g
     processing_error: [],
   };
   return ofKind(base);
+}
+
+/** Nanoseconds in a `nat64`, as the canister counts time. A file may be older than 1970, or from the distant future. */
+function timeOf(ms: number): bigint {
+  return BigInt(Math.min(Math.max(Math.trunc(ms) || 0, 0), LATEST_MS)) * 1_000_000n;
 }
 
 function optional<T>(value: T | undefined): [] | [T] {

@@ -70,3 +70,20 @@ test('no record remains of a finished upload', async () => {
   await scene.page().upload(fileOf(4_500), { capsule: CAPSULE });
   assert.deepEqual(await scene.page().unfinished(), []);
 });
+
+test('the date of a file may be any date', async (t) => {
+  const dates: Array<[number, bigint]> = [
+    [-2_082_844_800_000, 0n],
+    [1.5, 1_000_000n],
+    [Number.NaN, 0n],
+    [8.64e15, 18_446_744_073_709_000_000n],
+  ];
+  for (const [lastModified, expected] of dates) {
+    const scene = new Scene();
+    const file = Object.assign(new Blob(['abc']), { name: 'dated', lastModified });
+    const put = t.mock.method(scene.network.canister, 'uploads_put_whole');
+    await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+    const { asset_metadata } = put.mock.calls[0]!.arguments[0]!;
+    assert.equal(Object.values(asset_metadata)[0].base.created_at, expected, `${lastModified}`);
+  }
+});
