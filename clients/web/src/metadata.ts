@@ -7,11 +7,11 @@ const LATEST_MS = 18_446_744_073_709;
 
 export interface Description {
   /** Used instead of the file's own name. */
-  name?: string;
-  description?: string;
-  tags?: string[];
+  name?: string | undefined;
+  description?: string | undefined;
+  tags?: string[] | undefined;
   /** The role of the file in its memory; `Original` by default. */
-  assetType?: AssetType;
+  assetType?: AssetType | undefined;
 }
 
 /** The fields of a `File` that a `Blob` lacks. */

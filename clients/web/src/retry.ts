@@ -33,6 +33,8 @@ export interface Retry {
 const FEW = 3;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
+/** The longest delay of a timer, 24 days: a timer with a longer one ends immediately. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export const realTiming: Timing = {
   now: () => Date.now(),
@@ -47,7 +49,7 @@ export const realTiming: Timing = {
       const timer = setTimeout(() => {
         signal?.removeEventListener('abort', stop);
         resolve();
-      }, ms);
+      }, Math.min(ms, LONGEST_TIMER_MS));
       signal?.addEventListener('abort', stop, { once: true });
     }),
 };

@@ -19,24 +19,29 @@ import { ask, digestOf, type Upload } from './upload.js';
 import { uploadWhole } from './whole.js';
 import { Window } from './window.js';
 
-export interface Settings extends Partial<RetryLimits> {
+/** A setting or option that is `undefined` has its default value. */
+export interface Settings {
   /** The store for records of uploads; IndexedDB by default. */
-  store?: UploadStore;
+  store?: UploadStore | undefined;
   /** Computes digests; a worker by default. */
-  hasher?: Hasher;
+  hasher?: Hasher | undefined;
   /** Maximum number of chunks in flight, for all uploads together; 4 by default. */
-  parallel?: number;
-  timing?: Timing;
+  parallel?: number | undefined;
+  /** Time, in milliseconds, for which a call is retried; 10 minutes by default. */
+  patienceMs?: number | undefined;
+  /** Time, in milliseconds, after which a call without an answer is abandoned and retried; 5 minutes by default. */
+  callTimeoutMs?: number | undefined;
+  timing?: Timing | undefined;
 }
 
 export interface UploadOptions extends Description {
   /** The capsule that gets the file. */
   capsule: string;
   /** The hash algorithm by which the file is verified; SHA-256 by default. */
-  hash?: HashAlgorithm;
+  hash?: HashAlgorithm | undefined;
   /** Aborting the signal stops the upload, which can be resumed. To abort an upload permanently, call `discard`. */
-  signal?: AbortSignal;
-  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
 }
 
 const DEFAULTS = {
@@ -59,12 +64,14 @@ export class Uploader {
     private readonly scope: string,
     settings: Settings = {},
   ) {
-    const { patienceMs, callTimeoutMs, parallel } = { ...DEFAULTS, ...settings };
     this.store = settings.store ?? indexedDbStore();
     this.hasher = settings.hasher ?? workerHasher();
     this.timing = settings.timing ?? realTiming;
-    this.window = new Window(parallel);
-    this.limits = { patienceMs, callTimeoutMs };
+    this.window = new Window(settings.parallel ?? DEFAULTS.parallel);
+    this.limits = {
+      patienceMs: settings.patienceMs ?? DEFAULTS.patienceMs,
+      callTimeoutMs: settings.callTimeoutMs ?? DEFAULTS.callTimeoutMs,
+    };
   }
 
   /** An uploader for a canister, acting as the agent's identity. */

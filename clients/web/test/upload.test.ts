@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Progress } from '../src/progress.js';
+import { realTiming } from '../src/retry.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
 
 test('a small file takes one update call', async () => {
@@ -86,4 +87,25 @@ test('the date of a file may be any date', async (t) => {
     const { asset_metadata } = put.mock.calls[0]!.arguments[0]!;
     assert.equal(Object.values(asset_metadata)[0].base.created_at, expected, `${lastModified}`);
   }
+});
+
+test('settings and options that are undefined have their defaults', async () => {
+  const scene = new Scene({ parallel: undefined, patienceMs: undefined, callTimeoutMs: undefined });
+  const file = fileOf(9_999);
+  const absent = { name: undefined, tags: undefined, hash: undefined, signal: undefined, onProgress: undefined };
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE, ...absent }), file);
+  assert.equal(scene.network.mostInFlight.get('uploads_put_chunk'), 4);
+  scene.network.fault = () => ({ status: 503 });
+  const failed = scene.page().upload(file, { capsule: CAPSULE });
+  await assert.rejects(failed, { code: 'unreachable', message: /within (5\d\d|600) s/ });
+});
+
+test('the time limit of a call may be infinite', async () => {
+  const waits = [Infinity, 2 ** 40, 20].map((ms) => {
+    const stop = new AbortController();
+    const wait = realTiming.sleep(ms, stop.signal).then(() => 'ended', () => 'waiting');
+    setTimeout(() => stop.abort(), 200);
+    return wait;
+  });
+  assert.deepEqual(await Promise.all(waits), ['waiting', 'waiting', 'ended']);
 });
