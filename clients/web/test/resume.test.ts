@@ -1,6 +1,7 @@
 import 'fake-indexeddb/auto';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { forceCloseDatabase } from 'fake-indexeddb';
 import { indexedDbStore } from '../src/store/indexed-db.js';
 import { memoryStore } from '../src/store/memory.js';
 import { fileOf, CAPSULE, Scene } from './support/scene.js';
@@ -106,3 +107,35 @@ for (const [name, store] of [
     assert.deepEqual(await store.list(record!.scope), []);
   });
 }
+
+/** Deletes a database, and fails if a connection that stays open prevents it. */
+function deleteDatabase(name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.deleteDatabase(name);
+    request.onsuccess = () => resolve();
+    request.onblocked = () => reject(new Error('an open connection prevents it'));
+  });
+}
+
+test('the store does not prevent a page from deleting its database, and continues with a new one', async () => {
+  const { scene } = await interruptedUpload(7);
+  const [record] = await scene.page().unfinished();
+  const store = indexedDbStore('of-a-page-that-deletes');
+  await store.put(record!);
+  await deleteDatabase('of-a-page-that-deletes');
+  assert.deepEqual(await store.list(record!.scope), []);
+  await store.put(record!);
+  assert.deepEqual(await store.list(record!.scope), [record]);
+});
+
+test('after the browser has closed its connection, the store opens another', async (t) => {
+  const { scene } = await interruptedUpload(7);
+  const [record] = await scene.page().unfinished();
+  const open = t.mock.method(indexedDB, 'open');
+  const store = indexedDbStore('of-a-closed-connection');
+  await store.put(record!);
+  const connection = (open.mock.calls[0]!.result as IDBOpenDBRequest).result;
+  forceCloseDatabase(connection as unknown as Parameters<typeof forceCloseDatabase>[0]);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.deepEqual(await store.list(record!.scope), [record]);
+});

@@ -9,9 +9,10 @@ export function indexedDbStore(name = 'upload-client'): UploadStore {
   let opened: Promise<IDBDatabase> | undefined;
 
   const database = () => {
-    opened ??= open(name);
-    // After a failure, the next call opens the database again.
-    opened.catch(() => (opened = undefined));
+    // After a failure, or once the connection is closed, the next call opens the database again.
+    const forget = () => (opened = undefined);
+    opened ??= open(name, forget);
+    opened.catch(forget);
     return opened;
   };
 
@@ -40,14 +41,24 @@ export function indexedDbStore(name = 'upload-client'): UploadStore {
   };
 }
 
-function open(name: string): Promise<IDBDatabase> {
+function open(name: string, onClosed: () => void): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
       const records = request.result.createObjectStore(RECORDS, { keyPath: 'key' });
       records.createIndex(BY_SCOPE, 'scope');
     };
-    request.onsuccess = () => resolve(request.result);
+    request.onsuccess = () => {
+      const database = request.result;
+      // The browser closes the connection if the user clears the site's data, or the disk fails.
+      database.onclose = onClosed;
+      // The page or another tab deletes the database, which would wait for as long as this connection is open.
+      database.onversionchange = () => {
+        database.close();
+        onClosed();
+      };
+      resolve(database);
+    };
     request.onerror = () => reject(request.error);
     request.onblocked = () => reject(new Error(`another tab holds an older version of the database ${name} open`));
   });
