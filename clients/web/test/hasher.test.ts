@@ -77,3 +77,10 @@ test('a file that a worker cannot read is an error with its name', async () => {
   await assert.rejects(hasher.digest(fileOf(1), 'sha256'), { name: 'NotReadableError', message: 'gone' });
   port1.close();
 });
+
+test('a file that this thread cannot read is an error with the same name', async () => {
+  const file = fileOf(10);
+  // Chromium reports a file that has changed on disk like this.
+  file.stream = () => new ReadableStream({ pull: () => Promise.reject(new TypeError('network error')) });
+  await assert.rejects(inlineHasher.digest(file, 'sha256'), { name: 'NotReadableError', message: /network error/ });
+});

@@ -27,7 +27,10 @@ export const inlineHasher: Hasher = {
     try {
       for (;;) {
         signal?.throwIfAborted();
-        const { done, value } = await reader.read();
+        const { done, value } = await reader.read().catch((cause: unknown) => {
+          // Chromium reports a file that has changed or is gone as `TypeError: network error`.
+          throw new DOMException(String(cause), 'NotReadableError');
+        });
         if (done) {
           return hash.digest();
         }
