@@ -6,7 +6,7 @@ import { bytesToHex } from '@noble/hashes/utils.js';
 import { inlineHasher } from '../src/hash/hasher.js';
 import type { Port, Reply, Request } from '../src/hash/protocol.js';
 import { serveHasher } from '../src/hash/serve.js';
-import { workerHasher } from '../src/hash/worker-hasher.js';
+import { startingHasher, workerHasher } from '../src/hash/worker-hasher.js';
 import { fileOf } from './support/scene.js';
 
 /** A hasher on one end of a channel; the other end is served as a worker does. */
@@ -83,4 +83,45 @@ test('a file that this thread cannot read is an error with the same name', async
   // Chromium reports a file that has changed on disk like this.
   file.stream = () => new ReadableStream({ pull: () => Promise.reject(new TypeError('network error')) });
   await assert.rejects(inlineHasher.digest(file, 'sha256'), { name: 'NotReadableError', message: /network error/ });
+});
+
+/** A hasher that starts workers, each on a channel; the workers that run, and the number of all that were started. */
+function overWorkers(idleMs: number) {
+  const running = new Set<EventTarget>();
+  const workers = { running, started: 0, fails: false };
+  const start = () => {
+    const { port1, port2 } = new MessageChannel();
+    serveHasher(port2 as unknown as Port<Reply, Request>);
+    workers.started += 1;
+    const worker: EventTarget = Object.assign(port1 as unknown as EventTarget, {
+      terminate: () => (port1.close(), running.delete(worker)),
+    });
+    running.add(worker);
+    if (workers.fails) setImmediate(() => worker.dispatchEvent(new Event('error')));
+    return worker as unknown as ReturnType<Parameters<typeof startingHasher>[0]>;
+  };
+  return { workers, hasher: startingHasher(start, idleMs) };
+}
+
+test('a worker starts with the first digest, and ends when it is idle', async () => {
+  const { workers, hasher } = overWorkers(50);
+  assert.equal(workers.started, 0);
+  for (let round = 1; round <= 2; round += 1) {
+    await Promise.all([1, 2, 3].map((seed) => hasher.digest(fileOf(1_000, seed), 'sha256')));
+    await hasher.digest(fileOf(1_000), 'sha256');
+    assert.equal(workers.running.size, 1);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    assert.equal(workers.running.size, 0, 'the idle worker runs');
+    assert.equal(workers.started, round);
+  }
+});
+
+test('after a worker that failed, the next digest starts another', async () => {
+  const { workers, hasher } = overWorkers(10);
+  workers.fails = true;
+  // The network is down while the page loads its worker.
+  await assert.rejects(hasher.digest(fileOf(40_000_000), 'sha256'), /could not be loaded/);
+  workers.fails = false;
+  assert.equal((await hasher.digest(fileOf(1), 'sha256')).length, 32);
+  assert.equal(workers.started, 2);
 });

@@ -9,11 +9,56 @@ interface Pending {
   onProgress: ((hashed: number) => void) | undefined;
 }
 
+/** A worker that `workerHasher` has started itself ends after this time without a digest. */
+const IDLE_MS = 10_000;
+
+/** A port to a worker that can be ended. */
+type Startable = Port<Request, Reply> & { terminate(): void };
+
 /**
- * A hasher in a worker. Bundlers that know `new URL(…, import.meta.url)` find the worker by themselves. With other
- * bundlers, start `upload-client/worker` as a module worker, and pass it.
+ * A hasher in a worker. It starts the worker with the first digest and ends it when it is idle. Bundlers that know
+ * `new URL(…, import.meta.url)` find the worker by themselves. With other bundlers, start `upload-client/worker` as a
+ * module worker, and pass it: it is used as long as the hasher, and never ended.
  */
-export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hasher {
+export function workerHasher(worker?: Port<Request, Reply>): Hasher {
+  return worker === undefined ? startingHasher(startWorker, IDLE_MS) : hasherOn(worker);
+}
+
+/** Starts a worker whenever a digest is requested and none runs: after an idle time, or after one has failed. */
+export function startingHasher(start: () => Startable, idleMs: number): Hasher {
+  let running: { worker: Startable; hasher: Hasher } | undefined;
+  let digests = 0;
+  let idle: ReturnType<typeof setTimeout> | undefined;
+
+  const end = () => {
+    running?.worker.terminate();
+    running = undefined;
+  };
+  const started = () => {
+    const worker = start();
+    worker.addEventListener('error', () => running?.worker === worker && end());
+    return { worker, hasher: hasherOn(worker) };
+  };
+
+  return {
+    async digest(data, algorithm, options) {
+      clearTimeout(idle);
+      digests += 1;
+      try {
+        running ??= started();
+        return await running.hasher.digest(data, algorithm, options);
+      } finally {
+        digests -= 1;
+        if (digests === 0 && running !== undefined) {
+          clearTimeout(idle);
+          idle = setTimeout(end, idleMs);
+        }
+      }
+    },
+  };
+}
+
+function hasherOn(worker: Port<Request, Reply>): Hasher {
   const pending = new Map<number, Pending>();
   let last = 0;
 
@@ -67,6 +112,6 @@ export function workerHasher(worker: Port<Request, Reply> = startWorker()): Hash
   };
 }
 
-function startWorker(): Port<Request, Reply> {
+function startWorker(): Worker {
   return new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
 }
