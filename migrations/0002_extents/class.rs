@@ -22,7 +22,7 @@ pub const CLASSES: &[ClassPlan] = &[
     ClassPlan {
         name: "damaged session",
         treatment: Treatment::Quarantine,
-        what: "a session of which a chunk has arrived that is not stored",
+        what: "a session of which a chunk has arrived that is not stored, or is stored with another length",
     },
     ClassPlan {
         name: "damaged blob",

@@ -45,16 +45,16 @@ fn a_session_with_a_lost_chunk_is_quarantined_in_place() {
 /// Otherwise the end of the chunk would be whatever the extents held before.
 #[test]
 fn a_session_with_a_chunk_of_another_length_is_quarantined() {
-    let content = file(2 * CHUNK);
-    for stored in [&content[1..CHUNK], &content[..CHUNK + 1]] {
+    let content = file(CHUNK + 10);
+    for (idx, stored, expected) in [(0, &content[1..CHUNK], CHUNK), (1, &content[..11], 10)] {
         let mut canister = finalized_canister();
         let (id, prefix) = begin_and_send(&mut canister, &content, "a chunk will be replaced");
-        canister.storage.blobs.write_chunk(prefix, 0, stored);
+        canister.storage.blobs.write_chunk(prefix, idx, stored);
         let state = run_to_end(&mut canister);
         assert_eq!((state.phase, unit_counts(&state)), (Phase::Converted, [1, 0, 1]), "{}", state.note);
         let reason = canister.storage.migration.quarantine.get(2, id).unwrap().unwrap().reason;
-        let expected = format!("session {id}: chunk 0 has {} bytes instead of {CHUNK}", stored.len());
-        assert_eq!(reason, expected);
+        let length = format!("chunk {idx} has {} bytes instead of {expected}", stored.len());
+        assert_eq!(reason, format!("session {id}: {length}"));
         assert_eq!(canister.storage.blobs.extents().taken_bytes(), Ok(0), "the copy is freed");
     }
 }
