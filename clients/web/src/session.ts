@@ -57,12 +57,22 @@ async function begin(upload: Upload): Promise<bigint> {
   return callBegin(upload);
 }
 
-async function callBegin({ canister, caller, chunks, record, store }: Upload): Promise<bigint> {
+async function callBegin(upload: Upload): Promise<bigint> {
+  const { record, store } = upload;
+  record.session = await sessionOf(upload);
+  await store.put(record);
+  return record.session;
+}
+
+/** The session of a record: the canister begins it, or returns the one that it has begun before. */
+export function sessionOf({
+  canister,
+  caller,
+  chunks,
+  record,
+}: Pick<Upload, 'canister' | 'caller' | 'chunks' | 'record'>): Promise<bigint> {
   const { capsule, metadata, idem } = record;
-  const session = await ask(caller, 'uploads_begin', () =>
+  return ask(caller, 'uploads_begin', () =>
     canister.uploads_begin(capsule, metadata, chunks.count, idem, hashArgument(record)),
   );
-  record.session = session;
-  await store.put(record);
-  return session;
 }

@@ -12,7 +12,7 @@ import { workerHasher } from './hash/worker-hasher.js';
 import { metadataOf, type Description, type Named } from './metadata.js';
 import { Reporter, type Progress } from './progress.js';
 import { Caller, realTiming, type RetryLimits, type Timing } from './retry.js';
-import { uploadInChunks } from './session.js';
+import { sessionOf, uploadInChunks } from './session.js';
 import { indexedDbStore } from './store/indexed-db.js';
 import type { UploadRecord, UploadStore } from './store/store.js';
 import { ask, digestOf, type Upload } from './upload.js';
@@ -112,7 +112,7 @@ export class Uploader {
       const failed = failure(error);
       if (record !== undefined && failed instanceof UploadError && !failed.resumable) {
         // The upload cannot be resumed. If the canister cannot be reached now, the session will expire.
-        this.discard(record).catch(() => undefined);
+        this.forget(record).catch(() => undefined);
       }
       throw failed;
     }
@@ -124,18 +124,49 @@ export class Uploader {
   }
 
   /** Aborts an upload permanently: the canister frees the upload's bytes, and the record is deleted from the store. */
-  async discard({ key, session }: UploadRecord, signal = new AbortController().signal): Promise<void> {
-    await this.store.delete(key);
-    if (session === undefined) {
-      return;
+  async discard(record: UploadRecord, signal = new AbortController().signal): Promise<void> {
+    await this.store.delete(record.key);
+    const caller = this.quietCaller(signal);
+    const session = record.session ?? (await this.begunSession(record, caller));
+    if (session !== undefined) {
+      await this.abortSession(session, caller);
     }
-    const caller = this.caller(signal, new Reporter(0, () => undefined));
+  }
+
+  /** Discards an upload that has just failed: if it has no session, the canister has refused to begin it. */
+  private async forget({ key, session }: UploadRecord): Promise<void> {
+    await this.store.delete(key);
+    if (session !== undefined) {
+      await this.abortSession(session, this.quietCaller());
+    }
+  }
+
+  /** The session of an upload whose page did not get the answer to begin; undefined if the canister has none. */
+  private async begunSession(record: UploadRecord, caller: Caller): Promise<bigint | undefined> {
+    const { canister } = this;
+    const { chunk_size } = await caller.call('upload_config', () => canister.upload_config());
+    const chunks = new Chunks(record.bytes, chunk_size);
+    if (chunks.count <= 1) {
+      return undefined;
+    }
+    return sessionOf({ canister, caller, chunks, record }).catch((error: unknown) => {
+      if (error instanceof RefusedError) return undefined;
+      throw error;
+    });
+  }
+
+  private async abortSession(session: bigint, caller: Caller): Promise<void> {
     await ask(caller, 'uploads_abort', () => this.canister.uploads_abort(session)).catch((error: unknown) => {
       // A session that has already ended cannot be aborted.
       if (!(error instanceof RefusedError && ('Conflict' in error.refusal || 'NotFound' in error.refusal))) {
         throw error;
       }
     });
+  }
+
+  /** A caller that reports no progress. */
+  private quietCaller(signal = new AbortController().signal): Caller {
+    return this.caller(signal, new Reporter(0, () => undefined));
   }
 
   private caller(signal: AbortSignal, report: Reporter): Caller {

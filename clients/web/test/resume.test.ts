@@ -1,6 +1,7 @@
 import 'fake-indexeddb/auto';
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Principal } from '@icp-sdk/core/principal';
 import { forceCloseDatabase } from 'fake-indexeddb';
 import { indexedDbStore } from '../src/store/indexed-db.js';
 import { memoryStore } from '../src/store/memory.js';
@@ -88,6 +89,27 @@ test('a discarded upload is aborted and its record deleted', async () => {
   assert.deepEqual(await scene.page().unfinished(), []);
   await scene.page().discard(record!);
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+});
+
+test('an upload is discarded even if the page did not get the answer to begin', async () => {
+  const { scene } = await interruptedUpload(1);
+  const [record] = await scene.page().unfinished();
+  assert.equal(record!.session, undefined);
+  assert.equal(scene.network.canister.state.sessions.size, 1);
+  await scene.page().discard(record!);
+  assert.equal(scene.network.canister.state.sessions.size, 0);
+  assert.deepEqual(await scene.page().unfinished(), []);
+  // A canister that refuses to begin it has nothing to discard.
+  scene.network.canister.refusals.set('uploads_begin', { Unauthorized: { needs: 'write', caller: Principal.anonymous() } });
+  await scene.page().discard(record!);
+});
+
+test('a file that is sent in one call is discarded without an update call', async () => {
+  const { scene } = await interruptedUpload(1, 500);
+  const [record] = await scene.page().unfinished();
+  await scene.page().discard(record!);
+  assert.deepEqual(scene.network.calls.slice(-1), ['upload_config']);
+  assert.deepEqual(await scene.page().unfinished(), []);
 });
 
 for (const [name, store] of [
