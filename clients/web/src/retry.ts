@@ -29,7 +29,7 @@ export interface Retry {
   error: unknown;
 }
 
-/** Maximum number of attempts at a call that fails with an error whose verdict is `few`. */
+/** Number of errors with the verdict `few` after which a call is not retried. */
 const FEW = 3;
 const FIRST_DELAY_MS = 500;
 const LONGEST_DELAY_MS = 30_000;
@@ -74,6 +74,8 @@ export class Caller {
    */
   async call<T>(method: string, make: () => Promise<T>): Promise<T> {
     const since = this.timing.now();
+    // An outage before it, with errors of the verdict `again`, does not use up the attempts of an error with `few`.
+    let few = 0;
     // Counts the attempt that is being made as a failure.
     for (let failures = 1; ; failures += 1) {
       this.signal.throwIfAborted();
@@ -82,7 +84,8 @@ export class Caller {
       } catch (error) {
         this.signal.throwIfAborted();
         const judged = verdict(error);
-        if (judged === 'never' || (judged === 'few' && failures >= FEW)) {
+        few += judged === 'few' ? 1 : 0;
+        if (judged === 'never' || few >= FEW) {
           throw error;
         }
         const inMs = this.delay(failures);

@@ -57,6 +57,16 @@ test('chunks that arrive late do no harm', async () => {
   await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
 });
 
+test('a canister that traps once after it was stopped does not stop an upload', async () => {
+  const scene = new Scene({ parallel: 1 });
+  scene.network.fault = ({ number }) => {
+    if (number > 2 && number < 9) return { reject: 5, errorCode: 'IC0508' };
+    return number === 9 ? { reject: 5, errorCode: 'IC0503' } : undefined;
+  };
+  const file = fileOf(4_500);
+  await scene.assertStored(await scene.page().upload(file, { capsule: CAPSULE }), file);
+});
+
 test('calls wait for a stopped canister, and progress reports it', async () => {
   const scene = new Scene();
   scene.network.fault = ({ number }) => (number > 2 && number < 12 ? { reject: 5, errorCode: 'IC0508' } : undefined);
