@@ -100,7 +100,8 @@ test('an upload is discarded even if the page did not get the answer to begin', 
   assert.equal(scene.network.canister.state.sessions.size, 0);
   assert.deepEqual(await scene.page().unfinished(), []);
   // A canister that refuses to begin it has nothing to discard.
-  scene.network.canister.refusals.set('uploads_begin', { Unauthorized: { needs: 'write', caller: Principal.anonymous() } });
+  const refusal = { Unauthorized: { needs: 'write access', caller: Principal.anonymous() } };
+  scene.network.canister.refusals.set('uploads_begin', refusal);
   await scene.page().discard(record!);
 });
 

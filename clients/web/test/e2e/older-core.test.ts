@@ -25,8 +25,9 @@ type Bundle = typeof Agents & typeof Identities & typeof Package;
 async function bundled(folder: string): Promise<Bundle> {
   const outfile = join(folder, 'bundle.mjs');
   const sources = ['@icp-sdk/core/agent', '@icp-sdk/core/identity', '../../src/index.js'];
+  const contents = sources.map((source) => `export * from '${source}';`).join('\n');
   await esbuild.build({
-    stdin: { contents: sources.map((source) => `export * from '${source}';`).join('\n'), resolveDir: import.meta.dirname },
+    stdin: { contents, resolveDir: import.meta.dirname },
     alias: { '@icp-sdk/core': 'icp-sdk-core-5' },
     bundle: true,
     format: 'esm',
@@ -69,5 +70,6 @@ test('the oldest core uploads while the canister is stopped', { skip, timeout: 2
   const { memory_id } = await uploaded!;
   assert.match(errors.join(), /IC0508/);
   assert.equal(Buffer.compare(await readBack(canister, memory_id), Buffer.from(await file.arrayBuffer())), 0);
-  await assert.rejects(uploader.upload(file, { capsule, name: 'n'.repeat(2_000) }), { code: 'refused', resumable: false });
+  const named = uploader.upload(file, { capsule, name: 'n'.repeat(2_000) });
+  await assert.rejects(named, { code: 'refused', resumable: false });
 });

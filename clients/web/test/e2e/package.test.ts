@@ -18,7 +18,8 @@ test('a bundle that only imports the worker contains it', { skip }, async () => 
 });
 
 test('a bundle that only imports the errors contains nothing else', { skip }, async () => {
-  const stdin = { contents: "import { UploadError } from 'upload-client'; console.log(UploadError)", resolveDir: import.meta.dirname };
+  const contents = "import { UploadError } from 'upload-client'; console.log(UploadError)";
+  const stdin = { contents, resolveDir: import.meta.dirname };
   const { outputFiles } = await esbuild.build({ stdin, bundle: true, format: 'esm', minify: true, write: false });
   assert.ok(outputFiles[0]!.text.length < 1_000, `${outputFiles[0]!.text.length} bytes`);
 });
