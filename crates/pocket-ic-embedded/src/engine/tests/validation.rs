@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use wasm_encoder::{CodeSection, Function, FunctionSection, Instruction, Module, TypeSection};
 
 use super::*;
-use crate::engine::validation::{check_code, complexity};
 use crate::engine::module_info::{CustomSection, ModuleInfo};
+use crate::engine::validation::{check_code, complexity};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
