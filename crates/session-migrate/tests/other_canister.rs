@@ -315,6 +315,22 @@ fn an_upgrade_may_have_other_arguments_than_an_installation() {
 }
 
 #[test]
+fn a_rehearsal_that_compares_no_answer_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let step = r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#;
+    std::fs::write(folder.path().join("step.wasm"), module_with(step)).unwrap();
+    std::fs::write(folder.path().join("calls.txt"), "[before]\nstep ()\n").unwrap();
+    let (wasm, options) = (Path::new("step.wasm"), ["--calls", "calls.txt", "--may-differ", "step"]);
+    for (options, compares) in [(&options[..2], true), (&options[..], false)] {
+        let printed = rehearse(folder.path(), wasm, wasm, options);
+        assert_eq!(printed.code, Some(0), "{}{}", printed.stdout, printed.stderr);
+        let is_noted =
+            [&printed.stdout, &printed.stderr].iter().any(|text| text.contains("not tested: answers"));
+        assert_ne!(is_noted, compares, "{}{}", printed.stdout, printed.stderr);
+    }
+}
+
+#[test]
 fn a_refused_upgrade_has_no_instructions() {
     let folder = tempfile::tempdir().unwrap();
     let step = r#"(func (export "canister_update step") (call $reply (i32.const 0) (i32.const 6)))"#;

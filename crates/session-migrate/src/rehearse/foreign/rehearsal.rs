@@ -125,6 +125,11 @@ impl<'a> Rehearsal<'a> {
         if let Some(Rejected { count, first }) = &pair.rejected {
             notes.push(format!("{count} calls were rejected by the old wasm, too, the first in {first}"));
         }
+        if pair.methods.values().all(|method| method.compared == 0) {
+            notes.push(
+                "not tested: answers; none was compared, since there are no calls, or all may differ".into(),
+            );
+        }
         let wants_interruptions = !options.interruptions.is_empty() && inputs.new.methods.has(STATUS);
         if wants_interruptions && interruptions.is_empty() && pair.problems.is_empty() {
             notes.push(
