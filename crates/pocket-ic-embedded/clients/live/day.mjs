@@ -132,10 +132,16 @@ export async function dayTests(test) {
     });
 
     await test('finalize, and upgrade to the direct build', async () => {
-      for (const call of ["migration_verify '()'", "migration_finalize '(null)'"]) {
-        const answer = await shell(`icp canister call $CANISTER ${call} -n embedded`);
-        assert.match(answer, /Ok = /, answer);
+      const call = (method) => shell(`icp canister call $CANISTER ${method} -n embedded`);
+      const verifying = await call("migration_verify '()'");
+      assert.match(verifying, /Ok = /, verifying);
+      // The verification takes place in later messages. A minute is the interval of the watchdog.
+      const since = Date.now();
+      while (!/Converted/.test(await call("migration_status '()'"))) {
+        assert.ok(Date.now() - since < 60_000, 'the verification does not end');
       }
+      const finalized = await call("migration_finalize '(null)'");
+      assert.match(finalized, /Ok = /, finalized);
       const upgraded = await operator('cargo migrate upgrade $CANISTER --to direct --identity identity.pem');
       assert.match(upgraded, /upgraded to the direct build/);
       await expectRunning('direct');
